@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+# The two commands of the README: `make image BOARD=Pynq-Z2` and `make test`.
+BOARD ?= Pynq-Z2
+PYTHON := .venv/bin/python
+
+.PHONY: help setup image test unit lint lock schemas clean
+
+help:
+	@echo 'make image BOARD=Pynq-Z2   set up what is missing, build the card image'
+	@echo 'make test                  run every test: unit, image, boot'
+	@echo 'make unit                  run the tests that need no root and no network'
+	@echo 'make setup                 host packages, virtual environment, qemu-user'
+	@echo 'make lock                  renew requirements.txt from requirements.in'
+	@echo 'make schemas               write the JSON Schemas of the YAML files'
+
+setup:
+	@sh scripts/setup.sh
+
+image: setup
+	$(PYTHON) build.py --board $(BOARD)
+
+test: setup
+	$(PYTHON) -m pytest
+
+unit: setup
+	$(PYTHON) -m pytest tests/unit
+
+lock: setup
+	$(PYTHON) -m pip install -q uv
+	.venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.10 \
+		--no-header --no-config --upgrade requirements.in --output-file requirements.txt
+
+schemas: setup
+	$(PYTHON) build.py schemas
+
+clean:
+	rm -rf output .venv

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""What the kernel, the device tree and the hardware of a Pynq-Z2 give to programs."""
+
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+MIB = 1 << 20
+
+READ_WORD = """
+import mmap, os, sys
+address = int(sys.argv[1], 0)
+page = address & -mmap.PAGESIZE
+memory = os.open("/dev/mem", os.O_RDONLY | os.O_SYNC)
+words = memoryview(mmap.mmap(memory, mmap.PAGESIZE, prot=mmap.PROT_READ, offset=page)).cast("I")
+print(hex(words[(address - page) // 4]))
+"""
+
+
+@pytest.fixture(scope="module")
+def memory(host: Host) -> dict[str, int]:
+    """Return /proc/meminfo, in bytes."""
+    lines = host.check_output("cat /proc/meminfo").splitlines()
+    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+
+
+def test_processor(host: Host) -> None:
+    """The processor is a Cortex-A9 with NEON."""
+    assert host.check_output("uname -m") == "armv7l"
+    lines = host.check_output("cat /proc/cpuinfo").splitlines()
+    pairs = [line.split(":", 1) for line in lines if ":" in line]
+    values = {name.strip(): value.strip() for name, value in pairs}
+    assert int(values["CPU architecture"]) == 7
+    assert int(values["CPU part"], 0) == 0xC09
+    assert "neon" in values["Features"].split()
+
+
+def test_kernel_and_its_modules(host: Host) -> None:
+    """The kernel finds the modules of its own release."""
+    release = host.check_output("uname -r")
+    assert release
+    assert host.file(f"/lib/modules/{release}/modules.dep").exists
+    assert host.check_output("ls /lib/modules") == release
+
+
+def test_board_name(host: Host, board: Any) -> None:
+    """The device tree carries the name that PYNQ looks for."""
+    node = host.file("/proc/device-tree/chosen/pynq_board")
+    assert node.content_string.rstrip("\0") == board.name == "Pynq-Z2"
+
+
+def test_command_line(host: Host, board: Any) -> None:
+    """The kernel has the board's console and root device."""
+    words = host.check_output("cat /proc/cmdline").split()
+    assert f"console={board.console}" in words
+    assert f"root={board.root_device}" in words
+
+
+def test_root_device(host: Host, board: Any) -> None:
+    """The root file system is on the card's partition."""
+    number = host.check_output("findmnt -no MAJ:MIN --mountpoint /").strip()
+    name = host.check_output(f"basename $(readlink -f /sys/dev/block/{number})")
+    assert f"/dev/{name}" == board.root_device
+
+
+def test_memory(board: Any, memory: dict[str, int]) -> None:
+    """All memory is there but for what the kernel itself takes."""
+    assert board.memory - 32 * MIB < memory["MemTotal"] < board.memory
+
+
+def test_contiguous_memory(memory: dict[str, int]) -> None:
+    """Buffers for the programmable logic have 128 MB."""
+    assert memory["CmaTotal"] == 128 * MIB
+
+
+def test_fabric_interrupt(host: Host) -> None:
+    """The interrupt of the programmable logic is a UIO device."""
+    assert host.file("/dev/uio0").is_character_device
+    assert host.check_output("cat /sys/class/uio/uio0/name") == "fabric"
+
+
+def test_fpga_manager(host: Host) -> None:
+    """The kernel's FPGA manager has the programmable logic."""
+    manager = "/sys/class/fpga_manager/fpga0"
+    assert host.check_output(f"cat {manager}/name") == "Xilinx Zynq FPGA Manager"
+    # Before a bitstream: what it says then differs between silicon and emulation.
+    state = host.check_output(f"cat {manager}/state")
+    assert state in {"unknown", "power off", "power up", "operating"}
+
+
+def test_physical_memory(host: Host) -> None:
+    """Root reads device registers through /dev/mem: the Ethernet controller's identity."""
+    assert host.check_output("python3 -c %s 0xE000B0FC", READ_WORD) == hex(0x00020118)

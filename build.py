@@ -1,0 +1,25 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Entry point: hands over to builder.cli, in the virtual environment that `make setup` makes."""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PYTHON = HERE / ".venv" / "bin" / "python"
+
+
+def main():
+    # No annotations, no imports from the tree before this: any Python 3 gets the message.
+    if Path(sys.prefix) != PYTHON.parent.parent:
+        if not PYTHON.exists():
+            sys.exit(f"build.py: not set up yet. Type this first:\n\n    make -C {HERE} setup\n")
+        os.execv(str(PYTHON), [str(PYTHON), str(HERE / "build.py"), *sys.argv[1:]])
+    from builder.cli.main import main as run  # noqa: PLC0415 - only there in the environment
+
+    return run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: MIT
+"""One distribution's package indexes for one architecture, as apt verified them.
+
+They live in the store under archives/<distribution>-<architecture>/ and stay the same until
+`update` replaces them: builds between two updates see the same packages, and need no network
+to find out that there is nothing to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+from builder.archive.mirrors import keyring, mirror, public_mirror
+from builder.engine.process import clean_environment
+from builder.errors import BuildError, HostError
+from builder.spec.models import Architecture, Pocket
+from builder.spec.resolve import NamedDistribution
+from builder.store.store import remove_tree
+
+_TIMEOUT_SECONDS = 20
+# What the host's administrator configured for apt's downloads holds for ours too.
+_HOST_OPTIONS = re.compile(r"^Acquire::(?:http|https|ftp)::.*;$|^Acquire::(?:Retries|Check).*;$")
+
+
+class ArchiveUnavailable(BuildError):
+    """An archive does not answer, or what it answers cannot be trusted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFile:
+    """A file of a package: its name in the archive, its size in bytes and its SHA-256."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourcePackage:
+    """A package that holds sources. `binary`: a .deb with a tarball inside."""
+
+    name: str
+    version: str
+    binary: bool
+    files: tuple[SourceFile, ...]
+
+
+class Archive:
+    """The indexes at `root`, which `update` has filled."""
+
+    def __init__(
+        self, root: Path, distribution: NamedDistribution, architecture: Architecture
+    ) -> None:
+        self.root = root
+        self.distribution = distribution
+        self.architecture = architecture
+        self._release: dict[str, Any] | None = None
+        self._left_out: dict[str, str] = {}
+
+    @property
+    def known(self) -> bool:
+        """Whether the indexes are there, for the mirrors that are configured now."""
+        try:
+            self._left_out = self.left_out
+            return self.sources_list().read_text() == self._entries(source=True)
+        except (FileNotFoundError, KeyError):
+            return False
+
+    @property
+    def release(self) -> dict[str, Any]:
+        """What was recorded of the archive: `pockets` (SHA-256 of each InRelease), `date`."""
+        if self._release is None:
+            self._release = json.loads((self.root / "release.json").read_text())
+        return self._release
+
+    @property
+    def pockets(self) -> Mapping[str, str]:
+        """SHA-256 of each pocket's signed release file."""
+        pockets: dict[str, str] = self.release["pockets"]
+        return pockets
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """The pockets whose indexes could not be had, and why: their packages are not used."""
+        left_out: dict[str, str] = self.release["left-out"]
+        return left_out
+
+    @property
+    def epoch(self) -> int:
+        """The archive's date, in seconds since 1970: the time stamp of what is built from it."""
+        return int(self.release["epoch"])
+
+    def sources_list(self) -> Path:
+        """Return apt's list of this archive's entries, with sources."""
+        return self.root / "sources.list"
+
+    def binary_sources(self) -> str:
+        """Return apt's list of the entries for packages alone, as builds see them."""
+        return self._entries(source=False)
+
+    def image_sources(self) -> str:
+        """Return apt's list for the finished image, with mirrors that everybody reaches."""
+        model = self.distribution.model
+        return "".join(
+            f"deb {public_mirror(self.distribution, pocket)} {pocket.suite} "
+            f"{' '.join(model.components)}\n"
+            for pocket in model.pockets
+        )
+
+    @property
+    def lists(self) -> Path:
+        """The directory with apt's verified indexes."""
+        return self.root / "lists"
+
+    def update(self) -> None:
+        """Fetch the indexes anew and verify their signatures; the old ones stay if that fails.
+
+        Raises:
+            ArchiveUnavailable: a mirror does not answer or its signature is not good.
+            HostError: apt or the keyring is missing.
+        """
+        fresh = self.root.with_name(f"{self.root.name}.new")
+        draft = Archive(fresh, self.distribution, self.architecture)
+        try:
+            draft._fetch()
+            draft._record()
+        except BuildError:
+            remove_tree(fresh)
+            raise
+        # The paths in apt's configuration are those of the final place.
+        remove_tree(self.root)
+        fresh.rename(self.root)
+        self._write_configuration()
+        self._release = None
+        self._left_out = self.left_out
+
+    def source(self, name: str, *, binary: bool) -> SourcePackage:
+        """Look up a package that holds sources.
+
+        Raises:
+            ArchiveUnavailable: the archive has no such package.
+        """
+        key = f"{'binary' if binary else 'source'}:{name}"
+        recorded = self.release["sources"].get(key)
+        if recorded is None:
+            raise ArchiveUnavailable(
+                f"{self.distribution.name} has no {'package' if binary else 'source package'} {name}"
+            )
+        return SourcePackage(
+            name=name,
+            version=recorded["version"],
+            binary=binary,
+            files=tuple(SourceFile(**file) for file in recorded["files"]),
+        )
+
+    def download_command(self, package: SourcePackage) -> list[str]:
+        """Return the command that downloads a source package's files; apt verifies them."""
+        wanted = f"{package.name}={package.version}"
+        verb = (
+            ["download", wanted]
+            if package.binary
+            else ["source", "--download-only", "--only-source", wanted]
+        )
+        return ["apt-get", "-c", str(self.root / "apt.conf"), "-q", *verb]
+
+    def host_options(self) -> list[str]:
+        """Return the host's apt options for downloads (proxies, certificates), one a line."""
+        dumped = subprocess.run(
+            ["apt-config", "dump"], capture_output=True, text=True, check=False
+        ).stdout
+        return [
+            line for line in dumped.splitlines() if _HOST_OPTIONS.match(line) and '""' not in line
+        ]
+
+    def _fetch(self) -> None:
+        """Fetch all indexes, without the pockets beside the first one that cannot be had.
+
+        A mirror that is in the middle of an update must not stop all builds; that an image lacks
+        security updates must not be hidden either: see `left_out`.
+        """
+        while True:
+            remove_tree(self.root)
+            for folder in ("lists/partial", "cache/archives/partial", "state"):
+                (self.root / folder).mkdir(parents=True)
+            self.sources_list().write_text(self._entries(source=True))
+            self._write_configuration()
+            try:
+                self._apt("apt-get", "update", "--error-on=any")
+            except ArchiveUnavailable as error:
+                broken = {
+                    pocket.suite: line.removeprefix("E: ")
+                    for pocket in self._pockets()[1:]
+                    for line in error.details
+                    if line.startswith("E:") and f"/dists/{pocket.suite}/" in line
+                }
+                if not broken:
+                    raise
+                self._left_out |= broken
+            else:
+                return
+
+    def _pockets(self) -> list[Pocket]:
+        """Return the pockets that are used."""
+        pockets = self.distribution.model.pockets
+        return [pocket for pocket in pockets if pocket.suite not in self._left_out]
+
+    def _record(self) -> None:
+        """Write down what was fetched."""
+        pockets: dict[str, str] = {}
+        epoch = 0
+        for pocket in self._pockets():
+            prefix = _list_name(f"{mirror(self.distribution, pocket)}/dists/{pocket.suite}")
+            found = [
+                path
+                for name in ("InRelease", "Release")
+                if (path := self.lists / f"{prefix}_{name}").exists()
+            ]
+            if not found:
+                raise ArchiveUnavailable(f"{self.distribution.name}: no {pocket.suite}")
+            content = found[0].read_bytes()
+            pockets[pocket.suite] = hashlib.sha256(content).hexdigest()
+            date = re.search(rb"^Date: (.+)$", content, re.MULTILINE)
+            if date:
+                epoch = max(epoch, int(parsedate_to_datetime(date[1].decode()).timestamp()))
+        sources = self.distribution.model.sources
+        record = {
+            "pockets": pockets,
+            "left-out": self._left_out,
+            "epoch": epoch,
+            "sources": {
+                f"binary:{sources.linux}": self._binary(sources.linux),
+                f"source:{sources.u_boot}": self._source(sources.u_boot),
+            },
+        }
+        (self.root / "release.json").write_text(json.dumps(record, indent=1))
+
+    def _binary(self, name: str) -> dict[str, Any] | None:
+        shown = self._apt("apt-cache", "show", "--no-all-versions", name, check=False)
+        fields = dict(re.findall(r"^(Version|Filename|SHA256): (.+)$", shown, re.MULTILINE))
+        if not {"Version", "Filename", "SHA256"} <= fields.keys():
+            return None
+        file = {"name": Path(fields["Filename"]).name, "sha256": fields["SHA256"]}
+        return {"version": fields["Version"], "files": [file]}
+
+    def _source(self, name: str) -> dict[str, Any] | None:
+        shown = self._apt("apt-cache", "showsrc", "--only-source", name, check=False)
+        newest: dict[str, Any] = {}
+        for paragraph in shown.split("\n\n"):
+            version = re.search(r"^Version: (.+)$", paragraph, re.MULTILINE)
+            sums = re.search(r"^Checksums-Sha256:\s*\n((?: .+\n?)+)", paragraph, re.MULTILINE)
+            if version and sums:
+                files = [line.split() for line in sums[1].splitlines()]
+                if not newest or _newer(version[1], newest["version"]):
+                    named = [{"name": file, "sha256": sha} for sha, _, file in files]
+                    newest = {"version": version[1], "files": named}
+        return newest or None
+
+    def _entries(self, *, source: bool) -> str:
+        lines: list[str] = []
+        signed = keyring(self.distribution)
+        for pocket in self._pockets():
+            where = (
+                f"[signed-by={signed}] {mirror(self.distribution, pocket)} {pocket.suite} "
+                f"{' '.join(self.distribution.model.components)}\n"
+            )
+            lines += [f"deb {where}", *([f"deb-src {where}"] if source else [])]
+        return "".join(lines)
+
+    def _write_configuration(self) -> None:
+        architecture = self.architecture.value
+        (self.root / "apt.conf").write_text(
+            "\n".join(
+                [
+                    f'APT::Architecture "{architecture}";',
+                    f'APT::Architectures {{ "{architecture}"; }};',
+                    'APT::Sandbox::User "root";',
+                    'Acquire::Languages "none";',
+                    f'Acquire::http::Timeout "{_TIMEOUT_SECONDS}";',
+                    f'Acquire::https::Timeout "{_TIMEOUT_SECONDS}";',
+                    f'Dir::Etc::sourcelist "{self.sources_list()}";',
+                    'Dir::Etc::sourceparts "-";',
+                    f'Dir::State "{self.root / "state"}";',
+                    f'Dir::State::lists "{self.lists}";',
+                    f'Dir::State::status "{self.root / "state/status"}";',
+                    f'Dir::Cache "{self.root / "cache"}";',
+                    # The host's hooks after an update (appstream, packagekit) are not for us.
+                    "#clear APT::Update::Post-Invoke;",
+                    "#clear APT::Update::Post-Invoke-Success;",
+                    "",
+                ]
+            )
+        )
+        (self.root / "state/status").touch()
+
+    def _apt(self, *argv: str, cwd: Path | None = None, check: bool = True) -> str:
+        if shutil.which(argv[0]) is None:
+            raise HostError(f"{argv[0]} is not on this machine", hint="use a Debian-like machine")
+        done = subprocess.run(
+            [*argv, "-c", str(self.root / "apt.conf"), "-q"],
+            cwd=cwd,
+            env=clean_environment({"DEBIAN_FRONTEND": "noninteractive"}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if check and done.returncode != 0:
+            complaints = [
+                line for line in done.stdout.splitlines() if line.startswith(("E:", "Err:", "W:"))
+            ]
+            raise ArchiveUnavailable(
+                f"{self.distribution.name}: {' '.join(argv[:2])} failed",
+                details=complaints or done.stdout.splitlines()[-10:],
+            )
+        return done.stdout
+
+
+def _list_name(url: str) -> str:
+    """Return the name under which apt keeps an index: the URL without its scheme, escaped."""
+    bare = re.sub(r"^[a-z]+:/*", "", url) if "://" in url else url
+    if url.startswith("file:"):
+        bare = url.removeprefix("file://")
+    return bare.replace("_", "%5f").replace("/", "_")
+
+
+def _newer(left: str, right: str) -> bool:
+    return (
+        subprocess.run(["dpkg", "--compare-versions", left, "gt", right], check=False).returncode
+        == 0
+    )

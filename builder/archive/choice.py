@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""Which of a board's distributions is built: the first whose archive answers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import requests
+
+from builder.archive.archive import Archive, ArchiveUnavailable
+from builder.archive.mirrors import mirror
+from builder.errors import HostError, UserError
+from builder.report.events import Listener, Note
+from builder.spec.models import Architecture
+from builder.spec.resolve import NamedDistribution
+from builder.store.locks import locked
+from builder.store.store import Store, write_atomically
+
+_PROBE_SECONDS = 10
+
+
+def choose(
+    distributions: Sequence[NamedDistribution],
+    architecture: Architecture,
+    store: Store,
+    *,
+    listener: Listener,
+    update: bool = False,
+    offline: bool = False,
+) -> Archive:
+    """Return the archive to build from.
+
+    What was chosen is recorded in the store and stays until `update`: a mirror that comes and
+    goes must not turn one distribution's image into another's.
+
+    Raises:
+        UserError: none of them answers, or `offline` and none has been fetched before.
+    """
+    names = ",".join(item.name for item in distributions)
+    record = store.root / "archives" / f"{names}-{architecture.value}.json"
+    with locked(store.root / "locks" / "archives.lock"):
+        archives = [
+            Archive(
+                store.root / "archives" / f"{item.name}-{architecture.value}", item, architecture
+            )
+            for item in distributions
+        ]
+        if not update:
+            known = _recorded(record, archives, listener)
+            if known:
+                return known
+        if offline:
+            raise UserError(
+                "--offline, but the package indexes have not been fetched yet",
+                hint="build once, or run `plan`, with the network",
+            )
+        return _probe(record, archives, listener)
+
+
+def _recorded(record: Path, archives: Sequence[Archive], listener: Listener) -> Archive | None:
+    try:
+        chosen = json.loads(record.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    for archive in archives:
+        if archive.distribution.name == chosen["distribution"] and archive.known:
+            refused = "".join(f"; {why}" for why in chosen["refused"])
+            listener(
+                Note(
+                    text=f"distribution: {archive.distribution.name}, as of {chosen['date']}"
+                    f"{refused} (--update asks again)"
+                )
+            )
+            _say_left_out(archive, listener)
+            return archive
+    return None
+
+
+def _probe(record: Path, archives: Sequence[Archive], listener: Listener) -> Archive:
+    refused: list[str] = []
+    for archive in archives:
+        name = archive.distribution.name
+        try:
+            _answers(archive)
+            archive.update()
+        except (ArchiveUnavailable, HostError) as error:
+            refused.append(f"{name} was not taken: {error.message}")
+            for detail in error.details[:3]:
+                listener(Note(text=f"  {detail}"))
+            listener(Note(text=f"distribution: {refused[-1]}", loud=True))
+            continue
+        listener(Note(text=f"distribution: {name}", loud=True))
+        _say_left_out(archive, listener)
+        chosen = {"distribution": name, "date": time.strftime("%Y-%m-%d"), "refused": refused}
+        write_atomically(record, json.dumps(chosen))
+        return archive
+    raise UserError(
+        "no distribution's archive can be used",
+        hint="check the network, set a mirror in local.yaml, or use --distro",
+        details=refused,
+    )
+
+
+def _say_left_out(archive: Archive, listener: Listener) -> None:
+    for suite, why in archive.left_out.items():
+        listener(Note(text=f"WITHOUT the packages of {suite}: {why}", loud=True))
+
+
+def _answers(archive: Archive) -> None:
+    """Ask the first pocket's mirror, quickly, before apt tries with all its patience."""
+    pocket = archive.distribution.model.pockets[0]
+    base = mirror(archive.distribution, pocket)
+    if not base.startswith("http"):
+        return
+    try:
+        answer = requests.head(
+            f"{base}/dists/{pocket.suite}/InRelease", timeout=_PROBE_SECONDS, allow_redirects=True
+        )
+    except requests.RequestException as error:
+        raise ArchiveUnavailable(f"{base} does not answer ({type(error).__name__})") from error
+    if not answer.ok:
+        raise ArchiveUnavailable(f"{base} answers {answer.status_code} {answer.reason}")

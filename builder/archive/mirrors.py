@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""Where a distribution's archives are, for the machine that builds."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from builder.errors import HostError, UserError
+from builder.spec.models import Pocket
+from builder.spec.resolve import NamedDistribution
+
+_KEYRING_DIRECTORIES = (
+    Path("/usr/share/keyrings"),
+    Path("/etc/apt/trusted.gpg.d"),
+    Path("/etc/apt/keyrings"),
+)
+
+
+def mirror(distribution: NamedDistribution, pocket: Pocket) -> str:
+    """Return the base URL of the archive that holds a pocket.
+
+    The user's own setting wins; then the distribution's file; where that says `host`, the
+    host's apt configuration, and if that does not know the archive, debootstrap's default.
+
+    Raises:
+        HostError: nobody knows.
+    """
+    configured = (
+        distribution.mirrors.get(pocket.archive) or distribution.model.mirrors[pocket.archive]
+    )
+    if configured != "host":
+        return configured.rstrip("/")
+    url = _host_mirror(pocket.suite) or _bootstrap_default(distribution, pocket)
+    return url.rstrip("/")
+
+
+def public_mirror(distribution: NamedDistribution, pocket: Pocket) -> str:
+    """Return the base URL that the finished image shall use, whoever built it."""
+    configured = distribution.model.mirrors[pocket.archive]
+    if configured != "host":
+        return configured.rstrip("/")
+    return _bootstrap_default(distribution, pocket)
+
+
+def keyring(distribution: NamedDistribution) -> Path:
+    """Return the keyring that the distribution's archives are signed with.
+
+    Raises:
+        HostError: it is not installed.
+    """
+    name = Path(distribution.model.keyring)
+    candidates = (
+        [name] if name.is_absolute() else [folder / name for folder in _KEYRING_DIRECTORIES]
+    )
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise HostError(
+        f"{distribution.name}: the archive's keyring {name} is not on this machine",
+        hint=f"apt-get install {distribution.model.keyring_package}",
+    )
+
+
+def _host_mirror(suite: str) -> str | None:
+    """Return the base URL from which the host's own apt takes a suite."""
+    try:
+        listed = subprocess.run(
+            ["apt-get", "indextargets", "--format", "$(CODENAME) $(SUITE) $(RELEASE) $(REPO_URI)"],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+    except FileNotFoundError:
+        return None
+    for line in listed.splitlines():
+        *names, url = line.split()
+        if suite in names:
+            return url
+    return None
+
+
+def _bootstrap_default(distribution: NamedDistribution, pocket: Pocket) -> str:
+    """Return debootstrap's built-in mirror; its archive of security updates is its sibling."""
+    script = Path("/usr/sbin/debootstrap")
+    found = (
+        re.search(r'^DEF_MIRROR="([^"]+)"', script.read_text(), re.MULTILINE)
+        if script.exists()
+        else None
+    )
+    if distribution.model.family != "debian" or found is None:
+        raise UserError(
+            f"{distribution.name}: no mirror is known for its archive {pocket.archive}",
+            hint=f"name one in local.yaml: mirrors: {{{distribution.name}: "
+            f"{{{pocket.archive}: URL}}}}",
+        )
+    base = found[1].rstrip("/")
+    return base if pocket.archive == "main" else f"{base}-{pocket.archive}"

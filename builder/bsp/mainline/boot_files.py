@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""The files of the boot partition: BOOT.BIN, U-Boot, boot script and the FIT image.
+
+`image.ub` has two configurations: conf-board, and conf-emulated with the derived device tree,
+which the boot script takes when it finds itself in QEMU. So the image that is tested is the
+image that is shipped.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from builder.bsp.bootbin import parse
+from builder.bsp.soc import BSP_DIRECTORY, Family
+from builder.errors import StepError
+from builder.steps.step import Job, Step
+
+_FIT = """\
+/dts-v1/;
+/ {{
+    description = "Linux {release} for {board}";
+    #address-cells = <1>;
+    images {{
+        kernel {{
+            description = "Linux {release}";
+            data = /incbin/("{kernel}");
+            type = "kernel";
+            arch = "{arch}";
+            os = "linux";
+            compression = "none";
+            load = <{load:#x}>;
+            entry = <{load:#x}>;
+            hash {{ algo = "sha256"; }};
+        }};
+        fdt-board {{
+            description = "device tree of {board}";
+            data = /incbin/("{board_dtb}");
+            type = "flat_dt";
+            arch = "{arch}";
+            compression = "none";
+            hash {{ algo = "sha256"; }};
+        }};
+        fdt-emulated {{
+            description = "device tree of {board} as QEMU emulates it";
+            data = /incbin/("{emulated_dtb}");
+            type = "flat_dt";
+            arch = "{arch}";
+            compression = "none";
+            hash {{ algo = "sha256"; }};
+        }};
+    }};
+    configurations {{
+        default = "conf-board";
+        conf-board {{ kernel = "kernel"; fdt = "fdt-board"; }};
+        conf-emulated {{ kernel = "kernel"; fdt = "fdt-emulated"; }};
+    }};
+}};
+"""
+
+
+class BootFiles(Step):
+    """`fat/` is what goes onto the boot partition; beside it lie device trees and reports."""
+
+    packages = ("u-boot-tools", "device-tree-compiler")
+
+    def __init__(
+        self,
+        board: str,
+        *,
+        family: Family,
+        kernel: Step,
+        device_tree: Step,
+        u_boot: Step,
+        boot_bin: Path | None,
+        tree: Path,
+    ) -> None:
+        parents = {"kernel": kernel, "device-tree": device_tree, "u-boot": u_boot}
+        super().__init__("boot-files", scope=board, parents=parents)
+        self.board = board
+        self.family = family
+        self.boot_bin = boot_bin
+        self.script = tree / BSP_DIRECTORY / f"mainline/{family.soc.value}-boot.cmd"
+
+    def settings(self) -> Mapping[str, object]:
+        return {"board": self.board}
+
+    def files(self) -> Sequence[Path]:
+        return [self.script, *([self.boot_bin] if self.boot_bin else [])]
+
+    def run(self, job: Job) -> None:
+        kernel, trees, u_boot = (job.input(n) for n in ("kernel", "device-tree", "u-boot"))
+        fat = job.output / "fat"
+        fat.mkdir()
+        for path in (trees / "board.dtb", trees / "emulated.dtb", trees / "changes.json"):
+            shutil.copy(path, job.output)
+        release = (kernel / "kernel-release").read_text().strip()
+        shutil.copy(kernel / "kernel-release", job.output)
+        shutil.copy(u_boot / "u-boot.img", fat)
+        shutil.copy(self.boot_bin or u_boot / "boot.bin", fat / "BOOT.BIN")
+        description = _FIT.format(
+            release=release,
+            board=self.board,
+            kernel=kernel / self.family.kernel_image,
+            board_dtb=trees / "board.dtb",
+            emulated_dtb=trees / "emulated.dtb",
+            arch=self.family.fit_arch,
+            load=self.family.kernel_load,
+        )
+        epoch = {"SOURCE_DATE_EPOCH": (u_boot / "epoch").read_text().strip()}
+        with job.workspace("boot-files", need=1 << 26) as workspace:
+            source = workspace.directory / "image.its"
+            workspace.outside(source).write_text(description)
+            job.run(workspace, "mkimage", "-f", source, fat / "image.ub", environment=epoch)
+            job.run(
+                workspace,
+                *("mkimage", "-A", self.family.fit_arch, "-O", "linux", "-T", "script"),
+                *("-C", "none", "-n", "boot.scr", "-d", self.script, fat / "boot.scr"),
+                environment=epoch,
+            )
+            shown = job.run(workspace, "mkimage", "-l", fat / "image.ub")
+        for wanted in ("conf-board", "conf-emulated"):
+            if wanted not in shown:
+                raise StepError(f"image.ub has no configuration {wanted}")
+        self._check_boot_bin(job, fat / "BOOT.BIN")
+
+    def _check_boot_bin(self, job: Job, path: Path) -> None:
+        """Read BOOT.BIN back as the BootROM would, as far as that needs no hardware."""
+        try:
+            image = parse(path)
+        except ValueError as error:
+            raise StepError(f"{path.name} is not what the BootROM accepts: {error}") from error
+        job.say(f"BOOT.BIN: {image}")

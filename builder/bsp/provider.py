@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: MIT
+"""What every BSP provider gives; nothing after it knows which one it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from builder.steps.step import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootArtifacts:
+    """The steps that make a board's boot files.
+
+    boot_files: its output has `fat/`, all that goes onto the FAT partition (BOOT.BIN, image.ub,
+        boot.scr, ...), and `kernel-release`; `emulation/` describes the derived device tree.
+    kernel_layer: its output is a layer of the root filesystem with modules and headers.
+    """
+
+    boot_files: Step
+    kernel_layer: Step

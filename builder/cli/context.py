@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""What the commands have in common: where things are, and how they are shown."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from builder.plan.publish import Output
+from builder.report.console import LineView, make_view
+from builder.report.events import Event
+from builder.spec.reader import Tree
+from builder.store.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout."""
+
+DEFAULT_STORE_SIZE = "60G"
+
+
+def default_store() -> Path:
+    """Return where the store is: BUILDER_STORE, else in the cache of the user (not of sudo)."""
+    if "BUILDER_STORE" in os.environ:
+        return Path(os.environ["BUILDER_STORE"])
+    home = pwd.getpwuid(int(os.environ.get("SUDO_UID", os.getuid()))).pw_dir
+    return Path(os.environ.get("XDG_CACHE_HOME", f"{home}/.cache")) / "zynq-sd-builder"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Where things are for one run of the command line."""
+
+    boards_dirs: Sequence[Path]
+    store: Path
+    store_size: int
+    output: Path
+    progress: str
+    argv: tuple[str, ...]
+
+    @property
+    def tree(self) -> Tree:
+        """The YAML files."""
+        return Tree(root=ROOT, boards_dirs=tuple(self.boards_dirs))
+
+    @property
+    def console(self) -> Console:
+        """Standard output; in the JSON view it belongs to the events, so standard error."""
+        return Console(stderr=self.progress == "json", soft_wrap=True, highlight=False)
+
+    def open_store(self) -> Store:
+        """Open the store, making it if need be."""
+        return Store(self.store)
+
+    def view(self) -> LineView:
+        """Return the view of a build's events that the user asked for."""
+        return make_view(self.progress, self.console)
+
+    def console_note(self, event: Event) -> None:
+        """Show an event of a command that has no view of a build."""
+        LineView(self.console)(event)
+
+    def output_of(self, board: str) -> Output:
+        """Return a board's output directory."""
+        return Output(directory=self.output / board, board=board)
+
+
+def become_root(context: Context) -> None:
+    """Start again by sudo if this is not root: file owners and chroots need it."""
+    if os.geteuid() != 0:
+        context.console.print("building needs root (chroot, owners of files): using sudo")
+        sys.stdout.flush()
+        os.execvp(
+            "sudo",
+            [
+                "sudo",
+                f"BUILDER_STORE={context.store}",
+                sys.executable,
+                str(ROOT / "build.py"),
+                *context.argv,
+            ],
+        )

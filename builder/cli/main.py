@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""Parses the command line, runs a command, and turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+from rich.markup import escape
+
+from builder.cli import commands
+from builder.cli.context import DEFAULT_STORE_SIZE, Context, default_store
+from builder.errors import BuildError, Interrupted
+from builder.plan.build import StepFailure
+from builder.spec.models import parse_size
+
+_DESCRIPTION = """\
+Builds SD-card images for Zynq boards and proves them by booting them under QEMU.
+
+    build.py --board Pynq-Z2            build the image
+    build.py test --board Pynq-Z2       boot it under QEMU and check it
+    build.py plan --board Pynq-Z2       what would be built, and why
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command line and return its exit code.
+
+    0 done, 1 a bug of ours, 2 the user's input, 3 a step failed, 4 the machine lacks something,
+    130 interrupted.
+    """
+    os.umask(0o022)
+    arguments = _parser().parse_args(_with_command(argv))
+    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    try:
+        context = Context(
+            boards_dirs=[Path(path).resolve() for path in arguments.boards_dir],
+            store=Path(arguments.store).resolve(),
+            store_size=parse_size(arguments.store_size),
+            output=Path(arguments.output).resolve(),
+            progress=arguments.progress,
+            argv=tuple(argv),
+        )
+        signal.signal(signal.SIGTERM, _terminated)
+        run: commands.Command = arguments.run
+        return run(arguments, context)
+    except KeyboardInterrupt:
+        errors.print("[red]interrupted[/]")
+        return Interrupted.exit_code
+    except BuildError as error:
+        return _report(error, errors)
+    except BrokenPipeError:
+        # Whoever read our output (`| head`) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _report(error: BuildError, console: Console) -> int:
+    """Print an error as one report and return its exit code."""
+    cause = error.cause if isinstance(error, StepFailure) else error
+    console.print(f"[bold red]error:[/] {escape(error.message)}")
+    for line in error.details:
+        console.print(f"  {escape(line)}")
+    if isinstance(error, StepFailure):
+        if error.replay:
+            console.print(f"[bold]command:[/] {escape(error.replay)}")
+        console.print(f"[bold]log:[/] {escape(str(error.log))}")
+        console.print(f"[bold]look around:[/] build.py shell {escape(error.step)} --board ...")
+    if error.hint:
+        console.print(f"[bold]hint:[/] {escape(error.hint)}")
+    return cause.exit_code
+
+
+def _with_command(argv: Sequence[str]) -> list[str]:
+    """Put `build` in front if the first word is an option: `build.py --board X` builds."""
+    words = list(argv)
+    if words and words[0].startswith("-") and words[0] not in ("-h", "--help"):
+        return ["build", *words]
+    return words or ["--help"]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="build.py",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    places = common.add_argument_group("places")
+    places.add_argument(
+        "--boards-dir", action="append", default=[], metavar="DIR",
+        help="another directory of boards (may be repeated)",
+    )  # fmt: skip
+    places.add_argument(
+        "--store", default=str(default_store()), metavar="DIR",
+        help="where outputs of steps are kept (default: %(default)s)",
+    )  # fmt: skip
+    places.add_argument(
+        "--store-size", default=DEFAULT_STORE_SIZE, metavar="SIZE",
+        help="most that the store may take; the least recently used goes (default: %(default)s)",
+    )  # fmt: skip
+    places.add_argument(
+        "--output", default="output", metavar="DIR", help="where results go (default: %(default)s)"
+    )
+    places.add_argument(
+        "--progress", choices=("auto", "live", "plain", "json"), default="auto",
+        help="how progress is shown (default: %(default)s)",
+    )  # fmt: skip
+
+    image = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    group = image.add_argument_group("the image")
+    group.add_argument("--board", required=True, help="the board, as `boards` lists them")
+    group.add_argument("--distro", metavar="NAME", help="use this distribution and no other")
+    group.add_argument(
+        "--set", action="append", default=[], metavar="RECIPE.PARAMETER=VALUE", dest="settings",
+        help="set a recipe's parameter, as `recipes` lists them (may be repeated)",
+    )  # fmt: skip
+    group.add_argument(
+        "--compress", choices=("xz", "zst"), help="also make the image as a compressed file"
+    )
+    network = group.add_mutually_exclusive_group()
+    network.add_argument(
+        "--update", action="store_true", help="fetch the package indexes anew, choose the "
+        "distribution anew",
+    )  # fmt: skip
+    network.add_argument("--offline", action="store_true", help="use nothing from the network")
+
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(
+        name: str, run: commands.Command, summary: str, *, spec: bool = False
+    ) -> argparse.ArgumentParser:
+        verb = verbs.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            parents=[image, common] if spec else [common],
+            allow_abbrev=False,
+        )
+        verb.set_defaults(run=run)
+        return verb
+
+    build = command("build", commands.build, "build a board's image (the default)", spec=True)
+    build.add_argument(
+        "--jobs", type=_positive, default=2, metavar="N",
+        help="steps that run at once (default: %(default)s)",
+    )  # fmt: skip
+    command("plan", commands.plan, "show which steps are kept, and why others are not", spec=True)
+    test = command("test", commands.test, "boot the image under QEMU and check it", spec=True)
+    test.add_argument("-k", metavar="EXPRESSION", help="only the checks that match, as pytest's -k")
+    shell = command("shell", commands.shell, "open a shell in a step's environment", spec=True)
+    shell.add_argument("step", help="the step, as `plan` lists them")
+    command("boards", commands.boards, "list the boards")
+    command("recipes", commands.recipes, "list the recipes and their parameters")
+    command("doctor", commands.doctor, "say what this machine lacks, and what mends it")
+    command("cache", commands.cache, "list what the store holds")
+    clean = command("clean", commands.clean, "remove results, and with --store-too the store")
+    clean.add_argument("--store-too", action="store_true", help="also empty the store")
+    schemas = command("schemas", commands.schemas, "write the JSON Schemas of the YAML files")
+    schemas.add_argument(
+        "directory", nargs="?", default="docs/schemas", help="default: %(default)s"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a number from 1 on")
+    return int(text)

@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: MIT
+"""The device tree of an emulated boot: the board's own, but for a listed set of changes.
+
+`derive` applies the list with `fdtput` (package device-tree-compiler) and returns every single
+difference that it made; `check` proves that there is no other. The proof reads both files with a
+reader of its own, so that it trusts neither `fdtput` nor the code that called it.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+
+from builder.errors import HostError, StepError, UserError
+
+Value: TypeAlias = str | tuple[int, ...]
+"""What a property is set to: a string, or 32-bit cells."""
+
+Tree: TypeAlias = dict[str, dict[str, bytes]]
+"""Path of a node -> its properties, in the file's order."""
+
+_MAGIC = 0xD00DFEED
+_BEGIN_NODE, _END_NODE, _PROPERTY, _NOP, _END = 1, 2, 3, 4, 9
+_KEYS = {"nodes", "via", "property", "value", "remove", "create", "optional", "because"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A wanted change: which nodes, which property, what to do with it, and why.
+
+    `nodes` is a pattern of a path; `*`, `?` and `[]` match within one level. With `via`, the change
+    is made to the nodes to which that property of the matching ones refers (a phandle). `property`
+    may be a pattern too where it is removed. `value` None removes. `create` makes a node that is not
+    there; its path must be literal then.
+    """
+
+    nodes: str
+    property: str
+    because: str
+    value: Value | None = None
+    via: str | None = None
+    create: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One applied difference. `before` None: was not there; `after` None: was removed."""
+
+    node: str
+    property: str
+    before: bytes | None
+    after: bytes | None
+    because: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.node} {self.property}: {_show(self.before)} -> {_show(self.after)}"
+            f" ({self.because})"
+        )
+
+
+def read_rules(path: Path) -> tuple[Rule, ...]:
+    """Read the `changes` of a machine's YAML file.
+
+    Raises:
+        UserError: an entry is wrong; the message names it.
+    """
+    document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    entries = document.get("changes", []) if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        raise UserError(f"{path}: `changes` must be a list")
+    return tuple(_rule(entry, f"{path}: changes.{index}") for index, entry in enumerate(entries))
+
+
+def _rule(entry: Any, where: str) -> Rule:
+    if not isinstance(entry, dict) or not {"nodes", "property", "because"} <= entry.keys():
+        raise UserError(f"{where}: a change has `nodes`, `property` and `because`")
+    unknown = sorted(map(str, entry.keys() - _KEYS))
+    if unknown:
+        raise UserError(f"{where}: {', '.join(unknown)} is not known")
+    if ("value" in entry) == bool(entry.get("remove")):
+        raise UserError(f"{where}: give either `value` or `remove: true`")
+    value = entry.get("value")
+    if isinstance(value, list):
+        value = tuple(value)
+    if not (
+        value is None
+        or isinstance(value, str)
+        or (isinstance(value, tuple) and value and all(_is_cell(cell) for cell in value))
+    ):
+        raise UserError(f"{where}: `value` is a string or a list of 32-bit numbers")
+    return Rule(
+        nodes=entry["nodes"],
+        property=entry["property"],
+        because=" ".join(entry["because"].split()),
+        value=value,
+        via=entry.get("via"),
+        create=bool(entry.get("create")),
+        optional=bool(entry.get("optional")),
+    )
+
+
+def _is_cell(cell: object) -> bool:
+    return isinstance(cell, int) and not isinstance(cell, bool) and 0 <= cell <= 0xFFFFFFFF
+
+
+def derive(board_dtb: Path, changes: Sequence[Rule], output: Path) -> list[Change]:
+    """Write the emulated machine's tree to `output` and return each difference from the board's.
+
+    A rule whose value is there already makes no difference and is not in the result.
+
+    Raises:
+        UserError: a rule that is not optional finds no node or no property.
+        HostError: `fdtput` is not installed.
+        StepError: the board's tree is damaged, or `fdtput` made something else than it was told.
+    """
+    shutil.copyfile(board_dtb, output)
+    applied: list[Change] = []
+    for rule in changes:
+        tree = read_tree(output)
+        targets = list(_targets(tree, rule))
+        if not targets and not rule.optional:
+            raise UserError(
+                f"{board_dtb.name}: nothing matches {rule.nodes} {rule.property}",
+                hint=f"the emulated machine needs this change: {rule.because}",
+            )
+        for node, name in targets:
+            before = tree.get(node, {}).get(name)
+            after = None if rule.value is None else _encode(rule.value)
+            if before == after:
+                continue
+            _apply(output, node, name, rule)
+            applied.append(
+                Change(node=node, property=name, before=before, after=after, because=rule.because)
+            )
+    check(board_dtb, output, applied)
+    return applied
+
+
+def check(board_dtb: Path, derived_dtb: Path, changes: Iterable[Change]) -> None:
+    """Prove that two trees differ in the listed changes and in nothing else.
+
+    Raises:
+        StepError: they do not; the details name each unexpected difference.
+    """
+    board, derived = read_tree(board_dtb), read_tree(derived_dtb)
+    expected = {node: dict(properties) for node, properties in board.items()}
+    for change in changes:
+        if change.after is None:
+            expected.get(change.node, {}).pop(change.property, None)
+        else:
+            expected.setdefault(change.node, {})[change.property] = change.after
+    details = [
+        f"{node} {name}: expected {_show(wanted)}, found {_show(found)}"
+        for node in sorted(expected.keys() | derived.keys())
+        for name, wanted, found in _differences(expected.get(node), derived.get(node))
+    ]
+    if _reservations(board_dtb.read_bytes()) != _reservations(derived_dtb.read_bytes()):
+        details.append("the memory reservations differ")
+    if details:
+        raise StepError(
+            f"{derived_dtb.name} differs from {board_dtb.name} in more than the listed changes",
+            details=details,
+        )
+
+
+def _differences(
+    expected: Mapping[str, bytes] | None, found: Mapping[str, bytes] | None
+) -> Iterator[tuple[str, bytes | None, bytes | None]]:
+    if expected is None or found is None:
+        yield "(the node)", None if expected is None else b"", None if found is None else b""
+    for name in sorted((expected or {}).keys() | (found or {}).keys()):
+        wanted, got = (expected or {}).get(name), (found or {}).get(name)
+        if wanted != got:
+            yield name, wanted, got
+
+
+def _targets(tree: Tree, rule: Rule) -> Iterator[tuple[str, str]]:
+    """Yield (node, property) of everything that a rule is about."""
+    if rule.create:
+        yield rule.nodes, rule.property
+        return
+    pattern = rule.nodes.split("/")
+    nodes = [node for node in tree if _matches(node.split("/"), pattern)]
+    if rule.via is not None:
+        handles = {
+            properties[name]: node
+            for node, properties in tree.items()
+            for name in ("phandle", "linux,phandle")
+            if name in properties
+        }
+        references = [tree[node][rule.via][:4] for node in nodes if rule.via in tree[node]]
+        nodes = list(dict.fromkeys(handles[each] for each in references if each in handles))
+    for node in nodes:
+        if rule.value is not None:
+            yield node, rule.property
+        else:
+            for name in fnmatch.filter(tree[node], rule.property):
+                yield node, name
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    return len(parts) == len(pattern) and all(map(fnmatch.fnmatchcase, parts, pattern))
+
+
+def _encode(value: Value) -> bytes:
+    if isinstance(value, str):
+        return value.encode() + b"\0"
+    return struct.pack(f">{len(value)}I", *value)
+
+
+def _apply(dtb: Path, node: str, name: str, rule: Rule) -> None:
+    if rule.value is None:
+        arguments = ["-d", str(dtb), node, name]
+    elif isinstance(rule.value, str):
+        arguments = ["-t", "s", str(dtb), node, name, rule.value]
+    else:
+        arguments = ["-t", "u", str(dtb), node, name, *map(str, rule.value)]
+    if rule.create:
+        arguments.insert(0, "-p")
+    try:
+        subprocess.run(["fdtput", *arguments], check=True, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise HostError(
+            "fdtput is not installed", hint="apt-get install device-tree-compiler"
+        ) from error
+    except subprocess.CalledProcessError as error:
+        raise StepError(
+            f"fdtput could not change {name} of {node}", details=error.stderr.splitlines()
+        ) from error
+
+
+def read_tree(dtb: Path) -> Tree:
+    """Read all nodes and properties of a flattened device tree (Devicetree Specification, 5).
+
+    Raises:
+        StepError: the file is none, or is damaged.
+    """
+    blob = dtb.read_bytes()
+    try:
+        return dict(_nodes(blob))
+    except (struct.error, ValueError) as error:
+        raise StepError(f"{dtb} is not a device tree: {error}") from error
+
+
+def _nodes(blob: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:
+    magic, size, at, strings = struct.unpack_from(">4I", blob)
+    if magic != _MAGIC or size > len(blob):
+        raise ValueError("wrong magic number, or cut off")
+    path: list[str] = []
+    properties: list[dict[str, bytes]] = []
+    while True:
+        (token,) = struct.unpack_from(">I", blob, at)
+        at += 4
+        if token == _BEGIN_NODE:
+            end = blob.index(b"\0", at)
+            path.append(blob[at:end].decode())
+            properties.append({})
+            # A node is yielded when it begins, so that the result is in the file's order; its
+            # properties come before its children and fill the same dict.
+            yield "/".join(path) or "/", properties[-1]
+            at = _aligned(end + 1)
+        elif token == _END_NODE:
+            path.pop()
+            properties.pop()
+        elif token == _PROPERTY:
+            length, name_at = struct.unpack_from(">2I", blob, at)
+            name_at += strings
+            name = blob[name_at : blob.index(b"\0", name_at)].decode()
+            properties[-1][name] = blob[at + 8 : at + 8 + length]
+            at = _aligned(at + 8 + length)
+        elif token == _END and not path:
+            return
+        elif token != _NOP:
+            raise ValueError(f"token {token} at {at - 4}")
+
+
+def _reservations(blob: bytes) -> list[tuple[int, int]]:
+    """Return the memory that the tree reserves, as (address, size) in bytes."""
+    (at,) = struct.unpack_from(">I", blob, 16)
+    found: list[tuple[int, int]] = []
+    while (entry := struct.unpack_from(">2Q", blob, at)) != (0, 0):
+        found.append(entry)
+        at += 16
+    return found
+
+
+def _aligned(offset: int) -> int:
+    return (offset + 3) & ~3
+
+
+def _show(value: bytes | None) -> str:
+    if value is None:
+        return "none"
+    text = value.rstrip(b"\0")
+    if text and value.endswith(b"\0") and all(32 <= byte < 127 for byte in text):
+        return f'"{text.decode()}"'
+    if value and len(value) % 4 == 0:
+        return "<" + " ".join(map(str, struct.unpack(f">{len(value) // 4}I", value))) + ">"
+    return f"[{value.hex(' ')}]"

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""The emulated machine of each SoC family, from its data file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import Field
+
+from builder.emulation.derive import Tree
+from builder.errors import UserError
+from builder.spec.models import Model, Soc
+
+DIRECTORY = Path(__file__).parent
+
+
+class MachineFacts(Model):
+    """How QEMU emulates a family's boards.
+
+    `serial`, `sd` and `nic` are the device tree's names of the devices that QEMU's options of
+    that kind are for, in QEMU's order.
+    """
+
+    program: str
+    machine: str
+    cpus: int
+    serial: tuple[str, ...]
+    sd: tuple[str, ...]
+    nic: tuple[str, ...]
+    u_boot_address: int = Field(description="Where U-Boot proper runs")
+
+
+def machine_file(soc: Soc) -> Path:
+    """Return the data file of a family's emulated machine."""
+    return DIRECTORY / f"{soc.value}.yaml"
+
+
+def machine_facts(soc: Soc) -> MachineFacts:
+    """Return the facts of a family's emulated machine."""
+    document = yaml.safe_load(machine_file(soc).read_text(encoding="utf-8"))
+    return MachineFacts.model_validate(document["machine"])
+
+
+def position(tree: Tree, alias: str, names: tuple[str, ...]) -> int:
+    """Return which of QEMU's devices is the one that a device tree's alias means.
+
+    Raises:
+        UserError: the tree has no such alias, or QEMU no such device.
+    """
+    value = tree.get("/aliases", {}).get(alias)
+    if value is None:
+        raise UserError(f"the device tree has no alias {alias}")
+    node = value.rstrip(b"\0").decode().rpartition("/")[2]
+    if node not in names:
+        raise UserError(f"alias {alias} is {node}; QEMU has {', '.join(names)}")
+    return names.index(node)

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""The engine that runs steps on the machine itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from builder.engine.process import Processes
+from builder.engine.workspace import Workspace
+
+_SPARE_MEMORY = 2 << 30
+"""Bytes of memory that a tmpfs must leave to the commands that work in it."""
+
+
+class HostEngine:
+    """Opens workspaces in directories that its owner gives, and counts the memory they take."""
+
+    name = "host"
+
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+        self.jobs = len(os.sched_getaffinity(0))
+
+    @contextmanager
+    def workspace(
+        self, directory: Path, *, need: int, network: bool = False
+    ) -> Iterator[Workspace]:
+        """Open a workspace with room for `need` bytes at `directory`.
+
+        It is a tmpfs if that much memory is available, because compilers and unpackers are
+        faster there and because 32-bit ARM programs see empty directories on ext4 (QEMU bug
+        1805913); else the directory itself.
+        """
+        fits = available_memory() >= need + _SPARE_MEMORY
+        with Workspace(
+            directory,
+            processes=self.processes,
+            tmpfs_bytes=2 * need if fits else None,
+            network=network,
+        ) as workspace:
+            yield workspace
+
+
+def available_memory() -> int:
+    """Return the bytes of memory that are free for use (MemAvailable of proc(5))."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "MemAvailable":
+            return int(value.split()[0]) * 1024
+    return 0

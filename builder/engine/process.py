@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: MIT
+"""The one way in which the builder runs a command."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from builder.errors import CommandError, HostError, Interrupted
+
+TAIL_LINES = 25
+"""Lines of a failed command's output that an error repeats."""
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Nothing of the caller's environment reaches a command but what is needed to get through a proxy:
+# builds must not depend on who runs them.
+_PASSED_ON = (
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_CERT",
+)
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment that commands get: fixed values, proxies, then `extra`."""
+    environment = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+    environment |= {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    environment |= extra or {}
+    return environment
+
+
+class Processes:
+    """The commands that are running, so that all of them can be stopped at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[str]] = set()
+        self._stopped = False
+
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        stdin: int | IO[str] | IO[bytes],
+        stdout: int | IO[str] | IO[bytes],
+        stderr: int | IO[str] | IO[bytes],
+        cwd: Path | None = None,
+    ) -> subprocess.Popen[str]:
+        """Start a command in a session of its own, so that Ctrl-C reaches the builder alone.
+
+        The command dies with the builder, even if that is killed.
+
+        Raises:
+            Interrupted: everything has been told to stop.
+            HostError: the program does not exist.
+        """
+        # setpriv, not preexec_fn: that is not safe in a program with threads.
+        guarded = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
+        with self._lock:
+            if self._stopped:
+                raise Interrupted("interrupted")
+            try:
+                process = subprocess.Popen(
+                    guarded,
+                    cwd=cwd,
+                    env=dict(environment),
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    text=True,
+                    errors="replace",
+                    start_new_session=True,
+                )
+            except FileNotFoundError as error:
+                raise HostError(
+                    f"{error.filename} is not installed", hint="apt-get install util-linux"
+                ) from error
+            self._running.add(process)
+        return process
+
+    def forget(self, process: subprocess.Popen[str]) -> None:
+        """Stop keeping track of a process that has ended."""
+        with self._lock:
+            self._running.discard(process)
+
+    def stop(self) -> None:
+        """Kill every running command and refuse new ones."""
+        with self._lock:
+            self._stopped = True
+            running = tuple(self._running)
+        for process in running:
+            process.kill()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` has been called."""
+        return self._stopped
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    processes: Processes,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    log: IO[str] | None = None,
+    on_line: Callable[[str], object] | None = None,
+    replay: Sequence[str] | None = None,
+) -> str:
+    """Run a command to its end and return its standard output and error as one text.
+
+    Args:
+        argv: the command; never a shell line.
+        processes: where the command is registered while it runs.
+        environment: its whole environment (default: `clean_environment()`).
+        cwd: its working directory.
+        stdin: text for its standard input, which is closed otherwise.
+        log: file that receives the command line and its output as it comes.
+        on_line: called with each line of output.
+        replay: what an error shows as the line to paste, if not `argv` itself.
+
+    Raises:
+        CommandError: it ended with a status other than 0.
+        Interrupted: it was stopped.
+    """
+    environment = clean_environment() if environment is None else environment
+    shown = shlex.join(replay or argv)
+    if log:
+        log.write(f"$ {shown}\n")
+        log.flush()
+    process = processes.start(
+        argv,
+        environment=environment,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    lines: list[str] = []
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    try:
+        if stdin is not None and process.stdin:
+            # The inputs we pass are smaller than a pipe's buffer or read at once by the command.
+            try:
+                process.stdin.write(stdin)
+                process.stdin.close()
+            except BrokenPipeError:
+                pass  # its exit status tells
+        for line in process.stdout:
+            lines.append(line)
+            tail.append(line.rstrip("\n"))
+            if log:
+                log.write(line)
+                log.flush()
+            if on_line:
+                on_line(line.rstrip("\n"))
+        status = process.wait()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        processes.forget(process)
+        process.stdout.close()
+    if processes.stopped:
+        raise Interrupted("interrupted")
+    if status != 0:
+        what = f"signal {-status}" if status < 0 else f"status {status}"
+        raise CommandError(
+            f"{_program(replay or argv)} ended with {what}",
+            replay=shown,
+            status=status,
+            details=tuple(tail),
+        )
+    return "".join(lines)
+
+
+def _program(argv: Sequence[str]) -> str:
+    """Return the name of the program that a command line is about, past `env` and the like."""
+    words = [word for word in argv if "=" not in word and not word.startswith("-")]
+    wrappers = {"env", "chroot", "nsenter", "setpriv"}
+    for index, word in enumerate(words):
+        name = Path(word).name
+        if name == "chroot" and index + 2 < len(words):
+            return Path(words[index + 2]).name
+        if name not in wrappers:
+            return name
+    return Path(argv[0]).name

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""What the machine that builds must have, and the command that mends each lack."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.engine.host import available_memory
+from builder.errors import HostError
+
+PACKAGES = Path(__file__).with_name("packages.txt")
+"""Host packages: package, a program or file of it, and what for, in columns."""
+
+_FOREIGN = ("armhf",)
+_DISK = 12 << 30
+"""Bytes that the store and the output of one board take, with room for a second build."""
+_MEMORY = 6 << 30
+"""Bytes of memory with which everything fits on tmpfs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lack:
+    """Something that the machine lacks; `vital` if no build can do without it."""
+
+    what: str
+    mend: str
+    vital: bool = True
+
+
+def lacking(store: Path) -> list[Lack]:
+    """Return all that the machine lacks for building and testing."""
+    found: list[Lack] = []
+    missing = missing_packages()
+    if missing:
+        found.append(
+            Lack(
+                what=f"packages: {', '.join(missing)}",
+                mend=f"apt-get install --no-install-recommends {' '.join(missing)}",
+            )
+        )
+    if shutil.which("arch-test"):
+        found += [
+            Lack(
+                what=f"programs for {architecture} do not run",
+                mend="make setup (registers qemu-user with binfmt_misc)",
+            )
+            for architecture in _FOREIGN
+            if not runs(architecture)
+        ]
+    if os.geteuid() == 0:
+        if not _can_unshare():
+            found.append(
+                Lack(
+                    what="the right to make namespaces (unshare(2))",
+                    mend="run outside of a container, or give it CAP_SYS_ADMIN",
+                )
+            )
+    elif not shutil.which("sudo"):
+        found.append(Lack(what="root: this is another user, and there is no sudo", mend="su -"))
+    if available_memory() < _MEMORY:
+        found.append(
+            Lack(
+                what=f"memory: {available_memory() >> 20} MiB are available; below "
+                f"{_MEMORY >> 20} MiB builds work on disk, which is slower",
+                mend="stop other programs",
+                vital=False,
+            )
+        )
+    place = next(path for path in (store, *store.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if free < _DISK:
+        found.append(
+            Lack(
+                what=f"disk: {free >> 20} MiB are free in {place}, a build takes {_DISK >> 20} MiB",
+                mend="build.py clean --store-too, or --store on another disk",
+                vital=False,
+            )
+        )
+    return found
+
+
+def check_machine() -> None:
+    """Make sure that a build can begin.
+
+    Raises:
+        HostError: it cannot; the hint is the command that mends it.
+    """
+    vital = [lack for lack in lacking(Path("/")) if lack.vital]
+    if vital:
+        raise HostError(
+            f"this machine lacks {vital[0].what}",
+            hint=f"make setup, or: {vital[0].mend}",
+            details=[lack.what for lack in vital[1:]],
+        )
+
+
+def missing_packages() -> list[str]:
+    """Return the packages of the list whose program or file is not there."""
+    missing: list[str] = []
+    for line in PACKAGES.read_text().splitlines():
+        words = line.partition("#")[0].split()
+        if words:
+            package, mark = words
+            there = (
+                Path(mark).exists() if mark.startswith("/") else shutil.which(mark, path=_path())
+            )
+            if not there:
+                missing.append(package)
+    return missing
+
+
+def runs(architecture: str) -> bool:
+    """Return whether a program for an architecture runs: arch-test starts a real one.
+
+    That binfmt_misc lists qemu-user as enabled would prove nothing.
+    """
+    done = subprocess.run(["arch-test", architecture], capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def _can_unshare() -> bool:
+    done = subprocess.run(
+        ["unshare", "--mount", "--pid", "--net", "--fork", "--mount-proc", "true"],
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+def _path() -> str:
+    # What administrators' programs are in may be missing from a user's PATH.
+    return f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""Boots a board's image and has testinfra judge it: every recipe's checks, and the board's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from builder.emulation.facts import MachineFacts, machine_facts
+from builder.engine.process import Processes
+from builder.errors import UserError
+from builder.machine.login import install_key
+from builder.machine.qemu import EmulatedBoard, Stage
+from builder.plan.publish import Output
+from builder.report.console import duration
+from builder.spec.models import Scalar
+from builder.spec.resolve import ImageSpec
+from builder.steps.image import BOOT_OFFSET
+
+SSH_PORT = 22
+
+
+def run_checks(
+    spec: ImageSpec, output: Output, *, console: Console, select: str | None = None
+) -> bool:
+    """Boot the image, run all checks, write `test-report.json`; return whether all passed.
+
+    Raises:
+        BootError: the board did not come up.
+        UserError: the image cannot be checked: it has no ssh.
+    """
+    parameters = spec.parameters()
+    if not {"ssh", "users"} <= parameters.keys():
+        raise UserError("the checks log in by ssh: the image needs the recipes ssh and users")
+    facts = machine_facts(spec.board.soc)
+    _say_differences(output, facts, console)
+    processes = Processes()
+    logs = output.logs
+    logs.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="board-") as folder:
+        work = Path(folder)
+        board = EmulatedBoard(
+            output.image,
+            facts,
+            device_tree=output.directory / "boot/emulated.dtb",
+            memory=spec.board.emulate.memory or spec.board.memory,
+            card=spec.board.emulate.card,
+            console=spec.board.console,
+            boot_offset=BOOT_OFFSET,
+            forward=_ports(parameters),
+            work=work,
+            processes=processes,
+        )
+        try:
+            with board:
+                console.print(f"booting {escape(str(os.path.relpath(output.image)))} in QEMU")
+                stages = board.wait_for_ssh(
+                    SSH_PORT,
+                    spec.board.emulate.timeout,
+                    lambda stage: console.print(f"  {stage.seconds:6.1f} s  {stage.name}"),
+                )
+                users = parameters["users"]
+                key = install_key(
+                    board.ports[SSH_PORT], str(users["user"]), str(users["password"]), work
+                )
+                return _judge(
+                    spec,
+                    output,
+                    board,
+                    key=key,
+                    stages=stages,
+                    work=work,
+                    console=console,
+                    select=select,
+                )
+        finally:
+            (logs / "console.log").write_text(board.console())
+
+
+def check_files(spec: ImageSpec) -> list[Path]:
+    """Return the files and directories with the checks of an image."""
+    found = [path for recipe in spec.recipes for path in recipe.directory.glob("test_*.py")]
+    own = spec.directory / "tests"
+    return [*found, *([own] if own.is_dir() else [])]
+
+
+def _judge(
+    spec: ImageSpec,
+    output: Output,
+    board: EmulatedBoard,
+    *,
+    key: Path,
+    stages: Sequence[Stage],
+    work: Path,
+    console: Console,
+    select: str | None,
+) -> bool:
+    """Run pytest with the checks; its plugin writes the report."""
+    report = output.directory / "test-report.json"
+    report.unlink(missing_ok=True)
+    facts = {
+        "board": spec.name,
+        "soc": spec.board.soc.value,
+        "memory": spec.board.memory,
+        "console": spec.board.console,
+        "root-device": spec.board.root_device,
+        "architecture": spec.architecture.value,
+        "distribution": _distribution(output),
+        "parameters": spec.parameters(),
+        "ports": board.ports,
+        "stages": {stage.name: round(stage.seconds, 1) for stage in stages},
+        "report": str(report),
+    }
+    context = work / "context.json"
+    context.write_text(json.dumps(facts))
+    ssh_config = work / "ssh_config"
+    ssh_config.write_text(
+        "Host 127.0.0.1\n  UserKnownHostsFile /dev/null\n  StrictHostKeyChecking no\n"
+        f"  LogLevel ERROR\n  ConnectTimeout 60\n  ControlPath {work}/%C\n"
+    )
+    words = [
+        *(sys.executable, "-m", "pytest", "-c", "/dev/null", "--rootdir", str(spec.tree.root)),
+        *("-p", "no:cacheprovider", "-p", "builder.machine.fixtures", "--import-mode=importlib"),
+        *("-q", "--no-header", "--tb=short", "-W", "error"),
+        *("--hosts", f"ssh://root@127.0.0.1:{board.ports[SSH_PORT]}"),
+        *("--ssh-config", str(ssh_config), "--ssh-identity-file", str(key)),
+        *(["-k", select] if select else []),
+        *map(str, check_files(spec)),
+    ]
+    environment = {
+        **os.environ,
+        "BUILDER_CHECKS": str(context),
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # Options for the tests of this tree are not for the checks of a board.
+        "PYTEST_ADDOPTS": "",
+    }
+    done = subprocess.run(words, env=environment, check=False)
+    boot = duration(stages[-1].seconds)
+    style, word = ("green", "passed") if done.returncode == 0 else ("red", "NOT PASSED")
+    console.print(
+        f"[bold {style}]{escape(spec.name)}: {word}[/], booted to ssh in {boot}; "
+        f"{escape(str(os.path.relpath(report)))}"
+    )
+    return done.returncode == 0
+
+
+def _ports(parameters: dict[str, dict[str, Scalar]]) -> list[int]:
+    """Return the board's ports that the checks reach from outside: ssh, and every recipe's."""
+    ports = [
+        values["port"] for values in parameters.values() if isinstance(values.get("port"), int)
+    ]
+    return sorted({SSH_PORT, *(int(str(port)) for port in ports)})
+
+
+def _distribution(output: Output) -> str:
+    name: str = json.loads(output.manifest.read_text())["distribution"]["name"]
+    return name
+
+
+def _say_differences(output: Output, facts: MachineFacts, console: Console) -> None:
+    """Print what differs between the board's device tree and the emulated one."""
+    changes = json.loads((output.directory / "boot/changes.json").read_text())
+    console.print(f"emulated on {facts.machine}; its device tree differs from the board's in:")
+    for change in changes:
+        console.print(f"  - {escape(change['text'])}")

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""The pytest plugin that boards' checks run with: fixtures, and the report.
+
+`host` is testinfra's. A check's label in the report is the first line of its docstring.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardUnderTest:
+    """What a check may know of the board. `memory` is in bytes."""
+
+    name: str
+    soc: str
+    memory: int
+    console: str
+    root_device: str
+    architecture: str
+    distribution: str
+
+
+def _context() -> dict[str, Any]:
+    context: dict[str, Any] = json.loads(Path(os.environ["BUILDER_CHECKS"]).read_text())
+    return context
+
+
+@pytest.fixture(scope="session")
+def board() -> BoardUnderTest:
+    """The board under test."""
+    context = _context()
+    return BoardUnderTest(
+        name=context["board"],
+        soc=context["soc"],
+        memory=context["memory"],
+        console=context["console"],
+        root_device=context["root-device"],
+        architecture=context["architecture"],
+        distribution=context["distribution"],
+    )
+
+
+@pytest.fixture(scope="session")
+def parameters() -> dict[str, dict[str, Any]]:
+    """The parameters of the image's recipes: recipe, parameter, value."""
+    values: dict[str, dict[str, Any]] = _context()["parameters"]
+    return values
+
+
+@pytest.fixture(scope="session")
+def jupyter_url(parameters: dict[str, dict[str, Any]]) -> str:
+    """The base URL by which the board's Jupyter is reached from here."""
+    outer = _context()["ports"][str(parameters["jupyter"]["port"])]
+    return f"http://127.0.0.1:{outer}"
+
+
+class _Report:
+    """Collects results and writes them as JSON."""
+
+    def __init__(self) -> None:
+        self.started = time.time()
+        self.labels: dict[str, str] = {}
+        self.checks: list[dict[str, Any]] = []
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            doc = getattr(getattr(item, "obj", None), "__doc__", None)
+            self.labels[item.nodeid] = (doc or item.name).strip().splitlines()[0]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" or report.outcome != "passed":
+            self.checks.append(
+                {
+                    "check": report.nodeid,
+                    "label": self.labels.get(report.nodeid, report.nodeid),
+                    "outcome": report.outcome,
+                    "seconds": round(report.duration, 1),
+                    **({"why": report.longreprtext} if report.outcome != "passed" else {}),
+                }
+            )
+
+    def pytest_sessionfinish(self) -> None:
+        context = _context()
+        passed = sum(check["outcome"] == "passed" for check in self.checks)
+        report = {
+            "board": context["board"],
+            "distribution": context["distribution"],
+            "boot": context["stages"],
+            "passed": passed,
+            "failed": len(self.checks) - passed,
+            "seconds": round(time.time() - self.started, 1),
+            "checks": self.checks,
+        }
+        Path(context["report"]).write_text(json.dumps(report, indent=1) + "\n")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Add the report to pytest's plugins."""
+    config.pluginmanager.register(_Report())

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""An emulated board, started from its card image, and the stages of its boot."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from builder.emulation.derive import read_tree
+from builder.emulation.facts import MachineFacts, position
+from builder.engine.process import Processes, clean_environment
+from builder.errors import CommandError, HostError, StepError
+
+_STAGES: Sequence[tuple[str, str]] = (
+    ("U-Boot", r"^U-Boot \d{4}\.\d\d"),
+    ("boot script", r"^PYNQ: "),
+    ("kernel", r"Linux version \d"),
+    ("systemd", r"systemd\[1\]: .*running in system mode|Welcome to "),
+    ("login prompt", r" login: ?$"),
+)
+"""What the console shows when a stage of the boot begins."""
+
+_LAST_LINES = 30
+_POLL_SECONDS = 0.5
+
+
+class BootError(StepError):
+    """The emulated board did not come up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stage of a boot and when it was reached, in seconds after QEMU's start."""
+
+    name: str
+    seconds: float
+
+
+class EmulatedBoard:
+    """QEMU, running a copy-on-write overlay of an image; use it as a context manager.
+
+    The image itself is only read. U-Boot is started from the card's own u-boot.img, since QEMU
+    has no BootROM and does not model the DDR controller that SPL would wait for.
+    """
+
+    def __init__(
+        self,
+        image: Path,
+        facts: MachineFacts,
+        *,
+        device_tree: Path,
+        memory: int,
+        card: int,
+        console: str,
+        boot_offset: int,
+        forward: Sequence[int],
+        work: Path,
+        processes: Processes,
+    ) -> None:
+        self.ports: dict[int, int] = {port: free_port() for port in forward}
+        self.console_log = work / "console.log"
+        self._processes = processes
+        overlay = work / "card.qcow2"
+        _tool(
+            *("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw"),
+            *("-b", str(image), str(overlay), str(card)),
+        )
+        u_boot = extract_u_boot(image, boot_offset, work)
+        tree = read_tree(device_tree)
+        serial = position(tree, f"serial{re.findall(r'[0-9]+', console)[0]}", facts.serial)
+        sd = position(tree, "mmc0", facts.sd)
+        nic = position(tree, "ethernet0", facts.nic)
+        self.command = [
+            facts.program,
+            *("-M", facts.machine, "-m", f"{memory >> 20}M", "-smp", str(facts.cpus)),
+            *("-display", "none", "-monitor", "none"),
+            # QEMU gives its options to the machine's devices in order: fillers for the others.
+            *("-serial", "null") * serial,
+            *("-serial", f"file:{self.console_log}"),
+            *("-drive", f"file={overlay},if=sd,format=qcow2,index={sd}"),
+            *("-nic", "user") * nic,
+            *("-nic", _forwarding(self.ports)),
+            *("-device", f"loader,file={u_boot},addr={facts.u_boot_address:#x},cpu-num=0"),
+        ]
+        self._log = (work / "qemu.log").open("w")
+        self.started = time.monotonic()
+        self._qemu = processes.start(
+            self.command,
+            environment=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            cwd=work,
+        )
+
+    def wait_for_ssh(
+        self, port: int, timeout: float, on_stage: Callable[[Stage], None]
+    ) -> list[Stage]:
+        """Wait until the board's ssh server speaks; return the stages with their times.
+
+        Raises:
+            BootError: it does not within `timeout` seconds, QEMU ended, or the kernel panicked.
+        """
+        stages: list[Stage] = []
+
+        def reached(name: str) -> None:
+            stages.append(Stage(name=name, seconds=time.monotonic() - self.started))
+            on_stage(stages[-1])
+
+        left = list(_STAGES)
+        while True:
+            text = self.console()
+            for index, (name, pattern) in enumerate(left):
+                if re.search(pattern, text, re.MULTILINE):
+                    for skipped, _ in left[:index]:
+                        if skipped != "login prompt":
+                            reached(skipped)
+                    reached(name)
+                    left = left[index + 1 :]
+                    break
+            if _speaks_ssh(self.ports[port]):
+                reached("ssh")
+                return stages
+            problem = self._problem(text, timeout)
+            if problem:
+                where = stages[-1].name if stages else "before U-Boot"
+                raise BootError(
+                    f"the boot failed {'after stage ' if stages else ''}{where}: {problem}",
+                    hint=f"the whole console is in {self.console_log}; QEMU ran as: "
+                    f"{shlex.join(self.command)}",
+                    details=text.splitlines()[-_LAST_LINES:],
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def console(self) -> str:
+        """Return all that the serial console has shown."""
+        try:
+            return self.console_log.read_text(errors="replace").replace("\r", "")
+        except FileNotFoundError:
+            return ""
+
+    def _problem(self, text: str, timeout: float) -> str | None:
+        if self._qemu.poll() is not None:
+            return f"QEMU ended with status {self._qemu.returncode}"
+        panic = re.search(r"Kernel panic - not syncing.*|PYNQ: FAILED.*", text)
+        if panic:
+            return panic[0]
+        if time.monotonic() - self.started > timeout:
+            return f"no ssh after {timeout:.0f} s"
+        return None
+
+    def __enter__(self) -> EmulatedBoard:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._qemu.kill()
+        self._qemu.wait()
+        self._processes.forget(self._qemu)
+        self._log.close()
+
+
+def extract_u_boot(image: Path, boot_offset: int, work: Path) -> Path:
+    """Take U-Boot proper, with its device tree, out of a card image's u-boot.img.
+
+    SPL would do the same on a board: the legacy image's payload goes to U-Boot's address.
+    """
+    packed, raw = work / "u-boot.img", work / "u-boot.bin"
+    _tool("mcopy", "-n", "-o", "-i", f"{image}@@{boot_offset}", "::/u-boot.img", str(packed))
+    _tool("dumpimage", "-T", "firmware", "-p", "0", "-o", str(raw), str(packed))
+    return raw
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback interface that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _forwarding(ports: Mapping[int, int]) -> str:
+    return "user" + "".join(
+        f",hostfwd=tcp:127.0.0.1:{outer}-:{inner}" for inner, outer in ports.items()
+    )
+
+
+def _speaks_ssh(port: int) -> bool:
+    # QEMU accepts connections from its start; only the greeting is the server's own.
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            connection.settimeout(5)
+            return connection.recv(8).startswith(b"SSH-")
+    except OSError:
+        return False
+
+
+def _tool(*argv: str) -> None:
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise HostError(f"{argv[0]} is not on this machine", hint="make setup") from error
+    if done.returncode != 0:
+        raise CommandError(
+            f"{argv[0]} ended with status {done.returncode}",
+            replay=shlex.join(argv),
+            status=done.returncode,
+            details=(done.stdout + done.stderr).splitlines()[-10:],
+        )

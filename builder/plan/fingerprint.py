@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""The fingerprint of a step: a hash over everything that its output depends on.
+
+Its components are kept beside each entry, so that the plan can say which one changed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from builder.errors import UserError
+from builder.steps.step import Step
+
+_OWN_CODE = ("builder.steps", "builder.bsp", "builder.emulation")
+"""Packages whose modules say how an output is made. The engine and the store only say where."""
+
+_VALUE_LENGTH = 200
+
+
+def components(step: Step, parents: Mapping[str, str]) -> dict[str, str]:
+    """Return the parts of a step's fingerprint by name; `parents` are its parents' keys.
+
+    Raises:
+        UserError: a file that the step reads is missing.
+    """
+    parts: dict[str, str] = {}
+    for name, value in step.settings().items():
+        text = json.dumps(value, sort_keys=True, default=str)
+        hide = name in step.secrets or len(text) > _VALUE_LENGTH
+        parts[f"setting {name}"] = f"sha256:{_hash(text.encode())}" if hide else text
+    for path in step.files():
+        for file in _files(path):
+            parts[f"file {_short(file)}"] = _hash(file.read_bytes())
+    for module in sorted(_closure(type(step).__module__)):
+        parts[f"code {module}"] = _module_hash(module)
+    for package in step.packages:
+        parts[f"tool {package}"] = _versions().get(package, "not installed")
+    for name, key in parents.items():
+        parts[f"input {name}"] = key
+    return parts
+
+
+def key(parts: Mapping[str, str]) -> str:
+    """Return the fingerprint made of components: 32 hexadecimal digits."""
+    return _hash(json.dumps(dict(parts), sort_keys=True).encode())[:32]
+
+
+def reason(parts: Mapping[str, str], last: Mapping[str, str] | None) -> str:
+    """Say in a few words why a step with these components is not kept."""
+    if last is None:
+        return "never built"
+    for kind in ("file", "setting", "input", "tool", "code"):
+        for name in sorted({*parts, *last}):
+            if not name.startswith(f"{kind} ") or parts.get(name) == last.get(name):
+                continue
+            what = name.removeprefix(f"{kind} ")
+            if kind in ("setting", "tool"):
+                old, new = (_shown(each.get(name)) for each in (last, parts))
+                return f"{what}: {old} -> {new}" if old != new else f"{what} changed"
+            if kind == "code":
+                return f"the builder's code changed ({what})"
+            if kind == "input":
+                return f"{what} is another"
+            if name not in last:
+                return f"{what} is new"
+            return f"{what} changed" if name in parts else f"{what} is gone"
+    return "not in the store any more"
+
+
+def _shown(value: str | None) -> str:
+    if value is None:
+        return "none"
+    return "..." if value.startswith("sha256:") else value
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        for item in sorted(path.iterdir()):
+            if item.name != "__pycache__":
+                yield from _files(item)
+    elif path.is_file():
+        yield path
+    else:
+        raise UserError(f"there is no file {path}")
+
+
+def _short(path: Path) -> str:
+    """Return a path as it is in a checkout, wherever that is: equal content, equal fingerprint."""
+    root = Path(__file__).parents[2]
+    if path.is_relative_to(root):
+        return str(path.relative_to(root))
+    return "/".join(path.parts[-3:])
+
+
+@cache
+def _closure(module: str) -> frozenset[str]:
+    """Return the modules of the step's floors that a module imports, itself included."""
+    found = {module}
+    todo = [module]
+    while todo:
+        for imported in _imports(todo.pop()):
+            if imported.startswith(_OWN_CODE) and imported not in found:
+                found.add(imported)
+                todo.append(imported)
+    return frozenset(found)
+
+
+def _imports(module: str) -> Iterable[str]:
+    source = _source(module)
+    if source is None:
+        return
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@cache
+def _source(module: str) -> Path | None:
+    """Return the file of a module; None if the name is no module (but a name in one)."""
+    loaded = sys.modules.get(module)
+    if loaded is not None and loaded.__file__:
+        return Path(loaded.__file__)
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
+
+
+@cache
+def _module_hash(module: str) -> str:
+    source = _source(module)
+    return _hash(source.read_bytes()) if source else "not a module"
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    """Return the versions of the host's packages."""
+    try:
+        listed = subprocess.run(
+            ["dpkg-query", "--show", "--showformat=${Package} ${Version}\n"],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+    except FileNotFoundError:
+        return {}
+    return dict(line.split(" ", 1) for line in listed.splitlines())

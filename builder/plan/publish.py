@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: MIT
+"""The output directory: what a build gives its user, and the manifest that says what is in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder.plan.board import BoardSteps
+from builder.plan.plan import Planned
+from builder.steps.sources import PackageSource, UrlSource
+from builder.steps.step import Step
+from builder.steps.wheels import Wheels
+from builder.store.store import Entry, write_atomically
+
+_STAMP = ".published"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """A board's output directory."""
+
+    directory: Path
+    board: str
+
+    @property
+    def image(self) -> Path:
+        """The card image."""
+        return self.directory / f"{self.board}.img"
+
+    @property
+    def manifest(self) -> Path:
+        """What is in the image, as JSON."""
+        return self.directory / "manifest.json"
+
+    @property
+    def logs(self) -> Path:
+        """A log for each step."""
+        return self.directory / "logs"
+
+
+def publish(
+    output: Output,
+    steps: BoardSteps,
+    plan: Sequence[Planned],
+    entries: Mapping[Step, Entry],
+) -> bool:
+    """Bring the output directory up to date; return whether there was anything to do.
+
+    Files are copied, not linked: what users do to them must not reach the store.
+    """
+    targets = [entries[step] for step in steps.targets]
+    stamp = output.directory / _STAMP
+    wanted = "\n".join(entry.key for entry in targets)
+    files = [path for entry in targets for path in entry.files.iterdir()]
+    complete = all((output.directory / path.name).exists() for path in files)
+    if complete and output.manifest.exists() and stamp.exists() and stamp.read_text() == wanted:
+        return False
+    stamp.unlink(missing_ok=True)
+    for path in files:
+        _copy(path, output.directory / path.name)
+    boot = output.directory / "boot"
+    shutil.rmtree(boot, ignore_errors=True)
+    made = entries.get(steps.boot.boot_files)
+    if made:
+        shutil.copytree(made.files, boot)
+    manifest = json.dumps(_manifest(steps, plan, entries), indent=1)
+    write_atomically(output.manifest, f"{manifest}\n")
+    output.manifest.chmod(0o644)
+    stamp.write_text(wanted)
+    return True
+
+
+def give_to_caller(path: Path) -> None:
+    """Make the user who called sudo the owner of a directory and all in it."""
+    if "SUDO_UID" in os.environ and os.geteuid() == 0:
+        user, group = int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"])
+        for item in (path, *path.rglob("*")):
+            os.chown(item, user, group, follow_symlinks=False)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file with its holes, and without copying where the filesystem can share blocks."""
+    partial = target.with_name(f".{target.name}.part")
+    subprocess.run(
+        ["cp", "--sparse=always", "--reflink=auto", "--", str(source), str(partial)], check=True
+    )
+    partial.rename(target)
+
+
+def _manifest(
+    steps: BoardSteps, plan: Sequence[Planned], entries: Mapping[Step, Entry]
+) -> dict[str, Any]:
+    image = json.loads((entries[steps.image].files / "image.json").read_text())
+    spec, archive = steps.spec, steps.archive
+    bootstrap = entries.get(steps.layers[0])
+    packages = json.loads((bootstrap.files / "packages.json").read_text()) if bootstrap else None
+    return {
+        "board": spec.name,
+        "image": {"file": f"{spec.name}.img", **image},
+        "distribution": {
+            "name": archive.distribution.name,
+            "architecture": archive.architecture.value,
+            "release-files": dict(archive.pockets),
+            "left-out": archive.left_out,
+            "as-of": archive.epoch,
+        },
+        "spec": spec.board.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "recipes": {
+            recipe.name: {
+                key: "(secret)" if recipe.model.parameters[key].secret else value
+                for key, value in recipe.parameters.items()
+            }
+            for recipe in spec.recipes
+        },
+        "packages": packages,
+        "python-packages": _python_packages(plan, entries),
+        "sources": _sources(plan),
+        "steps": [
+            {
+                "name": item.step.name,
+                "fingerprint": item.key,
+                "seconds": round(entries[item.step].seconds, 1) if item.step in entries else None,
+            }
+            for item in plan
+        ],
+    }
+
+
+def _python_packages(
+    plan: Sequence[Planned], entries: Mapping[Step, Entry]
+) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = []
+    for item in plan:
+        entry = entries.get(item.step)
+        if isinstance(item.step, Wheels) and entry:
+            for path in sorted(entry.files.glob("*.whl")):
+                name, version = path.name.split("-")[:2]
+                found.append({"package": name, "version": version, "file": path.name})
+    return found
+
+
+def _sources(plan: Sequence[Planned]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for item in plan:
+        step = item.step
+        if isinstance(step, PackageSource):
+            files = {file.name: file.sha256 for file in step.package.files}
+            found.append(
+                {"package": step.package.name, "version": step.package.version, "sha256": files}
+            )
+        elif isinstance(step, UrlSource):
+            found.append({"url": step.download.url, "sha256": step.download.sha256})
+    return found

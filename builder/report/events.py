@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""The one stream of events that a build emits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """Something worth saying that belongs to no step; `loud` makes it stand out."""
+
+    text: str
+    loud: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepKept:
+    """A step's output was in the store."""
+
+    step: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepStarted:
+    """A step begins; `reason` says why it is not kept, `log` is where its output goes."""
+
+    step: str
+    reason: str
+    log: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepProgress:
+    """The latest line of a running step's log."""
+
+    step: str
+    line: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepFinished:
+    """A step's output is in the store; `seconds` is wall time, `size` bytes in the store."""
+
+    step: str
+    seconds: float
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepFailed:
+    """A step ended without an output; `stopped` means that the user or a failure ended it."""
+
+    step: str
+    seconds: float
+    message: str
+    stopped: bool = False
+
+
+Event = Note | StepKept | StepStarted | StepProgress | StepFinished | StepFailed
+
+
+class Listener(Protocol):
+    """Receives every event, from any thread."""
+
+    def __call__(self, event: Event) -> None: ...
+
+
+def ignore(event: Event) -> None:
+    """Drop an event: the listener of code that runs without a view."""

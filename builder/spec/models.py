@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: MIT
+"""The models of the YAML files that users write; their JSON Schemas are made from them."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+def parse_size(text: object) -> int:
+    """Return the bytes that `100M`, `1G`, `512K` or a plain number of bytes stand for."""
+    if isinstance(text, int) and not isinstance(text, bool):
+        return text
+    match = re.fullmatch(r"(\d+)([KMG])", str(text))
+    if not match:
+        raise ValueError("must be a size like 512K, 100M or 1G")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def format_size(size: int) -> str:
+    """Return a size in bytes as `parse_size` reads it, in the largest unit that fits exactly."""
+    for unit, factor in reversed(_UNITS.items()):
+        if size >= factor and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return str(size)
+
+
+def _relative(path: str) -> str:
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise ValueError("must be a path below the directory of this file")
+    return path
+
+
+def _absolute(path: str) -> str:
+    # A path may begin with a parameter: "{{ home }}/notebooks".
+    if not path.startswith(("/", "{{")) or ".." in PurePosixPath(path).parts:
+        raise ValueError("must be an absolute path in the image")
+    return path
+
+
+def _kebab(name: str) -> str:
+    return name.replace("_", "-")
+
+
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size, json_schema_input_type=str | int),
+    Field(description="Bytes, with the suffix K, M or G for powers of 1024"),
+]
+RelativePath = Annotated[str, AfterValidator(_relative)]
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Mode = Annotated[str, Field(pattern=r"^[0-7]{4}$", description='Four octal digits, quoted: "0644"')]
+Scalar = str | int | bool | list[str]
+
+
+class Model(BaseModel):
+    """Base of all models: immutable, no unknown keys, kebab-case keys."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=_kebab, validate_by_name=True
+    )
+
+
+class Architecture(str, Enum):
+    """Debian's names of the architectures that Zynq boards have."""
+
+    ARMHF = "armhf"
+    ARM64 = "arm64"
+
+
+class Soc(str, Enum):
+    """The SoC families that images can be built for."""
+
+    ZYNQ = "zynq"
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture of the family's application processors."""
+        return {Soc.ZYNQ: Architecture.ARMHF}[self]
+
+
+class Download(Model):
+    """A file from the network, verified."""
+
+    url: str = Field(pattern=r"^(https?|file)://", description="Where the file is")
+    sha256: Sha256 = Field(description="SHA-256 of the file")
+
+
+class Hardware(Model):
+    """A hardware export of Vivado."""
+
+    xsa: RelativePath = Field(description="The .xsa file, below the board's directory")
+    optional: bool = Field(
+        default=False, description="Whether the build goes on without the file if it is missing"
+    )
+
+
+class StartUpTable(Model):
+    """The register writes that start a Zynq-7000's processing system, as data."""
+
+    registers: RelativePath = Field(description="The table, a YAML file of register writes")
+    parameters: RelativePath | None = Field(
+        default=None,
+        description="Vivado's PCW_ parameters of the board; the table is checked against them",
+    )
+
+
+class Bsp(Model):
+    """Who makes the boot files, and from what.
+
+    The first stage comes from the first of these that there is: `hardware`, `start-up-table`,
+    `boot-bin`.
+    """
+
+    provider: Literal["mainline"] = Field(
+        default="mainline", description="`mainline`: built with open tools alone"
+    )
+    hardware: Hardware | None = Field(default=None, description="Hardware export of the board")
+    start_up_table: StartUpTable | None = Field(
+        default=None, description="Start-up table of the board's class, used without an export"
+    )
+    boot_bin: RelativePath | None = Field(
+        default=None, description="A finished BOOT.BIN, below the board's directory"
+    )
+    linux: Download | None = Field(
+        default=None, description="Kernel source tarball (default: the distribution's package)"
+    )
+    u_boot: Download | None = Field(
+        default=None, description="U-Boot source tarball (default: the distribution's package)"
+    )
+    kernel_fragments: tuple[RelativePath, ...] = Field(
+        default=(), description="Kernel configuration fragments of the board"
+    )
+
+
+class RootPartition(Model):
+    """The partition with the root filesystem (ext4)."""
+
+    label: str = Field(default="root", max_length=16, description="Label of the filesystem")
+    free: Size = Field(default=512 << 20, description="Free space beside the content")
+    size: Size | None = Field(
+        default=None, description="Fixed size (default: the content and the free space)"
+    )
+
+
+class Partitions(Model):
+    """Sizes of the card's partitions."""
+
+    boot: Size = Field(default=100 << 20, ge=8 << 20, description="The FAT partition PYNQ")
+    root: RootPartition = RootPartition()
+
+
+class Emulation(Model):
+    """How the board is emulated."""
+
+    memory: Size | None = Field(default=None, description="Memory (default: the board's)")
+    card: Size = Field(default=4 << 30, description="Size of the emulated card: a power of two")
+    timeout: int = Field(default=900, gt=0, description="Seconds until the boot counts as failed")
+
+
+class Board(Model):
+    """A board: the directory `boards/<name>/` with this file as `board.yaml`."""
+
+    board: Name = Field(description="Name of the board, equal to its directory's")
+    summary: str = Field(description="One line on what it is")
+    soc: Soc = Field(description="SoC family")
+    memory: Size = Field(description="Memory of the board")
+    console: str = Field(
+        pattern=r"^tty[A-Za-z]+\d+,\d+$", description="Serial console as the kernel names it"
+    )
+    root_device: str = Field(pattern=r"^/dev/\w+$", description="Device of the root partition")
+    devicetree: RelativePath = Field(description="Device tree source of the board")
+    bsp: Bsp = Bsp()
+    distro: tuple[Name, ...] = Field(
+        min_length=1, description="Distributions that it accepts, the preferred one first"
+    )
+    profile: Name = Field(default="pynq", description="Profile of recipes")
+    recipes: tuple[Name, ...] = Field(default=(), description="Recipes beside the profile's")
+    parameters: dict[Name, dict[Name, Scalar]] = Field(
+        default={}, description="Parameters of recipes: recipe, parameter, value"
+    )
+    partitions: Partitions = Partitions()
+    emulate: Emulation = Emulation()
+
+
+class Profile(Model):
+    """A named list of recipes: `profiles/<name>.yaml`."""
+
+    summary: str = Field(description="One line on what the image is for")
+    recipes: tuple[Name, ...] = Field(min_length=1, description="Recipes")
+    parameters: dict[Name, dict[Name, Scalar]] = Field(
+        default={}, description="Parameters of recipes: recipe, parameter, value"
+    )
+
+
+class Pocket(Model):
+    """One suite of an archive."""
+
+    suite: str = Field(description="The suite's name in the archive")
+    archive: Name = Field(default="main", description="The archive that holds it")
+
+
+class Sources(Model):
+    """Packages of the distribution that hold sources."""
+
+    linux: str = Field(description="Binary package with the kernel's source tarball")
+    u_boot: str = Field(description="Source package of U-Boot")
+
+
+class Distribution(Model):
+    """A distribution: `distributions/<name>.yaml`."""
+
+    summary: str = Field(description="One line on what it is")
+    family: Literal["debian", "ubuntu"] = Field(description="Who publishes it")
+    suite: str = Field(description="Code name of the release")
+    version: str = Field(description="Version of the release")
+    components: tuple[str, ...] = Field(min_length=1, description="Components of the archives")
+    pockets: tuple[Pocket, ...] = Field(min_length=1, description="Suites that packages come from")
+    mirrors: dict[Name, str] = Field(
+        description="Base URL of each archive, or `host`: as the host's own apt has it, else the "
+        "default of debootstrap"
+    )
+    keyring: str = Field(description="File name of the keyring that signs the archives")
+    keyring_package: str = Field(description="Host package that brings the keyring")
+    python: str = Field(pattern=r"^3\.\d+$", description="Version of its python3")
+    architectures: tuple[Architecture, ...] = Field(min_length=1, description="Its architectures")
+    sources: Sources
+
+
+def _lists(value: object) -> object:
+    """Let a plain list stand for the packages of all targets."""
+    return {"all": value} if isinstance(value, list) else value
+
+
+PackageLists = Annotated[
+    dict[Name, tuple[Name, ...]],
+    BeforeValidator(_lists, json_schema_input_type=dict[str, list[str]] | list[str]),
+]
+
+
+class Owned(Model):
+    """Owner, group and mode of something that a recipe puts into the image."""
+
+    owner: str = Field(default="root", description="Name of the owner")
+    group: str = Field(default="root", description="Name of the group")
+
+
+class Directory(Owned):
+    """A directory in the image."""
+
+    path: AbsolutePath = Field(description="Its path in the image")
+    mode: Mode = "0755"
+
+
+class FileCopy(Owned):
+    """A file, or a tree of files, copied into the image."""
+
+    source: RelativePath = Field(alias="from", description="Path below the recipe's directory")
+    to: AbsolutePath = Field(description="Path in the image")
+    mode: Mode = "0644"
+
+
+class Link(Model):
+    """A symbolic link in the image."""
+
+    path: AbsolutePath = Field(description="Its path in the image")
+    target: str = Field(description="What it points to")
+
+
+class Group(Model):
+    """A group of users."""
+
+    name: str
+    system: bool = Field(default=False, description="Whether its id is one of the system's")
+
+
+class User(Model):
+    """A user account."""
+
+    name: str
+    groups: tuple[str, ...] = Field(default=(), description="Groups beside its own")
+    shell: AbsolutePath = "/bin/bash"
+    home: AbsolutePath | None = Field(default=None, description="Default: /home/<name>")
+    system: bool = Field(default=False, description="Whether it is a system account")
+    password: str | None = Field(
+        default=None, description="Password in plain; the image gets its hash. Default: locked"
+    )
+
+
+class Services(Model):
+    """What systemd shall do with units."""
+
+    enable: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
+    mask: tuple[str, ...] = ()
+
+
+class Scripts(Model):
+    """Scripts that a recipe runs when the image is built."""
+
+    target: RelativePath | None = Field(
+        default=None, description="Run by /bin/sh -eu inside the image, under emulation"
+    )
+    host: RelativePath | None = Field(
+        default=None,
+        description="Run natively, with ROOT, ARCH and CROSS_COMPILE in its environment",
+    )
+
+
+class Parameter(Model):
+    """Something about a recipe that a user may set."""
+
+    default: Scalar = Field(description="Value, and type, if nobody sets it")
+    summary: str = Field(description="One line on what it does")
+    secret: bool = Field(default=False, description="Whether it is kept out of logs and reports")
+
+
+class Recipe(Model):
+    """A recipe: the directory `recipes/<name>/` with this file as `recipe.yaml`."""
+
+    summary: str = Field(description="One line on what it gives")
+    requires: tuple[Name, ...] = Field(default=(), description="Recipes that come before it")
+    apt: PackageLists = Field(
+        default={},
+        description="Packages: a list, or lists for `all`, a distribution, a family or an "
+        "architecture, which are added up",
+    )
+    pip: RelativePath | None = Field(
+        default=None,
+        description="Lock file of Python packages with hashes; `{distribution}` and "
+        "`{architecture}` in its name are replaced",
+    )
+    groups: tuple[Group, ...] = ()
+    users: tuple[User, ...] = ()
+    directories: tuple[Directory, ...] = ()
+    files: tuple[FileCopy, ...] = ()
+    templates: tuple[FileCopy, ...] = ()
+    links: tuple[Link, ...] = ()
+    scripts: Scripts = Scripts()
+    services: Services = Services()
+    board_specific: bool = Field(
+        default=False, description="Whether its templates read the board; built once a board then"
+    )
+    parameters: dict[Name, Parameter] = {}
+
+
+class LocalSettings(Model):
+    """A user's own settings: `local.yaml`, which is not part of the tree."""
+
+    parameters: dict[Name, dict[Name, Scalar]] = Field(
+        default={}, description="Parameters of recipes: recipe, parameter, value"
+    )
+    mirrors: dict[Name, dict[Name, str]] = Field(
+        default={}, description="Mirrors: distribution, archive, base URL"
+    )
+
+
+KINDS: dict[str, type[Model]] = {
+    "board": Board,
+    "recipe": Recipe,
+    "profile": Profile,
+    "distribution": Distribution,
+    "local": LocalSettings,
+}
+"""The kinds of files, by the name of their schema."""
+
+
+def json_schema(kind: str) -> dict[str, Any]:
+    """Return the JSON Schema of a kind of file."""
+    schema = KINDS[kind].model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,393 @@
+# SPDX-License-Identifier: MIT
+"""From a board's name and the user's settings to everything that its image shall hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.errors import UserError
+from builder.spec.models import (
+    Architecture,
+    Board,
+    Distribution,
+    FileCopy,
+    LocalSettings,
+    Parameter,
+    Recipe,
+    Scalar,
+)
+from builder.spec.reader import Reader, Tree, closest, shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedDistribution:
+    """A distribution with its name, and the mirrors that the user set for it."""
+
+    name: str
+    model: Distribution
+    mirrors: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedRecipe:
+    """A recipe with the values of its parameters."""
+
+    name: str
+    directory: Path
+    model: Recipe
+    parameters: Mapping[str, Scalar]
+
+    def packages(self, distribution: NamedDistribution, architecture: Architecture) -> list[str]:
+        """Return the apt packages for a distribution and an architecture."""
+        chosen = ("all", distribution.name, distribution.model.family, architecture.value)
+        return [package for key in chosen for package in self.model.apt.get(key, ())]
+
+    def lock_file(self, distribution: NamedDistribution, architecture: Architecture) -> Path | None:
+        """Return the lock file of its Python packages, whether it exists or not."""
+        if self.model.pip is None:
+            return None
+        return self.directory / self.model.pip.format(
+            distribution=distribution.name, architecture=architecture.value
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSpec:
+    """All that is wanted of one image. `recipes` are in the order in which they are applied."""
+
+    name: str
+    directory: Path
+    tree: Tree
+    board: Board
+    distributions: tuple[NamedDistribution, ...]
+    recipes: tuple[ResolvedRecipe, ...]
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture of the board's processors."""
+        return self.board.soc.architecture
+
+    def parameters(self) -> dict[str, dict[str, Scalar]]:
+        """Return the parameters of all recipes."""
+        return {recipe.name: dict(recipe.parameters) for recipe in self.recipes}
+
+
+def parse_setting(text: str) -> tuple[str, str, str]:
+    """Split `recipe.parameter=value` as `--set` takes it.
+
+    Raises:
+        UserError: it has another form.
+    """
+    name, equals, value = text.partition("=")
+    recipe, dot, parameter = name.partition(".")
+    if not (equals and dot and recipe and parameter):
+        raise UserError(f"--set {text}: must be RECIPE.PARAMETER=VALUE")
+    return recipe, parameter, value
+
+
+def resolve(
+    tree: Tree, board: str, *, settings: Sequence[str] = (), distro: str | None = None
+) -> ImageSpec:
+    """Read all that a board's image needs, check it, and return it.
+
+    Args:
+        tree: where the files are.
+        board: the board's name.
+        settings: `recipe.parameter=value` lines, which win over all files.
+        distro: the one distribution to use, instead of the board's list.
+
+    Raises:
+        UserError: something is wrong; its details name every problem with file, line and key.
+    """
+    files = tree.board_files()
+    if board not in files:
+        raise UserError(f"there is no board {board}{closest(board, files)}")
+    reader = Reader()
+    resolution = _Resolution(tree, reader, files[board])
+    spec = resolution.run(settings, distro)
+    reader.raise_problems()
+    assert spec is not None, "without problems there is a result"
+    return spec
+
+
+class _Resolution:
+    """The work of `resolve`: each method one rule, all problems collected."""
+
+    def __init__(self, tree: Tree, reader: Reader, board_file: Path) -> None:
+        self.tree = tree
+        self.reader = reader
+        self.board_file = board_file
+        self.directory = board_file.parent
+        self.recipe_files = tree.recipe_files(self.directory)
+        self.recipes: dict[str, Recipe | None] = {}
+
+    def run(self, settings: Sequence[str], distro: str | None) -> ImageSpec | None:
+        local = self.reader.local(self.tree.local_file) or LocalSettings()
+        board = self.reader.board(self.board_file)
+        if board is None:
+            return None
+        self.check_board(board)
+        distributions = self.distributions(board, local, distro)
+        profile_file = self.tree.profile_files().get(board.profile)
+        profile = None
+        if profile_file is None:
+            known = closest(board.profile, self.tree.profile_files())
+            self.complain(("profile",), f"there is no profile {board.profile}{known}")
+        else:
+            profile = self.reader.profile(profile_file)
+        names: list[str] = []
+        if profile and profile_file:
+            names += self.known_recipes(profile_file, ("recipes",), profile.recipes)
+        names += self.known_recipes(self.board_file, ("recipes",), board.recipes)
+        ordered = self.order(names)
+        values = self.parameters(
+            ordered,
+            [
+                *([(profile_file, profile.parameters)] if profile and profile_file else []),
+                (self.board_file, board.parameters),
+                (self.tree.local_file, local.parameters),
+            ],
+            settings,
+        )
+        if self.reader.problems:
+            return None
+        return ImageSpec(
+            name=board.board,
+            directory=self.directory,
+            tree=self.tree,
+            board=board,
+            distributions=distributions,
+            recipes=tuple(
+                ResolvedRecipe(
+                    name=name,
+                    directory=self.recipe_files[name].parent,
+                    model=model,
+                    parameters=values[name],
+                )
+                for name in ordered
+                if (model := self.recipes[name])
+            ),
+        )
+
+    def complain(self, where: tuple[str | int, ...], what: str) -> None:
+        self.reader.complain(self.board_file, where, what)
+
+    def check_board(self, board: Board) -> None:
+        if board.board != self.directory.name:
+            self.complain(("board",), f"must be the directory's name, {self.directory.name}")
+        self.check_file(("devicetree",), board.devicetree)
+        bsp = board.bsp
+        if bsp.hardware and not bsp.hardware.optional:
+            self.check_file(("bsp", "hardware", "xsa"), bsp.hardware.xsa)
+        if bsp.start_up_table:
+            self.check_file(("bsp", "start-up-table", "registers"), bsp.start_up_table.registers)
+            if bsp.start_up_table.parameters:
+                self.check_file(
+                    ("bsp", "start-up-table", "parameters"), bsp.start_up_table.parameters
+                )
+        if bsp.boot_bin:
+            self.check_file(("bsp", "boot-bin"), bsp.boot_bin)
+        for index, fragment in enumerate(bsp.kernel_fragments):
+            self.check_file(("bsp", "kernel-fragments", index), fragment)
+        if not (bsp.hardware or bsp.start_up_table or bsp.boot_bin):
+            self.complain(
+                ("bsp",), "the first stage needs `hardware`, `start-up-table` or `boot-bin`"
+            )
+        card = board.emulate.card
+        if card & (card - 1):
+            self.complain(("emulate", "card"), "must be a power of two, as QEMU's card readers ask")
+
+    def check_file(self, where: tuple[str | int, ...], path: str) -> None:
+        if not (self.directory / path).is_file():
+            self.complain(where, f"there is no file {self.directory / path}")
+
+    def distributions(
+        self, board: Board, local: LocalSettings, pinned: str | None
+    ) -> tuple[NamedDistribution, ...]:
+        files = self.tree.distribution_files()
+        for name in local.mirrors:
+            if name not in files:
+                self.reader.complain(
+                    self.tree.local_file,
+                    ("mirrors", name),
+                    f"there is no distribution {name}{closest(name, files)}",
+                )
+        if pinned is not None and pinned not in files:
+            raise UserError(f"--distro {pinned}: there is none{closest(pinned, files)}")
+        found: list[NamedDistribution] = []
+        for index, name in enumerate([pinned] if pinned else board.distro):
+            if name not in files:
+                self.complain(
+                    ("distro", index), f"there is no distribution {name}{closest(name, files)}"
+                )
+                continue
+            model = self.reader.distribution(files[name])
+            if model is None:
+                continue
+            for position, pocket in enumerate(model.pockets):
+                if pocket.archive not in model.mirrors:
+                    self.reader.complain(
+                        files[name],
+                        ("pockets", position, "archive"),
+                        f"mirrors has no {pocket.archive}{closest(pocket.archive, model.mirrors)}",
+                    )
+            if board.soc.architecture not in model.architectures:
+                self.complain(
+                    ("distro", index), f"{name} has no {board.soc.architecture.value} packages"
+                )
+            found.append(
+                NamedDistribution(name=name, model=model, mirrors=local.mirrors.get(name, {}))
+            )
+        return tuple(found)
+
+    def known_recipes(
+        self, path: Path, where: tuple[str | int, ...], names: Sequence[str]
+    ) -> list[str]:
+        """Read the named recipes and all that they require; return the names that exist."""
+        known: list[str] = []
+        for index, name in enumerate(names):
+            if name not in self.recipe_files:
+                self.reader.complain(
+                    path,
+                    (*where, index),
+                    f"there is no recipe {name}{closest(name, self.recipe_files)}",
+                )
+                continue
+            known.append(name)
+            if name in self.recipes:
+                continue
+            file = self.recipe_files[name]
+            recipe = self.recipes[name] = self.reader.recipe(file)
+            if recipe:
+                self.check_recipe(file, recipe)
+                self.known_recipes(file, ("requires",), recipe.requires)
+        return known
+
+    def check_recipe(self, file: Path, recipe: Recipe) -> None:
+        copies: list[tuple[str, tuple[FileCopy, ...]]] = [
+            ("files", recipe.files),
+            ("templates", recipe.templates),
+        ]
+        for key, items in copies:
+            for index, item in enumerate(items):
+                if not (file.parent / item.source).exists():
+                    self.reader.complain(
+                        file,
+                        (key, index, "from"),
+                        f"there is no file {file.parent / item.source}",
+                    )
+        for key, script in (("target", recipe.scripts.target), ("host", recipe.scripts.host)):
+            if script and not (file.parent / script).is_file():
+                self.reader.complain(
+                    file, ("scripts", key), f"there is no file {file.parent / script}"
+                )
+
+    def order(self, names: Sequence[str]) -> list[str]:
+        """Return the recipes and all that they require, each after what it requires."""
+        done: list[str] = []
+        trail: list[str] = []
+
+        def visit(name: str) -> None:
+            if name in done or name not in self.recipe_files:
+                return
+            if name in trail:
+                circle = " -> ".join([*trail[trail.index(name) :], name])
+                asking = trail[-1]
+                recipe = self.recipes[asking]
+                index = recipe.requires.index(name) if recipe else 0
+                self.reader.complain(
+                    self.recipe_files[asking], ("requires", index), f"goes in a circle: {circle}"
+                )
+                return
+            trail.append(name)
+            recipe = self.recipes.get(name)
+            for required in recipe.requires if recipe else ():
+                visit(required)
+            trail.pop()
+            done.append(name)
+
+        for name in names:
+            visit(name)
+        return self.shared_first(done)
+
+    def shared_first(self, names: Sequence[str]) -> list[str]:
+        """Put recipes that see the board, and what stands on them, after all others.
+
+        What comes before the first of them is the same for all boards of an architecture.
+        """
+        late: list[str] = []
+        for name in names:
+            recipe = self.recipes.get(name)
+            if recipe and (recipe.board_specific or {*recipe.requires} & {*late}):
+                late.append(name)
+        return [name for name in names if name not in late] + late
+
+    def parameters(
+        self,
+        names: Sequence[str],
+        layers: Sequence[tuple[Path, Mapping[str, Mapping[str, Scalar]]]],
+        settings: Sequence[str],
+    ) -> dict[str, dict[str, Scalar]]:
+        """Return the value of each parameter; later layers win, and `settings` over all."""
+        values: dict[str, dict[str, Scalar]] = {}
+        declared: dict[str, Mapping[str, Parameter]] = {}
+        for name in names:
+            recipe = self.recipes.get(name)
+            if recipe:
+                declared[name] = recipe.parameters
+                values[name] = {key: item.default for key, item in recipe.parameters.items()}
+        broken = {name for name, recipe in self.recipes.items() if recipe is None}
+        for path, layer in layers:
+            for name, given in layer.items():
+                if name in broken:
+                    continue
+                for key, value in given.items():
+                    problem = _unfit(declared, name, key, value)
+                    if problem:
+                        self.reader.complain(path, ("parameters", name, key), problem)
+                    else:
+                        values[name][key] = value
+        for text in settings:
+            name, key, raw = parse_setting(text)
+            if name in broken:
+                continue
+            parameter = declared.get(name, {}).get(key)
+            parsed = _parse(raw, parameter.default) if parameter else raw
+            problem = _unfit(declared, name, key, parsed)
+            if problem:
+                raise UserError(f"--set {name}.{key}: {problem}")
+            values[name][key] = parsed
+        return values
+
+
+_TYPE_NAMES = {str: "a text", int: "a number", bool: "true or false", list: "a list of texts"}
+
+
+def _unfit(
+    declared: Mapping[str, Mapping[str, Parameter]], recipe: str, key: str, value: Scalar
+) -> str | None:
+    """Say why a parameter cannot take a value; None if it can."""
+    if recipe not in declared:
+        return f"the image has no recipe {recipe}{closest(recipe, declared)}"
+    if key not in declared[recipe]:
+        return f"recipe {recipe} has no parameter {key}{closest(key, declared[recipe])}"
+    wanted = type(declared[recipe][key].default)
+    if type(value) is not wanted:
+        return f"must be {_TYPE_NAMES[wanted]}, not {value!r}"
+    return None
+
+
+def _parse(raw: str, default: Scalar) -> Scalar:
+    """Read a value given as text as the type of a default; the text itself if it does not fit."""
+    if isinstance(default, bool):
+        return {"true": True, "false": False}.get(raw.lower(), raw)
+    if isinstance(default, int):
+        return int(raw) if raw.lstrip("-").isdigit() else raw
+    if isinstance(default, list):
+        return [item for item in raw.split(",") if item]
+    return raw
+
+
+__all__ = ["ImageSpec", "NamedDistribution", "ResolvedRecipe", "parse_setting", "resolve", "shown"]

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: MIT
+"""The SD-card image: MBR, a FAT partition with the boot files, an ext4 partition with the root.
+
+Both filesystems are written straight into the image file, at their offsets: no loop device, no
+mount, no copy.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from builder.engine.workspace import Workspace
+from builder.errors import UserError
+from builder.spec.models import Partitions, format_size
+from builder.steps.layers import Root
+from builder.steps.sources import sha256
+from builder.steps.step import Job, Step
+
+SECTOR = 512
+MIB = 1 << 20
+BOOT_OFFSET = 4 * MIB
+"""Where the first partition begins: the erase blocks of cards are at most this large."""
+
+BOOT_LABEL = "PYNQ"
+_BLOCK = 4096
+_FAT32_FROM = 64 * MIB
+# One line of features, so that the tools of every release make the same filesystem, which the
+# oldest distribution's fsck (jammy's 1.46) understands: no orphan_file, no metadata_csum_seed.
+_FEATURES = (
+    "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,"
+    "sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum"
+)
+_NAMESPACE = uuid.UUID("b6d1ab9f-3f4f-4d0c-9d0b-0b2f6f3d7a55")
+
+
+class Image(Step):
+    """The image, its checksum and its block map."""
+
+    packages = ("dosfstools", "mtools", "e2fsprogs", "fdisk", "bmap-tools")
+
+    def __init__(
+        self,
+        board: str,
+        partitions: Partitions,
+        *,
+        layers: Sequence[Step],
+        boot_files: Step,
+        board_file: Path,
+        epoch: int,
+    ) -> None:
+        parents = {step.name: step for step in layers} | {"boot-files": boot_files}
+        super().__init__("image", scope=board, parents=parents)
+        self.board = board
+        self.partitions = partitions
+        self.layers = [step.name for step in layers]
+        self.board_file = board_file
+        self.epoch = epoch
+
+    def settings(self) -> Mapping[str, object]:
+        return {
+            "board": self.board,
+            "partitions": self.partitions.model_dump(mode="json"),
+            "epoch": self.epoch,
+        }
+
+    def run(self, job: Job) -> None:
+        stack = job.tools.layers()
+        image = job.output / f"{self.board}.img"
+        with stack.mounted([job.entry(name) for name in self.layers], log=job.log) as root:
+            root_size = self._root_size(job, root)
+            self._partition(job, root.workspace, image, root_size)
+            self._boot(job, root.workspace, image)
+            self._root(job, root, image, root_size)
+            job.run(root.workspace, "bmaptool", "create", "-o", f"{image}.bmap", image)
+        job.say("sha256")
+        checksum = sha256(image)
+        Path(f"{image}.sha256").write_text(f"{checksum}  {image.name}\n")
+        facts = {"sha256": checksum, "size": image.stat().st_size, "root-size": root_size}
+        (job.output / "image.json").write_text(json.dumps(facts, indent=1))
+
+    def _uuid(self, what: str) -> uuid.UUID:
+        return uuid.uuid5(_NAMESPACE, f"{self.board} {what}")
+
+    def _problem(self, key: str, what: str) -> UserError:
+        return UserError(f"{self.board_file}: partitions.{key}: {what}")
+
+    def _root_size(self, job: Job, root: Root) -> int:
+        """Return the size of the root partition in bytes."""
+        listed = root.workspace.run(
+            ["find", root.path, "-xdev", "-printf", "%s %y\\n"], log=None
+        ).splitlines()
+        blocks = 0
+        for line in listed:
+            size, kind = line.split()
+            # Short links live in their inode, devices have no content.
+            if kind in "fd":
+                blocks += -(-int(size) // _BLOCK)
+        # Inodes (256 bytes), block maps and the journal, which mke2fs sizes by the whole.
+        content = int(blocks * _BLOCK * 1.02) + len(listed) * 512 + 96 * MIB
+        job.say(f"root: {len(listed)} files, {content // MIB} MiB with the filesystem's own")
+        wanted = self.partitions.root
+        if wanted.size is None:
+            return -(-(content + wanted.free) // MIB) * MIB
+        if wanted.size < content:
+            raise self._problem(
+                "root.size",
+                f"{format_size(wanted.size)} is too small: the content takes {content // MIB + 1}M",
+            )
+        return wanted.size
+
+    def _partition(self, job: Job, workspace: Workspace, image: Path, root_size: int) -> None:
+        boot_size = self.partitions.boot
+        with image.open("wb") as file:
+            # Really written, no hole: a block map must cover the whole FAT partition, or old
+            # data of the card shows up in directory sectors that should be zero
+            # (bmap-tools issue 128).
+            file.seek(BOOT_OFFSET)
+            for _ in range(boot_size // MIB):
+                file.write(bytes(MIB))
+            file.truncate(BOOT_OFFSET + boot_size + root_size)
+        first, second = BOOT_OFFSET // SECTOR, (BOOT_OFFSET + boot_size) // SECTOR
+        table = (
+            f"label: dos\nlabel-id: 0x{self._uuid('disk').hex[:8]}\n"
+            f"start={first}, size={boot_size // SECTOR}, type=c, bootable\n"
+            f"start={second}, size={root_size // SECTOR}, type=83\n"
+        )
+        job.run(
+            workspace, "sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", image, stdin=table
+        )
+
+    def _boot(self, job: Job, workspace: Workspace, image: Path) -> None:
+        source = job.input("boot-files") / "fat"
+        size = self.partitions.boot
+        taken = sum(-(-path.stat().st_size // _BLOCK) * _BLOCK for path in source.rglob("*"))
+        if taken + MIB > size:
+            raise self._problem(
+                "boot",
+                f"{format_size(size)} is too small: the boot files take {taken // MIB + 2}M",
+            )
+        job.run(
+            workspace,
+            *("mkfs.vfat", "--invariant", "-F", "32" if size >= _FAT32_FROM else "16"),
+            *("-n", BOOT_LABEL, "-i", self._uuid("boot").hex[:8]),
+            *("--offset", str(BOOT_OFFSET // SECTOR), image, str(size // 1024)),
+        )
+        staging = workspace.directory / "fat"
+        job.run(workspace, "rm", "-rf", staging)
+        job.run(workspace, "cp", "-r", source, staging)
+        outside = workspace.outside(staging)
+        (outside / "REVISION").write_text(self._revision(source))
+        job.run(
+            workspace, "find", staging, "-exec", "touch", "-h", "-d", f"@{self.epoch}", "{}", "+"
+        )
+        names: list[Path] = sorted(staging / path.name for path in outside.iterdir())
+        job.run(
+            workspace,
+            *("mcopy", "-s", "-m", "-i", f"{image}@@{BOOT_OFFSET}"),
+            *names,
+            "::/",
+            environment={
+                "TZ": "UTC",
+                "SOURCE_DATE_EPOCH": str(self.epoch),
+                "MTOOLS_SKIP_CHECK": "1",
+            },
+        )
+        shutil.rmtree(outside)
+
+    def _revision(self, source: Path) -> str:
+        release = (source.parent / "kernel-release").read_text().strip()
+        date = time.strftime("%Y-%m-%d", time.gmtime(self.epoch))
+        return f"Board: {self.board}\nPackages as of: {date}\nLinux: {release}\n"
+
+    def _root(self, job: Job, root: Root, image: Path, size: int) -> None:
+        offset = BOOT_OFFSET + self.partitions.boot
+        seed = self._uuid("root")
+        job.run(
+            root.workspace,
+            *("mke2fs", "-q", "-F", "-t", "ext4", "-L", self.partitions.root.label),
+            *("-b", str(_BLOCK), "-I", "256", "-m", "1", "-O", _FEATURES, "-U", str(seed)),
+            # The kernel zeroes inode tables at first mount: a card written by its block map has
+            # old data where the image has holes.
+            *("-E", f"offset={offset},hash_seed={seed},nodiscard,lazy_itable_init=1"),
+            *("-d", root.path, image, str(size // _BLOCK)),
+            environment={"E2FSPROGS_FAKE_TIME": str(self.epoch)},
+        )
+        self._settle_times(job, root.workspace, image, offset)
+
+    def _settle_times(self, job: Job, workspace: Workspace, image: Path, offset: int) -> None:
+        """Set what mke2fs takes from the tree's inodes and no tool can set there: ctime, atime.
+
+        Without this two builds of the same content differ.
+        """
+        device = f"{image}?offset={offset}"
+        header = job.run(workspace, "dumpe2fs", "-h", device)
+        fields = dict(
+            line.split(":", 1) for line in header.splitlines() if line.count(":") and line[0] != " "
+        )
+        used = int(fields["Inode count"]) - int(fields["Free inodes"])
+        # mke2fs fills inodes one after the other from the first free one.
+        inodes = [2, *range(int(fields["First inode"]), used + 1)]
+        script = workspace.directory / "times.debugfs"
+        workspace.outside(script).write_text(
+            "".join(
+                f"set_inode_field <{inode}> {field} @{self.epoch}\n"
+                for inode in inodes
+                for field in ("ctime", "atime")
+            )
+        )
+        workspace.run(
+            ["debugfs", "-w", "-f", script, device],
+            environment={"E2FSPROGS_FAKE_TIME": str(self.epoch)},
+        )
+        workspace.outside(script).unlink()
+
+
+class Compressed(Step):
+    """The image as one compressed file."""
+
+    packages = ("zstd", "xz-utils")
+
+    def __init__(self, image: Step, board: str, kind: str) -> None:
+        super().__init__(f"image.{kind}", scope=board, parents={"image": image})
+        self.board = board
+        self.kind = kind
+
+    def settings(self) -> Mapping[str, object]:
+        return {"kind": self.kind}
+
+    def run(self, job: Job) -> None:
+        source = job.input("image") / f"{self.board}.img"
+        target = job.output / f"{self.board}.img.{self.kind}"
+        command = {"zst": ["zstd", "-q", "-9", "-T0"], "xz": ["xz", "-3", "-T0"]}[self.kind]
+        with job.workspace("compress", need=1 << 20) as workspace:
+            job.run(
+                workspace,
+                "sh",
+                "-c",
+                '"$@" < "$0" > "$OUT"',
+                source,
+                *command,
+                environment={"OUT": str(target)},
+            )
+        Path(f"{target}.sha256").write_text(f"{sha256(target)}  {target.name}\n")

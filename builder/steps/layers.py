@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""A root filesystem as a stack of layers, each the output of one step.
+
+A layer is a tar archive of what the step changed, with overlayfs's marks for what it removed
+(whiteouts: character devices 0/0; opaque directories: trusted.overlay.opaque). Stacked with
+overlayfs they make the tree. All of it lives in one workspace, on tmpfs where memory allows:
+each layer is unpacked once a build, however many steps stand on it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from builder.engine.workspace import Workspace
+from builder.errors import HostError
+from builder.store.store import Entry
+
+LAYER = "layer.tar.zst"
+"""Name of the archive in the output of a step that makes a layer."""
+
+# Layers must not depend on how the machine's overlayfs is set up: none of its optional marks.
+_OVERLAY_OPTIONS = "redirect_dir=off,metacopy=off,index=off,xino=off"
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Root:
+    """A mounted stack: `path` is the tree as commands in the workspace see it."""
+
+    path: Path
+    changes: Path
+    workspace: Workspace
+
+    @property
+    def outside(self) -> Path:
+        """The tree as this process sees it. Absolute links in it point out of it!"""
+        return self.workspace.outside(self.path)
+
+
+class LayerStack:
+    """Unpacks layers and mounts stacks of them in `workspace`."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._lock = threading.Lock()
+        self._mounts = 0
+
+    @contextmanager
+    def mounted(self, layers: Sequence[Entry], *, log: IO[str] | None = None) -> Iterator[Root]:
+        """Mount the tree of `layers` (the lowest first); changes go to a new, empty directory."""
+        lower = [self._unpacked(entry, log) for entry in layers]
+        with self._lock:
+            self._mounts += 1
+            base = self.workspace.directory / f"m{self._mounts}"
+        upper, work, tree = (base / name for name in ("upper", "work", "root"))
+        run = self.workspace.run
+        run(["mkdir", "-p", *map(str, (upper, work, tree))], log=log)
+        # Only the first layer may set the mode of /; mount's options have 4096 bytes, so the
+        # paths are relative to the workspace and short.
+        names = ":".join(path.name for path in reversed(lower))
+        options = f"lowerdir={names},upperdir={upper},workdir={work},{_OVERLAY_OPTIONS}"
+        run(["mount", "-t", "overlay", "-o", options, "overlay", tree], log=log)
+        try:
+            yield Root(path=tree, changes=upper, workspace=self.workspace)
+        finally:
+            run(["umount", "--lazy", tree], log=log)
+            run(["rm", "-rf", base], log=log)
+
+    @contextmanager
+    def chroot(self, root: Root, *, log: IO[str] | None = None) -> Iterator[list[str]]:
+        """Give the words that run a command inside a mounted tree, with proc and devices there."""
+        run = self.workspace.run
+        dev, proc = root.path / "dev", root.path / "proc"
+        run(["mount", "-t", "tmpfs", "-o", "mode=0755,size=64k", "dev", dev], log=log)
+        run(["mount", "-t", "proc", "proc", proc], log=log)
+        try:
+            for name in _DEVICES:
+                run(["cp", "-a", f"/dev/{name}", dev / name], log=log)
+            run(["ln", "-s", "/proc/self/fd", dev / "fd"], log=log)
+            self._check_listing(root, log)
+            yield ["chroot", str(root.path)]
+        finally:
+            run(["umount", proc, dev], log=log)
+
+    def save(self, root: Root, output: Path, *, epoch: int, log: IO[str] | None = None) -> None:
+        """Write the changes of a mounted tree as a layer; times after `epoch` (s) become it."""
+        pack(self.workspace, root.changes, output / LAYER, epoch=epoch, log=log)
+
+    def _check_listing(self, root: Root, log: IO[str] | None) -> None:
+        """Make sure that the target's programs see what a directory holds.
+
+        On filesystems with 64-bit directory offsets, 32-bit ARM programs under qemu-user take
+        directories for empty (QEMU bug 1805913), silently.
+        """
+        seen = self.workspace.run(["chroot", root.path, "/bin/ls", "-1", "/etc"], log=log)
+        there = self.workspace.run(["ls", "-1", root.path / "etc"])
+        if seen.split() != there.split():
+            raise HostError(
+                "programs of the target cannot list directories in "
+                f"{self.workspace.directory}, whose filesystem is not a tmpfs",
+                hint="free memory, so that the build can use a tmpfs (about 6 GiB), or use "
+                "--store on a filesystem such as ext4 made with -O ^dir_index",
+            )
+
+    def _unpacked(self, entry: Entry, log: IO[str] | None) -> Path:
+        path = self.workspace.directory / entry.key[:10]
+        with self._lock:
+            if not self.workspace.outside(path).exists():
+                partial = path.with_suffix(".part")
+                run = self.workspace.run
+                run(["mkdir", partial], log=log)
+                run(
+                    [
+                        *("tar", "--extract", "--numeric-owner", "--same-permissions"),
+                        *("--xattrs", "--xattrs-include=*", "--use-compress-program=zstd -d -T0"),
+                        *("--directory", partial, "--file", entry.files / LAYER),
+                    ],
+                    log=log,
+                )
+                run(["mv", partial, path], log=log)
+        return path
+
+
+def pack(
+    workspace: Workspace, tree: Path, archive: Path, *, epoch: int, log: IO[str] | None = None
+) -> None:
+    """Write a directory as a layer, in an order and with times that repeat."""
+    workspace.run(
+        [
+            *("tar", "--create", "--numeric-owner", "--sort=name", "--format=posix"),
+            # Without these, extended headers hold the time of the run (tar's manual, 8.4).
+            "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
+            *("--xattrs", "--xattrs-include=*", f"--mtime=@{epoch}", "--clamp-mtime"),
+            *("--use-compress-program=zstd -1 -T0", "--directory", tree, "--file", archive, "."),
+        ],
+        log=log,
+    )

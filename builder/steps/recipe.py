@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: MIT
+"""A recipe applied to a root filesystem: one layer."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jinja2
+from installer import install
+from installer.destinations import SchemeDictionaryDestination
+from installer.sources import WheelFile
+
+from builder.archive.archive import Archive
+from builder.errors import StepError, UserError
+from builder.spec.models import Board, FileCopy, Scalar, User
+from builder.spec.resolve import ResolvedRecipe
+from builder.steps.bootstrap import QEMU_CPU
+from builder.steps.layers import Root
+from builder.steps.step import Job, Shell, Step
+from builder.steps.tree import TargetTree
+
+CROSS_COMPILE = {"armhf": "arm-linux-gnueabihf-", "arm64": "aarch64-linux-gnu-"}
+"""Prefix of Debian's cross compilers, by architecture."""
+
+
+class RecipeLayer(Step):
+    """What a recipe changes in the tree that the layers below make."""
+
+    packages = ("qemu-user-static", "openssl")
+
+    def __init__(
+        self,
+        recipe: ResolvedRecipe,
+        *,
+        required: Sequence[ResolvedRecipe],
+        below: Sequence[Step],
+        wheels: Step | None,
+        archive: Archive,
+        board: Board,
+        scope: str,
+    ) -> None:
+        parents = {step.name: step for step in below}
+        if wheels:
+            parents[wheels.name] = wheels
+        super().__init__(f"recipe:{recipe.name}", scope=scope, parents=parents)
+        self.recipe = recipe
+        self.required = tuple(required)
+        self.below = [step.name for step in below]
+        self.wheels = wheels.name if wheels else None
+        self.archive = archive
+        self.board = board
+        self.secrets = [
+            _setting(item, key)
+            for item in (recipe, *self.required)
+            for key, parameter in item.model.parameters.items()
+            if parameter.secret
+        ]
+
+    def settings(self) -> Mapping[str, object]:
+        values: dict[str, object] = {
+            _setting(item, key): value
+            for item in (self.recipe, *self.required)
+            for key, value in item.parameters.items()
+        }
+        values["distribution"] = vars(self._distribution())
+        values["epoch"] = self.archive.epoch
+        if self.recipe.model.board_specific:
+            values["board"] = self.board.model_dump(mode="json")
+        return values
+
+    def files(self) -> Sequence[Path]:
+        model = self.recipe.model
+        names = [item.source for item in (*model.files, *model.templates)]
+        names += [name for name in (model.scripts.target, model.scripts.host) if name]
+        return [self.recipe.directory / name for name in ("recipe.yaml", *names)]
+
+    def run(self, job: Job) -> None:
+        stack = job.tools.layers()
+        below = [job.entry(name) for name in self.below]
+        with stack.mounted(below, log=job.log) as root:
+            with stack.chroot(root, log=job.log) as chroot:
+                self._apply(job, root, chroot)
+            stack.save(root, job.output, epoch=self.archive.epoch, log=job.log)
+
+    def shell(self, job: Job) -> Shell | None:
+        stack = job.tools.layers()
+        below = [job.entry(name) for name in self.below]
+        # The workspace goes with the shell, and the mounts with it.
+        root = stack.mounted(below).__enter__()
+        chroot = stack.chroot(root).__enter__()
+        return Shell(
+            workspace=stack.workspace,
+            argv=[*chroot, "/bin/bash", "-i"],
+            cwd=stack.workspace.directory,
+            environment=self._environment(),
+            about=f"the image as recipe {self.recipe.name} finds it; changes are thrown away",
+        )
+
+    def _apply(self, job: Job, root: Root, chroot: Sequence[str]) -> None:
+        model = self.recipe.model
+        render = _Renderer(self._names())
+        tree = TargetTree(root.outside)
+
+        def in_target(*argv: str, stdin: str | None = None) -> str:
+            return job.run(
+                root.workspace, *chroot, *argv, environment=self._environment(), stdin=stdin
+            )
+
+        for group in model.groups:
+            flags = ["--system"] if group.system else []
+            in_target("groupadd", "--force", *flags, render.text(group.name))
+        for user in model.users:
+            self._user(job, user, render, in_target)
+        for directory in model.directories:
+            tree.directory(
+                render.text(directory.path),
+                mode=int(directory.mode, 8),
+                owner=render.text(directory.owner),
+                group=render.text(directory.group),
+            )
+        for file in model.files:
+            tree.copy(self.recipe.directory / file.source, **self._place(file, render))
+        for template in model.templates:
+            source = self.recipe.directory / template.source
+            tree.write(content=render.file(source).encode(), **self._place(template, render))
+        for link in model.links:
+            tree.link(render.text(link.path), render.text(link.target))
+        if self.wheels:
+            self._install_wheels(job, root, chroot)
+        self._scripts(job, root, chroot)
+        for verb, units in (
+            ("enable", model.services.enable),
+            ("disable", model.services.disable),
+            ("mask", model.services.mask),
+        ):
+            if units:
+                in_target("systemctl", verb, *map(render.text, units))
+
+    def _place(self, file: FileCopy, render: _Renderer) -> dict[str, Any]:
+        return {
+            "path": render.text(file.to),
+            "mode": int(file.mode, 8),
+            "owner": render.text(file.owner),
+            "group": render.text(file.group),
+        }
+
+    def _user(self, job: Job, user: User, render: _Renderer, in_target: Any) -> None:
+        name = render.text(user.name)
+        groups = ",".join(map(render.text, user.groups))
+        if f"\n{name}:" in "\n" + in_target("cat", "/etc/passwd"):
+            if groups:
+                in_target("usermod", "--append", "--groups", groups, name)
+        else:
+            options = ["--create-home", "--user-group", "--shell", render.text(user.shell)]
+            if user.home:
+                options += ["--home-dir", render.text(user.home)]
+            if user.system:
+                options += ["--system"]
+            if groups:
+                options += ["--groups", groups]
+            in_target("useradd", *options, name)
+        password = render.text(user.password or "")
+        if password:
+            hashed = self._hash(job, name, password)
+            in_target("chpasswd", "--encrypted", stdin=f"{name}:{hashed}\n")
+
+    def _hash(self, job: Job, name: str, password: str) -> str:
+        digest = hmac.digest(job.store.secret(), name.encode(), hashlib.sha256)
+        salt = base64.b64encode(digest, altchars=b"./").decode()[:16]
+        with job.workspace("password", need=1 << 20) as workspace:
+            hashed = workspace.run(
+                ["openssl", "passwd", "-6", "-salt", salt, "-stdin"], stdin=f"{password}\n"
+            )
+        return hashed.strip()
+
+    def _install_wheels(self, job: Job, root: Root, chroot: Sequence[str]) -> None:
+        """Put wheels where the distribution's Python looks for local packages."""
+        assert self.wheels
+        python = self.archive.distribution.model.python
+        packages = f"/usr/local/lib/python{python}/dist-packages"
+        destination = SchemeDictionaryDestination(
+            {
+                "purelib": packages,
+                "platlib": packages,
+                "headers": f"/usr/local/include/python{python}",
+                "scripts": "/usr/local/bin",
+                "data": "/usr/local",
+            },
+            interpreter="/usr/bin/python3",
+            script_kind="posix",
+            destdir=str(root.outside),
+        )
+        for path in sorted(job.input(self.wheels).glob("*.whl")):
+            job.say(f"installing {path.name}")
+            with WheelFile.open(path) as wheel:
+                try:
+                    install(wheel, destination, {"INSTALLER": b"zynq-sd-builder"})
+                except FileExistsError as error:
+                    raise StepError(f"{path.name}: {error}") from error
+        # By hash, not by time: the times in the image are clamped after this. The bytes are the
+        # same on every architecture, so a Python of the same version does it natively.
+        compileall = ["-m", "compileall", "-q", "--invalidation-mode", "checked-hash"]
+        if native := shutil.which(f"python{python}", path="/usr/local/bin:/usr/bin:/bin"):
+            where = f"{root.path}{packages}"
+            job.run(
+                root.workspace, native, "-I", *compileall, "-j0", "-s", root.path, "-p", "/", where
+            )
+        else:
+            job.run(root.workspace, *chroot, "python3", *compileall, packages)
+
+    def _scripts(self, job: Job, root: Root, chroot: Sequence[str]) -> None:
+        scripts = self.recipe.model.scripts
+        parameters = {
+            f"PARAM_{_identifier(key).upper()}": _plain(value)
+            for key, value in self.recipe.parameters.items()
+        }
+        secret = [
+            f"PARAM_{_identifier(key).upper()}"
+            for key, parameter in self.recipe.model.parameters.items()
+            if parameter.secret
+        ]
+        environment = {**self._environment(), **parameters}
+        if scripts.host:
+            architecture = self.archive.architecture.value
+            root.workspace.run(
+                ["/bin/sh", "-eu", self.recipe.directory / scripts.host],
+                environment={
+                    **environment,
+                    "ROOT": str(root.path),
+                    "ARCH": architecture,
+                    "CROSS_COMPILE": CROSS_COMPILE[architecture],
+                },
+                secret=secret,
+                log=job.log,
+                on_line=job.on_line,
+            )
+        if scripts.target:
+            text = (self.recipe.directory / scripts.target).read_text()
+            root.workspace.run(
+                [*chroot, "/bin/sh", "-eu", "-s"],
+                environment=environment,
+                secret=secret,
+                stdin=text,
+                log=job.log,
+                on_line=job.on_line,
+            )
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "SOURCE_DATE_EPOCH": str(self.archive.epoch),
+            "DEBIAN_FRONTEND": "noninteractive",
+            **QEMU_CPU[self.archive.architecture],
+        }
+
+    def _distribution(self) -> SimpleNamespace:
+        distribution = self.archive.distribution
+        return SimpleNamespace(
+            name=distribution.name,
+            family=distribution.model.family,
+            suite=distribution.model.suite,
+            version=distribution.model.version,
+            architecture=self.archive.architecture.value,
+        )
+
+    def _names(self) -> dict[str, object]:
+        """Return what templates see."""
+        names: dict[str, object] = {
+            "recipes": SimpleNamespace(
+                **{
+                    _identifier(item.name): SimpleNamespace(**_identifiers(item.parameters))
+                    for item in self.required
+                }
+            ),
+            "distribution": self._distribution(),
+            **_identifiers(self.recipe.parameters),
+        }
+        if self.recipe.model.board_specific:
+            names["board"] = self.board
+        return names
+
+
+class _Renderer:
+    """Renders templates with one set of names; an unknown name is the user's error."""
+
+    def __init__(self, names: Mapping[str, object]) -> None:
+        self._names = names
+        self._jinja = jinja2.Environment(  # noqa: S701 - these are configuration files, not HTML
+            undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+        )
+
+    def text(self, template: str) -> str:
+        """Render a value of a recipe."""
+        return self._render(template, "a value")
+
+    def file(self, path: Path) -> str:
+        """Render a template file."""
+        return self._render(path.read_text(), str(path))
+
+    def _render(self, template: str, what: str) -> str:
+        try:
+            return self._jinja.from_string(template).render(self._names)
+        except jinja2.TemplateError as error:
+            line = getattr(error, "lineno", None)
+            where = f"{what}:{line}" if line else what
+            raise UserError(f"{where}: {error.message}", details=[template[:200]]) from error
+
+
+def _setting(recipe: ResolvedRecipe, key: str) -> str:
+    return f"parameter {recipe.name}.{key}"
+
+
+def _identifier(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _identifiers(parameters: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    return {_identifier(key): value for key, value in parameters.items()}
+
+
+def _plain(value: Scalar) -> str:
+    """Return a parameter as scripts get it: lists by blanks, truth as 1 or nothing."""
+    if isinstance(value, list):
+        return " ".join(value)
+    if isinstance(value, bool):
+        return "1" if value else ""
+    return str(value)

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: MIT
+"""What a step is.
+
+A step names everything that its output depends on; the plan makes a fingerprint of that and of
+the step's own code. What a step reads without naming it is a bug: its output would be kept
+when it must not be.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, ClassVar, Protocol
+
+from builder.engine.process import Processes
+from builder.engine.workspace import Workspace
+from builder.store.store import Entry, Store
+
+if TYPE_CHECKING:
+    from builder.steps.layers import LayerStack
+
+
+class Step(ABC):
+    """One unit of work.
+
+    `name` tells it apart within a plan; `scope` says what it is built for (a board, a SoC
+    family, a distribution), so that what changed since its last build can be told.
+    """
+
+    packages: ClassVar[Sequence[str]] = ()
+    """Host packages whose programs the output depends on."""
+
+    fetches: ClassVar[bool] = False
+    """Whether it needs the network."""
+
+    secrets: Sequence[str] = ()
+    """Settings that are never written down in plain."""
+
+    def __init__(self, name: str, *, scope: str, parents: Mapping[str, Step] | None = None) -> None:
+        self.name = name
+        self.scope = scope
+        self.parents = dict(parents or {})
+
+    @abstractmethod
+    def settings(self) -> Mapping[str, object]:
+        """Return the values that the output depends on; anything that JSON can hold."""
+
+    def files(self) -> Sequence[Path]:
+        """Return the files and directories whose content the output depends on."""
+        return ()
+
+    @abstractmethod
+    def run(self, job: Job) -> None:
+        """Do the work: read `job.input(...)`, write into `job.output`."""
+
+    def shell(self, job: Job) -> Shell | None:  # noqa: ARG002 - for those that override it
+        """Prepare the step's environment for a person; None if there is nothing to look at."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shell:
+    """A command that opens a shell in a step's environment, and words on what is there."""
+
+    workspace: Workspace
+    argv: Sequence[str]
+    cwd: Path
+    environment: Mapping[str, str]
+    about: str
+
+
+class Tools(Protocol):
+    """What a job gets from the engine beside its own directories."""
+
+    @property
+    def processes(self) -> Processes:
+        """The commands that are running."""
+
+    @property
+    def jobs(self) -> int:
+        """Processors that a step may use."""
+
+    def workspace(
+        self, name: str, *, need: int, network: bool = False
+    ) -> AbstractContextManager[Workspace]:
+        """Open a workspace with room for `need` bytes, on tmpfs where memory allows."""
+
+    def layers(self) -> LayerStack:
+        """Return the build's one stack of root filesystem layers."""
+
+
+class Job:
+    """A step's run: where its inputs are, where its output goes, how it runs commands."""
+
+    def __init__(
+        self,
+        *,
+        inputs: Mapping[str, Entry],
+        output: Path,
+        log: IO[str],
+        store: Store,
+        tools: Tools,
+        on_line: Callable[[str], object],
+    ) -> None:
+        self._inputs = inputs
+        self.output = output
+        self.log = log
+        self.store = store
+        self.tools = tools
+        self.on_line = on_line
+
+    def input(self, name: str) -> Path:
+        """Return the directory with the output of the parent called `name`."""
+        return self._inputs[name].files
+
+    def entry(self, name: str) -> Entry:
+        """Return the store's entry of the parent called `name`."""
+        return self._inputs[name]
+
+    def workspace(
+        self, name: str, *, need: int, network: bool = False
+    ) -> AbstractContextManager[Workspace]:
+        """Open a workspace with room for `need` bytes, with or without the network."""
+        return self.tools.workspace(name, need=need, network=network)
+
+    def run(
+        self,
+        workspace: Workspace,
+        *argv: str | Path,
+        cwd: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+    ) -> str:
+        """Run a command in a workspace, its output going to the step's log."""
+        return workspace.run(
+            argv,
+            cwd=cwd,
+            environment=environment,
+            stdin=stdin,
+            log=self.log,
+            on_line=self.on_line,
+        )
+
+    def say(self, text: str) -> None:
+        """Write a line to the step's log and the display."""
+        self.log.write(f"{text}\n")
+        self.log.flush()
+        self.on_line(text)

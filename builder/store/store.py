@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: MIT
+"""The content-addressed store.
+
+Layout under its root:
+
+    entries/<key>/entry.json     what made it: step, components of its fingerprint, time
+    entries/<key>/files/         the step's output; never changed once it is there
+    drafts/<key>/                an entry being written; renamed into entries/ when whole
+    scratch/<name>/              room for a step's work, empty on disk when it is a tmpfs
+    last/<scope>/<step>.json     components of the step's last fingerprint, to say what changed
+    archives/                    package indexes (see builder.archive)
+    locks/                       one lock file an entry, scratch directory or archive
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.store.locks import locked, try_locked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A kept output. `seconds` is the wall time that it took, `size` its bytes on disk."""
+
+    key: str
+    step: str
+    path: Path
+    seconds: float
+    size: int
+
+    @property
+    def files(self) -> Path:
+        """The directory with the step's output."""
+        return self.path / "files"
+
+
+class Store:
+    """The store at `root`; several processes may use it at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for name in ("entries", "drafts", "scratch", "last", "archives", "locks"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+
+    def get(self, key: str) -> Entry | None:
+        """Return the entry for `key`, if it is kept, and mark it as used now."""
+        path = self.root / "entries" / key
+        description = path / "entry.json"
+        try:
+            entry = json.loads(description.read_text())
+        except FileNotFoundError:
+            return None
+        os.utime(description)  # eviction takes the least recently used
+        return Entry(
+            key=key, step=entry["step"], path=path, seconds=entry["seconds"], size=entry["size"]
+        )
+
+    @contextmanager
+    def building(
+        self,
+        key: str,
+        *,
+        on_wait: Callable[[], None] | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Iterator[None]:
+        """Hold the right to write the entry for `key`; another build of it waits here."""
+        with locked(self._lock(key), on_wait=on_wait, stopped=stopped):
+            yield
+
+    def draft(self, key: str) -> Path:
+        """Return an empty directory for the entry's files; needs `building`."""
+        path = self.root / "drafts" / key
+        remove_tree(path)
+        files = path / "files"
+        files.mkdir(parents=True)
+        return files
+
+    def commit(
+        self, key: str, *, step: str, components: Mapping[str, str], seconds: float
+    ) -> Entry:
+        """Make the draft for `key` an entry, in one rename; needs `building`."""
+        draft = self.root / "drafts" / key
+        size = tree_size(draft)
+        description = {
+            "step": step,
+            "seconds": round(seconds, 2),
+            "size": size,
+            "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "components": dict(components),
+        }
+        (draft / "entry.json").write_text(json.dumps(description, indent=1))
+        target = self.root / "entries" / key
+        # A power cut must not leave a renamed entry with empty files.
+        os.sync()
+        draft.rename(target)
+        return Entry(key=key, step=step, path=target, seconds=seconds, size=size)
+
+    def discard(self, key: str) -> None:
+        """Remove the draft for `key`; needs `building`."""
+        remove_tree(self.root / "drafts" / key)
+
+    @contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        """Give a directory of its own that is removed at the end."""
+        path = self.root / "scratch" / f"{name}-{secrets.token_hex(4)}"
+        lock = self._lock(path.name)
+        with locked(lock):
+            path.mkdir()
+            try:
+                yield path
+            finally:
+                remove_tree(path)
+                lock.unlink(missing_ok=True)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep other processes from evicting entries, and clean up after those that died."""
+        with locked(self._lock("in-use"), shared=True):
+            self._clean()
+            yield
+
+    def last(self, scope: str, step: str) -> dict[str, str] | None:
+        """Return the components of the last fingerprint that a step was built with."""
+        try:
+            components = json.loads(self._last(scope, step).read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return {str(name): str(value) for name, value in components.items()}
+
+    def remember(self, scope: str, step: str, components: Mapping[str, str]) -> None:
+        """Note the components of a step's fingerprint for `last`."""
+        path = self._last(scope, step)
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, json.dumps(dict(components), indent=1))
+
+    def secret(self) -> bytes:
+        """Return 32 random bytes that belong to this store.
+
+        Salts of password hashes come from it: the same build gives the same image, and nobody
+        who lacks the store can work out hashes ahead of time.
+        """
+        path = self.root / "secret"
+        with locked(self._lock("secret")):
+            if not path.exists():
+                path.touch(mode=0o600)
+                path.write_bytes(secrets.token_bytes(32))
+            return path.read_bytes()
+
+    def entries(self) -> list[Entry]:
+        """Return all entries, the least recently used first."""
+        paths = sorted(
+            (self.root / "entries").glob("*/entry.json"), key=lambda path: path.stat().st_mtime
+        )
+        found: list[Entry] = []
+        for path in paths:
+            entry = json.loads(path.read_text())
+            found.append(
+                Entry(
+                    key=path.parent.name,
+                    step=entry["step"],
+                    path=path.parent,
+                    seconds=entry["seconds"],
+                    size=entry["size"],
+                )
+            )
+        return found
+
+    def evict(self, limit: int) -> list[Entry]:
+        """Remove the least recently used entries until at most `limit` bytes are left.
+
+        Does nothing while another process uses the store.
+        """
+        gone: list[Entry] = []
+        with try_locked(self._lock("in-use")) as alone:
+            if alone:
+                entries = self.entries()
+                total = sum(entry.size for entry in entries)
+                for entry in entries:
+                    if total <= limit:
+                        break
+                    # Out of sight at once, so that a killed eviction leaves no half entry.
+                    aside = self.root / "drafts" / entry.key
+                    remove_tree(aside)
+                    entry.path.rename(aside)
+                    remove_tree(aside)
+                    total -= entry.size
+                    gone.append(entry)
+        return gone
+
+    def _lock(self, name: str) -> Path:
+        return self.root / "locks" / f"{name}.lock"
+
+    def _last(self, scope: str, step: str) -> Path:
+        return self.root / "last" / scope / f"{step}.json"
+
+    def _clean(self) -> None:
+        """Remove drafts and scratch directories whose process is gone."""
+        for folder in ("drafts", "scratch"):
+            for path in (self.root / folder).iterdir():
+                with try_locked(self._lock(path.name)) as free:
+                    if free:
+                        remove_tree(path)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader, or a crash, sees the old text or the new one."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+        file.write(text)
+    Path(file.name).replace(path)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory and all in it; nothing happens if it is not there."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def tree_size(path: Path) -> int:
+    """Return the bytes on disk that a directory takes."""
+    return sum(file.lstat().st_blocks * 512 for file in path.rglob("*"))

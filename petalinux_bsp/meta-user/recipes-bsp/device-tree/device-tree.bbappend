@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: MIT
+FILESEXTRAPATHS:prepend := "${THISDIR}/files:"
+
+SRC_URI:append = " \
+    file://system-user.dtsi \
+    file://pynq-pl-zynq.dtsi \
+"
+
+# -@ keeps the labels, so that overlays can refer to them at run time.
+DTC_FLAGS:append = " -@"
+YAML_ENABLE_DT_OVERLAY = "1"

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""The system as a whole."""
+
+from typing import Any
+
+from testinfra.host import Host
+
+Parameters = dict[str, dict[str, Any]]
+
+
+def test_boot_is_complete(host: Host) -> None:
+    """The boot comes to its end with no unit failed."""
+    state = host.run("timeout 600 systemctl is-system-running --wait").stdout.strip()
+    failed = host.check_output("systemctl list-units --failed --plain --no-legend")
+    assert (state, failed) == ("running", "")
+
+
+def test_root_is_writable(host: Host) -> None:
+    """The root file system is writable ext4, mounted as /etc/fstab says."""
+    root = host.mount_point("/")
+    assert root.filesystem == "ext4"
+    assert {"rw", "noatime"} <= set(root.options)
+
+
+def test_boot_partition(host: Host) -> None:
+    """/boot is the card's FAT partition."""
+    boot = host.mount_point("/boot")
+    assert boot.exists
+    assert boot.filesystem == "vfat"
+    assert host.check_output("findmnt -no LABEL /boot") == "PYNQ"
+
+
+def test_tmp(host: Host) -> None:
+    """/tmp is on the card, not in the board's little memory, and everybody's."""
+    assert not host.mount_point("/tmp").exists
+    assert host.file("/tmp").mode == 0o1777
+
+
+def test_journal_is_limited(host: Host, parameters: Parameters) -> None:
+    """The log is kept on the card, no larger than was set."""
+    assert host.file("/var/log/journal").is_directory
+    configuration = host.check_output("systemd-analyze cat-config systemd/journald.conf")
+    assert f"SystemMaxUse={parameters['base']['journal-size']}" in configuration.splitlines()
+
+
+def test_machine_id(host: Host) -> None:
+    """The board has an identity of its own, made at its first boot."""
+    assert len(host.file("/etc/machine-id").content_string.strip()) == 32

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: MIT
+"""The board's name in the environment."""
+
+from typing import Any
+
+from testinfra.host import Host
+
+
+def test_device_tree(host: Host, board: Any) -> None:
+    """The device tree says which board this is."""
+    node = host.file("/proc/device-tree/chosen/pynq_board")
+    assert node.content_string.rstrip("\0") == board.name
+
+
+def test_environment(host: Host, board: Any) -> None:
+    """Services and logins have BOARD."""
+    assert f"BOARD={board.name}" in host.check_output("systemctl show-environment").splitlines()
+    assert host.check_output("env -i bash -lc 'echo $BOARD'") == board.name
+
+
+def test_sudo_keeps_it(host: Host) -> None:
+    """BOARD passes through sudo."""
+    assert host.check_output("BOARD=probe sudo printenv BOARD") == "probe"

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""JupyterLab as its users meet it: from another machine, with the password."""
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+import websocket
+from testinfra.host import Host
+
+Parameters = dict[str, dict[str, Any]]
+
+START = 600
+"""Seconds that the server may take to answer."""
+REQUEST = 120
+"""Seconds that an answer, or a message of a kernel, may take."""
+COMPUTE = 600
+"""Seconds that a cell may take; NumPy's first import on an emulated board is slow."""
+
+
+@pytest.fixture(scope="module")
+def server(jupyter_url: str) -> str:
+    """Return the base URL of the server once it answers."""
+    url = jupyter_url.rstrip("/")
+    deadline = time.monotonic() + START
+    while True:
+        try:
+            requests.get(f"{url}/login", timeout=REQUEST).raise_for_status()
+        except requests.RequestException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+        else:
+            return url
+
+
+def log_in(url: str, password: str) -> requests.Session:
+    """Send the login form as a browser does."""
+    session = requests.Session()
+    session.get(f"{url}/login", timeout=REQUEST).raise_for_status()
+    session.headers["X-XSRFToken"] = session.cookies["_xsrf"]
+    session.post(
+        f"{url}/login",
+        data={"password": password, "_xsrf": session.cookies["_xsrf"]},
+        timeout=REQUEST,
+        allow_redirects=False,
+    )
+    return session
+
+
+@pytest.fixture(scope="module")
+def session(server: str, parameters: Parameters) -> Iterator[requests.Session]:
+    """Yield a session that is logged in."""
+    with log_in(server, parameters["jupyter"]["password"]) as session:
+        yield session
+
+
+@pytest.fixture
+def kernel(server: str, session: requests.Session) -> Iterator[websocket.WebSocket]:
+    """Yield the channels of a fresh Python kernel."""
+    answer = session.post(f"{server}/api/kernels", json={"name": "python3"}, timeout=REQUEST)
+    answer.raise_for_status()
+    path = f"/api/kernels/{answer.json()['id']}"
+    channels = websocket.create_connection(
+        f"ws{server.removeprefix('http')}{path}/channels",
+        timeout=REQUEST,
+        cookie="; ".join(f"{cookie.name}={cookie.value}" for cookie in session.cookies),
+    )
+    yield channels
+    channels.close()
+    session.delete(f"{server}{path}", timeout=REQUEST)
+
+
+def execute(kernel: websocket.WebSocket, code: str) -> list[dict[str, Any]]:
+    """Run code in a kernel and return the messages that it answers with, up to the last one."""
+    request = uuid.uuid4().hex
+    header = {"msg_id": request, "msg_type": "execute_request", "version": "5.3"}
+    header |= {"session": uuid.uuid4().hex, "username": "test", "date": "2000-01-01T00:00:00Z"}
+    content = {"code": code, "silent": False, "allow_stdin": False}
+    message = {"channel": "shell", "header": header, "content": content}
+    kernel.send(json.dumps({**message, "parent_header": {}, "metadata": {}}))
+    answers = []
+    deadline = time.monotonic() + COMPUTE
+    while time.monotonic() < deadline:
+        try:
+            answer = json.loads(kernel.recv())
+        except websocket.WebSocketTimeoutException:
+            continue
+        if answer["parent_header"].get("msg_id") != request:
+            continue
+        answers.append(answer)
+        if answer["msg_type"] == "status" and answer["content"]["execution_state"] == "idle":
+            return answers
+    raise TimeoutError(f"no end within {COMPUTE} s of: {code}")
+
+
+def printed(answers: list[dict[str, Any]]) -> str:
+    """Return what the code printed, or the error that ended it."""
+    contents = [answer["content"] for answer in answers]
+    return "".join(
+        "\n".join(content["traceback"]) if "traceback" in content else content.get("text", "")
+        for content in contents
+    )
+
+
+@pytest.mark.usefixtures("server")
+def test_service(host: Host, parameters: Parameters) -> None:
+    """The service runs as the board's user and answers on the port that was set."""
+    service = host.service("jupyter")
+    assert service.is_enabled
+    assert service.is_running
+    user = parameters["users"]["user"]
+    assert host.check_output("systemctl show --property=User --value jupyter") == user
+    assert host.socket(f"tcp://0.0.0.0:{parameters['jupyter']['port']}").is_listening
+
+
+def test_password(server: str, session: requests.Session) -> None:
+    """Without the password, or with a wrong one, nothing is served; with it everything is."""
+    api = f"{server}/api/contents"
+    assert requests.get(api, timeout=REQUEST).status_code == 403
+    assert log_in(server, "wrong").get(api, timeout=REQUEST).status_code == 403
+    assert session.get(api, timeout=REQUEST).status_code == 200
+
+
+def test_password_is_not_in_plain(host: Host, parameters: Parameters) -> None:
+    """The configuration holds the password's argon2 hash and only its user can read it."""
+    file = host.file("/etc/jupyter/jupyter_server_config.json")
+    assert file.user == parameters["users"]["user"]
+    assert file.mode == 0o600
+    config = json.loads(file.content_string)
+    assert config["PasswordIdentityProvider"]["hashed_password"].startswith("argon2:$argon2id$")
+
+
+def test_lab(server: str, session: requests.Session) -> None:
+    """JupyterLab's page comes with its program."""
+    page = session.get(f"{server}/lab", timeout=REQUEST)
+    assert page.status_code == 200
+    assert "<title>JupyterLab</title>" in page.text
+    program = page.text.split('<script defer="defer" src="')[1].split('"')[0]
+    assert session.get(f"{server}{program}", timeout=REQUEST).status_code == 200
+
+
+def test_kernel_computes(kernel: websocket.WebSocket) -> None:
+    """A kernel starts and computes with NumPy."""
+    code = "import numpy as np; print(int(np.arange(1000).reshape(10, 100).sum()))"
+    assert printed(execute(kernel, code)).strip() == "499500"
+
+
+def test_welcome_notebook(
+    server: str, session: requests.Session, kernel: websocket.WebSocket
+) -> None:
+    """Every cell of the welcome notebook runs, and the last one draws a picture."""
+    answer = session.get(f"{server}/api/contents/Welcome.ipynb", timeout=REQUEST)
+    answer.raise_for_status()
+    cells = [cell for cell in answer.json()["content"]["cells"] if cell["cell_type"] == "code"]
+    answers = []
+    for cell in cells:
+        answers = execute(kernel, cell["source"])
+        assert not [one for one in answers if one["msg_type"] == "error"], printed(answers)
+    pictures = [one["content"] for one in answers if one["msg_type"] == "display_data"]
+    assert any("image/png" in picture["data"] for picture in pictures)

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: MIT
+"""Login on the serial console."""
+
+from typing import Any
+
+from testinfra.host import Host
+
+Parameters = dict[str, dict[str, Any]]
+
+
+def test_login(host: Host, board: Any) -> None:
+    """A login waits on the board's console."""
+    port = board.console.partition(",")[0]
+    assert port in host.file("/sys/class/tty/console/active").content_string.split()
+    assert host.service(f"serial-getty@{port}").is_running
+
+
+def test_autologin(host: Host, board: Any, parameters: Parameters) -> None:
+    """The login asks for a name and a password unless it was told not to."""
+    port = board.console.partition(",")[0]
+    command = host.check_output(f"systemctl show --property=ExecStart serial-getty@{port}")
+    assert ("--autologin" in command) == parameters["serial-console"]["autologin"]

@@ -1,0 +1,66 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Sets up all that a build needs and this machine lacks: host packages, a virtual environment from
+# the locked requirements, and qemu-user for the boards' programs. Does nothing a second time.
+set -eu
+cd "$(dirname "$0")/.."
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+install_packages() {
+    command -v apt-get > /dev/null || {
+        echo "setup: no apt-get here. Install by hand what these bring:$missing" >&2
+        exit 4
+    }
+    echo "setup: installing host packages:$missing"
+    as_root apt-get update -q
+    # shellcheck disable=SC2086 # a list of words
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -q -y --no-install-recommends $missing
+}
+
+missing=
+while read -r package mark _; do
+    case $package in '' | '#'*) continue ;; esac
+    case $mark in
+        /*) [ -e "$mark" ] || missing="$missing $package" ;;
+        *) PATH="$PATH:/usr/sbin:/sbin" command -v "$mark" > /dev/null ||
+            missing="$missing $package" ;;
+    esac
+done < builder/engine/packages.txt
+python=$(command -v python3 || true)
+if [ -z "$python" ] || ! "$python" -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 10)' 2> /dev/null; then
+    missing="$missing python3 python3-venv"
+fi
+[ -z "$missing" ] || install_packages
+
+# The stamp is the lock itself: a changed lock is installed anew.
+if ! cmp -s requirements.txt .venv/requirements.txt; then
+    echo "setup: installing the Python packages of requirements.txt into .venv"
+    rm -rf .venv
+    python3 -m venv .venv
+    .venv/bin/python -m pip install -q --disable-pip-version-check \
+        --require-hashes --requirement requirements.txt
+    cp requirements.txt .venv/requirements.txt
+fi
+
+# qemu-user must run foreign programs. Proved by running one: a registration proves nothing.
+register() {
+    formats=/proc/sys/fs/binfmt_misc
+    [ -e $formats/register ] || as_root mount -t binfmt_misc binfmt_misc $formats
+    if [ -e "$formats/qemu-$1" ]; then
+        echo -1 | as_root tee "$formats/qemu-$1" > /dev/null
+    fi
+    if [ -e "/usr/lib/binfmt.d/qemu-$1.conf" ]; then
+        as_root tee $formats/register < "/usr/lib/binfmt.d/qemu-$1.conf" > /dev/null
+    else
+        as_root update-binfmts --enable "qemu-$1"
+    fi
+}
+arch-test armhf > /dev/null || {
+    echo "setup: registering qemu-arm with binfmt_misc"
+    register arm
+    arch-test armhf
+}

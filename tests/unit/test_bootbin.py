@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: MIT
+"""BOOT.BIN as mkimage and bootgen make it, and damaged."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from builder.bsp import bootbin
+from builder.errors import UserError
+
+PAYLOAD = bytes(range(256)) * 16
+
+
+def header(payload: bytes = PAYLOAD, **changed: int) -> bytes:
+    """Return a boot image with a right checksum and no tables."""
+    words = {
+        "width": bootbin.WIDTH_DETECTION,
+        "identification": bootbin.IDENTIFICATION,
+        "encryption": 0,
+        "version": 0x01010000,
+        "offset": 0x8C0,
+        "length": len(payload),
+        "load": 0,
+        "entry": 0,
+        "total": len(payload),
+        "qspi": 1,
+    } | changed
+    checksum = ~sum(words.values()) & 0xFFFFFFFF
+    head = b"\xfe\xff\xff\xea" * 8 + struct.pack("<11I", *words.values(), checksum)
+    registers = struct.pack("<4I", 0xF8000120, 0x1F000200, 0xFFFFFFFF, 0)
+    return (head.ljust(0xA0, b"\0") + registers).ljust(0x8A0, b"\xff").ljust(0x8C0, b"\0") + payload
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Callable[[bytes], Path]:
+    def write(data: bytes) -> Path:
+        path = tmp_path / "BOOT.BIN"
+        path.write_bytes(data)
+        return path
+
+    return write
+
+
+def test_header_and_registers(image: Callable[[bytes], Path]) -> None:
+    found = bootbin.parse(image(header(entry=0x40)))
+    assert found.header.entry == 0x40
+    assert found.header.encryption == "none"
+    assert found.first_stage == PAYLOAD
+    assert found.registers == (bootbin.RegisterWrite(address=0xF8000120, value=0x1F000200),)
+    assert found.partitions == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (b"", "shorter"),
+        (b"\x7fELF" + bytes(4096), "no boot header: 0x00000000 0x00000000"),
+        (header(identification=0x584E4C58), "no boot header"),
+        (header()[:0x100], "shorter"),
+        (header()[:-4], "cut off"),
+        (header(offset=0x8C4), "cannot start at 0x8c4"),
+        (header(encryption=1), "encryption word 0x00000001"),
+        (header(bytes(200 * 1024)), "does not fit"),
+        (header(length=0), "does not fit"),
+        (header()[:0x34] + b"\1" + header()[0x35:], "header's checksum"),
+    ],
+)
+def test_damage(image: Callable[[bytes], Path], data: bytes, complaint: str) -> None:
+    path = image(data)
+    with pytest.raises(UserError, match=complaint) as caught:
+        bootbin.parse(path)
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.message.startswith(str(path))
+
+
+def test_missing(tmp_path: Path) -> None:
+    with pytest.raises(bootbin.BootImageError, match="cannot be read"):
+        bootbin.parse(tmp_path / "none")
+
+
+def run(*argv: str | Path) -> None:
+    subprocess.run([str(each) for each in argv], check=True, capture_output=True)
+
+
+@pytest.mark.skipif(not shutil.which("mkimage"), reason="needs mkimage (u-boot-tools)")
+def test_what_mkimage_makes(tmp_path: Path) -> None:
+    (tmp_path / "spl.bin").write_bytes(PAYLOAD)
+    path = tmp_path / "boot.bin"
+    run("mkimage", "-T", "zynqimage", "-d", tmp_path / "spl.bin", path)
+    found = bootbin.parse(path)
+    assert found.first_stage == PAYLOAD
+    assert found.registers == ()
+    # mkimage counts its header in; a file that is cut off must be seen all the same.
+    assert found.header.length == path.stat().st_size
+    path.write_bytes(path.read_bytes()[:-64])
+    with pytest.raises(bootbin.BootImageError, match="cut off"):
+        bootbin.parse(path)
+
+
+def elf(address: int, code: bytes) -> bytes:
+    """Return the smallest ARM program file: one segment."""
+    ident = b"\x7fELF\1\1\1".ljust(16, b"\0")
+    head = struct.pack("<HHIIIIIHHHHHH", 2, 40, 1, address, 52, 0, 0x5000400, 52, 32, 1, 0, 0, 0)
+    segment = struct.pack("<8I", 1, 84, address, address, len(code), len(code), 5, 4)
+    return ident + head + segment + code
+
+
+@pytest.fixture
+def bootgen_image(tmp_path: Path) -> Path:
+    (tmp_path / "fsbl.elf").write_bytes(elf(0, PAYLOAD))
+    (tmp_path / "u-boot.elf").write_bytes(elf(0x4000000, PAYLOAD * 2))
+    (tmp_path / "system.dtb").write_bytes(PAYLOAD[:512])
+    (tmp_path / "registers.int").write_text(".set. 0xF8000120 = 0x1F000200;\n")
+    (tmp_path / "boot.bif").write_text(
+        f"boot_image: {{ [init] {tmp_path}/registers.int [bootloader] {tmp_path}/fsbl.elf"
+        f" [checksum=md5] {tmp_path}/u-boot.elf"
+        f" [load=0x00100000] {tmp_path}/system.dtb }}\n"
+    )
+    output = tmp_path / "BOOT.BIN"
+    run("bootgen", "-arch", "zynq", "-image", tmp_path / "boot.bif", "-o", output, "-w", "on")
+    return output
+
+
+@pytest.mark.skipif(not shutil.which("bootgen"), reason="needs bootgen (xilinx-bootgen)")
+class TestBootgen:
+    """What bootgen makes."""
+
+    def test_partitions(self, bootgen_image: Path) -> None:
+        found = bootbin.parse(bootgen_image)
+        assert found.first_stage == PAYLOAD
+        assert found.registers == (bootbin.RegisterWrite(address=0xF8000120, value=0x1F000200),)
+        parts = [
+            (each.image, each.load_address, each.entry, each.length, each.checksum)
+            for each in found.partitions
+        ]
+        assert parts == [
+            ("fsbl.elf", 0, 0, 4096, None),
+            ("u-boot.elf", 0x4000000, 0x4000000, 8192, "MD5"),
+            ("system.dtb", 0x100000, 0, 512, None),
+        ]
+        assert {each.destination for each in found.partitions} == {"PS"}
+        last = found.partitions[-1]
+        assert bootgen_image.read_bytes()[last.offset :][: last.length] == PAYLOAD[:512]
+
+    @pytest.mark.parametrize(
+        ("what", "complaint"),
+        [
+            ("table", "unknown version"),
+            ("header", "checksum of partition header 1"),
+            ("data", r"partition 1 \(u-boot.elf\) does not match its MD5"),
+            ("end", r"partition 1 \(u-boot.elf\) ends at \d+, .* cut off"),
+        ],
+    )
+    def test_damage(self, bootgen_image: Path, what: str, complaint: str) -> None:
+        whole = bootbin.parse(bootgen_image)
+        data = bytearray(bootgen_image.read_bytes())
+        spot = {
+            "table": whole.header.image_table_offset,
+            "header": whole.header.partition_table_offset + 64 + 12,
+            "data": whole.partitions[1].offset + 100,
+            "end": whole.partitions[2].offset + 256,
+        }[what]
+        if what == "end":
+            del data[spot:]
+        else:
+            data[spot] ^= 0xFF
+        bootgen_image.write_bytes(data)
+        with pytest.raises(bootbin.BootImageError, match=complaint):
+            bootbin.parse(bootgen_image)

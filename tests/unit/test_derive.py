@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""The emulated board's tree: what is changed, and the proof that nothing else is."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from builder.errors import StepError, UserError
+from builder.emulation.derive import Change, Rule, check, derive, read_rules, read_tree
+
+MACHINES = Path(__file__).parents[2] / "builder" / "machine"
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("dtc") and shutil.which("fdtput")), reason="needs device-tree-compiler"
+)
+
+BOARD = """\
+/dts-v1/;
+/memreserve/ 0x1000 0x2000;
+/ {
+	#address-cells = <1>;
+	#size-cells = <1>;
+	model = "board";
+	cpus {
+		#address-cells = <1>;
+		#size-cells = <0>;
+		cpu@0 { reg = <0>; operating-points = <650000 1000000>; };
+		cpu@1 { reg = <1>; };
+	};
+	bus: axi {
+		#address-cells = <1>;
+		#size-cells = <1>;
+		gem0: ethernet@e000b000 {
+			reg = <0xe000b000 0x1000>;
+			phy-handle = <&phy>;
+			#address-cells = <1>;
+			#size-cells = <0>;
+			phy: some-name@1 { reg = <1>; marvell,reg-init = [01 02 03]; };
+		};
+		ethernet@e000c000 { reg = <0xe000c000 0x1000>; status = "disabled"; };
+	};
+};
+"""
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Path:
+    return compile_tree(tmp_path / "board.dtb", BOARD)
+
+
+def compile_tree(path: Path, text: str) -> Path:
+    argv = ["dtc", "-q", "-@", "-I", "dts", "-O", "dtb", "-o", str(path), "-"]
+    subprocess.run(argv, check=True, input=text, text=True)
+    return path
+
+
+def rule(nodes: str, name: str, value: tuple[int, ...] | str | None = None, **more: str) -> Rule:
+    return Rule(nodes=nodes, property=name, value=value, because="a test", via=more.get("via"))
+
+
+def test_reader_sees_what_dtc_wrote(board: Path) -> None:
+    tree = read_tree(board)
+    assert tree["/"]["model"] == b"board\0"
+    assert tree["/axi/ethernet@e000b000/some-name@1"]["marvell,reg-init"] == b"\1\2\3"
+    assert tree["/__symbols__"]["phy"] == b"/axi/ethernet@e000b000/some-name@1\0"
+    assert list(tree)[:4] == ["/", "/cpus", "/cpus/cpu@0", "/cpus/cpu@1"]
+
+
+def test_changes_of_the_zynq_machine(board: Path, tmp_path: Path) -> None:
+    rules = read_rules(MACHINES / "zynq.yaml")
+    changes = derive(board, rules, tmp_path / "emulated.dtb")
+    assert [(each.node, each.property, each.before, each.after) for each in changes] == [
+        ("/axi/ethernet@e000b000/some-name@1", "reg", b"\0\0\0\1", b"\0\0\0\7"),
+        ("/cpus/cpu@0", "operating-points", b"\0\x09\xeb\x10\0\x0f\x42\x40", None),
+    ]
+    assert str(changes[0]).startswith(
+        "/axi/ethernet@e000b000/some-name@1 reg: <1> -> <7> (The PHY of QEMU's GEM"
+    )
+    assert all(each.because for each in changes)
+    check(board, tmp_path / "emulated.dtb", changes)
+
+
+def test_result_can_be_derived_again_without_a_change(board: Path, tmp_path: Path) -> None:
+    rules = read_rules(MACHINES / "zynq.yaml")
+    derive(board, rules, tmp_path / "once.dtb")
+    assert derive(tmp_path / "once.dtb", rules, tmp_path / "twice.dtb") == []
+    assert (tmp_path / "twice.dtb").read_bytes() == (tmp_path / "once.dtb").read_bytes()
+
+
+def test_board_is_left_alone(board: Path, tmp_path: Path) -> None:
+    before = board.read_bytes()
+    derive(board, [rule("/", "model", "other")], tmp_path / "out.dtb")
+    assert board.read_bytes() == before
+    assert read_tree(tmp_path / "out.dtb")["/"]["model"] == b"other\0"
+
+
+def test_removes_by_pattern_and_creates(board: Path, tmp_path: Path) -> None:
+    clock = Rule(
+        nodes="/clock", property="compatible", value="fixed-clock", create=True, because="x"
+    )
+    rules = [rule("/cpus/*", "op*"), rule("/axi/*", "clocks", (9, 10)), clock]
+    changes = derive(board, rules, tmp_path / "out.dtb")
+    assert [(each.node, each.property) for each in changes] == [
+        ("/cpus/cpu@0", "operating-points"),
+        ("/axi/ethernet@e000b000", "clocks"),
+        ("/axi/ethernet@e000c000", "clocks"),
+        ("/clock", "compatible"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        rule("/axi/usb@*", "reg", (1,)),
+        rule("/cpus/*", "clock-latency"),
+        rule("/cpus/*", "reg", (7,), via="phy-handle"),
+        rule("/ethernet@e000b000", "reg", (7,)),
+    ],
+)
+def test_a_change_that_finds_nothing(board: Path, tmp_path: Path, missing: Rule) -> None:
+    with pytest.raises(UserError, match="nothing matches"):
+        derive(board, [missing], tmp_path / "out.dtb")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('"board"', '"bored"', '/ model: expected "board", found "bored"'),
+        ("reg = <0>; ", "", "/cpus/cpu@0 reg: expected <0>, found none"),
+        ('model = "board";', 'model = "board"; extra;', "/ extra: expected none, found []"),
+        ("cpu@1", "cpu@2", "/cpus/cpu@2 (the node): expected none, found []"),
+        ("0x1000 0x2000", "0x1000 0x3000", "the memory reservations differ"),
+    ],
+)
+def test_check_finds_any_other_difference(
+    board: Path, tmp_path: Path, old: str, new: str, complaint: str
+) -> None:
+    other = compile_tree(tmp_path / "other.dtb", BOARD.replace(old, new))
+    with pytest.raises(StepError, match="more than the listed changes") as caught:
+        check(board, other, [])
+    assert complaint in caught.value.details
+
+
+def test_check_finds_a_change_that_was_not_made(board: Path, tmp_path: Path) -> None:
+    shutil.copyfile(board, tmp_path / "out.dtb")
+    claimed = Change(node="/", property="model", before=b"board\0", after=b"x\0", because="x")
+    with pytest.raises(StepError):
+        check(board, tmp_path / "out.dtb", [claimed])
+
+
+@pytest.mark.parametrize("size", [0, 20, 100, 600])
+def test_damaged_tree(board: Path, tmp_path: Path, size: int) -> None:
+    board.write_bytes(board.read_bytes()[:size])
+    with pytest.raises(StepError, match="is not a device tree"):
+        derive(board, [rule("/", "model", "x")], tmp_path / "out.dtb")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("changes: 1", "must be a list"),
+        ("changes: [{nodes: /x}]", "has `nodes`, `property` and `because`"),
+        ("changes: [{nodes: /x, property: y, because: z}]", "either `value` or `remove: true`"),
+        ("changes: [{nodes: /x, property: y, because: z, value: [-1]}]", "32-bit numbers"),
+        ("changes: [{nodes: /x, property: y, because: z, value: []}]", "32-bit numbers"),
+        ("changes: [{nodes: /x, property: y, because: z, remove: true, id: 1}]", "id is not known"),
+    ],
+)
+def test_wrong_rules(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "machine.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=complaint):
+        read_rules(path)
