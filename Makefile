@@ -9,9 +9,10 @@ help:
 	@echo 'make image BOARD=Pynq-Z2   set up what is missing, build the card image'
 	@echo 'make test                  run every test: unit, image, boot'
 	@echo 'make unit                  run the tests that need no root and no network'
+	@echo 'make lint                  ruff, mypy, direction of imports'
 	@echo 'make setup                 host packages, virtual environment, qemu-user'
 	@echo 'make lock                  renew requirements.txt from requirements.in'
-	@echo 'make schemas               write the JSON Schemas of the YAML files'
+	@echo 'make schemas               write the schemas and the reference of the YAML files'
 
 setup:
 	@sh scripts/setup.sh
@@ -24,6 +25,12 @@ test: setup
 
 unit: setup
 	$(PYTHON) -m pytest tests/unit
+
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
 
 lock: setup
 	$(PYTHON) -m pip install -q uv

@@ -16,18 +16,25 @@ install_packages() {
     }
     echo "setup: installing host packages:$missing"
     as_root apt-get update -q
+    for package in $optional; do
+        if apt-cache show "$package" > /dev/null 2>&1; then missing="$missing $package"; fi
+    done
     # shellcheck disable=SC2086 # a list of words
     as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -q -y --no-install-recommends $missing
 }
 
 missing=
+optional=
 while read -r package mark _; do
     case $package in '' | '#'*) continue ;; esac
     case $mark in
-        /*) [ -e "$mark" ] || missing="$missing $package" ;;
-        *) PATH="$PATH:/usr/sbin:/sbin" command -v "$mark" > /dev/null ||
-            missing="$missing $package" ;;
+        /*) [ ! -e "$mark" ] || continue ;;
+        *) ! PATH="$PATH:/usr/sbin:/sbin" command -v "$mark" > /dev/null || continue ;;
+    esac
+    case $package in
+        *\?) optional="$optional ${package%?}" ;;
+        *) missing="$missing $package" ;;
     esac
 done < builder/engine/packages.txt
 python=$(command -v python3 || true)

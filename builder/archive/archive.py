@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-from builder.archive.mirrors import keyring, mirror, public_mirror
+from builder.archive.mirrors import host_sources, keyring, mirror, public_mirror
 from builder.engine.process import clean_environment
 from builder.errors import BuildError, HostError
 from builder.spec.models import Architecture, Pocket
@@ -69,9 +69,8 @@ class Archive:
     def known(self) -> bool:
         """Whether the indexes are there, for the mirrors that are configured now."""
         try:
-            self._left_out = self.left_out
-            return self.sources_list().read_text() == self._entries(source=True)
-        except (FileNotFoundError, KeyError):
+            return bool(self.release.get("configured") == self._configured())
+        except FileNotFoundError:
             return False
 
     @property
@@ -104,7 +103,8 @@ class Archive:
 
     def binary_sources(self) -> str:
         """Return apt's list of the entries for packages alone, as builds see them."""
-        return self._entries(source=False)
+        entries = self.sources_list().read_text().splitlines(keepends=True)
+        return "".join(line for line in entries if line.startswith("deb "))
 
     def image_sources(self) -> str:
         """Return apt's list for the finished image, with mirrors that everybody reaches."""
@@ -140,7 +140,6 @@ class Archive:
         fresh.rename(self.root)
         self._write_configuration()
         self._release = None
-        self._left_out = self.left_out
 
     def source(self, name: str, *, binary: bool) -> SourcePackage:
         """Look up a package that holds sources.
@@ -190,7 +189,7 @@ class Archive:
             remove_tree(self.root)
             for folder in ("lists/partial", "cache/archives/partial", "state"):
                 (self.root / folder).mkdir(parents=True)
-            self.sources_list().write_text(self._entries(source=True))
+            self.sources_list().write_text(self._entries())
             self._write_configuration()
             try:
                 self._apt("apt-get", "update", "--error-on=any")
@@ -234,6 +233,7 @@ class Archive:
         record = {
             "pockets": pockets,
             "left-out": self._left_out,
+            "configured": self._configured(),
             "epoch": epoch,
             "sources": {
                 f"binary:{sources.linux}": self._binary(sources.linux),
@@ -263,7 +263,15 @@ class Archive:
                     newest = {"version": version[1], "files": named}
         return newest or None
 
-    def _entries(self, *, source: bool) -> str:
+    def _configured(self) -> str:
+        """Return a hash over all that decides from where packages come."""
+        model = self.distribution.model.model_dump(mode="json")
+        parts = [json.dumps([model, dict(self.distribution.mirrors)], sort_keys=True)]
+        if "host" in model["mirrors"].values():
+            parts += host_sources()
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def _entries(self) -> str:
         lines: list[str] = []
         signed = keyring(self.distribution)
         for pocket in self._pockets():
@@ -271,7 +279,7 @@ class Archive:
                 f"[signed-by={signed}] {mirror(self.distribution, pocket)} {pocket.suite} "
                 f"{' '.join(self.distribution.model.components)}\n"
             )
-            lines += [f"deb {where}", *([f"deb-src {where}"] if source else [])]
+            lines += [f"deb {where}", f"deb-src {where}"]
         return "".join(lines)
 
     def _write_configuration(self) -> None:

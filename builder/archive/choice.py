@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import requests
@@ -28,6 +28,7 @@ def choose(
     store: Store,
     *,
     listener: Listener,
+    unusable: Callable[[NamedDistribution], str | None] = lambda _: None,
     update: bool = False,
     offline: bool = False,
 ) -> Archive:
@@ -35,6 +36,8 @@ def choose(
 
     What was chosen is recorded in the store and stays until `update`: a mirror that comes and
     goes must not turn one distribution's image into another's.
+
+    `unusable` says why an image cannot be made of a distribution, whose turn is passed then.
 
     Raises:
         UserError: none of them answers, or `offline` and none has been fetched before.
@@ -50,14 +53,14 @@ def choose(
         ]
         if not update:
             known = _recorded(record, archives, listener)
-            if known:
+            if known and not unusable(known.distribution):
                 return known
         if offline:
             raise UserError(
                 "--offline, but the package indexes have not been fetched yet",
                 hint="build once, or run `plan`, with the network",
             )
-        return _probe(record, archives, listener)
+        return _probe(record, archives, unusable, listener)
 
 
 def _recorded(record: Path, archives: Sequence[Archive], listener: Listener) -> Archive | None:
@@ -79,12 +82,17 @@ def _recorded(record: Path, archives: Sequence[Archive], listener: Listener) -> 
     return None
 
 
-def _probe(record: Path, archives: Sequence[Archive], listener: Listener) -> Archive:
+def _probe(
+    record: Path,
+    archives: Sequence[Archive],
+    unusable: Callable[[NamedDistribution], str | None],
+    listener: Listener,
+) -> Archive:
     refused: list[str] = []
     for archive in archives:
         name = archive.distribution.name
         try:
-            _answers(archive)
+            _usable(archive, unusable(archive.distribution))
             archive.update()
         except (ArchiveUnavailable, HostError) as error:
             refused.append(f"{name} was not taken: {error.message}")
@@ -109,8 +117,14 @@ def _say_left_out(archive: Archive, listener: Listener) -> None:
         listener(Note(text=f"WITHOUT the packages of {suite}: {why}", loud=True))
 
 
-def _answers(archive: Archive) -> None:
-    """Ask the first pocket's mirror, quickly, before apt tries with all its patience."""
+def _usable(archive: Archive, problem: str | None) -> None:
+    """Ask the first pocket's mirror, quickly, before apt tries with all its patience.
+
+    Raises:
+        ArchiveUnavailable: it does not answer, or there is a `problem` anyway.
+    """
+    if problem:
+        raise ArchiveUnavailable(problem)
     pocket = archive.distribution.model.pockets[0]
     base = mirror(archive.distribution, pocket)
     if not base.startswith("http"):

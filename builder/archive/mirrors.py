@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from builder.errors import HostError, UserError
@@ -63,22 +65,34 @@ def keyring(distribution: NamedDistribution) -> Path:
     )
 
 
+def host_sources() -> list[str]:
+    """Return the texts of the files that say where the host's own apt takes packages from."""
+    folder = Path("/etc/apt")
+    files = [folder / "sources.list", *sorted(folder.glob("sources.list.d/*"))]
+    return [path.read_text(errors="replace") for path in files if path.is_file()]
+
+
 def _host_mirror(suite: str) -> str | None:
     """Return the base URL from which the host's own apt takes a suite."""
-    try:
-        listed = subprocess.run(
-            ["apt-get", "indextargets", "--format", "$(CODENAME) $(SUITE) $(RELEASE) $(REPO_URI)"],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
-    except FileNotFoundError:
-        return None
-    for line in listed.splitlines():
+    for line in _host_targets():
         *names, url = line.split()
         if suite in names:
             return url
     return None
+
+
+@cache
+def _host_targets() -> Sequence[str]:
+    """Return the names and the base URL of all that the host's apt is configured for."""
+    try:
+        return subprocess.run(
+            ["apt-get", "indextargets", "--format", "$(CODENAME) $(SUITE) $(RELEASE) $(REPO_URI)"],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.splitlines()
+    except FileNotFoundError:
+        return []
 
 
 def _bootstrap_default(distribution: NamedDistribution, pocket: Pocket) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -93,7 +93,7 @@ class BootImage:
     header: BootHeader
     registers: tuple[RegisterWrite, ...]
     partitions: tuple[Partition, ...]
-    first_stage: bytes
+    first_stage: bytes = field(repr=False)
 
 
 def parse(path: Path) -> BootImage:

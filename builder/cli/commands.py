@@ -29,10 +29,11 @@ from builder.plan.build import Build, Toolbox
 from builder.plan.plan import Planned, lines, make_plan
 from builder.plan.publish import give_to_caller, publish
 from builder.report.console import duration, size
-from builder.report.events import Listener
+from builder.report.events import Listener, Note
 from builder.spec.models import KINDS, format_size, json_schema
 from builder.spec.reader import Reader, closest
-from builder.spec.resolve import resolve
+from builder.spec.reference import reference
+from builder.spec.resolve import ImageSpec, resolve
 from builder.steps.step import Job
 from builder.store.store import Store
 
@@ -50,14 +51,13 @@ class Planning:
 def _planning(
     arguments: argparse.Namespace, context: Context, store: Store, listener: Listener
 ) -> Planning:
-    spec = resolve(
-        context.tree, arguments.board, settings=arguments.settings, distro=arguments.distro
-    )
+    spec = _resolved(arguments, context)
     archive = choose(
         spec.distributions,
         spec.architecture,
         store,
         listener=listener,
+        unusable=(lambda _: None) if arguments.distro else spec.unusable,
         update=arguments.update,
         offline=arguments.offline,
     )
@@ -65,11 +65,17 @@ def _planning(
     return Planning(steps=steps, plan=make_plan(steps.targets, store))
 
 
+def _resolved(arguments: argparse.Namespace, context: Context) -> ImageSpec:
+    """Return what is wanted; what is wrong with it is said before anything asks for a password."""
+    return resolve(
+        context.tree, arguments.board, settings=arguments.settings, distro=arguments.distro
+    )
+
+
 def build(arguments: argparse.Namespace, context: Context) -> int:
     """Build a board's image."""
     started = time.monotonic()
-    # What is wrong with the specification is said before anything asks for a password.
-    resolve(context.tree, arguments.board, settings=arguments.settings, distro=arguments.distro)
+    _resolved(arguments, context)
     become_root(context)
     store = context.open_store()
     output = context.output_of(arguments.board)
@@ -78,7 +84,8 @@ def build(arguments: argparse.Namespace, context: Context) -> int:
     with store.in_use(), context.view() as view:
         planning = _planning(arguments, context, store, view)
         if any(not item.kept for item in planning.plan):
-            check_machine()
+            for lack in check_machine(context.store):
+                view(Note(text=f"this machine is short of {lack.what}", loud=True))
             if arguments.offline:
                 _check_offline(planning.plan)
         _stop_on_interrupt()
@@ -139,6 +146,8 @@ def _summary(
 
 def plan(arguments: argparse.Namespace, context: Context) -> int:
     """Show the plan."""
+    _resolved(arguments, context)
+    become_root(context)
     store = context.open_store()
     planning = _planning(arguments, context, store, context.console_note)
     table = Table.grid(padding=(0, 2))
@@ -153,15 +162,14 @@ def plan(arguments: argparse.Namespace, context: Context) -> int:
 
 def test(arguments: argparse.Namespace, context: Context) -> int:
     """Build the image if need be, boot it and check it."""
+    _resolved(arguments, context)
     become_root(context)
     status = build(argparse.Namespace(**{**vars(arguments), "jobs": 2}), context)
     if status:
         return status
     signal.signal(signal.SIGINT, signal.default_int_handler)
     output = context.output_of(arguments.board)
-    spec = resolve(
-        context.tree, arguments.board, settings=arguments.settings, distro=arguments.distro
-    )
+    spec = _resolved(arguments, context)
     passed = run_checks(spec, output, console=context.console, select=arguments.k)
     give_to_caller(context.output)
     return 0 if passed else 3
@@ -169,6 +177,7 @@ def test(arguments: argparse.Namespace, context: Context) -> int:
 
 def shell(arguments: argparse.Namespace, context: Context) -> int:
     """Open a shell in a step's environment."""
+    _resolved(arguments, context)
     become_root(context)
     store = context.open_store()
     processes = Processes()
@@ -243,15 +252,18 @@ def doctor(arguments: argparse.Namespace, context: Context) -> int:
     """Say what the machine lacks."""
     found = lacking(context.store)
     for lack in found:
-        context.console.print(f"[red]lacks[/]  {escape(lack.what)}\n       {escape(lack.mend)}")
-    if found:
+        word = "[red]lacks[/]  " if lack.vital else "[yellow]is short of[/]  "
+        context.console.print(f"{word}{escape(lack.what)}\n       {escape(lack.mend)}")
+    if any(lack.vital for lack in found):
         return HostError.exit_code
-    context.console.print("[green]this machine has all that a build needs[/]")
+    if not found:
+        context.console.print("[green]this machine has all that a build needs[/]")
     return 0
 
 
 def cache(arguments: argparse.Namespace, context: Context) -> int:
     """List the store's entries, the least recently used first."""
+    become_root(context)
     entries = context.open_store().entries()
     for entry in entries:
         context.console.print(
@@ -264,20 +276,21 @@ def cache(arguments: argparse.Namespace, context: Context) -> int:
 
 def clean(arguments: argparse.Namespace, context: Context) -> int:
     """Remove results."""
+    become_root(context)
     if arguments.store_too:
         store = context.open_store()
-        store.evict(0)
-        if store.entries():
-            raise UserError("the store is in use by a build; its entries stay")
+        if not store.empty():
+            raise UserError("the store is in use by a build; it stays as it is")
     shutil.rmtree(context.output, ignore_errors=True)
     return 0
 
 
 def schemas(arguments: argparse.Namespace, context: Context) -> int:
-    """Write the JSON Schemas."""
+    """Write the JSON Schemas and the reference."""
     folder = Path(arguments.directory)
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "schemas").mkdir(parents=True, exist_ok=True)
     for kind in KINDS:
         text = json.dumps(json_schema(kind), indent=2) + "\n"
-        (folder / f"{kind}.schema.json").write_text(text)
+        (folder / f"schemas/{kind}.schema.json").write_text(text)
+    (folder / "reference.md").write_text(reference())
     return 0

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from builder.engine.process import PASSED_ON
 from builder.plan.publish import Output
 from builder.report.console import LineView, make_view
 from builder.report.events import Event
@@ -71,15 +72,17 @@ class Context:
 
 
 def become_root(context: Context) -> None:
-    """Start again by sudo if this is not root: file owners and chroots need it."""
+    """Start again by sudo if this is not root: chroots and the owners of files need it."""
     if os.geteuid() != 0:
-        context.console.print("building needs root (chroot, owners of files): using sudo")
+        context.console.print("this needs root (chroot, owners of files): using sudo")
         sys.stdout.flush()
         os.execvp(
             "sudo",
             [
                 "sudo",
                 f"BUILDER_STORE={context.store}",
+                *(f"{name}={os.environ[name]}" for name in PASSED_ON if name in os.environ),
+                "PYTHONDONTWRITEBYTECODE=1",  # no files of root's in the user's checkout
                 sys.executable,
                 str(ROOT / "build.py"),
                 *context.argv,

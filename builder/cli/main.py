@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from builder.cli import commands
 from builder.cli.context import DEFAULT_STORE_SIZE, Context, default_store
-from builder.errors import BuildError, Interrupted
+from builder.errors import BuildError, Interrupted, UserError
 from builder.plan.build import StepFailure
 from builder.spec.models import parse_size
 
@@ -39,6 +39,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(_with_command(argv))
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
+        _check_directories(arguments.boards_dir)
         context = Context(
             boards_dirs=[Path(path).resolve() for path in arguments.boards_dir],
             store=Path(arguments.store).resolve(),
@@ -54,18 +55,24 @@ def main(argv: Sequence[str]) -> int:
         errors.print("[red]interrupted[/]")
         return Interrupted.exit_code
     except BuildError as error:
-        return _report(error, errors)
+        return _report(error, errors, getattr(arguments, "board", ""))
     except BrokenPipeError:
         # Whoever read our output (`| head`) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
+def _check_directories(names: Sequence[str]) -> None:
+    for name in names:
+        if not Path(name).is_dir():
+            raise UserError(f"--boards-dir {name}: there is no such directory")
+
+
 def _terminated(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _report(error: BuildError, console: Console) -> int:
+def _report(error: BuildError, console: Console, board: str) -> int:
     """Print an error as one report and return its exit code."""
     cause = error.cause if isinstance(error, StepFailure) else error
     console.print(f"[bold red]error:[/] {escape(error.message)}")
@@ -75,7 +82,9 @@ def _report(error: BuildError, console: Console) -> int:
         if error.replay:
             console.print(f"[bold]command:[/] {escape(error.replay)}")
         console.print(f"[bold]log:[/] {escape(str(error.log))}")
-        console.print(f"[bold]look around:[/] build.py shell {escape(error.step)} --board ...")
+        if error.has_shell:
+            command = f"build.py shell {error.step} --board {board}"
+            console.print(f"[bold]look around:[/] {escape(command)}")
     if error.hint:
         console.print(f"[bold]hint:[/] {escape(error.hint)}")
     return cause.exit_code
@@ -167,10 +176,10 @@ def _parser() -> argparse.ArgumentParser:
     command("cache", commands.cache, "list what the store holds")
     clean = command("clean", commands.clean, "remove results, and with --store-too the store")
     clean.add_argument("--store-too", action="store_true", help="also empty the store")
-    schemas = command("schemas", commands.schemas, "write the JSON Schemas of the YAML files")
-    schemas.add_argument(
-        "directory", nargs="?", default="docs/schemas", help="default: %(default)s"
+    schemas = command(
+        "schemas", commands.schemas, "write the JSON Schemas and the reference of the YAML files"
     )
+    schemas.add_argument("directory", nargs="?", default="docs", help="default: %(default)s")
     return parser
 
 

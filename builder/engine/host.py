@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ class HostEngine:
     def __init__(self, processes: Processes) -> None:
         self.processes = processes
         self.jobs = len(os.sched_getaffinity(0))
+        self._lock = threading.Lock()
+        self._promised = 0
 
     @contextmanager
     def workspace(
@@ -34,7 +37,20 @@ class HostEngine:
         faster there and because 32-bit ARM programs see empty directories on ext4 (QEMU bug
         1805913); else the directory itself.
         """
-        fits = available_memory() >= need + _SPARE_MEMORY
+        with self._lock:
+            # What other workspaces may still fill is not free, whatever the kernel says now.
+            fits = available_memory() - self._promised >= need + _SPARE_MEMORY
+            promised = need if fits else 0
+            self._promised += promised
+        try:
+            yield from self._open(directory, need=need, fits=fits, network=network)
+        finally:
+            with self._lock:
+                self._promised -= promised
+
+    def _open(
+        self, directory: Path, *, need: int, fits: bool, network: bool
+    ) -> Iterator[Workspace]:
         with Workspace(
             directory,
             processes=self.processes,

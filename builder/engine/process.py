@@ -9,10 +9,11 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from builder.errors import CommandError, HostError, Interrupted
+from builder.errors import CommandError, HostError, Interrupted, StepError
 
 TAIL_LINES = 25
 """Lines of a failed command's output that an error repeats."""
@@ -20,7 +21,7 @@ TAIL_LINES = 25
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Nothing of the caller's environment reaches a command but what is needed to get through a proxy:
 # builds must not depend on who runs them.
-_PASSED_ON = (
+PASSED_ON = (
     "http_proxy",
     "https_proxy",
     "no_proxy",
@@ -33,12 +34,13 @@ _PASSED_ON = (
     "PIP_EXTRA_INDEX_URL",
     "PIP_CERT",
 )
+"""Variables of the caller that commands get."""
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment that commands get: fixed values, proxies, then `extra`."""
     environment = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
-    environment |= {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    environment |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= extra or {}
     return environment
 
@@ -87,6 +89,8 @@ class Processes:
                     start_new_session=True,
                 )
             except FileNotFoundError as error:
+                if cwd and not cwd.is_dir():
+                    raise StepError(f"there is no directory {cwd}") from error
                 raise HostError(
                     f"{error.filename} is not installed", hint="apt-get install util-linux"
                 ) from error
@@ -158,11 +162,10 @@ def run(
     try:
         if stdin is not None and process.stdin:
             # The inputs we pass are smaller than a pipe's buffer or read at once by the command.
-            try:
+            with suppress(BrokenPipeError):  # its exit status tells
                 process.stdin.write(stdin)
+            with suppress(BrokenPipeError):  # closing writes what is left
                 process.stdin.close()
-            except BrokenPipeError:
-                pass  # its exit status tells
         for line in process.stdout:
             lines.append(line)
             tail.append(line.rstrip("\n"))

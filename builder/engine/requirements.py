@@ -65,7 +65,8 @@ def lacking(store: Path) -> list[Lack]:
         found.append(
             Lack(
                 what=f"memory: {available_memory() >> 20} MiB are available; below "
-                f"{_MEMORY >> 20} MiB builds work on disk, which is slower",
+                f"{_MEMORY >> 20} MiB builds work on disk, which is slower and on most "
+                "filesystems does not do for 32-bit boards",
                 mend="stop other programs",
                 vital=False,
             )
@@ -83,19 +84,21 @@ def lacking(store: Path) -> list[Lack]:
     return found
 
 
-def check_machine() -> None:
-    """Make sure that a build can begin.
+def check_machine(store: Path) -> list[Lack]:
+    """Make sure that a build can begin; return what it could do with but can do without.
 
     Raises:
         HostError: it cannot; the hint is the command that mends it.
     """
-    vital = [lack for lack in lacking(Path("/")) if lack.vital]
+    found = lacking(store)
+    vital = [lack for lack in found if lack.vital]
     if vital:
         raise HostError(
             f"this machine lacks {vital[0].what}",
             hint=f"make setup, or: {vital[0].mend}",
             details=[lack.what for lack in vital[1:]],
         )
+    return found
 
 
 def missing_packages() -> list[str]:
@@ -108,7 +111,7 @@ def missing_packages() -> list[str]:
             there = (
                 Path(mark).exists() if mark.startswith("/") else shutil.which(mark, path=_path())
             )
-            if not there:
+            if not there and not package.endswith("?"):
                 missing.append(package)
     return missing
 

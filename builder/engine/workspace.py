@@ -39,7 +39,7 @@ class Workspace:
         self._processes = processes
         self._network = network
         mount = (
-            f"mount -t tmpfs -o mode=0755,size={tmpfs_bytes} builder {directory} && "
+            f'mount -t tmpfs -o mode=0755,size={tmpfs_bytes} builder "$0" && '
             if tmpfs_bytes
             else ""
         )
@@ -48,7 +48,7 @@ class Workspace:
                 *("unshare", "--mount", "--propagation", "private"),
                 *([] if network else ["--net"]),
                 *("--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"),
-                *("sh", "-c", f"{mount}echo ready && exec sleep infinity"),
+                *("sh", "-c", f"{mount}echo ready && exec sleep infinity", str(directory)),
             ],
             environment=clean_environment(),
             stdin=subprocess.DEVNULL,

@@ -40,6 +40,12 @@ def run_checks(
     parameters = spec.parameters()
     if not {"ssh", "users"} <= parameters.keys():
         raise UserError("the checks log in by ssh: the image needs the recipes ssh and users")
+    ssh = parameters["ssh"]
+    if not ssh.get("password-authentication", True) or ssh.get("permit-root-login") == "no":
+        raise UserError(
+            "the checks log in by password and then as root by key: they need the parameters "
+            "ssh.password-authentication=true and ssh.permit-root-login=prohibit-password"
+        )
     facts = machine_facts(spec.board.soc)
     _say_differences(output, facts, console)
     processes = Processes()

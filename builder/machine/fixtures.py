@@ -57,10 +57,15 @@ def parameters() -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def jupyter_url(parameters: dict[str, dict[str, Any]]) -> str:
+def ports() -> dict[int, int]:
+    """The local ports that lead to the board's: to 22, and to every recipe's parameter `port`."""
+    return {int(inner): outer for inner, outer in _context()["ports"].items()}
+
+
+@pytest.fixture(scope="session")
+def jupyter_url(parameters: dict[str, dict[str, Any]], ports: dict[int, int]) -> str:
     """The base URL by which the board's Jupyter is reached from here."""
-    outer = _context()["ports"][str(parameters["jupyter"]["port"])]
-    return f"http://127.0.0.1:{outer}"
+    return f"http://127.0.0.1:{ports[parameters['jupyter']['port']]}"
 
 
 class _Report:

@@ -133,7 +133,7 @@ class EmulatedBoard:
                 where = stages[-1].name if stages else "before U-Boot"
                 raise BootError(
                     f"the boot failed {'after stage ' if stages else ''}{where}: {problem}",
-                    hint=f"the whole console is in {self.console_log}; QEMU ran as: "
+                    hint="the whole console is in the board's logs/console.log; QEMU ran as: "
                     f"{shlex.join(self.command)}",
                     details=text.splitlines()[-_LAST_LINES:],
                 )
@@ -174,11 +174,15 @@ class EmulatedBoard:
 def extract_u_boot(image: Path, boot_offset: int, work: Path) -> Path:
     """Take U-Boot proper, with its device tree, out of a card image's u-boot.img.
 
-    SPL would do the same on a board: the legacy image's payload goes to U-Boot's address.
+    That is a FIT whose images are the program and the tree that it expects right behind itself;
+    SPL would put both to U-Boot's address on a board.
     """
     packed, raw = work / "u-boot.img", work / "u-boot.bin"
     _tool("mcopy", "-n", "-o", "-i", f"{image}@@{boot_offset}", "::/u-boot.img", str(packed))
-    _tool("dumpimage", "-T", "firmware", "-p", "0", "-o", str(raw), str(packed))
+    parts = [work / "u-boot-nodtb.bin", work / "u-boot.dtb"]
+    for number, part in enumerate(parts):
+        _tool("dumpimage", "-T", "flat_dt", "-p", str(number), "-o", str(part), str(packed))
+    raw.write_bytes(b"".join(part.read_bytes() for part in parts))
     return raw
 
 

@@ -34,11 +34,12 @@ _LAYERS_NEED = 4 << 30
 class StepFailure(BuildError):
     """A step failed: the error is `cause`, its output is in `log`."""
 
-    def __init__(self, step: str, cause: BuildError, log: Path) -> None:
+    def __init__(self, step: Step, cause: BuildError, log: Path) -> None:
         super().__init__(
-            f"step {step} failed: {cause.message}", hint=cause.hint, details=cause.details
+            f"step {step.name} failed: {cause.message}", hint=cause.hint, details=cause.details
         )
-        self.step = step
+        self.step = step.name
+        self.has_shell = type(step).shell is not Step.shell
         self.log = log
         self.replay = cause.replay if isinstance(cause, CommandError) else None
         self.cause = cause
@@ -209,7 +210,7 @@ class Build:
                     # Whatever it is, it comes from the ground having been pulled away.
                     raise Interrupted("stopped") from error
                 if isinstance(error, BuildError):
-                    raise StepFailure(step.name, error, log_path) from error
+                    raise StepFailure(step, error, log_path) from error
                 raise
             self._store.remember(step.scope, step.name, item.components)
             self._listener(StepFinished(step=step.name, seconds=seconds, size=entry.size))

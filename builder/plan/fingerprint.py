@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import hmac
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,8 +26,10 @@ _OWN_CODE = ("builder.steps", "builder.bsp", "builder.emulation")
 _VALUE_LENGTH = 200
 
 
-def components(step: Step, parents: Mapping[str, str]) -> dict[str, str]:
+def components(step: Step, parents: Mapping[str, str], *, secret: bytes) -> dict[str, str]:
     """Return the parts of a step's fingerprint by name; `parents` are its parents' keys.
+
+    Secret settings are hashed with the store's `secret`, so that nobody can try passwords on it.
 
     Raises:
         UserError: a file that the step reads is missing.
@@ -34,13 +37,17 @@ def components(step: Step, parents: Mapping[str, str]) -> dict[str, str]:
     parts: dict[str, str] = {}
     for name, value in step.settings().items():
         text = json.dumps(value, sort_keys=True, default=str)
-        hide = name in step.secrets or len(text) > _VALUE_LENGTH
-        parts[f"setting {name}"] = f"sha256:{_hash(text.encode())}" if hide else text
+        if name in step.secrets:
+            text = f"sha256:{hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()}"
+        elif len(text) > _VALUE_LENGTH:
+            text = f"sha256:{_hash(text.encode())}"
+        parts[f"setting {name}"] = text
     for path in step.files():
         for file in _files(path):
-            parts[f"file {_short(file)}"] = _hash(file.read_bytes())
+            parts[f"file {_short(file, path)}"] = _hash(file.read_bytes())
     for module in sorted(_closure(type(step).__module__)):
-        parts[f"code {module}"] = _module_hash(module)
+        if _source(module):
+            parts[f"code {module}"] = _module_hash(module)
     for package in step.packages:
         parts[f"tool {package}"] = _versions().get(package, "not installed")
     for name, key in parents.items():
@@ -96,12 +103,15 @@ def _files(path: Path) -> Iterator[Path]:
         raise UserError(f"there is no file {path}")
 
 
-def _short(path: Path) -> str:
-    """Return a path as it is in a checkout, wherever that is: equal content, equal fingerprint."""
+def _short(file: Path, named: Path) -> str:
+    """Return a file's path without what differs between machines: equal content, equal fingerprint.
+
+    `named` is what the step named: the file, or a directory above it.
+    """
     root = Path(__file__).parents[2]
-    if path.is_relative_to(root):
-        return str(path.relative_to(root))
-    return "/".join(path.parts[-3:])
+    if file.is_relative_to(root):
+        return str(file.relative_to(root))
+    return str(Path(*named.parts[-2:]) / file.relative_to(named))
 
 
 @cache
@@ -117,16 +127,38 @@ def _closure(module: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _imports(module: str) -> Iterable[str]:
-    source = _source(module)
-    if source is None:
+def _imports(module: str) -> Iterator[str]:
+    tree = _tree(module)
+    if tree is None:
         return
-    for node in ast.walk(ast.parse(source.read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@cache
+def _tree(module: str) -> ast.Module | None:
+    """Return a module's syntax tree without docstrings; None if the name is no module."""
+    source = _source(module)
+    if source is None:
+        return None
+    tree = ast.parse(source.read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            node.body = [item for item in node.body if not _is_text(item)]
+    return tree
+
+
+def _is_text(node: ast.stmt) -> bool:
+    """Return whether a statement is a text that does nothing: a docstring."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 @cache
@@ -144,8 +176,9 @@ def _source(module: str) -> Path | None:
 
 @cache
 def _module_hash(module: str) -> str:
-    source = _source(module)
-    return _hash(source.read_bytes()) if source else "not a module"
+    """Return a hash over what a module does: not over its comments, docstrings and layout."""
+    tree = _tree(module)
+    return _hash(ast.dump(tree).encode()) if tree else ""
 
 
 @cache

@@ -33,15 +33,17 @@ class Planned:
 
 def make_plan(targets: Iterable[Step], store: Store) -> list[Planned]:
     """Return the steps that `targets` need, themselves included, each after its parents."""
+    targets = list(targets)
     ordered: list[Step] = []
     for target in targets:
         _visit(target, ordered)
     keys: dict[Step, str] = {}
     parts: dict[Step, dict[str, str]] = {}
     reasons: dict[Step, str | None] = {}
+    secret = store.secret()
     for step in ordered:
         parents = {name: keys[parent] for name, parent in step.parents.items()}
-        parts[step] = components(step, parents)
+        parts[step] = components(step, parents, secret=secret)
         keys[step] = key(parts[step])
         if store.get(keys[step]):
             reasons[step] = None
@@ -51,7 +53,7 @@ def make_plan(targets: Iterable[Step], store: Store) -> list[Planned]:
             follows = own.endswith(" is another") or own.startswith("not in the store")
             reasons[step] = f"{changed} is built" if changed and follows else own
     needed: set[Step] = set()
-    wanted = list(targets)
+    wanted = targets
     while wanted:
         step = wanted.pop()
         if step not in needed:

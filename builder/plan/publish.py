@@ -111,7 +111,10 @@ def _manifest(
             "left-out": archive.left_out,
             "as-of": archive.epoch,
         },
-        "spec": spec.board.model_dump(mode="json", by_alias=True, exclude_none=True),
+        # Without the parameters, some of which are secret: they are in `recipes`.
+        "spec": spec.board.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude={"parameters"}
+        ),
         "recipes": {
             recipe.name: {
                 key: "(secret)" if recipe.model.parameters[key].secret else value

@@ -28,7 +28,7 @@ from builder.report.events import (
 
 
 class LineView:
-    """One line an event, without those of progress; steps are folded on CI that can."""
+    """One line an event, without those of progress."""
 
     def __init__(self, console: Console) -> None:
         self.console = console

@@ -65,11 +65,12 @@ def read(path: Path) -> Document:
     try:
         text = path.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
+        data = yaml.load(text, Loader=yaml.CSafeLoader)
     except OSError as error:
         raise ProblemsError(
             Problem(path=path, line=1, key="", what=f"cannot be read: {error.strerror}")
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or no such date
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error)
         raise ProblemsError(
@@ -77,6 +78,8 @@ def read(path: Path) -> Document:
         ) from error
     if not isinstance(node, yaml.MappingNode):
         raise ProblemsError(Problem(path=path, line=1, key="", what="must be a mapping of keys"))
+    if _is_circular(node, ()):
+        raise ProblemsError(Problem(path=path, line=1, key="", what="an anchor holds itself"))
     lines: dict[KeyPath, int] = {}
     twice: list[Problem] = []
     for where, line in _positions(node, ()):
@@ -88,7 +91,21 @@ def read(path: Path) -> Document:
         lines[where] = line
     if twice:
         raise ProblemsError(*twice)
-    return Document(path=path, data=yaml.load(text, Loader=yaml.CSafeLoader), lines=lines)
+    return Document(path=path, data=data, lines=lines)
+
+
+def _is_circular(node: yaml.Node, above: tuple[yaml.Node, ...]) -> bool:
+    """Return whether a node has itself among what is below it."""
+    if any(node is each for each in above):
+        return True
+    children = (
+        [part for item in node.value for part in item]
+        if isinstance(node, yaml.MappingNode)
+        else node.value
+        if isinstance(node, yaml.SequenceNode)
+        else []
+    )
+    return any(_is_circular(child, (*above, node)) for child in children)
 
 
 def _positions(node: yaml.Node, where: KeyPath) -> Iterator[tuple[KeyPath, int]]:

@@ -48,11 +48,18 @@ def _kebab(name: str) -> str:
     return name.replace("_", "-")
 
 
+def _whole_mib(size: int) -> int:
+    if size <= 0 or size % (1 << 20):
+        raise ValueError("must be a whole number of MiB, like 100M or 1G")
+    return size
+
+
 Size = Annotated[
     int,
     BeforeValidator(parse_size, json_schema_input_type=str | int),
     Field(description="Bytes, with the suffix K, M or G for powers of 1024"),
 ]
+WholeMib = Annotated[Size, AfterValidator(_whole_mib)]
 RelativePath = Annotated[str, AfterValidator(_relative)]
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
@@ -65,7 +72,7 @@ class Model(BaseModel):
     """Base of all models: immutable, no unknown keys, kebab-case keys."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=_kebab, validate_by_name=True
+        frozen=True, extra="forbid", alias_generator=_kebab, validate_by_name=False
     )
 
 
@@ -144,9 +151,8 @@ class Bsp(Model):
 class RootPartition(Model):
     """The partition with the root filesystem (ext4)."""
 
-    label: str = Field(default="root", max_length=16, description="Label of the filesystem")
-    free: Size = Field(default=512 << 20, description="Free space beside the content")
-    size: Size | None = Field(
+    free: WholeMib = Field(default=512 << 20, description="Free space beside the content")
+    size: WholeMib | None = Field(
         default=None, description="Fixed size (default: the content and the free space)"
     )
 
@@ -154,8 +160,8 @@ class RootPartition(Model):
 class Partitions(Model):
     """Sizes of the card's partitions."""
 
-    boot: Size = Field(default=100 << 20, ge=8 << 20, description="The FAT partition PYNQ")
-    root: RootPartition = RootPartition()
+    boot: WholeMib = Field(default=100 << 20, ge=8 << 20, description="The FAT partition PYNQ")
+    root: RootPartition = Field(default=RootPartition(), description="The root partition")
 
 
 class Emulation(Model):
@@ -178,7 +184,7 @@ class Board(Model):
     )
     root_device: str = Field(pattern=r"^/dev/\w+$", description="Device of the root partition")
     devicetree: RelativePath = Field(description="Device tree source of the board")
-    bsp: Bsp = Bsp()
+    bsp: Bsp = Field(default=Bsp(), description="Who makes the boot files, and from what")
     distro: tuple[Name, ...] = Field(
         min_length=1, description="Distributions that it accepts, the preferred one first"
     )
@@ -187,8 +193,10 @@ class Board(Model):
     parameters: dict[Name, dict[Name, Scalar]] = Field(
         default={}, description="Parameters of recipes: recipe, parameter, value"
     )
-    partitions: Partitions = Partitions()
-    emulate: Emulation = Emulation()
+    partitions: Partitions = Field(
+        default=Partitions(), description="Sizes of the card's partitions"
+    )
+    emulate: Emulation = Field(default=Emulation(), description="How the board is emulated")
 
 
 class Profile(Model):
@@ -313,6 +321,9 @@ class Scripts(Model):
         default=None,
         description="Run natively, with ROOT, ARCH and CROSS_COMPILE in its environment",
     )
+    inputs: tuple[RelativePath, ...] = Field(
+        default=(), description="Other files and directories that the scripts read"
+    )
 
 
 class Parameter(Model):
@@ -321,6 +332,16 @@ class Parameter(Model):
     default: Scalar = Field(description="Value, and type, if nobody sets it")
     summary: str = Field(description="One line on what it does")
     secret: bool = Field(default=False, description="Whether it is kept out of logs and reports")
+
+
+def _placeholders(name: str) -> str:
+    try:
+        name.format(distribution="", architecture="")
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(
+            "may hold {distribution} and {architecture} in braces, nothing else"
+        ) from error
+    return name
 
 
 class Recipe(Model):
@@ -333,7 +354,7 @@ class Recipe(Model):
         description="Packages: a list, or lists for `all`, a distribution, a family or an "
         "architecture, which are added up",
     )
-    pip: RelativePath | None = Field(
+    pip: Annotated[RelativePath, AfterValidator(_placeholders)] | None = Field(
         default=None,
         description="Lock file of Python packages with hashes; `{distribution}` and "
         "`{architecture}` in its name are replaced",

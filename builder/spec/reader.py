@@ -17,6 +17,19 @@ from builder.spec.models import Board, Distribution, LocalSettings, Model, Profi
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 
+# What pydantic says of types, in the words of a YAML file.
+_WORDS = {
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "string_type": "must be a text; put it in quotes",
+    "dict_type": "must be a mapping of keys",
+    "model_type": "must be a mapping of keys",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a number",
+    "int_parsing": "must be a number",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
@@ -139,7 +152,7 @@ def _problems(document: Document, error: ValidationError, model: type[Model]) ->
             # Branches of a union are no keys of the file.
             while where and where not in document.lines:
                 where = where[:-1]
-            what = item["msg"].removeprefix("Value error, ")
+            what = _WORDS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
             what = what[:1].lower() + what[1:]
             if item["type"] != "value_error" and _is_scalar(item["input"]):
                 what += f", not {item['input']!r}"

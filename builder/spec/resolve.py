@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,14 @@ class ImageSpec:
     def architecture(self) -> Architecture:
         """The architecture of the board's processors."""
         return self.board.soc.architecture
+
+    def unusable(self, distribution: NamedDistribution) -> str | None:
+        """Say why the image cannot be made of a distribution's packages; None if it can."""
+        for recipe in self.recipes:
+            lock = recipe.lock_file(distribution, self.architecture)
+            if lock and not lock.is_file():
+                return f"recipe {recipe.name} has no lock file {lock.name} for it"
+        return None
 
     def parameters(self) -> dict[str, dict[str, Scalar]]:
         """Return the parameters of all recipes."""
@@ -142,10 +151,12 @@ class _Resolution:
             names += self.known_recipes(profile_file, ("recipes",), profile.recipes)
         names += self.known_recipes(self.board_file, ("recipes",), board.recipes)
         ordered = self.order(names)
+        if profile is None:
+            return None  # what its recipes would declare is not known
         values = self.parameters(
             ordered,
             [
-                *([(profile_file, profile.parameters)] if profile and profile_file else []),
+                *([(profile_file, profile.parameters)] if profile_file else []),
                 (self.board_file, board.parameters),
                 (self.tree.local_file, local.parameters),
             ],
@@ -191,9 +202,11 @@ class _Resolution:
             self.check_file(("bsp", "boot-bin"), bsp.boot_bin)
         for index, fragment in enumerate(bsp.kernel_fragments):
             self.check_file(("bsp", "kernel-fragments", index), fragment)
-        if not (bsp.hardware or bsp.start_up_table or bsp.boot_bin):
+        exported = bsp.hardware and (self.directory / bsp.hardware.xsa).is_file()
+        if not (exported or bsp.start_up_table or bsp.boot_bin):
             self.complain(
-                ("bsp",), "the first stage needs `hardware`, `start-up-table` or `boot-bin`"
+                ("bsp",),
+                "the first stage needs `hardware` with its file, `start-up-table` or `boot-bin`",
             )
         card = board.emulate.card
         if card & (card - 1):
@@ -237,9 +250,15 @@ class _Resolution:
                 self.complain(
                     ("distro", index), f"{name} has no {board.soc.architecture.value} packages"
                 )
-            found.append(
-                NamedDistribution(name=name, model=model, mirrors=local.mirrors.get(name, {}))
-            )
+            mirrors = local.mirrors.get(name, {})
+            for archive in mirrors:
+                if archive not in model.mirrors:
+                    self.reader.complain(
+                        self.tree.local_file,
+                        ("mirrors", name, archive),
+                        f"{name} has no archive {archive}{closest(archive, model.mirrors)}",
+                    )
+            found.append(NamedDistribution(name=name, model=model, mirrors=mirrors))
         return tuple(found)
 
     def known_recipes(
@@ -278,10 +297,23 @@ class _Resolution:
                         (key, index, "from"),
                         f"there is no file {file.parent / item.source}",
                     )
-        for key, script in (("target", recipe.scripts.target), ("host", recipe.scripts.host)):
-            if script and not (file.parent / script).is_file():
+        scripts = recipe.scripts
+        named: list[tuple[tuple[str | int, ...], str | None]] = [
+            (("target",), scripts.target),
+            (("host",), scripts.host),
+            *((("inputs", index), name) for index, name in enumerate(scripts.inputs)),
+        ]
+        for where, script in named:
+            if script and not (file.parent / script).exists():
                 self.reader.complain(
-                    file, ("scripts", key), f"there is no file {file.parent / script}"
+                    file, ("scripts", *where), f"there is no file {file.parent / script}"
+                )
+        targets = {"all", "debian", "ubuntu", *self.tree.distribution_files()}
+        targets |= {architecture.value for architecture in Architecture}
+        for key in recipe.apt:
+            if key not in targets:
+                self.reader.complain(
+                    file, ("apt", key), f"is no target of packages{closest(key, targets)}"
                 )
 
     def order(self, names: Sequence[str]) -> list[str]:
@@ -340,8 +372,10 @@ class _Resolution:
                 values[name] = {key: item.default for key, item in recipe.parameters.items()}
         broken = {name for name, recipe in self.recipes.items() if recipe is None}
         for path, layer in layers:
+            # A user's own settings are for all images, whatever recipes they have.
+            elsewhere = self.recipe_files.keys() - declared if path == self.tree.local_file else ()
             for name, given in layer.items():
-                if name in broken:
+                if name in broken or name in elsewhere:
                     continue
                 for key, value in given.items():
                     problem = _unfit(declared, name, key, value)
@@ -384,7 +418,7 @@ def _parse(raw: str, default: Scalar) -> Scalar:
     if isinstance(default, bool):
         return {"true": True, "false": False}.get(raw.lower(), raw)
     if isinstance(default, int):
-        return int(raw) if raw.lstrip("-").isdigit() else raw
+        return int(raw) if re.fullmatch(r"-?[0-9]+", raw) else raw
     if isinstance(default, list):
         return [item for item in raw.split(",") if item]
     return raw

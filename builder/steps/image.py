@@ -27,6 +27,8 @@ BOOT_OFFSET = 4 * MIB
 """Where the first partition begins: the erase blocks of cards are at most this large."""
 
 BOOT_LABEL = "PYNQ"
+ROOT_LABEL = "root"
+"""The labels by which the image's own /etc/fstab finds its partitions."""
 _BLOCK = 4096
 _FAT32_FROM = 64 * MIB
 # One line of features, so that the tools of every release make the same filesystem, which the
@@ -180,7 +182,7 @@ class Image(Step):
         seed = self._uuid("root")
         job.run(
             root.workspace,
-            *("mke2fs", "-q", "-F", "-t", "ext4", "-L", self.partitions.root.label),
+            *("mke2fs", "-q", "-F", "-t", "ext4", "-L", ROOT_LABEL),
             *("-b", str(_BLOCK), "-I", "256", "-m", "1", "-O", _FEATURES, "-U", str(seed)),
             # The kernel zeroes inode tables at first mount: a card written by its block map has
             # old data where the image has holes.

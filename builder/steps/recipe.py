@@ -79,6 +79,7 @@ class RecipeLayer(Step):
         model = self.recipe.model
         names = [item.source for item in (*model.files, *model.templates)]
         names += [name for name in (model.scripts.target, model.scripts.host) if name]
+        names += model.scripts.inputs
         return [self.recipe.directory / name for name in ("recipe.yaml", *names)]
 
     def run(self, job: Job) -> None:
@@ -158,11 +159,16 @@ class RecipeLayer(Step):
             if groups:
                 in_target("usermod", "--append", "--groups", groups, name)
         else:
-            options = ["--create-home", "--user-group", "--shell", render.text(user.shell)]
+            options = ["--shell", render.text(user.shell)]
+            # A system account has no home directory unless it names one.
+            home = not user.system or user.home
+            options += ["--create-home"] if home else ["--no-create-home"]
             if user.home:
                 options += ["--home-dir", render.text(user.home)]
             if user.system:
                 options += ["--system"]
+            own_group = f"\n{name}:" in "\n" + in_target("cat", "/etc/group")
+            options += ["--gid", name] if own_group else ["--user-group"]
             if groups:
                 options += ["--groups", groups]
             in_target("useradd", *options, name)
@@ -172,8 +178,7 @@ class RecipeLayer(Step):
             in_target("chpasswd", "--encrypted", stdin=f"{name}:{hashed}\n")
 
     def _hash(self, job: Job, name: str, password: str) -> str:
-        digest = hmac.digest(job.store.secret(), name.encode(), hashlib.sha256)
-        salt = base64.b64encode(digest, altchars=b"./").decode()[:16]
+        salt = _salt(job, f"user {name}")
         with job.workspace("password", need=1 << 20) as workspace:
             hashed = workspace.run(
                 ["openssl", "passwd", "-6", "-salt", salt, "-stdin"], stdin=f"{password}\n"
@@ -226,7 +231,11 @@ class RecipeLayer(Step):
             for key, parameter in self.recipe.model.parameters.items()
             if parameter.secret
         ]
-        environment = {**self._environment(), **parameters}
+        environment = {
+            **self._environment(),
+            **parameters,
+            "SALT": _salt(job, f"recipe {self.recipe.name}"),
+        }
         if scripts.host:
             architecture = self.archive.architecture.value
             root.workspace.run(
@@ -310,6 +319,12 @@ class _Renderer:
             line = getattr(error, "lineno", None)
             where = f"{what}:{line}" if line else what
             raise UserError(f"{where}: {error.message}", details=[template[:200]]) from error
+
+
+def _salt(job: Job, purpose: str) -> str:
+    """Return 16 characters for a password's hash: the same in each build from this store."""
+    digest = hmac.digest(job.store.secret(), purpose.encode(), hashlib.sha256)
+    return base64.b64encode(digest, altchars=b"./").decode()[:16]
 
 
 def _setting(recipe: ResolvedRecipe, key: str) -> str:

@@ -48,8 +48,18 @@ class TargetTree:
     def directory(self, path: str, *, mode: int, owner: str, group: str) -> None:
         """Make a directory (and its parents, as root's) with mode and owner."""
         target = self._parent(path)
+        if target.is_symlink():  # a directory elsewhere in the tree, as the target sees it
+            self.directory(self._followed(target), mode=mode, owner=owner, group=group)
+            return
+        if target.exists() and not target.is_dir():
+            raise StepError(f"{path} is to be a directory, but the image has a file there")
         target.mkdir(exist_ok=True)
         self._own(target, mode, owner, group)
+
+    def _followed(self, link: Path) -> str:
+        """Return the target's path of what a link points to."""
+        here = PurePosixPath("/") / link.parent.relative_to(self.root)
+        return str(here / link.readlink())
 
     def write(self, path: str, content: bytes, *, mode: int, owner: str, group: str) -> None:
         """Write a file with mode and owner, in place of what was there."""
@@ -74,8 +84,11 @@ class TargetTree:
         target = self.resolve(path)
         missing = []
         for parent in target.parents:
-            if parent == self.root or parent.exists():
+            if parent == self.root or parent.is_dir():
                 break
+            if parent.exists():
+                where = parent.relative_to(self.root)
+                raise StepError(f"{path}: /{where} is no directory in the image")
             missing.append(parent)
         for parent in reversed(missing):
             parent.mkdir()

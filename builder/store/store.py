@@ -27,6 +27,8 @@ from pathlib import Path
 
 from builder.store.locks import locked, try_locked
 
+_SECRET_BYTES = 32
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
@@ -151,9 +153,11 @@ class Store:
         """
         path = self.root / "secret"
         with locked(self._lock("secret")):
-            if not path.exists():
-                path.touch(mode=0o600)
-                path.write_bytes(secrets.token_bytes(32))
+            if not path.exists() or path.stat().st_size != _SECRET_BYTES:
+                fresh = path.with_suffix(".new")
+                fresh.touch(mode=0o600)
+                fresh.write_bytes(secrets.token_bytes(_SECRET_BYTES))
+                fresh.replace(path)
             return path.read_bytes()
 
     def entries(self) -> list[Entry]:
@@ -196,6 +200,14 @@ class Store:
                     total -= entry.size
                     gone.append(entry)
         return gone
+
+    def empty(self) -> bool:
+        """Remove all that is kept; return False if another process uses the store."""
+        with try_locked(self._lock("in-use")) as alone:
+            if alone:
+                for name in ("entries", "drafts", "scratch", "last", "archives"):
+                    remove_tree(self.root / name)
+        return alone
 
     def _lock(self, name: str) -> Path:
         return self.root / "locks" / f"{name}.lock"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from builder.errors import StepError, UserError
 from builder.emulation.derive import Change, Rule, check, derive, read_rules, read_tree
+from builder.errors import StepError, UserError
 
-MACHINES = Path(__file__).parents[2] / "builder" / "machine"
+MACHINES = Path(__file__).parents[2] / "builder" / "emulation"
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("dtc") and shutil.which("fdtput")), reason="needs device-tree-compiler"

@@ -132,3 +132,7 @@ class BootFiles(Step):
         except ValueError as error:
             raise StepError(f"{path.name} is not what the BootROM accepts: {error}") from error
         job.say(f"BOOT.BIN: {image}")
+        # bootgen reads only what bootgen made: mkimage leaves out the table of images.
+        if image.partitions and shutil.which("bootgen"):
+            with job.workspace("bootgen", need=1 << 20) as workspace:
+                job.run(workspace, "bootgen", "-arch", "zynq", "-read", path)

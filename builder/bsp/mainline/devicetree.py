@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import json
-import shutil
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from builder.bsp.soc import BSP_DIRECTORY, Family
-from builder.emulation.derive import derive, read_rules
-from builder.emulation.facts import machine_file
+from builder.emulation.derive import Tree, derive, read_rules, read_tree
+from builder.emulation.facts import machine_facts, machine_file, position
 from builder.errors import UserError
 from builder.steps.step import Job, Step
 
@@ -31,6 +31,7 @@ class DeviceTree(Step):
         tree: Path,
         root_device: str,
         console: str,
+        memory: int,
         scope: str,
     ) -> None:
         super().__init__("device-tree", scope=scope, parents={"kernel": kernel})
@@ -39,9 +40,14 @@ class DeviceTree(Step):
         self.snippets = tree / SNIPPETS
         self.root_device = root_device
         self.console = console
+        self.memory = memory
 
     def settings(self) -> Mapping[str, object]:
-        return {"root device": self.root_device, "console": self.console}
+        return {
+            "root device": self.root_device,
+            "console": self.console,
+            "memory": self.memory,
+        }
 
     def files(self) -> Sequence[Path]:
         return [self.source.parent, self.snippets, machine_file(self.family.soc)]
@@ -65,10 +71,7 @@ class DeviceTree(Step):
                 workspace,
                 *("fdtput", "-t", "s", board, "/chosen", "bootargs", self._arguments(arguments)),
             )
-            for check, wanted in (("pynq_board", self.scope),):
-                found = job.run(workspace, "fdtget", board, "/chosen", check).strip()
-                if found != wanted:
-                    raise UserError(f"{self.source}: /chosen/{check} is {found}, not {wanted}")
+        self._check(read_tree(board))
         rules = read_rules(machine_file(self.family.soc))
         changes = derive(board, rules, job.output / "emulated.dtb")
         listed = [
@@ -77,6 +80,26 @@ class DeviceTree(Step):
         ]
         (job.output / "changes.json").write_text(json.dumps(listed, indent=1))
 
+    def _check(self, tree: Tree) -> None:
+        """Compare the tree with the board's spec: a mismatch shows as a board that hangs."""
+        name = tree["/chosen"].get("pynq_board", b"").rstrip(b"\0").decode()
+        if name != self.scope:
+            raise UserError(f"{self.source}: /chosen/pynq_board is {name!r}, not {self.scope!r}")
+        memory = memory_size(tree)
+        if memory != self.memory:
+            raise UserError(
+                f"{self.source}: its memory nodes have {memory >> 20} MiB, the board's "
+                f"specification {self.memory >> 20} MiB"
+            )
+        facts = machine_facts(self.family.soc)
+        number = re.sub(r"\D", "", self.console.partition(",")[0])
+        for alias, devices in (
+            (f"serial{number}", facts.serial),
+            ("mmc0", facts.sd),
+            ("ethernet0", facts.nic),
+        ):
+            position(tree, alias, devices)
+
     def _arguments(self, arguments: Sequence[str]) -> str:
         """Return the kernel's arguments with the console and root device of the board's spec."""
         own = {"console": self.console, "root": self.root_device}
@@ -84,8 +107,16 @@ class DeviceTree(Step):
         return " ".join([*(f"{name}={value}" for name, value in own.items()), *kept])
 
 
-def copy_sources(source: Path, tree: Path, target: Path) -> None:
-    """Copy a device tree's sources and the tree's snippets into another's directory."""
-    for folder in (tree / SNIPPETS, source.parent):
-        for path in folder.glob("*.dts*"):
-            shutil.copy(path, target)
+def memory_size(tree: Tree) -> int:
+    """Return the bytes of memory that a device tree's memory nodes describe."""
+    address, size = (
+        4 * int.from_bytes(tree["/"].get(f"#{kind}-cells", b"\1"), "big")
+        for kind in ("address", "size")
+    )
+    total = 0
+    for properties in tree.values():
+        if properties.get("device_type") == b"memory\0":
+            reg = properties["reg"]
+            for at in range(0, len(reg), address + size):
+                total += int.from_bytes(reg[at + address : at + address + size], "big")
+    return total

@@ -47,6 +47,7 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
         tree=tree.root,
         root_device=board.root_device,
         console=board.console,
+        memory=board.memory,
         scope=spec.name,
     )
     boot_files = BootFiles(

@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from builder.bsp import ps7
+from builder.bsp import ps7, ps7_check
 from builder.bsp.mainline.devicetree import SNIPPETS
 from builder.bsp.soc import BSP_DIRECTORY, Family
 from builder.engine.workspace import Workspace
+from builder.errors import UserError
 from builder.spec.models import Bsp
 from builder.spec.reader import Tree
 from builder.steps.step import Job, Shell, Step
@@ -23,7 +24,7 @@ class UBoot(Step):
     """`boot.bin` (SPL, as the BootROM loads it), `u-boot.img`, and both as ELF files."""
 
     packages = (
-        *("bc", "bison", "flex", "gcc", "libgnutls28-dev", "libssl-dev", "make", "swig"),
+        *("bc", "bison", "flex", "gcc", "libssl-dev", "make", "patch"),
         *("device-tree-compiler", "gcc-arm-linux-gnueabihf"),
     )
 
@@ -72,7 +73,11 @@ class UBoot(Step):
         with job.workspace("u-boot", need=NEED) as workspace:
             environment = self._prepare(job, workspace)
             build = workspace.directory / "build"
-            self._make(job, workspace, environment, "all")
+            # dtb-y: only the board's device tree, not those of every Zynq board.
+            tree = f"dtb-y={self.devicetree.stem}.dtb"
+            self._make(
+                job, workspace, environment, tree, "spl/boot.bin", "u-boot.img", "u-boot.elf"
+            )
             for name in ("spl/boot.bin", "u-boot.img", "u-boot.elf", "spl/u-boot-spl", ".config"):
                 target = job.output / Path(name).name.lstrip(".")
                 job.run(workspace, "cp", build / name, target)
@@ -86,7 +91,7 @@ class UBoot(Step):
             argv=["bash", "-i"],
             cwd=workspace.directory / "build",
             environment=environment,
-            about="the configured U-Boot; `make` builds it",
+            about="the configured U-Boot; `make u-boot.img` builds it",
         )
 
     def _prepare(self, job: Job, workspace: Workspace) -> dict[str, str]:
@@ -103,8 +108,6 @@ class UBoot(Step):
             *(self.snippets, self.devicetree.parent, trees),
         )
         job.run(workspace, "cp", self.additions, trees / f"{name}-u-boot.dtsi")
-        makefile = workspace.outside(trees / "Makefile")
-        makefile.write_text(f"dtb-y += {name}.dtb\n{makefile.read_text()}")
         own = [f'CONFIG_DEFAULT_DEVICE_TREE="{name}"', f'CONFIG_OF_LIST="{name}"']
         first_stage = self._first_stage(job, workspace)
         if first_stage:
@@ -114,9 +117,10 @@ class UBoot(Step):
         environment = {
             "ARCH": self.family.kernel_arch,
             "CROSS_COMPILE": self.family.cross_compile,
-            "DEVICE_TREE": name,
             "SOURCE_DATE_EPOCH": str(epoch),
-            "LOCALVERSION": "",
+            "KBUILD_BUILD_USER": "builder",
+            "KBUILD_BUILD_HOST": "builder",
+            "TZ": "UTC",
         }
         self._make(job, workspace, environment, self.family.u_boot_defconfig, source=True)
         job.run(
@@ -139,8 +143,16 @@ class UBoot(Step):
         elif self.registers:
             table = ps7.read_table(self.registers)
             if self.parameters:
-                for mismatch in ps7.compare(table, self.parameters):
+                parameters = ps7_check.read_parameters(self.parameters)
+                mismatches = ps7_check.compare(table, parameters)
+                for mismatch in mismatches:
                     job.say(f"start-up table: {mismatch}")
+                if mismatches:
+                    raise UserError(
+                        f"{self.registers} does not fit the board's {self.parameters.name}",
+                        details=[str(mismatch) for mismatch in mismatches],
+                    )
+                job.say(f"start-up table fits {self.parameters.name}")
             workspace.outside(target).write_text(ps7.render(table))
         else:
             return None

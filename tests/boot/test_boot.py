@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""Boots the image under QEMU by the user's own command and reads its report."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from builder.plan.publish import Output
+from tests.support import BOARD, build_py
+
+
+@pytest.fixture(scope="module")
+def report(built: Output) -> dict[str, object]:
+    done = build_py("test", "--board", BOARD, "--progress", "plain")
+    path = built.directory / "test-report.json"
+    assert path.exists(), f"no report:\n{done.stdout[-6000:]}"
+    found: dict[str, object] = json.loads(path.read_text())
+    found["status"] = done.returncode
+    return found
+
+
+def test_every_check_passed(report: dict[str, object]) -> None:
+    checks = report["checks"]
+    assert isinstance(checks, list)
+    failed = [check["label"] for check in checks if check["outcome"] == "failed"]
+    assert not failed
+    assert report["status"] == 0
+
+
+def test_every_recipe_is_checked(report: dict[str, object]) -> None:
+    checks = report["checks"]
+    assert isinstance(checks, list)
+    files = {check["check"].partition("::")[0].rpartition("/")[2] for check in checks}
+    assert {"test_jupyter.py", "test_first_boot.py", "test_pynq_z2.py"} <= files
+
+
+def test_the_boot_went_through_its_stages(report: dict[str, object]) -> None:
+    stages = report["boot"]
+    assert isinstance(stages, dict)
+    assert [*stages][:3] == ["U-Boot", "boot script", "kernel"]
+    assert [*stages.values()] == sorted(stages.values())

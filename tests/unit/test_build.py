@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: MIT
+"""Carrying out a plan: side by side, once, and with nothing left behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from builder.engine.process import Processes, run
+from builder.errors import BuildError, HostError, Interrupted, StepError
+from builder.plan.build import Build, StepFailure
+from builder.plan.plan import make_plan
+from builder.report.events import (
+    Event,
+    StepFailed,
+    StepFinished,
+    StepKept,
+    StepProgress,
+    StepStarted,
+)
+from builder.steps.step import Job, Step
+from builder.store.store import Entry, Store
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def nothing(job: Job) -> None:
+    """Leave nothing but what every `Work` leaves."""
+
+
+class Work(Step):
+    """A step that does what a test gives it."""
+
+    def __init__(
+        self, name: str, work: Callable[[Job], object] | None = None, *parents: Step
+    ) -> None:
+        super().__init__(name, scope="board", parents={step.name: step for step in parents})
+        self.work = work or nothing
+        self.runs = 0
+        self.version = 1
+
+    def settings(self) -> Mapping[str, object]:
+        return {"name": self.name, "version": self.version}
+
+    def run(self, job: Job) -> None:
+        self.runs += 1
+        (job.output / "name").write_text(self.name)
+        self.work(job)
+
+
+@dataclass
+class Site:
+    """Where a test builds: a store, a directory of logs, and what the build said."""
+
+    store: Store
+    logs: Path
+    events: list[Event] = field(default_factory=list)
+
+    def listen(self, event: Event) -> None:
+        self.events.append(event)
+
+    def build(
+        self, *targets: Step, jobs: int = 4, processes: Processes | None = None
+    ) -> dict[Step, Entry]:
+        self.events.clear()
+        return Build(
+            make_plan(targets, self.store),
+            store=self.store,
+            logs=self.logs,
+            listener=self.listen,
+            processes=processes or Processes(),
+            jobs=jobs,
+        ).run()
+
+    def said(self, kind: type[Event]) -> list[str]:
+        return [event.step for event in self.events if isinstance(event, kind)]  # type: ignore[union-attr]
+
+    def leftovers(self) -> list[Path]:
+        return [*(self.store.root / "drafts").iterdir(), *(self.store.root / "scratch").iterdir()]
+
+
+@pytest.fixture
+def site(store: Store, tmp_path: Path) -> Site:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    return Site(store, logs)
+
+
+def fail(error: BaseException) -> Callable[[Job], object]:
+    def work(job: Job) -> None:
+        raise error
+
+    return work
+
+
+def test_steps_are_made_after_their_parents_whose_output_they_see(site: Site) -> None:
+    def copy(job: Job) -> None:
+        text = (job.input("bottom") / "name").read_text()
+        (job.output / "copy").write_text(text)
+
+    bottom = Work("bottom")
+    top = Work("top", copy, bottom)
+    entries = site.build(top)
+    assert (entries[top].files / "copy").read_text() == "bottom"
+    assert site.said(StepStarted) == site.said(StepFinished) == ["bottom", "top"]
+    assert site.leftovers() == []
+
+
+def test_a_second_build_does_nothing(site: Site) -> None:
+    bottom = Work("bottom")
+    top = Work("top", None, bottom)
+    site.build(top)
+    entries = site.build(top)
+    assert (bottom.runs, top.runs) == (1, 1)
+    assert set(entries) == {bottom, top}
+    assert site.said(StepKept) == ["bottom", "top"]
+    assert not site.said(StepStarted)
+
+
+def test_what_stands_on_a_change_is_made_anew_and_nothing_else(site: Site) -> None:
+    left, right = Work("left"), Work("right")
+    top = Work("top", None, left, right)
+    site.build(top)
+    left.version = 2
+    site.build(top)
+    assert (left.runs, right.runs, top.runs) == (2, 1, 2)
+    reasons = {event.step: event.reason for event in site.events if isinstance(event, StepStarted)}
+    assert reasons == {"left": "version: 1 -> 2", "top": "left is built"}
+
+
+def test_independent_steps_run_side_by_side(site: Site) -> None:
+    barrier = threading.Barrier(2, timeout=10)
+    left, right = (Work(name, lambda _: barrier.wait()) for name in ("left", "right"))
+    site.build(Work("top", None, left, right), jobs=2)
+    assert not barrier.broken
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_no_more_steps_run_at_once_than_allowed(site: Site, jobs: int) -> None:
+    lock = threading.Lock()
+    running: list[int] = [0]
+    most: list[int] = [0]
+
+    def work(job: Job) -> None:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        time.sleep(0.02)
+        with lock:
+            running[0] -= 1
+
+    steps = [Work(str(number), work) for number in range(6)]
+    site.build(*steps, jobs=jobs)
+    assert most[0] == jobs
+    assert all(step.runs == 1 for step in steps)
+
+
+def test_a_failed_step_says_what_where_and_how_to_go_on(site: Site) -> None:
+    def work(job: Job) -> None:
+        job.say("compiling")
+        processes = Processes()
+        run(["sh", "-c", "echo no space; exit 3"], processes=processes, log=job.log)
+
+    with pytest.raises(StepFailure) as caught:
+        site.build(Work("u:boot", work))
+    failure = caught.value
+    assert failure.message == "step u:boot failed: sh ended with status 3"
+    assert failure.replay == "sh -c 'echo no space; exit 3'"
+    assert failure.details == ("no space",)
+    assert failure.log == site.logs / "u-boot.log"
+    assert failure.log.read_text() == ("compiling\n$ sh -c 'echo no space; exit 3'\nno space\n")
+    assert [event.line for event in site.events if isinstance(event, StepProgress)] == ["compiling"]
+    (failed,) = (event for event in site.events if isinstance(event, StepFailed))
+    assert (failed.step, failed.stopped) == ("u:boot", False)
+    assert site.leftovers() == []
+
+
+@pytest.mark.parametrize(
+    "error", [StepError("no"), HostError("lacks gcc", hint="apt-get install gcc")]
+)
+def test_the_hint_and_kind_of_an_error_are_kept(site: Site, error: BuildError) -> None:
+    with pytest.raises(StepFailure) as caught:
+        site.build(Work("s", fail(error)))
+    assert caught.value.cause is error
+    assert caught.value.hint == error.hint
+
+
+def test_an_error_that_nobody_expected_stays_what_it_is(site: Site) -> None:
+    with pytest.raises(ZeroDivisionError):
+        site.build(Work("s", lambda _: 1 / 0))
+    assert site.leftovers() == []
+
+
+def test_a_failure_stops_the_others_at_once(site: Site) -> None:
+    processes = Processes()
+    started = threading.Event()
+
+    def long(job: Job) -> None:
+        started.set()
+        run(["sleep", "60"], processes=processes)
+
+    def short(job: Job) -> None:
+        assert started.wait(10)
+        time.sleep(0.2)
+        raise StepError("broken")
+
+    after = Work("after", None, Work("long", long))
+    begin = time.monotonic()
+    with pytest.raises(StepFailure, match=r"^step short failed: broken$"):
+        site.build(after, Work("short", short), processes=processes)
+    assert time.monotonic() - begin < 10
+    stopped = {event.step: event.stopped for event in site.events if isinstance(event, StepFailed)}
+    assert stopped == {"short": False, "long": True}
+    assert after.runs == 0
+    assert site.leftovers() == []
+
+
+def test_a_failed_build_goes_on_where_it_failed(site: Site) -> None:
+    good = Work("good")
+    bad = Work("bad", fail(StepError("no")), good)
+    top = Work("top", None, bad)
+    with pytest.raises(StepFailure):
+        site.build(top)
+    bad.work = nothing
+    site.build(top)
+    assert (good.runs, bad.runs, top.runs) == (1, 2, 1)
+    assert site.said(StepKept) == ["good"]
+
+
+def test_an_interrupted_build_leaves_no_draft_and_goes_on(site: Site) -> None:
+    good = Work("good")
+    bad = Work("bad", fail(KeyboardInterrupt()), good)
+    with pytest.raises(Interrupted):
+        site.build(bad)
+    assert site.leftovers() == []
+    assert site.store.get(make_plan([bad], site.store)[1].key) is None
+    bad.work = nothing
+    site.build(bad)
+    assert (good.runs, bad.runs) == (1, 2)
+
+
+def test_what_a_killed_build_left_is_not_taken(site: Site) -> None:
+    step = Work("s")
+    (item,) = make_plan([step], site.store)
+    (site.store.draft(item.key) / "half").write_text("x")
+    entries = site.build(step)
+    assert [path.name for path in entries[step].files.iterdir()] == ["name"]
+
+
+def test_what_nobody_needs_is_left_alone(site: Site) -> None:
+    bottom = Work("bottom")
+    top = Work("top", None, bottom)
+    entries = site.build(top)
+    entries[bottom].path.rename(site.store.root / "scratch/gone")
+    assert set(site.build(top)) == {top}
+    assert bottom.runs == 1
+
+
+def test_two_builds_at_once_make_a_step_once(site: Site, tmp_path: Path) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(job: Job) -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    first, second = Work("s", work), Work("s", work)
+    other = Site(site.store, tmp_path)
+    results: list[Mapping[Step, Entry]] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(site.build(first))),
+        threading.Thread(target=lambda: results.append(other.build(second))),
+    ]
+    threads[0].start()
+    assert begun.wait(10)
+    threads[1].start()
+    while not other.said(StepProgress):
+        time.sleep(0.01)
+    assert [event.line for event in other.events if isinstance(event, StepProgress)] == [
+        "waiting for another build that makes the same"
+    ]
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert (first.runs, second.runs) == (1, 0)
+    assert other.said(StepKept) == ["s"]
+    assert len({entry.key for result in results for entry in result.values()}) == 1
+
+
+PROGRAM = f"""
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {str(ROOT)!r})
+from builder.engine.process import Processes
+from builder.plan.build import Build
+from builder.plan.plan import make_plan
+from builder.report.events import ignore
+from builder.steps.step import Step
+from builder.store.store import Store
+
+class Slow(Step):
+    def settings(self):
+        return {{}}
+
+    def run(self, job):
+        (job.output / "half").write_text("x")
+        print("runs", flush=True)
+        time.sleep(float(sys.argv[2]))
+
+root = Path(sys.argv[1])
+store = Store(root / "store")
+with store.in_use():
+    Build(make_plan([Slow("slow", scope="s")], store), store=store, logs=root, listener=ignore,
+          processes=Processes(), jobs=1).run()
+print("done")
+"""
+
+
+def start(root: Path, seconds: float) -> subprocess.Popen[str]:
+    program = root / "program.py"
+    program.write_text(PROGRAM)
+    argv = [sys.executable, str(program), str(root), str(seconds)]
+    return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+
+
+def ends(processes: Sequence[subprocess.Popen[str]]) -> list[str]:
+    return [process.communicate(timeout=20)[0] for process in processes]
+
+
+def test_processes_at_once_make_a_step_once(tmp_path: Path) -> None:
+    outputs = ends([start(tmp_path, 0.2) for _ in range(2)])
+    assert sorted(outputs) == ["done\n", "runs\ndone\n"]
+
+
+def test_a_killed_builder_leaves_nothing_that_counts(tmp_path: Path) -> None:
+    with start(tmp_path, 60) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "runs\n"
+        process.kill()
+    store = Store(tmp_path / "store")
+    assert store.entries() == []
+    assert ends([start(tmp_path, 0)]) == ["runs\ndone\n"]
+    assert not list((store.root / "drafts").iterdir())
+
+
+@pytest.mark.usefixtures("needs_root")
+def test_a_step_has_a_workspace_that_goes_with_it(site: Site) -> None:
+    def work(job: Job) -> None:
+        with job.workspace("room", need=1 << 20) as workspace:
+            output = job.run(workspace, "sh", "-c", "touch here; ls", stdin=None)
+            assert output == "here\n"
+            job.run(workspace, "cp", "here", job.output)
+
+    step = Work("s", work)
+    entries = site.build(step)
+    assert sorted(path.name for path in entries[step].files.iterdir()) == ["here", "name"]
+    assert site.leftovers() == []
+    assert "$ sh -c 'touch here; ls'\nhere\n" in (site.logs / "s.log").read_text()

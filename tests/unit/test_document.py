@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""YAML files that know the line of each key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from builder.spec.document import Document, ProblemsError, read
+
+TEXT = """\
+# a comment
+board: X
+
+partitions:
+  boot: 100M
+  root: {label: root,
+    free: 512M}
+recipes:
+  - one
+  - two
+files:
+  - {from: a, to: /b}
+  - from: c
+    to: /d
+"""
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> Document:
+    path = tmp_path / "x.yaml"
+    path.write_text(TEXT)
+    return read(path)
+
+
+def complaints(path: Path) -> list[str]:
+    with pytest.raises(ProblemsError) as caught:
+        read(path)
+    return [str(problem) for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("where", "line"),
+    [
+        (("board",), 2),
+        (("partitions",), 4),
+        (("partitions", "boot"), 5),
+        (("partitions", "root", "label"), 6),
+        (("partitions", "root", "free"), 7),
+        (("recipes", 1), 10),
+        (("files", 0, "to"), 12),
+        (("files", 1, "to"), 14),
+    ],
+)
+def test_every_key_and_item_knows_its_line(
+    document: Document, where: tuple[str | int, ...], line: int
+) -> None:
+    assert document.lines[where] == line
+    assert document.problem(where, "wrong").line == line
+
+
+@pytest.mark.parametrize(
+    ("where", "line"),
+    [
+        (("partitions", "root", "size"), 6),
+        (("partitions", "swap", "size"), 4),
+        (("recipes", 7), 8),
+        (("summary",), 1),
+        ((), 1),
+    ],
+)
+def test_a_missing_key_stands_at_the_line_of_what_should_hold_it(
+    document: Document, where: tuple[str | int, ...], line: int
+) -> None:
+    assert document.problem(where, "is missing").line == line
+
+
+def test_a_problem_prints_as_path_line_key_and_what(document: Document) -> None:
+    problem = document.problem(("files", 1, "to"), "must be absolute")
+    assert str(problem) == f"{document.path}:14: files.1.to: must be absolute"
+    assert str(document.problem((), "is odd")) == f"{document.path}:1: is odd"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        ("a: 1\nb: 2\na: 3\n", 3, "a: is also on line 1"),
+        ("a:\n  b: {c: 1}\n  b: 2\n", 3, "a.b: is also on line 2"),
+        ("l:\n- x: 1\n  y: 1\n  x: 2\n", 4, "l.0.x: is also on line 2"),
+        ("a: [1\nb: 2\n", 2, "not YAML: "),
+        ("a: 1\n\tb: 2\n", 2, "not YAML: "),
+        ("a: 1\n---\nb: 2\n", 2, "not YAML: "),
+        ("a: *nowhere\n", 1, "not YAML: "),
+        ("a: \0\n", 1, "not YAML: "),
+        ("- a\n- b\n", 1, "must be a mapping of keys"),
+        ("just words\n", 1, "must be a mapping of keys"),
+        ("", 1, "must be a mapping of keys"),
+    ],
+)
+def test_what_is_no_mapping_with_unique_keys_is_refused(
+    tmp_path: Path, text: str, line: int, what: str
+) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    (complaint,) = complaints(path)
+    assert complaint.startswith(f"{path}:{line}: {what}")
+
+
+def test_all_keys_that_are_there_twice_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("a: 1\na: 2\nb: 1\nb: 2\n")
+    assert complaints(path) == [
+        f"{path}:2: a: is also on line 1",
+        f"{path}:4: b: is also on line 3",
+    ]
+
+
+def test_what_is_not_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_bytes(b"a: \xff\n")
+    (complaint,) = complaints(path)
+    assert complaint.startswith(f"{path}:1: not YAML: ")
+
+
+def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    assert complaints(tmp_path / "none.yaml") == [
+        f"{tmp_path}/none.yaml:1: cannot be read: No such file or directory"
+    ]
+    assert complaints(tmp_path) == [f"{tmp_path}:1: cannot be read: Is a directory"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        pytest.param("b: 1\na: !secret x\n", 2, id="unknown tag"),
+        pytest.param("b: 1\na: 2022-99-99\n", 2, id="date that is none"),
+        pytest.param("b: 1\n? [x, y]\n: 1\n", 2, id="list as a key"),
+        pytest.param("b: 1\na: &x [*x]\n", 2, id="list that holds itself"),
+    ],
+)
+@pytest.mark.xfail(
+    strict=True, reason="BUG document.py: escapes as an exception that is no problem"
+)
+def test_odd_yaml_is_a_problem_with_its_line(tmp_path: Path, text: str, line: int) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    (complaint,) = complaints(path)
+    assert complaint.startswith(f"{path}:{line}: ")
