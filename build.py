@@ -14,7 +14,10 @@ def main():
     # No annotations, no imports from the tree before this: any Python 3 gets the message.
     if Path(sys.prefix) != PYTHON.parent.parent:
         if not PYTHON.exists():
-            sys.exit(f"build.py: not set up yet. Type this first:\n\n    make -C {HERE} setup\n")
+            sys.stderr.write(
+                f"build.py: not set up yet. Type this first:\n\n    make -C {HERE} setup\n"
+            )
+            return 4
         os.execv(str(PYTHON), [str(PYTHON), str(HERE / "build.py"), *sys.argv[1:]])
     from builder.cli.main import main as run  # noqa: PLC0415 - only there in the environment
 

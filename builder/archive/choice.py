@@ -94,7 +94,7 @@ def _probe(
         try:
             _usable(archive, unusable(archive.distribution))
             archive.update()
-        except (ArchiveUnavailable, HostError) as error:
+        except (ArchiveUnavailable, HostError, UserError) as error:
             refused.append(f"{name} was not taken: {error.message}")
             for detail in error.details[:3]:
                 listener(Note(text=f"  {detail}"))

@@ -20,7 +20,7 @@ class Family:
     cross_compile: prefix of the cross compiler, which `cross_packages` bring.
     kernel_image: make target, and file name below arch/*/boot.
     kernel_load: address that the FIT's kernel is loaded to and entered at.
-    dts: directory with the SoC's device trees in the kernel's sources.
+    dtsi: name of the SoC's device tree in the kernel's sources.
     u_boot_defconfig: configuration of U-Boot that the fragments go on top of.
     """
 
@@ -31,7 +31,7 @@ class Family:
     cross_packages: tuple[str, ...]
     kernel_image: str
     kernel_load: int
-    dts: str
+    dtsi: str
     u_boot_defconfig: str
 
     def fragments(self, tree: Path) -> list[Path]:
@@ -51,7 +51,7 @@ FAMILIES = {
         kernel_image="zImage",
         # 32 MiB: zImage unpacks itself to the start of memory and must not lie where it goes.
         kernel_load=0x2000000,
-        dts="arch/arm/boot/dts",
+        dtsi="zynq-7000.dtsi",
         u_boot_defconfig="xilinx_zynq_virt_defconfig",
     )
 }

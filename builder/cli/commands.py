@@ -79,7 +79,6 @@ def build(arguments: argparse.Namespace, context: Context) -> int:
     become_root(context)
     store = context.open_store()
     output = context.output_of(arguments.board)
-    output.logs.mkdir(parents=True, exist_ok=True)
     processes = Processes()
     with store.in_use(), context.view() as view:
         planning = _planning(arguments, context, store, view)
@@ -150,11 +149,10 @@ def plan(arguments: argparse.Namespace, context: Context) -> int:
     become_root(context)
     store = context.open_store()
     planning = _planning(arguments, context, store, context.console_note)
-    table = Table.grid(padding=(0, 2))
+    width = max(len(item.step.name) for item in planning.plan)
     for name, what in lines(planning.plan):
         style = "dim" if what in ("kept", "not needed") else "bold"
-        table.add_row(f"[{style}]{escape(name)}[/]", escape(what))
-    context.console.print(table)
+        context.console.print(f"[{style}]{escape(name.ljust(width))}[/]  {escape(what)}")
     todo = sum(not item.kept for item in planning.plan)
     context.console.print("all kept" if not todo else f"{todo} of {len(planning.plan)} to build")
     return 0
@@ -189,7 +187,6 @@ def shell(arguments: argparse.Namespace, context: Context) -> int:
         step = by_name[arguments.step].step
         below = make_plan(step.parents.values(), store) if step.parents else []
         logs = context.output_of(arguments.board).logs
-        logs.mkdir(parents=True, exist_ok=True)
         with context.view() as view:
             entries = Build(
                 below, store=store, logs=logs, listener=view, processes=processes, jobs=2

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from builder.engine.process import PASSED_ON
+from builder.errors import UserError
 from builder.plan.publish import Output
 from builder.report.console import LineView, make_view
 from builder.report.events import Event
@@ -55,8 +56,15 @@ class Context:
         return Console(stderr=self.progress == "json", soft_wrap=True, highlight=False)
 
     def open_store(self) -> Store:
-        """Open the store, making it if need be."""
-        return Store(self.store)
+        """Open the store, making it if need be.
+
+        Raises:
+            UserError: there can be none at that place.
+        """
+        try:
+            return Store(self.store)
+        except OSError as error:
+            raise UserError(f"--store {self.store}: {error.strerror}") from error
 
     def view(self) -> LineView:
         """Return the view of a build's events that the user asked for."""
@@ -67,8 +75,17 @@ class Context:
         LineView(self.console)(event)
 
     def output_of(self, board: str) -> Output:
-        """Return a board's output directory."""
-        return Output(directory=self.output / board, board=board)
+        """Return a board's output directory, which is made if need be.
+
+        Raises:
+            UserError: there can be none at that place.
+        """
+        output = Output(directory=self.output / board, board=board)
+        try:
+            output.logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--output {self.output}: {error.strerror}") from error
+        return output
 
 
 def become_root(context: Context) -> None:

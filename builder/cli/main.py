@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
         context = Context(
             boards_dirs=[Path(path).resolve() for path in arguments.boards_dir],
             store=Path(arguments.store).resolve(),
-            store_size=parse_size(arguments.store_size),
+            store_size=arguments.store_size,
             output=Path(arguments.output).resolve(),
             progress=arguments.progress,
             argv=tuple(argv),
@@ -56,6 +56,9 @@ def main(argv: Sequence[str]) -> int:
         return Interrupted.exit_code
     except BuildError as error:
         return _report(error, errors, getattr(arguments, "board", ""))
+    except PermissionError as error:
+        problem = UserError(f"{error.filename}: {error.strerror}", hint="look at its owner")
+        return _report(problem, errors, "")
     except BrokenPipeError:
         # Whoever read our output (`| head`) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -116,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         help="where outputs of steps are kept (default: %(default)s)",
     )  # fmt: skip
     places.add_argument(
-        "--store-size", default=DEFAULT_STORE_SIZE, metavar="SIZE",
+        "--store-size", type=_size, default=DEFAULT_STORE_SIZE, metavar="SIZE",
         help="most that the store may take; the least recently used goes (default: %(default)s)",
     )  # fmt: skip
     places.add_argument(
@@ -181,6 +184,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     schemas.add_argument("directory", nargs="?", default="docs", help="default: %(default)s")
     return parser
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _positive(text: str) -> int:

@@ -50,7 +50,6 @@ def run_checks(
     _say_differences(output, facts, console)
     processes = Processes()
     logs = output.logs
-    logs.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="board-") as folder:
         work = Path(folder)
         board = EmulatedBoard(

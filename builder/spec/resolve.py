@@ -304,7 +304,10 @@ class _Resolution:
             *((("inputs", index), name) for index, name in enumerate(scripts.inputs)),
         ]
         for where, script in named:
-            if script and not (file.parent / script).exists():
+            if script is None:
+                continue
+            path = file.parent / script
+            if not (path.exists() if where[0] == "inputs" else path.is_file()):
                 self.reader.complain(
                     file, ("scripts", *where), f"there is no file {file.parent / script}"
                 )

@@ -59,6 +59,7 @@ class Bootstrap(Step):
             job.run(
                 workspace,
                 "mmdebstrap",
+                "--verbose",
                 "--mode=root",
                 "--variant=minbase",
                 "--format=tar",
@@ -113,8 +114,13 @@ class Bootstrap(Step):
             'rm -rf "$1"/etc/ssh/ssh_host_* "$1"/var/log/*.log "$1"/var/log/apt/*',
             'rm -f "$1/var/cache/ldconfig/aux-cache" "$1/var/lib/systemd/random-seed"',
         ]
+        # As soon as the target has programs: see builder.steps.layers on what is checked.
+        message = "the target's programs cannot list directories here: this needs a tmpfs"
+        same = 'test "$(chroot "$1" /bin/ls /etc)" = "$(ls "$1/etc")"'
+        check = f'{same} || {{ echo >&2 "{message}"; exit 1; }}'
         return [
             *(f"--setup-hook={line}" for line in setup),
+            f"--essential-hook={check}",
             *(f"--customize-hook={line}" for line in customize),
         ]
 

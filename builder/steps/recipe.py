@@ -315,10 +315,14 @@ class _Renderer:
     def _render(self, template: str, what: str) -> str:
         try:
             return self._jinja.from_string(template).render(self._names)
-        except jinja2.TemplateError as error:
+        except (
+            *(jinja2.TemplateError, TypeError, ValueError),
+            *(ArithmeticError, LookupError),
+        ) as error:
             line = getattr(error, "lineno", None)
             where = f"{what}:{line}" if line else what
-            raise UserError(f"{where}: {error.message}", details=[template[:200]]) from error
+            message = getattr(error, "message", None) or str(error)
+            raise UserError(f"{where}: {message}", details=[template[:200]]) from error
 
 
 def _salt(job: Job, purpose: str) -> str:

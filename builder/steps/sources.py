@@ -10,7 +10,7 @@ from pathlib import Path
 import requests
 
 from builder.archive.archive import Archive, SourcePackage
-from builder.errors import StepError
+from builder.errors import Interrupted, StepError
 from builder.spec.models import Download
 from builder.steps.step import Job, Step
 
@@ -60,16 +60,12 @@ class UrlSource(Step):
     def run(self, job: Job) -> None:
         job.say(f"downloading {self.download.url}")
         target = job.output / self._name
-        if self.download.url.startswith("file://"):
-            target.write_bytes(Path(self.download.url.removeprefix("file://")).read_bytes())
-        else:
-            with requests.get(self.download.url, stream=True, timeout=60) as answer:
-                answer.raise_for_status()
-                with target.open("wb") as file:
-                    for chunk in answer.iter_content(_CHUNK):
-                        file.write(chunk)
-                        if job.tools.processes.stopped:
-                            raise KeyboardInterrupt
+        try:
+            self._fetch(job, target)
+        except OSError as error:  # requests' errors are among them
+            raise StepError(
+                f"{self.download.url} cannot be had: {error}", hint="check the network and the URL"
+            ) from error
         found = sha256(target)
         if found != self.download.sha256:
             raise StepError(
@@ -77,9 +73,21 @@ class UrlSource(Step):
                 details=[f"wanted {self.download.sha256}", f"found  {found}"],
             )
 
+    def _fetch(self, job: Job, target: Path) -> None:
+        if self.download.url.startswith("file://"):
+            target.write_bytes(Path(self.download.url.removeprefix("file://")).read_bytes())
+            return
+        with requests.get(self.download.url, stream=True, timeout=60) as answer:
+            answer.raise_for_status()
+            with target.open("wb") as file:
+                for chunk in answer.iter_content(_CHUNK):
+                    file.write(chunk)
+                    if job.tools.processes.stopped:
+                        raise Interrupted("interrupted")
+
     @property
     def _name(self) -> str:
-        return self.download.url.rsplit("/", 1)[-1]
+        return self.download.url.partition("?")[0].rsplit("/", 1)[-1]
 
 
 def sha256(path: Path) -> str:

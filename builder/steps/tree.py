@@ -48,9 +48,12 @@ class TargetTree:
     def directory(self, path: str, *, mode: int, owner: str, group: str) -> None:
         """Make a directory (and its parents, as root's) with mode and owner."""
         target = self._parent(path)
-        if target.is_symlink():  # a directory elsewhere in the tree, as the target sees it
-            self.directory(self._followed(target), mode=mode, owner=owner, group=group)
-            return
+        for _ in range(_MAX_LINKS):
+            if not target.is_symlink():
+                break
+            target = self._parent(self._followed(target))
+        else:
+            raise StepError(f"{path}: too many symbolic links in the image")
         if target.exists() and not target.is_dir():
             raise StepError(f"{path} is to be a directory, but the image has a file there")
         target.mkdir(exist_ok=True)

@@ -565,7 +565,6 @@ def test_pockets_that_were_left_out_are_said_loudly_every_time(
         assert "WITHOUT the packages of one-security: " in choosing.loudly
 
 
-@pytest.mark.xfail(strict=True, reason="BUG choice.py: a UserError of mirror() ends the choice")
 def test_a_distribution_without_a_known_mirror_is_passed_over(
     choosing: Choosing, good: NamedDistribution, repository: Repository
 ) -> None:

@@ -146,11 +146,7 @@ def test_paths_below_the_current_directory_are_short(
     ("old", "new", "problem"),
     [
         ("summary:", "sumary:", "2: sumary: is not a known key (did you mean summary?)"),
-        pytest.param(
-            *("root-device:", "root_device:"),
-            "6: root_device: is not a known key (did you mean root-device?)",
-            marks=pytest.mark.xfail(strict=True, reason="BUG models.py: Python's names are taken"),
-        ),
+        ("root-device:", "root_device:", "6: root_device: is not a known key (did you mean root-"),
         ("soc: zynq", "soc: z80", "3: soc: input should be 'zynq', not 'z80'"),
         ("memory: 512M", "memory: 512MB", "4: memory: must be a size like 512K, 100M or 1G"),
         ("memory: 512M", "memory: [512M]", "4: memory: must be a size like 512K, 100M or 1G"),
@@ -159,13 +155,13 @@ def test_paths_below_the_current_directory_are_short(
         ("b.dts", "../b.dts", "7: devicetree: must be a path below the directory of this file"),
         ("b.dts", "c.dts", "7: devicetree: there is no file "),
         ("BOOT.BIN", "none", "8: bsp.boot-bin: there is no file "),
-        ("{boot-bin: BOOT.BIN}", "{}", "8: bsp: the first stage needs `hardware`, `start-up-"),
+        ("{boot-bin: BOOT.BIN}", "{}", "8: bsp: the first stage needs `hardware` with its"),
         ("boot-bin:", "bootbin:", "8: bsp.bootbin: is not a known key (did you mean boot-bin?)"),
         ("boot-bin: ", "hardware: {xsa: x}, boot-bin: ", "8: bsp.hardware.xsa: there is no file"),
         ("boot-bin: ", "provider: vitis, boot-bin: ", "8: bsp.provider: input should be "),
         ("[one]", "[]", "9: distro: tuple should have at least 1 item"),
         ("[one]", "[oen]", "9: distro.0: there is no distribution oen (did you mean one?)"),
-        ("[one]", "one", "9: distro: input should be a valid tuple, not 'one'"),
+        ("[one]", "one", "9: distro: must be a list, not 'one'"),
         ("profile: p", "profile: q", "10: profile: there is no profile q (there are: p)"),
         ("profile: p", "board: B", "10: board: is also on line 1"),
         ("board: B", "board: C", "1: board: must be the directory's name, B"),
@@ -209,17 +205,24 @@ def test_a_boards_mistake_is_named_with_line_key_and_what_would_be_right(
         ("files: [{from: recipe.yaml, to: x}]", "2: files.0.to: must be an absolute path in the "),
         ("files: [{from: recipe.yaml, to: /x/../y}]", "2: files.0.to: must be an absolute path "),
         ("scripts: {target: run.sh}", "2: scripts.target: there is no file "),
-        ("scripts: {host: .}", "2: scripts.host: there is no file "),
-        ("scripts: {both: run.sh}", "2: scripts.both: is not a known key (there are: host, target"),
+        pytest.param(
+            *("scripts: {host: .}", "2: scripts.host: there is no file "),
+        ),
+        ("scripts: {inputs: [x]}", "2: scripts.inputs.0: there is no file "),
+        ("apt: {uubntu: [x]}", "2: apt.uubntu: is no target of packages (did you mean ubuntu?)"),
+        ("scripts: {both: run.sh}", "2: scripts.both: is not a known key (there are: host, inputs"),
         ("services: {enabel: [x]}", "2: services.enabel: is not a known key (did you mean enable"),
         ("users: [{nam: x}]", "2: users.0.nam: is not a known key (did you mean name?)"),
         ("users: [{shell: /bin/sh}]", "2: users.0.name: is missing"),
         ("apt: [a b]", "2: apt: string should match pattern"),
-        ("apt: {all: x}", "2: apt.all: input should be a valid tuple, not 'x'"),
-        ("parameters: {x: 1}", "2: parameters.x: input should be a valid dictionary or"),
+        ("apt: {all: x}", "2: apt.all: must be a list, not 'x'"),
+        ("parameters: {x: 1}", "2: parameters.x: must be a mapping of keys, not 1"),
         ("parameters:\n  x: {default: 1}", "3: parameters.x.summary: is missing"),
-        ("parameters: {x: {default: 1.5, summary: x}}", "2: parameters.x.default: input should"),
-        ("directories: [{path: /x, mode: 755}]", "2: directories.0.mode: input should be a valid "),
+        ("parameters: {x: {default: 1.5, summary: x}}", "2: parameters.x.default: must be a text"),
+        (
+            "directories: [{path: /x, mode: 755}]",
+            "2: directories.0.mode: must be a text; put it in quotes, not 755",
+        ),
         ('directories: [{path: /x, mode: "888"}]', "2: directories.0.mode: string should match"),
     ],
 )
@@ -274,12 +277,17 @@ def test_an_unknown_board_is_named_with_the_nearest(files: Files) -> None:
         files.resolve(board="pynq-z2")
 
 
-def test_an_optional_export_may_be_missing(files: Files) -> None:
-    bsp = "{hardware: {xsa: base.xsa, optional: true}}"
-    files.board(BOARD.replace("{boot-bin: BOOT.BIN}", bsp))
+def test_an_optional_export_may_be_missing_if_there_is_another_first_stage(files: Files) -> None:
+    export = "hardware: {xsa: base.xsa, optional: true}"
+    files.board(BOARD.replace("{boot-bin: BOOT.BIN}", f"{{{export}, boot-bin: BOOT.BIN}}"))
     hardware = files.resolve().board.bsp.hardware
     assert hardware is not None
     assert hardware.xsa == "base.xsa"
+    files.board(BOARD.replace("{boot-bin: BOOT.BIN}", f"{{{export}}}"))
+    (problem,) = files.problems()
+    assert problem.startswith("boards/B/board.yaml:8: bsp: the first stage needs `hardware` with")
+    files.write("boards/B/base.xsa", "")
+    files.resolve()
 
 
 # Order of recipes
@@ -431,7 +439,6 @@ def test_a_setting_that_does_not_fit_is_refused(files: Files, setting: str, mess
 
 
 @pytest.mark.parametrize("value", ["--5", "\N{SUPERSCRIPT TWO}"])
-@pytest.mark.xfail(strict=True, reason="BUG resolve.py: int() fails in _parse")
 def test_a_number_that_only_looks_like_one_is_refused(files: Files, value: str) -> None:
     files.recipe("a", PARAMETERS)
     with pytest.raises(UserError, match="must be a number"):
@@ -463,6 +470,22 @@ def test_parameters_in_files_are_checked_at_their_line(files: Files, line: str, 
     ]
 
 
+def test_local_settings_may_be_for_recipes_of_other_images(files: Files) -> None:
+    files.recipe("b", PARAMETERS)
+    files.write("local.yaml", "parameters: {b: {text: x}}\n")
+    assert "b" not in files.resolve().parameters()
+    files.profile("a", "b")
+    assert files.resolve().parameters()["b"]["text"] == "x"
+
+
+def test_a_distribution_without_a_lock_file_is_unusable(files: Files) -> None:
+    files.recipe("a", "pip: '{distribution}.txt'\n")
+    spec = files.resolve()
+    assert spec.unusable(spec.distributions[0]) == "recipe a has no lock file one.txt for it"
+    files.write("recipes/a/one.txt", "")
+    assert spec.unusable(spec.distributions[0]) is None
+
+
 def test_parse_setting_splits_at_the_first_signs() -> None:
     assert parse_setting("users.user=a.b=c") == ("users", "user", "a.b=c")
 
@@ -483,7 +506,6 @@ def test_mirrors_of_local_settings_reach_their_distribution(files: Files) -> Non
     assert distribution.mirrors == {"main": "http://near.invalid"}
 
 
-@pytest.mark.xfail(strict=True, reason="BUG resolve.py: archives in local.yaml are not checked")
 def test_a_mirror_for_an_archive_that_there_is_not_is_refused(files: Files) -> None:
     files.write("local.yaml", "mirrors:\n  one: {mian: http://near.invalid}\n")
     (problem,) = files.problems()
@@ -505,6 +527,7 @@ def test_a_mirror_for_an_archive_that_there_is_not_is_refused(files: Files) -> N
 def test_packages_are_added_up_for_distribution_family_and_architecture(
     files: Files, apt: str, packages: str
 ) -> None:
+    files.write("distributions/two.yaml", DISTRIBUTION)
     files.recipe("a", f"apt: {apt}\n")
     spec = files.resolve()
     (recipe,) = spec.recipes
@@ -523,7 +546,6 @@ def test_the_lock_file_is_that_of_distribution_and_architecture(files: Files) ->
 
 
 @pytest.mark.parametrize("name", ["{distro}.txt", "{}.txt", "{distribution"])
-@pytest.mark.xfail(strict=True, reason="BUG resolve.py: str.format's errors escape from lock_file")
 def test_a_placeholder_in_a_lock_files_name_that_is_unknown_is_a_problem(
     files: Files, name: str
 ) -> None:
@@ -536,7 +558,6 @@ def test_a_placeholder_in_a_lock_files_name_that_is_unknown_is_a_problem(
     "partitions",
     ["{boot: 67108865}", "{boot: 100000K}", "{root: {size: 1000K}}", "{root: {free: -5}}"],
 )
-@pytest.mark.xfail(strict=True, reason="BUG models.py: partitions need not be whole MiB")
 def test_partitions_that_are_no_whole_number_of_mib_are_refused(
     files: Files, partitions: str
 ) -> None:

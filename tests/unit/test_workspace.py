@@ -211,7 +211,6 @@ def test_a_place_that_cannot_be_mounted_is_the_machines_fault(
     assert caught.value.hint
 
 
-@pytest.mark.xfail(strict=True, reason="BUG workspace.py: the path is part of a shell line")
 @pytest.mark.parametrize("name", ["with blank", "with $(echo word)", "with 'quote"])
 def test_a_directory_may_have_any_name(tmp_path: Path, processes: Processes, name: str) -> None:
     scratch = tmp_path / name

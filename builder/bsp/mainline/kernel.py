@@ -9,7 +9,7 @@ from pathlib import Path
 
 from builder.bsp.soc import Family
 from builder.engine.workspace import Workspace
-from builder.errors import UserError
+from builder.errors import StepError, UserError
 from builder.steps.layers import LAYER, pack
 from builder.steps.step import Job, Shell, Step
 
@@ -18,6 +18,7 @@ NEED = 4 << 30
 
 # What a module is compiled with on the board, as Debian's scripts/package/builddeb picks it.
 _HEADERS = r"""
+mkdir -p "$(dirname "$TARGET")"
 cd "$SOURCE"
 {
     find . -maxdepth 1 \( -name 'Makefile*' -o -name 'Kconfig*' -o -name 'Kbuild*' \)
@@ -166,12 +167,21 @@ class Kernel(Step):
         self._headers(job, workspace, environment, stage / headers)
         epoch = int(environment["SOURCE_DATE_EPOCH"])
         pack(workspace, stage, job.output / LAYER, epoch=epoch, log=job.log)
-        dts = job.output / "dts"
-        run(workspace, "mkdir", dts)
-        run(
+        self._device_trees(job, workspace, source)
+
+    def _device_trees(self, job: Job, workspace: Workspace, source: Path) -> None:
+        """Copy what boards' device trees include: the SoC's tree, and the bindings' names."""
+        target = job.output / "dts"
+        # Since 6.5 the trees lie in a directory for each maker.
+        found = workspace.run(
+            ["find", source / f"arch/{self.family.kernel_arch}/boot/dts", "-name", self.family.dtsi]
+        ).split()
+        if not found:
+            raise StepError(f"these kernel sources have no {self.family.dtsi}")
+        job.run(
             workspace,
-            *("sh", "-c", 'cp -r "$0"/zynq*.dts* "$1"; cp -r "$2" "$1"'),
-            *(source / self.family.dts, dts, source / "include/dt-bindings"),
+            *("sh", "-c", 'mkdir "$1" && cp -r "$0"/zynq*.dtsi "$2" "$1"'),
+            *(Path(found[0]).parent, target, source / "include/dt-bindings"),
         )
 
     def _headers(

@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: MIT
+"""The command line: exit codes, and one report without a traceback for every mistake."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from builder.cli.main import main
+from builder.plan.build import StepFailure
+from builder.spec.models import KINDS
+from builder.spec.reader import Tree
+from builder.store.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+TREE = Tree(root=ROOT)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run of the command line came to."""
+
+    status: int
+    output: str
+    errors: str
+
+
+class CommandLine:
+    """Runs `build.py` in this process."""
+
+    def __init__(self, store: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.places = ["--store", str(store), "--output", str(output)]
+        self.capsys = capsys
+
+    def __call__(self, *words: str) -> Answer:
+        try:
+            status = main(words)
+        except SystemExit as exited:  # argparse
+            status = int(exited.code or 0)
+        captured = self.capsys.readouterr()
+        return Answer(status, captured.out, captured.err)
+
+    def there(self, verb: str, *words: str) -> Answer:
+        """Run a verb with the test's own places."""
+        return self(verb, *self.places, *words)
+
+
+@pytest.fixture
+def build_py(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[CommandLine]:
+    # Whoever the tests run as, nothing may ask for a password or build.
+    monkeypatch.setattr("builder.cli.commands.become_root", lambda _: None)
+    monkeypatch.setenv("COLUMNS", "200")
+    before = signal.getsignal(signal.SIGTERM)
+    umask = os.umask(0o022)
+    yield CommandLine(tmp_path / "store", tmp_path / "output", capsys)
+    os.umask(umask)
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def boards_dir(tmp_path: Path) -> Path:
+    """A directory with a copy of the Pynq-Z2."""
+    folder = tmp_path / "boards"
+    shutil.copytree(TREE.board_files()["Pynq-Z2"].parent, folder / "Pynq-Z2")
+    return folder
+
+
+VERBS = ["build", "plan", "test"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--board", "Pynq-Z3"], "error: there is no board Pynq-Z3 (did you mean Pynq-Z2?)"),
+        (
+            ["--board", "Pynq-Z2", "--set", "port=1"],
+            "error: --set port=1: must be RECIPE.PARAMETER=VALUE",
+        ),
+        (
+            ["--board", "Pynq-Z2", "--set", "jupyter.port=x"],
+            "error: --set jupyter.port: must be a number, not 'x'",
+        ),
+        (
+            ["--board", "Pynq-Z2", "--set", "jupiter.port=1"],
+            "error: --set jupiter.port: the image has no recipe jupiter (did you mean jupyter?)",
+        ),
+        (
+            ["--board", "Pynq-Z2", "--distro", "ubuntu-jamy"],
+            "error: --distro ubuntu-jamy: there is none (did you mean ubuntu-jammy?)",
+        ),
+        (
+            ["--board", "Pynq-Z2", "--boards-dir", "/nowhere"],
+            "error: --boards-dir /nowhere: there is no such directory",
+        ),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_exit_code_2(
+    build_py: CommandLine, verb: str, words: list[str], error: str
+) -> None:
+    answer = build_py.there(verb, *words)
+    assert answer.status == 2
+    assert answer.errors == f"{error}\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_problems_of_a_board_are_listed_with_file_line_and_key(
+    build_py: CommandLine, boards_dir: Path, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = boards_dir / "Pynq-Z2/board.yaml"
+    path.write_text(path.read_text().replace("soc: zynq", "soc: z80\nprofle: x"))
+    line = 1 + path.read_text().splitlines().index("soc: z80")
+    monkeypatch.chdir(boards_dir)
+    answer = build_py.there(verb, "--board", "Pynq-Z2", "--boards-dir", ".")
+    assert answer.status == 2
+    assert answer.errors.splitlines() == [
+        "error: 2 problems in the specification",
+        f"  Pynq-Z2/board.yaml:{line}: soc: input should be 'zynq', not 'z80'",
+        f"  Pynq-Z2/board.yaml:{line + 1}: profle: is not a known key (there are: parameters, recipes)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["biuld"],
+        ["--boart", "Pynq-Z2"],
+        ["build"],
+        ["build", "--board"],
+        ["build", "--board", "Pynq-Z2", "--jobs", "0"],
+        ["build", "--board", "Pynq-Z2", "--jobs", "many"],
+        ["build", "--board", "Pynq-Z2", "--update", "--offline"],
+        ["build", "--board", "Pynq-Z2", "--compress", "zip"],
+        ["build", "--boar", "Pynq-Z2"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(build_py: CommandLine, words: list[str]) -> None:
+    answer = build_py(*words)
+    assert answer.status == 2
+    assert answer.errors.startswith("usage: build.py ")
+    assert ": error: " in answer.errors
+
+
+def test_a_wrong_size_of_the_store_is_exit_code_2(build_py: CommandLine) -> None:
+    answer = build_py.there("cache", "--store-size", "lots")
+    assert answer.status == 2
+    assert "must be a size like 512K, 100M or 1G" in answer.errors
+
+
+def test_a_store_that_cannot_be_made_is_no_bug_of_ours(
+    build_py: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    answer = build_py("cache", "--store", str(tmp_path / "file/store"))
+    assert answer.status in (2, 4)
+    assert str(tmp_path / "file") in answer.errors
+
+
+def test_offline_without_indexes_says_what_to_do(build_py: CommandLine) -> None:
+    answer = build_py.there("plan", "--board", "Pynq-Z2", "--offline")
+    assert answer.status == 2
+    assert answer.errors == (
+        "error: --offline, but the package indexes have not been fetched yet\n"
+        "hint: build once, or run `plan`, with the network\n"
+    )
+
+
+def test_without_words_it_helps(build_py: CommandLine) -> None:
+    answer = build_py()
+    assert answer.status == 0
+    assert "build.py --board Pynq-Z2" in answer.output
+
+
+def test_an_option_first_means_build(
+    build_py: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def build(arguments: argparse.Namespace, _: object) -> int:
+        seen.append(arguments.board)
+        return 0
+
+    monkeypatch.setattr("builder.cli.commands.build", build)
+    assert build_py("--board", "Pynq-Z2").status == 0
+    assert seen == ["Pynq-Z2"]
+
+
+def test_boards_lists_those_of_the_tree_and_of_other_directories(
+    build_py: CommandLine, boards_dir: Path
+) -> None:
+    (boards_dir / "Pynq-Z2").rename(boards_dir / "Own")
+    answer = build_py.there("boards", "--boards-dir", str(boards_dir))
+    assert answer.status == 0
+    for board in (*TREE.board_files(), "Own"):
+        assert re.search(rf"^\s*{board}\s+zynq\s+512M\s", answer.output, re.MULTILINE)
+
+
+def test_boards_lists_the_good_ones_and_names_the_bad(
+    build_py: CommandLine, boards_dir: Path
+) -> None:
+    (boards_dir / "Pynq-Z2").rename(boards_dir / "Bad")
+    (boards_dir / "Bad/board.yaml").write_text("board: [\n")
+    answer = build_py.there("boards", "--boards-dir", str(boards_dir))
+    assert answer.status == 2
+    assert "Pynq-Z2" in answer.output
+    assert "Bad/board.yaml:2: not YAML" in answer.errors
+
+
+def test_recipes_lists_all_with_their_parameters(build_py: CommandLine) -> None:
+    answer = build_py.there("recipes")
+    assert answer.status == 0
+    for recipe in TREE.recipe_files():
+        assert re.search(rf"^{recipe}  \S", answer.output, re.MULTILINE)
+    assert re.search(r"^    jupyter\.port = 9090  TCP port$", answer.output, re.MULTILINE)
+    assert "kernel-modules.load = []" in answer.output
+
+
+def test_cache_lists_what_is_kept(build_py: CommandLine, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    with store.building("0123"):
+        store.draft("0123")
+        store.commit("0123", step="kernel", components={}, seconds=75)
+    answer = build_py.there("cache")
+    assert answer.status == 0
+    assert re.search(r"^0123 .* 1 min 15 s  kernel$", answer.output, re.MULTILINE)
+    assert "1 entries" in answer.output or "1 entry" in answer.output
+
+
+@pytest.mark.parametrize("store_too", [False, True])
+def test_clean_removes_results_and_the_store_if_asked(
+    build_py: CommandLine, tmp_path: Path, *, store_too: bool
+) -> None:
+    (tmp_path / "output/Pynq-Z2").mkdir(parents=True)
+    store = Store(tmp_path / "store")
+    with store.building("k"):
+        store.draft("k")
+        store.commit("k", step="s", components={}, seconds=0)
+    assert build_py.there("clean", *(["--store-too"] if store_too else [])).status == 0
+    assert not (tmp_path / "output").exists()
+    assert (Store(tmp_path / "store").get("k") is None) is store_too
+
+
+def test_schemas_writes_all_of_them(build_py: CommandLine, tmp_path: Path) -> None:
+    assert build_py.there("schemas", str(tmp_path / "docs")).status == 0
+    names = {path.name for path in (tmp_path / "docs/schemas").iterdir()}
+    assert names == {f"{kind}.schema.json" for kind in KINDS}
+    assert all(json.loads(path.read_text()) for path in (tmp_path / "docs/schemas").iterdir())
+    assert (tmp_path / "docs/reference.md").exists()
+
+
+def test_interrupting_is_exit_code_130(
+    build_py: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builder.cli.commands.boards", interrupt)
+    answer = build_py("boards")
+    assert (answer.status, answer.errors) == (130, "interrupted\n")
+
+
+# build.py itself
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Path:
+    """A copy of build.py where nothing has been set up."""
+    return Path(shutil.copy(ROOT / "build.py", tmp_path))
+
+
+SYSTEM_PYTHON = shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")
+
+
+@pytest.mark.skipif(SYSTEM_PYTHON is None, reason="no python3 outside of virtual environments")
+def test_before_set_up_it_says_what_to_type(alone: Path) -> None:
+    assert SYSTEM_PYTHON
+    done = subprocess.run(
+        [SYSTEM_PYTHON, "-I", str(alone), "--board", "Pynq-Z2"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+    assert done.returncode != 0
+    assert f"make -C {alone.parent} setup" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_before_set_up_the_machine_lacks_something(alone: Path) -> None:
+    done = subprocess.run(
+        [SYSTEM_PYTHON or sys.executable, "-I", str(alone), "boards"],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 4
+
+
+def test_it_hands_over_to_the_virtual_environment(alone: Path) -> None:
+    python = alone.parent / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    done = subprocess.run(
+        [SYSTEM_PYTHON or sys.executable, "-I", str(alone), "--set", "a.b=c d"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{alone} --set a.b=c d\n"
+
+
+def test_every_python_3_can_read_it() -> None:
+    compile((ROOT / "build.py").read_text(), "build.py", "exec", dont_inherit=True)
+    text = (ROOT / "build.py").read_text()
+    before = text.partition("def main")[0]
+    assert set(re.findall(r"^(?:import|from) (\w+)", before, re.MULTILINE)) <= {
+        "os",
+        "sys",
+        "pathlib",
+    }
+
+
+def test_a_failed_step_is_reported_with_the_exit_code_of_its_cause() -> None:
+    assert StepFailure.exit_code == 3
