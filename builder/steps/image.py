@@ -146,7 +146,7 @@ class Image(Step):
             )
         job.run(
             workspace,
-            *("mkfs.vfat", "--invariant", "-F", "32" if size >= _FAT32_FROM else "16"),
+            *("mkfs.vfat", "--invariant", *fat_geometry(size)),
             *("-n", BOOT_LABEL, "-i", self._uuid("boot").hex[:8]),
             *("--offset", str(BOOT_OFFSET // SECTOR), image, str(size // 1024)),
         )
@@ -164,11 +164,7 @@ class Image(Step):
             *("mcopy", "-s", "-m", "-i", f"{image}@@{BOOT_OFFSET}"),
             *names,
             "::/",
-            environment={
-                "TZ": "UTC",
-                "SOURCE_DATE_EPOCH": str(self.epoch),
-                "MTOOLS_SKIP_CHECK": "1",
-            },
+            environment={"TZ": "UTC", "SOURCE_DATE_EPOCH": str(self.epoch)},
         )
         shutil.rmtree(outside)
 
@@ -218,6 +214,20 @@ class Image(Step):
             environment={"E2FSPROGS_FAKE_TIME": str(self.epoch)},
         )
         workspace.outside(script).unlink()
+
+
+def fat_geometry(size: int) -> list[str]:
+    """Return mkfs.vfat's options for the kind of FAT and the clusters of a filesystem of `size`.
+
+    Left alone it would choose them for the whole image, not for the partition. A FAT with fewer
+    than 65525 clusters is a FAT16, whatever it says of itself (Microsoft's FAT specification);
+    the BootROM reads both.
+    """
+    kind, most = ("32", 1 << 19) if size >= _FAT32_FROM else ("16", 65524)
+    sectors = 1
+    while size // SECTOR // sectors > most:
+        sectors *= 2
+    return ["-F", kind, "-s", str(sectors)]
 
 
 class Compressed(Step):

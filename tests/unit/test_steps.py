@@ -24,7 +24,7 @@ from builder.errors import StepError, UserError
 from builder.spec.models import Architecture, Board, Distribution, Download, Partitions, Recipe
 from builder.spec.resolve import NamedDistribution, ResolvedRecipe
 from builder.steps.bootstrap import installed
-from builder.steps.image import BOOT_OFFSET, MIB, SECTOR, Compressed, Image
+from builder.steps.image import BOOT_OFFSET, MIB, SECTOR, Compressed, Image, fat_geometry
 from builder.steps.layers import LayerStack, Root
 from builder.steps.recipe import RecipeLayer, _Renderer
 from builder.steps.sources import UrlSource, sha256
@@ -552,3 +552,13 @@ def test_the_compressed_image_unpacks_to_the_image(
     unpacked = subprocess.run([program, "-dc", packed], capture_output=True, check=True).stdout
     assert unpacked == image.read_bytes()
     assert Path(f"{packed}.sha256").read_text() == f"{sha256(packed)}  {packed.name}\n"
+
+
+@pytest.mark.parametrize(
+    ("mebibytes", "kind", "sectors"),
+    [(8, "16", 1), (63, "16", 2), (64, "32", 1), (100, "32", 1), (256, "32", 1), (512, "32", 2)],
+)
+def test_clusters_fit_the_kind_of_fat(mebibytes: int, kind: str, sectors: int) -> None:
+    assert fat_geometry(mebibytes << 20) == ["-F", kind, "-s", str(sectors)]
+    clusters = (mebibytes << 20) // 512 // sectors
+    assert (clusters >= 65525 + 1024) == (kind == "32")
