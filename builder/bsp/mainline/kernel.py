@@ -141,7 +141,10 @@ class Kernel(Step):
         where = ["-C", str(work / "source"), f"O={work / 'build'}"] if source else []
         job.run(
             workspace,
-            *("make", "--no-print-directory", f"-j{job.tools.jobs}", *where, *targets),
+            *("make", "--no-print-directory", f"-j{job.tools.jobs}", *where),
+            # A check for those who write kernel code, which costs a shell for each object.
+            "cmd_check_local_export=",
+            *targets,
             environment=environment,
             cwd=work / "build",
         )
