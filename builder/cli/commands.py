@@ -205,13 +205,14 @@ def shell(arguments: argparse.Namespace, context: Context) -> int:
                 tools=toolbox,
                 on_line=log.write,
             )
-            prepared = step.shell(job)
-            if prepared is None:
+            opened = step.shell(job)
+            if opened is None:
                 raise UserError(f"step {step.name} has no environment to look at")
-            context.console.print(escape(prepared.about))
-            prepared.workspace.interactive(
-                prepared.argv, cwd=prepared.cwd, environment=prepared.environment
-            )
+            with opened as prepared:
+                context.console.print(escape(prepared.about))
+                prepared.workspace.interactive(
+                    prepared.argv, cwd=prepared.cwd, environment=prepared.environment
+                )
     return 0
 
 

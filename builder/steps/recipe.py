@@ -7,7 +7,8 @@ import base64
 import hashlib
 import hmac
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,19 +91,18 @@ class RecipeLayer(Step):
                 self._apply(job, root, chroot)
             stack.save(root, job.output, epoch=self.archive.epoch, log=job.log)
 
-    def shell(self, job: Job) -> Shell | None:
+    @contextmanager
+    def shell(self, job: Job) -> Iterator[Shell]:
         stack = job.tools.layers()
         below = [job.entry(name) for name in self.below]
-        # The workspace goes with the shell, and the mounts with it.
-        root = stack.mounted(below).__enter__()
-        chroot = stack.chroot(root).__enter__()
-        return Shell(
-            workspace=stack.workspace,
-            argv=[*chroot, "/bin/bash", "-i"],
-            cwd=stack.workspace.directory,
-            environment=self._environment(),
-            about=f"the image as recipe {self.recipe.name} finds it; changes are thrown away",
-        )
+        with stack.mounted(below) as root, stack.chroot(root) as chroot:
+            yield Shell(
+                workspace=stack.workspace,
+                argv=[*chroot, "/bin/bash", "-i"],
+                cwd=stack.workspace.directory,
+                environment=self._environment(),
+                about=f"the image as recipe {self.recipe.name} finds it; changes are thrown away",
+            )
 
     def _apply(self, job: Job, root: Root, chroot: Sequence[str]) -> None:
         model = self.recipe.model

@@ -56,8 +56,11 @@ class Step(ABC):
     def run(self, job: Job) -> None:
         """Do the work: read `job.input(...)`, write into `job.output`."""
 
-    def shell(self, job: Job) -> Shell | None:  # noqa: ARG002 - for those that override it
-        """Prepare the step's environment for a person; None if there is nothing to look at."""
+    def shell(
+        self,
+        job: Job,  # noqa: ARG002 - for those that override it
+    ) -> AbstractContextManager[Shell] | None:
+        """Open the step's environment for a person; None if there is nothing to look at."""
         return None
 
 

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from builder.bsp.soc import Family
@@ -75,16 +76,17 @@ class Kernel(Step):
             self._make(job, workspace, environment, self.family.kernel_image, "modules")
             self._collect(job, workspace, environment)
 
-    def shell(self, job: Job) -> Shell | None:
-        workspace = job.workspace("kernel", need=NEED).__enter__()
-        environment = self._prepare(job, workspace)
-        return Shell(
-            workspace=workspace,
-            argv=["bash", "-i"],
-            cwd=workspace.directory / "build",
-            environment=environment,
-            about="the configured kernel; `make zImage modules` builds it",
-        )
+    @contextmanager
+    def shell(self, job: Job) -> Iterator[Shell]:
+        with job.workspace("kernel", need=NEED) as workspace:
+            environment = self._prepare(job, workspace)
+            yield Shell(
+                workspace=workspace,
+                argv=["bash", "-i"],
+                cwd=workspace.directory / "build",
+                environment=environment,
+                about="the configured kernel; `make zImage modules` builds it",
+            )
 
     @property
     def _local_version(self) -> str:

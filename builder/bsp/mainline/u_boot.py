@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from builder.bsp import ps7, ps7_check
@@ -83,16 +84,17 @@ class UBoot(Step):
                 job.run(workspace, "cp", build / name, target)
             (job.output / "epoch").write_text(environment["SOURCE_DATE_EPOCH"])
 
-    def shell(self, job: Job) -> Shell | None:
-        workspace = job.workspace("u-boot", need=NEED).__enter__()
-        environment = self._prepare(job, workspace)
-        return Shell(
-            workspace=workspace,
-            argv=["bash", "-i"],
-            cwd=workspace.directory / "build",
-            environment=environment,
-            about="the configured U-Boot; `make u-boot.img` builds it",
-        )
+    @contextmanager
+    def shell(self, job: Job) -> Iterator[Shell]:
+        with job.workspace("u-boot", need=NEED) as workspace:
+            environment = self._prepare(job, workspace)
+            yield Shell(
+                workspace=workspace,
+                argv=["bash", "-i"],
+                cwd=workspace.directory / "build",
+                environment=environment,
+                about="the configured U-Boot; `make u-boot.img` builds it",
+            )
 
     def _prepare(self, job: Job, workspace: Workspace) -> dict[str, str]:
         """Unpack, add the board's files, configure; return the environment of make."""
