@@ -100,7 +100,7 @@ def test_root_filesystem_is_clean(root: Path) -> None:
         ("/", "40755", "0"),
         ("/tmp", "41777", "0"),
         ("/usr/bin/sudo", "104755", "0"),
-        ("/home/xilinx", "40700", "1000"),
+        ("/home/xilinx", "40755", "1000"),
         ("/home/xilinx/jupyter_notebooks", "40755", "1000"),
         ("/etc/shadow", "100640", "0"),
     ],
