@@ -308,12 +308,11 @@ class Archive:
         )
         (self.root / "state/status").touch()
 
-    def _apt(self, *argv: str, cwd: Path | None = None, check: bool = True) -> str:
+    def _apt(self, *argv: str, check: bool = True) -> str:
         if shutil.which(argv[0]) is None:
             raise HostError(f"{argv[0]} is not on this machine", hint="use a Debian-like machine")
         done = subprocess.run(
             [*argv, "-c", str(self.root / "apt.conf"), "-q"],
-            cwd=cwd,
             env=clean_environment({"DEBIAN_FRONTEND": "noninteractive"}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -19,8 +19,6 @@ _SPARE_MEMORY = 2 << 30
 class HostEngine:
     """Opens workspaces in directories that its owner gives, and counts the memory they take."""
 
-    name = "host"
-
     def __init__(self, processes: Processes) -> None:
         self.processes = processes
         self.jobs = len(os.sched_getaffinity(0))

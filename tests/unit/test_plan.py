@@ -44,7 +44,7 @@ class FakeStep(Step):
         return self.paths
 
     def run(self, job: Job) -> None:
-        raise NotImplementedError
+        pytest.fail(f"planning runs nothing, but {job} was")
 
 
 def components(
