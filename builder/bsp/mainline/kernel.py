@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from builder.bsp.mainline.kbuild import KbuildTree
 from builder.bsp.soc import Family
 from builder.engine.workspace import Workspace
 from builder.errors import StepError, UserError
@@ -72,107 +73,57 @@ class Kernel(Step):
 
     def run(self, job: Job) -> None:
         with job.workspace("kernel", need=NEED) as workspace:
-            environment = self._prepare(job, workspace)
-            self._make(job, workspace, environment, self.family.kernel_image, "modules")
-            self._collect(job, workspace, environment)
+            tree = self._prepare(job, workspace)
+            # A check for those who write kernel code, which costs a shell for each object.
+            tree.make("cmd_check_local_export=", self.family.kernel_image, "modules")
+            self._collect(job, workspace, tree)
 
     @contextmanager
     def shell(self, job: Job) -> Iterator[Shell]:
         with job.workspace("kernel", need=NEED) as workspace:
-            environment = self._prepare(job, workspace)
+            tree = self._prepare(job, workspace)
             yield Shell(
                 workspace=workspace,
                 argv=["bash", "-i"],
-                cwd=workspace.directory / "build",
-                environment=environment,
-                about="the configured kernel; `make zImage modules` builds it",
+                cwd=tree.build,
+                environment=tree.environment,
+                about=f"the configured kernel; `make {self.family.kernel_image} modules` builds it",
             )
 
     @property
     def _local_version(self) -> str:
         return f"-{self.family.soc.value}"
 
-    def _prepare(self, job: Job, workspace: Workspace) -> dict[str, str]:
-        """Unpack and configure; return the environment of make."""
-        work = workspace.directory
-        unpack(job, workspace, job.input("linux-source"), work / "source")
-        run = job.run
-        epoch = run(workspace, "stat", "-c", "%Y", work / "source/Makefile").strip()
-        environment = {
-            "ARCH": self.family.kernel_arch,
-            "CROSS_COMPILE": self.family.cross_compile,
-            "LOCALVERSION": self._local_version,
-            "KBUILD_BUILD_TIMESTAMP": f"@{epoch}",
-            "KBUILD_BUILD_USER": "builder",
-            "KBUILD_BUILD_HOST": "builder",
-            "SOURCE_DATE_EPOCH": epoch,
-        }
-        run(workspace, "mkdir", work / "build")
-        self._configure(job, workspace, environment)
-        return environment
-
-    def _configure(self, job: Job, workspace: Workspace, environment: Mapping[str, str]) -> None:
-        work = workspace.directory
-        self._make(job, workspace, environment, "allnoconfig", source=True)
-        job.run(
-            workspace,
-            *(work / "source/scripts/kconfig/merge_config.sh", "-m", "-O", work / "build"),
-            *(work / "build/.config", *self.fragments),
-            environment=environment,
-            cwd=work / "build",
-        )
-        self._make(job, workspace, environment, "olddefconfig")
-        config = workspace.outside(work / "build/.config").read_text()
-        lost = unmet(config, self.fragments)
+    def _prepare(self, job: Job, workspace: Workspace) -> KbuildTree:
+        """Unpack and configure."""
+        tree = KbuildTree(job, workspace, job.input("linux-source"), family=self.family)
+        tree.environment["LOCALVERSION"] = self._local_version
+        tree.configure("allnoconfig", self.fragments)
+        lost = unmet(tree.read(".config"), self.fragments)
         if lost:
             raise UserError(
                 f"{len(lost)} kernel options do not hold in the final configuration",
                 hint="an option needs others that are off, or does not exist in this kernel",
                 details=lost,
             )
+        return tree
 
-    def _make(
-        self,
-        job: Job,
-        workspace: Workspace,
-        environment: Mapping[str, str],
-        *targets: str,
-        source: bool = False,
-    ) -> None:
-        work = workspace.directory
-        where = ["-C", str(work / "source"), f"O={work / 'build'}"] if source else []
-        job.run(
-            workspace,
-            *("make", "--no-print-directory", f"-j{job.tools.jobs}", *where),
-            # A check for those who write kernel code, which costs a shell for each object.
-            "cmd_check_local_export=",
-            *targets,
-            environment=environment,
-            cwd=work / "build",
-        )
-
-    def _collect(self, job: Job, workspace: Workspace, environment: dict[str, str]) -> None:
-        work, run = workspace.directory, job.run
-        build, source, stage = work / "build", work / "source", work / "stage"
-        image = build / f"arch/{self.family.kernel_arch}/boot/{self.family.kernel_image}"
-        run(workspace, "cp", image, build / ".config", job.output)
-        run(workspace, "mv", job.output / ".config", job.output / "config")
-        release = workspace.outside(build / "include/config/kernel.release").read_text().strip()
+    def _collect(self, job: Job, workspace: Workspace, tree: KbuildTree) -> None:
+        run, stage = job.run, workspace.directory / "stage"
+        image = tree.build / f"arch/{self.family.kernel_arch}/boot/{self.family.kernel_image}"
+        run(workspace, "cp", image, job.output)
+        (job.output / "config").write_text(tree.read(".config"))
+        release = tree.read("include/config/kernel.release").strip()
         (job.output / "kernel-release").write_text(f"{release}\n")
-        self._make(
-            job,
-            workspace,
-            environment | {"INSTALL_MOD_PATH": str(stage / "usr"), "INSTALL_MOD_STRIP": "1"},
-            "modules_install",
-        )
+        destination = {"INSTALL_MOD_PATH": str(stage / "usr"), "INSTALL_MOD_STRIP": "1"}
+        tree.make("modules_install", extra=destination)
         modules = stage / f"usr/lib/modules/{release}"
         run(workspace, "rm", "-f", modules / "build", modules / "source")
         headers = f"usr/src/linux-headers-{release}"
         run(workspace, "ln", "-s", f"/{headers}", modules / "build")
-        self._headers(job, workspace, environment, stage / headers)
-        epoch = int(environment["SOURCE_DATE_EPOCH"])
-        pack(workspace, stage, job.output / LAYER, epoch=epoch, log=job.log)
-        self._device_trees(job, workspace, source)
+        self._headers(job, workspace, tree, stage / headers)
+        pack(workspace, stage, job.output / LAYER, epoch=tree.epoch, log=job.log)
+        self._device_trees(job, workspace, tree.source)
 
     def _device_trees(self, job: Job, workspace: Workspace, source: Path) -> None:
         """Copy what boards' device trees include: the SoC's tree, and the bindings' names."""
@@ -189,54 +140,29 @@ class Kernel(Step):
             *(Path(found[0]).parent, target, source / "include/dt-bindings"),
         )
 
-    def _headers(
-        self, job: Job, workspace: Workspace, environment: dict[str, str], target: Path
-    ) -> None:
+    def _headers(self, job: Job, workspace: Workspace, tree: KbuildTree, target: Path) -> None:
         """Put the kernel's headers where modules find them, with build tools for the board.
 
         The tools are compiled a second time, by the cross compiler: the board is to run them.
         They are linked statically, since the build runs some of them, under qemu-user.
         """
-        work = workspace.directory
-        objects = work / "headers"
+        objects = workspace.directory / "headers"
         job.run(workspace, "mkdir", objects)
-        job.run(workspace, "cp", work / "build/.config", objects)
-        job.run(
-            workspace,
-            *("make", "--no-print-directory", f"-j{job.tools.jobs}", "-C", work / "source"),
-            *(f"O={objects}", f"HOSTCC={self.family.cross_compile}gcc", "HOSTLDFLAGS=-static"),
-            "modules_prepare",
-            environment=environment,
-        )
+        job.run(workspace, "cp", tree.build / ".config", objects)
+        compiler = (f"HOSTCC={self.family.cross_compile}gcc", "HOSTLDFLAGS=-static")
+        tree.make(*compiler, "modules_prepare", build=objects)
         job.run(
             workspace,
             *("sh", "-eu", "-c", _HEADERS),
             environment={
-                "SOURCE": str(work / "source"),
+                "SOURCE": str(tree.source),
                 "OBJECTS": str(objects),
                 "TARGET": str(target),
                 "ARCH": self.family.kernel_arch,
             },
         )
         job.run(workspace, "rm", "-f", f"{target}.list")
-        job.run(workspace, "cp", work / "build/Module.symvers", target)
-
-
-def unpack(job: Job, workspace: Workspace, package: Path, target: Path) -> None:
-    """Unpack sources: a tarball, or a .deb with one inside, without its top directory."""
-    work = workspace.directory
-    archives = sorted(package.iterdir())
-    if archives[0].suffix == ".deb":
-        inside = work / "package"
-        job.run(workspace, "dpkg-deb", "--extract", archives[0], inside)
-        found = workspace.outside(inside).glob("usr/src/*.tar.*")
-        archives = [inside / "usr/src" / path.name for path in found]
-    job.run(workspace, "mkdir", target)
-    job.run(
-        workspace,
-        *("tar", "--extract", "--strip-components=1", "--no-same-owner"),
-        *("--directory", target, "--file", archives[0]),
-    )
+        job.run(workspace, "cp", tree.build / "Module.symvers", target)
 
 
 def unmet(config: str, fragments: Sequence[Path]) -> list[str]:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from builder.bsp import ps7, ps7_check
 from builder.bsp.mainline.devicetree import SNIPPETS
+from builder.bsp.mainline.kbuild import KbuildTree
 from builder.bsp.soc import BSP_DIRECTORY, Family
 from builder.engine.workspace import Workspace
 from builder.errors import UserError
@@ -72,38 +72,32 @@ class UBoot(Step):
 
     def run(self, job: Job) -> None:
         with job.workspace("u-boot", need=NEED) as workspace:
-            environment = self._prepare(job, workspace)
-            build = workspace.directory / "build"
+            tree = self._prepare(job, workspace)
             # dtb-y: only the board's device tree, not those of every Zynq board.
-            tree = f"dtb-y={self.devicetree.stem}.dtb"
-            self._make(
-                job, workspace, environment, tree, "spl/boot.bin", "u-boot.img", "u-boot.elf"
-            )
+            only = f"dtb-y={self.devicetree.stem}.dtb"
+            tree.make(only, "spl/boot.bin", "u-boot.img", "u-boot.elf")
             for name in ("spl/boot.bin", "u-boot.img", "u-boot.elf", "spl/u-boot-spl", ".config"):
                 target = job.output / Path(name).name.lstrip(".")
-                job.run(workspace, "cp", build / name, target)
-            (job.output / "epoch").write_text(environment["SOURCE_DATE_EPOCH"])
+                job.run(workspace, "cp", tree.build / name, target)
+            (job.output / "epoch").write_text(str(tree.epoch))
 
     @contextmanager
     def shell(self, job: Job) -> Iterator[Shell]:
         with job.workspace("u-boot", need=NEED) as workspace:
-            environment = self._prepare(job, workspace)
+            tree = self._prepare(job, workspace)
             yield Shell(
                 workspace=workspace,
                 argv=["bash", "-i"],
-                cwd=workspace.directory / "build",
-                environment=environment,
+                cwd=tree.build,
+                environment=tree.environment,
                 about="the configured U-Boot; `make u-boot.img` builds it",
             )
 
-    def _prepare(self, job: Job, workspace: Workspace) -> dict[str, str]:
-        """Unpack, add the board's files, configure; return the environment of make."""
-        work = workspace.directory
-        source, build = work / "source", work / "build"
-        epoch = unpack_package(job, workspace, job.input("u-boot-source"), source)
-        job.run(workspace, "mkdir", build)
+    def _prepare(self, job: Job, workspace: Workspace) -> KbuildTree:
+        """Unpack, add the board's files, configure."""
+        tree = KbuildTree(job, workspace, job.input("u-boot-source"), family=self.family)
         name = self.devicetree.stem
-        trees = source / "arch/arm/dts"
+        trees = tree.source / "arch/arm/dts"
         job.run(
             workspace,
             *("sh", "-c", 'cp "$0"/*.dts* "$1"/*.dts* "$2"'),
@@ -114,26 +108,10 @@ class UBoot(Step):
         first_stage = self._first_stage(job, workspace)
         if first_stage:
             own.append(f'CONFIG_XILINX_PS_INIT_FILE="{first_stage}"')
-        fragment = work / "board.cfg"
+        fragment = workspace.directory / "board.cfg"
         workspace.outside(fragment).write_text("\n".join([*own, ""]))
-        environment = {
-            "ARCH": self.family.kernel_arch,
-            "CROSS_COMPILE": self.family.cross_compile,
-            "SOURCE_DATE_EPOCH": str(epoch),
-            "KBUILD_BUILD_USER": "builder",
-            "KBUILD_BUILD_HOST": "builder",
-            "TZ": "UTC",
-        }
-        self._make(job, workspace, environment, self.family.u_boot_defconfig, source=True)
-        job.run(
-            workspace,
-            *(source / "scripts/kconfig/merge_config.sh", "-m", "-O", build),
-            *(build / ".config", self.fragment, fragment),
-            environment=environment,
-            cwd=build,
-        )
-        self._make(job, workspace, environment, "olddefconfig")
-        return environment
+        tree.configure(self.family.u_boot_defconfig, [self.fragment, fragment])
+        return tree
 
     def _first_stage(self, job: Job, workspace: Workspace) -> Path | None:
         """Write ps7_init_gpl.c into the workspace; None if the board brings a whole BOOT.BIN."""
@@ -160,53 +138,6 @@ class UBoot(Step):
             return None
         job.say(f"first stage from {self.first_stage}")
         return target
-
-    def _make(
-        self,
-        job: Job,
-        workspace: Workspace,
-        environment: Mapping[str, str],
-        *targets: str,
-        source: bool = False,
-    ) -> None:
-        work = workspace.directory
-        where = ["-C", str(work / "source"), f"O={work / 'build'}"] if source else []
-        job.run(
-            workspace,
-            *("make", "--no-print-directory", f"-j{job.tools.jobs}", *where, *targets),
-            environment=environment,
-            cwd=work / "build",
-        )
-
-
-def unpack_package(job: Job, workspace: Workspace, package: Path, target: Path) -> int:
-    """Unpack a Debian source package (3.0 quilt) or a plain tarball, with patches applied.
-
-    Returns:
-        The time of its newest change, in seconds since 1970.
-    """
-    names = sorted(path.name for path in package.iterdir())
-    tarballs = [name for name in names if re.search(r"(\.orig)?\.tar\.\w+$", name)]
-    main = next((name for name in tarballs if ".orig." in name), tarballs[0])
-    job.run(workspace, "mkdir", target)
-    extract = ("tar", "--extract", "--no-same-owner", "--directory", target)
-    job.run(workspace, *extract, "--strip-components=1", "--file", package / main)
-    debian = next((name for name in tarballs if ".debian." in name), None)
-    newest = target / "Makefile"
-    if debian:
-        job.run(workspace, *extract, "--file", package / debian)
-        patches = target / "debian/patches"
-        series = workspace.outside(patches / "series")
-        for line in series.read_text().splitlines() if series.exists() else ():
-            patch = line.partition("#")[0].strip()
-            if patch:
-                job.run(
-                    workspace,
-                    *("patch", "--quiet", "-p1", "--input", patches / patch),
-                    cwd=target,
-                )
-        newest = target / "debian/changelog"
-    return int(job.run(workspace, "stat", "-c", "%Y", newest).strip())
 
 
 def _existing(directory: Path, name: str | None) -> Path | None:
