@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+"""The small archive, for all tests of archives."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.archive.support import DAY, EPOCH, SUITES, Key, Repository, new_key
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Key, Key]]:
+    pair = (new_key(tmp_path_factory.mktemp("k")), new_key(tmp_path_factory.mktemp("k")))
+    yield pair
+    for key in pair:
+        subprocess.run(["gpgconf", "--homedir", str(key.home), "--kill", "all"], check=True)
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory: pytest.TempPathFactory, keys: tuple[Key, Key]) -> Repository:
+    """An archive with three pockets, and a kernel and U-Boot in the first; not to be changed."""
+    root = tmp_path_factory.mktemp("mirror_of")  # apt escapes an underscore in names of lists
+    made = Repository(root, keys[0])
+    made.package("linux-source", "5.15-1")
+    made.source("u-boot", "2022.01-1")
+    for age, suite in enumerate(reversed(SUITES)):
+        made.pocket(suite, epoch=EPOCH - age * DAY)
+    return made
+
+
+@pytest.fixture
+def repository(original: Repository, tmp_path: Path) -> Repository:
+    """A copy of the archive, to be spoilt."""
+    root = tmp_path / "mirror_of"
+    shutil.copytree(original.root, root)
+    return Repository(root, original.key, list(original.packages), list(original.sources))

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""A small archive, made and signed here, for the real apt to read."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from builder.spec.models import Architecture, Distribution
+from builder.spec.resolve import NamedDistribution
+from builder.steps.sources import sha256
+
+ARMHF = Architecture.ARMHF
+DAY = 24 * 3600
+EPOCH = 1_700_000_000
+TOOLS = ("gpg", "gpgconf", "apt-get", "apt-cache", "dpkg-deb")
+MISSING = [tool for tool in TOOLS if shutil.which(tool) is None]
+SUITES = ("one", "one-updates", "one-security")
+
+needs_tools = pytest.mark.skipif(bool(MISSING), reason=f"not on this machine: {MISSING}")
+
+
+@dataclass(frozen=True)
+class Key:
+    """A throw-away key: it signs release files, and `public` is its keyring."""
+
+    home: Path
+    public: Path
+
+    def sign(self, release: Path, signed: Path) -> None:
+        self.gpg("--clearsign", "--output", str(signed), str(release))
+
+    def gpg(self, *arguments: str) -> None:
+        command = ["gpg", "--homedir", str(self.home), "--batch", "--yes", "--quiet"]
+        subprocess.run([*command, *arguments], check=True, capture_output=True)
+
+
+def new_key(home: Path) -> Key:
+    home.chmod(0o700)
+    key = Key(home, home / "public.gpg")
+    quick = ("--passphrase", "", "--quick-generate-key", "Test <test@invalid>", "ed25519", "sign")
+    key.gpg(*quick)
+    key.gpg("--output", str(key.public), "--export")
+    return key
+
+
+@dataclass
+class Repository:
+    """An archive in the layout of Debian's, with as much in it as the builder looks at."""
+
+    root: Path
+    key: Key
+    packages: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"file://{self.root}"
+
+    def package(self, name: str, version: str) -> Path:
+        """Add a binary package to the next pockets; return its .deb."""
+        tree = self.root / "work"
+        (tree / "DEBIAN").mkdir(parents=True)
+        control = f"Package: {name}\nVersion: {version}\nArchitecture: all\n"
+        control += "Maintainer: Test <test@invalid>\nDescription: test\n"
+        (tree / "DEBIAN/control").write_text(control)
+        path = self.root / f"pool/{name}_{version}_all.deb"
+        path.parent.mkdir(exist_ok=True)
+        command = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(path)]
+        subprocess.run(command, check=True, capture_output=True)
+        shutil.rmtree(tree)
+        self.packages.append(
+            f"{control}Filename: pool/{path.name}\nSize: {path.stat().st_size}\n"
+            f"SHA256: {sha256(path)}\n"
+        )
+        return path
+
+    def source(self, name: str, version: str) -> list[Path]:
+        """Add a source package to the next pockets; return its files."""
+        folder = self.root / "pool"
+        folder.mkdir(exist_ok=True)
+        files = [folder / f"{name}_{version}{end}" for end in (".dsc", ".tar.gz")]
+        for path in files:
+            path.write_text(f"{path.name}\n")
+
+        def sums(algorithm: str) -> str:
+            return "".join(
+                f" {hashlib.new(algorithm, path.read_bytes()).hexdigest()} "
+                f"{path.stat().st_size} {path.name}\n"
+                for path in files
+            )
+
+        self.sources.append(
+            f"Package: {name}\nBinary: {name}\nVersion: {version}\nFormat: 3.0 (native)\n"
+            f"Maintainer: Test <test@invalid>\nArchitecture: any\nDirectory: pool\n"
+            f"Files:\n{sums('md5')}Checksums-Sha256:\n{sums('sha256')}"
+        )
+        return files
+
+    def pocket(self, suite: str, *, epoch: int = EPOCH, key: Key | None = None) -> Path:
+        """Write and sign the indexes of a suite; return its directory."""
+        folder = self.root / "dists" / suite
+        shutil.rmtree(folder, ignore_errors=True)
+        indexes = {"main/binary-armhf/Packages": self.packages, "main/source/Sources": self.sources}
+        lines = []
+        for name, paragraphs in indexes.items():
+            path = folder / name
+            path.parent.mkdir(parents=True)
+            path.write_text("\n".join(paragraphs))
+            lines.append(f" {sha256(path)} {path.stat().st_size} {name}\n")
+        date = format_datetime(datetime.fromtimestamp(epoch, timezone.utc), usegmt=True)
+        (folder / "Release").write_text(
+            f"Origin: Test\nSuite: {suite}\nCodename: {suite}\nDate: {date}\n"
+            f"Architectures: armhf\nComponents: main\nSHA256:\n{''.join(lines)}"
+        )
+        (key or self.key).sign(folder / "Release", folder / "InRelease")
+        (folder / "Release").unlink()
+        return folder
+
+
+def spoil_index(repository: Repository, suite: str) -> None:
+    """Make a pocket as one looks while its mirror is being updated."""
+    path = repository.root / f"dists/{suite}/main/binary-armhf/Packages"
+    path.write_text(path.read_text() + "\n")
+
+
+def distribution(
+    url: str, keyring: Path, *, name: str = "one", **changes: object
+) -> NamedDistribution:
+    values = {
+        "summary": name,
+        "family": "ubuntu",
+        "suite": "one",
+        "version": "1",
+        "components": ["main"],
+        "pockets": [{"suite": suite} for suite in SUITES[:2]]
+        + [{"suite": SUITES[2], "archive": "security"}],
+        "mirrors": {"main": url, "security": url},
+        "keyring": str(keyring),
+        "keyring-package": "test-keyring",
+        "python": "3.10",
+        "architectures": ["armhf"],
+        "sources": {"linux": "linux-source", "u-boot": "u-boot"},
+    }
+    model = Distribution.model_validate({**values, **changes})
+    return NamedDistribution(name=name, model=model, mirrors={})

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: MIT
+"""Which distribution is built."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from builder.archive.choice import choose
+from builder.errors import UserError
+from builder.report.events import Event, Note
+from builder.spec.resolve import NamedDistribution
+from builder.store.store import Store
+from tests.unit.archive.support import ARMHF, Repository, distribution, needs_tools, spoil_index
+
+pytestmark = needs_tools
+
+
+class Choosing:
+    """Chooses between distributions and notes what is said."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.notes: list[Note] = []
+
+    def listen(self, event: Event) -> None:
+        assert isinstance(event, Note)
+        self.notes.append(event)
+
+    def __call__(
+        self, *distributions: NamedDistribution, update: bool = False, offline: bool = False
+    ) -> str:
+        self.notes.clear()
+        chosen = choose(
+            distributions,
+            ARMHF,
+            self.store,
+            listener=self.listen,
+            update=update,
+            offline=offline,
+        )
+        assert chosen.known
+        return chosen.distribution.name
+
+    @property
+    def said(self) -> str:
+        return "\n".join(note.text for note in self.notes)
+
+    @property
+    def loudly(self) -> str:
+        return "\n".join(note.text for note in self.notes if note.loud)
+
+
+@pytest.fixture
+def choosing(store: Store) -> Choosing:
+    return Choosing(store)
+
+
+@pytest.fixture
+def good(repository: Repository) -> NamedDistribution:
+    return distribution(repository.url, repository.key.public, name="good")
+
+
+@pytest.fixture
+def bad(repository: Repository) -> NamedDistribution:
+    return distribution(f"{repository.url}/none", repository.key.public, name="bad")
+
+
+def test_the_first_that_answers_is_taken_and_the_others_named(
+    choosing: Choosing, good: NamedDistribution, bad: NamedDistribution
+) -> None:
+    assert choosing(bad, good) == "good"
+    assert "bad was not taken: " in choosing.loudly
+    assert "distribution: good" in choosing.loudly
+    assert "  Err:" in choosing.said, "apt's own words"
+
+
+def test_the_choice_stays_until_an_update(
+    choosing: Choosing, good: NamedDistribution, repository: Repository
+) -> None:
+    late = distribution(f"{repository.url}/late", repository.key.public, name="late")
+    assert choosing(late, good) == "good"
+    shutil.copytree(repository.root, repository.root.parent / "copy")
+    (repository.root.parent / "copy").rename(repository.root / "late")
+    assert choosing(late, good) == "good"
+    assert "late was not taken" in choosing.said
+    assert "(--update asks again)" in choosing.said
+    assert not choosing.loudly
+    assert choosing(late, good, update=True) == "late"
+    assert choosing(late, good) == "late"
+
+
+def test_another_list_of_distributions_is_another_choice(
+    choosing: Choosing, good: NamedDistribution, repository: Repository
+) -> None:
+    other = distribution(repository.url, repository.key.public, name="other")
+    assert choosing(good, other) == "good"
+    assert choosing(other, good) == "other"
+    assert choosing(other) == "other", "pinned"
+    assert choosing(good, other) == "good"
+
+
+def test_offline_takes_what_was_fetched_before(
+    choosing: Choosing, good: NamedDistribution, repository: Repository
+) -> None:
+    with pytest.raises(UserError, match=r"^--offline, but the package indexes have not been"):
+        choosing(good, offline=True)
+    assert choosing(good) == "good"
+    shutil.rmtree(repository.root)
+    assert choosing(good, offline=True) == "good"
+
+
+def test_if_none_answers_the_reasons_are_given(
+    choosing: Choosing, bad: NamedDistribution, repository: Repository
+) -> None:
+    worse = distribution(f"{repository.url}/nowhere", repository.key.public, name="worse")
+    with pytest.raises(UserError, match=r"^no distribution's archive can be used$") as caught:
+        choosing(bad, worse)
+    assert [line.split(":")[0] for line in caught.value.details] == [
+        "bad was not taken",
+        "worse was not taken",
+    ]
+    assert caught.value.hint
+
+
+def test_pockets_that_were_left_out_are_said_loudly_every_time(
+    choosing: Choosing, good: NamedDistribution, repository: Repository
+) -> None:
+    spoil_index(repository, "one-security")
+    for _ in range(2):
+        assert choosing(good) == "good"
+        assert "WITHOUT the packages of one-security: " in choosing.loudly
+
+
+def test_a_distribution_without_a_known_mirror_is_passed_over(
+    choosing: Choosing, good: NamedDistribution, repository: Repository
+) -> None:
+    mirrors = {"main": "host", "security": "host"}
+    lost = distribution(repository.url, repository.key.public, name="lost", mirrors=mirrors)
+    assert choosing(lost, good) == "good"
+
+
+class Refusing(BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        self.send_error(403, "Forbidden")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
+        pass
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_mirror_that_refuses_is_found_out_without_apts_patience(
+    choosing: Choosing,
+    good: NamedDistribution,
+    refusing: str,
+    repository: Repository,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    no = distribution(refusing, repository.key.public, name="no")
+    silent = distribution("http://127.0.0.1:9", repository.key.public, name="silent")
+    assert choosing(no, silent, good) == "good"
+    assert f"no was not taken: {refusing} answers 403 Forbidden" in choosing.loudly
+    assert "silent was not taken: http://127.0.0.1:9 does not answer (" in choosing.loudly
