@@ -44,9 +44,14 @@ def board_steps(spec: ImageSpec, archive: Archive, *, compress: str | None = Non
     """Return the steps that make a board's image from an archive's packages.
 
     Raises:
-        UserError: a recipe has no lock file for this distribution.
+        UserError: the image cannot be made of this distribution's packages.
     """
     distribution, architecture = archive.distribution, archive.architecture
+    problem = spec.unusable(distribution)
+    if problem:
+        raise UserError(
+            problem, hint="take another distribution with --distro, or write the lock file"
+        )
     scope = f"{distribution.name}-{architecture.value}"
     packages = [
         package
@@ -105,12 +110,6 @@ def _wheels(recipe: ResolvedRecipe, archive: Archive, scope: str) -> Wheels | No
     lock = recipe.lock_file(archive.distribution, archive.architecture)
     if lock is None:
         return None
-    if not lock.is_file():
-        raise UserError(
-            f"recipe {recipe.name} has no lock file for {archive.distribution.name} on "
-            f"{archive.architecture.value}: {lock} is missing",
-            hint="take another distribution with --distro, or write the lock file",
-        )
     return Wheels(
         f"wheels:{recipe.name}",
         lock,

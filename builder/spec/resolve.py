@@ -75,7 +75,10 @@ class ImageSpec:
         for recipe in self.recipes:
             lock = recipe.lock_file(distribution, self.architecture)
             if lock and not lock.is_file():
-                return f"recipe {recipe.name} has no lock file {lock.name} for it"
+                return (
+                    f"recipe {recipe.name} has no lock file for {distribution.name} on "
+                    f"{self.architecture.value}: {lock} is missing"
+                )
         return None
 
     def parameters(self) -> dict[str, dict[str, Scalar]]:

@@ -10,12 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from builder.archive.archive import Archive
 from builder.errors import UserError
 from builder.plan import fingerprint
+from builder.plan.board import board_steps
 from builder.plan.fingerprint import key, reason
 from builder.plan.plan import Planned, lines, make_plan
+from builder.spec.reader import Tree
+from builder.spec.resolve import resolve
 from builder.steps.step import Job, Step
 from builder.store.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class FakeStep(Step):
@@ -398,3 +404,17 @@ def evict(store: Store, *steps: Step) -> None:
             entry = store.get(item.key)
             assert entry
             entry.path.rename(store.root / "scratch" / item.key)
+
+
+# A board's steps
+
+
+def test_a_pinned_distribution_without_a_lock_file_is_refused_with_what_to_do(
+    tmp_path: Path,
+) -> None:
+    spec = resolve(Tree(root=ROOT), "Pynq-Z2", distro="ubuntu-jammy")
+    archive = Archive(tmp_path, spec.distributions[0], spec.architecture)
+    missing = r"^recipe jupyter has no lock file for ubuntu-jammy on armhf: /.* is missing$"
+    with pytest.raises(UserError, match=missing) as caught:
+        board_steps(spec, archive)
+    assert caught.value.hint == "take another distribution with --distro, or write the lock file"
