@@ -7,7 +7,8 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 
@@ -36,7 +37,8 @@ def main(argv: Sequence[str]) -> int:
     130 interrupted.
     """
     os.umask(0o022)
-    arguments = _parser().parse_args(_with_command(argv))
+    parser, verbs = _parsers()
+    arguments = parser.parse_args(_command_first(argv, verbs))
     errors = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         _check_directories(arguments.boards_dir)
@@ -93,15 +95,30 @@ def _report(error: BuildError, console: Console, board: str) -> int:
     return cause.exit_code
 
 
-def _with_command(argv: Sequence[str]) -> list[str]:
-    """Put `build` in front if the first word is an option: `build.py --board X` builds."""
-    words = list(argv)
-    if words and words[0].startswith("-") and words[0] not in ("-h", "--help"):
-        return ["build", *words]
-    return words or ["--help"]
+def _command_first(argv: Sequence[str], verbs: Mapping[str, argparse.ArgumentParser]) -> list[str]:
+    """Put the command before its options: `--board X plan` is `plan --board X`.
+
+    Without a command, `--board X` is `build --board X`.
+    """
+    words = list(argv) or ["--help"]
+    if not words[0].startswith("-") or words[0] in ("-h", "--help"):
+        return words
+    # `--board plan` is a board's name.
+    with_value = {
+        option
+        for verb in verbs.values()
+        for action in verb._actions  # noqa: SLF001 - argparse has no other way to ask
+        if action.nargs is None
+        for option in action.option_strings
+    }
+    for index, (before, word) in enumerate(pairwise(words), start=1):
+        if word in verbs and before not in with_value:
+            return [words.pop(index), *words]
+    return ["build", *words]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """Return the parser of the command line, and that of each command."""
     parser = argparse.ArgumentParser(
         prog="build.py",
         description=_DESCRIPTION,
@@ -183,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
         "schemas", commands.schemas, "write the JSON Schemas and the reference of the YAML files"
     )
     schemas.add_argument("directory", nargs="?", default="docs", help="default: %(default)s")
-    return parser
+    return parser, verbs.choices
 
 
 def _size(text: str) -> int:

@@ -198,6 +198,35 @@ def test_an_option_first_means_build(
     assert seen == ["Pynq-Z2"]
 
 
+@pytest.mark.parametrize(
+    ("words", "command", "board"),
+    [
+        (["--board", "X", "plan"], "plan", "X"),
+        (["--offline", "plan", "--board=X"], "plan", "X"),
+        (["--board", "X", "-k", "build", "test"], "test", "X"),
+        (["--board", "plan"], "build", "plan"),
+        (["--board", "plan", "plan"], "plan", "plan"),
+        (["plan", "--board", "build"], "plan", "build"),
+    ],
+)
+def test_options_may_stand_before_the_command(
+    build_py: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    command: str,
+    board: str,
+) -> None:
+    seen: list[str] = []
+
+    def run(arguments: argparse.Namespace, _: object) -> int:
+        seen.append(arguments.board)
+        return 0
+
+    monkeypatch.setattr(f"builder.cli.commands.{command}", run)
+    assert build_py(*words).status == 0
+    assert seen == [board]
+
+
 def test_boards_lists_those_of_the_tree_and_of_other_directories(
     build_py: CommandLine, boards_dir: Path
 ) -> None:
