@@ -2,7 +2,8 @@
 """Locks between builds that run at the same time.
 
 flock(2) locks die with their process, however it ends: a lock that can be taken belongs to
-nobody, and what it guards may be cleaned up.
+nobody, and what it guards may be cleaned up. So may its file: whoever has taken a lock looks
+whether its file is still there, and only who has the lock removes it.
 """
 
 from __future__ import annotations
@@ -30,16 +31,15 @@ def locked(
     `on_wait` is called once if it has to wait; waiting ends with KeyboardInterrupt when
     `stopped` says so.
     """
-    descriptor = _open(path)
     waiting = False
+    while (descriptor := _take(path, shared=shared)) is None:
+        if on_wait and not waiting:
+            on_wait()
+        waiting = True
+        if stopped():
+            raise KeyboardInterrupt
+        time.sleep(_POLL_SECONDS)
     try:
-        while not _take(descriptor, shared=shared):
-            if on_wait and not waiting:
-                on_wait()
-            waiting = True
-            if stopped():
-                raise KeyboardInterrupt
-            time.sleep(_POLL_SECONDS)
         yield
     finally:
         os.close(descriptor)
@@ -48,21 +48,41 @@ def locked(
 @contextmanager
 def try_locked(path: Path, *, shared: bool = False) -> Iterator[bool]:
     """Try to hold the lock file `path`; the value says whether it worked."""
-    descriptor = _open(path)
+    descriptor = _take(path, shared=shared)
     try:
-        yield _take(descriptor, shared=shared)
+        yield descriptor is not None
     finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def remove_free(folder: Path) -> None:
+    """Remove the lock files in a directory that nobody holds."""
+    for path in folder.glob("*.lock"):
+        with try_locked(path) as free:
+            if free:
+                path.unlink()
+
+
+def _take(path: Path, *, shared: bool) -> int | None:
+    """Return a descriptor that holds the lock; None if another process holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        if _is_at(descriptor, path):
+            return descriptor
+        # Removed, or even made anew, between our opening and locking it: holds nobody off.
         os.close(descriptor)
 
 
-def _open(path: Path) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-
-
-def _take(descriptor: int, *, shared: bool) -> bool:
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Say whether an open file is the one that has this name now."""
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
         return False
-    return True

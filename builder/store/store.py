@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.store.locks import locked, try_locked
+from builder.store.locks import locked, remove_free, try_locked
 
 _SECRET_BYTES = 32
 
@@ -216,12 +216,13 @@ class Store:
         return self.root / "last" / scope / f"{step}.json"
 
     def _clean(self) -> None:
-        """Remove drafts and scratch directories whose process is gone."""
+        """Remove drafts and scratch directories whose process is gone, and all free locks."""
         for folder in ("drafts", "scratch"):
             for path in (self.root / folder).iterdir():
                 with try_locked(self._lock(path.name)) as free:
                     if free:
                         remove_tree(path)
+        remove_free(self.root / "locks")
 
 
 def write_atomically(path: Path, text: str) -> None:

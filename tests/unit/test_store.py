@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.store.locks import locked, try_locked
+from builder.store.locks import locked, remove_free, try_locked
 from builder.store.store import Entry, Store, remove_tree, tree_size, write_atomically
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,15 +128,22 @@ def leftovers(store: Store) -> list[str]:
     return sorted(path.name.split("-")[0] for path in found)
 
 
+def locks(store: Store) -> list[str]:
+    found = (store.root / "locks").iterdir()
+    return sorted(path.stem.split("-")[0] for path in found)
+
+
 def test_only_what_dead_processes_left_is_cleaned_up(store: Store) -> None:
     with child(KILLED, store.root) as process:
         with store.in_use():
             assert leftovers(store) == ["k", "work"], "its owner is alive"
+            assert locks(store) == ["in", "k", "work"]
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert leftovers(store) == ["k", "work"]
         with store.in_use():
             assert leftovers(store) == []
+            assert locks(store) == ["in"], "of in-use"
     assert store.get("k") is None
 
 
@@ -199,6 +207,33 @@ def test_shared_locks_go_together_others_do_not(
         assert taken is free
     with try_locked(lock) as taken:
         assert taken, "a dead process holds nothing"
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_lock_file_that_is_removed_just_before_it_is_taken_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, anew: bool
+) -> None:
+    lock = tmp_path / "x.lock"
+    take = fcntl.flock
+    removed: list[Path] = []
+
+    def flock(descriptor: int, how: int) -> None:
+        if not removed:
+            lock.unlink()
+            removed.append(lock)
+            if anew:
+                lock.touch()
+        take(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with locked(lock):
+        assert removed
+        with try_locked(lock) as taken:
+            assert not taken
+        remove_free(tmp_path)
+        assert lock.exists()
+    remove_free(tmp_path)
+    assert not lock.exists()
 
 
 def test_waiting_ends_when_everything_is_stopped(tmp_path: Path) -> None:
