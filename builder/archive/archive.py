@@ -27,6 +27,8 @@ from builder.spec.resolve import NamedDistribution
 from builder.store.store import remove_tree
 
 _TIMEOUT_SECONDS = 20
+# What apt escapes in the names of lists, beside control characters and all that is not ASCII.
+_ESCAPED = b'\\|{}[]<>"^~_=!@#$%&*'
 # What the host's administrator configured for apt's downloads holds for ours too.
 _HOST_OPTIONS = re.compile(r"^Acquire::(?:http|https|ftp)::.*;$|^Acquire::(?:Retries|Check).*;$")
 
@@ -333,11 +335,14 @@ class Archive:
 
 
 def _list_name(url: str) -> str:
-    """Return the name under which apt keeps an index: the URL without its scheme, escaped."""
-    bare = re.sub(r"^[a-z]+:/*", "", url) if "://" in url else url
-    if url.startswith("file:"):
-        bare = url.removeprefix("file://")
-    return bare.replace("_", "%5f").replace("/", "_")
+    """Return the name under which apt keeps an index, as its function URItoFileName does."""
+    _, _, rest = url.partition(":")
+    host, slash, path = rest.removeprefix("//").partition("/")
+    bare = f"{host.rpartition('@')[2]}{slash}{path}"  # without user and password
+    return "".join(
+        f"%{byte:02x}" if byte in _ESCAPED or not 0x20 < byte < 0x7F else chr(byte)
+        for byte in bare.encode()
+    ).replace("/", "_")
 
 
 def _newer(left: str, right: str) -> bool:

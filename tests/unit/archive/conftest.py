@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -39,3 +40,10 @@ def repository(original: Repository, tmp_path: Path) -> Repository:
     root = tmp_path / "mirror_of"
     shutil.copytree(original.root, root)
     return Repository(root, original.key, list(original.packages), list(original.sources))
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let programs reach this machine itself, whatever proxies it has to use."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)

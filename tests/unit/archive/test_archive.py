@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from tests.unit.archive.support import (
     EPOCH,
     SUITES,
     Key,
+    QuietHandler,
     Repository,
     distribution,
     needs_tools,
+    serving,
     spoil_index,
 )
 
@@ -105,6 +108,28 @@ def test_the_newest_version_of_all_pockets_is_taken(
     archive.update()
     assert archive.source("linux-source", binary=True).version == "5.15-10"
     assert archive.source("u-boot", binary=False).version == "2022.01-10"
+
+
+@pytest.mark.parametrize("name", ["a~b=c!d@e$f^g&h*i", "a|b{c}d+e:f,g'h(i)äöü"])
+def test_lists_are_found_whatever_apt_calls_them(
+    repository: Repository, tmp_path: Path, name: str
+) -> None:
+    shutil.move(repository.root, tmp_path / name)
+    url = f"file://{tmp_path / name}"
+    archive = Archive(tmp_path / "one-armhf", distribution(url, repository.key.public), ARMHF)
+    archive.update()
+    assert set(archive.pockets) == set(SUITES)
+
+
+@pytest.mark.parametrize("login", ["", "user:p%40ss@"])
+def test_lists_from_a_server_are_found_with_and_without_a_login(
+    repository: Repository, no_proxies: None, tmp_path: Path, login: str
+) -> None:
+    with serving(partial(QuietHandler, directory=str(repository.root.parent))) as host:
+        url = f"http://{login}{host}/{repository.root.name}"
+        archive = Archive(tmp_path / "one-armhf", distribution(url, repository.key.public), ARMHF)
+        archive.update()
+    assert set(archive.pockets) == set(SUITES)
 
 
 def test_a_package_that_is_not_there_is_named(archive: Archive, repository: Repository) -> None:

@@ -3,11 +3,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -16,7 +12,15 @@ from builder.errors import UserError
 from builder.report.events import Event, Note
 from builder.spec.resolve import NamedDistribution
 from builder.store.store import Store
-from tests.unit.archive.support import ARMHF, Repository, distribution, needs_tools, spoil_index
+from tests.unit.archive.support import (
+    ARMHF,
+    QuietHandler,
+    Repository,
+    distribution,
+    needs_tools,
+    serving,
+    spoil_index,
+)
 
 pytestmark = needs_tools
 
@@ -145,35 +149,17 @@ def test_a_distribution_without_a_known_mirror_is_passed_over(
     assert choosing(lost, good) == "good"
 
 
-class Refusing(BaseHTTPRequestHandler):
-    def do_HEAD(self) -> None:
+class Refusing(QuietHandler):
+    def do_HEAD(self) -> None:  # noqa: N802 - its name
         self.send_error(403, "Forbidden")
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
-        pass
-
-
-@pytest.fixture
-def refusing() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 def test_a_mirror_that_refuses_is_found_out_without_apts_patience(
-    choosing: Choosing,
-    good: NamedDistribution,
-    refusing: str,
-    repository: Repository,
-    monkeypatch: pytest.MonkeyPatch,
+    choosing: Choosing, good: NamedDistribution, repository: Repository, no_proxies: None
 ) -> None:
-    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
-        monkeypatch.delenv(name)
-    no = distribution(refusing, repository.key.public, name="no")
     silent = distribution("http://127.0.0.1:9", repository.key.public, name="silent")
-    assert choosing(no, silent, good) == "good"
-    assert f"no was not taken: {refusing} answers 403 Forbidden" in choosing.loudly
+    with serving(Refusing) as host:
+        no = distribution(f"http://{host}", repository.key.public, name="no")
+        assert choosing(no, silent, good) == "good"
+    assert f"no was not taken: http://{host} answers 403 Forbidden" in choosing.loudly
     assert "silent was not taken: http://127.0.0.1:9 does not answer (" in choosing.loudly
