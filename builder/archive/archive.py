@@ -4,6 +4,10 @@
 They live in the store under archives/<distribution>-<architecture>/ and stay the same until
 `update` replaces them: builds between two updates see the same packages, and need no network
 to find out that there is nothing to do.
+
+That place is a link to the set of indexes that was fetched last, a directory below archives/sets/.
+A build that runs during an update goes on reading the set that it began with; the store removes
+sets to which no link leads when nobody uses it.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import secrets
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -56,12 +61,13 @@ class SourcePackage:
 
 
 class Archive:
-    """The indexes at `root`, which `update` has filled."""
+    """The indexes at `place`, which `update` has filled; `root` is the set that this one reads."""
 
     def __init__(
-        self, root: Path, distribution: NamedDistribution, architecture: Architecture
+        self, place: Path, distribution: NamedDistribution, architecture: Architecture
     ) -> None:
-        self.root = root
+        self._place = place
+        self.root = place.resolve()
         self.distribution = distribution
         self.architecture = architecture
         self._release: dict[str, Any] | None = None
@@ -129,18 +135,18 @@ class Archive:
             ArchiveUnavailable: a mirror does not answer or its signature is not good.
             HostError: apt or the keyring is missing.
         """
-        fresh = self.root.with_name(f"{self.root.name}.new")
+        # Whatever set it is, `root` has the same name: downloads are kept by it.
+        fresh = self._place.parent / "sets" / secrets.token_hex(4) / self._place.name
         draft = Archive(fresh, self.distribution, self.architecture)
         try:
             draft._fetch()
             draft._record()
         except BuildError:
-            remove_tree(fresh)
+            remove_tree(fresh.parent)
             raise
-        # The paths in apt's configuration are those of the final place.
-        remove_tree(self.root)
-        fresh.rename(self.root)
-        self._write_configuration()
+        remove_tree(self._place)  # the link alone
+        self._place.symlink_to(draft.root)
+        self.root = draft.root
         self._release = None
 
     def source(self, name: str, *, binary: bool) -> SourcePackage:

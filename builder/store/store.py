@@ -182,11 +182,13 @@ class Store:
     def evict(self, limit: int) -> list[Entry]:
         """Remove the least recently used entries until at most `limit` bytes are left.
 
-        Does nothing while another process uses the store.
+        Package indexes that were replaced go too. Does nothing while another process uses
+        the store.
         """
         gone: list[Entry] = []
         with try_locked(self._lock("in-use")) as alone:
             if alone:
+                self._drop_replaced_indexes()
                 entries = self.entries()
                 total = sum(entry.size for entry in entries)
                 for entry in entries:
@@ -214,6 +216,17 @@ class Store:
 
     def _last(self, scope: str, step: str) -> Path:
         return self.root / "last" / scope / f"{step}.json"
+
+    def _drop_replaced_indexes(self) -> None:
+        """Remove the sets of package indexes to which no link leads."""
+        archives = self.root / "archives"
+        # Whoever holds it may be fetching a set, which has no link yet.
+        with try_locked(self._lock("archives")) as free:
+            if free:
+                linked = {path.resolve().parent for path in archives.glob("*") if path.is_symlink()}
+                for path in (archives / "sets").glob("*"):
+                    if path.resolve() not in linked:
+                        remove_tree(path)
 
     def _clean(self) -> None:
         """Remove drafts and scratch directories whose process is gone, and all free locks."""

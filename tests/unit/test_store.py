@@ -302,6 +302,25 @@ def test_nothing_is_evicted_while_another_process_uses_the_store(store: Store) -
     assert store.get("k") is None
 
 
+def test_indexes_that_were_replaced_go_with_eviction_and_others_stay(store: Store) -> None:
+    archives = store.root / "archives"
+    for name in ("old", "new"):
+        (archives / f"sets/{name}/one-armhf").mkdir(parents=True)
+    (archives / "one-armhf").symlink_to(archives / "sets/new/one-armhf")
+    (archives / "packages/one-armhf").mkdir(parents=True)
+    kept = {"new", "old"}
+    with child(IN_USE, store.root):
+        store.evict(MIB)
+        assert {path.name for path in (archives / "sets").iterdir()} == kept, "may be read"
+    with child(HOLDER, store.root / "locks/archives.lock", "alone"):
+        store.evict(MIB)
+        assert {path.name for path in (archives / "sets").iterdir()} == kept, "may be fetched"
+    store.evict(MIB)
+    assert {path.name for path in (archives / "sets").iterdir()} == {"new"}
+    assert (archives / "one-armhf").is_dir()
+    assert (archives / "packages/one-armhf").is_dir()
+
+
 def test_emptying_takes_everything_but_the_secret(store: Store) -> None:
     add(store, "k")
     store.remember("board", "s", {})

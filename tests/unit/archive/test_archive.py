@@ -61,7 +61,7 @@ def in_release(repository: Repository, suite: str) -> Path:
 def test_an_archive_is_known_once_it_was_fetched(fetched: Archive) -> None:
     assert fetched.known
     assert Archive(fetched.root, fetched.distribution, ARMHF).known
-    assert not fetched.root.with_name("one-armhf.new").exists()
+    assert fetched.root.name == "one-armhf"
 
 
 def test_an_archive_at_another_mirror_is_not_known(fetched: Archive) -> None:
@@ -213,7 +213,7 @@ def test_what_is_not_signed_by_the_keyring_is_refused(
         archive.update()
     assert any("one" in line and line.startswith("E:") for line in caught.value.details)
     assert not archive.known
-    assert not archive.root.with_name("one-armhf.new").exists()
+    assert not list((archive.root.parent / "sets").iterdir())
 
 
 def test_a_failed_update_leaves_the_old_indexes(archive: Archive, repository: Repository) -> None:
@@ -225,6 +225,27 @@ def test_a_failed_update_leaves_the_old_indexes(archive: Archive, repository: Re
     assert archive.known
     assert record(archive) == before
     assert archive.source("linux-source", binary=True).version == "5.15-1"
+
+
+def test_a_build_that_runs_keeps_its_indexes_during_an_update(
+    archive: Archive, repository: Repository, tmp_path: Path
+) -> None:
+    place = archive.root
+    archive.update()
+    running = Archive(place, archive.distribution, ARMHF)
+    repository.package("linux-source", "5.16-1")
+    repository.pocket("one", epoch=EPOCH + DAY)
+    archive.update()
+    assert Archive(place, archive.distribution, ARMHF).root == archive.root != running.root
+    assert running.root.name == archive.root.name == "one-armhf"
+    for used, version in {running: "5.15-1", archive: "5.16-1"}.items():
+        (release,) = used.lists.glob("*_dists_one_InRelease")
+        assert sha256(release) == used.pockets["one"]
+        package = used.source("linux-source", binary=True)
+        assert package.version == version
+        command = used.download_command(package)
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        assert sha256(tmp_path / package.files[0].name) == package.files[0].sha256
 
 
 def test_an_update_sees_what_is_new(archive: Archive, repository: Repository) -> None:
