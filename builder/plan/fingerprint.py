@@ -141,14 +141,14 @@ def _imports(module: str) -> Iterator[str]:
 
 @cache
 def _tree(module: str) -> ast.Module | None:
-    """Return a module's syntax tree without docstrings; None if the name is no module."""
+    """Return a module's syntax tree without what does nothing; None if the name is no module."""
     source = _source(module)
     if source is None:
         return None
     tree = ast.parse(source.read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            node.body = [item for item in node.body if not _is_text(item)]
+            node.body = [item for item in node.body if not (_is_text(item) or _is_for_types(item))]
     return tree
 
 
@@ -158,6 +158,15 @@ def _is_text(node: ast.stmt) -> bool:
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)
+    )
+
+
+def _is_for_types(node: ast.stmt) -> bool:
+    """Return whether a statement is for the type checker alone."""
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from builder.archive.archive import Archive
 from builder.engine.workspace import Workspace
 from builder.spec.models import Architecture
-from builder.steps.layers import LAYER
+from builder.steps.pack import LAYER
 from builder.steps.step import Job, Step
 
 NEED = 4 << 30

@@ -18,10 +18,8 @@ from typing import IO
 
 from builder.engine.workspace import Workspace
 from builder.errors import HostError
+from builder.steps.pack import LAYER, pack
 from builder.store.store import Entry
-
-LAYER = "layer.tar.zst"
-"""Name of the archive in the output of a step that makes a layer."""
 
 # Layers must not depend on how the machine's overlayfs is set up: none of its optional marks.
 _OVERLAY_OPTIONS = "redirect_dir=off,metacopy=off,index=off,xino=off"
@@ -124,19 +122,3 @@ class LayerStack:
                 )
                 run(["mv", partial, path], log=log)
         return path
-
-
-def pack(
-    workspace: Workspace, tree: Path, archive: Path, *, epoch: int, log: IO[str] | None = None
-) -> None:
-    """Write a directory as a layer, in an order and with times that repeat."""
-    workspace.run(
-        [
-            *("tar", "--create", "--numeric-owner", "--sort=name", "--format=posix"),
-            # Without these, extended headers hold the time of the run (tar's manual, 8.4).
-            "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
-            *("--xattrs", "--xattrs-include=*", f"--mtime=@{epoch}", "--clamp-mtime"),
-            *("--use-compress-program=zstd -1 -T0", "--directory", tree, "--file", archive, "."),
-        ],
-        log=log,
-    )

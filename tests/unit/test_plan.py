@@ -238,8 +238,8 @@ def modules(module: str) -> set[str]:
     [
         (
             "builder.bsp.mainline.kernel",
-            {"builder.bsp.mainline.kernel", "builder.bsp.soc", "builder.steps.layers"},
-            {"builder.bsp.mainline.u_boot", "builder.steps.image"},
+            {"builder.bsp.mainline.kbuild", "builder.bsp.soc", "builder.steps.pack"},
+            {"builder.bsp.mainline.u_boot", "builder.steps.image", "builder.steps.layers"},
         ),
         (
             "builder.bsp.mainline.u_boot",
@@ -291,6 +291,7 @@ def test_a_changed_helper_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> No
         ("def f(x):\n    return x + 1\n", True),
         ("# why\ndef f(x):  # so\n    return (x\n        + 1)\n", True),
         ('"""What."""\ndef f(x):\n    """That."""\n    return x + 1\n', True),
+        ("if TYPE_CHECKING:\n    import a\ndef f(x):\n    return x + 1\n", True),
         ("def f(x):\n    return x + 2\n", False),
         ("def f(y):\n    return y + 1\n", False),
         ("Y = 1\ndef f(x):\n    return x + 1\n", False),
