@@ -3,13 +3,14 @@
 BOARD ?= Pynq-Z2
 PYTHON := .venv/bin/python
 
-.PHONY: help setup image test unit lint lock schemas clean
+.PHONY: help setup image test unit lint bench lock schemas clean
 
 help:
 	@echo 'make image BOARD=Pynq-Z2   set up what is missing, build the card image'
 	@echo 'make test                  run every test: unit, image, boot'
 	@echo 'make unit                  run the tests that need no root and no network'
 	@echo 'make lint                  ruff, mypy, direction of imports'
+	@echo 'make bench                 measure this machine, as ratios against references'
 	@echo 'make setup                 host packages, virtual environment, qemu-user'
 	@echo 'make lock                  renew requirements.txt from requirements.in'
 	@echo 'make schemas               write the schemas and the reference of the YAML files'
@@ -31,6 +32,9 @@ lint: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+bench: setup
+	$(PYTHON) -m bench
 
 lock: setup
 	$(PYTHON) -m pip install -q uv

@@ -66,8 +66,10 @@ register() {
         as_root update-binfmts --enable "qemu-$1"
     fi
 }
-arch-test armhf > /dev/null || {
-    echo "setup: registering qemu-arm with binfmt_misc"
-    register arm
-    arch-test armhf
-}
+for pair in armhf:arm arm64:aarch64; do
+    arch-test "${pair%:*}" > /dev/null || {
+        echo "setup: registering qemu-${pair#*:} with binfmt_misc"
+        register "${pair#*:}"
+        arch-test "${pair%:*}"
+    }
+done

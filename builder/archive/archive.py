@@ -18,10 +18,11 @@ import re
 import secrets
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from builder.archive.mirrors import host_sources, keyring, mirror, public_mirror
@@ -61,17 +62,26 @@ class SourcePackage:
 
 
 class Archive:
-    """The indexes at `place`, which `update` has filled; `root` is the set that this one reads."""
+    """The indexes at `place`, which `update` has filled; `root` is the set that this one reads.
+
+    `without` names pockets that are not to be used, and why.
+    """
 
     def __init__(
-        self, place: Path, distribution: NamedDistribution, architecture: Architecture
+        self,
+        place: Path,
+        distribution: NamedDistribution,
+        architecture: Architecture,
+        *,
+        without: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._place = place
         self.root = place.resolve()
         self.distribution = distribution
         self.architecture = architecture
         self._release: dict[str, Any] | None = None
-        self._left_out: dict[str, str] = {}
+        self._without = without
+        self._left_out = dict(without)
 
     @property
     def known(self) -> bool:
@@ -137,7 +147,7 @@ class Archive:
         """
         # Whatever set it is, `root` has the same name: downloads are kept by it.
         fresh = self._place.parent / "sets" / secrets.token_hex(4) / self._place.name
-        draft = Archive(fresh, self.distribution, self.architecture)
+        draft = Archive(fresh, self.distribution, self.architecture, without=self._without)
         try:
             draft._fetch()
             draft._record()
@@ -167,6 +177,11 @@ class Archive:
             binary=binary,
             files=tuple(SourceFile(**file) for file in recorded["files"]),
         )
+
+    def versions(self, packages: Sequence[str]) -> dict[str, str]:
+        """Return the version of each package that there is, as apt would install it."""
+        shown = self._apt("apt-cache", "show", "--no-all-versions", *packages, check=False)
+        return dict(re.findall(r"^Package: (.+)\n(?:.+\n)*?Version: (.+)$", shown, re.MULTILINE))
 
     def download_command(self, package: SourcePackage) -> list[str]:
         """Return the command that downloads a source package's files; apt verifies them."""
@@ -219,12 +234,15 @@ class Archive:
         pockets = self.distribution.model.pockets
         return [pocket for pocket in pockets if pocket.suite not in self._left_out]
 
+    def _mirror(self, pocket: Pocket) -> str:
+        return mirror(self.distribution, pocket, self.architecture)
+
     def _record(self) -> None:
         """Write down what was fetched."""
         pockets: dict[str, str] = {}
         epoch = 0
         for pocket in self._pockets():
-            prefix = _list_name(f"{mirror(self.distribution, pocket)}/dists/{pocket.suite}")
+            prefix = _list_name(f"{self._mirror(pocket)}/dists/{pocket.suite}")
             found = [
                 path
                 for name in ("InRelease", "Release")
@@ -274,7 +292,8 @@ class Archive:
     def _configured(self) -> str:
         """Return a hash over all that decides from where packages come."""
         model = self.distribution.model.model_dump(mode="json")
-        parts = [json.dumps([model, dict(self.distribution.mirrors)], sort_keys=True)]
+        settings = [model, dict(self.distribution.mirrors), sorted(self._without)]
+        parts = [json.dumps(settings, sort_keys=True)]
         if "host" in model["mirrors"].values():
             parts += host_sources()
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -284,7 +303,7 @@ class Archive:
         signed = keyring(self.distribution)
         for pocket in self._pockets():
             where = (
-                f"[signed-by={signed}] {mirror(self.distribution, pocket)} {pocket.suite} "
+                f"[signed-by={signed}] {self._mirror(pocket)} {pocket.suite} "
                 f"{' '.join(self.distribution.model.components)}\n"
             )
             lines += [f"deb {where}", f"deb-src {where}"]

@@ -12,6 +12,7 @@ import requests
 
 from builder.archive.archive import Archive, ArchiveUnavailable
 from builder.archive.mirrors import mirror
+from builder.engine.host import host_architecture
 from builder.errors import HostError, UserError
 from builder.report.events import Listener, Note
 from builder.spec.models import Architecture
@@ -61,6 +62,42 @@ def choose(
                 hint="build once, or run `plan`, with the network",
             )
         return _probe(record, archives, unusable, listener)
+
+
+def native_archive(
+    archive: Archive,
+    store: Store,
+    *,
+    listener: Listener,
+    update: bool = False,
+    offline: bool = False,
+) -> Archive | None:
+    """Return the archive of the same distribution for this machine's own architecture.
+
+    None if that is the target's architecture anyway, or if it cannot be had, which is said.
+    """
+    architecture = host_architecture()
+    if architecture in (None, archive.architecture):
+        return None
+    name = f"{archive.distribution.name}-{architecture.value}"
+    native = Archive(
+        store.root / "archives" / name,
+        archive.distribution,
+        architecture,
+        # Programs are to be of the same versions as the target's.
+        without=archive.left_out,
+    )
+    with locked(store.root / "locks" / "archives.lock"):
+        if native.known and not update:
+            return native
+        try:
+            _usable(native, "--offline, and they have not been fetched yet" if offline else None)
+            native.update()
+        except (ArchiveUnavailable, HostError, UserError) as error:
+            why = f"{name}: this machine's own packages cannot be had: {error.message}"
+            listener(Note(text=f"{why}; everything is emulated, which is slow", loud=True))
+            return None
+    return native
 
 
 def _recorded(record: Path, archives: Sequence[Archive], listener: Listener) -> Archive | None:
@@ -126,7 +163,7 @@ def _usable(archive: Archive, problem: str | None) -> None:
     if problem:
         raise ArchiveUnavailable(problem)
     pocket = archive.distribution.model.pockets[0]
-    base = mirror(archive.distribution, pocket)
+    base = mirror(archive.distribution, pocket, archive.architecture)
     if not base.startswith("http"):
         return
     try:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from builder.errors import HostError, UserError
-from builder.spec.models import Pocket
+from builder.spec.models import Architecture, Pocket
 from builder.spec.resolve import NamedDistribution
 
 _KEYRING_DIRECTORIES = (
@@ -20,17 +20,21 @@ _KEYRING_DIRECTORIES = (
 )
 
 
-def mirror(distribution: NamedDistribution, pocket: Pocket) -> str:
+def mirror(distribution: NamedDistribution, pocket: Pocket, architecture: Architecture) -> str:
     """Return the base URL of the archive that holds a pocket.
 
-    The user's own setting wins; then the distribution's file; where that says `host`, the
-    host's apt configuration, and if that does not know the archive, debootstrap's default.
+    What is said for the architecture wins; the user's own setting, then the distribution's file;
+    where that says `host`, the host's apt configuration, and if that does not know the archive,
+    debootstrap's default.
 
     Raises:
         HostError: nobody knows.
     """
-    configured = (
-        distribution.mirrors.get(pocket.archive) or distribution.model.mirrors[pocket.archive]
+    configured = next(
+        known[name]
+        for name in (f"{pocket.archive}-{architecture.value}", pocket.archive)
+        for known in (distribution.mirrors, distribution.model.mirrors)
+        if name in known
     )
     if configured != "host":
         return configured.rstrip("/")

@@ -18,7 +18,7 @@ from typing import TypeAlias
 from rich.markup import escape
 from rich.table import Table
 
-from builder.archive.choice import choose
+from builder.archive.choice import choose, native_archive
 from builder.cli.context import Context, become_root
 from builder.engine.process import Processes
 from builder.engine.requirements import check_machine, lacking
@@ -61,7 +61,14 @@ def _planning(
         update=arguments.update,
         offline=arguments.offline,
     )
-    steps = board_steps(spec, archive, compress=arguments.compress)
+    native = (
+        native_archive(
+            archive, store, listener=listener, update=arguments.update, offline=arguments.offline
+        )
+        if arguments.native
+        else None
+    )
+    steps = board_steps(spec, archive, native=native, compress=arguments.compress)
     return Planning(steps=steps, plan=make_plan(steps.targets, store))
 
 

@@ -164,6 +164,10 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
         "distribution anew",
     )  # fmt: skip
     network.add_argument("--offline", action="store_true", help="use nothing from the network")
+    group.add_argument(
+        "--no-native", dest="native", action="store_false",
+        help="emulate all that runs in the root filesystem; slower, for the same result",
+    )  # fmt: skip
 
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 

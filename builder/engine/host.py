@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from builder.engine.process import Processes
 from builder.engine.workspace import Workspace
+from builder.spec.models import Architecture
 
 _SPARE_MEMORY = 2 << 30
 """Bytes of memory that a tmpfs must leave to the commands that work in it."""
@@ -56,6 +58,17 @@ class HostEngine:
             network=network,
         ) as workspace:
             yield workspace
+
+
+def host_architecture() -> Architecture | None:
+    """Return this machine's architecture; None if the builder does not know it."""
+    try:
+        named = subprocess.run(
+            ["dpkg", "--print-architecture"], capture_output=True, text=True, check=False
+        ).stdout.strip()
+    except FileNotFoundError:
+        return None
+    return Architecture(named) if named in {item.value for item in Architecture} else None
 
 
 def available_memory() -> int:

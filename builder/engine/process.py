@@ -18,7 +18,9 @@ from builder.errors import CommandError, HostError, Interrupted, StepError
 TAIL_LINES = 25
 """Lines of a failed command's output that an error repeats."""
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""PATH of commands."""
+
 # Nothing of the caller's environment reaches a command but what is needed to get through a proxy:
 # builds must not depend on who runs them.
 PASSED_ON = (
@@ -39,7 +41,7 @@ PASSED_ON = (
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment that commands get: fixed values, proxies, then `extra`."""
-    environment = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+    environment = {"PATH": SEARCH_PATH, "HOME": "/root", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
     environment |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= extra or {}
     return environment

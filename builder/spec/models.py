@@ -77,10 +77,11 @@ class Model(BaseModel):
 
 
 class Architecture(str, Enum):
-    """Debian's names of the architectures that Zynq boards have."""
+    """Debian's names of the architectures that Zynq boards and the machines that build have."""
 
     ARMHF = "armhf"
     ARM64 = "arm64"
+    AMD64 = "amd64"
 
 
 class Soc(str, Enum):
@@ -234,7 +235,8 @@ class Distribution(Model):
     pockets: tuple[Pocket, ...] = Field(min_length=1, description="Suites that packages come from")
     mirrors: dict[Name, str] = Field(
         description="Base URL of each archive, or `host`: as the host's own apt has it, else the "
-        "default of debootstrap"
+        "default of debootstrap. `NAME-amd64` is where an archive's packages for that architecture "
+        "are, if they are elsewhere"
     )
     keyring: str = Field(description="File name of the keyring that signs the archives")
     keyring_package: str = Field(description="Host package that brings the keyring")

@@ -254,8 +254,10 @@ class _Resolution:
                     ("distro", index), f"{name} has no {board.soc.architecture.value} packages"
                 )
             mirrors = local.mirrors.get(name, {})
+            known = {*model.mirrors}
+            known |= {f"{item}-{each.value}" for item in model.mirrors for each in Architecture}
             for archive in mirrors:
-                if archive not in model.mirrors:
+                if archive not in known:
                     self.reader.complain(
                         self.tree.local_file,
                         ("mirrors", name, archive),

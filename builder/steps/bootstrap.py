@@ -10,8 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from builder.archive.archive import Archive
+from builder.engine.process import SEARCH_PATH
 from builder.engine.workspace import Workspace
 from builder.spec.models import Architecture
+from builder.steps.mmdebstrap import PREFERENCES, keep_downloads, options
+from builder.steps.native.tree import NativeTree, native_parent, native_tree
 from builder.steps.pack import LAYER
 from builder.steps.step import Job, Step
 
@@ -31,10 +34,18 @@ class Bootstrap(Step):
 
     packages = ("mmdebstrap", "qemu-user-static")
 
-    def __init__(self, archive: Archive, packages: Sequence[str], *, scope: str) -> None:
-        super().__init__("bootstrap", scope=scope)
+    def __init__(
+        self,
+        archive: Archive,
+        packages: Sequence[str],
+        *,
+        native: Step | None,
+        scope: str,
+    ) -> None:
+        super().__init__("bootstrap", scope=scope, parents=native_parent(native))
         self.archive = archive
         self.wanted = sorted({*packages})
+        self.native = native
 
     def settings(self) -> Mapping[str, object]:
         return {
@@ -46,65 +57,39 @@ class Bootstrap(Step):
         }
 
     def run(self, job: Job) -> None:
-        suite = self.archive.distribution.model.suite
-        cache = job.store.root / "archives" / "packages" / self.archive.root.name
-        cache.mkdir(parents=True, exist_ok=True)
+        native = native_tree(self.native, job)
         with job.workspace("bootstrap", need=NEED, network=True) as workspace:
             work = workspace.directory
-            sources = work / "sources.list"
-            workspace.outside(sources).write_text(self.archive.binary_sources())
             published = work / "image.list"
             workspace.outside(published).write_text(self.archive.image_sources())
             tree = work / "root.tar"
+            environment = {
+                "SOURCE_DATE_EPOCH": str(self.archive.epoch),
+                "TMPDIR": str(work),
+                **QEMU_CPU[self.archive.architecture],
+            }
+            keep = keep_downloads(self.archive, job.store, work)
+            if native:
+                environment["PATH"] = f"{native.entrance}:{SEARCH_PATH}"
             job.run(
                 workspace,
-                "mmdebstrap",
-                "--verbose",
-                "--mode=root",
-                "--variant=minbase",
-                "--format=tar",
-                f"--architectures={self.archive.architecture.value}",
+                *("mmdebstrap", "--verbose", "--variant=minbase", "--format=tar"),
                 f"--include={','.join(self.wanted)}",
-                *self._apt_options(),
-                # The indexes are those that were verified and recorded; nothing newer.
-                "--skip=update",
-                *self._hooks(cache, published),
-                suite,
-                tree,
-                sources,
-                environment={
-                    "SOURCE_DATE_EPOCH": str(self.archive.epoch),
-                    "TMPDIR": str(work),
-                    **QEMU_CPU[self.archive.architecture],
-                },
+                *options(self.archive, job.store, work),
+                *self._hooks(published, native, keep),
+                *(self.archive.distribution.model.suite, tree, "-"),
+                environment=environment,
+                stdin=self.archive.binary_sources(),
             )
             job.run(workspace, "zstd", "-q", "-1", "-T0", tree, "-o", job.output / LAYER)
             self._list_packages(job, workspace, tree)
 
-    def _apt_options(self) -> list[str]:
-        return [
-            f"--aptopt={option}"
-            for option in (*self.archive.host_options(), 'Acquire::Languages "none";')
-        ]
-
-    def _hooks(self, cache: Path, published: Path) -> list[str]:
-        """Return hooks that give apt our indexes and keep its downloads.
-
-        mmdebstrap runs them by sh with the root directory as $1. Mounts vanish with the
-        workspace even if a later hook is never reached.
-        """
-        lists, debs, sources = (
-            shlex.quote(str(path)) for path in (self.archive.lists, cache, published)
-        )
-        setup = [
-            f'mkdir -p "$1/var/lib/apt/lists"; cp -a {lists}/. "$1/var/lib/apt/lists/"',
-            f'mkdir -p {debs}/partial "$1/var/cache/apt/archives"',
-            f'mount --bind {debs} "$1/var/cache/apt/archives"',
-        ]
+    def _hooks(self, published: Path, native: NativeTree | None, keep: str) -> list[str]:
+        """Return the options that make the tree what an image needs, and let it work natively."""
         customize = [
-            'umount "$1/var/cache/apt/archives"',
-            'rm -f "$1"/etc/apt/sources.list.d/*',
-            f'cp {sources} "$1/etc/apt/sources.list"',
+            keep,
+            f'rm -f "$1"/etc/apt/sources.list.d/* "$1/{PREFERENCES}"',
+            f'cp {shlex.quote(str(published))} "$1/etc/apt/sources.list"',
             # The options for apt were for this machine's network, not for the board's.
             'rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"',
             # Empty, systemd makes a new identity at first boot, without resetting which units
@@ -113,16 +98,24 @@ class Bootstrap(Step):
             # What holds times or random bytes is made anew where it is needed.
             'rm -rf "$1"/etc/ssh/ssh_host_* "$1"/var/log/*.log "$1"/var/log/apt/*',
             'rm -f "$1/var/cache/ldconfig/aux-cache" "$1/var/lib/systemd/random-seed"',
+            'rm -f "$1/etc/fake-hwclock.data"',
         ]
         # As soon as the target has programs: see builder.steps.layers on what is checked.
         message = "the target's programs cannot list directories here: this needs a tmpfs"
-        same = 'test "$(chroot "$1" /bin/ls /etc)" = "$(ls "$1/etc")"'
+        same = 'test "$(/usr/sbin/chroot "$1" /bin/ls /etc)" = "$(ls "$1/etc")"'
         check = f'{same} || {{ echo >&2 "{message}"; exit 1; }}'
-        return [
-            *(f"--setup-hook={line}" for line in setup),
+        given = [
             f"--essential-hook={check}",
             *(f"--customize-hook={line}" for line in customize),
         ]
+        if native:
+            given += [
+                f"--extract-hook={native.attach()}",
+                f"--customize-hook={native.detach()}",
+                # apt does not pass PATH on to dpkg.
+                f'--aptopt=DPkg::Path "{native.entrance}:{SEARCH_PATH}";',
+            ]
+        return given
 
     def _list_packages(self, job: Job, workspace: Workspace, tree: Path) -> None:
         """Write what was installed, for the manifest."""

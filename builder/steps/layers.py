@@ -18,6 +18,7 @@ from typing import IO
 
 from builder.engine.workspace import Workspace
 from builder.errors import HostError
+from builder.steps.native.tree import NativeTree
 from builder.steps.pack import LAYER, pack
 from builder.store.store import Entry
 
@@ -28,11 +29,15 @@ _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 @dataclass(frozen=True, kw_only=True)
 class Root:
-    """A mounted stack: `path` is the tree as commands in the workspace see it."""
+    """A mounted stack: `path` is the tree as commands in the workspace see it.
+
+    `native` is what lies below it, for commands that run inside.
+    """
 
     path: Path
     changes: Path
     workspace: Workspace
+    native: NativeTree | None = None
 
     @property
     def outside(self) -> Path:
@@ -49,8 +54,17 @@ class LayerStack:
         self._mounts = 0
 
     @contextmanager
-    def mounted(self, layers: Sequence[Entry], *, log: IO[str] | None = None) -> Iterator[Root]:
-        """Mount the tree of `layers` (the lowest first); changes go to a new, empty directory."""
+    def mounted(
+        self,
+        layers: Sequence[Entry],
+        *,
+        native: NativeTree | None = None,
+        log: IO[str] | None = None,
+    ) -> Iterator[Root]:
+        """Mount the tree of `layers` (the lowest first); changes go to a new, empty directory.
+
+        With `native` below all, commands in the tree run natively where they can.
+        """
         lower = [self._unpacked(entry, log) for entry in layers]
         with self._lock:
             self._mounts += 1
@@ -58,13 +72,19 @@ class LayerStack:
         upper, work, tree = (base / name for name in ("upper", "work", "root"))
         run = self.workspace.run
         run(["mkdir", "-p", *map(str, (upper, work, tree))], log=log)
+        if native:
+            lowest = base / "native"
+            run(["ln", "-s", native.files, lowest], log=log)
+            lower = [lowest, *lower]
         # Only the first layer may set the mode of /; mount's options have 4096 bytes, so the
         # paths are relative to the workspace and short.
-        names = ":".join(path.name for path in reversed(lower))
+        names = ":".join(
+            str(path.relative_to(self.workspace.directory)) for path in reversed(lower)
+        )
         options = f"lowerdir={names},upperdir={upper},workdir={work},{_OVERLAY_OPTIONS}"
         run(["mount", "-t", "overlay", "-o", options, "overlay", tree], log=log)
         try:
-            yield Root(path=tree, changes=upper, workspace=self.workspace)
+            yield Root(path=tree, changes=upper, workspace=self.workspace, native=native)
         finally:
             run(["umount", "--lazy", tree], log=log)
             run(["rm", "-rf", base], log=log)
@@ -81,7 +101,8 @@ class LayerStack:
                 run(["cp", "-a", f"/dev/{name}", dev / name], log=log)
             run(["ln", "-s", "/proc/self/fd", dev / "fd"], log=log)
             self._check_listing(root, log)
-            yield ["chroot", str(root.path)]
+            enter = [f"{root.native.entrance}/enter"] if root.native else []
+            yield ["chroot", str(root.path), *enter]
         finally:
             run(["umount", proc, dev], log=log)
 

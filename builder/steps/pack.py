@@ -12,6 +12,10 @@ LAYER = "layer.tar.zst"
 """Name of the archive in the output of a step that makes a layer."""
 
 
+# What overlayfs notes for itself on directories and files that it copied: of no use in another mount.
+_EXCLUDED = [f"--xattrs-exclude=trusted.overlay.{name}" for name in ("origin", "impure", "uuid")]
+
+
 def pack(
     workspace: Workspace, tree: Path, archive: Path, *, epoch: int, log: IO[str] | None = None
 ) -> None:
@@ -21,7 +25,7 @@ def pack(
             *("tar", "--create", "--numeric-owner", "--sort=name", "--format=posix"),
             # Without these, extended headers hold the time of the run (tar's manual, 8.4).
             "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
-            *("--xattrs", "--xattrs-include=*", f"--mtime=@{epoch}", "--clamp-mtime"),
+            *("--xattrs", "--xattrs-include=*", *_EXCLUDED, f"--mtime=@{epoch}", "--clamp-mtime"),
             *("--use-compress-program=zstd -1 -T0", "--directory", tree, "--file", archive, "."),
         ],
         log=log,

@@ -24,6 +24,7 @@ from builder.spec.models import Board, FileCopy, Scalar, User
 from builder.spec.resolve import ResolvedRecipe
 from builder.steps.bootstrap import QEMU_CPU
 from builder.steps.layers import Root
+from builder.steps.native.tree import native_parent, native_tree
 from builder.steps.step import Job, Shell, Step
 from builder.steps.tree import TargetTree
 
@@ -43,11 +44,12 @@ class RecipeLayer(Step):
         required: Sequence[ResolvedRecipe],
         below: Sequence[Step],
         wheels: Step | None,
+        native: Step | None,
         archive: Archive,
         board: Board,
         scope: str,
     ) -> None:
-        parents = {step.name: step for step in below}
+        parents = {step.name: step for step in below} | native_parent(native)
         if wheels:
             parents[wheels.name] = wheels
         super().__init__(f"recipe:{recipe.name}", scope=scope, parents=parents)
@@ -55,6 +57,7 @@ class RecipeLayer(Step):
         self.required = tuple(required)
         self.below = [step.name for step in below]
         self.wheels = wheels.name if wheels else None
+        self.native = native
         self.archive = archive
         self.board = board
         self.secrets = [
@@ -86,7 +89,8 @@ class RecipeLayer(Step):
     def run(self, job: Job) -> None:
         stack = job.tools.layers()
         below = [job.entry(name) for name in self.below]
-        with stack.mounted(below, log=job.log) as root:
+        native = native_tree(self.native, job)
+        with stack.mounted(below, native=native, log=job.log) as root:
             with stack.chroot(root, log=job.log) as chroot:
                 self._apply(job, root, chroot)
             stack.save(root, job.output, epoch=self.archive.epoch, log=job.log)
@@ -95,7 +99,8 @@ class RecipeLayer(Step):
     def shell(self, job: Job) -> Iterator[Shell]:
         stack = job.tools.layers()
         below = [job.entry(name) for name in self.below]
-        with stack.mounted(below) as root, stack.chroot(root) as chroot:
+        native = native_tree(self.native, job)
+        with stack.mounted(below, native=native) as root, stack.chroot(root) as chroot:
             yield Shell(
                 workspace=stack.workspace,
                 argv=[*chroot, "/bin/bash", "-i"],

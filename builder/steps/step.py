@@ -30,7 +30,7 @@ class Step(ABC):
     family, a distribution), so that what changed since its last build can be told.
     """
 
-    packages: ClassVar[Sequence[str]] = ()
+    packages: Sequence[str] = ()
     """Host packages whose programs the output depends on."""
 
     fetches: ClassVar[bool] = False

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from builder.cli.main import main
+from builder.errors import UserError
 from builder.plan.build import StepFailure
 from builder.spec.models import KINDS
 from builder.spec.reader import Tree
@@ -196,6 +197,33 @@ def test_an_option_first_means_build(
     monkeypatch.setattr("builder.cli.commands.build", build)
     assert build_py("--board", "Pynq-Z2").status == 0
     assert seen == ["Pynq-Z2"]
+
+
+@pytest.mark.parametrize("verb", [*VERBS, "shell"])
+@pytest.mark.parametrize(("words", "native"), [([], True), (["--no-native"], False)])
+def test_programs_of_this_machine_are_used_unless_it_is_refused(
+    build_py: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    words: list[str],
+    *,
+    native: bool,
+) -> None:
+    asked: list[object] = []
+    mine = object()
+
+    def steps(*_: object, native: object, **__: object) -> None:
+        asked.append(native)
+        raise UserError("far enough")
+
+    monkeypatch.setattr("builder.cli.commands.choose", lambda *_, **__: object())
+    monkeypatch.setattr("builder.cli.commands.native_archive", lambda *_, **__: mine)
+    monkeypatch.setattr("builder.cli.commands.board_steps", steps)
+    monkeypatch.setattr("builder.cli.commands.check_machine", lambda _: [])
+    command = [verb, *(["recipe:users"] if verb == "shell" else [])]
+    answer = build_py.there(*command, "--board", "Pynq-Z2", *words)
+    assert answer.errors == "error: far enough\n"
+    assert asked == [mine if native else None]
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,11 @@ from builder.plan import fingerprint
 from builder.plan.board import board_steps
 from builder.plan.fingerprint import key, reason
 from builder.plan.plan import Planned, lines, make_plan
+from builder.plan.rootfs import root_layers
+from builder.spec.models import Architecture
 from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
+from builder.steps.native.programs import NativePrograms
 from builder.steps.step import Job, Step
 from builder.store.store import Store
 
@@ -419,3 +422,21 @@ def test_a_pinned_distribution_without_a_lock_file_is_refused_with_what_to_do(
     with pytest.raises(UserError, match=missing) as caught:
         board_steps(spec, archive)
     assert caught.value.hint == "take another distribution with --distro, or write the lock file"
+
+
+def test_all_layers_stand_on_the_machines_own_programs_if_there_are_any(tmp_path: Path) -> None:
+    spec = resolve(Tree(root=ROOT), "Pynq-Z2", distro="debian-bookworm")
+    archive, native = (
+        Archive(tmp_path, spec.distributions[0], architecture)
+        for architecture in (spec.architecture, Architecture.AMD64)
+    )
+
+    def layers(native: Archive | None) -> list[Step]:
+        return root_layers(spec.recipes, archive, native=native, board=spec.board, name="board")
+
+    emulated, helped = layers(None), layers(native)
+    assert [step.name for step in helped] == [step.name for step in emulated]
+    assert not any("native-programs" in step.parents for step in emulated)
+    (programs,) = {step.parents["native-programs"] for step in helped}
+    assert isinstance(programs, NativePrograms)
+    assert (programs.archive, programs.target) == (native, archive)

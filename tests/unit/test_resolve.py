@@ -502,10 +502,12 @@ def test_a_pinned_distribution_is_the_only_one(files: Files) -> None:
         files.resolve(distro="tow")
 
 
-def test_mirrors_of_local_settings_reach_their_distribution(files: Files) -> None:
-    files.write("local.yaml", "mirrors: {one: {main: http://near.invalid}}\n")
+@pytest.mark.parametrize("archive", ["main", "main-amd64"])
+def test_mirrors_of_local_settings_reach_their_distribution(files: Files, archive: str) -> None:
+    """Also those for one architecture, which the distribution need not have."""
+    files.write("local.yaml", f"mirrors: {{one: {{{archive}: http://near.invalid}}}}\n")
     (distribution,) = files.resolve().distributions
-    assert distribution.mirrors == {"main": "http://near.invalid"}
+    assert distribution.mirrors == {archive: "http://near.invalid"}
 
 
 def test_a_mirror_for_an_archive_that_there_is_not_is_refused(files: Files) -> None:

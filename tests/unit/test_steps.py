@@ -26,6 +26,7 @@ from builder.spec.resolve import NamedDistribution, ResolvedRecipe
 from builder.steps.bootstrap import installed
 from builder.steps.image import BOOT_OFFSET, MIB, SECTOR, Compressed, Image, fat_geometry
 from builder.steps.layers import LayerStack, Root
+from builder.steps.native.tree import NativeTree
 from builder.steps.recipe import RecipeLayer, _Renderer
 from builder.steps.sources import UrlSource, sha256
 from builder.steps.step import Job
@@ -43,8 +44,14 @@ class PlainStack(LayerStack):
         self.root = root
 
     @contextmanager
-    def mounted(self, layers: Sequence[Entry], *, log: IO[str] | None = None) -> Iterator[Root]:
-        del layers, log
+    def mounted(
+        self,
+        layers: Sequence[Entry],
+        *,
+        native: NativeTree | None = None,
+        log: IO[str] | None = None,
+    ) -> Iterator[Root]:
+        del layers, native, log
         yield self.root
 
 
@@ -298,6 +305,7 @@ def layer(tmp_path: Path, archive: Archive) -> Layer:
             required=required,
             below=[],
             wheels=None,
+            native=None,
             archive=archive,
             board=BOARD,
             scope="jammy-armhf",

@@ -21,7 +21,7 @@ from builder.spec.models import Architecture, Distribution
 from builder.spec.resolve import NamedDistribution
 from builder.steps.sources import sha256
 
-ARMHF = Architecture.ARMHF
+AMD64, ARMHF = Architecture.AMD64, Architecture.ARMHF
 DAY = 24 * 3600
 EPOCH = 1_700_000_000
 TOOLS = ("gpg", "gpgconf", "apt-get", "apt-cache", "dpkg-deb")
@@ -112,7 +112,11 @@ class Repository:
         """Write and sign the indexes of a suite; return its directory."""
         folder = self.root / "dists" / suite
         shutil.rmtree(folder, ignore_errors=True)
-        indexes = {"main/binary-armhf/Packages": self.packages, "main/source/Sources": self.sources}
+        indexes = {
+            "main/binary-amd64/Packages": self.packages,
+            "main/binary-armhf/Packages": self.packages,
+            "main/source/Sources": self.sources,
+        }
         lines = []
         for name, paragraphs in indexes.items():
             path = folder / name
@@ -122,7 +126,7 @@ class Repository:
         date = format_datetime(datetime.fromtimestamp(epoch, timezone.utc), usegmt=True)
         (folder / "Release").write_text(
             f"Origin: Test\nSuite: {suite}\nCodename: {suite}\nDate: {date}\n"
-            f"Architectures: armhf\nComponents: main\nSHA256:\n{''.join(lines)}"
+            f"Architectures: amd64 armhf\nComponents: main\nSHA256:\n{''.join(lines)}"
         )
         (key or self.key).sign(folder / "Release", folder / "InRelease")
         (folder / "Release").unlink()

@@ -110,6 +110,27 @@ def test_the_newest_version_of_all_pockets_is_taken(
     assert archive.source("u-boot", binary=False).version == "2022.01-10"
 
 
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (["linux-source"], {"linux-source": "5.15-10"}),
+        (["tool", "linux-source"], {"linux-source": "5.15-10", "tool": "1:2~rc1-3+b1"}),
+        (["none", "tool", "not-there"], {"tool": "1:2~rc1-3+b1"}),
+        (["none"], {}),
+        ([], {}),
+    ],
+)
+def test_versions_are_those_that_would_be_installed(
+    archive: Archive, repository: Repository, asked: list[str], found: dict[str, str]
+) -> None:
+    repository.package("linux-source", "5.15-10")
+    repository.package("linux-source", "5.15-9")
+    repository.package("tool", "1:2~rc1-3+b1")
+    repository.pocket("one-updates")
+    archive.update()
+    assert archive.versions(asked) == found
+
+
 @pytest.mark.parametrize("name", ["a~b=c!d@e$f^g&h*i", "a|b{c}d+e:f,g'h(i)äöü"])
 def test_lists_are_found_whatever_apt_calls_them(
     repository: Repository, tmp_path: Path, name: str
@@ -290,3 +311,22 @@ def test_a_later_pocket_signed_by_a_stranger_stops_everything(
     with pytest.raises(ArchiveUnavailable):
         archive.update()
     assert not archive.known
+
+
+def test_a_pocket_that_is_not_wanted_is_not_used(archive: Archive, repository: Repository) -> None:
+    repository.package("linux-source", "5.16-1")
+    repository.pocket("one-updates")
+    place, named = archive.root, archive.distribution
+    without = Archive(place, named, ARMHF, without={"one-updates": "it is broken"})
+    without.update()
+    assert without.known
+    assert set(without.pockets) == {"one", "one-security"}
+    assert without.left_out == {"one-updates": "it is broken"}
+    assert without.versions(["linux-source"]) == {"linux-source": "5.15-1"}
+    assert not Archive(place, named, ARMHF).known, "with all pockets"
+    spoil_index(repository, "one-security")
+    without.update()
+    assert set(without.pockets) == {"one"}
+    assert set(without.left_out) == {"one-updates", "one-security"}
+    again = Archive(place, named, ARMHF, without={"one-updates": "for another reason"})
+    assert again.known, "until an update"

@@ -7,13 +7,19 @@ import shutil
 
 import pytest
 
-from builder.archive.choice import choose
+from builder.archive.archive import Archive
+from builder.archive.choice import choose, native_archive
 from builder.errors import UserError
 from builder.report.events import Event, Note
+from builder.spec.models import Architecture
 from builder.spec.resolve import NamedDistribution
 from builder.store.store import Store
 from tests.unit.archive.support import (
+    AMD64,
     ARMHF,
+    DAY,
+    EPOCH,
+    SUITES,
     QuietHandler,
     Repository,
     distribution,
@@ -50,6 +56,16 @@ class Choosing:
         )
         assert chosen.known
         return chosen.distribution.name
+
+    def native(
+        self, distribution: NamedDistribution, *, update: bool = False, offline: bool = False
+    ) -> Archive | None:
+        """Return this machine's own archive beside the one that was chosen before."""
+        self.notes.clear()
+        target = Archive(self.store.root / "archives/good-armhf", distribution, ARMHF)
+        return native_archive(
+            target, self.store, listener=self.listen, update=update, offline=offline
+        )
 
     @property
     def said(self) -> str:
@@ -163,3 +179,103 @@ def test_a_mirror_that_refuses_is_found_out_without_apts_patience(
         assert choosing(no, silent, good) == "good"
     assert f"no was not taken: http://{host} answers 403 Forbidden" in choosing.loudly
     assert "silent was not taken: http://127.0.0.1:9 does not answer (" in choosing.loudly
+
+
+# The archive for this machine's own architecture
+
+
+@pytest.fixture
+def on_amd64(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.archive.choice.host_architecture", lambda: AMD64)
+
+
+@pytest.mark.parametrize("architecture", [None, ARMHF])
+def test_a_machine_like_the_target_or_unknown_has_no_archive_of_its_own(
+    choosing: Choosing,
+    good: NamedDistribution,
+    monkeypatch: pytest.MonkeyPatch,
+    architecture: Architecture | None,
+) -> None:
+    monkeypatch.setattr("builder.archive.choice.host_architecture", lambda: architecture)
+    choosing(good)
+    assert choosing.native(good) is None
+    assert not choosing.notes
+
+
+@pytest.mark.usefixtures("on_amd64")
+def test_the_machines_own_archive_is_recorded_until_an_update(
+    choosing: Choosing, good: NamedDistribution, repository: Repository
+) -> None:
+    choosing(good)
+    native = choosing.native(good)
+    assert native
+    assert (native.architecture, native.root.name) == (AMD64, "good-amd64")
+    assert set(native.pockets) == set(SUITES)
+    assert native.versions(["linux-source"]) == {"linux-source": "5.15-1"}
+    assert not choosing.notes
+    before = dict(native.pockets)
+    repository.package("linux-source", "5.16-1")
+    repository.pocket("one", epoch=EPOCH + DAY)
+    for _ in range(2):
+        same = choosing.native(good)
+        assert same
+        assert same.pockets == before
+    choosing(good, update=True)
+    fresh = choosing.native(good, update=True)
+    assert fresh
+    assert fresh.pockets != before
+    assert fresh.versions(["linux-source"]) == {"linux-source": "5.16-1"}
+    shutil.rmtree(repository.root)
+    assert choosing.native(good, offline=True), "it is known"
+
+
+@pytest.mark.usefixtures("on_amd64")
+def test_the_machines_own_archive_lacks_the_pockets_that_the_targets_lacks(
+    choosing: Choosing, good: NamedDistribution, repository: Repository
+) -> None:
+    spoil_index(repository, "one-security")  # armhf's alone
+    choosing(good)
+    native = choosing.native(good)
+    assert native
+    assert set(native.pockets) == {"one", "one-updates"}
+    assert native.known
+    repository.pocket("one-security")
+    choosing(good, update=True)
+    native = choosing.native(good)
+    assert native
+    assert set(native.pockets) == set(SUITES), "as the target's now"
+
+
+@pytest.mark.usefixtures("on_amd64", "no_proxies")
+def test_without_the_machines_own_archive_all_is_emulated_which_is_said(
+    choosing: Choosing, good: NamedDistribution, repository: Repository
+) -> None:
+    choosing(good)
+    assert choosing.native(good, offline=True) is None
+    assert choosing.loudly == (
+        "good-amd64: this machine's own packages cannot be had: --offline, and they have not been "
+        "fetched yet; everything is emulated, which is slow"
+    )
+    silent = {**good.model.mirrors, "main-amd64": "http://127.0.0.1:9"}
+    lonely = distribution(repository.url, repository.key.public, name="good", mirrors=silent)
+    assert choosing(lonely) == "good"
+    for _ in range(2):
+        assert choosing.native(lonely) is None
+        assert "http://127.0.0.1:9 does not answer (" in choosing.loudly
+        assert choosing.loudly.endswith("; everything is emulated, which is slow")
+    assert choosing.native(good), "and asked again the next time"
+
+
+@pytest.mark.usefixtures("on_amd64")
+def test_an_update_that_fails_leaves_the_machines_own_archive_out(
+    choosing: Choosing, good: NamedDistribution, repository: Repository
+) -> None:
+    choosing(good)
+    before = choosing.native(good)
+    assert before
+    (repository.root / "dists/one/main/binary-amd64/Packages").write_text("")
+    assert choosing.native(good, update=True) is None
+    assert "apt-get update failed" in choosing.loudly
+    same = choosing.native(good)
+    assert same
+    assert same.pockets == before.pockets, "what was fetched before is not lost"

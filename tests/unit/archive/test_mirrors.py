@@ -9,8 +9,9 @@ import pytest
 
 from builder.archive.mirrors import keyring, mirror, public_mirror
 from builder.errors import HostError
+from builder.spec.models import Architecture
 from builder.spec.resolve import NamedDistribution
-from tests.unit.archive.support import distribution
+from tests.unit.archive.support import AMD64, ARMHF, distribution
 
 
 def test_a_missing_keyring_names_its_package() -> None:
@@ -43,5 +44,31 @@ def test_the_users_mirror_wins_on_this_machine_and_not_in_the_image(
 ) -> None:
     model = distribution("", Path("none.gpg"), mirrors=mirrors).model
     named = NamedDistribution(name="one", model=model, mirrors=own)
-    assert mirror(named, model.pockets[0]) == used
+    assert mirror(named, model.pockets[0], ARMHF) == used
     assert public_mirror(named, model.pockets[0]) == public
+
+
+@pytest.mark.parametrize(
+    ("own", "armhf", "amd64"),
+    [
+        ({}, "http://ports.invalid", "http://pc.invalid/x"),
+        ({"main": "http://near.invalid"}, "http://near.invalid", "http://pc.invalid/x"),
+        (
+            {"main": "http://near.invalid", "main-amd64": "http://own.invalid/"},
+            "http://near.invalid",
+            "http://own.invalid",
+        ),
+        ({"security-amd64": "http://sec.invalid"}, "http://ports.invalid", "http://pc.invalid/x"),
+    ],
+)
+def test_an_architecture_may_have_a_mirror_of_its_own(
+    own: dict[str, str], armhf: str, amd64: str
+) -> None:
+    mirrors = {"main": "http://ports.invalid", "main-amd64": "http://pc.invalid/x/"}
+    model = distribution("", Path("none.gpg"), mirrors=mirrors).model
+    named = NamedDistribution(name="one", model=model, mirrors=own)
+    pocket = model.pockets[0]
+    assert mirror(named, pocket, ARMHF) == armhf
+    assert mirror(named, pocket, AMD64) == amd64
+    assert mirror(named, pocket, Architecture.ARM64) == armhf
+    assert public_mirror(named, pocket) == "http://ports.invalid"

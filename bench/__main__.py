@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""`make bench`, or `python -m bench [SECTION ...]`: measures, and prints a table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import boot, builds, image, rootfs
+from bench.measure import Row, as_json, markdown
+from builder.cli.context import ROOT, default_store
+from builder.engine.host import available_memory
+from builder.errors import BuildError
+
+SECTIONS: dict[str, tuple[str, Callable[[Path, bool], list[Row]]]] = {
+    "rootfs": ("Root filesystem", rootfs.run),
+    "builds": ("Builds of a board", builds.run),
+    "image": ("Card image", image.run),
+    "boot": ("Boot under QEMU", boot.run),
+}
+
+
+def main() -> int:
+    """Measure the sections that were asked for."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("section", nargs="*", help=f"of {', '.join(SECTIONS)}; default: all")
+    parser.add_argument(
+        "--peers",
+        action="store_true",
+        help="also run the same work as other builders do it, all emulated (tens of minutes)",
+    )
+    parser.add_argument("--json", type=Path, default=ROOT / "output/bench.json", metavar="FILE")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.section if name not in SECTIONS]
+    if unknown:
+        parser.error(f"there is no section {unknown[0]}")
+    found: dict[str, object] = {
+        "machine": platform.machine(),
+        "processors": len(os.sched_getaffinity(0)),
+        "memory": available_memory(),
+    }
+    # On the disk that the store is on: that is where builds happen.
+    scratch = default_store().parent
+    with tempfile.TemporaryDirectory(prefix="builder-bench-", dir=scratch) as folder:
+        for name in arguments.section or SECTIONS:
+            title, run = SECTIONS[name]
+            place = Path(folder) / name
+            place.mkdir()
+            try:
+                rows = run(place, arguments.peers)
+            except BuildError as error:
+                sys.stderr.write(f"bench {name}: {error}\n")
+                return error.exit_code
+            found[name] = as_json(rows)
+            sys.stdout.write(f"{markdown(title, rows)}\n")
+            sys.stdout.flush()
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(found, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

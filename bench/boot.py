@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""The built image under QEMU, until ssh and Jupyter answer."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import requests
+
+from bench.measure import Row, say, seconds
+from builder.cli.context import ROOT
+from builder.emulation.facts import machine_facts
+from builder.engine.process import Processes
+from builder.errors import StepError, UserError
+from builder.machine.qemu import EmulatedBoard
+from builder.plan.publish import Output
+from builder.spec.reader import Tree
+from builder.spec.resolve import resolve
+from builder.steps.image import BOOT_OFFSET
+
+BOARD = "Pynq-Z2"
+_SSH = 22
+_TIMEOUT = 600.0
+
+
+def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the sections' one signature
+    """Boot the image in output/."""
+    output = Output(directory=ROOT / "output" / BOARD, board=BOARD)
+    if not output.image.exists():
+        raise UserError(f"there is no {output.image}", hint=f"build.py --board {BOARD}")
+    spec = resolve(Tree(root=ROOT), BOARD)
+    port = int(str(spec.parameters()["jupyter"]["port"]))
+    say("booting")
+    with EmulatedBoard(
+        output.image,
+        machine_facts(spec.board.soc),
+        device_tree=output.directory / "boot/emulated.dtb",
+        memory=spec.board.emulate.memory or spec.board.memory,
+        card=spec.board.emulate.card,
+        console=spec.board.console,
+        boot_offset=BOOT_OFFSET,
+        forward=[_SSH, port],
+        work=place,
+        processes=Processes(),
+    ) as board:
+        stages = board.wait_for_ssh(_SSH, _TIMEOUT, lambda _: None)
+        reached = {stage.name: stage.seconds for stage in stages}
+        jupyter = _wait_for_jupyter(board, board.ports[port])
+    return [
+        seconds(f"boot to {name}", taken, "boot to systemd", reached["systemd"])
+        for name, taken in (("ssh", reached["ssh"]), ("Jupyter", jupyter))
+    ]
+
+
+def _wait_for_jupyter(board: EmulatedBoard, port: int) -> float:
+    while time.monotonic() - board.started < _TIMEOUT:
+        try:
+            if requests.get(f"http://127.0.0.1:{port}/api", timeout=10).ok:
+                return time.monotonic() - board.started
+        except requests.RequestException:
+            time.sleep(0.5)
+    raise StepError(f"no Jupyter after {_TIMEOUT:.0f} s")

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""Whole builds of a board: from nothing, again, after a change, and of a second board."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from bench.measure import Cost, Row, cost_of, say, seconds
+from bench.rootfs import new_store
+from builder.archive.choice import choose, native_archive
+from builder.cli.context import ROOT
+from builder.plan.board import board_steps
+from builder.plan.plan import make_plan
+from builder.spec.reader import Tree
+from builder.spec.resolve import resolve
+from builder.steps.step import Step
+
+BOARD = "Pynq-Z2"
+SECOND = "Second"
+_RECIPE = "recipes/ssh/templates/sshd.conf.j2"
+_FRAGMENT = "petalinux_bsp/meta-user/recipes-kernel/linux/linux-xlnx/filesystems.cfg"
+
+
+def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the sections' one signature
+    """Build from an empty store, with the downloads that the user's store has."""
+    tree = place / "tree"
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv", "output", ".*cache"))
+    store = place / "store"
+    new_store(store)
+
+    def build(what: str, board: str = BOARD, *more: str | Path) -> Cost:
+        say(what)
+        return cost_of(
+            [
+                *(sys.executable, tree / "build.py", "--board", board, "--store", store),
+                *("--output", place / "output", "--progress", "plain", *more),
+            ],
+            log=place / f"{what.replace(' ', '-')}.log",
+        )
+
+    start = cost_of([sys.executable, tree / "build.py", "--help"])
+    cold = build("cold build")
+    longest = _longest_path(tree, store)
+    again = build("nothing changed")
+    _touch(tree / _RECIPE)
+    recipe = build("one recipe's file changed")
+    _touch(tree / _FRAGMENT)
+    fragment = build("one kernel fragment changed")
+    second = build("second board", SECOND, "--boards-dir", _second_board(tree, place))
+    return [
+        seconds(
+            "cold build: wall", cold.wall, "sum of the steps on its longest path", longest, 1.2
+        ),
+        seconds(
+            "nothing changed: wall after Python's start", again.wall - start.wall, "1 s", 1.0, 1
+        ),
+        seconds("one recipe's file changed: wall", recipe.wall, "20 s", 20.0, 1),
+        seconds("one kernel fragment changed: wall", fragment.wall, "cold build", cold.wall),
+        seconds("second board of the family: wall", second.wall, "cold build", cold.wall),
+        seconds("second board of the family: CPU", second.cpu, "cold build", cold.cpu),
+        Row(
+            what="cold build: peak memory",
+            ours=cold.memory,
+            unit="bytes",
+            against="bytes in the store after all",
+            reference=_size(store),
+        ),
+    ]
+
+
+def _longest_path(tree: Path, place: Path) -> float:
+    """Return the seconds of the most expensive chain of steps, as they were measured."""
+    store = new_store(place)
+    spec = resolve(Tree(root=tree), BOARD)
+    archive = choose(spec.distributions, spec.architecture, store, listener=lambda _: None)
+    native = native_archive(archive, store, listener=lambda _: None)
+    steps = board_steps(spec, archive, native=native)
+    taken: dict[Step, float] = {}
+    for item in make_plan(steps.targets, store):
+        entry = store.get(item.key)
+        before = [taken[parent] for parent in item.step.parents.values()]
+        taken[item.step] = (entry.seconds if entry else 0.0) + max(before, default=0.0)
+    return max(taken.values())
+
+
+def _touch(path: Path) -> None:
+    path.write_text(f"{path.read_text()}\n# changed\n")
+
+
+def _second_board(tree: Path, place: Path) -> Path:
+    """Make a board like the first one, under another name; return its directory of boards."""
+    boards = place / "boards"
+    target = boards / SECOND
+    shutil.copytree(tree / "boards" / BOARD, target)
+    for path in target.rglob("*"):
+        if path.suffix in {".yaml", ".dts", ".json"}:
+            text = path.read_text()
+            if path.suffix == ".dts" or path.name == "board.yaml":
+                path.write_text(text.replace(BOARD, SECOND))
+    return boards
+
+
+def _size(store: Path) -> int:
+    return sum(
+        json.loads(path.read_text()).get("size", 0) for path in store.glob("entries/*/entry.json")
+    )

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""A card image out of its parts, against copying it and against making it by hand."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench.measure import Row, cost_of, say, seconds
+from bench.rootfs import say_event
+from builder.archive.choice import choose, native_archive
+from builder.cli.context import ROOT, default_store
+from builder.engine.process import Processes
+from builder.errors import UserError
+from builder.plan.board import BoardSteps, board_steps
+from builder.plan.build import Toolbox
+from builder.plan.plan import make_plan
+from builder.spec.reader import Tree
+from builder.spec.resolve import resolve
+from builder.steps.image import ROOT_LABEL
+from builder.steps.step import Job
+from builder.store.store import Store
+
+BOARD = "Pynq-Z2"
+AT_MOST = 2.0
+_GENIMAGE = """\
+image boot.vfat {{ vfat {{ label = "PYNQ" }} size = 100M mountpoint = "/boot" }}
+image root.ext4 {{ ext4 {{ label = "root" }} size = {size} mountpoint = "/" }}
+image card.img {{
+    hdimage {{ }}
+    partition boot {{ partition-type = 0xC bootable = true image = "boot.vfat" }}
+    partition root {{ partition-type = 0x83 image = "root.ext4" }}
+}}
+"""
+
+
+def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the sections' one signature
+    """Measure the image step alone, its layers unpacked before."""
+    output = place / "image"
+    output.mkdir()
+    say("the image step")
+    ours = cost_of([sys.executable, "-m", "bench.image", output], cwd=ROOT, log=place / "image.log")
+    taken = float((place / "image.log").read_text().split("seconds ")[-1])
+    image = output / f"{BOARD}.img"
+    tree = output / "tree.tar"
+    say("copying")
+    copy = cost_of(["sh", "-c", 'cp "$1" "$2" && sync "$2"', "sh", image, place / "copy.img"])
+    full = cost_of(
+        ["sh", "-c", 'cp --sparse=never "$1" "$2" && sync "$2"', "sh", image, place / "full.img"]
+    )
+    (place / "copy.img").unlink()
+    (place / "full.img").unlink()
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        root = Path(folder) / "root"
+        root.mkdir()
+        subprocess.run(["tar", "-C", root, "--xattrs", "-xf", tree], check=True)
+        size = f"{(image.stat().st_size >> 20) - 104}M"
+        say("mke2fs by hand")
+        by_hand = cost_of(
+            ["mke2fs", "-q", "-F", "-t", "ext4", "-L", ROOT_LABEL, "-d", root,
+             place / "root.ext4", size]
+        )  # fmt: skip
+        (place / "root.ext4").unlink()
+        rows = [
+            seconds(
+                "image: wall",
+                taken,
+                "cp of the same bytes, holes left out, with fsync",
+                copy.wall,
+                AT_MOST,
+            ),
+            seconds("image: wall", taken, "cp with the holes written, with fsync", full.wall),
+            seconds("image: wall", taken, "mke2fs -d of the root partition alone", by_hand.wall),
+            Row(
+                what="image step: peak memory, layers unpacked on tmpfs",
+                ours=ours.memory,
+                unit="bytes",
+                against="the image file's data",
+                reference=image.stat().st_blocks * 512,
+            ),
+        ]
+        if shutil.which("genimage"):
+            say("genimage")
+            (root / "boot").mkdir(exist_ok=True)
+            configuration = place / "genimage.cfg"
+            configuration.write_text(_GENIMAGE.format(size=size))
+            genimage = cost_of(
+                ["genimage", "--config", configuration, "--rootpath", root,
+                 "--tmppath", place / "tmp", "--outputpath", place / "genimage"],
+                log=place / "genimage.log",
+            )  # fmt: skip
+            rows.append(seconds("image: wall", taken, "genimage", genimage.wall))
+        else:
+            say("genimage is not installed: left out")
+    return rows
+
+
+def _steps(store: Store) -> BoardSteps:
+    spec = resolve(Tree(root=ROOT), BOARD)
+    archive = choose(
+        spec.distributions, spec.architecture, store, listener=say_event, unusable=spec.unusable
+    )
+    return board_steps(spec, archive, native=native_archive(archive, store, listener=say_event))
+
+
+def _main() -> None:
+    """Make the image of a board that has been built, and a tarball of its root filesystem."""
+    output = Path(sys.argv[1])
+    store = Store(default_store())
+    steps = _steps(store)
+    entries = {item.step: store.get(item.key) for item in make_plan(steps.targets, store)}
+    inputs = {}
+    for name, parent in steps.image.parents.items():
+        entry = entries[parent]
+        if entry is None:
+            raise UserError(f"{BOARD} is not built", hint=f"build.py --board {BOARD}")
+        inputs[name] = entry
+    with (
+        store.in_use(),
+        Toolbox(store, Processes()) as tools,
+        (output / "log").open("w") as log,
+    ):
+        job = Job(
+            inputs=inputs,
+            output=output,
+            log=log,
+            store=store,
+            tools=tools,
+            on_line=lambda _: None,
+        )
+        layers = [entry for name, entry in inputs.items() if name != "boot-files"]
+        with tools.layers().mounted(layers) as root:
+            root.workspace.run(
+                ["tar", "-C", root.path, "--xattrs", "-cf", output / "tree.tar", "."]
+            )
+        started = time.monotonic()
+        steps.image.run(job)
+        sys.stdout.write(f"seconds {time.monotonic() - started}\n")
+
+
+if __name__ == "__main__":
+    _main()

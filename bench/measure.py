@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""Wall time, processor time and memory of commands, and tables of their ratios."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from builder.engine.host import available_memory
+from builder.errors import StepError
+
+_SAMPLE_SECONDS = 0.2
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a command took.
+
+    wall: seconds. cpu: seconds of all processors, in it and in all that it waited for. memory:
+    bytes by which the machine's available memory went down at most, files on tmpfs included.
+    """
+
+    wall: float
+    cpu: float
+    memory: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the table: what was measured, against what; `most` is the ratio to stay below."""
+
+    what: str
+    ours: float
+    unit: str
+    against: str
+    reference: float
+    most: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        """Ours over the reference."""
+        return self.ours / self.reference
+
+
+def seconds(
+    what: str, ours: float, against: str, reference: float, most: float | None = None
+) -> Row:
+    """Return the row for two times."""
+    return Row(what=what, ours=ours, unit="s", against=against, reference=reference, most=most)
+
+
+def cost_of(
+    argv: Sequence[str | Path],
+    *,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    log: Path | None = None,
+) -> Cost:
+    """Run a command to its end, its output going to `log`.
+
+    Raises:
+        StepError: it failed.
+    """
+    words = [str(word) for word in argv]
+    before = available_memory()
+    lowest = before
+    done = threading.Event()
+
+    def sample() -> None:
+        nonlocal lowest
+        while not done.wait(_SAMPLE_SECONDS):
+            lowest = min(lowest, available_memory())
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    started = time.monotonic()
+    with log.open("w") if log else tempfile.TemporaryFile("w") as output:
+        process = subprocess.Popen(
+            words,
+            env=environment,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        # The usage of this one child and what it waited for.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    wall = time.monotonic() - started
+    done.set()
+    sampler.join()
+    if process.returncode != 0:
+        raise StepError(f"{' '.join(words)[:200]} ended with {process.returncode}; {log}")
+    return Cost(wall=wall, cpu=usage.ru_utime + usage.ru_stime, memory=before - lowest)
+
+
+def markdown(title: str, rows: Sequence[Row]) -> str:
+    """Return rows as a table, the ratio first."""
+    lines = [f"### {title}", "", "| ratio | at most | what | ours | against | |", "|" + "---|" * 6]
+    for row in rows:
+        most = f"{row.most:g}" if row.most is not None else ""
+        late = " **missed**" if row.most is not None and row.ratio > row.most else ""
+        lines.append(
+            f"| {row.ratio:.2f}{late} | {most} | {row.what} | {_number(row.ours, row.unit)} "
+            f"| {row.against} | {_number(row.reference, row.unit)} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def as_json(rows: Sequence[Row]) -> list[dict[str, object]]:
+    """Return rows as JSON holds them."""
+    return [{**asdict(row), "ratio": round(row.ratio, 3)} for row in rows]
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{value / _MIB:.0f} MiB" if unit == "bytes" else f"{value:.1f} {unit}"
+
+
+def say(text: str) -> None:
+    """Show what is going on."""
+    sys.stderr.write(f"bench: {text}\n")

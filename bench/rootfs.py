@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: MIT
+"""The packages of the profile `pynq`, against the build machine's own and against emulation.
+
+All take the same packages by the same indexes, out of the store's downloads, to a tmpfs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.measure import Cost, Row, cost_of, say, seconds
+from builder.archive.archive import Archive
+from builder.archive.choice import choose, native_archive
+from builder.archive.mirrors import mirror
+from builder.cli.context import ROOT, default_store
+from builder.engine.process import Processes
+from builder.errors import HostError
+from builder.plan.build import Build
+from builder.plan.plan import make_plan
+from builder.plan.rootfs import root_layers
+from builder.spec.models import Architecture
+from builder.spec.reader import Tree
+from builder.spec.resolve import resolve
+from builder.steps.bootstrap import QEMU_CPU, Bootstrap
+from builder.steps.mmdebstrap import keep_downloads, options
+from builder.steps.step import Step
+from builder.store.store import Store
+
+BOARD = "Pynq-Z2"
+CPU_AT_MOST = 1.3
+WALL_AT_MOST = 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """The same packages, for the target and for the build machine."""
+
+    target: Archive
+    native: Archive
+    layers: list[Step]
+
+    @property
+    def bootstrap(self) -> Bootstrap:
+        step = self.layers[0]
+        assert isinstance(step, Bootstrap)
+        return step
+
+
+def run(place: Path, peers: bool) -> list[Row]:  # noqa: FBT001 - the sections' one signature
+    """Measure both architectures."""
+    rows: list[Row] = []
+    limit: Cost | None = None
+    for architecture in (Architecture.ARMHF, Architecture.ARM64):
+        name = architecture.value
+        work = _work(architecture)
+        if limit is None:
+            say("the build machine's own root filesystem, by mmdebstrap")
+            _mmdebstrap(work.native, work.bootstrap.wanted, place)  # fills the downloads
+            limit = _mmdebstrap(work.native, work.bootstrap.wanted, place)
+        say(f"{name}: native programs")
+        _build(architecture, place / "warm", "native-programs", place)
+        _build(architecture, place / "warm", "bootstrap", place)  # fills the downloads
+        programs = _build(architecture, place / name, "native-programs", place)
+        say(f"{name}: ours")
+        ours = _build(architecture, place / name, "bootstrap", place)
+        own = "mmdebstrap, the build machine's own"
+        rows += [
+            seconds(f"{name}: CPU", ours.cpu, own, limit.cpu, CPU_AT_MOST),
+            seconds(f"{name}: wall", ours.wall, own, limit.wall, WALL_AT_MOST),
+            Row(
+                what=f"{name}: peak memory",
+                ours=ours.memory,
+                unit="bytes",
+                against=own,
+                reference=limit.memory,
+            ),
+            seconds(f"{name}: CPU of native programs, once", programs.cpu, own, limit.cpu),
+        ]
+        if peers:
+            say(f"{name}: mmdebstrap, emulated")
+            emulated = _mmdebstrap(work.target, work.bootstrap.wanted, place)
+            say(f"{name}: debootstrap, emulated")
+            old = _debootstrap(work.target, work.bootstrap.wanted, place)
+            for peer, cost in (("mmdebstrap", emulated), ("debootstrap", old)):
+                rows += [
+                    seconds(f"{name}: CPU", ours.cpu, f"{peer} under qemu-user", cost.cpu),
+                    seconds(f"{name}: wall", ours.wall, f"{peer} under qemu-user", cost.wall),
+                ]
+    return rows
+
+
+def _work(architecture: Architecture) -> _Work:
+    store = Store(default_store())
+    spec = resolve(Tree(root=ROOT), BOARD)
+    target = choose(
+        spec.distributions, architecture, store, listener=say_event, unusable=spec.unusable
+    )
+    native = native_archive(target, store, listener=say_event)
+    if native is None:
+        raise HostError("there is nothing to compare: no packages for this machine")
+    recipes = [recipe for recipe in spec.recipes if not recipe.model.board_specific]
+    layers = root_layers(recipes, target, native=native, board=spec.board, name=BOARD)
+    return _Work(target=target, native=native, layers=layers)
+
+
+def say_event(event: object) -> None:
+    """Show an event of the choice of archives."""
+    say(str(event))
+
+
+def new_store(root: Path) -> Store:
+    """Return an empty store that has the indexes and downloads of the user's."""
+    root.mkdir(parents=True, exist_ok=True)
+    if not (root / "archives").exists():
+        (root / "archives").symlink_to(default_store() / "archives")
+    return Store(root)
+
+
+def _build(architecture: Architecture, store: Path, step: str, logs: Path) -> Cost:
+    """Return what one step takes, in a process of its own; what it stands on is there."""
+    return cost_of(
+        [sys.executable, "-m", "bench.rootfs", architecture.value, step, store],
+        cwd=ROOT,
+        log=logs / f"{architecture.value}-{step}.log",
+    )
+
+
+def _mmdebstrap(archive: Archive, packages: list[str], logs: Path) -> Cost:
+    """Return what mmdebstrap takes, as one would type it."""
+    store = Store(default_store())
+    sources = logs / "sources.list"
+    sources.write_text(archive.binary_sources())
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        command = [
+            *("mmdebstrap", "--variant=minbase", "--format=tar"),
+            f"--include={','.join(packages)}",
+            *options(archive, store, Path(folder)),
+            f"--customize-hook={keep_downloads(archive, store, Path(folder))}",
+            *(archive.distribution.model.suite, f"{folder}/root.tar", str(sources)),
+        ]
+        return cost_of(
+            ["unshare", "--mount", "--propagation", "private", *command],
+            environment={
+                **os.environ,
+                **QEMU_CPU.get(archive.architecture, {}),
+                "TMPDIR": folder,
+                "SOURCE_DATE_EPOCH": str(archive.epoch),
+            },
+            log=logs / f"{archive.architecture.value}-mmdebstrap.log",
+        )
+
+
+def _debootstrap(archive: Archive, packages: list[str], logs: Path) -> Cost:
+    """Return what debootstrap takes, as one would type it; it knows the first pocket only."""
+    pocket = archive.distribution.model.pockets[0]
+    cache = logs / "debootstrap-cache"
+    cache.mkdir(exist_ok=True)
+
+    def once(folder: str) -> Cost:
+        command = [
+            *("debootstrap", "--variant=minbase", f"--arch={archive.architecture.value}"),
+            f"--include={','.join(packages)}",
+            f"--components={','.join(archive.distribution.model.components)}",
+            f"--cache-dir={cache}",
+            *(pocket.suite, f"{folder}/root"),
+            mirror(archive.distribution, pocket, archive.architecture),
+        ]
+        script = f"{shlex.join(command)} && tar -C {folder}/root -cf {folder}/root.tar ."
+        return cost_of(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", script],
+            environment={**os.environ, **QEMU_CPU.get(archive.architecture, {})},
+            log=logs / f"{archive.architecture.value}-debootstrap.log",
+        )
+
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        return once(folder)
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("architecture", type=Architecture)
+    parser.add_argument("step")
+    parser.add_argument("store", type=Path)
+    arguments = parser.parse_args()
+    store = new_store(arguments.store)
+    work = _work(arguments.architecture)
+    everything = make_plan(work.layers, store)
+    step = next(item.step for item in everything if item.step.name == arguments.step)
+    logs = Path(tempfile.mkdtemp())
+    with store.in_use():
+        Build(
+            make_plan([step], store),
+            store=store,
+            logs=logs,
+            listener=say_event,
+            processes=Processes(),
+            jobs=1,
+        ).run()
+    shutil.rmtree(logs)
+
+
+if __name__ == "__main__":
+    _main()

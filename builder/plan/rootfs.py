@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""The steps of a root filesystem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from builder.archive.archive import Archive
+from builder.spec.models import Board
+from builder.spec.resolve import ResolvedRecipe
+from builder.steps.bootstrap import Bootstrap
+from builder.steps.native.programs import NativePrograms
+from builder.steps.recipe import RecipeLayer
+from builder.steps.step import Step
+from builder.steps.wheels import Wheels
+
+
+def root_layers(
+    recipes: Sequence[ResolvedRecipe],
+    archive: Archive,
+    *,
+    native: Archive | None,
+    board: Board,
+    name: str,
+) -> list[Step]:
+    """Return the steps whose layers make the root filesystem, the lowest first.
+
+    Args:
+        recipes: what to put in, each after those that it requires.
+        archive: where packages come from, for the board's architecture.
+        native: the same for this machine's, if programs are to be taken from it.
+        board: what recipes that are special to a board get to see.
+        name: the board's name.
+    """
+    distribution, architecture = archive.distribution, archive.architecture
+    scope = f"{distribution.name}-{architecture.value}"
+    packages = [
+        package for recipe in recipes for package in recipe.packages(distribution, architecture)
+    ]
+    programs = NativePrograms(native, archive, scope=scope) if native else None
+    layers: list[Step] = [Bootstrap(archive, packages, native=programs, scope=scope)]
+    by_name = {recipe.name: recipe for recipe in recipes}
+    for recipe in recipes:
+        layers.append(
+            RecipeLayer(
+                recipe,
+                required=_required(recipe, by_name),
+                below=list(layers),
+                wheels=_wheels(recipe, archive, scope),
+                native=programs,
+                archive=archive,
+                board=board,
+                scope=name if recipe.model.board_specific else scope,
+            )
+        )
+    return layers
+
+
+def _required(
+    recipe: ResolvedRecipe, by_name: dict[str, ResolvedRecipe]
+) -> Sequence[ResolvedRecipe]:
+    """Return what a recipe requires, directly or not."""
+    found: dict[str, ResolvedRecipe] = {}
+    todo = list(recipe.model.requires)
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found[name] = by_name[name]
+            todo += by_name[name].model.requires
+    return [found[name] for name in sorted(found)]
+
+
+def _wheels(recipe: ResolvedRecipe, archive: Archive, scope: str) -> Wheels | None:
+    lock = recipe.lock_file(archive.distribution, archive.architecture)
+    if lock is None:
+        return None
+    return Wheels(
+        f"wheels:{recipe.name}",
+        lock,
+        python=archive.distribution.model.python,
+        architecture=archive.architecture,
+        scope=scope,
+    )

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Programs of the build machine in place of emulated ones."""

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Lets programs in a foreign root filesystem start the build machine's twin of a program
+ * instead of emulating it. Loaded by LD_PRELOAD into all programs in there, both those of the
+ * target, which qemu-user runs, and those of the build machine: it is compiled for both.
+ *
+ * PROGRAMS is a directory that holds the twins at the paths that they have in the target, as
+ * /usr/bin/dash. A program is taken from there if, after all symbolic links, its path in the
+ * target leads to an ELF file of the target and a twin is there. So what the target lacks, what
+ * links choose (alternatives are links), and scripts at a program's path stay as they are.
+ *
+ * Interpreters that load modules depend on more than their path; see python_may and perl_may.
+ *
+ * Runs between vfork(2) and execve(2): no memory is allocated, no stream is used.
+ */
+
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#ifndef PROGRAMS /* directory of the twins, in the target */
+#error "PROGRAMS is not defined"
+#endif
+#ifndef TARGET_MACHINE /* e_machine of the target's ELF files, elf(5) */
+#error "TARGET_MACHINE is not defined"
+#endif
+#ifndef TARGET_UNAME /* what uname(2) calls the target's processor */
+#error "TARGET_UNAME is not defined"
+#endif
+#ifndef TARGET_PERL /* directory of the target's Perl modules that are compiled */
+#error "TARGET_PERL is not defined"
+#endif
+
+#define HEAD 256 /* bytes of a file that the kernel looks at (BINPRM_BUF_SIZE) */
+
+extern char **environ;
+
+/* What is really to be started: a file and its arguments. */
+struct start {
+    const char *file;
+    char *const *argv;
+    char twin[sizeof PROGRAMS + PATH_MAX];
+};
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static bool starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static bool one_of(const char *word, const char *const list[], size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(word, list[i]) == 0)
+            return true;
+    return false;
+}
+
+#define ONE_OF(word, list) one_of(word, list, sizeof list / sizeof *list)
+
+/* Python's own compiler of byte code does the same on all machines, as do the scripts around it,
+ * with the two questions that they ask. Whatever else Python does may load modules that were
+ * compiled, of which the target has its own. */
+static bool python_may(char *const argv[])
+{
+    static const char *const modules[] = {"py_compile", "compileall"};
+    static const char *const scripts[] = {"py3compile", "py3clean", "py_compile.py",
+                                          "compileall.py"};
+    static const char *const commands[] = {
+        "import imp; print(imp.get_magic())",
+        "import imp; print(imp.get_tag())",
+        "import importlib.util; print(importlib.util.MAGIC_NUMBER)",
+        "import sys; print(sys.implementation.cache_tag)",
+    };
+    size_t i = 1;
+    if (!argv[0])
+        return false;
+    while (argv[i] && argv[i][0] == '-' && argv[i][1] &&
+           strspn(argv[i] + 1, "BEIOSbqsu") == strlen(argv[i] + 1))
+        i++;
+    if (!argv[i])
+        return false;
+    if (strcmp(argv[i], "-m") == 0)
+        return argv[i + 1] && ONE_OF(argv[i + 1], modules);
+    if (strcmp(argv[i], "-c") == 0)
+        return argv[i + 1] && ONE_OF(argv[i + 1], commands);
+    return starts_with(argv[i], "/usr/") && ONE_OF(base_name(argv[i]), scripts);
+}
+
+/* Perl loads compiled modules too. The twin has those of Perl itself; once packages bring
+ * others, it must be the target's. */
+static bool perl_may(void)
+{
+    return access(TARGET_PERL, F_OK) != 0;
+}
+
+/* Writes the path of the twin of `file`, if there is one and it may be taken. */
+static bool find_twin(const char *file, char *const argv[], struct start *start)
+{
+    char real[PATH_MAX];
+    unsigned char head[sizeof(Elf32_Ehdr)];
+    if (!realpath(file, real))
+        return false;
+    strcpy(start->twin, PROGRAMS);
+    strcat(start->twin, real);
+    if (access(start->twin, X_OK) != 0)
+        return false;
+    int descriptor = open(real, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0)
+        return false;
+    ssize_t length = read(descriptor, head, sizeof head);
+    close(descriptor);
+    if (length != sizeof head || memcmp(head, ELFMAG, SELFMAG) != 0 ||
+        (head[18] | head[19] << 8) != TARGET_MACHINE)
+        return false;
+    const char *name = base_name(real);
+    if (starts_with(name, "python"))
+        return python_may(argv);
+    if (starts_with(name, "perl"))
+        return perl_may();
+    return true;
+}
+
+/* Splits the first line of a script: interpreter and at most one argument, as execve(2). */
+static bool read_script(const char *file, char line[HEAD], char **interpreter, char **argument)
+{
+    int descriptor = open(file, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0)
+        return false;
+    ssize_t length = read(descriptor, line, HEAD - 1);
+    close(descriptor);
+    if (length < 3 || line[0] != '#' || line[1] != '!')
+        return false;
+    line[length] = '\0';
+    char *end = strchr(line, '\n');
+    if (!end) /* a longer line than the kernel reads: leave it to the kernel */
+        return false;
+    while (end > line + 2 && (end[-1] == ' ' || end[-1] == '\t'))
+        end--;
+    *end = '\0';
+    char *word = line + 2 + strspn(line + 2, " \t");
+    if (!*word)
+        return false;
+    *interpreter = word;
+    word += strcspn(word, " \t");
+    *argument = NULL;
+    if (*word) {
+        *word++ = '\0';
+        word += strspn(word, " \t");
+        *argument = *word ? word : NULL;
+    }
+    return true;
+}
+
+static size_t count_words(char *const argv[])
+{
+    size_t count = 0;
+    while (argv[count])
+        count++;
+    return count;
+}
+
+/* Writes the arguments of what runs a script: its name and what follows argv[0]. */
+static void follow_up(char *words[], const char *file, char *const argv[])
+{
+    *words++ = (char *)file;
+    if (argv[0])
+        while (*++argv)
+            *words++ = *argv;
+    *words = NULL;
+}
+
+typedef int action(struct start *start, void *context);
+
+/* Finds out what to start for `file` and does it. Scripts are taken apart as the kernel would,
+ * since it would open the target's interpreter; if that has no twin, all is left to the kernel. */
+static int resolve(const char *file, char *const argv[], action *act, void *context)
+{
+    struct start start = {.file = file, .argv = argv};
+    char line[HEAD], *interpreter, *argument;
+    int error = errno;
+
+    if (access(file, X_OK) != 0) {
+        errno = error;
+        return act(&start, context);
+    }
+    if (find_twin(file, argv, &start)) {
+        start.file = start.twin;
+    } else if (read_script(file, line, &interpreter, &argument)) {
+        char *words[count_words(argv) + 4];
+        words[0] = interpreter;
+        words[1] = argument;
+        follow_up(words + (argument ? 2 : 1), file, argv);
+        if (find_twin(interpreter, words, &start)) {
+            start.file = start.twin;
+            start.argv = words;
+        }
+        errno = error;
+        return act(&start, context); /* while `words` lives */
+    }
+    errno = error;
+    return act(&start, context);
+}
+
+static int do_execve(struct start *start, void *context)
+{
+    return (int)syscall(SYS_execve, start->file, start->argv, (char *const *)context);
+}
+
+int execve(const char *file, char *const argv[], char *const envp[])
+{
+    return resolve(file, argv, do_execve, (void *)envp);
+}
+
+int execv(const char *file, char *const argv[])
+{
+    return execve(file, argv, environ);
+}
+
+/* Starts a file; one that the kernel knows nothing to do with is for the shell. */
+static void start_or_interpret(const char *file, char *const argv[], char *const envp[])
+{
+    execve(file, argv, envp);
+    if (errno != ENOEXEC)
+        return;
+    char *words[count_words(argv) + 3];
+    words[0] = "/bin/sh";
+    follow_up(words + 1, file, argv);
+    execve(words[0], words, envp);
+}
+
+static const char *search_path(void)
+{
+    const char *path = getenv("PATH");
+    return path ? path : "/bin:/usr/bin";
+}
+
+/* Writes the path of `file` in the directory at `*at`, a part of PATH, and goes on to the next,
+ * or to NULL. Returns whether there is room for it. */
+static bool next_place(const char **at, const char *file, char full[PATH_MAX])
+{
+    const char *end = strchrnul(*at, ':'), *start = *at;
+    size_t length = (size_t)(end - start), name = strlen(file);
+    *at = *end ? end + 1 : NULL;
+    if (length + 1 + name >= PATH_MAX)
+        return false;
+    memcpy(full, start, length);
+    if (length)
+        full[length++] = '/';
+    memcpy(full + length, file, name + 1);
+    return true;
+}
+
+/* Tries `file` in each directory of PATH. Passes over what glibc passes over. */
+int execvpe(const char *file, char *const argv[], char *const envp[])
+{
+    char full[PATH_MAX];
+    bool denied = false;
+    errno = ENOENT;
+    if (!*file)
+        return -1;
+    if (strchr(file, '/')) {
+        start_or_interpret(file, argv, envp);
+        return -1;
+    }
+    for (const char *at = search_path(); at;) {
+        if (!next_place(&at, file, full))
+            continue;
+        start_or_interpret(full, argv, envp);
+        if (errno == EACCES)
+            denied = true;
+        else if (errno != ENOENT && errno != ENOTDIR && errno != ESTALE && errno != ENODEV &&
+                 errno != ETIMEDOUT)
+            return -1;
+    }
+    if (denied)
+        errno = EACCES;
+    return -1;
+}
+
+int execvp(const char *file, char *const argv[])
+{
+    return execvpe(file, argv, environ);
+}
+
+/* Collects the arguments of execl and its like into `argv`, and what follows them. */
+#define COLLECT(first, rest)                                                                    \
+    va_list counted;                                                                            \
+    size_t count = 1;                                                                           \
+    va_start(rest, first);                                                                      \
+    va_copy(counted, rest);                                                                     \
+    while (va_arg(counted, char *))                                                             \
+        count++;                                                                                \
+    va_end(counted);                                                                            \
+    char *argv[count + 1];                                                                      \
+    argv[0] = (char *)first;                                                                    \
+    for (size_t i = 1; i <= count; i++)                                                         \
+        argv[i] = va_arg(rest, char *)
+
+int execl(const char *file, const char *first, ...)
+{
+    va_list rest;
+    COLLECT(first, rest);
+    va_end(rest);
+    return execv(file, argv);
+}
+
+int execlp(const char *file, const char *first, ...)
+{
+    va_list rest;
+    COLLECT(first, rest);
+    va_end(rest);
+    return execvp(file, argv);
+}
+
+int execle(const char *file, const char *first, ...)
+{
+    va_list rest;
+    COLLECT(first, rest);
+    char *const *envp = va_arg(rest, char *const *);
+    va_end(rest);
+    return execve(file, argv, envp);
+}
+
+/* `name` is what is to be searched for, if it is. */
+struct spawn {
+    pid_t *pid;
+    const posix_spawn_file_actions_t *actions;
+    const posix_spawnattr_t *attributes;
+    char *const *envp;
+    const char *name;
+};
+
+/* Spawns the twin; if there is none, glibc does all that there is to do. */
+static int do_spawn(struct start *start, void *context)
+{
+    int (*real)(pid_t *, const char *, const posix_spawn_file_actions_t *,
+                const posix_spawnattr_t *, char *const[], char *const[]);
+    struct spawn *spawn = context;
+    bool search = spawn->name && start->file != start->twin;
+    *(void **)&real = dlsym(RTLD_NEXT, search ? "posix_spawnp" : "posix_spawn");
+    return real(spawn->pid, search ? spawn->name : start->file, spawn->actions,
+                spawn->attributes, start->argv, spawn->envp);
+}
+
+int posix_spawn(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+{
+    struct spawn spawn = {pid, actions, attributes, envp, NULL};
+    return resolve(file, argv, do_spawn, &spawn);
+}
+
+int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                 const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+{
+    struct spawn spawn = {pid, actions, attributes, envp, file};
+    struct start as_it_is = {.file = file, .argv = argv};
+    char full[PATH_MAX];
+    if (strchr(file, '/'))
+        return posix_spawn(pid, file, actions, attributes, argv, envp);
+    for (const char *at = search_path(); at;)
+        if (next_place(&at, file, full) && access(full, X_OK) == 0)
+            return resolve(full, argv, do_spawn, &spawn);
+    return do_spawn(&as_it_is, &spawn);
+}
+
+/* glibc starts the shell of system(3) and popen(3) by a way that cannot be taken over; they are
+ * rare, and that shell is emulated. */
+
+/* A twin must not see that it is one. */
+int uname(struct utsname *name)
+{
+    int result = (int)syscall(SYS_uname, name);
+    if (result == 0)
+        strcpy(name->machine, TARGET_UNAME);
+    return result;
+}
