@@ -12,6 +12,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from builder.engine.workspace import Workspace
@@ -78,9 +79,10 @@ class Image(Step):
             self._partition(job, root.workspace, image, root_size)
             self._boot(job, root.workspace, image)
             self._root(job, root, image, root_size)
-            job.run(root.workspace, "bmaptool", "create", "-o", f"{image}.bmap", image)
-        job.say("sha256")
-        checksum = sha256(image)
+            with ThreadPoolExecutor(1) as pool:
+                hashing = pool.submit(sha256, image)
+                job.run(root.workspace, "bmaptool", "create", "-o", f"{image}.bmap", image)
+                checksum = hashing.result()
         Path(f"{image}.sha256").write_text(f"{checksum}  {image.name}\n")
         facts = {"sha256": checksum, "size": image.stat().st_size, "root-size": root_size}
         (job.output / "image.json").write_text(json.dumps(facts, indent=1))

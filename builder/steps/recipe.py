@@ -6,7 +6,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +13,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import jinja2
-from installer import install
-from installer.destinations import SchemeDictionaryDestination
-from installer.sources import WheelFile
 
 from builder.archive.archive import Archive
-from builder.errors import StepError, UserError
+from builder.errors import UserError
 from builder.spec.models import Board, FileCopy, Scalar, User
 from builder.spec.resolve import ResolvedRecipe
 from builder.steps.bootstrap import QEMU_CPU
@@ -27,6 +23,7 @@ from builder.steps.layers import Root
 from builder.steps.native.tree import native_parent, native_tree
 from builder.steps.step import Job, Shell, Step
 from builder.steps.tree import TargetTree
+from builder.steps.wheels import COMPILE, COMPILED, INSTALLED, local_packages
 
 CROSS_COMPILE = {"armhf": "arm-linux-gnueabihf-", "arm64": "aarch64-linux-gnu-"}
 """Prefix of Debian's cross compilers, by architecture."""
@@ -191,39 +188,19 @@ class RecipeLayer(Step):
         return hashed.strip()
 
     def _install_wheels(self, job: Job, root: Root, chroot: Sequence[str]) -> None:
-        """Put wheels where the distribution's Python looks for local packages."""
+        """Put what wheels unpack to into the tree; a file that is there already is an error."""
         assert self.wheels
-        python = self.archive.distribution.model.python
-        packages = f"/usr/local/lib/python{python}/dist-packages"
-        destination = SchemeDictionaryDestination(
-            {
-                "purelib": packages,
-                "platlib": packages,
-                "headers": f"/usr/local/include/python{python}",
-                "scripts": "/usr/local/bin",
-                "data": "/usr/local",
-            },
-            interpreter="/usr/bin/python3",
-            script_kind="posix",
-            destdir=str(root.outside),
+        wheels = job.input(self.wheels)
+        job.run(
+            root.workspace,
+            *("tar", "--extract", "--numeric-owner", "--same-permissions", "--touch"),
+            # Directories that are there stay as they are.
+            *("--keep-old-files", "--use-compress-program=zstd -d -T0"),
+            *("--directory", root.path, "--file", wheels / INSTALLED),
         )
-        for path in sorted(job.input(self.wheels).glob("*.whl")):
-            job.say(f"installing {path.name}")
-            with WheelFile.open(path) as wheel:
-                try:
-                    install(wheel, destination, {"INSTALLER": b"zynq-sd-builder"})
-                except FileExistsError as error:
-                    raise StepError(f"{path.name}: {error}") from error
-        # By hash, not by time: the times in the image are clamped after this. The bytes are the
-        # same on every architecture, so a Python of the same version does it natively.
-        compileall = ["-m", "compileall", "-q", "--invalidation-mode", "checked-hash"]
-        if native := shutil.which(f"python{python}", path="/usr/local/bin:/usr/bin:/bin"):
-            where = f"{root.path}{packages}"
-            job.run(
-                root.workspace, native, "-I", *compileall, "-j0", "-s", root.path, "-p", "/", where
-            )
-        else:
-            job.run(root.workspace, *chroot, "python3", *compileall, packages)
+        if not (wheels / COMPILED).exists():
+            packages = local_packages(self.archive.distribution.model.python)
+            job.run(root.workspace, *chroot, "python3", *COMPILE, packages)
 
     def _scripts(self, job: Job, root: Root, chroot: Sequence[str]) -> None:
         scripts = self.recipe.model.scripts

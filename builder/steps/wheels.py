@@ -3,12 +3,29 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from installer import install
+from installer.destinations import SchemeDictionaryDestination
+from installer.sources import WheelFile
+
+from builder.engine.workspace import Workspace
+from builder.errors import StepError
 from builder.spec.models import Architecture
+from builder.steps.pack import pack
 from builder.steps.step import Job, Step
+
+INSTALLED = "installed.tar.zst"
+"""In the step's output: the files of all wheels, as they lie in an image."""
+
+COMPILED = "compiled"
+"""In the step's output, if byte code is among them."""
+
+COMPILE = ("-m", "compileall", "-q", "--invalidation-mode", "checked-hash")
+"""Arguments of Python that compile byte code which holds whatever time its source has."""
 
 # Platform tags of PEP 599/600 wheels that run on each architecture's distributions: the oldest
 # of them (jammy) has glibc 2.35.
@@ -17,7 +34,7 @@ _MACHINES = {Architecture.ARMHF: "armv7l", Architecture.ARM64: "aarch64"}
 
 
 class Wheels(Step):
-    """The wheels of a lock file; every one is checked against its hash."""
+    """The wheels of a lock file, each checked against its hash, and what they unpack to."""
 
     fetches = True
 
@@ -36,16 +53,64 @@ class Wheels(Step):
         return [self.lock]
 
     def run(self, job: Job) -> None:
+        with job.workspace("wheels", need=1 << 30, network=True) as workspace:
+            self._download(job, workspace)
+            tree = workspace.directory / "tree"
+            workspace.outside(tree).mkdir()
+            packages = self._install(job, workspace.outside(tree))
+            # By hash, not by time: the times of files in an image are not those of now. The byte
+            # code is the same on every architecture; without that Python it is left to the recipe.
+            native = shutil.which(f"python{self.python}", path="/usr/local/bin:/usr/bin:/bin")
+            if native:
+                job.run(
+                    workspace,
+                    *(native, "-I", *COMPILE, "-j0", "-s", tree, "-p", "/", f"{tree}{packages}"),
+                )
+                (job.output / COMPILED).touch()
+            pack(workspace, tree, job.output / INSTALLED, epoch=0, log=job.log)
+
+    def _download(self, job: Job, workspace: Workspace) -> None:
         machine = _MACHINES[self.architecture]
         tags = [*(f"manylinux_2_{minor}_{machine}" for minor in _GLIBC_MINORS), f"linux_{machine}"]
-        with job.workspace("wheels", need=1 << 30, network=True) as workspace:
-            job.run(
-                workspace,
-                *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check"),
-                *("--no-deps", "--require-hashes", "--only-binary=:all:", "--progress-bar=off"),
-                *("--implementation", "cp", "--python-version", self.python),
-                *(word for tag in tags for word in ("--platform", tag)),
-                *("--requirement", self.lock, "--dest", job.output),
-                # A cache would be a second store, not verified by ours.
-                environment={"PIP_NO_CACHE_DIR": "1"},
-            )
+        job.run(
+            workspace,
+            *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check"),
+            *("--no-deps", "--require-hashes", "--only-binary=:all:", "--progress-bar=off"),
+            *("--implementation", "cp", "--python-version", self.python),
+            *(word for tag in tags for word in ("--platform", tag)),
+            *("--requirement", self.lock, "--dest", job.output),
+            # A cache would be a second store, not verified by ours.
+            environment={"PIP_NO_CACHE_DIR": "1"},
+        )
+
+    def _install(self, job: Job, tree: Path) -> str:
+        """Unpack all wheels into a tree as they lie in an image; return where packages are.
+
+        That is where the distribution's Python looks for local packages.
+        """
+        packages = local_packages(self.python)
+        destination = SchemeDictionaryDestination(
+            {
+                "purelib": packages,
+                "platlib": packages,
+                "headers": f"/usr/local/include/python{self.python}",
+                "scripts": "/usr/local/bin",
+                "data": "/usr/local",
+            },
+            interpreter="/usr/bin/python3",
+            script_kind="posix",
+            destdir=str(tree),
+        )
+        for path in sorted(job.output.glob("*.whl")):
+            job.say(f"installing {path.name}")
+            with WheelFile.open(path) as wheel:
+                try:
+                    install(wheel, destination, {"INSTALLER": b"zynq-sd-builder"})
+                except FileExistsError as error:
+                    raise StepError(f"{path.name}: {error}") from error
+        return packages
+
+
+def local_packages(python: str) -> str:
+    """Return the image's directory of packages that are not the distribution's."""
+    return f"/usr/local/lib/python{python}/dist-packages"
