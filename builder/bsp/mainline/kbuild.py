@@ -16,13 +16,16 @@ from builder.steps.step import Job
 class KbuildTree:
     """Sources in `source`, unpacked from a step's entry, and what make makes of them in `build`.
 
+    That is below the sources: make then names them by relative paths, and nothing that it writes
+    down depends on where the workspace is.
+
     `epoch` is the time of the sources' newest change, in seconds since 1970; `environment` is
     what make gets, for builds that repeat.
     """
 
     def __init__(self, job: Job, workspace: Workspace, package: Path, *, family: Family) -> None:
         self.source = workspace.directory / "source"
-        self.build = workspace.directory / "build"
+        self.build = self.source / "build"
         self._job = job
         self._workspace = workspace
         self.epoch = _unpack(job, workspace, package, self.source)

@@ -149,7 +149,7 @@ class Kernel(Step):
         The tools are compiled a second time, by the cross compiler: the board is to run them.
         They are linked statically, since the build runs some of them, under qemu-user.
         """
-        objects = workspace.directory / "headers"
+        objects = tree.source / "headers"
         job.run(workspace, "mkdir", objects)
         job.run(workspace, "cp", tree.build / ".config", objects)
         compiler = (f"HOSTCC={self.family.cross_compile}gcc", "HOSTLDFLAGS=-static")
