@@ -10,7 +10,6 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TypeAlias
@@ -18,102 +17,70 @@ from typing import TypeAlias
 from rich.markup import escape
 from rich.table import Table
 
-from builder.archive.choice import choose, native_archive
 from builder.cli.context import Context, become_root
+from builder.cli.errors import error_console, report
+from builder.cli.planning import board_names, planning, resolved
 from builder.engine.process import Processes
 from builder.engine.requirements import check_machine, lacking
-from builder.errors import HostError, Interrupted, UserError
+from builder.errors import HostError, Interrupted, StepError, UserError
 from builder.machine.checks import run_checks
-from builder.plan.board import BoardSteps, board_steps
 from builder.plan.build import Build, Toolbox
+from builder.plan.joint import join
 from builder.plan.plan import Planned, lines, make_plan
-from builder.plan.publish import give_to_caller, publish
-from builder.report.console import duration, size
-from builder.report.events import Listener, Note
+from builder.plan.publish import BoardResult, finish, give_to_caller
+from builder.report.console import columns, duration, size
+from builder.report.events import Note
 from builder.spec.models import KINDS, format_size, json_schema
 from builder.spec.reader import Reader, closest
 from builder.spec.reference import reference
-from builder.spec.resolve import ImageSpec, resolve
+from builder.spec.resolve import ImageSpec
 from builder.steps.step import Job
-from builder.store.store import Store
 
 Command: TypeAlias = Callable[[argparse.Namespace, Context], int]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Planning:
-    """A board's steps and what the plan says of them."""
-
-    steps: BoardSteps
-    plan: Sequence[Planned]
-
-
-def _planning(
-    arguments: argparse.Namespace, context: Context, store: Store, listener: Listener
-) -> Planning:
-    spec = _resolved(arguments, context)
-    archive = choose(
-        spec.distributions,
-        spec.architecture,
-        store,
-        listener=listener,
-        unusable=(lambda _: None) if arguments.distro else spec.unusable,
-        update=arguments.update,
-        offline=arguments.offline,
-    )
-    native = (
-        native_archive(
-            archive, store, listener=listener, update=arguments.update, offline=arguments.offline
-        )
-        if arguments.native
-        else None
-    )
-    steps = board_steps(spec, archive, native=native, compress=arguments.compress)
-    return Planning(steps=steps, plan=make_plan(steps.targets, store))
-
-
-def _resolved(arguments: argparse.Namespace, context: Context) -> ImageSpec:
-    """Return what is wanted; what is wrong with it is said before anything asks for a password."""
-    return resolve(
-        context.tree, arguments.board, settings=arguments.settings, distro=arguments.distro
-    )
+_PASSED = "passed"
 
 
 def build(arguments: argparse.Namespace, context: Context) -> int:
-    """Build a board's image."""
+    """Build the boards' images; those that can be finished are, whatever becomes of the others."""
     started = time.monotonic()
-    _resolved(arguments, context)
+    specs = resolved(arguments, context)
     become_root(context)
     store = context.open_store()
-    output = context.output_of(arguments.board)
-    processes = Processes()
+    outputs = {name: context.output_of(name) for name in specs}
     with store.in_use(), context.view() as view:
-        planning = _planning(arguments, context, store, view)
-        if any(not item.kept for item in planning.plan):
+        planned = planning(arguments, specs, store, view)
+        if any(not item.kept for item in planned.plan):
             for lack in check_machine(context.store):
                 view(Note(text=f"this machine is short of {lack.what}", loud=True))
             if arguments.offline:
-                _check_offline(planning.plan)
+                _check_offline(planned.plan)
         _stop_on_interrupt()
-        entries = Build(
-            planning.plan,
+        outcome = Build(
+            planned.plan,
             store=store,
-            logs=output.logs,
+            logs={name: output.logs for name, output in outputs.items()},
             listener=view,
-            processes=processes,
+            processes=Processes(),
             jobs=arguments.jobs,
             offline=arguments.offline,
-        ).run()
-        fresh = publish(output, planning.steps, planning.plan, entries)
+        ).attempt()
+        results = [
+            finish(outputs[name], board, outcome.entries) for name, board in planned.boards.items()
+        ]
     give_to_caller(context.output)
     store.evict(context.store_size)
     taken = duration(time.monotonic() - started)
-    _summary(context, output.image, arguments, fresh=fresh, taken=taken)
-    return 0
+    if len(results) > 1:
+        _show_all(context, results, taken=taken)
+    elif not outcome.failures:
+        _summary(context, results[0], taken=taken)
+    codes = [report(failure, error_console()) for failure in outcome.failures]
+    return codes[0] if codes else 0
 
 
 def _check_offline(plan: Sequence[Planned]) -> None:
-    missing = [item.step.name for item in plan if not item.kept and item.step.fetches]
+    missing = [item.label for item in plan if not item.kept and item.step.fetches]
     if missing:
         raise UserError(
             f"--offline, but these have not been fetched yet: {', '.join(missing)}",
@@ -137,68 +104,120 @@ def _stop_on_interrupt() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
-def _summary(
-    context: Context, image: Path, arguments: argparse.Namespace, *, fresh: bool, taken: str
-) -> None:
+def _summary(context: Context, result: BoardResult, *, taken: str) -> None:
+    """Print what came of the one board of a build, and what to do with it."""
+    image = result.output.image
     shown = os.path.relpath(image)
-    what = "built" if fresh else "nothing to do"
+    what = "built" if result.fresh else "nothing to do"
     print_ = context.console.print
     print_(
         f"[bold green]{what}[/] in {taken}: [bold]{escape(shown)}[/], {size(image.stat().st_size)}"
     )
-    print_(f"  check it:       build.py test --board {escape(arguments.board)}")
+    print_(f"  check it:       build.py test --board {escape(result.output.board)}")
     print_(f"  write to card:  bmaptool copy {escape(shown)} /dev/YOUR-CARD")
+
+
+def _show_all(context: Context, results: Sequence[BoardResult], *, taken: str) -> None:
+    """Print a table of what came of the boards of a build."""
+    rows = [("board", "image", "size", "steps", "time")]
+    for result in results:
+        image = result.output.image
+        steps = f"{result.built} built, {result.kept} kept"
+        rows.append(
+            (
+                result.output.board,
+                os.path.relpath(image) if result.complete else "NOT FINISHED",
+                size(image.stat().st_size) if result.complete else "",
+                "nothing to do" if result.complete and not result.fresh else steps,
+                duration(result.seconds),
+            )
+        )
+    for line in columns(rows):
+        context.console.print(escape(line))
+    done = sum(result.complete for result in results)
+    context.console.print(f"{done} of {len(results)} boards finished in {taken}")
 
 
 def plan(arguments: argparse.Namespace, context: Context) -> int:
     """Show the plan."""
-    _resolved(arguments, context)
+    specs = resolved(arguments, context)
     become_root(context)
     store = context.open_store()
-    planning = _planning(arguments, context, store, context.console_note)
-    width = max(len(item.step.name) for item in planning.plan)
-    for name, what in lines(planning.plan):
+    steps = planning(arguments, specs, store, context.console_note).plan
+    width = max(len(item.label) for item in steps)
+    for label, what in lines(steps):
         style = "dim" if what in ("kept", "not needed") else "bold"
-        context.console.print(f"[{style}]{escape(name.ljust(width))}[/]  {escape(what)}")
-    todo = sum(not item.kept for item in planning.plan)
-    context.console.print("all kept" if not todo else f"{todo} of {len(planning.plan)} to build")
+        context.console.print(f"[{style}]{escape(label.ljust(width))}[/]  {escape(what)}")
+    todo = sum(not item.kept for item in steps)
+    context.console.print("all kept" if not todo else f"{todo} of {len(steps)} to build")
     return 0
 
 
 def test(arguments: argparse.Namespace, context: Context) -> int:
-    """Build the image if need be, boot it and check it."""
-    _resolved(arguments, context)
-    become_root(context)
+    """Build the images if need be, boot one after the other and check it."""
     status = build(argparse.Namespace(**{**vars(arguments), "jobs": 2}), context)
     if status:
         return status
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    output = context.output_of(arguments.board)
-    spec = _resolved(arguments, context)
-    passed = run_checks(spec, output, console=context.console, select=arguments.k)
+    specs = resolved(arguments, context)
+    verdicts = {
+        name: _verdict(spec, arguments, context, alone=len(specs) == 1)
+        for name, spec in specs.items()
+    }
     give_to_caller(context.output)
-    return 0 if passed else 3
+    if len(verdicts) > 1:
+        for line in columns(list(verdicts.items())):
+            context.console.print(escape(line))
+    return 0 if set(verdicts.values()) == {_PASSED} else 3
+
+
+def _verdict(
+    spec: ImageSpec, arguments: argparse.Namespace, context: Context, *, alone: bool
+) -> str:
+    """Check a board's image; say in two words what came of it.
+
+    Raises:
+        BuildError: it could not be checked, and there is no other board to go on with.
+    """
+    output = context.output_of(spec.name)
+    try:
+        passed = run_checks(spec, output, console=context.console, select=arguments.k)
+    except (StepError, UserError) as error:
+        if alone:
+            raise
+        report(error, error_console())
+        return "not checked"
+    return _PASSED if passed else "NOT PASSED"
 
 
 def shell(arguments: argparse.Namespace, context: Context) -> int:
     """Open a shell in a step's environment."""
-    _resolved(arguments, context)
+    names = board_names(arguments, context)
+    if len(names) > 1:
+        raise UserError(f"shell opens a step of one board, not of {len(names)}: {', '.join(names)}")
+    specs = resolved(arguments, context)
     become_root(context)
     store = context.open_store()
     processes = Processes()
     with store.in_use():
-        planning = _planning(arguments, context, store, context.console_note)
-        by_name = {item.step.name: item for item in planning.plan}
+        planned = planning(arguments, specs, store, context.console_note)
+        by_name = {item.step.name: item for item in planned.plan}
         if arguments.step not in by_name:
             raise UserError(f"there is no step {arguments.step}{closest(arguments.step, by_name)}")
         step = by_name[arguments.step].step
         below = make_plan(step.parents.values(), store) if step.parents else []
-        logs = context.output_of(arguments.board).logs
+        (name,) = names
+        logs = context.output_of(name).logs
         with context.view() as view:
             entries = Build(
-                below, store=store, logs=logs, listener=view, processes=processes, jobs=2
+                join({name: below}),
+                store=store,
+                logs={name: logs},
+                listener=view,
+                processes=processes,
+                jobs=2,
             ).run()
-        inputs = {name: entries[parent] for name, parent in step.parents.items()}
+        inputs = {each: entries[parent] for each, parent in step.parents.items()}
         with (
             Toolbox(store, processes) as toolbox,
             store.scratch("shell-output") as scratch,
@@ -227,8 +246,9 @@ def boards(arguments: argparse.Namespace, context: Context) -> int:
     """List the boards."""
     reader = Reader()
     table = Table("board", "SoC", "memory", "what it is", box=None)
-    for name, path in sorted(context.tree.board_files().items()):
-        board = reader.board(path)
+    files = context.tree.board_files()
+    for name, path in sorted(files.items()):
+        board = reader.board(path, files)
         if board:
             table.add_row(name, board.soc.value, format_size(board.memory), escape(board.summary))
     context.console.print(table)

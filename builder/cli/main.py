@@ -12,13 +12,10 @@ from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 
-from rich.console import Console
-from rich.markup import escape
-
 from builder.cli import commands
 from builder.cli.context import DEFAULT_STORE_SIZE, Context, default_store
+from builder.cli.errors import error_console, report
 from builder.errors import BuildError, Interrupted, UserError
-from builder.plan.build import StepFailure
 from builder.spec.models import parse_size
 
 _DESCRIPTION = """\
@@ -27,6 +24,7 @@ Builds SD-card images for Zynq boards and proves them by booting them under QEMU
     build.py --board Pynq-Z2            build the image
     build.py test --board Pynq-Z2       boot it under QEMU and check it
     build.py plan --board Pynq-Z2       what would be built, and why
+    build.py --all                      build the images of all boards
 """
 
 
@@ -39,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
     os.umask(0o022)
     parser, verbs = _parsers()
     arguments = parser.parse_args(_command_first(argv, verbs))
-    errors = Console(stderr=True, soft_wrap=True, highlight=False)
+    errors = error_console()
     try:
         _check_directories(arguments.boards_dir)
         context = Context(
@@ -57,10 +55,10 @@ def main(argv: Sequence[str]) -> int:
         errors.print("[red]interrupted[/]")
         return Interrupted.exit_code
     except BuildError as error:
-        return _report(error, errors, getattr(arguments, "board", ""))
+        return report(error, errors)
     except PermissionError as error:
         problem = UserError(f"{error.filename}: {error.strerror}", hint="look at its owner")
-        return _report(problem, errors, "")
+        return report(problem, errors)
     except BrokenPipeError:
         # Whoever read our output (`| head`) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -75,24 +73,6 @@ def _check_directories(names: Sequence[str]) -> None:
 
 def _terminated(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def _report(error: BuildError, console: Console, board: str) -> int:
-    """Print an error as one report and return its exit code."""
-    cause = error.cause if isinstance(error, StepFailure) else error
-    console.print(f"[bold red]error:[/] {escape(error.message)}")
-    for line in error.details:
-        console.print(f"  {escape(line)}")
-    if isinstance(error, StepFailure):
-        if error.replay:
-            console.print(f"[bold]command:[/] {escape(error.replay)}")
-        console.print(f"[bold]log:[/] {escape(str(error.log))}")
-        if error.has_shell:
-            command = f"build.py shell {error.step} --board {board}"
-            console.print(f"[bold]look around:[/] {escape(command)}")
-    if error.hint:
-        console.print(f"[bold]hint:[/] {escape(error.hint)}")
-    return cause.exit_code
 
 
 def _command_first(argv: Sequence[str], verbs: Mapping[str, argparse.ArgumentParser]) -> list[str]:
@@ -149,7 +129,12 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
 
     image = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     group = image.add_argument_group("the image")
-    group.add_argument("--board", required=True, help="the board, as `boards` lists them")
+    which = group.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "--board", action="append", metavar="NAME", dest="boards",
+        help="the board, as `boards` lists them (may be repeated)",
+    )  # fmt: skip
+    which.add_argument("--all", action="store_true", help="all boards that `boards` lists")
     group.add_argument("--distro", metavar="NAME", help="use this distribution and no other")
     group.add_argument(
         "--set", action="append", default=[], metavar="RECIPE.PARAMETER=VALUE", dest="settings",
@@ -184,15 +169,17 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
         verb.set_defaults(run=run)
         return verb
 
-    build = command("build", commands.build, "build a board's image (the default)", spec=True)
+    build = command("build", commands.build, "build the boards' images (the default)", spec=True)
     build.add_argument(
         "--jobs", type=_positive, default=2, metavar="N",
         help="steps that run at once (default: %(default)s)",
     )  # fmt: skip
     command("plan", commands.plan, "show which steps are kept, and why others are not", spec=True)
-    test = command("test", commands.test, "boot the image under QEMU and check it", spec=True)
+    test = command("test", commands.test, "boot the images under QEMU and check them", spec=True)
     test.add_argument("-k", metavar="EXPRESSION", help="only the checks that match, as pytest's -k")
-    shell = command("shell", commands.shell, "open a shell in a step's environment", spec=True)
+    shell = command(
+        "shell", commands.shell, "open a shell in a step's environment, of one board", spec=True
+    )
     shell.add_argument("step", help="the step, as `plan` lists them")
     command("boards", commands.boards, "list the boards")
     command("recipes", commands.recipes, "list the recipes and their parameters")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from builder.engine.host import HostEngine
@@ -32,13 +33,18 @@ _LAYERS_NEED = 4 << 30
 
 
 class StepFailure(BuildError):
-    """A step failed: the error is `cause`, its output is in `log`."""
+    """A step failed: the error is `cause`, its output is in `log`.
 
-    def __init__(self, step: Step, cause: BuildError, log: Path) -> None:
+    `step` is its name, `board` the first board whose step it is, if the plan knows boards.
+    """
+
+    def __init__(self, item: Planned, cause: BuildError, log: Path) -> None:
+        step = item.step
         super().__init__(
-            f"step {step.name} failed: {cause.message}", hint=cause.hint, details=cause.details
+            f"step {item.label} failed: {cause.message}", hint=cause.hint, details=cause.details
         )
         self.step = step.name
+        self.board = item.boards[0] if item.boards else ""
         self.has_shell = type(step).shell is not Step.shell
         self.log = log
         self.replay = cause.replay if isinstance(cause, CommandError) else None
@@ -46,7 +52,10 @@ class StepFailure(BuildError):
 
 
 class Toolbox:
-    """What the jobs of one build share: the engine, and the one stack of layers."""
+    """What the jobs of one build share: the engine, and the one stack of layers.
+
+    There is memory for one root filesystem: boards with different ones take turns (`turn_to`).
+    """
 
     def __init__(self, store: Store, processes: Processes, *, offline: bool = False) -> None:
         self.processes = processes
@@ -55,6 +64,7 @@ class Toolbox:
         self._engine = HostEngine(processes)
         self._open = ExitStack()
         self._layers: LayerStack | None = None
+        self._root: str | None = None
         self._lock = threading.Lock()
 
     @property
@@ -80,6 +90,17 @@ class Toolbox:
                 self._layers = LayerStack(workspace)
             return self._layers
 
+    def turn_to(self, root: str) -> None:
+        """Have `layers` be those of this root filesystem; what was unpacked of another one goes.
+
+        No step may be at work in the other one.
+        """
+        with self._lock:
+            if root != self._root:
+                self._open.close()
+                self._layers = None
+                self._root = root
+
     def __enter__(self) -> Toolbox:
         return self
 
@@ -87,15 +108,76 @@ class Toolbox:
         self._open.close()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a build: all entries that there are, and the steps that failed."""
+
+    entries: dict[Step, Entry]
+    failures: Sequence[StepFailure]
+
+
+class _Schedule:
+    """What waits, what runs, and what came of the rest."""
+
+    def __init__(self, waiting: list[Planned], entries: dict[Step, Entry]) -> None:
+        self.waiting = waiting
+        self.entries = entries
+        self.running: dict[Future[Entry], Planned] = {}
+        self.failures: list[StepFailure] = []
+        self._lost: set[str] = set()
+        """Boards that cannot be finished."""
+
+    def next(self) -> Planned | None:
+        """Take the first step that can start now out of what waits; None if none can."""
+        # There is memory for one root filesystem at a time.
+        roots = {item.root for item in self.running.values() if item.root}
+        for item in self.waiting:
+            has_room = not item.root or roots <= {item.root}
+            if has_room and all(parent in self.entries for parent in item.step.parents.values()):
+                self.waiting.remove(item)
+                return item
+        return None
+
+    def take(self, future: Future[Entry]) -> None:
+        """Note what became of a step that ran. After a failure, what only its boards need goes.
+
+        Raises:
+            BaseException: the step ended by anything but an entry or a failure of its own.
+        """
+        item = self.running.pop(future)
+        try:
+            _enter(self.entries, item, future.result())
+        except StepFailure as failure:
+            self.failures.append(failure)
+            self._lost.update(item.boards)
+            self.waiting = [each for each in self.waiting if not self._is_lost(each)]
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether steps failed and nothing is left to do for boards that can be finished."""
+        return (
+            bool(self.failures)
+            and not self.waiting
+            and all(self._is_lost(item) for item in self.running.values())
+        )
+
+    def _is_lost(self, item: Planned) -> bool:
+        return self._lost.issuperset(item.boards)
+
+
 class Build:
-    """One run of a plan. Logs go to `logs`, one a step; `jobs` steps run at once."""
+    """One run of a plan; `jobs` steps run at once.
+
+    Logs go to `logs`, one a step: a directory, or one for each board. A step that several boards
+    have in common has its log with the first of them.
+    """
 
     def __init__(
         self,
         plan: Sequence[Planned],
         *,
         store: Store,
-        logs: Path,
+        logs: Path | Mapping[str, Path],
         listener: Listener,
         processes: Processes,
         jobs: int,
@@ -108,13 +190,26 @@ class Build:
         self._processes = processes
         self._jobs = jobs
         self._offline = offline
-        self._planned = {item.step: item for item in plan}
 
     def run(self) -> dict[Step, Entry]:
         """Make everything that is not kept; return all entries that there are.
 
         Raises:
-            StepFailure: a step failed; the others were stopped.
+            StepFailure: a step failed.
+            Interrupted: the user asked to stop.
+        """
+        outcome = self.attempt()
+        if outcome.failures:
+            raise outcome.failures[0]
+        return outcome.entries
+
+    def attempt(self) -> Outcome:
+        """Make what is not kept, as far as it goes.
+
+        A failure is the end for the boards whose step it is, which are all in the plan for one
+        board; the other boards go on.
+
+        Raises:
             Interrupted: the user asked to stop.
         """
         entries: dict[Step, Entry] = {}
@@ -122,51 +217,56 @@ class Build:
         for item in self._plan:
             entry = self._store.get(item.key)
             if entry:
-                entries[item.step] = entry
-                self._listener(StepKept(step=item.step.name))
+                _enter(entries, item, entry)
+                self._listener(StepKept(step=item.label))
             elif item.needed:
                 waiting.append(item)
+        schedule = _Schedule(waiting, entries)
         if waiting:
             with Toolbox(self._store, self._processes, offline=self._offline) as toolbox:
-                self._run(waiting, entries, toolbox)
-        return entries
+                self._run(schedule, toolbox)
+        return Outcome(entries=entries, failures=schedule.failures)
 
-    def _run(self, waiting: list[Planned], entries: dict[Step, Entry], toolbox: Toolbox) -> None:
-        running: dict[Future[Entry], Planned] = {}
-        failure: BaseException | None = None
+    def _run(self, schedule: _Schedule, toolbox: Toolbox) -> None:
+        stop: BaseException | None = None
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="step") as pool:
             try:
-                while waiting or running:
-                    ready = [
-                        item
-                        for item in waiting
-                        if all(parent in entries for parent in item.step.parents.values())
-                    ]
-                    for item in ready[: self._jobs - len(running)]:
-                        waiting.remove(item)
+                while schedule.waiting or schedule.running:
+                    while len(schedule.running) < self._jobs and (item := schedule.next()):
+                        if item.root:
+                            toolbox.turn_to(item.root)
                         inputs = {
-                            name: entries[parent] for name, parent in item.step.parents.items()
+                            name: schedule.entries[parent]
+                            for name, parent in item.step.parents.items()
                         }
-                        running[pool.submit(self._build, item, inputs, toolbox)] = item
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                        future = pool.submit(self._build, item, inputs, toolbox)
+                        schedule.running[future] = item
+                    done, _ = wait(schedule.running, return_when=FIRST_COMPLETED)
                     for future in done:
-                        entries[running.pop(future).step] = future.result()
+                        schedule.take(future)
+                    if schedule.in_vain:
+                        # A killed step leaves nothing behind.
+                        self._processes.stop()
+                        break
             except BaseException as error:  # noqa: BLE001 - raised again below
-                failure = error
-                # What still runs is of no use any more; a killed step leaves nothing behind.
+                stop = error
                 self._processes.stop()
-        if isinstance(failure, KeyboardInterrupt):
-            raise Interrupted("interrupted") from failure
-        if failure:
-            raise failure
+        if isinstance(stop, KeyboardInterrupt):
+            raise Interrupted("interrupted") from stop
+        if stop:
+            raise stop
+
+    def _log(self, item: Planned) -> Path:
+        logs = self._logs if isinstance(self._logs, Path) else self._logs[item.boards[0]]
+        return logs / f"{item.step.name.replace(':', '-')}.log"
 
     def _build(self, item: Planned, inputs: Mapping[str, Entry], toolbox: Toolbox) -> Entry:
         """Make one step's entry, unless another build has just done so."""
         step = item.step
-        log_path = self._logs / f"{step.name.replace(':', '-')}.log"
+        log_path = self._log(item)
 
         def say(line: str) -> None:
-            self._listener(StepProgress(step=step.name, line=line))
+            self._listener(StepProgress(step=item.label, line=line))
 
         with self._store.building(
             item.key,
@@ -175,9 +275,9 @@ class Build:
         ):
             kept = self._store.get(item.key)
             if kept:
-                self._listener(StepKept(step=step.name))
+                self._listener(StepKept(step=item.label))
                 return kept
-            self._listener(StepStarted(step=step.name, reason=item.reason or "", log=log_path))
+            self._listener(StepStarted(step=item.label, reason=item.reason or "", log=log_path))
             started = time.monotonic()
             try:
                 with log_path.open("w") as log:
@@ -200,7 +300,7 @@ class Build:
                 was_stopped = self._processes.stopped
                 self._listener(
                     StepFailed(
-                        step=step.name,
+                        step=item.label,
                         seconds=seconds,
                         message=str(error),
                         stopped=was_stopped,
@@ -210,8 +310,14 @@ class Build:
                     # Whatever it is, it comes from the ground having been pulled away.
                     raise Interrupted("stopped") from error
                 if isinstance(error, BuildError):
-                    raise StepFailure(step, error, log_path) from error
+                    raise StepFailure(item, error, log_path) from error
                 raise
-            self._store.remember(step.scope, step.name, item.components)
-            self._listener(StepFinished(step=step.name, seconds=seconds, size=entry.size))
+            for scope in {each.scope for each in (step, *item.twins)}:
+                self._store.remember(scope, step.name, item.components)
+            self._listener(StepFinished(step=item.label, seconds=seconds, size=entry.size))
             return entry
+
+
+def _enter(entries: dict[Step, Entry], item: Planned, entry: Entry) -> None:
+    """Note what was made of a step, and so of all that it stands for."""
+    entries.update(dict.fromkeys((item.step, *item.twins), entry))

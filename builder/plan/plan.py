@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from builder.plan.fingerprint import components, key, reason
@@ -17,6 +17,10 @@ class Planned:
 
     `needed` is False for what is not kept and need not be made, because everything that stands
     on it is kept.
+
+    The rest is what a plan for boards adds (`builder.plan.joint`): the `boards` whose step this
+    is, `twins`, which are the other boards' steps that it stands for, `whose`, which tells it
+    apart from steps of the same name, and the `root` filesystem that it works in.
     """
 
     step: Step
@@ -24,11 +28,20 @@ class Planned:
     components: Mapping[str, str]
     reason: str | None
     needed: bool
+    boards: Sequence[str] = ()
+    twins: Sequence[Step] = ()
+    whose: str = ""
+    root: str | None = None
 
     @property
     def kept(self) -> bool:
         """Whether there is nothing to do for this step."""
         return self.reason is None or not self.needed
+
+    @property
+    def label(self) -> str:
+        """What the step is called where all steps of the plan are seen."""
+        return f"{self.step.name} ({self.whose})" if self.whose else self.step.name
 
 
 def make_plan(targets: Iterable[Step], store: Store) -> list[Planned]:
@@ -80,11 +93,11 @@ def _visit(step: Step, ordered: list[Step]) -> None:
 
 
 def lines(plan: Iterable[Planned]) -> Iterator[tuple[str, str]]:
-    """Yield each step's name and what the plan says of it."""
+    """Yield each step's label and what the plan says of it."""
     for item in plan:
         if item.reason is None:
-            yield item.step.name, "kept"
+            yield item.label, "kept"
         elif not item.needed:
-            yield item.step.name, "not needed"
+            yield item.label, "not needed"
         else:
-            yield item.step.name, f"build: {item.reason}"
+            yield item.label, f"build: {item.reason}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.plan.board import BoardSteps
+from builder.plan.joint import BoardPlan
 from builder.plan.plan import Planned
 from builder.steps.sources import PackageSource, UrlSource
 from builder.steps.step import Step
@@ -43,6 +44,38 @@ class Output:
     def logs(self) -> Path:
         """A log for each step."""
         return self.directory / "logs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardResult:
+    """What a build came to for one board.
+
+    `complete` says whether its image is there, `fresh` whether it was not before. So many of its
+    steps were `built` and `kept`; those that were built took `seconds` in sum, whichever boards
+    they are for.
+    """
+
+    output: Output
+    complete: bool
+    fresh: bool
+    built: int
+    kept: int
+    seconds: float
+
+
+def finish(output: Output, board: BoardPlan, entries: Mapping[Step, Entry]) -> BoardResult:
+    """Publish a board whose image could be made, and say what came of it."""
+    complete = all(step in entries for step in board.steps.targets)
+    fresh = complete and publish(output, board.steps, board.plan, entries)
+    built = [entries[item.step] for item in board.plan if not item.kept and item.step in entries]
+    return BoardResult(
+        output=output,
+        complete=complete,
+        fresh=fresh,
+        built=len(built),
+        kept=sum(item.kept for item in board.plan),
+        seconds=sum(entry.seconds for entry in built),
+    )
 
 
 def publish(

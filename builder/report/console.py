@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from rich.console import Console, Group
@@ -125,6 +126,13 @@ def describe(event: Event) -> str:
             return f"[red]  {word}[/]{escape(event.step)} after {duration(event.seconds)}"
         case StepProgress():
             return ""
+
+
+def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield each row of a table as a line, its cells below one another; no line is broken."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(map(str.ljust, row, widths)).rstrip()
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from builder.engine.process import Processes
 from builder.store.store import Store
+from tests.unit.command_line import TREE, CommandLine
 
 
 @pytest.fixture
@@ -36,3 +39,25 @@ def processes() -> Iterator[Processes]:
     running = Processes()
     yield running
     running.stop()
+
+
+@pytest.fixture
+def build_py(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[CommandLine]:
+    # Whoever the tests run as, nothing may ask for a password or build.
+    monkeypatch.setattr("builder.cli.commands.become_root", lambda _: None)
+    monkeypatch.setenv("COLUMNS", "200")
+    before = signal.getsignal(signal.SIGTERM)
+    umask = os.umask(0o022)
+    yield CommandLine(tmp_path / "store", tmp_path / "output", capsys)
+    os.umask(umask)
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def boards_dir(tmp_path: Path) -> Path:
+    """A directory with a copy of the Pynq-Z2."""
+    folder = tmp_path / "boards"
+    shutil.copytree(TREE.board_files()["Pynq-Z2"].parent, folder / "Pynq-Z2")
+    return folder

@@ -7,16 +7,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from builder.engine.process import Processes, run
 from builder.errors import BuildError, HostError, Interrupted, StepError
-from builder.plan.build import Build, StepFailure
-from builder.plan.plan import make_plan
+from builder.plan.build import Build, Outcome, StepFailure, Toolbox
+from builder.plan.joint import join
+from builder.plan.plan import Planned, make_plan
 from builder.report.events import (
     Event,
     StepFailed,
@@ -291,6 +294,165 @@ def test_two_builds_at_once_make_a_step_once(site: Site, tmp_path: Path) -> None
     assert (first.runs, second.runs) == (1, 0)
     assert other.said(StepKept) == ["s"]
     assert len({entry.key for result in results for entry in result.values()}) == 1
+
+
+# Several boards
+
+
+class OwnWork(Work):
+    """A step of a board, or of all if the board is empty."""
+
+    def __init__(
+        self, name: str, board: str, work: Callable[[Job], object] | None = None, *parents: Step
+    ) -> None:
+        super().__init__(name, work, *parents)
+        self.scope = board or "all"
+
+    def settings(self) -> Mapping[str, object]:
+        return {"name": self.name, "board": self.scope}
+
+
+def attempt(site: Site, jobs: int = 2, **targets: Step) -> Outcome:
+    """Build the boards that are called as the arguments are."""
+    logs = {board: site.logs / board for board in targets}
+    for folder in logs.values():
+        folder.mkdir(exist_ok=True)
+    plans = {board: make_plan([target], site.store) for board, target in targets.items()}
+    return build_of(site, join(plans), logs, jobs).attempt()
+
+
+def build_of(
+    site: Site, plan: Sequence[Planned], logs: Path | Mapping[str, Path], jobs: int
+) -> Build:
+    site.events.clear()
+    return Build(
+        plan,
+        store=site.store,
+        logs=logs,
+        listener=site.listen,
+        processes=Processes(),
+        jobs=jobs,
+    )
+
+
+def test_what_boards_share_is_made_once_and_is_there_for_all(site: Site) -> None:
+    kernels = [OwnWork("kernel", "") for _ in range(2)]
+    one, two = (
+        OwnWork("image", board, None, kernel)
+        for board, kernel in zip(("One", "Two"), kernels, strict=True)
+    )
+    outcome = attempt(site, One=one, Two=two)
+    assert [kernel.runs for kernel in kernels] == [1, 0]
+    assert outcome.entries[kernels[0]] == outcome.entries[kernels[1]]
+    assert outcome.entries[one].key != outcome.entries[two].key
+    assert outcome.failures == []
+    assert sorted(site.said(StepFinished)) == ["image (One)", "image (Two)", "kernel (One, Two)"]
+    logs = sorted(str(path.relative_to(site.logs)) for path in site.logs.rglob("*.log"))
+    assert logs == ["One/image.log", "One/kernel.log", "Two/image.log"]
+    attempt(site, Two=two, One=one)
+    assert site.said(StepKept) == ["kernel (Two, One)", "image (Two)", "image (One)"]
+
+
+def test_what_was_built_is_remembered_for_all_whose_it_is(site: Site) -> None:
+    kernels = [OwnWork("kernel", "") for _ in range(2)]
+    plans = {}
+    for board, kernel in zip(("One", "Two"), kernels, strict=True):
+        plans[board] = make_plan([kernel], site.store)
+        kernel.scope = board
+    build_of(site, join(plans), {"One": site.logs}, 1).run()
+    assert site.store.last("One", "kernel")
+    assert site.store.last("One", "kernel") == site.store.last("Two", "kernel")
+
+
+def test_a_failure_ends_its_boards_and_no_others(site: Site) -> None:
+    kernel = OwnWork("kernel", "")
+    after = OwnWork("boot-files", "Bad", None, OwnWork("u-boot", "Bad", fail(StepError("no"))))
+    bad = OwnWork("image", "Bad", None, kernel, after)
+    good = OwnWork("image", "Good", lambda _: time.sleep(0.1), OwnWork("kernel", ""))
+    outcome = attempt(site, Bad=bad, Good=good)
+    assert good in outcome.entries
+    assert (bad.runs, after.runs, good.runs) == (0, 0, 1)
+    (failure,) = outcome.failures
+    assert failure.message == "step u-boot (Bad) failed: no"
+    assert (failure.step, failure.board) == ("u-boot", "Bad")
+    assert failure.log == site.logs / "Bad/u-boot.log"
+
+
+def test_a_failure_of_what_all_need_is_the_end(site: Site) -> None:
+    one, two = (
+        OwnWork("image", board, None, OwnWork("kernel", "", fail(StepError("no"))))
+        for board in ("One", "Two")
+    )
+    outcome = attempt(site, One=one, Two=two)
+    assert [failure.message for failure in outcome.failures] == [
+        "step kernel (One, Two) failed: no"
+    ]
+    assert (one.runs, two.runs) == (0, 0)
+
+
+def test_what_runs_is_stopped_when_no_board_can_be_finished_any_more(site: Site) -> None:
+    started = threading.Event()
+
+    def long(job: Job) -> None:
+        started.set()
+        run(["sleep", "60"], processes=job.tools.processes)
+
+    def short(job: Job) -> None:
+        assert started.wait(10)
+        raise StepError("no")
+
+    one = OwnWork("image", "One", None, OwnWork("kernel", "One", long))
+    one.parents["u-boot"] = OwnWork("u-boot", "One", short)
+    two = OwnWork("image", "Two", None, OwnWork("u-boot", "Two", fail(StepError("no"))))
+    begin = time.monotonic()
+    outcome = attempt(site, jobs=3, One=one, Two=two)
+    assert time.monotonic() - begin < 10
+    assert {failure.board for failure in outcome.failures} == {"One", "Two"}
+    stopped = [e.step for e in site.events if isinstance(e, StepFailed) and e.stopped]
+    assert stopped == ["kernel (One)"]
+    assert site.leftovers() == []
+
+
+def test_root_filesystems_take_turns_and_all_else_runs_beside(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = threading.Lock()
+    at_work: list[str] = []
+    together: set[tuple[str, ...]] = set()
+    open_stacks: list[str] = []
+    most: list[int] = []
+
+    @contextmanager
+    def workspace(_: Toolbox, name: str, *, need: int) -> Iterator[SimpleNamespace]:
+        open_stacks.append(name)
+        most.append(len(open_stacks))
+        yield SimpleNamespace()
+        open_stacks.remove(name)
+
+    def working(root: str) -> Callable[[Job], None]:
+        def work(job: Job) -> None:
+            job.tools.layers()
+            with lock:
+                at_work.append(root)
+                together.add(tuple(sorted({*at_work})))
+            time.sleep(0.02)
+            with lock:
+                at_work.remove(root)
+
+        return work
+
+    monkeypatch.setattr(Toolbox, "workspace", workspace)
+    steps = [OwnWork(f"{root}{n}", root, working(root)) for n in range(3) for root in "AB"]
+    free = OwnWork("free", "", lambda _: None)
+    plan = [
+        replace(item, root=item.step.scope) if item.step is not free else item
+        for item in make_plan([*steps, free], site.store)
+    ]
+    build_of(site, plan, site.logs, 4).run()
+    assert together == {("A",), ("B",)}
+    assert {*most} == {1}
+    assert most == [1, 1], "each was unpacked once"
+    assert open_stacks == []
 
 
 PROGRAM = f"""

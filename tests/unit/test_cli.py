@@ -5,78 +5,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from builder.cli.main import main
 from builder.errors import UserError
 from builder.plan.build import StepFailure
 from builder.spec.models import KINDS
-from builder.spec.reader import Tree
 from builder.store.store import Store
+from tests.unit.command_line import TREE, CommandLine, FakeArchive
 
 ROOT = Path(__file__).resolve().parents[2]
-TREE = Tree(root=ROOT)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a run of the command line came to."""
-
-    status: int
-    output: str
-    errors: str
-
-
-class CommandLine:
-    """Runs `build.py` in this process."""
-
-    def __init__(self, store: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.places = ["--store", str(store), "--output", str(output)]
-        self.capsys = capsys
-
-    def __call__(self, *words: str) -> Answer:
-        try:
-            status = main(words)
-        except SystemExit as exited:  # argparse
-            status = int(exited.code or 0)
-        captured = self.capsys.readouterr()
-        return Answer(status, captured.out, captured.err)
-
-    def there(self, verb: str, *words: str) -> Answer:
-        """Run a verb with the test's own places."""
-        return self(verb, *self.places, *words)
-
-
-@pytest.fixture
-def build_py(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[CommandLine]:
-    # Whoever the tests run as, nothing may ask for a password or build.
-    monkeypatch.setattr("builder.cli.commands.become_root", lambda _: None)
-    monkeypatch.setenv("COLUMNS", "200")
-    before = signal.getsignal(signal.SIGTERM)
-    umask = os.umask(0o022)
-    yield CommandLine(tmp_path / "store", tmp_path / "output", capsys)
-    os.umask(umask)
-    signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture
-def boards_dir(tmp_path: Path) -> Path:
-    """A directory with a copy of the Pynq-Z2."""
-    folder = tmp_path / "boards"
-    shutil.copytree(TREE.board_files()["Pynq-Z2"].parent, folder / "Pynq-Z2")
-    return folder
 
 
 VERBS = ["build", "plan", "test"]
@@ -130,7 +73,7 @@ def test_problems_of_a_board_are_listed_with_file_line_and_key(
     assert answer.errors.splitlines() == [
         "error: 2 problems in the specification",
         f"  Pynq-Z2/board.yaml:{line}: soc: input should be 'zynq', not 'z80'",
-        f"  Pynq-Z2/board.yaml:{line + 1}: profle: is not a known key (there are: parameters, recipes)",
+        f"  Pynq-Z2/board.yaml:{line + 1}: profle: is not a known key (there are: extends, parameters, recipes)",
     ]
 
 
@@ -145,6 +88,7 @@ def test_problems_of_a_board_are_listed_with_file_line_and_key(
         ["build", "--board", "Pynq-Z2", "--jobs", "many"],
         ["build", "--board", "Pynq-Z2", "--update", "--offline"],
         ["build", "--board", "Pynq-Z2", "--compress", "zip"],
+        ["build", "--board", "Pynq-Z2", "--all"],
         ["build", "--boar", "Pynq-Z2"],
     ],
 )
@@ -191,7 +135,7 @@ def test_an_option_first_means_build(
     seen: list[str] = []
 
     def build(arguments: argparse.Namespace, _: object) -> int:
-        seen.append(arguments.board)
+        seen.extend(arguments.boards)
         return 0
 
     monkeypatch.setattr("builder.cli.commands.build", build)
@@ -216,9 +160,9 @@ def test_programs_of_this_machine_are_used_unless_it_is_refused(
         asked.append(native)
         raise UserError("far enough")
 
-    monkeypatch.setattr("builder.cli.commands.choose", lambda *_, **__: object())
-    monkeypatch.setattr("builder.cli.commands.native_archive", lambda *_, **__: mine)
-    monkeypatch.setattr("builder.cli.commands.board_steps", steps)
+    monkeypatch.setattr("builder.cli.planning.choose", lambda *_, **__: FakeArchive())
+    monkeypatch.setattr("builder.cli.planning.native_archive", lambda *_, **__: mine)
+    monkeypatch.setattr("builder.cli.planning.board_steps", steps)
     monkeypatch.setattr("builder.cli.commands.check_machine", lambda _: [])
     command = [verb, *(["recipe:users"] if verb == "shell" else [])]
     answer = build_py.there(*command, "--board", "Pynq-Z2", *words)
@@ -234,6 +178,7 @@ def test_programs_of_this_machine_are_used_unless_it_is_refused(
         (["--board", "X", "-k", "build", "test"], "test", "X"),
         (["--board", "plan"], "build", "plan"),
         (["--board", "plan", "plan"], "plan", "plan"),
+        (["--board", "X", "--board", "Y", "plan"], "plan", "X Y"),
         (["plan", "--board", "build"], "plan", "build"),
     ],
 )
@@ -247,12 +192,12 @@ def test_options_may_stand_before_the_command(
     seen: list[str] = []
 
     def run(arguments: argparse.Namespace, _: object) -> int:
-        seen.append(arguments.board)
+        seen.extend(arguments.boards)
         return 0
 
     monkeypatch.setattr(f"builder.cli.commands.{command}", run)
     assert build_py(*words).status == 0
-    assert seen == [board]
+    assert seen == board.split()
 
 
 def test_boards_lists_those_of_the_tree_and_of_other_directories(

@@ -15,6 +15,7 @@ from builder.errors import UserError
 from builder.plan import fingerprint
 from builder.plan.board import board_steps
 from builder.plan.fingerprint import key, reason
+from builder.plan.joint import join
 from builder.plan.plan import Planned, lines, make_plan
 from builder.plan.rootfs import root_layers
 from builder.spec.models import Architecture
@@ -408,6 +409,69 @@ def evict(store: Store, *steps: Step) -> None:
             entry = store.get(item.key)
             assert entry
             entry.path.rename(store.root / "scratch" / item.key)
+
+
+# Several boards
+
+
+def tower(board: str, *, kernel: str = "common") -> FakeStep:
+    """Return the image of a board whose kernel may be that of others."""
+    below = FakeStep("kernel", values={"kernel": kernel})
+    return FakeStep("image", parents={"kernel": below}, values={"board": board})
+
+
+def joint(store: Store, **targets: Step) -> list[Planned]:
+    return join({board: make_plan([target], store) for board, target in targets.items()})
+
+
+def test_equal_steps_of_boards_become_one(store: Store) -> None:
+    one, two = tower("One"), tower("Two")
+    kernel, *images = joint(store, One=one, Two=two)
+    assert kernel.step is one.parents["kernel"]
+    assert kernel.twins == (two.parents["kernel"],)
+    assert [item.step for item in images] == [one, two]
+    assert [item.label for item in (kernel, *images)] == [
+        "kernel (One, Two)",
+        "image (One)",
+        "image (Two)",
+    ]
+
+
+def test_each_step_comes_after_its_parents_whichever_board_it_is_of(store: Store) -> None:
+    one, two = tower("One"), tower("Two")
+    top = FakeStep("top", parents={"image": two, "own": FakeStep("own", values={"x": 1})})
+    names = [item.label for item in joint(store, One=one, Two=top)]
+    assert names == ["kernel (One, Two)", "image (One)", "image (Two)", "own (Two)", "top (Two)"]
+
+
+def test_labels_tell_steps_of_one_name_apart(store: Store) -> None:
+    boards: dict[str, Step] = {name: tower(name) for name in "ABCDE"}
+    boards |= {name: tower(name, kernel="another") for name in "FGHIJ"}
+    labels = [item.label for item in joint(store, **boards)]
+    assert labels[0] == "kernel (A and 4 more)"
+    assert "kernel (F and 4 more)" in labels
+    assert len(labels) == len({*labels}) == 12
+
+
+def test_one_board_alone_needs_no_name(store: Store) -> None:
+    assert [item.label for item in joint(store, One=tower("One"))] == ["kernel", "image"]
+
+
+def test_a_step_is_needed_if_one_board_needs_it(store: Store) -> None:
+    one, two = tower("One"), tower("Two")
+    build(store, one)
+    evict(store, one.parents["kernel"])
+    (alone, _) = joint(store, One=one)
+    assert alone.kept
+    for boards in ({"One": one, "Two": two}, {"Two": two, "One": one}):
+        kernel, *_ = joint(store, **boards)
+        assert not kernel.kept
+
+
+def test_steps_of_other_names_stay_apart(store: Store) -> None:
+    one = FakeStep("image", parents={"a": FakeStep("a"), "b": FakeStep("b")})
+    assert len({item.key for item in joint(store, One=one)}) == 2
+    assert [item.step.name for item in joint(store, One=one)] == ["a", "b", "image"]
 
 
 # A board's steps

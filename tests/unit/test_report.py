@@ -15,6 +15,7 @@ from builder.report.console import (
     JsonView,
     LineView,
     LiveView,
+    columns,
     describe,
     duration,
     make_view,
@@ -100,6 +101,11 @@ def test_durations(seconds: float, text: str) -> None:
 )
 def test_sizes(count: int, text: str) -> None:
     assert size(count) == text
+
+
+def test_columns_stand_below_one_another() -> None:
+    rows = [("board", "size"), ("Pynq-Z2", "1.8 GiB"), ("X", "")]
+    assert list(columns(rows)) == ["board    size", "Pynq-Z2  1.8 GiB", "X"]
 
 
 def plain_console(*, terminal: bool = False, width: int = 80) -> tuple[Console, io.StringIO]:

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""The plans of several boards as one: what they have in common is one step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from builder.plan.board import BoardSteps
+from builder.plan.plan import Planned
+from builder.steps.bootstrap import Bootstrap
+
+_MOST_NAMES = 3
+"""Boards that a label names one by one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardPlan:
+    """A board's steps and what the plan says of them."""
+
+    steps: BoardSteps
+    plan: Sequence[Planned]
+
+
+def join(plans: Mapping[str, Sequence[Planned]]) -> list[Planned]:
+    """Return one plan for the boards whose plans these are, each step after its parents.
+
+    Steps of one name with equal keys become one. Its reason is that of the first board.
+    """
+    same: dict[tuple[str, str], list[tuple[str, Planned]]] = {}
+    for board, plan in plans.items():
+        for item in plan:
+            same.setdefault((item.key, item.step.name), []).append((board, item))
+    return [_one(items, several=len(plans) > 1) for items in same.values()]
+
+
+def _one(items: Sequence[tuple[str, Planned]], *, several: bool) -> Planned:
+    boards = tuple(board for board, _ in items)
+    first, *others = (item for _, item in items)
+    return replace(
+        first,
+        needed=any(item.needed for _, item in items),
+        boards=boards,
+        twins=tuple(item.step for item in others),
+        whose=_named(boards) if several else "",
+        root=_root(first),
+    )
+
+
+def _named(boards: Sequence[str]) -> str:
+    """Name boards in a few words, by which steps of one name differ: no board has two of them."""
+    if len(boards) > _MOST_NAMES:
+        return f"{boards[0]} and {len(boards) - 1} more"
+    return ", ".join(boards)
+
+
+def _root(item: Planned) -> str | None:
+    """Return the root filesystem that a step works in: the key of its lowest layer."""
+    if isinstance(item.step, Bootstrap):
+        return item.key
+    lowest = (name for name, parent in item.step.parents.items() if isinstance(parent, Bootstrap))
+    return next((item.components[f"input {name}"] for name in lowest), None)
