@@ -29,6 +29,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from builder.errors import UserError
 from builder.spec.document import Document, Problem, ProblemsError, read
+from builder.spec.reader import closest
 
 Kind: TypeAlias = Literal["write", "maskwrite", "maskpoll", "maskdelay"]
 
@@ -246,6 +247,18 @@ def extract(xsa: Path, directory: Path) -> Path:
     for name, content in contents.items():
         (directory / name).write_bytes(content)
     return directory / "ps7_init_gpl.c"
+
+
+def shipped(sources: Path, board: str) -> Path:
+    """Return the `ps7_init_gpl.c` that U-Boot's sources have for one of their boards.
+
+    Raises:
+        UserError: they have none under this name.
+    """
+    tables = {path.parent.name: path for path in sources.glob("board/xilinx/zynq/*/ps7_init_gpl.c")}
+    if board not in tables:
+        raise UserError(f"this U-Boot has no start-up table {board}{closest(board, tables)}")
+    return tables[board]
 
 
 def read_source(text: str, *, origin: str) -> StartupTable:

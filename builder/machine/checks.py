@@ -93,8 +93,8 @@ def run_checks(
 def check_files(spec: ImageSpec) -> list[Path]:
     """Return the files and directories with the checks of an image."""
     found = [path for recipe in spec.recipes for path in recipe.directory.glob("test_*.py")]
-    own = spec.directory / "tests"
-    return [*found, *([own] if own.is_dir() else [])]
+    own = [directory / "tests" for directory in spec.directories]
+    return [*found, *(folder for folder in own if folder.is_dir())]
 
 
 def _judge(
@@ -113,6 +113,7 @@ def _judge(
     report.unlink(missing_ok=True)
     facts = {
         "board": spec.name,
+        "hardware": spec.hardware,
         "soc": spec.board.soc.value,
         "memory": spec.board.memory,
         "console": spec.board.console,

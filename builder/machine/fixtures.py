@@ -18,9 +18,13 @@ import pytest
 
 @dataclass(frozen=True, kw_only=True)
 class BoardUnderTest:
-    """What a check may know of the board. `memory` is in bytes."""
+    """What a check may know of the board. `memory` is in bytes.
+
+    `hardware` is the board whose device tree it has: itself, or one that it extends.
+    """
 
     name: str
+    hardware: str
     soc: str
     memory: int
     console: str
@@ -40,6 +44,7 @@ def board() -> BoardUnderTest:
     context = _context()
     return BoardUnderTest(
         name=context["board"],
+        hardware=context["hardware"],
         soc=context["soc"],
         memory=context["memory"],
         console=context["console"],

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""YAML files that know the line of each of their keys."""
+"""YAML files that know the place of each of their keys, also when one is laid over another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
@@ -35,24 +35,47 @@ class ProblemsError(Exception):
         self.problems = problems
 
 
+class Place(NamedTuple):
+    """Where a value is written: the file, the line, and its key there."""
+
+    path: Path
+    line: int
+    key: KeyPath
+
+
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """A parsed YAML file: its data, and the line of every key."""
+    """A parsed YAML file: its data, and the place of every key.
+
+    `bases` are the files that it is laid over, the undermost first. It is not `whole` if it should
+    be laid over one that could not be read.
+    """
 
     path: Path
     data: Any
-    lines: dict[KeyPath, int]
+    places: dict[KeyPath, Place]
+    bases: tuple[Path, ...] = ()
+    whole: bool = True
+
+    def place(self, where: KeyPath) -> Place:
+        """Return the place of a key; of one that is missing, the file and line are its parent's."""
+        known = where
+        while known and known not in self.places:
+            known = known[:-1]
+        place = self.places.get(known, Place(self.path, 1, ()))
+        return place._replace(key=(*place.key, *where[len(known) :]))
 
     def problem(self, where: KeyPath, what: str) -> Problem:
-        """Return a problem at a key; of a key that is missing, the line is its parent's."""
-        known = where
-        while known and known not in self.lines:
-            known = known[:-1]
-        return Problem(
-            path=self.path,
-            line=self.lines.get(known, 1),
-            key=".".join(str(part) for part in where),
-            what=what,
+        """Return a problem at a key."""
+        path, line, key = self.place(where)
+        return Problem(path=path, line=line, key=".".join(map(str, key)), what=what)
+
+    def without(self, key: str) -> Document:
+        """Return the document without one of its topmost keys."""
+        return replace(
+            self,
+            data={name: value for name, value in self.data.items() if name != key},
+            places={where: place for where, place in self.places.items() if where[0] != key},
         )
 
 
@@ -80,18 +103,75 @@ def read(path: Path) -> Document:
         raise ProblemsError(Problem(path=path, line=1, key="", what="must be a mapping of keys"))
     if _is_circular(node, ()):
         raise ProblemsError(Problem(path=path, line=1, key="", what="an anchor holds itself"))
-    lines: dict[KeyPath, int] = {}
+    places: dict[KeyPath, Place] = {}
     twice: list[Problem] = []
     for where, line in _positions(node, ()):
-        if where in lines:
-            key = ".".join(map(str, where))
-            twice.append(
-                Problem(path=path, line=line, key=key, what=f"is also on line {lines[where]}")
-            )
-        lines[where] = line
+        if where in places:
+            key, first = ".".join(map(str, where)), places[where].line
+            twice.append(Problem(path=path, line=line, key=key, what=f"is also on line {first}"))
+        places[where] = Place(path, line, where)
     if twice:
         raise ProblemsError(*twice)
-    return Document(path=path, data=data, lines=lines)
+    return Document(path=path, data=data, places=places)
+
+
+def overlay(base: Document, variant: Document) -> Document:
+    """Lay a document over its base.
+
+    Mappings are merged key by key, at all depths. A list under `KEY+` is added to the base's list
+    KEY, which may be missing. All else replaces what the base has. Every value keeps its place.
+    """
+    places = dict(base.places)
+
+    def merge(below: Mapping[Any, Any], above: Mapping[Any, Any], where: KeyPath) -> dict[Any, Any]:
+        merged = dict(below)
+        for key, value in above.items():
+            here, old = (*where, str(key)), below.get(key)
+            if isinstance(value, dict) and isinstance(old, dict | None):
+                merged[key] = merge(old or {}, value, here)
+                places[here] = variant.place(here)
+            elif _adds(key, above, below):
+                name = key.removesuffix("+")
+                there, items = (*where, name), below.get(name) or []
+                merged[name] = [*items, *value]
+                places.setdefault(there, variant.place(here))
+                for index in range(len(value)):
+                    item = (*there, len(items) + index)
+                    places.update(_moved(variant.places, (*here, index), item))
+            else:
+                merged[key] = value
+                for each in _moved(places, here, here):
+                    del places[each]
+                places[here] = variant.place(here)
+                places.update(_moved(variant.places, here, here))
+        return merged
+
+    return Document(
+        path=variant.path,
+        data=merge(base.data, variant.data, ()),
+        places=places,
+        bases=(*base.bases, base.path),
+        whole=base.whole and variant.whole,
+    )
+
+
+def _adds(key: Any, above: Mapping[Any, Any], below: Mapping[Any, Any]) -> bool:
+    """Return whether a key of the mapping above adds a list to one of the mapping below."""
+    name = str(key).removesuffix("+")
+    return (
+        name != str(key)
+        and name not in above
+        and isinstance(above[key], list)
+        and isinstance(below.get(name), list | None)
+    )
+
+
+def _moved(
+    places: Mapping[KeyPath, Place], where: KeyPath, target: KeyPath
+) -> dict[KeyPath, Place]:
+    """Return the places of a key and of all below it, under another key."""
+    depth = len(where)
+    return {(*target, *key[depth:]): place for key, place in places.items() if key[:depth] == where}
 
 
 def _is_circular(node: yaml.Node, above: tuple[yaml.Node, ...]) -> bool:

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -31,10 +31,16 @@ def format_size(size: int) -> str:
     return str(size)
 
 
-def _relative(path: str) -> str:
+class FileName(str):
+    """The name of a file that a YAML file gives, below the YAML file's directory."""
+
+    __slots__ = ()
+
+
+def _relative(path: str) -> FileName:
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
         raise ValueError("must be a path below the directory of this file")
-    return path
+    return FileName(path)
 
 
 def _absolute(path: str) -> str:
@@ -112,13 +118,29 @@ class Hardware(Model):
 
 
 class StartUpTable(Model):
-    """The register writes that start a Zynq-7000's processing system, as data."""
+    """The register writes that start a Zynq-7000's processing system, as data.
 
-    registers: RelativePath = Field(description="The table, a YAML file of register writes")
+    Either the board brings them (`registers`), or U-Boot has them (`u-boot`).
+    """
+
+    registers: RelativePath | None = Field(
+        default=None, description="The table, a YAML file of register writes"
+    )
+    u_boot: Name | None = Field(
+        default=None,
+        description="The board of U-Boot whose table it is: a directory of `board/xilinx/zynq/` "
+        "in its sources, like `zynq-zed`",
+    )
     parameters: RelativePath | None = Field(
         default=None,
         description="Vivado's PCW_ parameters of the board; the table is checked against them",
     )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> StartUpTable:
+        if bool(self.registers) == bool(self.u_boot):
+            raise ValueError("give either `registers` or `u-boot`")
+        return self
 
 
 class Bsp(Model):
@@ -174,9 +196,17 @@ class Emulation(Model):
 
 
 class Board(Model):
-    """A board: the directory `boards/<name>/` with this file as `board.yaml`."""
+    """A board: the directory `boards/<name>/` with this file as `board.yaml`.
+
+    With `extends`, all keys but `board` may be left to the board that it names.
+    """
 
     board: Name = Field(description="Name of the board, equal to its directory's")
+    extends: str | None = Field(
+        default=None,
+        description="Board of which this one is a variant: what is not given here is as there, and "
+        "`KEY+` adds to its list KEY",
+    )
     summary: str = Field(description="One line on what it is")
     soc: Soc = Field(description="SoC family")
     memory: Size = Field(description="Memory of the board")
@@ -399,4 +429,25 @@ KINDS: dict[str, type[Model]] = {
 def json_schema(kind: str) -> dict[str, Any]:
     """Return the JSON Schema of a kind of file."""
     schema = KINDS[kind].model_json_schema(by_alias=True)
+    if kind == "board":
+        _admit_variants(schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _admit_variants(schema: dict[str, Any]) -> None:
+    """Let a schema take a variant: keys that its base may have are missing, `KEY+` adds to KEY."""
+    schema["if"], schema["else"] = {"required": ["extends"]}, {"required": schema["required"]}
+    schema["required"] = ["board"]
+    for part in schema["$defs"].values():
+        part.pop("required", None)
+    for part in (schema, *schema["$defs"].values()):
+        properties = part.get("properties", {})
+        properties |= {
+            f"{key}+": {
+                "type": "array",
+                "items": item["items"],
+                "description": f"Added to `{key}` of the board that is extended",
+            }
+            for key, item in properties.items()
+            if item.get("type") == "array"
+        }

@@ -4,16 +4,24 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from builder.errors import UserError
-from builder.spec.document import Document, KeyPath, Problem, ProblemsError, read
-from builder.spec.models import Board, Distribution, LocalSettings, Model, Profile, Recipe
+from builder.spec.document import Document, KeyPath, Problem, ProblemsError, overlay, read
+from builder.spec.models import (
+    Board,
+    Distribution,
+    FileName,
+    LocalSettings,
+    Model,
+    Profile,
+    Recipe,
+)
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 
@@ -42,15 +50,14 @@ class Tree:
         """Return the `board.yaml` of each board by name; outer directories shadow the tree."""
         found: dict[str, Path] = {}
         for folder in (self.root / "boards", *self.boards_dirs):
-            found |= {path.parent.name: path for path in sorted(folder.glob("*/board.yaml"))}
+            found |= _files(folder, "board.yaml")
         return found
 
-    def recipe_files(self, board: Path | None = None) -> dict[str, Path]:
-        """Return the `recipe.yaml` of each recipe by name; a board's own ones come first."""
-        folders = [self.root / "recipes", *([board / "recipes"] if board else [])]
+    def recipe_files(self, boards: Sequence[Path] = ()) -> dict[str, Path]:
+        """Return the `recipe.yaml` of each recipe by name; those of boards shadow the tree."""
         found: dict[str, Path] = {}
-        for folder in folders:
-            found |= {path.parent.name: path for path in sorted(folder.glob("*/recipe.yaml"))}
+        for folder in (self.root, *boards):
+            found |= _files(folder / "recipes", "recipe.yaml")
         return found
 
     def profile_files(self) -> dict[str, Path]:
@@ -67,6 +74,11 @@ class Tree:
         return self.root / "local.yaml"
 
 
+def _files(folder: Path, name: str) -> dict[str, Path]:
+    """Return the file of a name in each directory of a folder, by the directory's name."""
+    return {path.parent.name: path for path in sorted(folder.glob(f"*/{name}"))}
+
+
 class Reader:
     """Reads files, each once, and keeps a list of all problems."""
 
@@ -74,9 +86,17 @@ class Reader:
         self.problems: list[Problem] = []
         self._documents: dict[Path, Document] = {}
 
-    def board(self, path: Path) -> Board | None:
-        """Read a `board.yaml`; None if it has problems."""
-        return self._load(path, Board)
+    def board(self, path: Path, files: Mapping[str, Path]) -> Board | None:
+        """Read a `board.yaml`, over those that it extends; None if there are problems.
+
+        `files` are the boards that it may extend, by name.
+        """
+        document = self._extended(path, files, ())
+        if document is None:
+            return None
+        self._documents[path] = document
+        board = self._validated(document, Board)
+        return _located(board, (), document) if board and document.whole else None
 
     def recipe(self, path: Path) -> Recipe | None:
         """Read a `recipe.yaml`; None if it has problems."""
@@ -96,8 +116,11 @@ class Reader:
 
     def complain(self, path: Path, where: KeyPath, what: str) -> None:
         """Add a problem at a key of a file that was read."""
-        document = self._documents.get(path) or Document(path=path, data={}, lines={})
-        self.problems.append(document.problem(where, what))
+        self.problems.append(self.document(path).problem(where, what))
+
+    def document(self, path: Path) -> Document:
+        """Return a file as it was read; an empty document if it was not."""
+        return self._documents.get(path) or Document(path=path, data={}, places={})
 
     def raise_problems(self) -> None:
         """Raise all problems as one error, if there are any.
@@ -114,14 +137,47 @@ class Reader:
             )
 
     def _load(self, path: Path, model: type[AnyModel]) -> AnyModel | None:
+        document = self._read(path)
+        return self._validated(document, model) if document else None
+
+    def _read(self, path: Path) -> Document | None:
         try:
             document = self._documents[path] = read(path)
-            return model.model_validate(document.data)
         except ProblemsError as error:
             self.problems += error.problems
+            return None
+        return document
+
+    def _validated(self, document: Document, model: type[AnyModel]) -> AnyModel | None:
+        try:
+            return model.model_validate(document.data)
         except ValidationError as error:
             self.problems += _problems(document, error, model)
-        return None
+            return None
+
+    def _extended(
+        self, path: Path, files: Mapping[str, Path], trail: tuple[Path, ...]
+    ) -> Document | None:
+        """Read a board's document and lay it over that of the board that it extends.
+
+        `trail` are the boards on the way here, each of which extends the next.
+        """
+        document = self._read(path)
+        name = document.data.get("extends") if document else None
+        if document is None or name is None:
+            return document
+        trail = (*trail, path)
+        base = None
+        if isinstance(name, str):  # else the model complains
+            file = files.get(name)
+            if file is None:
+                self.complain(path, ("extends",), f"there is no board {name}{closest(name, files)}")
+            elif file in trail:
+                circle = [each.parent.name for each in (*trail[trail.index(file) :], file)]
+                self.complain(path, ("extends",), f"goes in a circle: {' -> '.join(circle)}")
+            else:
+                base = self._extended(file, files, trail)
+        return overlay(base.without("board"), document) if base else replace(document, whole=False)
 
 
 def shown(problem: Problem) -> str:
@@ -139,18 +195,38 @@ def closest(name: str, known: Iterable[str]) -> str:
     return f" (there are: {', '.join(names) or 'none'})"
 
 
+def _located(value: Any, where: KeyPath, document: Document) -> Any:
+    """Return a value with absolute names of the files that a base names: they lie beside it."""
+    if isinstance(value, FileName):
+        path = document.place(where).path
+        return value if path == document.path else str(path.parent.absolute() / value)
+    if isinstance(value, tuple):
+        return tuple(_located(item, (*where, index), document) for index, item in enumerate(value))
+    if isinstance(value, Model):
+        fields = {
+            name: _located(getattr(value, name), (*where, field.alias or name), document)
+            for name, field in type(value).model_fields.items()
+        }
+        return value.model_copy(update=fields)
+    return value
+
+
 def _problems(document: Document, error: ValidationError, model: type[Model]) -> list[Problem]:
     """Turn pydantic's errors into problems with lines and words a user can act on."""
     found: dict[KeyPath, list[str]] = {}
     for item in error.errors(include_url=False):
         where: KeyPath = item["loc"]
         if item["type"] == "missing":
+            if not document.whole:
+                continue  # it may be in what could not be read
             what = "is missing"
+        elif item["type"] == "extra_forbidden" and str(where[-1]).endswith("+"):
+            what = "can only add a list to a list of the board that is extended"
         elif item["type"] == "extra_forbidden":
             what = "is not a known key" + closest(str(where[-1]), _keys(document, model, where))
         else:
             # Branches of a union are no keys of the file.
-            while where and where not in document.lines:
+            while where and where not in document.places:
                 where = where[:-1]
             what = _WORDS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
             what = what[:1].lower() + what[1:]
@@ -167,7 +243,7 @@ def _is_scalar(value: object) -> bool:
 
 
 def _keys(document: Document, model: type[Model], where: KeyPath) -> list[str]:
-    """Return the keys that a model knows at the place of an unknown one."""
+    """Return the keys that a model knows, and the file lacks, at the place of an unknown one."""
     schema = model.model_json_schema(by_alias=True)
     node: Any = schema
     for part in where[:-1]:
@@ -177,7 +253,9 @@ def _keys(document: Document, model: type[Model], where: KeyPath) -> list[str]:
         else:
             node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
     properties = _resolve(schema, node).get("properties", {})
-    return [key for key in properties if (*where[:-1], key) not in document.lines]
+    file = document.place(where).path
+    given = {each for each, place in document.places.items() if place.path == file}
+    return [key for key in properties if (*where[:-1], key) not in given]
 
 
 def _resolve(schema: dict[str, Any], node: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from builder.spec.models import KINDS, json_schema
+from builder.spec.models import KINDS
 
 _FILES = {
     "board": "boards/NAME/board.yaml",
@@ -30,7 +30,7 @@ def reference() -> str:
 
 
 def _page(kind: str) -> Iterator[str]:
-    schema = json_schema(kind)
+    schema = KINDS[kind].model_json_schema(by_alias=True)
     yield f"## `{_FILES[kind]}`"
     yield ""
     yield schema["description"]

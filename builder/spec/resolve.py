@@ -56,14 +56,25 @@ class ResolvedRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSpec:
-    """All that is wanted of one image. `recipes` are in the order in which they are applied."""
+    """All that is wanted of one image.
+
+    `directories` are those of the boards that the board extends, the undermost first, then its own.
+    `hardware` is the name of the board whose device tree it has: of itself, or of one it extends.
+    `recipes` are in the order in which they are applied.
+    """
 
     name: str
-    directory: Path
+    directories: tuple[Path, ...]
+    hardware: str
     tree: Tree
     board: Board
     distributions: tuple[NamedDistribution, ...]
     recipes: tuple[ResolvedRecipe, ...]
+
+    @property
+    def directory(self) -> Path:
+        """The board's own directory; names of files in `board` are relative to it, or absolute."""
+        return self.directories[-1]
 
     @property
     def architecture(self) -> Architecture:
@@ -132,12 +143,15 @@ class _Resolution:
         self.reader = reader
         self.board_file = board_file
         self.directory = board_file.parent
-        self.recipe_files = tree.recipe_files(self.directory)
+        self.board = reader.board(board_file, tree.board_files())
+        self.document = reader.document(board_file)
+        self.directories = tuple(path.parent for path in (*self.document.bases, board_file))
+        self.recipe_files = tree.recipe_files(self.directories)
         self.recipes: dict[str, Recipe | None] = {}
 
     def run(self, settings: Sequence[str], distro: str | None) -> ImageSpec | None:
         local = self.reader.local(self.tree.local_file) or LocalSettings()
-        board = self.reader.board(self.board_file)
+        board = self.board
         if board is None:
             return None
         self.check_board(board)
@@ -169,7 +183,8 @@ class _Resolution:
             return None
         return ImageSpec(
             name=board.board,
-            directory=self.directory,
+            directories=self.directories,
+            hardware=self.document.place(("devicetree",)).path.parent.name,
             tree=self.tree,
             board=board,
             distributions=distributions,
@@ -195,12 +210,11 @@ class _Resolution:
         bsp = board.bsp
         if bsp.hardware and not bsp.hardware.optional:
             self.check_file(("bsp", "hardware", "xsa"), bsp.hardware.xsa)
-        if bsp.start_up_table:
-            self.check_file(("bsp", "start-up-table", "registers"), bsp.start_up_table.registers)
-            if bsp.start_up_table.parameters:
-                self.check_file(
-                    ("bsp", "start-up-table", "parameters"), bsp.start_up_table.parameters
-                )
+        if table := bsp.start_up_table:
+            if table.registers:
+                self.check_file(("bsp", "start-up-table", "registers"), table.registers)
+            if table.parameters:
+                self.check_file(("bsp", "start-up-table", "parameters"), table.parameters)
         if bsp.boot_bin:
             self.check_file(("bsp", "boot-bin"), bsp.boot_bin)
         for index, fragment in enumerate(bsp.kernel_fragments):

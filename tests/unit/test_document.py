@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.spec.document import Document, ProblemsError, read
+from builder.spec.document import Document, ProblemsError, overlay, read
 
 TEXT = """\
 # a comment
@@ -56,7 +56,7 @@ def complaints(path: Path) -> list[str]:
 def test_every_key_and_item_knows_its_line(
     document: Document, where: tuple[str | int, ...], line: int
 ) -> None:
-    assert document.lines[where] == line
+    assert document.places[where] == (document.path, line, where)
     assert document.problem(where, "wrong").line == line
 
 
@@ -151,3 +151,114 @@ def test_anchors_may_be_used(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("a: &x [1, 2]\nb: *x\nc: {<<: {d: 1}}\n")
     assert read(path).data == {"a": [1, 2], "b": [1, 2], "c": {"d": 1}}
+
+
+# One document over another
+
+
+def overlaid(folder: Path, base: str, variant: str) -> Document:
+    """Return a variant's document over its base's, both given as text."""
+    paths = folder / "base.yaml", folder / "variant.yaml"
+    for path, text in zip(paths, (base, variant), strict=True):
+        path.write_text(text)
+    return overlay(*map(read, paths))
+
+
+@pytest.mark.parametrize(
+    ("base", "variant", "merged"),
+    [
+        ("a: 1\nb: 2", "b: 3", {"a": 1, "b": 3}),
+        ("a: {b: {c: 1, d: 2}}", "a: {b: {c: 3}, e: 4}", {"a": {"b": {"c": 3, "d": 2}, "e": 4}}),
+        ("a: [1, 2]", "a: [3]", {"a": [3]}),
+        ("a: {b: 1}", "a: [1]", {"a": [1]}),
+        ("a: [1]", "a: {b: 1}", {"a": {"b": 1}}),
+        ("a: {b: 1}", "a:", {"a": None}),
+        ("a:", "a: {b: 1}", {"a": {"b": 1}}),
+        # What is added.
+        ("a: [1, 2]", "a+: [3, 4]", {"a": [1, 2, 3, 4]}),
+        ("a: {b: [1]}", "a: {b+: [2]}", {"a": {"b": [1, 2]}}),
+        ("a: [[1]]", "a+: [[2], {c: 3}]", {"a": [[1], [2], {"c": 3}]}),
+        ("b: 1", "a+: [1]", {"a": [1], "b": 1}),
+        ("a:", "a+: [1]", {"a": [1]}),
+        ("b: 1", "a: {b: {c+: [1]}}", {"a": {"b": {"c": [1]}}, "b": 1}),
+        # What cannot be added stays as it is, for the model to refuse.
+        ("a: 1", "a+: [1]", {"a": 1, "a+": [1]}),
+        ("a: {b: 1}", "a+: [1]", {"a": {"b": 1}, "a+": [1]}),
+        ("a: [1]", "a+: 2", {"a": [1], "a+": 2}),
+        ("a: [1]", "a: [2]\na+: [3]", {"a": [2], "a+": [3]}),
+        ("c++: {x: 1}", "c++: {y: 2}", {"c++": {"x": 1, "y": 2}}),
+    ],
+)
+def test_a_variant_is_merged_with_its_base(
+    tmp_path: Path, base: str, variant: str, merged: object
+) -> None:
+    assert overlaid(tmp_path, f"{base}\n", f"{variant}\n").data == merged
+
+
+@pytest.mark.parametrize(
+    ("where", "file", "line", "key"),
+    [
+        (("kept",), "base", 1, "kept"),
+        (("replaced",), "variant", 2, "replaced"),
+        (("replaced", 0), "variant", 2, "replaced.0"),
+        (("replaced", 1), "variant", 2, "replaced.1"),  # the base's has more items
+        (("mapping",), "variant", 3, "mapping"),
+        (("mapping", "kept"), "base", 4, "mapping.kept"),
+        (("mapping", "replaced"), "variant", 4, "mapping.replaced"),
+        (("mapping", "replaced", "gone"), "variant", 4, "mapping.replaced.gone"),
+        (("mapping", "missing"), "variant", 3, "mapping.missing"),
+        (("list",), "base", 6, "list"),
+        (("list", 0, "x"), "base", 7, "list.0.x"),
+        (("list", 1), "variant", 6, "list+.0"),
+        (("list", 2, "x"), "variant", 7, "list+.1.x"),
+        (("new",), "variant", 8, "new+"),
+        (("new", 0), "variant", 8, "new+.0"),
+        (("missing",), "variant", 1, "missing"),
+    ],
+)
+def test_merged_values_are_found_where_they_are_written(
+    tmp_path: Path, where: tuple[str | int, ...], file: str, line: int, key: str
+) -> None:
+    base = """\
+kept: 1
+replaced: [1, 2]
+mapping:
+  kept: 1
+  replaced: {gone: 1}
+list:
+  - x: 1
+"""
+    variant = """\
+# the variant
+replaced: [3]
+mapping:
+  replaced: 2
+list+:
+  - 5
+  - x: 1
+new+: [1]
+"""
+    document = overlaid(tmp_path, base, variant)
+    problem = document.problem(where, "wrong")
+    assert str(problem) == f"{tmp_path}/{file}.yaml:{line}: {key}: wrong"
+
+
+def test_documents_may_lie_over_each_other(tmp_path: Path) -> None:
+    lower = overlaid(tmp_path, "a: [1]\nb: 1\n", "a+: [2]\n")
+    path = tmp_path / "top.yaml"
+    path.write_text("a+: [3]\nb: 2\n")
+    top = overlay(lower, read(path))
+    assert top.data == {"a": [1, 2, 3], "b": 2}
+    assert [top.place(("a", index)).path.name for index in range(3)] == [
+        "base.yaml",
+        "variant.yaml",
+        "top.yaml",
+    ]
+    assert top.bases == (tmp_path / "base.yaml", tmp_path / "variant.yaml")
+    assert lower.data == {"a": [1, 2], "b": 1}, "the lower ones stay as they are"
+
+
+def test_a_key_can_be_left_out(document: Document) -> None:
+    smaller = document.without("partitions")
+    assert set(smaller.data) == {"board", "recipes", "files"}
+    assert {where[0] for where in smaller.places} == {"board", "recipes", "files"}

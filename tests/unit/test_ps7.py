@@ -178,6 +178,18 @@ def test_table_fits_the_board(table: ps7.StartupTable, parameters: dict[str, str
     assert ps7_check.compare(table, parameters) == []
 
 
+def test_a_table_may_leave_the_console_speed_to_u_boot(
+    table: ps7.StartupTable, parameters: dict[str, str]
+) -> None:
+    sections = {
+        name: tuple(each for each in operations if each.address & 0xFFFFF000 != 0xE0000000)
+        for name, operations in table.sections.items()
+    }
+    silent = ps7.StartupTable(origin="no UART", sections=sections)
+    assert 0xE0000018 in table.registers().keys() - silent.registers().keys()
+    assert ps7_check.compare(silent, parameters) == []
+
+
 @pytest.mark.parametrize(
     ("change", "what"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,8 @@ def test_the_first_line_names_the_schema(kind: str, path: Path) -> None:
 @pytest.mark.parametrize(("kind", "path"), EVERY_FILE)
 def test_the_file_is_read_without_problems(kind: str, path: Path) -> None:
     reader = Reader()
-    read = {
-        "board": reader.board,
+    read: Callable[[Path], object] = {
+        "board": lambda path: reader.board(path, FILES["board"]),
         "recipe": reader.recipe,
         "profile": reader.profile,
         "distribution": reader.distribution,
@@ -133,7 +134,22 @@ def test_keys_are_kebab_case_and_others_are_refused(kind: str) -> None:
     assert found
     for item in found:
         assert item["additionalProperties"] is False
-        assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", key) for key in item["properties"])
+        assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*\+?", key) for key in item["properties"])
+
+
+def test_the_boards_schema_takes_variants() -> None:
+    schema = json_schema("board")
+    assert schema["required"] == ["board"]
+    assert schema["if"] == {"required": ["extends"]}
+    assert {"soc", "memory", "devicetree", "distro"} < set(schema["else"]["required"])
+    assert not any("required" in part for part in schema["$defs"].values())
+    keys = {key for item in objects(schema) for key in item.get("properties", {})}
+    assert {key for key in keys if key.endswith("+")} == {
+        "distro+",
+        "kernel-fragments+",
+        "recipes+",
+    }
+    assert schema["properties"]["distro+"]["items"] == schema["properties"]["distro"]["items"]
 
 
 # Sizes

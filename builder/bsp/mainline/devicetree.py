@@ -32,6 +32,7 @@ class DeviceTree(Step):
         root_device: str,
         console: str,
         memory: int,
+        hardware: str,
         scope: str,
     ) -> None:
         super().__init__("device-tree", scope=scope, parents={"kernel": kernel})
@@ -41,12 +42,14 @@ class DeviceTree(Step):
         self.root_device = root_device
         self.console = console
         self.memory = memory
+        self.hardware = hardware
 
     def settings(self) -> Mapping[str, object]:
         return {
             "root device": self.root_device,
             "console": self.console,
             "memory": self.memory,
+            "hardware": self.hardware,
         }
 
     def files(self) -> Sequence[Path]:
@@ -83,8 +86,8 @@ class DeviceTree(Step):
     def _check(self, tree: Tree) -> None:
         """Compare the tree with the board's spec: a mismatch shows as a board that hangs."""
         name = tree["/chosen"].get("pynq_board", b"").rstrip(b"\0").decode()
-        if name != self.scope:
-            raise UserError(f"{self.source}: /chosen/pynq_board is {name!r}, not {self.scope!r}")
+        if name != self.hardware:
+            raise UserError(f"{self.source}: /chosen/pynq_board is {name!r}, not {self.hardware!r}")
         memory = memory_size(tree)
         if memory != self.memory:
             raise UserError(

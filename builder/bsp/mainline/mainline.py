@@ -48,6 +48,7 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
         root_device=board.root_device,
         console=board.console,
         memory=board.memory,
+        hardware=spec.hardware,
         scope=spec.name,
     )
     boot_files = BootFiles(

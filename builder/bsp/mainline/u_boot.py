@@ -49,7 +49,8 @@ class UBoot(Step):
         self.additions = self.bsp_files / f"mainline/{family.soc.value}-u-boot.dtsi"
         self.xsa = _existing(directory, bsp.hardware.xsa if bsp.hardware else None)
         table = bsp.start_up_table
-        self.registers = directory / table.registers if table and not self.xsa else None
+        self.registers = _existing(directory, table.registers if table else None)
+        self.shipped = table.u_boot if table else None
         self.parameters = _existing(directory, table.parameters if table else None)
 
     def settings(self) -> Mapping[str, object]:
@@ -64,11 +65,14 @@ class UBoot(Step):
         """Where the register writes come from that start the processing system."""
         if self.xsa:
             return f"hardware export {self.xsa.name}"
-        return f"start-up table {self.registers.name}" if self.registers else "none"
+        if self.registers:
+            return f"start-up table {self.registers.name}"
+        return f"start-up table {self.shipped} of U-Boot" if self.shipped else "none"
 
     def files(self) -> Sequence[Path]:
         found = [self.devicetree.parent, self.snippets, self.fragment, self.additions]
-        return [*found, *(p for p in (self.xsa, self.registers, self.parameters) if p)]
+        first_stage = (self.xsa,) if self.xsa else (self.registers, self.parameters)
+        return [*found, *(path for path in first_stage if path)]
 
     def run(self, job: Job) -> None:
         with job.workspace("u-boot", need=NEED) as workspace:
@@ -105,7 +109,7 @@ class UBoot(Step):
         )
         job.run(workspace, "cp", self.additions, trees / f"{name}-u-boot.dtsi")
         own = [f'CONFIG_DEFAULT_DEVICE_TREE="{name}"', f'CONFIG_OF_LIST="{name}"']
-        first_stage = self._first_stage(job, workspace)
+        first_stage = self._first_stage(job, workspace, tree)
         if first_stage:
             own.append(f'CONFIG_XILINX_PS_INIT_FILE="{first_stage}"')
         fragment = workspace.directory / "board.cfg"
@@ -113,8 +117,8 @@ class UBoot(Step):
         tree.configure(self.family.u_boot_defconfig, [self.fragment, fragment])
         return tree
 
-    def _first_stage(self, job: Job, workspace: Workspace) -> Path | None:
-        """Write ps7_init_gpl.c into the workspace; None if the board brings a whole BOOT.BIN."""
+    def _first_stage(self, job: Job, workspace: Workspace, tree: KbuildTree) -> Path | None:
+        """Return where ps7_init_gpl.c is now; None if the board brings a whole BOOT.BIN."""
         folder = workspace.directory / "ps7"
         job.run(workspace, "mkdir", folder)
         target = folder / "ps7_init_gpl.c"
@@ -123,21 +127,31 @@ class UBoot(Step):
         elif self.registers:
             table = ps7.read_table(self.registers)
             if self.parameters:
-                parameters = ps7_check.read_parameters(self.parameters)
-                mismatches = ps7_check.compare(table, parameters)
-                for mismatch in mismatches:
-                    job.say(f"start-up table: {mismatch}")
-                if mismatches:
-                    raise UserError(
-                        f"{self.registers} does not fit the board's {self.parameters.name}",
-                        details=[str(mismatch) for mismatch in mismatches],
-                    )
-                job.say(f"start-up table fits {self.parameters.name}")
+                self._check(job, table, self.parameters)
             workspace.outside(target).write_text(ps7.render(table))
+        elif self.shipped:
+            # Unchanged: some choose among tables by the silicon's version, `render` has one.
+            text = ps7.shipped(workspace.outside(tree.source), self.shipped).read_text()
+            if self.parameters:
+                table = ps7.read_source(text, origin=self.shipped)
+                self._check(job, table, self.parameters)
+            workspace.outside(target).write_text(text)
         else:
             return None
         job.say(f"first stage from {self.first_stage}")
         return target
+
+    def _check(self, job: Job, table: ps7.StartupTable, parameters: Path) -> None:
+        """Stop if a start-up table contradicts the board's parameters."""
+        mismatches = ps7_check.compare(table, ps7_check.read_parameters(parameters))
+        for mismatch in mismatches:
+            job.say(f"start-up table: {mismatch}")
+        if mismatches:
+            raise UserError(
+                f"the {self.first_stage} does not fit the board's {parameters.name}",
+                details=[str(mismatch) for mismatch in mismatches],
+            )
+        job.say(f"start-up table fits {parameters.name}")
 
 
 def _existing(directory: Path, name: str | None) -> Path | None:
