@@ -34,6 +34,7 @@ from builder.steps.step import Step
 from builder.store.store import Store
 
 BOARD = "Pynq-Z2"
+_LIB64 = '--setup-hook=mkdir "$1/usr/lib64"; ln -s usr/lib64 "$1/lib64"'
 CPU_AT_MOST = 1.3
 WALL_AT_MOST = 1.5
 
@@ -142,6 +143,8 @@ def _mmdebstrap(archive: Archive, packages: list[str], logs: Path) -> Cost:
             *("mmdebstrap", "--variant=minbase", "--format=tar"),
             f"--include={','.join(packages)}",
             *options(archive, store, Path(folder)),
+            # Where amd64 has its loader: usr-is-merged asks for the link.
+            *([_LIB64] if archive.architecture is Architecture.AMD64 else []),
             f"--customize-hook={keep_downloads(archive, store, Path(folder))}",
             *(archive.distribution.model.suite, f"{folder}/root.tar", str(sources)),
         ]
