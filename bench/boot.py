@@ -8,6 +8,7 @@ from pathlib import Path
 
 import requests
 
+from bench.board import BOARD
 from bench.measure import Row, say, seconds
 from builder.cli.context import ROOT
 from builder.emulation.facts import machine_facts
@@ -19,7 +20,6 @@ from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
 from builder.steps.image import BOOT_OFFSET
 
-BOARD = "Pynq-Z2"
 _SSH = 22
 _TIMEOUT = 600.0
 

@@ -8,17 +8,12 @@ import shutil
 import sys
 from pathlib import Path
 
+from bench.board import BOARD, new_store, steps_of
 from bench.measure import Cost, Row, cost_of, say, seconds
-from bench.rootfs import new_store
-from builder.archive.choice import choose, native_archive
 from builder.cli.context import ROOT
-from builder.plan.board import board_steps
 from builder.plan.plan import make_plan
-from builder.spec.reader import Tree
-from builder.spec.resolve import resolve
 from builder.steps.step import Step
 
-BOARD = "Pynq-Z2"
 SECOND = "Second"
 _RECIPE = "recipes/ssh/templates/sshd.conf.j2"
 _FRAGMENT = "petalinux_bsp/meta-user/recipes-kernel/linux/linux-xlnx/filesystems.cfg"
@@ -74,10 +69,7 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
 def _longest_path(tree: Path, place: Path) -> float:
     """Return the seconds of the most expensive chain of steps, as they were measured."""
     store = new_store(place)
-    spec = resolve(Tree(root=tree), BOARD)
-    archive = choose(spec.distributions, spec.architecture, store, listener=lambda _: None)
-    native = native_archive(archive, store, listener=lambda _: None)
-    steps = board_steps(spec, archive, native=native)
+    steps = steps_of(tree, store)
     taken: dict[Step, float] = {}
     for item in make_plan(steps.targets, store):
         entry = store.get(item.key)

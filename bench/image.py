@@ -10,22 +10,17 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.board import BOARD, steps_of
 from bench.measure import Row, cost_of, say, seconds
-from bench.rootfs import say_event
-from builder.archive.choice import choose, native_archive
 from builder.cli.context import ROOT, default_store
 from builder.engine.process import Processes
 from builder.errors import UserError
-from builder.plan.board import BoardSteps, board_steps
 from builder.plan.build import Toolbox
 from builder.plan.plan import make_plan
-from builder.spec.reader import Tree
-from builder.spec.resolve import resolve
 from builder.steps.image import ROOT_LABEL
 from builder.steps.step import Job
 from builder.store.store import Store
 
-BOARD = "Pynq-Z2"
 AT_MOST = 2.0
 _GENIMAGE = """\
 image boot.vfat {{ vfat {{ label = "PYNQ" }} size = 100M mountpoint = "/boot" }}
@@ -99,19 +94,11 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
     return rows
 
 
-def _steps(store: Store) -> BoardSteps:
-    spec = resolve(Tree(root=ROOT), BOARD)
-    archive = choose(
-        spec.distributions, spec.architecture, store, listener=say_event, unusable=spec.unusable
-    )
-    return board_steps(spec, archive, native=native_archive(archive, store, listener=say_event))
-
-
 def _main() -> None:
     """Make the image of a board that has been built, and a tarball of its root filesystem."""
     output = Path(sys.argv[1])
     store = Store(default_store())
-    steps = _steps(store)
+    steps = steps_of(ROOT, store)
     entries = {item.step: store.get(item.key) for item in make_plan(steps.targets, store)}
     inputs = {}
     for name, parent in steps.image.parents.items():

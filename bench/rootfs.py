@@ -15,6 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.board import BOARD, new_store, say_event
 from bench.measure import Cost, Row, cost_of, say, seconds
 from builder.archive.archive import Archive
 from builder.archive.choice import choose, native_archive
@@ -33,7 +34,6 @@ from builder.steps.mmdebstrap import keep_downloads, options
 from builder.steps.step import Step
 from builder.store.store import Store
 
-BOARD = "Pynq-Z2"
 _LIB64 = '--setup-hook=mkdir "$1/usr/lib64"; ln -s usr/lib64 "$1/lib64"'
 CPU_AT_MOST = 1.3
 WALL_AT_MOST = 1.5
@@ -111,19 +111,6 @@ def _work(architecture: Architecture) -> _Work:
     return _Work(target=target, native=native, layers=layers)
 
 
-def say_event(event: object) -> None:
-    """Show an event of the choice of archives."""
-    say(str(event))
-
-
-def new_store(root: Path) -> Store:
-    """Return an empty store that has the indexes and downloads of the user's."""
-    root.mkdir(parents=True, exist_ok=True)
-    if not (root / "archives").exists():
-        (root / "archives").symlink_to(default_store() / "archives")
-    return Store(root)
-
-
 def _build(architecture: Architecture, store: Path, step: str, logs: Path) -> Cost:
     """Return what one step takes, in a process of its own; what it stands on is there."""
     return cost_of(
@@ -166,7 +153,7 @@ def _debootstrap(archive: Archive, packages: list[str], logs: Path) -> Cost:
     cache = logs / "debootstrap-cache"
     cache.mkdir(exist_ok=True)
 
-    def once(folder: str) -> Cost:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         command = [
             *("debootstrap", "--variant=minbase", f"--arch={archive.architecture.value}"),
             f"--include={','.join(packages)}",
@@ -181,9 +168,6 @@ def _debootstrap(archive: Archive, packages: list[str], logs: Path) -> Cost:
             environment={**os.environ, **QEMU_CPU.get(archive.architecture, {})},
             log=logs / f"{archive.architecture.value}-debootstrap.log",
         )
-
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        return once(folder)
 
 
 def _main() -> None:

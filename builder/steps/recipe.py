@@ -20,13 +20,11 @@ from builder.spec.models import Board, FileCopy, Scalar, User
 from builder.spec.resolve import ResolvedRecipe
 from builder.steps.bootstrap import QEMU_CPU
 from builder.steps.layers import Root
+from builder.steps.machines import MACHINES
 from builder.steps.native.tree import native_parent, native_tree
 from builder.steps.step import Job, Shell, Step
 from builder.steps.tree import TargetTree
 from builder.steps.wheels import COMPILE, COMPILED, INSTALLED, local_packages
-
-CROSS_COMPILE = {"armhf": "arm-linux-gnueabihf-", "arm64": "aarch64-linux-gnu-"}
-"""Prefix of Debian's cross compilers, by architecture."""
 
 
 class RecipeLayer(Step):
@@ -219,14 +217,14 @@ class RecipeLayer(Step):
             "SALT": _salt(job, f"recipe {self.recipe.name}"),
         }
         if scripts.host:
-            architecture = self.archive.architecture.value
+            architecture = self.archive.architecture
             root.workspace.run(
                 ["/bin/sh", "-eu", self.recipe.directory / scripts.host],
                 environment={
                     **environment,
                     "ROOT": str(root.path),
-                    "ARCH": architecture,
-                    "CROSS_COMPILE": CROSS_COMPILE[architecture],
+                    "ARCH": architecture.value,
+                    "CROSS_COMPILE": MACHINES[architecture].cross_compile,
                 },
                 secret=secret,
                 log=job.log,

@@ -15,6 +15,7 @@ from installer.sources import WheelFile
 from builder.engine.workspace import Workspace
 from builder.errors import StepError
 from builder.spec.models import Architecture
+from builder.steps.machines import MACHINES
 from builder.steps.pack import pack
 from builder.steps.step import Job, Step
 
@@ -30,7 +31,6 @@ COMPILE = ("-m", "compileall", "-q", "--invalidation-mode", "checked-hash")
 # Platform tags of PEP 599/600 wheels that run on each architecture's distributions: the oldest
 # of them (jammy) has glibc 2.35.
 _GLIBC_MINORS = range(35, 16, -1)
-_MACHINES = {Architecture.ARMHF: "armv7l", Architecture.ARM64: "aarch64"}
 
 
 class Wheels(Step):
@@ -70,7 +70,7 @@ class Wheels(Step):
             pack(workspace, tree, job.output / INSTALLED, epoch=0, log=job.log)
 
     def _download(self, job: Job, workspace: Workspace) -> None:
-        machine = _MACHINES[self.architecture]
+        machine = MACHINES[self.architecture].uname
         tags = [*(f"manylinux_2_{minor}_{machine}" for minor in _GLIBC_MINORS), f"linux_{machine}"]
         job.run(
             workspace,

@@ -10,7 +10,7 @@ from pathlib import Path
 from builder.bsp.soc import Family
 from builder.engine.workspace import Workspace
 from builder.errors import StepError
-from builder.steps.step import Job
+from builder.steps.step import Job, Shell
 
 
 class KbuildTree:
@@ -62,6 +62,16 @@ class KbuildTree:
             cwd=self.build,
         )
         self.make("olddefconfig")
+
+    def shell(self, about: str) -> Shell:
+        """Return a shell for a person, in `build`; `about` says what is there."""
+        return Shell(
+            workspace=self._workspace,
+            argv=["bash", "-i"],
+            cwd=self.build,
+            environment=self.environment,
+            about=about,
+        )
 
     def read(self, name: str) -> str:
         """Return the text of a file that make made."""

@@ -84,13 +84,8 @@ class Kernel(Step):
     @contextmanager
     def shell(self, job: Job) -> Iterator[Shell]:
         with job.workspace("kernel", need=NEED) as workspace:
-            tree = self._prepare(job, workspace)
-            yield Shell(
-                workspace=workspace,
-                argv=["bash", "-i"],
-                cwd=tree.build,
-                environment=tree.environment,
-                about=f"the configured kernel; `make {self.family.kernel_image} modules` builds it",
+            yield self._prepare(job, workspace).shell(
+                f"the configured kernel; `make {self.family.kernel_image} modules` builds it"
             )
 
     @property

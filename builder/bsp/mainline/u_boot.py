@@ -88,13 +88,8 @@ class UBoot(Step):
     @contextmanager
     def shell(self, job: Job) -> Iterator[Shell]:
         with job.workspace("u-boot", need=NEED) as workspace:
-            tree = self._prepare(job, workspace)
-            yield Shell(
-                workspace=workspace,
-                argv=["bash", "-i"],
-                cwd=tree.build,
-                environment=tree.environment,
-                about="the configured U-Boot; `make u-boot.img` builds it",
+            yield self._prepare(job, workspace).shell(
+                "the configured U-Boot; `make u-boot.img` builds it"
             )
 
     def _prepare(self, job: Job, workspace: Workspace) -> KbuildTree:

@@ -22,8 +22,9 @@ import yaml
 
 from builder.archive.archive import Archive
 from builder.engine.workspace import Workspace
+from builder.steps.machines import MACHINES
 from builder.steps.mmdebstrap import downloads, keep_downloads, options
-from builder.steps.native.tree import ARCHITECTURE, MACHINES, ROOT, NativeTree
+from builder.steps.native.tree import ARCHITECTURE, ROOT, NativeTree
 from builder.steps.step import Job, Step
 from builder.steps.tree import TargetTree
 
@@ -86,8 +87,10 @@ class NativePrograms(Step):
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_bytes(relocated(content, self._here.loader, tree.loader))
                 copy.chmod(0o755)
-            for machine, compiler in ((self._here, "gcc"), (self._there, self._there.compiler)):
-                self._compile(job, workspace, compiler, native / "lib" / machine.triplet, tree)
+            for machine, prefix in ((self._here, ""), (self._there, self._there.cross_compile)):
+                self._compile(
+                    job, workspace, f"{prefix}gcc", native / "lib" / machine.triplet, tree
+                )
         loader = tree.files / tree.loader.lstrip("/")
         loader.symlink_to(tree.link)
         self._write_entrance(native / "entrance", tree)
