@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 from bench.board import BOARD, new_store, steps_of
@@ -23,6 +22,8 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
     """Build from an empty store, with the downloads that the user's store has."""
     tree = place / "tree"
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv", "output", ".*cache"))
+    python = tree / ".venv/bin/python"
+    (tree / ".venv").symlink_to(ROOT / ".venv")
     store = place / "store"
     new_store(store)
 
@@ -30,13 +31,13 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
         say(what)
         return cost_of(
             [
-                *(sys.executable, tree / "build.py", "--board", board, "--store", store),
+                *(python, tree / "build.py", "--board", board, "--store", store),
                 *("--output", place / "output", "--progress", "plain", *more),
             ],
             log=place / f"{what.replace(' ', '-')}.log",
         )
 
-    start = cost_of([sys.executable, tree / "build.py", "--help"])
+    start = cost_of([python, tree / "build.py", "--help"])
     cold = build("cold build")
     longest = _longest_path(tree, store)
     again = build("nothing changed")

@@ -94,11 +94,12 @@ class Soc(str, Enum):
     """The SoC families that images can be built for."""
 
     ZYNQ = "zynq"
+    ZYNQMP = "zynqmp"
 
     @property
     def architecture(self) -> Architecture:
         """The architecture of the family's application processors."""
-        return {Soc.ZYNQ: Architecture.ARMHF}[self]
+        return {Soc.ZYNQ: Architecture.ARMHF, Soc.ZYNQMP: Architecture.ARM64}[self]
 
 
 class Download(Model):
@@ -117,10 +118,57 @@ class Hardware(Model):
     )
 
 
-class StartUpTable(Model):
-    """The register writes that start a Zynq-7000's processing system, as data.
+class FirmwareFile(Model):
+    """A finished program: a file of the board, or one from the network, verified."""
 
-    Either the board brings them (`registers`), or U-Boot has them (`u-boot`).
+    file: RelativePath | None = Field(default=None, description="It, below the board's directory")
+    optional: bool = Field(
+        default=False, description="Whether the build goes on if `file` is missing"
+    )
+    url: str | None = Field(
+        default=None, pattern=r"^(https?|file)://", description="Where it is instead"
+    )
+    sha256: Sha256 | None = Field(default=None, description="SHA-256 of what `url` gives")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> FirmwareFile:
+        if bool(self.file) == bool(self.url):
+            raise ValueError("give either `file` or `url`")
+        if bool(self.url) != bool(self.sha256):
+            raise ValueError("`url` and `sha256` go together")
+        if self.url and self.optional:
+            raise ValueError("`optional` is for a `file`; a download must succeed")
+        return self
+
+    @property
+    def download(self) -> Download | None:
+        """The file as a download, if it is one."""
+        return Download(url=self.url, sha256=self.sha256) if self.url and self.sha256 else None
+
+
+class Firmware(Model):
+    """What a Zynq UltraScale+ starts with and Debian's compilers cannot make.
+
+    All of it comes out of a BSP of the board's maker, or of a build by AMD's tools.
+    """
+
+    pmu: FirmwareFile | None = Field(
+        default=None, description="Firmware of the platform management unit, pmufw.elf"
+    )
+    pmu_configuration: FirmwareFile | None = Field(
+        default=None,
+        description="The board's configuration object, pm_cfg_obj.c, for a `pmu` that was built "
+        "without one; SPL gives it to the firmware",
+    )
+    fsbl: FirmwareFile | None = Field(
+        default=None, description="AMD's first stage, fsbl.elf, in place of U-Boot's SPL"
+    )
+
+
+class StartUpTable(Model):
+    """The register writes that start a board's processing system, as data.
+
+    Either the board brings them (`registers`, Zynq-7000 only), or U-Boot has them (`u-boot`).
     """
 
     registers: RelativePath | None = Field(
@@ -129,7 +177,7 @@ class StartUpTable(Model):
     u_boot: Name | None = Field(
         default=None,
         description="The board of U-Boot whose table it is: a directory of `board/xilinx/zynq/` "
-        "in its sources, like `zynq-zed`",
+        "or `board/xilinx/zynqmp/` in its sources, like `zynq-zed`",
     )
     parameters: RelativePath | None = Field(
         default=None,
@@ -146,8 +194,8 @@ class StartUpTable(Model):
 class Bsp(Model):
     """Who makes the boot files, and from what.
 
-    The first stage comes from the first of these that there is: `hardware`, `start-up-table`,
-    `boot-bin`.
+    The first stage comes from the first of these that there is: `firmware.fsbl`, `hardware`,
+    `start-up-table`, `boot-bin`.
     """
 
     provider: Literal["mainline"] = Field(
@@ -157,6 +205,9 @@ class Bsp(Model):
     start_up_table: StartUpTable | None = Field(
         default=None, description="Start-up table of the board's class, used without an export"
     )
+    firmware: Firmware = Field(
+        default=Firmware(), description="Finished programs that a Zynq UltraScale+ starts with"
+    )
     boot_bin: RelativePath | None = Field(
         default=None, description="A finished BOOT.BIN, below the board's directory"
     )
@@ -165,6 +216,10 @@ class Bsp(Model):
     )
     u_boot: Download | None = Field(
         default=None, description="U-Boot source tarball (default: the distribution's package)"
+    )
+    trusted_firmware: Download | None = Field(
+        default=None,
+        description="Trusted Firmware-A source tarball (default: the distribution's package)",
     )
     kernel_fragments: tuple[RelativePath, ...] = Field(
         default=(), description="Kernel configuration fragments of the board"
@@ -252,6 +307,7 @@ class Sources(Model):
 
     linux: str = Field(description="Binary package with the kernel's source tarball")
     u_boot: str = Field(description="Source package of U-Boot")
+    trusted_firmware: str = Field(description="Source package of Trusted Firmware-A")
 
 
 class Distribution(Model):

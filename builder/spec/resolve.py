@@ -18,6 +18,7 @@ from builder.spec.models import (
     Parameter,
     Recipe,
     Scalar,
+    Soc,
 )
 from builder.spec.reader import Reader, Tree, closest, shown
 
@@ -219,8 +220,9 @@ class _Resolution:
             self.check_file(("bsp", "boot-bin"), bsp.boot_bin)
         for index, fragment in enumerate(bsp.kernel_fragments):
             self.check_file(("bsp", "kernel-fragments", index), fragment)
+        self.check_firmware(board)
         exported = bsp.hardware and (self.directory / bsp.hardware.xsa).is_file()
-        if not (exported or bsp.start_up_table or bsp.boot_bin):
+        if not (exported or bsp.firmware.fsbl or bsp.start_up_table or bsp.boot_bin):
             self.complain(
                 ("bsp",),
                 "the first stage needs `hardware` with its file, `start-up-table` or `boot-bin`",
@@ -228,6 +230,30 @@ class _Resolution:
         card = board.emulate.card
         if card & (card - 1):
             self.complain(("emulate", "card"), "must be a power of two, as QEMU's card readers ask")
+
+    def check_firmware(self, board: Board) -> None:
+        """Check what only one of the families has."""
+        firmware, table = board.bsp.firmware, board.bsp.start_up_table
+        programs = {
+            "pmu": firmware.pmu,
+            "pmu-configuration": firmware.pmu_configuration,
+            "fsbl": firmware.fsbl,
+        }
+        for key, program in programs.items():
+            where = ("bsp", "firmware", key)
+            if program is None:
+                continue
+            if board.soc is not Soc.ZYNQMP:
+                self.complain(where, f"is for {Soc.ZYNQMP.value}, this board is {board.soc.value}")
+            elif program.file and not program.optional:
+                self.check_file((*where, "file"), program.file)
+        if table and board.soc is not Soc.ZYNQ:
+            for key, name in (("registers", table.registers), ("parameters", table.parameters)):
+                if name:
+                    self.complain(
+                        ("bsp", "start-up-table", key),
+                        f"is for {Soc.ZYNQ.value}, this board is {board.soc.value}",
+                    )
 
     def check_file(self, where: tuple[str | int, ...], path: str) -> None:
         if not (self.directory / path).is_file():

@@ -38,7 +38,7 @@ keyring: one.gpg
 keyring-package: one-keyring
 python: "3.11"
 architectures: [armhf]
-sources: {linux: linux-source, u-boot: u-boot}
+sources: {linux: linux-source, u-boot: u-boot, trusted-firmware: arm-trusted-firmware}
 """
 
 

@@ -255,7 +255,7 @@ DISTRIBUTION = NamedDistribution(
             "keyring-package": "x",
             "python": "3.10",
             "architectures": ["armhf"],
-            "sources": {"linux": "linux", "u-boot": "u-boot"},
+            "sources": {"linux": "linux", "u-boot": "u-boot", "trusted-firmware": "tf-a"},
         }
     ),
 )
