@@ -73,7 +73,7 @@ def test_paths_below_the_current_directory_are_short(
     [
         ("summary:", "sumary:", "2: sumary: is not a known key (did you mean summary?)"),
         ("root-device:", "root_device:", "6: root_device: is not a known key (did you mean root-"),
-        ("soc: zynq", "soc: z80", "3: soc: input should be 'zynq', not 'z80'"),
+        ("soc: zynq", "soc: z80", "3: soc: input should be 'zynq' or 'zynqmp', not 'z80'"),
         ("memory: 512M", "memory: 512MB", "4: memory: must be a size like 512K, 100M or 1G"),
         ("memory: 512M", "memory: [512M]", "4: memory: must be a size like 512K, 100M or 1G"),
         ("115200", "fast", "5: console: string should match pattern"),

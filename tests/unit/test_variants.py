@@ -280,7 +280,7 @@ def test_problems_of_variant_and_base_come_at_once(files: Files) -> None:
     files.board(BOARD.replace("zynq", "z80") + "recipes: [a]\n")
     files.variant("extends: B\nmemory: lots\nrecipes+: [{}]\n")
     assert files.problems(board="V") == [
-        "boards/B/board.yaml:3: soc: input should be 'zynq', not 'z80'",
+        "boards/B/board.yaml:3: soc: input should be 'zynq' or 'zynqmp', not 'z80'",
         "boards/V/board.yaml:3: memory: must be a size like 512K, 100M or 1G",
         "boards/V/board.yaml:4: recipes+.0: must be a text; put it in quotes",
     ]

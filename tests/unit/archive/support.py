@@ -146,9 +146,12 @@ def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        # Also after a failed test: the server's loop spins on a closed socket, and pytest never ends.
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def spoil_index(repository: Repository, suite: str) -> None:
@@ -173,7 +176,7 @@ def distribution(
         "keyring-package": "test-keyring",
         "python": "3.10",
         "architectures": ["armhf"],
-        "sources": {"linux": "linux-source", "u-boot": "u-boot"},
+        "sources": {"linux": "linux-source", "u-boot": "u-boot", "trusted-firmware": "tf-a"},
     }
     model = Distribution.model_validate({**values, **changes})
     return NamedDistribution(name=name, model=model, mirrors={})
