@@ -31,12 +31,13 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
         raise UserError(f"there is no {output.image}", hint=f"build.py --board {BOARD}")
     spec = resolve(Tree(root=ROOT), BOARD)
     port = int(str(spec.parameters()["jupyter"]["port"]))
+    facts = machine_facts(spec.board.soc)
     say("booting")
     with EmulatedBoard(
         output.image,
-        machine_facts(spec.board.soc),
+        facts,
         device_tree=output.directory / "boot/emulated.dtb",
-        memory=spec.board.emulate.memory or spec.board.memory,
+        memory=facts.memory(spec.board),
         card=spec.board.emulate.card,
         console=spec.board.console,
         boot_offset=BOOT_OFFSET,

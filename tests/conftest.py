@@ -6,12 +6,19 @@ from __future__ import annotations
 import pytest
 
 from builder.plan.publish import Output
-from tests.support import BOARD, ROOT, build_py
+from tests.support import BOARDS, ROOT, build_py
 
 
 @pytest.fixture(scope="session")
-def built() -> Output:
-    """The board's output directory, built from the store as far as that goes."""
-    done = build_py("--board", BOARD, "--progress", "plain")
+def outputs() -> dict[str, Output]:
+    """The boards' output directories, built by one call, from the store as far as that goes."""
+    words = [word for board in BOARDS for word in ("--board", board)]
+    done = build_py(*words, "--progress", "plain")
     assert done.returncode == 0, f"the build failed:\n{done.stdout[-4000:]}"
-    return Output(directory=ROOT / "output" / BOARD, board=BOARD)
+    return {board: Output(directory=ROOT / "output" / board, board=board) for board in BOARDS}
+
+
+@pytest.fixture(scope="session", params=BOARDS)
+def built(request: pytest.FixtureRequest, outputs: dict[str, Output]) -> Output:
+    """A board's output directory."""
+    return outputs[request.param]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BOARD = "Pynq-Z2"
+BOARDS = (BOARD, "ZCU111")
+"""One of each architecture: all that is built and booted."""
 
 
 def build_py(*words: str, timeout: float = 5400) -> subprocess.CompletedProcess[str]:

@@ -263,7 +263,10 @@ class Archive:
             "epoch": epoch,
             "sources": {
                 f"binary:{sources.linux}": self._binary(sources.linux),
-                f"source:{sources.u_boot}": self._source(sources.u_boot),
+                **{
+                    f"source:{name}": self._source(name)
+                    for name in (sources.u_boot, sources.trusted_firmware)
+                },
             },
         }
         (self.root / "release.json").write_text(json.dumps(record, indent=1))

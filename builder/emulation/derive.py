@@ -21,31 +21,33 @@ import yaml
 
 from builder.errors import HostError, StepError, UserError
 
-Value: TypeAlias = str | tuple[int, ...]
-"""What a property is set to: a string, or 32-bit cells."""
+Value: TypeAlias = str | tuple[int | str, ...]
+"""What a property is set to: a string, or 32-bit cells. A path as a cell is that node's phandle."""
 
 Tree: TypeAlias = dict[str, dict[str, bytes]]
 """Path of a node -> its properties, in the file's order."""
 
 _MAGIC = 0xD00DFEED
 _BEGIN_NODE, _END_NODE, _PROPERTY, _NOP, _END = 1, 2, 3, 4, 9
-_KEYS = {"nodes", "via", "property", "value", "remove", "create", "optional", "because"}
+_KEYS = {"nodes", "enabled", "via", "property", "value", "remove", "create", "optional", "because"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """A wanted change: which nodes, which property, what to do with it, and why.
 
-    `nodes` is a pattern of a path; `*`, `?` and `[]` match within one level. With `via`, the change
-    is made to the nodes to which that property of the matching ones refers (a phandle). `property`
-    may be a pattern too where it is removed. `value` None removes. `create` makes a node that is not
-    there; its path must be literal then.
+    `nodes` is a pattern of a path; `*`, `?` and `[]` match within one level. With `enabled`, a node
+    whose `status` is not "okay" does not match. With `via`, the change is made to the nodes to which
+    that property of the matching ones refers (a phandle). `property` may be a pattern too where it
+    is removed. `value` None removes. `create` makes a node that is not there; its path must be
+    literal then.
     """
 
     nodes: str
     property: str
     because: str
     value: Value | None = None
+    enabled: bool = False
     via: str | None = None
     create: bool = False
     optional: bool = False
@@ -97,12 +99,13 @@ def _rule(entry: Any, where: str) -> Rule:
         or isinstance(value, str)
         or (isinstance(value, tuple) and value and all(_is_cell(cell) for cell in value))
     ):
-        raise UserError(f"{where}: `value` is a string or a list of 32-bit numbers")
+        raise UserError(f"{where}: `value` is a string or a list of 32-bit numbers and of paths")
     return Rule(
         nodes=entry["nodes"],
         property=entry["property"],
         because=" ".join(entry["because"].split()),
         value=value,
+        enabled=bool(entry.get("enabled")),
         via=entry.get("via"),
         create=bool(entry.get("create")),
         optional=bool(entry.get("optional")),
@@ -110,6 +113,8 @@ def _rule(entry: Any, where: str) -> Rule:
 
 
 def _is_cell(cell: object) -> bool:
+    if isinstance(cell, str):
+        return cell.startswith("/")
     return isinstance(cell, int) and not isinstance(cell, bool) and 0 <= cell <= 0xFFFFFFFF
 
 
@@ -119,7 +124,8 @@ def derive(board_dtb: Path, changes: Sequence[Rule], output: Path) -> list[Chang
     A rule whose value is there already makes no difference and is not in the result.
 
     Raises:
-        UserError: a rule that is not optional finds no node or no property.
+        UserError: a rule that is not optional finds no node or no property, or a node whose phandle
+            a value is has none.
         HostError: `fdtput` is not installed.
         StepError: the board's tree is damaged, or `fdtput` made something else than it was told.
     """
@@ -135,10 +141,10 @@ def derive(board_dtb: Path, changes: Sequence[Rule], output: Path) -> list[Chang
             )
         for node, name in targets:
             before = tree.get(node, {}).get(name)
-            after = None if rule.value is None else _encode(rule.value)
+            after = None if rule.value is None else _encode(rule.value, tree)
             if before == after:
                 continue
-            _apply(output, node, name, rule)
+            _apply(output, node, name, after, rule)
             applied.append(
                 Change(node=node, property=name, before=before, after=after, because=rule.because)
             )
@@ -190,7 +196,11 @@ def _targets(tree: Tree, rule: Rule) -> Iterator[tuple[str, str]]:
         yield rule.nodes, rule.property
         return
     pattern = rule.nodes.split("/")
-    nodes = [node for node in tree if _matches(node.split("/"), pattern)]
+    nodes = [
+        node
+        for node, properties in tree.items()
+        if _matches(node.split("/"), pattern) and not (rule.enabled and _disabled(properties))
+    ]
     if rule.via is not None:
         handles = {
             properties[name]: node
@@ -212,19 +222,33 @@ def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     return len(parts) == len(pattern) and all(map(fnmatch.fnmatchcase, parts, pattern))
 
 
-def _encode(value: Value) -> bytes:
+def _disabled(properties: Mapping[str, bytes]) -> bool:
+    return properties.get("status", b"okay\0") not in {b"okay\0", b"ok\0"}
+
+
+def _encode(value: Value, tree: Tree) -> bytes:
     if isinstance(value, str):
         return value.encode() + b"\0"
-    return struct.pack(f">{len(value)}I", *value)
+    return b"".join(
+        _phandle(cell, tree) if isinstance(cell, str) else struct.pack(">I", cell) for cell in value
+    )
 
 
-def _apply(dtb: Path, node: str, name: str, rule: Rule) -> None:
-    if rule.value is None:
+def _phandle(node: str, tree: Tree) -> bytes:
+    handle = tree.get(node, {}).get("phandle")
+    if handle is None:
+        raise UserError(f"the device tree has no node {node} with a phandle")
+    return handle
+
+
+def _apply(dtb: Path, node: str, name: str, after: bytes | None, rule: Rule) -> None:
+    if after is None:
         arguments = ["-d", str(dtb), node, name]
     elif isinstance(rule.value, str):
         arguments = ["-t", "s", str(dtb), node, name, rule.value]
     else:
-        arguments = ["-t", "u", str(dtb), node, name, *map(str, rule.value)]
+        cells = struct.unpack(f">{len(after) // 4}I", after)
+        arguments = ["-t", "u", str(dtb), node, name, *map(str, cells)]
     if rule.create:
         arguments.insert(0, "-p")
     try:

@@ -6,11 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from pydantic import Field
+from pydantic import model_validator
 
 from builder.emulation.derive import Tree
 from builder.errors import UserError
-from builder.spec.models import Model, Soc
+from builder.spec.models import Board, Model, Size, Soc
 
 DIRECTORY = Path(__file__).parent
 
@@ -19,7 +19,8 @@ class MachineFacts(Model):
     """How QEMU emulates a family's boards.
 
     `serial`, `sd` and `nic` are the device tree's names of the devices that QEMU's options of
-    that kind are for, in QEMU's order.
+    that kind are for, in QEMU's order. `most_memory` is what it can have, in bytes. `u_boot_address` is where U-Boot proper runs; a machine on
+    which it cannot has `no_u_boot` instead, the reason.
     """
 
     program: str
@@ -28,7 +29,19 @@ class MachineFacts(Model):
     serial: tuple[str, ...]
     sd: tuple[str, ...]
     nic: tuple[str, ...]
-    u_boot_address: int = Field(description="Where U-Boot proper runs")
+    most_memory: Size
+    u_boot_address: int | None = None
+    no_u_boot: str | None = None
+
+    @model_validator(mode="after")
+    def _one_start(self) -> MachineFacts:
+        if (self.u_boot_address is None) == (self.no_u_boot is None):
+            raise ValueError("give either `u-boot-address` or `no-u-boot`")
+        return self
+
+    def memory(self, board: Board) -> int:
+        """Return the memory of a board when it is emulated, in bytes."""
+        return min(board.emulate.memory or board.memory, self.most_memory)
 
 
 def machine_file(soc: Soc) -> Path:

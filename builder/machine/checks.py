@@ -56,7 +56,7 @@ def run_checks(
             output.image,
             facts,
             device_tree=output.directory / "boot/emulated.dtb",
-            memory=spec.board.emulate.memory or spec.board.memory,
+            memory=facts.memory(spec.board),
             card=spec.board.emulate.card,
             console=spec.board.console,
             boot_offset=BOOT_OFFSET,
@@ -115,7 +115,7 @@ def _judge(
         "board": spec.name,
         "hardware": spec.hardware,
         "soc": spec.board.soc.value,
-        "memory": spec.board.memory,
+        "memory": board.memory,
         "console": spec.board.console,
         "root-device": spec.board.root_device,
         "architecture": spec.architecture.value,
@@ -173,8 +173,13 @@ def _distribution(output: Output) -> str:
 
 
 def _say_differences(output: Output, facts: MachineFacts, console: Console) -> None:
-    """Print what differs between the board's device tree and the emulated one."""
+    """Print what differs between the board and the emulated one."""
     changes = json.loads((output.directory / "boot/changes.json").read_text())
     console.print(f"emulated on {facts.machine}; its device tree differs from the board's in:")
     for change in changes:
         console.print(f"  - {escape(change['text'])}")
+    if facts.no_u_boot:
+        console.print(
+            f"U-Boot is left out of this boot: {escape(facts.no_u_boot)} QEMU starts the kernel and "
+            "the device tree out of the card's own image.ub."
+        )

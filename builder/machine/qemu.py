@@ -18,14 +18,19 @@ from builder.emulation.facts import MachineFacts, position
 from builder.engine.process import Processes, clean_environment
 from builder.errors import CommandError, HostError, StepError
 
-_STAGES: Sequence[tuple[str, str]] = (
+_U_BOOT_STAGES: Sequence[tuple[str, str]] = (
     ("U-Boot", r"^U-Boot \d{4}\.\d\d"),
     ("boot script", r"^PYNQ: "),
+)
+_LINUX_STAGES: Sequence[tuple[str, str]] = (
     ("kernel", r"Linux version \d"),
     ("systemd", r"systemd\[1\]: .*running in system mode|Welcome to "),
     ("login prompt", r" login: ?$"),
 )
 """What the console shows when a stage of the boot begins."""
+
+EMULATED = "conf-emulated"
+"""The configuration of image.ub that has the device tree for QEMU."""
 
 _LAST_LINES = 30
 _POLL_SECONDS = 0.5
@@ -46,8 +51,9 @@ class Stage:
 class EmulatedBoard:
     """QEMU, running a copy-on-write overlay of an image; use it as a context manager.
 
-    The image itself is only read. U-Boot is started from the card's own u-boot.img, since QEMU
-    has no BootROM and does not model the DDR controller that SPL would wait for.
+    The image itself is only read. What is started comes out of its boot partition: U-Boot, since
+    QEMU has no BootROM and does not model the DDR controller that SPL would wait for; or, on a
+    machine where U-Boot cannot run, the kernel and the device tree that U-Boot would have started.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class EmulatedBoard:
         processes: Processes,
     ) -> None:
         self.ports: dict[int, int] = {port: free_port() for port in forward}
+        self.memory = memory
         self.console_log = work / "console.log"
         self._processes = processes
         overlay = work / "card.qcow2"
@@ -72,7 +79,6 @@ class EmulatedBoard:
             *("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw"),
             *("-b", str(image), str(overlay), str(card)),
         )
-        u_boot = extract_u_boot(image, boot_offset, work)
         tree = read_tree(device_tree)
         serial = position(tree, f"serial{re.findall(r'[0-9]+', console)[0]}", facts.serial)
         sd = position(tree, "mmc0", facts.sd)
@@ -87,8 +93,9 @@ class EmulatedBoard:
             *("-drive", f"file={overlay},if=sd,format=qcow2,index={sd}"),
             *("-nic", "user") * nic,
             *("-nic", _forwarding(self.ports)),
-            *("-device", f"loader,file={u_boot},addr={facts.u_boot_address:#x},cpu-num=0"),
+            *_program(image, boot_offset, facts, work),
         ]
+        self._stages = (*(() if facts.no_u_boot else _U_BOOT_STAGES), *_LINUX_STAGES)
         self._log = (work / "qemu.log").open("w")
         self.started = time.monotonic()
         self._qemu = processes.start(
@@ -114,7 +121,7 @@ class EmulatedBoard:
             stages.append(Stage(name=name, seconds=time.monotonic() - self.started))
             on_stage(stages[-1])
 
-        left = list(_STAGES)
+        left = list(self._stages)
         while True:
             text = self.console()
             for index, (name, pattern) in enumerate(left):
@@ -130,7 +137,7 @@ class EmulatedBoard:
                 return stages
             problem = self._problem(text, timeout)
             if problem:
-                where = stages[-1].name if stages else "before U-Boot"
+                where = stages[-1].name if stages else f"before {left[0][0]}"
                 raise BootError(
                     f"the boot failed {'after stage ' if stages else ''}{where}: {problem}",
                     hint="the whole console is in the board's logs/console.log; QEMU ran as: "
@@ -171,19 +178,56 @@ class EmulatedBoard:
         self._log.close()
 
 
+def _program(image: Path, boot_offset: int, facts: MachineFacts, work: Path) -> list[str]:
+    """Return QEMU's options for what it starts, taken out of a card image."""
+    if facts.u_boot_address is not None:
+        u_boot = extract_u_boot(image, boot_offset, work)
+        return ["-device", f"loader,file={u_boot},addr={facts.u_boot_address:#x},cpu-num=0"]
+    kernel, tree = extract_linux(image, boot_offset, work)
+    return ["-kernel", str(kernel), "-dtb", str(tree)]
+
+
 def extract_u_boot(image: Path, boot_offset: int, work: Path) -> Path:
     """Take U-Boot proper, with its device tree, out of a card image's u-boot.img.
 
     That is a FIT whose images are the program and the tree that it expects right behind itself;
     SPL would put both to U-Boot's address on a board.
     """
-    packed, raw = work / "u-boot.img", work / "u-boot.bin"
-    _tool("mcopy", "-n", "-o", "-i", f"{image}@@{boot_offset}", "::/u-boot.img", str(packed))
-    parts = [work / "u-boot-nodtb.bin", work / "u-boot.dtb"]
-    for number, part in enumerate(parts):
-        _tool("dumpimage", "-T", "flat_dt", "-p", str(number), "-o", str(part), str(packed))
-    raw.write_bytes(b"".join(part.read_bytes() for part in parts))
+    packed, raw = _boot_file(image, boot_offset, "u-boot.img", work), work / "u-boot.bin"
+    raw.write_bytes(b"".join(_fit_image(packed, number).read_bytes() for number in range(2)))
     return raw
+
+
+def extract_linux(image: Path, boot_offset: int, work: Path) -> tuple[Path, Path]:
+    """Take the kernel and the device tree for QEMU out of a card image's image.ub.
+
+    Raises:
+        StepError: it has no configuration for QEMU.
+    """
+    packed = _boot_file(image, boot_offset, "image.ub", work)
+    tree = read_tree(packed)
+    names = [path for path in tree if re.fullmatch("/images/[^/]+", path)]
+    chosen = tree.get(f"/configurations/{EMULATED}")
+    if chosen is None:
+        raise StepError(f"the card's {packed.name} has no configuration {EMULATED}")
+    kernel, device_tree = (
+        _fit_image(packed, names.index(f"/images/{chosen[key].rstrip(bytes(1)).decode()}"))
+        for key in ("kernel", "fdt")
+    )
+    return kernel, device_tree
+
+
+def _boot_file(image: Path, boot_offset: int, name: str, work: Path) -> Path:
+    """Copy a file from a card image's boot partition."""
+    _tool("mcopy", "-n", "-o", "-i", f"{image}@@{boot_offset}", f"::/{name}", str(work / name))
+    return work / name
+
+
+def _fit_image(packed: Path, number: int) -> Path:
+    """Take one image out of a FIT, by its place in it."""
+    part = packed.with_name(f"{packed.name}.{number}")
+    _tool("dumpimage", "-T", "flat_dt", "-p", str(number), "-o", str(part), str(packed))
+    return part
 
 
 def free_port() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -19,6 +20,7 @@ from builder.steps.image import BOOT_OFFSET
 from tests.support import BOARD, ROOT, build_py
 
 MIB = 1 << 20
+U_BOOT = {"Pynq-Z2": "u-boot.img", "ZCU111": "u-boot.itb"}
 
 
 def tool(*argv: str | Path) -> str:
@@ -66,11 +68,10 @@ def test_partitions(partitions: list[tuple[int, int, int, int]], built: Output) 
 def test_boot_partition(built: Output) -> None:
     image = f"{built.image}@@{BOOT_OFFSET}"
     listed = tool("mdir", "-b", "-i", image, "::/").split()
-    assert {"::/BOOT.BIN", "::/u-boot.img", "::/boot.scr", "::/image.ub", "::/REVISION"} <= {
-        *listed
-    }
+    wanted = {"BOOT.BIN", U_BOOT[built.board], "boot.scr", "image.ub", "REVISION"}
+    assert {f"::/{name}" for name in wanted} <= {*listed}
     assert "PYNQ" in tool("mlabel", "-s", "-i", image, "::")
-    assert f"Board: {BOARD}" in tool("mtype", "-i", image, "::/REVISION")
+    assert f"Board: {built.board}" in tool("mtype", "-i", image, "::/REVISION")
 
 
 def test_boot_bin(built: Output, tmp_path: Path) -> None:
@@ -147,12 +148,20 @@ def test_manifest(built: Output) -> None:
 
 def test_a_second_build_does_nothing(built: Output) -> None:
     before = built.image.stat().st_mtime_ns
-    done = build_py("--board", BOARD, "--progress", "plain")
+    done = build_py("--board", built.board, "--progress", "plain")
     assert done.returncode == 0
     assert "nothing to do" in done.stdout
     assert "start" not in done.stdout
     assert built.image.stat().st_mtime_ns == before
-    assert "all kept" in build_py("plan", "--board", BOARD).stdout
+    assert "all kept" in build_py("plan", "--board", built.board).stdout
+
+
+def test_a_second_board_adds_only_its_own_steps(outputs: dict[str, Output]) -> None:
+    assert BOARD in outputs
+    planned = build_py("plan", "--board", BOARD, "--board", "ZedBoard").stdout
+    to_build = dict(re.findall(r"^(\S+) \((.*)\) +build: ", planned, re.MULTILINE))
+    assert to_build, planned
+    assert {*to_build.values()} == {"ZedBoard"}
 
 
 def test_writing_by_the_block_map_gives_the_image(built: Output, tmp_path: Path) -> None:

@@ -46,10 +46,68 @@ BOARD = """\
 };
 """
 
+ULTRASCALE = """\
+/dts-v1/;
+/ {
+	#address-cells = <2>;
+	#size-cells = <2>;
+	pss_ref_clk: pss_ref_clk { compatible = "fixed-clock"; #clock-cells = <0>; };
+	firmware: zynqmp-firmware { #power-domain-cells = <1>; clk: clock { #clock-cells = <1>; }; };
+	bus: axi {
+		#address-cells = <2>;
+		#size-cells = <2>;
+		serial@ff000000 {
+			reg = <0x0 0xff000000 0x0 0x1000>;
+			clocks = <&clk 56>, <&clk 31>;
+			power-domains = <&firmware 33>;
+			pinctrl-names = "default";
+			pinctrl-0 = <&clk>;
+			status = "okay";
+		};
+		serial@ff010000 {
+			reg = <0x0 0xff010000 0x0 0x1000>;
+			clocks = <&clk 57>, <&clk 31>;
+			power-domains = <&firmware 34>;
+			status = "disabled";
+		};
+		mmc@ff170000 {
+			reg = <0x0 0xff170000 0x0 0x1000>;
+			clocks = <&clk 55>, <&clk 31>;
+			assigned-clocks = <&clk 55>;
+		};
+		ethernet@ff0e0000 {
+			reg = <0x0 0xff0e0000 0x0 0x1000>;
+			clocks = <&clk 31>, <&clk 107>, <&clk 48>, <&clk 52>, <&clk 44>;
+			resets = <&clk 32>;
+			phys = <&clk 0>;
+			phy-names = "sgmii";
+			phy-handle = <&phy>;
+			status = "okay";
+			mdio {
+				#address-cells = <1>;
+				#size-cells = <0>;
+				phy: ethernet-phy@c { reg = <0xc>; reset-gpios = <&clk 6 1>; };
+			};
+		};
+		i2c@ff020000 {
+			reg = <0x0 0xff020000 0x0 0x1000>;
+			clocks = <&clk 61>;
+			power-domains = <&firmware 37>;
+			status = "okay";
+		};
+	};
+};
+"""
+
 
 @pytest.fixture
 def board(tmp_path: Path) -> Path:
     return compile_tree(tmp_path / "board.dtb", BOARD)
+
+
+@pytest.fixture
+def ultrascale(tmp_path: Path) -> Path:
+    return compile_tree(tmp_path / "ultrascale.dtb", ULTRASCALE)
 
 
 def compile_tree(path: Path, text: str) -> Path:
@@ -82,6 +140,70 @@ def test_changes_of_the_zynq_machine(board: Path, tmp_path: Path) -> None:
     )
     assert all(each.because for each in changes)
     check(board, tmp_path / "emulated.dtb", changes)
+
+
+def test_changes_of_the_zynqmp_machine(ultrascale: Path, tmp_path: Path) -> None:
+    rules = read_rules(MACHINES / "zynqmp.yaml")
+    changes = derive(ultrascale, rules, tmp_path / "emulated.dtb")
+    serial, mmc = "/axi/serial@ff000000", "/axi/mmc@ff170000"
+    ethernet, phy = "/axi/ethernet@ff0e0000", "/axi/ethernet@ff0e0000/mdio/ethernet-phy@c"
+    # Nothing of serial@ff010000, which is off, and of what an emulated boot can do without.
+    assert [(each.node, each.property) for each in changes] == [
+        (serial, "clocks"),
+        (mmc, "clocks"),
+        (ethernet, "clocks"),
+        (serial, "power-domains"),
+        (ethernet, "resets"),
+        (serial, "pinctrl-0"),
+        (mmc, "assigned-clocks"),
+        (ethernet, "phys"),
+        (phy, "reg"),
+        (phy, "reset-gpios"),
+    ]
+    tree = read_tree(tmp_path / "emulated.dtb")
+    crystal = tree["/pss_ref_clk"]["phandle"]
+    assert [tree[node]["clocks"] for node in (serial, mmc, ethernet)] == [
+        crystal * 2,
+        crystal * 2,
+        crystal * 5,
+    ]
+    assert tree[phy]["reg"] == b"\0\0\0\x17"
+    assert [each.after is None for each in changes] == [False] * 3 + [True] * 5 + [False, True]
+
+
+@pytest.mark.parametrize("device", ["serial", "mmc"])
+def test_a_board_that_could_not_boot_from_its_card(tmp_path: Path, device: str) -> None:
+    text = ULTRASCALE.replace(f"{device}@ff", f"other-{device}@ff")
+    board = compile_tree(tmp_path / "board.dtb", text)
+    with pytest.raises(UserError, match=rf"nothing matches /axi/{device}@\* clocks"):
+        derive(board, read_rules(MACHINES / "zynqmp.yaml"), tmp_path / "out.dtb")
+
+
+def test_enabled_nodes_are_those_without_a_status_or_with_okay(
+    ultrascale: Path, tmp_path: Path
+) -> None:
+    only = Rule(nodes="/axi/*", property="x", value=(1,), enabled=True, because="a test")
+    changes = derive(ultrascale, [only], tmp_path / "out.dtb")
+    assert [each.node for each in changes] == [
+        "/axi/serial@ff000000",
+        "/axi/mmc@ff170000",
+        "/axi/ethernet@ff0e0000",
+        "/axi/i2c@ff020000",
+    ]
+
+
+def test_a_path_as_a_cell_is_the_phandle_of_that_node(ultrascale: Path, tmp_path: Path) -> None:
+    wanted = Rule(nodes="/axi", property="x", value=(7, "/pss_ref_clk"), because="a test")
+    derive(ultrascale, [wanted], tmp_path / "out.dtb")
+    tree = read_tree(tmp_path / "out.dtb")
+    assert tree["/axi"]["x"] == b"\0\0\0\7" + tree["/pss_ref_clk"]["phandle"]
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/axi/i2c@ff020000"])
+def test_a_path_that_nothing_can_refer_to(ultrascale: Path, tmp_path: Path, path: str) -> None:
+    wanted = Rule(nodes="/axi", property="x", value=(path,), because="a test")
+    with pytest.raises(UserError, match=f"no node {path} with a phandle"):
+        derive(ultrascale, [wanted], tmp_path / "out.dtb")
 
 
 def test_result_can_be_derived_again_without_a_change(board: Path, tmp_path: Path) -> None:
@@ -167,6 +289,7 @@ def test_damaged_tree(board: Path, tmp_path: Path, size: int) -> None:
         ("changes: [{nodes: /x, property: y, because: z}]", "either `value` or `remove: true`"),
         ("changes: [{nodes: /x, property: y, because: z, value: [-1]}]", "32-bit numbers"),
         ("changes: [{nodes: /x, property: y, because: z, value: []}]", "32-bit numbers"),
+        ("changes: [{nodes: /x, property: y, because: z, value: [clk]}]", "and of paths"),
         ("changes: [{nodes: /x, property: y, because: z, remove: true, id: 1}]", "id is not known"),
     ],
 )

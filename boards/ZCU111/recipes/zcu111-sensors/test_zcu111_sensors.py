@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""The power rails of a ZCU111.
+
+The emulated board has no I2C devices. So the configuration is held against the device tree, and its
+values are read only where there are any.
+"""
+
+import json
+import re
+
+import pytest
+from testinfra.host import Host
+
+CONFIGURATION = "/etc/sensors.d/zcu111.conf"
+
+
+def test_configuration(host: Host) -> None:
+    """The names of the rails can be parsed."""
+    result = host.run("sensors -c %s", CONFIGURATION)
+    assert "Error" not in result.stderr
+
+
+def test_every_monitor_has_a_rail(host: Host) -> None:
+    """The configuration names the power monitors of the device tree, each once, and no others."""
+    text = host.file(CONFIGURATION).content_string
+    named = re.findall(r'^chip "(\w+)-\*"', text, re.MULTILINE)
+    nodes = host.check_output("ls /proc/device-tree").split()
+    assert sorted(named) == sorted(
+        node.replace("-", "_") for node in nodes if node.startswith("ina226-")
+    )
+
+
+def test_rails(host: Host) -> None:
+    """Every rail is measured and the core has its voltage, where there are monitors to ask."""
+    # A rail's three entries have one name: pairs keep them all.
+    chips = json.loads(host.run("sensors -j").stdout, object_pairs_hook=list)
+    rails = {chip: entries for chip, entries in chips if chip.startswith("ina226_")}
+    if not rails:
+        pytest.skip("no power monitor answers: an emulated board has none")
+    assert len(rails) == 14
+    measured = {
+        name: {reading: value for label, values in entries[1:] for reading, value in values}
+        for name, entries in rails.items()
+    }
+    kinds = {"in2_input", "curr1_input", "power1_input"}
+    assert all(kinds <= set(values) for values in measured.values())
+    core = measured["ina226_u67-isa-0000"]
+    assert 0.8 < core["in2_input"] < 0.9

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""What the kernel, the device tree and the hardware of a ZCU111 give to programs."""
+
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+MIB = 1 << 20
+
+READ_WORD = """
+import mmap, os, sys
+address = int(sys.argv[1], 0)
+page = address & -mmap.PAGESIZE
+memory = os.open("/dev/mem", os.O_RDONLY | os.O_SYNC)
+words = memoryview(mmap.mmap(memory, mmap.PAGESIZE, prot=mmap.PROT_READ, offset=page)).cast("I")
+print(hex(words[(address - page) // 4]))
+"""
+
+
+def test_processors(host: Host) -> None:
+    """There are four processors, Cortex-A53, and all run."""
+    assert host.check_output("uname -m") == "aarch64"
+    lines = host.check_output("cat /proc/cpuinfo").splitlines()
+    parts = [int(line.split(":")[1], 0) for line in lines if line.startswith("CPU part")]
+    assert parts == [0xD03] * 4
+
+
+def test_board_name(host: Host, board: Any) -> None:
+    """The device tree carries the name that PYNQ looks for."""
+    node = host.file("/proc/device-tree/chosen/pynq_board")
+    assert node.content_string.rstrip("\0") == board.hardware
+
+
+def test_model(host: Host) -> None:
+    """The kernel runs on the board's own tree."""
+    assert host.file("/proc/device-tree/model").content_string.startswith("ZynqMP ZCU111")
+
+
+def test_console(host: Host, board: Any) -> None:
+    """The console is UART 0, under the name that the board's specification gives it."""
+    name = board.console.partition(",")[0]
+    assert f"console={board.console}" in host.check_output("cat /proc/cmdline").split()
+    assert "ff000000.serial" in host.check_output("readlink -f /sys/class/tty/%s", name)
+
+
+def test_root_device(host: Host, board: Any) -> None:
+    """The root file system is on the card, which is the second controller's and the first card."""
+    number = host.check_output("findmnt -no MAJ:MIN --mountpoint /").strip()
+    device = host.check_output(f"readlink -f /sys/dev/block/{number}")
+    assert f"/dev/{device.rpartition('/')[2]}" == board.root_device
+    assert "ff170000.mmc" in device
+
+
+def test_memory(host: Host, board: Any) -> None:
+    """All memory is there but for what the kernel itself takes; 128 MB of it are contiguous."""
+    lines = host.check_output("cat /proc/meminfo").splitlines()
+    sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+    # A 64th of it describes its pages.
+    assert board.memory * 63 // 64 - 64 * MIB < sizes["MemTotal"] < board.memory
+    assert sizes["CmaTotal"] == 128 * MIB
+
+
+@pytest.mark.parametrize(
+    ("device", "driver"),
+    [
+        ("ff000000.serial", "xuartps"),
+        ("ff0e0000.ethernet", "macb"),
+        ("ff170000.mmc", "sdhci-arasan"),
+        ("a0000000.fabric", "uio_pdrv_genirq"),
+    ],
+)
+def test_driver(host: Host, device: str, driver: str) -> None:
+    """Each device that needs nothing of the platform management unit has its driver."""
+    # An emulated tree spares these devices the PMU's firmware. All others of the processing system
+    # ask it for their clocks, and QEMU has none.
+    found = host.check_output("find /sys/devices -maxdepth 4 -name %s", device)
+    assert found, f"there is no device {device}"
+    assert driver in host.check_output("readlink %s/driver", found)
+
+
+def test_fabric_interrupt(host: Host) -> None:
+    """The interrupt of the programmable logic is a UIO device."""
+    assert host.run("test -c /dev/uio0").succeeded
+    assert host.check_output("cat /sys/class/uio/uio0/name") == "fabric"
+
+
+def test_fpga_manager(host: Host) -> None:
+    """The kernel's FPGA manager has the programmable logic, if there is firmware to load it by."""
+    # It only passes bitstreams on to the firmware of the PMU. Without one, as in QEMU, the kernel has
+    # no manager, and it must not claim one.
+    managers = host.check_output("cat /sys/class/fpga_manager/*/name 2>/dev/null || true")
+    drivers = "/sys/bus/platform/drivers/zynqmp_firmware"
+    firmware = host.run(f"test -e {drivers}/firmware:zynqmp-firmware").succeeded
+    assert managers == ("Xilinx ZynqMP FPGA Manager" if firmware else "")
+    assert host.file("/sys/class/fpga_manager").is_directory
+
+
+def test_physical_memory(host: Host) -> None:
+    """Root reads device registers through /dev/mem: the Ethernet controller's identity."""
+    assert host.check_output("python3 -c %s 0xFF0E00FC", READ_WORD) == hex(0x40070106)

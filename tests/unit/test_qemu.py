@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""What an emulated boot takes out of a card image."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from builder.emulation.facts import MachineFacts
+from builder.errors import StepError
+from builder.machine.qemu import extract_linux, extract_u_boot
+
+OFFSET = 1 << 20
+TOOLS = ("mkfs.vfat", "mcopy", "mkimage", "dumpimage", "dtc")
+
+pytestmark = pytest.mark.skipif(
+    not all(shutil.which(tool, path="/usr/bin:/usr/sbin:/sbin") for tool in TOOLS),
+    reason=f"needs {', '.join(TOOLS)}",
+)
+
+
+def run(*argv: str | Path, cwd: Path) -> None:
+    subprocess.run([str(word) for word in argv], cwd=cwd, check=True, capture_output=True)
+
+
+def fit(folder: Path, name: str, images: dict[str, bytes], configurations: str) -> Path:
+    """Pack files into a FIT, in their order."""
+    for image, content in images.items():
+        (folder / image).write_bytes(content)
+    nodes = "".join(
+        f'{image} {{ data = /incbin/("{image}"); type = "flat_dt"; arch = "arm";'
+        ' compression = "none"; hash { algo = "sha256"; }; };'
+        for image in images
+    )
+    (folder / "source.its").write_text(
+        f'/dts-v1/; / {{ description = "d"; #address-cells = <1>; images {{ {nodes} }};'
+        f" configurations {{ {configurations} }}; }};"
+    )
+    run("mkimage", "-f", "source.its", name, cwd=folder)
+    return folder / name
+
+
+def card(folder: Path, *files: Path) -> Path:
+    """Put files onto the boot partition of an image."""
+    image = folder / "card.img"
+    with image.open("wb") as file:
+        file.truncate(OFFSET + (8 << 20))
+    run("/sbin/mkfs.vfat", "--offset", str(OFFSET // 512), image, cwd=folder)
+    run("mcopy", "-i", f"{image}@@{OFFSET}", *files, "::/", cwd=folder)
+    return image
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+def test_kernel_and_tree_are_those_of_the_configuration_for_qemu(
+    tmp_path: Path, work: Path
+) -> None:
+    images = {"fdt-board": b"board" * 9, "kernel": b"linux" * 99, "fdt-emulated": b"emulated" * 9}
+    packed = fit(
+        tmp_path,
+        "image.ub",
+        images,
+        'default = "conf-board"; conf-board { kernel = "kernel"; fdt = "fdt-board"; };'
+        'conf-emulated { kernel = "kernel"; fdt = "fdt-emulated"; };',
+    )
+    kernel, tree = extract_linux(card(tmp_path, packed), OFFSET, work)
+    assert kernel.read_bytes() == images["kernel"]
+    assert tree.read_bytes() == images["fdt-emulated"]
+
+
+def test_a_card_without_a_configuration_for_qemu_is_refused(tmp_path: Path, work: Path) -> None:
+    packed = fit(tmp_path, "image.ub", {"kernel": b"k"}, 'conf-board { kernel = "kernel"; };')
+    with pytest.raises(StepError, match="has no configuration conf-emulated"):
+        extract_linux(card(tmp_path, packed), OFFSET, work)
+
+
+def test_u_boot_and_its_tree_lie_one_behind_the_other(tmp_path: Path, work: Path) -> None:
+    packed = fit(
+        tmp_path,
+        "u-boot.img",
+        {"firmware-1": b"U-Boot", "fdt-1": b"tree"},
+        'conf { kernel = "firmware-1"; fdt = "fdt-1"; };',
+    )
+    raw = extract_u_boot(card(tmp_path, packed), OFFSET, work)
+    assert raw.read_bytes() == b"U-Boottree"
+
+
+@pytest.mark.parametrize(
+    "start", [{}, {"u-boot-address": 0x4000000, "no-u-boot": "It waits for ever."}]
+)
+def test_a_machine_has_one_way_to_start(start: dict[str, object]) -> None:
+    machine = {
+        "program": "q",
+        "machine": "m",
+        "cpus": 1,
+        "most-memory": "1G",
+        "serial": [],
+        "sd": [],
+        "nic": [],
+    }
+    with pytest.raises(ValidationError, match="give either `u-boot-address` or `no-u-boot`"):
+        MachineFacts.model_validate({**machine, **start})
