@@ -342,6 +342,27 @@ PackageLists = Annotated[
 ]
 
 
+def _placeholders(name: str) -> str:
+    try:
+        name.format(distribution="", architecture="")
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(
+            "may hold {distribution} and {architecture} in braces, nothing else"
+        ) from error
+    return name
+
+
+def _one_file(value: object) -> object:
+    """Let a plain name stand for the lock file of all targets."""
+    return {"all": value} if isinstance(value, str) else value
+
+
+LockFiles = Annotated[
+    dict[Name, Annotated[RelativePath, AfterValidator(_placeholders)]],
+    BeforeValidator(_one_file, json_schema_input_type=dict[str, str] | str),
+]
+
+
 class Owned(Model):
     """Owner, group and mode of something that a recipe puts into the image."""
 
@@ -422,16 +443,6 @@ class Parameter(Model):
     secret: bool = Field(default=False, description="Whether it is kept out of logs and reports")
 
 
-def _placeholders(name: str) -> str:
-    try:
-        name.format(distribution="", architecture="")
-    except (KeyError, IndexError, ValueError) as error:
-        raise ValueError(
-            "may hold {distribution} and {architecture} in braces, nothing else"
-        ) from error
-    return name
-
-
 class Recipe(Model):
     """A recipe: the directory `recipes/<name>/` with this file as `recipe.yaml`."""
 
@@ -442,10 +453,11 @@ class Recipe(Model):
         description="Packages: a list, or lists for `all`, a distribution, a family or an "
         "architecture, which are added up",
     )
-    pip: Annotated[RelativePath, AfterValidator(_placeholders)] | None = Field(
-        default=None,
-        description="Lock file of Python packages with hashes; `{distribution}` and "
-        "`{architecture}` in its name are replaced",
+    pip: LockFiles = Field(
+        default={},
+        description="Lock file of Python packages with hashes: one, or one each for a "
+        "distribution, a family, an architecture or `all`, the first of these that is there; "
+        "`{distribution}` and `{architecture}` in its name are replaced",
     )
     groups: tuple[Group, ...] = ()
     users: tuple[User, ...] = ()

@@ -47,12 +47,17 @@ class ResolvedRecipe:
         return [package for key in chosen for package in self.model.apt.get(key, ())]
 
     def lock_file(self, distribution: NamedDistribution, architecture: Architecture) -> Path | None:
-        """Return the lock file of its Python packages, whether it exists or not."""
-        if self.model.pip is None:
-            return None
-        return self.directory / self.model.pip.format(
-            distribution=distribution.name, architecture=architecture.value
-        )
+        """Return the lock file of its Python packages, whether it exists or not.
+
+        It is that of the narrowest target. None: there it has no packages of its own.
+        """
+        targets = (distribution.name, distribution.model.family, architecture.value, "all")
+        for key in targets:
+            if key in self.model.pip:
+                return self.directory / self.model.pip[key].format(
+                    distribution=distribution.name, architecture=architecture.value
+                )
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -358,11 +363,12 @@ class _Resolution:
                 )
         targets = {"all", "debian", "ubuntu", *self.tree.distribution_files()}
         targets |= {architecture.value for architecture in Architecture}
-        for key in recipe.apt:
-            if key not in targets:
-                self.reader.complain(
-                    file, ("apt", key), f"is no target of packages{closest(key, targets)}"
-                )
+        for field, keys in (("apt", recipe.apt), ("pip", recipe.pip)):
+            for key in keys:
+                if key not in targets:
+                    self.reader.complain(
+                        file, (field, key), f"is no target of packages{closest(key, targets)}"
+                    )
 
     def order(self, names: Sequence[str]) -> list[str]:
         """Return the recipes and all that they require, each after what it requires."""

@@ -136,6 +136,9 @@ def test_a_boards_mistake_is_named_with_line_key_and_what_would_be_right(
         ),
         ("scripts: {inputs: [x]}", "2: scripts.inputs.0: there is no file "),
         ("apt: {uubntu: [x]}", "2: apt.uubntu: is no target of packages (did you mean ubuntu?)"),
+        ("pip: {amr64: x.txt}", "2: pip.amr64: is no target of packages (did you mean arm64?)"),
+        ("pip:\n  arm64: /x.txt", "3: pip.arm64: must be a path below the directory of this file"),
+        ("pip: [x.txt]", "2: pip: must be a mapping of keys"),
         ("scripts: {both: run.sh}", "2: scripts.both: is not a known key (there are: host, inputs"),
         ("services: {enabel: [x]}", "2: services.enabel: is not a known key (did you mean enable"),
         ("users: [{nam: x}]", "2: users.0.nam: is not a known key (did you mean name?)"),
@@ -475,13 +478,37 @@ def test_the_lock_file_is_that_of_distribution_and_architecture(files: Files) ->
     assert lock(spec.recipes[0]) == files.root / "recipes/a/one-armhf.txt"
 
 
-@pytest.mark.parametrize("name", ["{distro}.txt", "{}.txt", "{distribution"])
-def test_a_placeholder_in_a_lock_files_name_that_is_unknown_is_a_problem(
-    files: Files, name: str
+@pytest.mark.parametrize(
+    ("pip", "lock"),
+    [
+        ("{all: a}", "a"),
+        ("{armhf: b, all: a}", "b"),
+        ("{debian: c, armhf: b, all: a}", "c"),
+        ("{one: d, debian: c, armhf: b, all: a}", "d"),
+        ("{two: d, ubuntu: c, arm64: b}", None),
+        ("{arm64: '{distribution}.txt', armhf: '{distribution}-{architecture}'}", "one-armhf"),
+    ],
+)
+def test_of_several_lock_files_that_of_the_narrowest_target_is_taken(
+    files: Files, pip: str, lock: str | None
 ) -> None:
-    files.recipe("a", f"pip: '{name}'\n")
+    files.write("distributions/two.yaml", DISTRIBUTION)
+    files.recipe("a", f"pip: {pip}\n")
+    spec = files.resolve()
+    (recipe,) = spec.recipes
+    expected = files.root / "recipes/a" / lock if lock else None
+    assert recipe.lock_file(spec.distributions[0], spec.architecture) == expected
+    assert (spec.unusable(spec.distributions[0]) is None) == (lock is None)
+
+
+@pytest.mark.parametrize("name", ["{distro}.txt", "{}.txt", "{distribution"])
+@pytest.mark.parametrize(("form", "key"), [("'{}'", "pip"), ("{{one: '{}'}}", "pip.one")])
+def test_a_placeholder_in_a_lock_files_name_that_is_unknown_is_a_problem(
+    files: Files, name: str, form: str, key: str
+) -> None:
+    files.recipe("a", f"pip: {form.format(name)}\n")
     (problem,) = files.problems()
-    assert problem.startswith("recipes/a/recipe.yaml:2: pip: ")
+    assert problem.startswith(f"recipes/a/recipe.yaml:2: {key}: may hold ")
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,32 @@ def test_lock_files_are_there_for_the_distributions_of_a_board(board: str) -> No
         assert any(lock is None or lock.is_file() for lock in locks), recipe.name
 
 
+LINE = re.compile(r"[a-z0-9-]+==[^\s;]+ --hash=sha256:[0-9a-f]{64}")
+LOCKS = [path for file in FILES["recipe"].values() for path in file.parent.glob("requirements/*")]
+
+
+def locked(path: Path) -> list[str]:
+    """Return the names of a lock file's packages; each line is a version with the one hash."""
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    assert [line for line in lines if not LINE.fullmatch(line)] == []
+    return [line.split("==")[0] for line in lines]
+
+
+@pytest.mark.parametrize("path", [pytest.param(p, id=str(p.relative_to(ROOT))) for p in LOCKS])
+def test_a_lock_file_names_each_package_once_and_sorted(path: Path) -> None:
+    names = locked(path)
+    assert names
+    assert names == sorted({*names})
+
+
+def test_no_package_is_in_the_lock_files_of_two_recipes() -> None:
+    """One image has them both, and its packages are in one directory."""
+    seen: dict[tuple[str, str], Path] = {}
+    for path in LOCKS:
+        for name in locked(path):
+            assert seen.setdefault((path.name, name), path) == path, name
+
+
 # Schemas
 
 
