@@ -75,6 +75,9 @@ def build(arguments: argparse.Namespace, context: Context) -> int:
         _show_all(context, results, taken=taken)
     elif not outcome.failures:
         _summary(context, results[0], taken=taken)
+    for board in planned.boards.values():
+        for note in board.steps.boot.notes:
+            context.console.print(f"[bold yellow]{escape(note)}[/]")
     codes = [report(failure, error_console()) for failure in outcome.failures]
     return codes[0] if codes else 0
 

@@ -158,6 +158,7 @@ def _manifest(
         "packages": packages,
         "python-packages": _python_packages(plan, entries),
         "sources": _sources(plan),
+        "notes": list(steps.boot.notes),
         "steps": [
             {
                 "name": item.step.name,

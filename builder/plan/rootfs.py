@@ -11,6 +11,7 @@ from builder.spec.resolve import ResolvedRecipe
 from builder.steps.bootstrap import Bootstrap
 from builder.steps.native.programs import NativePrograms
 from builder.steps.recipe import RecipeLayer
+from builder.steps.sources import UrlSource
 from builder.steps.step import Step
 from builder.steps.wheels import Wheels
 
@@ -47,6 +48,7 @@ def root_layers(
                 required=_required(recipe, by_name),
                 below=list(layers),
                 wheels=_wheels(recipe, archive, scope),
+                downloads=_downloads(recipe, scope),
                 native=programs,
                 archive=archive,
                 board=board,
@@ -81,3 +83,10 @@ def _wheels(recipe: ResolvedRecipe, archive: Archive, scope: str) -> Wheels | No
         architecture=archive.architecture,
         scope=scope,
     )
+
+
+def _downloads(recipe: ResolvedRecipe, scope: str) -> list[UrlSource]:
+    return [
+        UrlSource(f"download:{recipe.name}:{download.name}", download, scope=scope)
+        for download in recipe.model.downloads
+    ]

@@ -108,6 +108,11 @@ class Download(Model):
     url: str = Field(pattern=r"^(https?|file)://", description="Where the file is")
     sha256: Sha256 = Field(description="SHA-256 of the file")
 
+    @property
+    def name(self) -> str:
+        """The file's name: the last part of the URL's path."""
+        return self.url.partition("?")[0].rsplit("/", 1)[-1]
+
 
 class Hardware(Model):
     """A hardware export of Vivado."""
@@ -428,7 +433,8 @@ class Scripts(Model):
     )
     host: RelativePath | None = Field(
         default=None,
-        description="Run natively, with ROOT, ARCH and CROSS_COMPILE in its environment",
+        description="Run natively, with ROOT, ARCH, CROSS_COMPILE and, if there are any, DOWNLOADS "
+        "in its environment",
     )
     inputs: tuple[RelativePath, ...] = Field(
         default=(), description="Other files and directories that the scripts read"
@@ -458,6 +464,11 @@ class Recipe(Model):
         description="Lock file of Python packages with hashes: one, or one each for a "
         "distribution, a family, an architecture or `all`, the first of these that is there; "
         "`{distribution}` and `{architecture}` in its name are replaced",
+    )
+    downloads: tuple[Download, ...] = Field(
+        default=(),
+        description="Files from the network, which `scripts.host` finds in the directory DOWNLOADS "
+        "under the last part of their URL's path",
     )
     groups: tuple[Group, ...] = ()
     users: tuple[User, ...] = ()

@@ -348,6 +348,13 @@ class _Resolution:
                         f"there is no file {file.parent / item.source}",
                     )
         scripts = recipe.scripts
+        names = [download.name for download in recipe.downloads]
+        for index, name in enumerate(names):
+            where = ("downloads", index, "url")
+            if name in names[:index]:
+                self.reader.complain(file, where, f"has the same file name as another: {name}")
+            if scripts.host is None:
+                self.reader.complain(file, where, "only `scripts.host` can read it: there is none")
         named: list[tuple[tuple[str | int, ...], str | None]] = [
             (("target",), scripts.target),
             (("host",), scripts.host),

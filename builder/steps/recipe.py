@@ -39,12 +39,13 @@ class RecipeLayer(Step):
         required: Sequence[ResolvedRecipe],
         below: Sequence[Step],
         wheels: Step | None,
+        downloads: Sequence[Step],
         native: Step | None,
         archive: Archive,
         board: Board,
         scope: str,
     ) -> None:
-        parents = {step.name: step for step in below} | native_parent(native)
+        parents = {step.name: step for step in (*below, *downloads)} | native_parent(native)
         if wheels:
             parents[wheels.name] = wheels
         super().__init__(f"recipe:{recipe.name}", scope=scope, parents=parents)
@@ -52,6 +53,7 @@ class RecipeLayer(Step):
         self.required = tuple(required)
         self.below = [step.name for step in below]
         self.wheels = wheels.name if wheels else None
+        self.downloads = [step.name for step in downloads]
         self.native = native
         self.archive = archive
         self.board = board
@@ -225,6 +227,7 @@ class RecipeLayer(Step):
                     "ROOT": str(root.path),
                     "ARCH": architecture.value,
                     "CROSS_COMPILE": MACHINES[architecture].cross_compile,
+                    **self._downloaded(job, root),
                 },
                 secret=secret,
                 log=job.log,
@@ -240,6 +243,17 @@ class RecipeLayer(Step):
                 log=job.log,
                 on_line=job.on_line,
             )
+
+    def _downloaded(self, job: Job, root: Root) -> dict[str, str]:
+        """Gather the recipe's downloads in one directory, which no layer holds."""
+        if not self.downloads:
+            return {}
+        folder = root.workspace.directory / "downloads"
+        files = [path for name in self.downloads for path in job.input(name).iterdir()]
+        job.run(root.workspace, "rm", "-rf", folder)
+        job.run(root.workspace, "mkdir", folder)
+        job.run(root.workspace, "ln", "-s", *files, folder)
+        return {"DOWNLOADS": str(folder)}
 
     def _environment(self) -> dict[str, str]:
         return {

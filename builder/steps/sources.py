@@ -55,11 +55,11 @@ class UrlSource(Step):
         self.download = download
 
     def settings(self) -> Mapping[str, object]:
-        return {"sha256": self.download.sha256, "name": self._name}
+        return {"sha256": self.download.sha256, "name": self.download.name}
 
     def run(self, job: Job) -> None:
         job.say(f"downloading {self.download.url}")
-        target = job.output / self._name
+        target = job.output / self.download.name
         try:
             self._fetch(job, target)
         except OSError as error:  # requests' errors are among them
@@ -84,10 +84,6 @@ class UrlSource(Step):
                     file.write(chunk)
                     if job.tools.processes.stopped:
                         raise Interrupted("interrupted")
-
-    @property
-    def _name(self) -> str:
-        return self.download.url.partition("?")[0].rsplit("/", 1)[-1]
 
 
 def sha256(path: Path) -> str:

@@ -135,6 +135,19 @@ def test_a_boards_mistake_is_named_with_line_key_and_what_would_be_right(
             *("scripts: {host: .}", "2: scripts.host: there is no file "),
         ),
         ("scripts: {inputs: [x]}", "2: scripts.inputs.0: there is no file "),
+        (
+            f"downloads: [{{url: 'http://x.invalid/a.tar', sha256: {'a' * 64}}}]",
+            "2: downloads.0.url: only `scripts.host` can read it: there is none",
+        ),
+        (
+            "scripts: {host: recipe.yaml}\ndownloads:\n"
+            + "".join(
+                f"  - {{url: 'http://{host}.invalid/a.tar?x', sha256: {'a' * 64}}}\n"
+                for host in "xy"
+            ),
+            "5: downloads.1.url: has the same file name as another: a.tar",
+        ),
+        ("downloads: [{url: 'http://x.invalid/a.tar'}]", "2: downloads.0.sha256: is missing"),
         ("apt: {uubntu: [x]}", "2: apt.uubntu: is no target of packages (did you mean ubuntu?)"),
         ("pip: {amr64: x.txt}", "2: pip.amr64: is no target of packages (did you mean arm64?)"),
         ("pip:\n  arm64: /x.txt", "3: pip.arm64: must be a path below the directory of this file"),

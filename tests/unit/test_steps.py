@@ -21,6 +21,7 @@ from builder.bsp.mainline.kernel import unmet
 from builder.engine.process import Processes
 from builder.engine.workspace import Workspace
 from builder.errors import StepError, UserError
+from builder.plan.rootfs import root_layers
 from builder.spec.models import Architecture, Board, Distribution, Download, Partitions, Recipe
 from builder.spec.resolve import NamedDistribution, ResolvedRecipe
 from builder.steps.bootstrap import installed
@@ -305,6 +306,7 @@ def layer(tmp_path: Path, archive: Archive) -> Layer:
             required=required,
             below=[],
             wheels=None,
+            downloads=(),
             native=None,
             archive=archive,
             board=BOARD,
@@ -312,6 +314,31 @@ def layer(tmp_path: Path, archive: Archive) -> Layer:
         )
 
     return make
+
+
+def test_a_host_script_finds_the_downloads_of_its_recipe(
+    tmp_path: Path, archive: Archive, make_job: MakeJob, processes: Processes, needs_root: None
+) -> None:
+    recipe = resolved(
+        tmp_path,
+        "driver",
+        {},
+        downloads=[{"url": "http://x.invalid/driver.tar?v=2", "sha256": EMPTY}],
+        scripts={"host": "host.sh"},
+    )
+    (recipe.directory / "host.sh").write_text('cp "$DOWNLOADS/driver.tar" "$ROOT/driver"\n')
+    (_, step) = root_layers([recipe], archive, native=None, board=BOARD, name="B")
+    assert isinstance(step, RecipeLayer)
+    (name,) = step.downloads
+    assert isinstance(step.parents[name], UrlSource)
+    tree, scratch, fetched = (tmp_path / each for each in ("tree", "scratch", "fetched"))
+    for folder in (tree, scratch, fetched / "files"):
+        folder.mkdir(parents=True)
+    (fetched / "files/driver.tar").write_text("driver")
+    with Workspace(scratch, processes=processes) as workspace:
+        root = Root(path=tree, changes=tree, workspace=workspace)
+        step._scripts(make_job(**{name: fetched}), root, [])  # noqa: SLF001 - without a chroot
+    assert (tree / "driver").read_text() == "driver"
 
 
 def renderer(step: RecipeLayer) -> _Renderer:
