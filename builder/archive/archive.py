@@ -87,7 +87,11 @@ class Archive:
     def known(self) -> bool:
         """Whether the indexes are there, for the mirrors that are configured now."""
         try:
-            return bool(self.release.get("configured") == self._configured())
+            return bool(
+                self.release.get("configured") == self._configured()
+                # An earlier version of the builder may not have looked for all of them.
+                and self._wanted_sources() <= self.release["sources"].keys()
+            )
         except FileNotFoundError:
             return False
 
@@ -255,21 +259,28 @@ class Archive:
             date = re.search(rb"^Date: (.+)$", content, re.MULTILINE)
             if date:
                 epoch = max(epoch, int(parsedate_to_datetime(date[1].decode()).timestamp()))
-        sources = self.distribution.model.sources
         record = {
             "pockets": pockets,
             "left-out": self._left_out,
             "configured": self._configured(),
             "epoch": epoch,
             "sources": {
-                f"binary:{sources.linux}": self._binary(sources.linux),
-                **{
-                    f"source:{name}": self._source(name)
-                    for name in (sources.u_boot, sources.trusted_firmware)
-                },
+                key: self._look_up(*key.split(":")) for key in sorted(self._wanted_sources())
             },
         }
         (self.root / "release.json").write_text(json.dumps(record, indent=1))
+
+    def _wanted_sources(self) -> set[str]:
+        """Return the packages that hold sources: `binary:NAME` or `source:NAME`."""
+        sources = self.distribution.model.sources
+        return {
+            f"binary:{sources.linux}",
+            f"source:{sources.u_boot}",
+            f"source:{sources.trusted_firmware}",
+        }
+
+    def _look_up(self, kind: str, name: str) -> dict[str, Any] | None:
+        return self._binary(name) if kind == "binary" else self._source(name)
 
     def _binary(self, name: str) -> dict[str, Any] | None:
         shown = self._apt("apt-cache", "show", "--no-all-versions", name, check=False)

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""BOOT.BIN of Zynq-7000: what the BootROM reads, and what bootgen puts behind it.
+"""BOOT.BIN: what the BootROM reads, and what bootgen puts behind it.
 
 The BootROM knows the boot header only: it checks the header's checksum, writes the registers of
-the initialisation table, copies the first-stage program into on-chip memory and starts it.
-`mkimage -T zynqimage` (U-Boot's spl/boot.bin) stops there: SPL finds U-Boot in a file of its own.
-bootgen adds tables of images and partitions, which AMD's first stage (FSBL) walks through. Offsets
-and meanings are those of AMD's UG821 (Zynq-7000 software developers guide, "Boot Image Format") and
-UG585, 6.3.
+the initialisation table, copies the first-stage program into on-chip memory and starts it. That of
+Zynq UltraScale+ gives the platform management unit (PMU) its firmware first, if the file has any.
+`mkimage -T zynqimage` and `-T zynqmpimage` (U-Boot's spl/boot.bin) stop there: SPL finds U-Boot in
+a file of its own. bootgen adds tables of images and partitions, which AMD's first stage (FSBL)
+walks through. Offsets and meanings are those of AMD's UG821 (Zynq-7000 software developers guide,
+"Boot Image Format"), UG585, 6.3, and UG1283 (bootgen).
 
-bootgen's own reader is no substitute: `bootgen -arch zynq -read` (2022.2) refuses U-Boot's file
-with "Improper version (0xeafffffe) read from Image Header Table": it follows the table offset 0
-that mkimage leaves, without looking whether there is a table.
+Tables are read for Zynq-7000 alone, where bootgen's own reader is no substitute: `bootgen -arch
+zynq -read` (2022.2) refuses U-Boot's file with "Improper version (0xeafffffe) read from Image
+Header Table": it follows the table offset 0 that mkimage leaves, without looking whether there is
+a table.
 """
 
 from __future__ import annotations
@@ -22,14 +24,13 @@ from pathlib import Path
 from typing import Final
 
 from builder.errors import UserError
+from builder.spec.models import Soc
 
 WIDTH_DETECTION: Final = 0xAA995566
 IDENTIFICATION: Final = 0x584C4E58  # "XLNX" as one word; in the file, XNLX
-OCM_BYTES: Final = 192 * 1024
-"""What the BootROM leaves of the on-chip memory for the first stage, in bytes."""
+PMU_BYTES: Final = 128 * 1024
+"""The memory of Zynq UltraScale+'s platform management unit, in bytes."""
 
-_HEADER_BYTES: Final = 0x8C0
-_REGISTERS_AT: Final = 0xA0
 _REGISTER_PAIRS: Final = 256
 _UNUSED: Final = 0xFFFFFFFF
 _TABLE_VERSIONS: Final = (0x01010000, 0x01020000)
@@ -37,8 +38,52 @@ _ENCRYPTION: Final = {0: "none", 0xA5C3C5A3: "eFUSE key", 0x3A5C3C5A: "battery-b
 _DESTINATIONS: Final = {0: "none", 1: "PS", 2: "PL"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class HeaderFormat:
+    """What differs between the boot headers of the SoC families.
+
+    length: bytes of the header; the first stage starts there or after it.
+    words: what stands from 0x20 on, up to the checksum.
+    registers: where the initialisation table is.
+    loads: the addresses that the first stage is loaded to, and of the byte after the room for it.
+    tables: whether tables of partitions are read.
+    """
+
+    length: int
+    words: tuple[str, ...]
+    registers: int
+    loads: range
+    tables: bool
+
+
+FORMATS: Final = {
+    Soc.ZYNQ: HeaderFormat(
+        length=0x8C0,
+        words=(
+            *("width", "identification", "encryption", "user", "offset"),
+            *("length", "load", "entry", "total", "style"),
+        ),
+        registers=0xA0,
+        # What the BootROM leaves of the on-chip memory, which is at 0 then.
+        loads=range(192 * 1024),
+        tables=True,
+    ),
+    Soc.ZYNQMP: HeaderFormat(
+        length=0x9C0,
+        words=(
+            *("width", "identification", "encryption", "load", "offset"),
+            *("pmu", "total pmu", "length", "total", "attributes"),
+        ),
+        registers=0xB8,
+        # The on-chip memory up to where the first stage puts Trusted Firmware (its BL31_BASE).
+        loads=range(0xFFFC0000, 0xFFFEA000),
+        tables=False,
+    ),
+}
+
+
 class BootImageError(UserError, ValueError):
-    """The file is no Zynq-7000 boot image, or is damaged."""
+    """The file is no boot image of its family, or is damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +100,7 @@ class BootHeader:
     load_address: int
     entry: int
     total_length: int
+    pmu_length: int
     checksum: int
     image_table_offset: int
     partition_table_offset: int
@@ -88,16 +134,17 @@ class Partition:
 
 @dataclass(frozen=True, kw_only=True)
 class BootImage:
-    """A boot image. `partitions` is empty for what `mkimage -T zynqimage` makes."""
+    """A boot image. `partitions` is empty for what mkimage makes; so is `pmu` on Zynq-7000."""
 
     header: BootHeader
     registers: tuple[RegisterWrite, ...]
     partitions: tuple[Partition, ...]
+    pmu: bytes = field(repr=False)
     first_stage: bytes = field(repr=False)
 
 
-def parse(path: Path) -> BootImage:
-    """Read a Zynq-7000 BOOT.BIN and verify all checksums in it.
+def parse(path: Path, soc: Soc) -> BootImage:
+    """Read a BOOT.BIN and verify all checksums in it.
 
     Raises:
         BootImageError: it cannot be read, is none, or a checksum or a length is wrong.
@@ -107,74 +154,84 @@ def parse(path: Path) -> BootImage:
     except OSError as error:
         raise BootImageError(f"{path} cannot be read: {error.strerror}") from error
     try:
-        return _parse(data)
+        return _parse(data, FORMATS[soc])
     except BootImageError as error:
         raise BootImageError(f"{path}: {error.message}", hint=error.hint) from error
     except struct.error as error:
         raise BootImageError(f"{path}: it ends too early") from error
 
 
-def _parse(data: bytes) -> BootImage:
-    header = _header(data)
-    first_stage = data[header.source_offset : header.source_offset + header.length]
+def _parse(data: bytes, form: HeaderFormat) -> BootImage:
+    header = _header(data, form)
+    pmu_end = header.source_offset + header.pmu_length
     partitions: tuple[Partition, ...] = ()
-    if header.image_table_offset:
+    if form.tables and header.image_table_offset:
         partitions = tuple(_partitions(data, header))
     return BootImage(
         header=header,
-        registers=tuple(_registers(data)),
+        registers=tuple(_registers(data, form)),
         partitions=partitions,
-        first_stage=first_stage,
+        pmu=data[header.source_offset : pmu_end],
+        first_stage=data[pmu_end : pmu_end + header.length],
     )
 
 
-def _header(data: bytes) -> BootHeader:
-    if len(data) < _HEADER_BYTES:
+def _header(data: bytes, form: HeaderFormat) -> BootHeader:
+    if len(data) < form.length:
         raise BootImageError(
-            f"it is shorter ({len(data)} bytes) than a boot header ({_HEADER_BYTES})"
+            f"it is shorter ({len(data)} bytes) than a boot header ({form.length})"
         )
-    words = struct.unpack_from("<11I", data, 0x20)
-    width, identification, encryption, _, offset, length, load, entry, total, _, checksum = words
-    if width != WIDTH_DETECTION or identification != IDENTIFICATION:
+    numbers = struct.unpack_from(f"<{len(form.words) + 1}I", data, 0x20)
+    words, checksum = dict(zip(form.words, numbers[:-1], strict=True)), numbers[-1]
+    if words["width"] != WIDTH_DETECTION or words["identification"] != IDENTIFICATION:
         raise BootImageError(
-            f"no boot header: {width:#010x} {identification:#010x} at 0x20, where"
+            f"no boot header: {words['width']:#010x} {words['identification']:#010x} at 0x20, where"
             f" {WIDTH_DETECTION:#010x} {IDENTIFICATION:#010x} belongs",
-            hint="it is not made for the BootROM of Zynq; BOOT.BIN is U-Boot's spl/boot.bin",
+            hint="it is not made for the BootROM; mkimage and bootgen make such files",
         )
-    expected = _complement(words[:10])
+    expected = _complement(numbers[:-1])
     if checksum != expected:
         raise BootImageError(f"the header's checksum is {checksum:#010x}, not {expected:#010x}")
-    if encryption not in _ENCRYPTION:
-        raise BootImageError(f"the encryption word {encryption:#010x} has no meaning")
-    if offset % 64 or offset < _HEADER_BYTES:
+    if words["encryption"] not in _ENCRYPTION:
+        raise BootImageError(f"the encryption word {words['encryption']:#010x} has no meaning")
+    offset, length, load, total = (words[name] for name in ("offset", "length", "load", "total"))
+    pmu = words.get("total pmu", 0)
+    if offset % 64 or offset < form.length:
         raise BootImageError(f"the first stage cannot start at {offset:#x}")
-    # mkimage counts the header as part of the first stage: its length is the file's.
-    if total != len(data) and offset + total > len(data):
+    # mkimage counts the header of Zynq-7000 as part of the first stage: its length is the file's.
+    if total != len(data) and offset + pmu + total > len(data):
         raise BootImageError(
-            f"the first stage ends at {offset + total}, the file at {len(data)} bytes: cut off"
+            f"the first stage ends at {offset + pmu + total}, the file at {len(data)} bytes:"
+            " cut off"
         )
-    if not 0 < length <= OCM_BYTES:
+    if load not in form.loads:
+        raise BootImageError(f"the first stage cannot be loaded to {load:#010x}")
+    room = form.loads.stop - load
+    if not 0 < length <= room:
         raise BootImageError(
-            f"a first stage of {length} bytes does not fit the BootROM's {OCM_BYTES}",
+            f"a first stage of {length} bytes does not fit the {room} at {load:#010x}",
             hint="take features out of SPL",
         )
+    if pmu > PMU_BYTES:
+        raise BootImageError(f"PMU firmware of {pmu} bytes does not fit the PMU's {PMU_BYTES}")
     image_table, partition_table = struct.unpack_from("<2I", data, 0x98)
     return BootHeader(
-        encryption=_ENCRYPTION[encryption],
+        encryption=_ENCRYPTION[words["encryption"]],
         source_offset=offset,
         length=length,
         load_address=load,
-        entry=entry,
+        entry=words.get("entry", load),
         total_length=total,
+        pmu_length=pmu,
         checksum=checksum,
         image_table_offset=image_table,
         partition_table_offset=partition_table,
     )
 
 
-def _registers(data: bytes) -> list[RegisterWrite]:
+def _registers(data: bytes, form: HeaderFormat) -> list[RegisterWrite]:
     """Return the initialisation table; a pair whose address is all ones is not used."""
-    pairs = struct.unpack_from(f"<{2 * _REGISTER_PAIRS}I", data, _REGISTERS_AT)
+    pairs = struct.unpack_from(f"<{2 * _REGISTER_PAIRS}I", data, form.registers)
     return [
         RegisterWrite(address=address, value=value)
         for address, value in zip(pairs[::2], pairs[1::2], strict=True)

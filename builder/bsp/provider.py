@@ -15,7 +15,10 @@ class BootArtifacts:
     boot_files: its output has `fat/`, all that goes onto the FAT partition (BOOT.BIN, image.ub,
         boot.scr, ...), and `kernel-release`; `emulation/` describes the derived device tree.
     kernel_layer: its output is a layer of the root filesystem with modules and headers.
+    notes: what the card cannot do for want of something that the user has to bring; to be said at
+        the end of each build, whether its steps were kept or not.
     """
 
     boot_files: Step
     kernel_layer: Step
+    notes: tuple[str, ...] = ()

@@ -1,35 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""The start-up table of a Zynq-7000 processing system: where it comes from, what SPL gets.
+"""The start-up table of a Zynq-7000 processing system, as data.
 
-Before DDR memory works, something has to set PLLs, clocks, pins and the DDR controller. On
-Zynq-7000 that is a list of register writes, different for each board, which Vivado generates from
-the board's parameters. SPL runs it as `ps7_init()`. It can come from two places:
-
-* a YAML table of the board (`read_table`), which `render` turns into the C file that U-Boot
-  compiles through CONFIG_XILINX_PS_INIT_FILE;
-* the board's hardware export, an .xsa (`extract`). Vivado's `ps7_init_gpl.c` comes with a header
-  and an interpreter of its own. U-Boot's in-tree copies had both taken out and include
-  <asm/arch/ps7_init_gpl.h> instead, *whose opcodes are encoded differently*. So the pair is used
-  as it is, side by side in one directory: swapping the #include alone would give an SPL that
-  compiles and then executes nonsense. U-Boot keeps an empty xil_io.h for Vivado's other #include,
-  and its own `ps7_config` is weak, so that Vivado's replaces it.
-
-`read_source` reads the table out of either kind of C file, so that an export can be checked and
-shown like a table. See arch/arm/mach-zynq/ps7_spl_init.c of U-Boot 2023.01 for the interpreter.
+On Zynq-7000 the start-up is a list of register writes, which Vivado generates from the board's
+parameters; SPL runs it as `ps7_init()`. A board can bring the list as a YAML table (`read_table`),
+which `render` turns into the C file that U-Boot compiles (see `start_up` for that, and for hardware
+exports). `read_source` reads the table out of such a C file, Vivado's or one of U-Boot's, so that
+it can be checked and shown like one of a board. See arch/arm/mach-zynq/ps7_spl_init.c of U-Boot
+2023.01 for the interpreter.
 """
 
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from builder.errors import UserError
 from builder.spec.document import Document, Problem, ProblemsError, read
-from builder.spec.reader import closest
 
 Kind: TypeAlias = Literal["write", "maskwrite", "maskpoll", "maskdelay"]
 
@@ -56,7 +45,6 @@ _C_NAMES: Final = {
     "peripherals": "ps7_peripherals_init_data_3_0",
     "post_config": "ps7_post_config_3_0",
 }
-_SOURCE_FILES: Final = ("ps7_init_gpl.c", "ps7_init_gpl.h")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,60 +193,6 @@ def render(table: StartupTable) -> str:
         parts.append("\n".join(lines))
     parts.append(_C_TAIL)
     return "\n".join(parts)
-
-
-def extract(xsa: Path, directory: Path) -> Path:
-    """Take `ps7_init_gpl.c` and `.h` out of a hardware export, unchanged, into a directory.
-
-    Returns:
-        The path of the .c file, for CONFIG_XILINX_PS_INIT_FILE. The header must stay beside it.
-
-    Raises:
-        UserError: it is no hardware export, or one for another SoC, or of a design in which the
-            processing system is not there.
-    """
-    try:
-        with zipfile.ZipFile(xsa) as archive:
-            # The files are at the top; tools that repack exports have put them into a directory.
-            members = {PurePosixPath(name).name: name for name in sorted(archive.namelist())}
-            contents = {
-                name: archive.read(members[name]) for name in _SOURCE_FILES if name in members
-            }
-    except FileNotFoundError as error:
-        raise UserError(f"there is no hardware export {xsa}") from error
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{xsa} is not a hardware export: {error}",
-            hint="Vivado writes one with File > Export > Export Hardware, or write_hw_platform",
-        ) from error
-    missing = [name for name in _SOURCE_FILES if name not in contents]
-    if missing:
-        if "psu_init_gpl.c" in members:
-            hint = "it is a ZynqMP export (psu_init_gpl.c): check the board's `soc`"
-        else:
-            hint = "export the hardware again from a block design that has the processing system"
-        raise UserError(f"{xsa} has no {' and no '.join(missing)}", hint=hint)
-    if b"ps7_config" not in contents["ps7_init_gpl.c"]:
-        raise UserError(
-            f"{xsa}: ps7_init_gpl.c has no ps7_config()",
-            hint="it is not what Vivado wrote; U-Boot's own interpreter cannot run its tables",
-        )
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, content in contents.items():
-        (directory / name).write_bytes(content)
-    return directory / "ps7_init_gpl.c"
-
-
-def shipped(sources: Path, board: str) -> Path:
-    """Return the `ps7_init_gpl.c` that U-Boot's sources have for one of their boards.
-
-    Raises:
-        UserError: they have none under this name.
-    """
-    tables = {path.parent.name: path for path in sources.glob("board/xilinx/zynq/*/ps7_init_gpl.c")}
-    if board not in tables:
-        raise UserError(f"this U-Boot has no start-up table {board}{closest(board, tables)}")
-    return tables[board]
 
 
 def read_source(text: str, *, origin: str) -> StartupTable:

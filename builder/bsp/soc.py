@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.spec.models import Soc
+from builder.steps.machines import MACHINES
 
 BSP_DIRECTORY = "petalinux_bsp"
 """Directory of the tree with the files that both BSP providers read."""
@@ -16,23 +17,37 @@ BSP_DIRECTORY = "petalinux_bsp"
 class Family:
     """A SoC family.
 
-    kernel_arch: ARCH of the kernel's and U-Boot's Makefiles.
-    cross_compile: prefix of the cross compiler, which `cross_packages` bring.
+    kernel_arch: ARCH of the kernel's Makefiles, and what a FIT image calls it.
     kernel_image: make target, and file name below arch/*/boot.
     kernel_load: address that the FIT's kernel is loaded to and entered at.
     dtsi: name of the SoC's device tree in the kernel's sources.
     u_boot_defconfig: configuration of U-Boot that the fragments go on top of.
+    u_boot_image: make target of U-Boot, and the file on the FAT partition in which SPL finds it.
+    boot_image: type of mkimage that makes the BootROM's file of SPL.
+    trusted_firmware: the platform's name in Trusted Firmware-A, None if nothing of it is needed.
+    pmu_firmware: whether a board needs firmware for a platform management unit.
     """
 
     soc: Soc
     kernel_arch: str
-    fit_arch: str
-    cross_compile: str
-    cross_packages: tuple[str, ...]
     kernel_image: str
     kernel_load: int
     dtsi: str
     u_boot_defconfig: str
+    u_boot_image: str
+    boot_image: str
+    trusted_firmware: str | None = None
+    pmu_firmware: bool = False
+
+    @property
+    def cross_compile(self) -> str:
+        """Prefix of the cross compiler's programs."""
+        return MACHINES[self.soc.architecture].cross_compile
+
+    @property
+    def compiler(self) -> str:
+        """Host package with the cross compiler."""
+        return f"gcc-{self.cross_compile.removesuffix('-')}"
 
     def fragments(self, tree: Path) -> list[Path]:
         """Return the kernel configuration fragments for a tree, the base first."""
@@ -45,13 +60,27 @@ FAMILIES = {
     Soc.ZYNQ: Family(
         soc=Soc.ZYNQ,
         kernel_arch="arm",
-        fit_arch="arm",
-        cross_compile="arm-linux-gnueabihf-",
-        cross_packages=("gcc-arm-linux-gnueabihf", "libc6-dev-armhf-cross"),
         kernel_image="zImage",
         # 32 MiB: zImage unpacks itself to the start of memory and must not lie where it goes.
         kernel_load=0x2000000,
         dtsi="zynq-7000.dtsi",
         u_boot_defconfig="xilinx_zynq_virt_defconfig",
-    )
+        u_boot_image="u-boot.img",
+        boot_image="zynqimage",
+    ),
+    Soc.ZYNQMP: Family(
+        soc=Soc.ZYNQMP,
+        kernel_arch="arm64",
+        kernel_image="Image",
+        # The kernel runs where it is loaded, which has to be a multiple of 2 MiB (Linux,
+        # Documentation/arm64/booting.rst). The first one is not free: at 1 MiB lies U-Boot's own
+        # device tree (CONFIG_XILINX_OF_BOARD_DTB_ADDR).
+        kernel_load=0x200000,
+        dtsi="zynqmp.dtsi",
+        u_boot_defconfig="xilinx_zynqmp_virt_defconfig",
+        u_boot_image="u-boot.itb",
+        boot_image="zynqmpimage",
+        trusted_firmware="zynqmp",
+        pmu_firmware=True,
+    ),
 }

@@ -18,6 +18,7 @@ from builder.spec.models import (
     Parameter,
     Recipe,
     Scalar,
+    Scripts,
     Soc,
 )
 from builder.spec.reader import Reader, Tree, closest, shown
@@ -347,14 +348,27 @@ class _Resolution:
                         (key, index, "from"),
                         f"there is no file {file.parent / item.source}",
                     )
-        scripts = recipe.scripts
+        self.check_downloads(file, recipe)
+        self.check_scripts(file, recipe.scripts)
+        targets = {"all", "debian", "ubuntu", *self.tree.distribution_files()}
+        targets |= {architecture.value for architecture in Architecture}
+        for field, keys in (("apt", recipe.apt), ("pip", recipe.pip)):
+            for key in keys:
+                if key not in targets:
+                    self.reader.complain(
+                        file, (field, key), f"is no target of packages{closest(key, targets)}"
+                    )
+
+    def check_downloads(self, file: Path, recipe: Recipe) -> None:
         names = [download.name for download in recipe.downloads]
         for index, name in enumerate(names):
             where = ("downloads", index, "url")
             if name in names[:index]:
                 self.reader.complain(file, where, f"has the same file name as another: {name}")
-            if scripts.host is None:
+            if recipe.scripts.host is None:
                 self.reader.complain(file, where, "only `scripts.host` can read it: there is none")
+
+    def check_scripts(self, file: Path, scripts: Scripts) -> None:
         named: list[tuple[tuple[str | int, ...], str | None]] = [
             (("target",), scripts.target),
             (("host",), scripts.host),
@@ -368,14 +382,6 @@ class _Resolution:
                 self.reader.complain(
                     file, ("scripts", *where), f"there is no file {file.parent / script}"
                 )
-        targets = {"all", "debian", "ubuntu", *self.tree.distribution_files()}
-        targets |= {architecture.value for architecture in Architecture}
-        for field, keys in (("apt", recipe.apt), ("pip", recipe.pip)):
-            for key in keys:
-                if key not in targets:
-                    self.reader.complain(
-                        file, (field, key), f"is no target of packages{closest(key, targets)}"
-                    )
 
     def order(self, names: Sequence[str]) -> list[str]:
         """Return the recipes and all that they require, each after what it requires."""

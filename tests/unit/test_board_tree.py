@@ -35,7 +35,8 @@ ZCU111 = """\
     aliases { serial0 = &uart; mmc0 = &card; ethernet0 = &gem; };
     chosen { bootargs = "earlycon"; stdout-path = "serial0:115200n8"; };
     memory@0 { device_type = "memory"; reg = <0 0 0 0x80000000>, <8 0 0 0x80000000>; };
-    i2c1: i2c { }; zynqmp_firmware: zynqmp-firmware { #power-domain-cells = <1>; };
+    i2c1: i2c { };
+	xilinx_ams: ams { ams_ps: ps { }; ams_pl: pl { }; }; zynqmp_firmware: zynqmp-firmware { #power-domain-cells = <1>; };
     gic: interrupt-controller { #interrupt-cells = <3>; };
     fpga_full: fpga-full { };
     axi { uart: serial@ff000000 { }; card: mmc@ff170000 { }; gem: ethernet@ff0e0000 { }; };

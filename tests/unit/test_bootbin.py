@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""BOOT.BIN as mkimage and bootgen make it, and damaged."""
+"""BOOT.BIN as mkimage and bootgen make it, of both families, and damaged."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from builder.bsp import bootbin
 from builder.errors import UserError
+from builder.spec.models import Soc
 
 PAYLOAD = bytes(range(256)) * 16
 
@@ -47,8 +48,29 @@ def image(tmp_path: Path) -> Callable[[bytes], Path]:
     return write
 
 
+def zynqmp(payload: bytes = PAYLOAD, *, pmu: bytes = b"", **changed: int) -> bytes:
+    """Return the same for Zynq UltraScale+."""
+    words = {
+        "width": bootbin.WIDTH_DETECTION,
+        "identification": bootbin.IDENTIFICATION,
+        "encryption": 0,
+        "load": 0xFFFC0000,
+        "offset": 0x9C0,
+        "pmu": len(pmu),
+        "total pmu": len(pmu),
+        "length": len(payload),
+        "total": len(payload),
+        "attributes": 0x800,
+    } | changed
+    checksum = ~sum(words.values()) & 0xFFFFFFFF
+    head = b"\xfe\xff\xff\xea" * 8 + struct.pack("<11I", *words.values(), checksum)
+    registers = struct.pack("<4I", 0xFF5E0238, 0, 0xFFFFFFFF, 0)
+    padded = (head.ljust(0xB8, b"\0") + registers).ljust(0x8B8, b"\xff").ljust(0x9C0, b"\0")
+    return padded + pmu + payload
+
+
 def test_header_and_registers(image: Callable[[bytes], Path]) -> None:
-    found = bootbin.parse(image(header(entry=0x40)))
+    found = bootbin.parse(image(header(entry=0x40)), Soc.ZYNQ)
     assert found.header.entry == 0x40
     assert found.header.encryption == "none"
     assert found.first_stage == PAYLOAD
@@ -74,14 +96,37 @@ def test_header_and_registers(image: Callable[[bytes], Path]) -> None:
 def test_damage(image: Callable[[bytes], Path], data: bytes, complaint: str) -> None:
     path = image(data)
     with pytest.raises(UserError, match=complaint) as caught:
-        bootbin.parse(path)
+        bootbin.parse(path, Soc.ZYNQ)
     assert isinstance(caught.value, ValueError)
     assert caught.value.message.startswith(str(path))
 
 
+def test_header_of_zynqmp(image: Callable[[bytes], Path]) -> None:
+    found = bootbin.parse(image(zynqmp(pmu=bytes(640))), Soc.ZYNQMP)
+    assert found.header.load_address == found.header.entry == 0xFFFC0000
+    assert (found.pmu, found.first_stage) == (bytes(640), PAYLOAD)
+    assert found.registers == (bootbin.RegisterWrite(address=0xFF5E0238, value=0),)
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (header(), "header's checksum|cannot be loaded|cannot start"),
+        (zynqmp(load=0), "cannot be loaded to 0x00000000"),
+        (zynqmp(bytes(0x2A004)), r"does not fit the 172032 at 0xfffc0000"),
+        (zynqmp(pmu=bytes(0x20040)), "PMU firmware of 131136 bytes does not fit the PMU's 131072"),
+        (zynqmp(pmu=bytes(640))[:-4], "cut off"),
+        (zynqmp()[:0x34] + b"\1" + zynqmp()[0x35:], "header's checksum"),
+    ],
+)
+def test_damage_of_zynqmp(image: Callable[[bytes], Path], data: bytes, complaint: str) -> None:
+    with pytest.raises(bootbin.BootImageError, match=complaint):
+        bootbin.parse(image(data), Soc.ZYNQMP)
+
+
 def test_missing(tmp_path: Path) -> None:
     with pytest.raises(bootbin.BootImageError, match="cannot be read"):
-        bootbin.parse(tmp_path / "none")
+        bootbin.parse(tmp_path / "none", Soc.ZYNQ)
 
 
 def run(*argv: str | Path) -> None:
@@ -93,14 +138,14 @@ def test_what_mkimage_makes(tmp_path: Path) -> None:
     (tmp_path / "spl.bin").write_bytes(PAYLOAD)
     path = tmp_path / "boot.bin"
     run("mkimage", "-T", "zynqimage", "-d", tmp_path / "spl.bin", path)
-    found = bootbin.parse(path)
+    found = bootbin.parse(path, Soc.ZYNQ)
     assert found.first_stage == PAYLOAD
     assert found.registers == ()
     # mkimage counts its header in; a file that is cut off must be seen all the same.
     assert found.header.length == path.stat().st_size
     path.write_bytes(path.read_bytes()[:-64])
     with pytest.raises(bootbin.BootImageError, match="cut off"):
-        bootbin.parse(path)
+        bootbin.parse(path, Soc.ZYNQ)
 
 
 def elf(address: int, code: bytes) -> bytes:
@@ -132,7 +177,7 @@ class TestBootgen:
     """What bootgen makes."""
 
     def test_partitions(self, bootgen_image: Path) -> None:
-        found = bootbin.parse(bootgen_image)
+        found = bootbin.parse(bootgen_image, Soc.ZYNQ)
         assert found.first_stage == PAYLOAD
         assert found.registers == (bootbin.RegisterWrite(address=0xF8000120, value=0x1F000200),)
         parts = [
@@ -158,7 +203,7 @@ class TestBootgen:
         ],
     )
     def test_damage(self, bootgen_image: Path, what: str, complaint: str) -> None:
-        whole = bootbin.parse(bootgen_image)
+        whole = bootbin.parse(bootgen_image, Soc.ZYNQ)
         data = bytearray(bootgen_image.read_bytes())
         spot = {
             "table": whole.header.image_table_offset,
@@ -172,4 +217,4 @@ class TestBootgen:
             data[spot] ^= 0xFF
         bootgen_image.write_bytes(data)
         with pytest.raises(bootbin.BootImageError, match=complaint):
-            bootbin.parse(bootgen_image)
+            bootbin.parse(bootgen_image, Soc.ZYNQ)

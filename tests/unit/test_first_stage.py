@@ -11,7 +11,6 @@ from typing import Any, cast
 import pytest
 from pydantic import ValidationError
 
-from builder.bsp import ps7
 from builder.bsp.mainline.kbuild import KbuildTree
 from builder.bsp.mainline.u_boot import UBoot
 from builder.bsp.soc import FAMILIES
@@ -77,6 +76,8 @@ def u_boot(board: Path, **bsp: Any) -> UBoot:
         Bsp.model_validate(bsp),
         family=FAMILIES[Soc.ZYNQ],
         source=UrlSource("u-boot-source", download, scope="one"),
+        trusted_firmware=None,
+        pmu_configuration=None,
         tree=Tree(root=board.parent),
     )
 
@@ -154,8 +155,3 @@ def test_u_boots_table_does_not_fit_the_boards_parameters(board: Path, here: Her
     with pytest.raises(UserError, match=message) as caught:
         first_stage(u_boot(board, **{"start-up-table": table}), here)
     assert caught.value.details == ("DDR width: the parameters say 16 Bit, the table 32 Bit",)
-
-
-def test_a_board_that_u_boot_does_not_know(here: Here) -> None:
-    with pytest.raises(UserError, match=r"no start-up table zynq-zet \(did you mean zynq-zed\?\)"):
-        ps7.shipped(here.source, "zynq-zet")

@@ -243,12 +243,15 @@ def modules(module: str) -> set[str]:
         (
             "builder.bsp.mainline.kernel",
             {"builder.bsp.mainline.kbuild", "builder.bsp.soc", "builder.steps.pack"},
-            {"builder.bsp.mainline.u_boot", "builder.steps.image", "builder.steps.layers"},
+            {
+                *("builder.bsp.mainline.u_boot", "builder.bsp.bootbin", "builder.bsp.start_up"),
+                *("builder.steps.image", "builder.steps.layers"),
+            },
         ),
         (
             "builder.bsp.mainline.u_boot",
-            {"builder.bsp.ps7", "builder.steps.step"},
-            {"builder.bsp.mainline.kernel"},
+            {"builder.bsp.ps7", "builder.bsp.start_up", "builder.steps.step"},
+            {"builder.bsp.mainline.kernel", "builder.bsp.bootbin"},
         ),
         (
             "builder.bsp.mainline.devicetree",
@@ -278,7 +281,7 @@ def test_only_modules_count_as_code() -> None:
 
 
 def test_a_changed_helper_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    step = step_of("builder.bsp.mainline.boot_files")
+    step = step_of("builder.bsp.mainline.boot_bin")
     before = components(step, {})
 
     def changed(module: str) -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -132,46 +131,6 @@ def test_reads_the_table_out_of_a_c_file(table: ps7.StartupTable) -> None:
 def test_c_file_without_a_table() -> None:
     with pytest.raises(UserError, match="has no table ps7_mio_init_data_3_0"):
         ps7.read_source("int main;", origin="x")
-
-
-def make_xsa(path: Path, files: dict[str, str]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
-
-
-def test_takes_both_files_out_of_an_export(tmp_path: Path, table: ps7.StartupTable) -> None:
-    files = {"ps7_init_gpl.c": vivado_source(table), "ps7_init_gpl.h": "// header\n", "x.hwh": ""}
-    source = ps7.extract(make_xsa(tmp_path / "base.xsa", files), tmp_path / "out")
-    assert source.read_text() == files["ps7_init_gpl.c"]
-    assert source.with_suffix(".h").read_text() == "// header\n"
-    assert sorted(each.name for each in source.parent.iterdir()) == [source.name, "ps7_init_gpl.h"]
-
-
-@pytest.mark.parametrize(
-    ("files", "message", "hint"),
-    [
-        ({"x.hwh": ""}, "has no ps7_init_gpl.c and no ps7_init_gpl.h", "block design"),
-        ({"ps7_init_gpl.c": "ps7_config"}, "has no ps7_init_gpl.h", "block design"),
-        ({"psu_init_gpl.c": ""}, "has no ps7_init_gpl.c", "ZynqMP"),
-        ({"ps7_init_gpl.c": "", "ps7_init_gpl.h": ""}, "no ps7_config", "not what Vivado wrote"),
-    ],
-)
-def test_export_without_start_up_code(
-    tmp_path: Path, files: dict[str, str], message: str, hint: str
-) -> None:
-    with pytest.raises(UserError, match=message) as caught:
-        ps7.extract(make_xsa(tmp_path / "base.xsa", files), tmp_path / "out")
-    assert hint in str(caught.value.hint)
-
-
-def test_export_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no hardware export"):
-        ps7.extract(tmp_path / "base.xsa", tmp_path)
-    (tmp_path / "base.xsa").write_text("not a zip")
-    with pytest.raises(UserError, match="is not a hardware export"):
-        ps7.extract(tmp_path / "base.xsa", tmp_path)
 
 
 def test_table_fits_the_board(table: ps7.StartupTable, parameters: dict[str, str]) -> None:

@@ -56,7 +56,9 @@ def test_problems_of_all_boards_are_said_at_once(
     assert answer.status == 2
     first, soc, unknown, profile = answer.errors.splitlines()
     assert first == "error: 3 problems with 3 of 4 boards: One, Thre, Two"
-    assert re.fullmatch(r"  One/board.yaml:\d+: soc: input should be 'zynq' or 'zynqmp', not 'z80'", soc)
+    assert re.fullmatch(
+        r"  One/board.yaml:\d+: soc: input should be 'zynq' or 'zynqmp', not 'z80'", soc
+    )
     assert unknown.startswith("  Thre: there is no board Thre")
     assert re.fullmatch(r"  Two/board.yaml:\d+: profile: there is no profile pink.*", profile)
 
@@ -254,7 +256,7 @@ def test_boards_with_equal_needs_differ_in_their_boot_files_alone(
     own = {item.label for item in plan if len(item.boards) == 1}
     assert own == {
         f"{name} ({board})"
-        for name in ("device-tree", "u-boot", "boot-files", "image")
+        for name in ("device-tree", "u-boot", "boot-bin", "boot-files", "image")
         for board in ("One", "Two")
     }
     (bootstrap,) = (item for item in plan if item.step.name == "bootstrap")

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from builder.bsp.soc import Family
 from builder.engine.workspace import Workspace
 from builder.errors import StepError
 from builder.steps.step import Job, Shell
@@ -23,15 +22,17 @@ class KbuildTree:
     what make gets, for builds that repeat.
     """
 
-    def __init__(self, job: Job, workspace: Workspace, package: Path, *, family: Family) -> None:
+    def __init__(
+        self, job: Job, workspace: Workspace, package: Path, *, arch: str, cross_compile: str
+    ) -> None:
         self.source = workspace.directory / "source"
         self.build = self.source / "build"
         self._job = job
         self._workspace = workspace
-        self.epoch = _unpack(job, workspace, package, self.source)
+        self.epoch = unpack(job, workspace, package, self.source)
         self.environment: dict[str, str] = {
-            "ARCH": family.kernel_arch,
-            "CROSS_COMPILE": family.cross_compile,
+            "ARCH": arch,
+            "CROSS_COMPILE": cross_compile,
             "KBUILD_BUILD_TIMESTAMP": f"@{self.epoch}",
             "KBUILD_BUILD_USER": "builder",
             "KBUILD_BUILD_HOST": "builder",
@@ -78,7 +79,7 @@ class KbuildTree:
         return self._workspace.outside(self.build / name).read_text()
 
 
-def _unpack(job: Job, workspace: Workspace, package: Path, target: Path) -> int:
+def unpack(job: Job, workspace: Workspace, package: Path, target: Path) -> int:
     """Unpack sources: a tarball, a .deb with one inside, or a source package (3.0 quilt).
 
     Returns:

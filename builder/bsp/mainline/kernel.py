@@ -51,11 +51,6 @@ class Kernel(Step):
     layer with modules and headers.
     """
 
-    packages = (
-        *("bc", "bison", "flex", "cpio", "kmod", "libssl-dev", "gcc", "make"),
-        "gcc-arm-linux-gnueabihf",
-    )
-
     def __init__(
         self,
         family: Family,
@@ -66,6 +61,10 @@ class Kernel(Step):
         scope: str,
     ) -> None:
         super().__init__("kernel", scope=scope, parents={"linux-source": source})
+        self.packages = (
+            *("bc", "bison", "flex", "cpio", "kmod", "libssl-dev", "gcc", "make"),
+            family.compiler,
+        )
         self.family = family
         self.fragments = [*fragments, *board_fragments]
 
@@ -94,7 +93,13 @@ class Kernel(Step):
 
     def _prepare(self, job: Job, workspace: Workspace) -> KbuildTree:
         """Unpack and configure."""
-        tree = KbuildTree(job, workspace, job.input("linux-source"), family=self.family)
+        tree = KbuildTree(
+            job,
+            workspace,
+            job.input("linux-source"),
+            arch=self.family.kernel_arch,
+            cross_compile=self.family.cross_compile,
+        )
         tree.environment["LOCALVERSION"] = self._local_version
         tree.configure("allnoconfig", self.fragments)
         lost = unmet(tree.read(".config"), self.fragments)
@@ -124,7 +129,7 @@ class Kernel(Step):
         self._device_trees(job, workspace, tree.source)
 
     def _device_trees(self, job: Job, workspace: Workspace, source: Path) -> None:
-        """Copy what boards' device trees include: the SoC's tree, and the bindings' names."""
+        """Copy what boards' device trees include: those of the SoCs and boards, the bindings' names."""
         target = job.output / "dts"
         # Since 6.5 the trees lie in a directory for each maker.
         found = workspace.run(
@@ -132,9 +137,10 @@ class Kernel(Step):
         ).split()
         if not found:
             raise StepError(f"these kernel sources have no {self.family.dtsi}")
+        # -L: some of the names are links into include/uapi.
         job.run(
             workspace,
-            *("sh", "-c", 'mkdir "$1" && cp -r "$0"/zynq*.dtsi "$2" "$1"'),
+            *("sh", "-c", 'mkdir "$1" && cp -rL "$0"/zynq*.dts* "$2" "$1"'),
             *(Path(found[0]).parent, target, source / "include/dt-bindings"),
         )
 

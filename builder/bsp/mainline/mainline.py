@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from builder.archive.archive import Archive
+from builder.bsp.mainline.boot_bin import BootBin
 from builder.bsp.mainline.boot_files import BootFiles
 from builder.bsp.mainline.devicetree import DeviceTree
 from builder.bsp.mainline.kernel import Kernel
+from builder.bsp.mainline.trusted_firmware import TrustedFirmware
 from builder.bsp.mainline.u_boot import UBoot
+from builder.bsp.program import Program
 from builder.bsp.provider import BootArtifacts
-from builder.bsp.soc import FAMILIES
-from builder.spec.models import Download
+from builder.bsp.soc import FAMILIES, Family
+from builder.spec.models import Download, FirmwareFile
 from builder.spec.resolve import ImageSpec
 from builder.steps.sources import PackageSource, UrlSource
 from builder.steps.step import Step
@@ -31,6 +32,8 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
         board_fragments=[spec.directory / name for name in bsp.kernel_fragments],
         scope=spec.name if own_kernel else family.soc.value,
     )
+    trusted_firmware = _trusted_firmware(family, bsp.trusted_firmware, archive)
+    fsbl = _program(spec, "fsbl", bsp.firmware.fsbl)
     u_boot = UBoot(
         spec.name,
         spec.directory,
@@ -38,7 +41,20 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
         bsp,
         family=family,
         source=_source("u-boot-source", bsp.u_boot, archive, names.u_boot, binary=False),
+        trusted_firmware=trusted_firmware,
+        pmu_configuration=_program(spec, "pmu-configuration", bsp.firmware.pmu_configuration),
         tree=tree,
+    )
+    finished = bsp.boot_bin if not fsbl and u_boot.first_stage == "none" else None
+    pmu = None if finished else _program(spec, "pmu", bsp.firmware.pmu)
+    boot_bin = BootBin(
+        spec.name,
+        family=family,
+        u_boot=u_boot,
+        trusted_firmware=trusted_firmware,
+        pmu=pmu,
+        fsbl=fsbl,
+        finished=spec.directory / finished if finished else None,
     )
     device_tree = DeviceTree(
         spec.directory / board.devicetree,
@@ -57,16 +73,46 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
         kernel=kernel,
         device_tree=device_tree,
         u_boot=u_boot,
-        boot_bin=_boot_bin(spec, u_boot),
+        boot_bin=boot_bin,
         tree=tree.root,
     )
-    return BootArtifacts(boot_files=boot_files, kernel_layer=kernel)
+    notes = []
+    if family.pmu_firmware and not pmu and not finished:
+        notes.append(_without_pmu(spec, bsp.firmware.pmu))
+    return BootArtifacts(boot_files=boot_files, kernel_layer=kernel, notes=tuple(notes))
 
 
-def _boot_bin(spec: ImageSpec, u_boot: UBoot) -> Path | None:
-    """Return the board's finished BOOT.BIN, if nothing that comes first is there."""
-    name = spec.board.bsp.boot_bin
-    return spec.directory / name if name and u_boot.first_stage == "none" else None
+def _without_pmu(spec: ImageSpec, wanted: FirmwareFile | None) -> str:
+    """Say that a card starts no board, and what is to be done about it."""
+    if wanted and wanted.file:
+        remedy = f"put it at {spec.directory / wanted.file}"
+    else:
+        remedy = f"name it in {spec.directory / 'board.yaml'}, as bsp.firmware.pmu"
+    return (
+        f"{spec.name}: this card does NOT start a board, only QEMU: its BOOT.BIN has no firmware "
+        f"for the platform management unit (pmufw.elf). It comes with the board's PetaLinux BSP, "
+        f"or out of AMD's tools; {remedy}, and build again"
+    )
+
+
+def _program(spec: ImageSpec, name: str, wanted: FirmwareFile | None) -> Program | None:
+    """Return a finished program that the board names; None if it names none, or has it not yet."""
+    if wanted is None:
+        return None
+    if wanted.download:
+        return Program(name=name, download=UrlSource(name, wanted.download, scope=spec.name))
+    path = spec.directory / (wanted.file or "")
+    return Program(name=name, path=path) if path.is_file() else None
+
+
+def _trusted_firmware(
+    family: Family, download: Download | None, archive: Archive
+) -> TrustedFirmware | None:
+    if family.trusted_firmware is None:
+        return None
+    package = archive.distribution.model.sources.trusted_firmware
+    source = _source("trusted-firmware-source", download, archive, package, binary=False)
+    return TrustedFirmware(family, family.trusted_firmware, source=source)
 
 
 def _source(

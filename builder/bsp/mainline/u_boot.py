@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""U-Boot and its SPL, the first stage of a Zynq-7000 board."""
+"""U-Boot and its SPL, the first stage of a board."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 from builder.bsp import ps7, ps7_check
 from builder.bsp.mainline.devicetree import SNIPPETS
 from builder.bsp.mainline.kbuild import KbuildTree
+from builder.bsp.program import Program, downloads, files
 from builder.bsp.soc import BSP_DIRECTORY, Family
+from builder.bsp.start_up import START_UPS
 from builder.engine.workspace import Workspace
 from builder.errors import UserError
 from builder.spec.models import Bsp
@@ -22,12 +24,7 @@ NEED = 1 << 30
 
 
 class UBoot(Step):
-    """`boot.bin` (SPL, as the BootROM loads it), `u-boot.img`, and both as ELF files."""
-
-    packages = (
-        *("bc", "bison", "flex", "gcc", "libssl-dev", "make", "patch"),
-        *("device-tree-compiler", "gcc-arm-linux-gnueabihf"),
-    )
+    """`u-boot-spl.bin` (SPL with its device tree), U-Boot as SPL loads it, both as ELF files."""
 
     def __init__(
         self,
@@ -38,15 +35,27 @@ class UBoot(Step):
         *,
         family: Family,
         source: Step,
+        trusted_firmware: Step | None,
+        pmu_configuration: Program | None,
         tree: Tree,
     ) -> None:
-        super().__init__("u-boot", scope=board, parents={"u-boot-source": source})
+        parents = {"u-boot-source": source} | downloads([pmu_configuration])
+        if trusted_firmware:
+            parents["trusted-firmware"] = trusted_firmware
+        super().__init__("u-boot", scope=board, parents=parents)
+        self.packages = (
+            *("bc", "bison", "flex", "gcc", "libssl-dev", "make", "patch"),
+            *("device-tree-compiler", family.compiler),
+        )
         self.devicetree = directory / devicetree
         self.family = family
         self.bsp_files = tree.root / BSP_DIRECTORY
         self.snippets = tree.root / SNIPPETS
-        self.fragment = self.bsp_files / "meta-user/recipes-bsp/u-boot/files/bsp.cfg"
-        self.additions = self.bsp_files / f"mainline/{family.soc.value}-u-boot.dtsi"
+        own = self.bsp_files / f"mainline/{family.soc.value}-u-boot"
+        shared = self.bsp_files / "meta-user/recipes-bsp/u-boot/files/bsp.cfg"
+        self.fragments = _present(shared, own.with_suffix(".cfg"))
+        self.additions = _present(own.with_suffix(".dtsi"))
+        self.pmu_configuration = pmu_configuration
         self.xsa = _existing(directory, bsp.hardware.xsa if bsp.hardware else None)
         table = bsp.start_up_table
         self.registers = _existing(directory, table.registers if table else None)
@@ -58,6 +67,7 @@ class UBoot(Step):
             "soc": self.family.soc.value,
             "device tree": self.devicetree.name,
             "first stage": self.first_stage,
+            "PMU configuration": bool(self.pmu_configuration),
         }
 
     @property
@@ -70,17 +80,19 @@ class UBoot(Step):
         return f"start-up table {self.shipped} of U-Boot" if self.shipped else "none"
 
     def files(self) -> Sequence[Path]:
-        found = [self.devicetree.parent, self.snippets, self.fragment, self.additions]
+        found = [self.devicetree.parent, self.snippets, *self.fragments, *self.additions]
         first_stage = (self.xsa,) if self.xsa else (self.registers, self.parameters)
-        return [*found, *(path for path in first_stage if path)]
+        configuration = files([self.pmu_configuration])
+        return [*found, *(path for path in first_stage if path), *configuration]
 
     def run(self, job: Job) -> None:
         with job.workspace("u-boot", need=NEED) as workspace:
             tree = self._prepare(job, workspace)
             # dtb-y: only the board's device tree, not those of every Zynq board.
             only = f"dtb-y={self.devicetree.stem}.dtb"
-            tree.make(only, "spl/boot.bin", "u-boot.img", "u-boot.elf")
-            for name in ("spl/boot.bin", "u-boot.img", "u-boot.elf", "spl/u-boot-spl", ".config"):
+            names = ("spl/u-boot-spl.bin", "spl/u-boot-spl", self.family.u_boot_image, "u-boot.elf")
+            tree.make(only, *names)
+            for name in (*names, ".config"):
                 target = job.output / Path(name).name.lstrip(".")
                 job.run(workspace, "cp", tree.build / name, target)
             (job.output / "epoch").write_text(str(tree.epoch))
@@ -89,12 +101,20 @@ class UBoot(Step):
     def shell(self, job: Job) -> Iterator[Shell]:
         with job.workspace("u-boot", need=NEED) as workspace:
             yield self._prepare(job, workspace).shell(
-                "the configured U-Boot; `make u-boot.img` builds it"
+                f"the configured U-Boot; `make {self.family.u_boot_image}` builds it"
             )
 
     def _prepare(self, job: Job, workspace: Workspace) -> KbuildTree:
         """Unpack, add the board's files, configure."""
-        tree = KbuildTree(job, workspace, job.input("u-boot-source"), family=self.family)
+        tree = KbuildTree(
+            job,
+            workspace,
+            job.input("u-boot-source"),
+            arch="arm",  # of 64-bit boards too
+            cross_compile=self.family.cross_compile,
+        )
+        if "trusted-firmware" in self.parents:
+            tree.environment["BL31"] = str(job.input("trusted-firmware") / "bl31.bin")
         name = self.devicetree.stem
         trees = tree.source / "arch/arm/dts"
         job.run(
@@ -102,23 +122,32 @@ class UBoot(Step):
             *("sh", "-c", 'cp "$0"/*.dts* "$1"/*.dts* "$2"'),
             *(self.snippets, self.devicetree.parent, trees),
         )
-        job.run(workspace, "cp", self.additions, trees / f"{name}-u-boot.dtsi")
-        own = [f'CONFIG_DEFAULT_DEVICE_TREE="{name}"', f'CONFIG_OF_LIST="{name}"']
+        for additions in self.additions:
+            job.run(workspace, "cp", additions, trees / f"{name}-u-boot.dtsi")
+        own = [
+            f'CONFIG_DEFAULT_DEVICE_TREE="{name}"',
+            f'CONFIG_OF_LIST="{name}"',
+            f'CONFIG_SPL_FS_LOAD_PAYLOAD_NAME="{self.family.u_boot_image}"',
+        ]
         first_stage = self._first_stage(job, workspace, tree)
         if first_stage:
             own.append(f'CONFIG_XILINX_PS_INIT_FILE="{first_stage}"')
+        if self.pmu_configuration:
+            made = self._pmu_configuration(job, workspace, tree, self.pmu_configuration.find(job))
+            own.append(f'CONFIG_ZYNQMP_SPL_PM_CFG_OBJ_FILE="{made}"')
         fragment = workspace.directory / "board.cfg"
         workspace.outside(fragment).write_text("\n".join([*own, ""]))
-        tree.configure(self.family.u_boot_defconfig, [self.fragment, fragment])
+        tree.configure(self.family.u_boot_defconfig, [*self.fragments, fragment])
         return tree
 
     def _first_stage(self, job: Job, workspace: Workspace, tree: KbuildTree) -> Path | None:
-        """Return where ps7_init_gpl.c is now; None if the board brings a whole BOOT.BIN."""
-        folder = workspace.directory / "ps7"
+        """Return where the start-up source is now; None if the board brings a whole BOOT.BIN."""
+        start_up = START_UPS[self.family.soc]
+        folder = workspace.directory / "start-up"
         job.run(workspace, "mkdir", folder)
-        target = folder / "ps7_init_gpl.c"
+        target = folder / start_up.source
         if self.xsa:
-            ps7.extract(self.xsa, workspace.outside(folder))
+            start_up.extract(self.xsa, workspace.outside(folder))
         elif self.registers:
             table = ps7.read_table(self.registers)
             if self.parameters:
@@ -126,7 +155,7 @@ class UBoot(Step):
             workspace.outside(target).write_text(ps7.render(table))
         elif self.shipped:
             # Unchanged: some choose among tables by the silicon's version, `render` has one.
-            text = ps7.shipped(workspace.outside(tree.source), self.shipped).read_text()
+            text = start_up.shipped(workspace.outside(tree.source), self.shipped).read_text()
             if self.parameters:
                 table = ps7.read_source(text, origin=self.shipped)
                 self._check(job, table, self.parameters)
@@ -135,6 +164,15 @@ class UBoot(Step):
             return None
         job.say(f"first stage from {self.first_stage}")
         return target
+
+    def _pmu_configuration(
+        self, job: Job, workspace: Workspace, tree: KbuildTree, source: Path
+    ) -> Path:
+        """Return where the PMU's configuration object is, as SPL hands it to the firmware."""
+        made = workspace.directory / "pm_cfg_obj.bin"
+        tool = tree.source / "tools/zynqmp_pm_cfg_obj_convert.py"
+        job.run(workspace, "python3", tool, source, made)
+        return made
 
     def _check(self, job: Job, table: ps7.StartupTable, parameters: Path) -> None:
         """Stop if a start-up table contradicts the board's parameters."""
@@ -147,6 +185,11 @@ class UBoot(Step):
                 details=[str(mismatch) for mismatch in mismatches],
             )
         job.say(f"start-up table fits {parameters.name}")
+
+
+def _present(*paths: Path) -> list[Path]:
+    """Return those of the paths that are files."""
+    return [path for path in paths if path.is_file()]
 
 
 def _existing(directory: Path, name: str | None) -> Path | None:

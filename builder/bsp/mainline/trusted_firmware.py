@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Trusted Firmware-A: what stays in charge of a 64-bit board after U-Boot has been started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from builder.bsp.mainline.kbuild import unpack
+from builder.bsp.soc import Family
+from builder.steps.step import Job, Step
+
+NEED = 1 << 28
+"""Bytes that its sources and objects take."""
+
+# A newer compiler or linker than the sources knows has new warnings, which are errors by default.
+# max-page-size: with ld's default of 64 KiB, the first segment of the ELF file begins at 0xfffe0000,
+# in the middle of the first stage that loads it; BL31 is linked to 0xfffea000.
+_FLAGS = ("E=0", "LDFLAGS=--no-fatal-warnings -z max-page-size=4096")
+
+
+class TrustedFirmware(Step):
+    """`bl31.elf` and `bl31.bin`, the same as memory holds it.
+
+    It writes to the first UART (ZYNQMP_CONSOLE=cadence), whichever the board's console is.
+    """
+
+    def __init__(self, family: Family, platform: str, *, source: Step) -> None:
+        parents = {"trusted-firmware-source": source}
+        super().__init__("trusted-firmware", scope=family.soc.value, parents=parents)
+        self.packages = ("make", "patch", family.compiler)
+        self.family = family
+        self.platform = platform
+
+    def settings(self) -> Mapping[str, object]:
+        return {"platform": self.platform}
+
+    def run(self, job: Job) -> None:
+        with job.workspace("trusted-firmware", need=NEED) as workspace:
+            source = workspace.directory / "source"
+            epoch = unpack(job, workspace, job.input("trusted-firmware-source"), source)
+            job.run(
+                workspace,
+                *("make", f"-j{job.tools.jobs}", "-C", source, f"PLAT={self.platform}", "DEBUG=0"),
+                # Instead of what git says of the directory; the time is SOURCE_DATE_EPOCH's.
+                *("BUILD_STRING=builder", *_FLAGS, "bl31"),
+                environment={
+                    "CROSS_COMPILE": self.family.cross_compile,
+                    "TF_CFLAGS": f"-ffile-prefix-map={source}=.",
+                    "SOURCE_DATE_EPOCH": str(epoch),
+                    "TZ": "UTC",
+                },
+            )
+            made = source / f"build/{self.platform}/release"
+            job.run(workspace, "cp", made / "bl31/bl31.elf", made / "bl31.bin", job.output)
