@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import signal
 import time
@@ -74,9 +75,9 @@ def build(arguments: argparse.Namespace, context: Context) -> int:
     if len(results) > 1:
         _show_all(context, results, taken=taken)
     elif not outcome.failures:
-        _summary(context, results[0], taken=taken)
-    for board in planned.boards.values():
-        for note in board.steps.boot.notes:
+        _summary(context, results[0], taken=taken, boot_files=arguments.boot_files)
+    for result in results:
+        for note in result.notes:
             context.console.print(f"[bold yellow]{escape(note)}[/]")
     codes = [report(failure, error_console()) for failure in outcome.failures]
     return codes[0] if codes else 0
@@ -107,7 +108,7 @@ def _stop_on_interrupt() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
-def _summary(context: Context, result: BoardResult, *, taken: str) -> None:
+def _summary(context: Context, result: BoardResult, *, taken: str, boot_files: Path | None) -> None:
     """Print what came of the one board of a build, and what to do with it."""
     image = result.output.image
     shown = os.path.relpath(image)
@@ -116,7 +117,9 @@ def _summary(context: Context, result: BoardResult, *, taken: str) -> None:
     print_(
         f"[bold green]{what}[/] in {taken}: [bold]{escape(shown)}[/], {size(image.stat().st_size)}"
     )
-    print_(f"  check it:       build.py test --board {escape(result.output.board)}")
+    words = ["test", "--board", result.output.board]
+    words += ["--boot-files", str(boot_files)] if boot_files else []
+    print_(f"  check it:       build.py {escape(shlex.join(words))}")
     print_(f"  write to card:  bmaptool copy {escape(shown)} /dev/YOUR-CARD")
 
 

@@ -143,6 +143,10 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     group.add_argument(
         "--compress", choices=("xz", "zst"), help="also make the image as a compressed file"
     )
+    group.add_argument(
+        "--boot-files", type=Path, metavar="PATH",
+        help="take boot files and modules from this directory or zip file instead of building them",
+    )  # fmt: skip
     network = group.add_mutually_exclusive_group()
     network.add_argument(
         "--update", action="store_true", help="fetch the package indexes anew, choose the "

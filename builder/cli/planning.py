@@ -44,10 +44,20 @@ def resolved(arguments: argparse.Namespace, context: Context) -> dict[str, Image
     Raises:
         UserError: something is wrong; it names the problems of all boards.
     """
+    names = board_names(arguments, context)
+    if arguments.boot_files and len(names) > 1:
+        raise UserError(
+            f"--boot-files are those of one board, not of {len(names)}: {', '.join(names)}",
+            hint="name each board's in its board.yaml, as bsp.boot-files",
+        )
     return _for_each(
-        board_names(arguments, context),
+        names,
         lambda name: resolve(
-            context.tree, name, settings=arguments.settings, distro=arguments.distro
+            context.tree,
+            name,
+            settings=arguments.settings,
+            distro=arguments.distro,
+            boot_files=arguments.boot_files and arguments.boot_files.absolute(),
         ),
     )
 

@@ -269,11 +269,22 @@ def read_tree(dtb: Path) -> Tree:
     Raises:
         StepError: the file is none, or is damaged.
     """
-    blob = dtb.read_bytes()
+    try:
+        return parse_tree(dtb.read_bytes())
+    except ValueError as error:
+        raise StepError(f"{dtb} is not a device tree: {error}") from error
+
+
+def parse_tree(blob: bytes) -> Tree:
+    """Return all nodes and properties of a flattened device tree.
+
+    Raises:
+        ValueError: it is none, or is damaged.
+    """
     try:
         return dict(_nodes(blob))
-    except (struct.error, ValueError) as error:
-        raise StepError(f"{dtb} is not a device tree: {error}") from error
+    except (struct.error, IndexError) as error:
+        raise ValueError(str(error)) from error
 
 
 def _nodes(blob: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:

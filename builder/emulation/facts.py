@@ -58,6 +58,8 @@ def machine_facts(soc: Soc) -> MachineFacts:
 def position(tree: Tree, alias: str, names: tuple[str, ...]) -> int:
     """Return which of QEMU's devices is the one that a device tree's alias means.
 
+    It is known by its address: what a device is called differs between kernels (`sdhci`, `mmc`).
+
     Raises:
         UserError: the tree has no such alias, or QEMU no such device.
     """
@@ -65,6 +67,8 @@ def position(tree: Tree, alias: str, names: tuple[str, ...]) -> int:
     if value is None:
         raise UserError(f"the device tree has no alias {alias}")
     node = value.rstrip(b"\0").decode().rpartition("/")[2]
-    if node not in names:
+    addresses = [name.partition("@")[2] for name in names]
+    address = node.partition("@")[2]
+    if address not in addresses:
         raise UserError(f"alias {alias} is {node}; QEMU has {', '.join(names)}")
-    return names.index(node)
+    return addresses.index(address)

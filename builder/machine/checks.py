@@ -47,7 +47,14 @@ def run_checks(
             "ssh.password-authentication=true and ssh.permit-root-login=prohibit-password"
         )
     facts = machine_facts(spec.board.soc)
-    _say_differences(output, facts, console)
+    device_tree = output.directory / "boot/emulated.dtb"
+    if not device_tree.exists():
+        raise UserError(
+            f"{spec.name} cannot be tested: there is no device tree for QEMU",
+            hint="the notes at the end of the build say why",
+        )
+    prebuilt = spec.boot_files is not None
+    _say_differences(output, facts, console, prebuilt=prebuilt)
     processes = Processes()
     logs = output.logs
     with tempfile.TemporaryDirectory(prefix="board-") as folder:
@@ -55,7 +62,7 @@ def run_checks(
         board = EmulatedBoard(
             output.image,
             facts,
-            device_tree=output.directory / "boot/emulated.dtb",
+            device_tree=device_tree,
             memory=facts.memory(spec.board),
             card=spec.board.emulate.card,
             console=spec.board.console,
@@ -63,6 +70,7 @@ def run_checks(
             forward=_ports(parameters),
             work=work,
             processes=processes,
+            prebuilt=prebuilt,
         )
         try:
             with board:
@@ -172,13 +180,20 @@ def _distribution(output: Output) -> str:
     return name
 
 
-def _say_differences(output: Output, facts: MachineFacts, console: Console) -> None:
+def _say_differences(
+    output: Output, facts: MachineFacts, console: Console, *, prebuilt: bool
+) -> None:
     """Print what differs between the board and the emulated one."""
     changes = json.loads((output.directory / "boot/changes.json").read_text())
     console.print(f"emulated on {facts.machine}; its device tree differs from the board's in:")
     for change in changes:
         console.print(f"  - {escape(change['text'])}")
-    if facts.no_u_boot:
+    if prebuilt:
+        console.print(
+            "U-Boot is left out of this boot: these boot files were not built for QEMU. It starts "
+            "the kernel out of the card's own boot partition, with that device tree."
+        )
+    elif facts.no_u_boot:
         console.print(
             f"U-Boot is left out of this boot: {escape(facts.no_u_boot)} QEMU starts the kernel and "
             "the device tree out of the card's own image.ub."

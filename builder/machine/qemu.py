@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from builder.bsp.fit import MAGIC, Fit, read_fit
+from builder.bsp.linux_image import architecture, unpacked
+from builder.bsp.prebuilt.inspection import KERNELS, kernel_name
 from builder.emulation.derive import read_tree
 from builder.emulation.facts import MachineFacts, position
 from builder.engine.process import Processes, clean_environment
@@ -54,6 +57,9 @@ class EmulatedBoard:
     The image itself is only read. What is started comes out of its boot partition: U-Boot, since
     QEMU has no BootROM and does not model the DDR controller that SPL would wait for; or, on a
     machine where U-Boot cannot run, the kernel and the device tree that U-Boot would have started.
+
+    `prebuilt` boot files know nothing of QEMU, and their U-Boot would start the board's own tree:
+    the card's kernel is started with `device_tree`.
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class EmulatedBoard:
         forward: Sequence[int],
         work: Path,
         processes: Processes,
+        prebuilt: bool = False,
     ) -> None:
         self.ports: dict[int, int] = {port: free_port() for port in forward}
         self.memory = memory
@@ -83,6 +90,10 @@ class EmulatedBoard:
         serial = position(tree, f"serial{re.findall(r'[0-9]+', console)[0]}", facts.serial)
         sd = position(tree, "mmc0", facts.sd)
         nic = position(tree, "ethernet0", facts.nic)
+        if prebuilt:
+            start = _prebuilt(image, boot_offset, device_tree, work)
+        else:
+            start = _program(image, boot_offset, facts, work)
         self.command = [
             facts.program,
             *("-M", facts.machine, "-m", f"{memory >> 20}M", "-smp", str(facts.cpus)),
@@ -93,9 +104,10 @@ class EmulatedBoard:
             *("-drive", f"file={overlay},if=sd,format=qcow2,index={sd}"),
             *("-nic", "user") * nic,
             *("-nic", _forwarding(self.ports)),
-            *_program(image, boot_offset, facts, work),
+            *start,
         ]
-        self._stages = (*(() if facts.no_u_boot else _U_BOOT_STAGES), *_LINUX_STAGES)
+        without_u_boot = prebuilt or facts.no_u_boot
+        self._stages = (*(() if without_u_boot else _U_BOOT_STAGES), *_LINUX_STAGES)
         self._log = (work / "qemu.log").open("w")
         self.started = time.monotonic()
         self._qemu = processes.start(
@@ -187,14 +199,21 @@ def _program(image: Path, boot_offset: int, facts: MachineFacts, work: Path) -> 
     return ["-kernel", str(kernel), "-dtb", str(tree)]
 
 
+def _prebuilt(image: Path, boot_offset: int, device_tree: Path, work: Path) -> list[str]:
+    """Return QEMU's options for what it starts of a card with prebuilt boot files."""
+    kernel, ramdisk = extract_kernel(image, boot_offset, work)
+    options = ["-kernel", str(kernel), "-dtb", str(device_tree)]
+    return [*options, *(("-initrd", str(ramdisk)) if ramdisk else ())]
+
+
 def extract_u_boot(image: Path, boot_offset: int, work: Path) -> Path:
     """Take U-Boot proper, with its device tree, out of a card image's u-boot.img.
 
     That is a FIT whose images are the program and the tree that it expects right behind itself;
     SPL would put both to U-Boot's address on a board.
     """
-    packed, raw = _boot_file(image, boot_offset, "u-boot.img", work), work / "u-boot.bin"
-    raw.write_bytes(b"".join(_fit_image(packed, number).read_bytes() for number in range(2)))
+    packed, raw = read_fit(_boot_file(image, boot_offset, "u-boot.img", work)), work / "u-boot.bin"
+    raw.write_bytes(b"".join(part.data for part in list(packed.images.values())[:2]))
     return raw
 
 
@@ -204,30 +223,56 @@ def extract_linux(image: Path, boot_offset: int, work: Path) -> tuple[Path, Path
     Raises:
         StepError: it has no configuration for QEMU.
     """
-    packed = _boot_file(image, boot_offset, "image.ub", work)
-    tree = read_tree(packed)
-    names = [path for path in tree if re.fullmatch("/images/[^/]+", path)]
-    chosen = tree.get(f"/configurations/{EMULATED}")
-    if chosen is None:
-        raise StepError(f"the card's {packed.name} has no configuration {EMULATED}")
-    kernel, device_tree = (
-        _fit_image(packed, names.index(f"/images/{chosen[key].rstrip(bytes(1)).decode()}"))
-        for key in ("kernel", "fdt")
+    packed = read_fit(_boot_file(image, boot_offset, "image.ub", work))
+    if EMULATED not in packed.configurations:
+        raise StepError(f"the card's image.ub has no configuration {EMULATED}")
+    return (
+        _part(packed, EMULATED, "kernel", work / "kernel"),
+        _part(packed, EMULATED, "fdt", work / "emulated.dtb"),
     )
-    return kernel, device_tree
+
+
+def extract_kernel(image: Path, boot_offset: int, work: Path) -> tuple[Path, Path | None]:
+    """Take the kernel that a card's boot files start, and their ramdisk if they have one, out of it.
+
+    Raises:
+        StepError: there is none, or QEMU cannot start it.
+    """
+    listed = _tool("mdir", "-b", "-i", f"{image}@@{boot_offset}", "::/")
+    name = kernel_name(line.removeprefix("::/") for line in listed.splitlines())
+    if name is None:
+        raise StepError(f"the card has no kernel: none of {', '.join(KERNELS)}")
+    file, kernel, ramdisk = _boot_file(image, boot_offset, name, work), work / "kernel", None
+    data = file.read_bytes()
+    if data.startswith(MAGIC):
+        packed = read_fit(file)
+        data = _part(packed, packed.default, "kernel", kernel).read_bytes()
+        if packed.find(packed.default, "ramdisk"):
+            ramdisk = _part(packed, packed.default, "ramdisk", work / "ramdisk")
+    data = unpacked(data)
+    if architecture(data) is None:
+        raise StepError(
+            f"QEMU cannot start the card's {name}",
+            hint="it starts a zImage on 32-bit boards and an Image on 64-bit ones, also in a FIT "
+            "or a uImage, packed by nothing but gzip",
+        )
+    kernel.write_bytes(data)
+    return kernel, ramdisk
+
+
+def _part(packed: Fit, configuration: str, kind: str, target: Path) -> Path:
+    """Write the kernel, device tree, ... of a FIT's configuration into a file."""
+    part = packed.find(configuration, kind)
+    if part is None:
+        raise StepError(f"the card's configuration {configuration} has no {kind}")
+    target.write_bytes(part.data)
+    return target
 
 
 def _boot_file(image: Path, boot_offset: int, name: str, work: Path) -> Path:
     """Copy a file from a card image's boot partition."""
     _tool("mcopy", "-n", "-o", "-i", f"{image}@@{boot_offset}", f"::/{name}", str(work / name))
     return work / name
-
-
-def _fit_image(packed: Path, number: int) -> Path:
-    """Take one image out of a FIT, by its place in it."""
-    part = packed.with_name(f"{packed.name}.{number}")
-    _tool("dumpimage", "-T", "flat_dt", "-p", str(number), "-o", str(part), str(packed))
-    return part
 
 
 def free_port() -> int:
@@ -254,7 +299,8 @@ def _speaks_ssh(port: int) -> bool:
         return False
 
 
-def _tool(*argv: str) -> None:
+def _tool(*argv: str) -> str:
+    """Run a program of this machine and return what it prints."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
@@ -266,3 +312,4 @@ def _tool(*argv: str) -> None:
             status=done.returncode,
             details=(done.stdout + done.stderr).splitlines()[-10:],
         )
+    return done.stdout

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.bsp.prebuilt.prebuilt import Prebuilt
+from builder.bsp.provider import NOTES
 from builder.plan.board import BoardSteps
 from builder.plan.joint import BoardPlan
 from builder.plan.plan import Planned
@@ -52,7 +54,7 @@ class BoardResult:
 
     `complete` says whether its image is there, `fresh` whether it was not before. So many of its
     steps were `built` and `kept`; those that were built took `seconds` in sum, whichever boards
-    they are for.
+    they are for. `notes` are what the user is to know about the card, after each build.
     """
 
     output: Output
@@ -61,6 +63,7 @@ class BoardResult:
     built: int
     kept: int
     seconds: float
+    notes: Sequence[str] = ()
 
 
 def finish(output: Output, board: BoardPlan, entries: Mapping[Step, Entry]) -> BoardResult:
@@ -75,6 +78,7 @@ def finish(output: Output, board: BoardPlan, entries: Mapping[Step, Entry]) -> B
         built=len(built),
         kept=sum(item.kept for item in board.plan),
         seconds=sum(entry.seconds for entry in built),
+        notes=_notes(board.steps, entries),
     )
 
 
@@ -158,7 +162,7 @@ def _manifest(
         "packages": packages,
         "python-packages": _python_packages(plan, entries),
         "sources": _sources(plan),
-        "notes": list(steps.boot.notes),
+        "notes": _notes(steps, entries),
         "steps": [
             {
                 "name": item.step.name,
@@ -168,6 +172,13 @@ def _manifest(
             for item in plan
         ],
     }
+
+
+def _notes(steps: BoardSteps, entries: Mapping[Step, Entry]) -> list[str]:
+    """Return what the provider says of a card: at once, and with the boot files if it has them."""
+    made = entries.get(steps.boot.boot_files)
+    late = made.files / NOTES if made else None
+    return [*steps.boot.notes, *(json.loads(late.read_text()) if late and late.exists() else ())]
 
 
 def _python_packages(
@@ -194,4 +205,6 @@ def _sources(plan: Sequence[Planned]) -> list[dict[str, Any]]:
             )
         elif isinstance(step, UrlSource):
             found.append({"url": step.download.url, "sha256": step.download.sha256})
+        elif isinstance(step, Prebuilt) and step.content:
+            found.append({"boot-files": Path(str(step.given)).name, "sha256": step.content})
     return found

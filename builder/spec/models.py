@@ -123,32 +123,48 @@ class Hardware(Model):
     )
 
 
-class FirmwareFile(Model):
-    """A finished program: a file of the board, or one from the network, verified."""
+class Place(Model):
+    """Where something finished is: a file of the board, or one from the network, verified."""
 
     file: RelativePath | None = Field(default=None, description="It, below the board's directory")
-    optional: bool = Field(
-        default=False, description="Whether the build goes on if `file` is missing"
-    )
     url: str | None = Field(
         default=None, pattern=r"^(https?|file)://", description="Where it is instead"
     )
     sha256: Sha256 | None = Field(default=None, description="SHA-256 of what `url` gives")
 
     @model_validator(mode="after")
-    def _one_place(self) -> FirmwareFile:
+    def _one_place(self) -> Place:
         if bool(self.file) == bool(self.url):
             raise ValueError("give either `file` or `url`")
         if bool(self.url) != bool(self.sha256):
             raise ValueError("`url` and `sha256` go together")
-        if self.url and self.optional:
-            raise ValueError("`optional` is for a `file`; a download must succeed")
         return self
 
     @property
     def download(self) -> Download | None:
         """The file as a download, if it is one."""
         return Download(url=self.url, sha256=self.sha256) if self.url and self.sha256 else None
+
+
+class FirmwareFile(Place):
+    """A finished program: a file of the board, or one from the network, verified."""
+
+    optional: bool = Field(
+        default=False, description="Whether the build goes on if `file` is missing"
+    )
+
+    @model_validator(mode="after")
+    def _only_files_are_optional(self) -> FirmwareFile:
+        if self.url and self.optional:
+            raise ValueError("`optional` is for a `file`; a download must succeed")
+        return self
+
+
+class BootFiles(Place):
+    """Boot files and modules that a board's maker built.
+
+    A `file` is a directory or a zip file of one; a `url` gives a zip file.
+    """
 
 
 class Firmware(Model):
@@ -199,12 +215,17 @@ class StartUpTable(Model):
 class Bsp(Model):
     """Who makes the boot files, and from what.
 
-    The first stage comes from the first of these that there is: `firmware.fsbl`, `hardware`,
-    `start-up-table`, `boot-bin`.
+    With `mainline`, the first stage comes from the first of these that there is: `firmware.fsbl`,
+    `hardware`, `start-up-table`, `boot-bin`. With `prebuilt`, only `boot-files` counts.
     """
 
-    provider: Literal["mainline"] = Field(
-        default="mainline", description="`mainline`: built with open tools alone"
+    provider: Literal["mainline", "prebuilt"] = Field(
+        default="mainline",
+        description="`mainline`: built with open tools alone; `prebuilt`: taken from `boot-files`",
+    )
+    boot_files: BootFiles | None = Field(
+        default=None,
+        description="Finished boot files: a directory or a zip file, as docs/porting.md says",
     )
     hardware: Hardware | None = Field(default=None, description="Hardware export of the board")
     start_up_table: StartUpTable | None = Field(
@@ -274,7 +295,11 @@ class Board(Model):
         pattern=r"^tty[A-Za-z]+\d+,\d+$", description="Serial console as the kernel names it"
     )
     root_device: str = Field(pattern=r"^/dev/\w+$", description="Device of the root partition")
-    devicetree: RelativePath = Field(description="Device tree source of the board")
+    devicetree: RelativePath | None = Field(
+        default=None,
+        description="Device tree source of the board; only with `bsp.provider: prebuilt` is there "
+        "no need of it",
+    )
     bsp: Bsp = Field(default=Bsp(), description="Who makes the boot files, and from what")
     distro: tuple[Name, ...] = Field(
         min_length=1, description="Distributions that it accepts, the preferred one first"

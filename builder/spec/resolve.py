@@ -12,7 +12,9 @@ from builder.errors import UserError
 from builder.spec.models import (
     Architecture,
     Board,
+    Bsp,
     Distribution,
+    Download,
     FileCopy,
     LocalSettings,
     Parameter,
@@ -67,6 +69,7 @@ class ImageSpec:
 
     `directories` are those of the boards that the board extends, the undermost first, then its own.
     `hardware` is the name of the board whose device tree it has: of itself, or of one it extends.
+    `boot_files` is where finished ones are, if they are not built.
     `recipes` are in the order in which they are applied.
     """
 
@@ -75,6 +78,7 @@ class ImageSpec:
     hardware: str
     tree: Tree
     board: Board
+    boot_files: Path | Download | None
     distributions: tuple[NamedDistribution, ...]
     recipes: tuple[ResolvedRecipe, ...]
 
@@ -118,7 +122,12 @@ def parse_setting(text: str) -> tuple[str, str, str]:
 
 
 def resolve(
-    tree: Tree, board: str, *, settings: Sequence[str] = (), distro: str | None = None
+    tree: Tree,
+    board: str,
+    *,
+    settings: Sequence[str] = (),
+    distro: str | None = None,
+    boot_files: Path | None = None,
 ) -> ImageSpec:
     """Read all that a board's image needs, check it, and return it.
 
@@ -127,6 +136,7 @@ def resolve(
         board: the board's name.
         settings: `recipe.parameter=value` lines, which win over all files.
         distro: the one distribution to use, instead of the board's list.
+        boot_files: finished boot files, instead of what the board's `bsp` says.
 
     Raises:
         UserError: something is wrong; its details name every problem with file, line and key.
@@ -135,7 +145,9 @@ def resolve(
     if board not in files:
         raise UserError(f"there is no board {board}{closest(board, files)}")
     reader = Reader()
-    resolution = _Resolution(tree, reader, files[board])
+    if boot_files is not None and not boot_files.exists():
+        raise UserError(f"--boot-files {boot_files}: there is no such file or directory")
+    resolution = _Resolution(tree, reader, files[board], boot_files)
     spec = resolution.run(settings, distro)
     reader.raise_problems()
     assert spec is not None, "without problems there is a result"
@@ -145,12 +157,17 @@ def resolve(
 class _Resolution:
     """The work of `resolve`: each method one rule, all problems collected."""
 
-    def __init__(self, tree: Tree, reader: Reader, board_file: Path) -> None:
+    def __init__(
+        self, tree: Tree, reader: Reader, board_file: Path, boot_files: Path | None
+    ) -> None:
         self.tree = tree
         self.reader = reader
         self.board_file = board_file
         self.directory = board_file.parent
         self.board = reader.board(board_file, tree.board_files())
+        self.boot_files: Path | Download | None = boot_files
+        if self.board and boot_files:
+            self.board = self.board.model_copy(update={"bsp": Bsp(provider="prebuilt")})
         self.document = reader.document(board_file)
         self.directories = tuple(path.parent for path in (*self.document.bases, board_file))
         self.recipe_files = tree.recipe_files(self.directories)
@@ -191,9 +208,10 @@ class _Resolution:
         return ImageSpec(
             name=board.board,
             directories=self.directories,
-            hardware=self.document.place(("devicetree",)).path.parent.name,
+            hardware=self.hardware(board),
             tree=self.tree,
             board=board,
+            boot_files=self.boot_files,
             distributions=distributions,
             recipes=tuple(
                 ResolvedRecipe(
@@ -213,8 +231,40 @@ class _Resolution:
     def check_board(self, board: Board) -> None:
         if board.board != self.directory.name:
             self.complain(("board",), f"must be the directory's name, {self.directory.name}")
-        self.check_file(("devicetree",), board.devicetree)
+        if board.devicetree:
+            self.check_file(("devicetree",), board.devicetree)
+        if board.bsp.provider == "prebuilt":
+            self.check_prebuilt(board)
+        else:
+            self.check_mainline(board)
+        card = board.emulate.card
+        if card & (card - 1):
+            self.complain(("emulate", "card"), "must be a power of two, as QEMU's card readers ask")
+
+    def check_prebuilt(self, board: Board) -> None:
+        """Find the boot files."""
+        if self.boot_files:
+            return  # of the command line
+        place = board.bsp.boot_files
+        if place is None:
+            self.complain(("bsp",), "the provider prebuilt needs `boot-files`")
+        elif place.file:
+            self.boot_files = self.directory / place.file
+            if not self.boot_files.exists():
+                self.complain(
+                    ("bsp", "boot-files", "file"),
+                    f"there is no file or directory {self.boot_files}",
+                )
+        else:
+            self.boot_files = place.download
+
+    def check_mainline(self, board: Board) -> None:
+        """Check that the files are there which boot files are built from."""
         bsp = board.bsp
+        if not board.devicetree:
+            self.complain(("devicetree",), "is missing")
+        if bsp.boot_files:
+            self.complain(("bsp", "boot-files"), "is for `provider: prebuilt`")
         if bsp.hardware and not bsp.hardware.optional:
             self.check_file(("bsp", "hardware", "xsa"), bsp.hardware.xsa)
         if table := bsp.start_up_table:
@@ -233,9 +283,12 @@ class _Resolution:
                 ("bsp",),
                 "the first stage needs `hardware` with its file, `start-up-table` or `boot-bin`",
             )
-        card = board.emulate.card
-        if card & (card - 1):
-            self.complain(("emulate", "card"), "must be a power of two, as QEMU's card readers ask")
+
+    def hardware(self, board: Board) -> str:
+        """Return the name of the board whose device tree this one has."""
+        if board.devicetree is None:
+            return board.board
+        return self.document.place(("devicetree",)).path.parent.name
 
     def check_firmware(self, board: Board) -> None:
         """Check what only one of the families has."""

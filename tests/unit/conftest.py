@@ -14,6 +14,7 @@ import pytest
 from builder.engine.process import Processes
 from builder.store.store import Store
 from tests.unit.command_line import TREE, CommandLine
+from tests.unit.vendor import Vendor
 
 
 @pytest.fixture
@@ -61,3 +62,10 @@ def boards_dir(tmp_path: Path) -> Path:
     folder = tmp_path / "boards"
     shutil.copytree(TREE.board_files()["Pynq-Z2"].parent, folder / "Pynq-Z2")
     return folder
+
+
+@pytest.fixture
+def vendor(tmp_path: Path) -> Vendor:
+    """A board's maker and his boot files, which are good."""
+    (tmp_path / "prebuilt").mkdir()
+    return Vendor(tmp_path)

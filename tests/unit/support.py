@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""What the unit tests of specifications share: a small tree of YAML files."""
+"""What the unit tests share: a small tree of YAML files, a stand-in for a workspace."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -88,3 +91,26 @@ class Files:
 
     def order(self) -> list[str]:
         return [recipe.name for recipe in self.resolve().recipes]
+
+
+class Here:
+    """Stands in for a workspace: commands run as they are, in a plain directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def outside(self, path: Path) -> Path:
+        return path
+
+    def run(self, argv: Sequence[Any], *, cwd: Path | None = None, **_: Any) -> str:
+        done = subprocess.run(
+            [str(word) for word in argv], cwd=cwd, check=True, capture_output=True, text=True
+        )
+        return done.stdout
+
+    @contextmanager
+    def workspace(self, name: str, *, need: int, network: bool = False) -> Iterator[Here]:
+        del need, network
+        self.directory /= name
+        self.directory.mkdir()
+        yield self

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from builder.bsp.mainline.devicetree import SNIPPETS, memory_size
+from builder.bsp.mainline.devicetree import SNIPPETS
+from builder.bsp.trees import memory_size
 from builder.emulation.derive import Tree, read_tree
 from builder.emulation.facts import machine_facts, position
 from builder.errors import UserError

@@ -6,9 +6,7 @@ from __future__ import annotations
 import io
 import shutil
 import struct
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +22,7 @@ from builder.spec.models import Download, Soc
 from builder.steps.sources import UrlSource
 from builder.steps.step import Job, Step
 from builder.store.store import Entry
+from tests.unit.support import Here
 
 SPL = bytes(range(251)) * 40
 PMU_AT = 0xFFDC0000
@@ -88,29 +87,6 @@ class TestPmuMemory:
         with pytest.raises(UserError, match=complaint) as caught:
             pmu_memory(path)
         assert str(path) in caught.value.message
-
-
-class Here:
-    """Stands in for a workspace: commands run as they are, in a plain directory."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-
-    def outside(self, path: Path) -> Path:
-        return path
-
-    def run(self, argv: Sequence[Any], *, cwd: Path | None = None, **_: Any) -> str:
-        done = subprocess.run(
-            [str(word) for word in argv], cwd=cwd, check=True, capture_output=True, text=True
-        )
-        return done.stdout
-
-    @contextmanager
-    def workspace(self, name: str, *, need: int, network: bool = False) -> Iterator[Here]:
-        del need, network
-        self.directory /= name
-        self.directory.mkdir()
-        yield self
 
 
 class Files:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,10 +13,10 @@ from pydantic import ValidationError
 
 from builder.emulation.facts import MachineFacts
 from builder.errors import StepError
-from builder.machine.qemu import extract_linux, extract_u_boot
+from builder.machine.qemu import extract_kernel, extract_linux, extract_u_boot
 
 OFFSET = 1 << 20
-TOOLS = ("mkfs.vfat", "mcopy", "mkimage", "dumpimage", "dtc")
+TOOLS = ("mkfs.vfat", "mcopy", "mdir", "mkimage", "dtc")
 
 pytestmark = pytest.mark.skipif(
     not all(shutil.which(tool, path="/usr/bin:/usr/sbin:/sbin") for tool in TOOLS),
@@ -109,3 +110,55 @@ def test_a_machine_has_one_way_to_start(start: dict[str, object]) -> None:
     }
     with pytest.raises(ValidationError, match="give either `u-boot-address` or `no-u-boot`"):
         MachineFacts.model_validate({**machine, **start})
+
+
+# What is prebuilt
+
+
+def zimage(payload: bytes = b"") -> bytes:
+    return bytes(0x24) + b"\x18\x28\x6f\x01" + payload
+
+
+def test_a_prebuilt_kernel_is_that_of_the_default_configuration(tmp_path: Path, work: Path) -> None:
+    images = {"kernel": zimage(b"linux"), "old": b"old", "ramdisk": b"cpio"}
+    packed = fit(
+        tmp_path,
+        "image.ub",
+        images,
+        'default = "new"; old { kernel = "old"; }; new { kernel = "kernel"; ramdisk = "ramdisk"; };',
+    )
+    other = tmp_path / "zImage"
+    other.write_bytes(zimage(b"other"))
+    kernel, ramdisk = extract_kernel(card(tmp_path, packed, other), OFFSET, work)
+    assert kernel.read_bytes() == zimage(b"linux")
+    assert ramdisk
+    assert ramdisk.read_bytes() == b"cpio"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("zImage", zimage()),
+        ("uImage", b"\x27\x05\x19\x56".ljust(64, b"\0") + zimage()),
+        ("Image.gz", gzip.compress(zimage())),
+    ],
+)
+def test_a_prebuilt_kernel_is_unpacked(
+    tmp_path: Path, work: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    kernel, ramdisk = extract_kernel(card(tmp_path, tmp_path / name), OFFSET, work)
+    assert kernel.read_bytes() == zimage()
+    assert ramdisk is None
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [("Image", "QEMU cannot start the card's Image"), ("other", "the card has no kernel")],
+)
+def test_a_kernel_that_qemu_does_not_start(
+    tmp_path: Path, work: Path, name: str, complaint: str
+) -> None:
+    (tmp_path / name).write_bytes(b"a plain Image of 32 bits has no mark" * 9)
+    with pytest.raises(StepError, match=complaint):
+        extract_kernel(card(tmp_path, tmp_path / name), OFFSET, work)

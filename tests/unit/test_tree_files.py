@@ -167,7 +167,7 @@ def test_the_boards_schema_takes_variants() -> None:
     schema = json_schema("board")
     assert schema["required"] == ["board"]
     assert schema["if"] == {"required": ["extends"]}
-    assert {"soc", "memory", "devicetree", "distro"} < set(schema["else"]["required"])
+    assert {"soc", "memory", "distro"} < set(schema["else"]["required"])
     assert not any("required" in part for part in schema["$defs"].values())
     keys = {key for item in objects(schema) for key in item.get("properties", {})}
     assert {key for key in keys if key.endswith("+")} == {

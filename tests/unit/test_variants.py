@@ -190,6 +190,7 @@ def test_the_base_may_be_in_another_directory(
     monkeypatch.chdir(files.root)
     tree = Tree(root=Path(), boards_dirs=(Path("elsewhere"),))
     spec = resolve(tree, "V")
+    assert spec.board.devicetree
     assert spec.directory / spec.board.devicetree == files.root / "boards/B/b.dts"
 
 

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from builder.bsp.soc import BSP_DIRECTORY, Family
-from builder.emulation.derive import Tree, derive, read_rules, read_tree
-from builder.emulation.facts import machine_facts, machine_file, position
+from builder.bsp.trees import check_devices, derive_emulated, memory_size
+from builder.emulation.derive import Tree, read_tree
+from builder.emulation.facts import machine_file
 from builder.errors import UserError
 from builder.steps.step import Job, Step
 
@@ -75,13 +74,7 @@ class DeviceTree(Step):
                 *("fdtput", "-t", "s", board, "/chosen", "bootargs", self._arguments(arguments)),
             )
         self._check(read_tree(board))
-        rules = read_rules(machine_file(self.family.soc))
-        changes = derive(board, rules, job.output / "emulated.dtb")
-        listed = [
-            {"node": change.node, "property": change.property, "text": str(change)}
-            for change in changes
-        ]
-        (job.output / "changes.json").write_text(json.dumps(listed, indent=1))
+        derive_emulated(board, self.family.soc, job.output)
 
     def _check(self, tree: Tree) -> None:
         """Compare the tree with the board's spec: a mismatch shows as a board that hangs."""
@@ -94,32 +87,10 @@ class DeviceTree(Step):
                 f"{self.source}: its memory nodes have {memory >> 20} MiB, the board's "
                 f"specification {self.memory >> 20} MiB"
             )
-        facts = machine_facts(self.family.soc)
-        number = re.sub(r"\D", "", self.console.partition(",")[0])
-        for alias, devices in (
-            (f"serial{number}", facts.serial),
-            ("mmc0", facts.sd),
-            ("ethernet0", facts.nic),
-        ):
-            position(tree, alias, devices)
+        check_devices(tree, self.family.soc, self.console)
 
     def _arguments(self, arguments: Sequence[str]) -> str:
         """Return the kernel's arguments with the console and root device of the board's spec."""
         own = {"console": self.console, "root": self.root_device}
         kept = [word for word in arguments if word.partition("=")[0] not in own]
         return " ".join([*(f"{name}={value}" for name, value in own.items()), *kept])
-
-
-def memory_size(tree: Tree) -> int:
-    """Return the bytes of memory that a device tree's memory nodes describe."""
-    address, size = (
-        4 * int.from_bytes(tree["/"].get(f"#{kind}-cells", b"\1"), "big")
-        for kind in ("address", "size")
-    )
-    total = 0
-    for properties in tree.values():
-        if properties.get("device_type") == b"memory\0":
-            reg = properties["reg"]
-            for at in range(0, len(reg), address + size):
-                total += int.from_bytes(reg[at + address : at + address + size], "big")
-    return total

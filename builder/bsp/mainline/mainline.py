@@ -22,6 +22,7 @@ from builder.steps.step import Step
 def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
     """Return the steps that build a board's kernel, U-Boot, device tree and boot files."""
     board, bsp, tree = spec.board, spec.board.bsp, spec.tree
+    assert board.devicetree, "the provider is not chosen without"
     family = FAMILIES[board.soc]
     names = archive.distribution.model.sources
     own_kernel = bool(bsp.kernel_fragments or bsp.linux)

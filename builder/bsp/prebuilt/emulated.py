@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""The device tree for an emulated boot, out of a tree that was not written for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from builder.bsp.prebuilt.inspection import Wanted, bootargs
+from builder.bsp.trees import check_devices, derive_emulated, emulated_devices
+from builder.emulation.derive import Rule, Tree, read_tree
+
+_NO_U_BOOT = "U-Boot, which may give the kernel other arguments, is left out of an emulated boot"
+
+
+def derive_from(board: Path, wanted: Wanted, output: Path) -> None:
+    """Write `emulated.dtb` and `changes.json` as `derive_emulated` does, with what is missing added.
+
+    Raises:
+        BuildError: QEMU cannot be this board.
+    """
+    tree = read_tree(board)
+    derive_emulated(
+        board, wanted.soc, output, first=[*_aliases(tree, wanted), *_root(tree, wanted)]
+    )
+    check_devices(read_tree(output / "emulated.dtb"), wanted.soc, wanted.console)
+
+
+def _aliases(tree: Tree, wanted: Wanted) -> Iterator[Rule]:
+    """Yield rules for the aliases by which an emulated boot finds the board's devices.
+
+    Without them the kernel counts the devices as they come.
+    """
+    for alias, devices in emulated_devices(wanted.soc, wanted.console).items():
+        if alias in tree.get("/aliases", {}):
+            continue
+        addresses = {name.partition("@")[2] for name in devices}
+        found = [
+            node
+            for node, properties in tree.items()
+            if node.partition("@")[2] in addresses
+            and properties.get("status", b"okay\0") in (b"okay\0", b"ok\0")
+        ]
+        number = int("".join(filter(str.isdigit, alias)))
+        if number < len(found):
+            yield Rule(
+                nodes="/aliases",
+                property=alias,
+                value=found[number],
+                create=True,
+                because="The devices of QEMU's options are found by aliases; this tree has none here.",
+            )
+
+
+def _root(tree: Tree, wanted: Wanted) -> Iterator[Rule]:
+    """Yield a rule for the kernel's arguments: the console and root filesystem of this card."""
+    given = bootargs(tree).split()
+    words = [word for word in given if not word.startswith("root=")]
+    terminal = wanted.console.partition(",")[0]
+    if not any(word.partition(",")[0] == f"console={terminal}" for word in words):
+        words.append(f"console={wanted.console}")
+    words.append(f"root={wanted.root_device}")
+    words += [word for word in ("rw", "rootwait") if word not in words]
+    if {*words} != {*given}:
+        yield Rule(
+            nodes="/chosen",
+            property="bootargs",
+            value=" ".join(words),
+            create=True,
+            because=f"{_NO_U_BOOT}; the root filesystem is on the card.",
+        )

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: MIT
+"""A kernel's modules and headers among boot files, in the forms in which builds give them."""
+
+from __future__ import annotations
+
+import lzma
+import re
+import subprocess
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from builder.bsp.prebuilt.given import listed
+from builder.errors import UserError
+
+_TAR = r"\.(tar(\.\w+)?|tgz|txz)"
+_DIRECTORIES = ("modules", "lib", "usr")
+_MODULE_ARCHIVE = re.compile(rf"modules.*{_TAR}")
+_ROOTFS_ARCHIVE = re.compile(rf"rootfs{_TAR}")
+_HEADERS = re.compile(rf"(linux-|kernel-)?headers.*?({_TAR})?")
+_RELEASE = re.compile(r"(?:(?:.*?/)?lib/)?modules/(?P<release>\d[^/]*)/(?P<name>.+)")
+_PROGRAM = (b"#!", b"\x7fELF")
+_NO_PROGRAM = (".ko", ".o", ".a", ".so")
+
+Opener = Callable[[], IO[bytes]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """Files that come together: a directory `name/` among boot files in `root`, or archives."""
+
+    name: str
+    root: Path
+    archives: Sequence[Path] = ()
+
+    def files(self) -> Iterator[tuple[str, Opener]]:
+        """Yield names of files, each with what opens it, to be called before the next one comes.
+
+        Raises:
+            UserError: the archive is damaged, or none.
+        """
+        for archive in self.archives:
+            yield from _members(archive)
+        if not self.archives:
+            for name, file in listed(self.root):
+                if name.startswith(self.name):
+                    yield name, _opener(file)
+
+    def releases(self) -> list[str]:
+        """Return the releases of the kernels that there are modules for."""
+        found = (_release(name) for name, _ in self.files())
+        return sorted({match["release"] for match in found if match})
+
+    def copy_modules(self, release: str, target: Path) -> None:
+        """Copy the modules of a release into a directory."""
+        for name, opener in self.files():
+            match = _release(name)
+            if match and match["release"] == release:
+                _write(opener, target, match["name"])
+
+    def headers_root(self) -> str | None:
+        """Return the directory in it that holds a kernel's Makefile; None if there is none."""
+        found = [name for name, _ in self.files() if PurePosixPath(name).name == "Makefile"]
+        nearest = min(found, key=lambda name: (name.count("/"), name), default=None)
+        return None if nearest is None else nearest.removesuffix("Makefile")
+
+    def copy_headers(self, target: Path) -> None:
+        """Copy a kernel's headers, and what compiles modules, into a directory."""
+        root = self.headers_root() or ""
+        for name, opener in self.files():
+            if name.startswith(root):
+                _write(opener, target, name.removeprefix(root))
+
+
+def module_bundles(folder: Path) -> list[Bundle]:
+    """Return where modules may be among boot files, the likeliest place first."""
+    entries = sorted(folder.iterdir())
+    own = [path for path in entries if path.name in _DIRECTORIES and path.is_dir()]
+    found = [Bundle(name=f"{path.name}/", root=folder) for path in own]
+    for pattern in (_MODULE_ARCHIVE, _ROOTFS_ARCHIVE):
+        archives = [path for path in entries if pattern.fullmatch(path.name) and path.is_file()]
+        if archives:
+            names = ", ".join(path.name for path in archives)
+            found.append(Bundle(name=names, root=folder, archives=archives))
+    return found
+
+
+def headers_bundle(folder: Path) -> Bundle | None:
+    """Return a kernel's headers among boot files; None if there are none."""
+    for path in sorted(folder.iterdir()):
+        match = _HEADERS.fullmatch(path.name)
+        if match and match[2] and path.is_file():
+            return Bundle(name=path.name, root=folder, archives=[path])
+        if match and path.is_dir():
+            return Bundle(name=f"{path.name}/", root=folder)
+    return None
+
+
+def belongs_to_root(name: str) -> bool:
+    """Return whether an entry of boot files is for the root filesystem, not for the card's FAT."""
+    patterns = (_MODULE_ARCHIVE, _ROOTFS_ARCHIVE, _HEADERS)
+    return name in _DIRECTORIES or any(pattern.fullmatch(name) for pattern in patterns)
+
+
+def _release(name: str) -> re.Match[str] | None:
+    # `tar -C lib/modules` has the release on top.
+    return _RELEASE.fullmatch(name) or _RELEASE.fullmatch(f"modules/{name}")
+
+
+def _members(archive: Path) -> Iterator[tuple[str, Opener]]:
+    """Yield the plain files of a tar archive. Links lead to sources that are not there."""
+    try:
+        with _opened(archive) as tar:
+            for member in tar:
+                name = member.name.removeprefix("./")
+                if member.isfile() and ".." not in PurePosixPath(name).parts:
+                    yield name, _member(tar, member)
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+        raise UserError(f"{archive.name} cannot be read: {error}") from error
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
+    if archive.suffix != ".zst":
+        with tarfile.open(archive) as tar:
+            yield tar
+        return
+    # Python knows zstd from 3.14 on.
+    words = ["zstd", "--decompress", "--stdout", "--quiet", str(archive)]
+    with (
+        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process,
+        tarfile.open(fileobj=process.stdout, mode="r|") as tar,
+    ):
+        yield tar
+
+
+def _opener(path: Path) -> Opener:
+    return lambda: path.open("rb")
+
+
+def _member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Opener:
+    def opened() -> IO[bytes]:
+        file = tar.extractfile(member)
+        assert file, "it is a plain file"
+        return file
+
+    return opened
+
+
+def _write(opener: Opener, target: Path, name: str) -> None:
+    """Write a file. Whether it is a program follows from its content: a zip file may not say so."""
+    path = target / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with opener() as source:
+        content = source.read()
+    path.write_bytes(content)
+    is_program = content.startswith(_PROGRAM) and not name.endswith(_NO_PROGRAM)
+    path.chmod(0o755 if is_program else 0o644)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""What every BSP provider does with a board's device tree, wherever it has it from."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from builder.emulation.derive import Rule, Tree, derive, read_rules
+from builder.emulation.facts import machine_facts, machine_file, position
+from builder.spec.models import Soc
+
+
+def emulated_devices(soc: Soc, console: str) -> Mapping[str, tuple[str, ...]]:
+    """Return the aliases that an emulated boot needs, and the devices of QEMU that each can mean.
+
+    `console` is the serial console as the kernel names it, with or without its speed.
+    """
+    facts = machine_facts(soc)
+    number = re.sub(r"\D", "", console.partition(",")[0])
+    return {f"serial{number}": facts.serial, "mmc0": facts.sd, "ethernet0": facts.nic}
+
+
+def check_devices(tree: Tree, soc: Soc, console: str) -> None:
+    """Make sure that QEMU has the devices which an emulated boot of a tree needs.
+
+    Raises:
+        UserError: the tree has no alias of one, or QEMU not the device.
+    """
+    for alias, devices in emulated_devices(soc, console).items():
+        position(tree, alias, devices)
+
+
+def derive_emulated(board: Path, soc: Soc, output: Path, *, first: Sequence[Rule] = ()) -> None:
+    """Write `emulated.dtb` and `changes.json`, the list of what differs from a board's tree.
+
+    The changes are those of the family's emulated machine, after those of `first`.
+
+    Raises:
+        BuildError: a change cannot be made.
+    """
+    rules = [*first, *read_rules(machine_file(soc))]
+    changes = derive(board, rules, output / "emulated.dtb")
+    listed = [
+        {"node": change.node, "property": change.property, "text": str(change)}
+        for change in changes
+    ]
+    (output / "changes.json").write_text(json.dumps(listed, indent=1))
+
+
+def memory_size(tree: Tree) -> int:
+    """Return the bytes of memory that a device tree's memory nodes describe."""
+    address, size = (
+        4 * int.from_bytes(tree["/"].get(f"#{kind}-cells", b"\1"), "big")
+        for kind in ("address", "size")
+    )
+    total = 0
+    for properties in tree.values():
+        if properties.get("device_type") == b"memory\0":
+            reg = properties.get("reg", b"")  # U-Boot may fill it in
+            for at in range(0, len(reg), address + size):
+                total += int.from_bytes(reg[at + address : at + address + size], "big")
+    return total
