@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from builder.bsp.mainline.devicetree import SNIPPETS
+from builder.bsp.mainline.devicetree import snippet
+from builder.bsp.soc import FAMILIES
 from builder.bsp.trees import memory_size
 from builder.emulation.derive import Tree, read_tree
 from builder.emulation.facts import machine_facts, position
@@ -91,7 +92,7 @@ def zcu111(tmp_path: Path) -> Tree:
     (tmp_path / "zynqmp-zcu111-revA.dts").write_text(ZCU111)
     flat, target = tmp_path / "board.dts", tmp_path / "board.dtb"
     words = ["cpp", "-nostdinc", "-undef", "-D__DTS__", "-x", "assembler-with-cpp"]
-    folders = ["-I", str(ROOT / SNIPPETS), "-I", str(tmp_path)]
+    folders = ["-I", str(snippet(ROOT, FAMILIES[Soc.ZYNQMP]).parent), "-I", str(tmp_path)]
     subprocess.run([*words, *folders, str(source), "-o", str(flat)], check=True)
     subprocess.run(["dtc", "-q", "-@", "-O", "dtb", "-o", target, flat], check=True)
     return read_tree(target)

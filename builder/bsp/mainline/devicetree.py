@@ -13,7 +13,12 @@ from builder.emulation.facts import machine_file
 from builder.errors import UserError
 from builder.steps.step import Job, Step
 
-SNIPPETS = f"{BSP_DIRECTORY}/meta-user/recipes-bsp/device-tree/files"
+_SNIPPETS = f"{BSP_DIRECTORY}/meta-user/recipes-bsp/device-tree/files"
+
+
+def snippet(tree: Path, family: Family) -> Path:
+    """Return what every board of a family includes at the end of its device tree."""
+    return tree / _SNIPPETS / f"pynq-pl-{family.soc.value}.dtsi"
 
 
 class DeviceTree(Step):
@@ -37,7 +42,7 @@ class DeviceTree(Step):
         super().__init__("device-tree", scope=scope, parents={"kernel": kernel})
         self.source = source
         self.family = family
-        self.snippets = tree / SNIPPETS
+        self.snippet = snippet(tree, family)
         self.root_device = root_device
         self.console = console
         self.memory = memory
@@ -52,17 +57,18 @@ class DeviceTree(Step):
         }
 
     def files(self) -> Sequence[Path]:
-        return [self.source.parent, self.snippets, machine_file(self.family.soc)]
+        return [self.source.parent, self.snippet, machine_file(self.family.soc)]
 
     def run(self, job: Job) -> None:
         with job.workspace("device-tree", need=1 << 24) as workspace:
             work = workspace.directory
             kernel = job.input("kernel") / "dts"
             flat = work / "board.dts"
+            job.run(workspace, "cp", self.snippet, work)
             job.run(
                 workspace,
                 *("cpp", "-nostdinc", "-undef", "-D__DTS__", "-x", "assembler-with-cpp"),
-                *("-I", self.source.parent, "-I", self.snippets, "-I", kernel),
+                *("-I", self.source.parent, "-I", work, "-I", kernel),
                 *(self.source, "-o", flat),
             )
             board = job.output / "board.dtb"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from builder.bsp import ps7, ps7_check
-from builder.bsp.mainline.devicetree import SNIPPETS
+from builder.bsp.mainline.devicetree import snippet
 from builder.bsp.mainline.kbuild import KbuildTree
 from builder.bsp.program import Program, downloads, files
 from builder.bsp.soc import BSP_DIRECTORY, Family
@@ -50,7 +50,7 @@ class UBoot(Step):
         self.devicetree = directory / devicetree
         self.family = family
         self.bsp_files = tree.root / BSP_DIRECTORY
-        self.snippets = tree.root / SNIPPETS
+        self.snippet = snippet(tree.root, family)
         own = self.bsp_files / f"mainline/{family.soc.value}-u-boot"
         shared = self.bsp_files / "meta-user/recipes-bsp/u-boot/files/bsp.cfg"
         self.fragments = _present(shared, own.with_suffix(".cfg"))
@@ -80,7 +80,7 @@ class UBoot(Step):
         return f"start-up table {self.shipped} of U-Boot" if self.shipped else "none"
 
     def files(self) -> Sequence[Path]:
-        found = [self.devicetree.parent, self.snippets, *self.fragments, *self.additions]
+        found = [self.devicetree.parent, self.snippet, *self.fragments, *self.additions]
         first_stage = (self.xsa,) if self.xsa else (self.registers, self.parameters)
         configuration = files([self.pmu_configuration])
         return [*found, *(path for path in first_stage if path), *configuration]
@@ -119,8 +119,8 @@ class UBoot(Step):
         trees = tree.source / "arch/arm/dts"
         job.run(
             workspace,
-            *("sh", "-c", 'cp "$0"/*.dts* "$1"/*.dts* "$2"'),
-            *(self.snippets, self.devicetree.parent, trees),
+            *("sh", "-c", 'cp "$0" "$1"/*.dts* "$2"'),
+            *(self.snippet, self.devicetree.parent, trees),
         )
         for additions in self.additions:
             job.run(workspace, "cp", additions, trees / f"{name}-u-boot.dtsi")
