@@ -4,23 +4,12 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from builder.emulation.derive import Rule, Tree, derive, read_rules
 from builder.emulation.facts import machine_facts, machine_file, position
 from builder.spec.models import Soc
-
-
-def emulated_devices(soc: Soc, console: str) -> Mapping[str, tuple[str, ...]]:
-    """Return the aliases that an emulated boot needs, and the devices of QEMU that each can mean.
-
-    `console` is the serial console as the kernel names it, with or without its speed.
-    """
-    facts = machine_facts(soc)
-    number = re.sub(r"\D", "", console.partition(",")[0])
-    return {f"serial{number}": facts.serial, "mmc0": facts.sd, "ethernet0": facts.nic}
 
 
 def check_devices(tree: Tree, soc: Soc, console: str) -> None:
@@ -29,7 +18,7 @@ def check_devices(tree: Tree, soc: Soc, console: str) -> None:
     Raises:
         UserError: the tree has no alias of one, or QEMU not the device.
     """
-    for alias, devices in emulated_devices(soc, console).items():
+    for alias, devices in machine_facts(soc).devices(console).items():
         position(tree, alias, devices)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import yaml
@@ -38,6 +39,15 @@ class MachineFacts(Model):
         if (self.u_boot_address is None) == (self.no_u_boot is None):
             raise ValueError("give either `u-boot-address` or `no-u-boot`")
         return self
+
+    def devices(self, console: str) -> dict[str, tuple[str, ...]]:
+        """Return the aliases that an emulated boot needs, and the devices that each can mean.
+
+        They are those of the serial port, the card and the network, in this order. `console` is the
+        serial console as the kernel names it, with or without its speed.
+        """
+        number = re.sub(r"\D", "", console.partition(",")[0])
+        return {f"serial{number}": self.serial, "mmc0": self.sd, "ethernet0": self.nic}
 
     def memory(self, board: Board) -> int:
         """Return the memory of a board when it is emulated, in bytes."""

@@ -87,9 +87,9 @@ class EmulatedBoard:
             *("-b", str(image), str(overlay), str(card)),
         )
         tree = read_tree(device_tree)
-        serial = position(tree, f"serial{re.findall(r'[0-9]+', console)[0]}", facts.serial)
-        sd = position(tree, "mmc0", facts.sd)
-        nic = position(tree, "ethernet0", facts.nic)
+        serial, sd, nic = (
+            position(tree, alias, devices) for alias, devices in facts.devices(console).items()
+        )
         if prebuilt:
             start = _prebuilt(image, boot_offset, device_tree, work)
         else:

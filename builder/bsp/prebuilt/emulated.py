@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from builder.bsp.prebuilt.inspection import Wanted, bootargs
-from builder.bsp.trees import check_devices, derive_emulated, emulated_devices
+from builder.bsp.trees import check_devices, derive_emulated
 from builder.emulation.derive import Rule, Tree, read_tree
+from builder.emulation.facts import machine_facts
 
 _NO_U_BOOT = "U-Boot, which may give the kernel other arguments, is left out of an emulated boot"
 
@@ -31,7 +32,7 @@ def _aliases(tree: Tree, wanted: Wanted) -> Iterator[Rule]:
 
     Without them the kernel counts the devices as they come.
     """
-    for alias, devices in emulated_devices(wanted.soc, wanted.console).items():
+    for alias, devices in machine_facts(wanted.soc).devices(wanted.console).items():
         if alias in tree.get("/aliases", {}):
             continue
         addresses = {name.partition("@")[2] for name in devices}
