@@ -9,11 +9,22 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from testinfra.host import Host
+
+_READ_WORD = """
+import mmap, os, sys
+address = int(sys.argv[1], 0)
+page = address & -mmap.PAGESIZE
+memory = os.open("/dev/mem", os.O_RDONLY | os.O_SYNC)
+words = memoryview(mmap.mmap(memory, mmap.PAGESIZE, prot=mmap.PROT_READ, offset=page)).cast("I")
+print(hex(words[(address - page) // 4]))
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +82,32 @@ def ports() -> dict[int, int]:
 def jupyter_url(parameters: dict[str, dict[str, Any]], ports: dict[int, int]) -> str:
     """The base URL by which the board's Jupyter is reached from here."""
     return f"http://127.0.0.1:{ports[parameters['jupyter']['port']]}"
+
+
+@pytest.fixture(scope="module")
+def meminfo(host: Host) -> dict[str, int]:
+    """The board's /proc/meminfo, in bytes."""
+    lines = host.check_output("cat /proc/meminfo").splitlines()
+    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+
+
+@pytest.fixture
+def read_word(host: Host) -> Callable[[int], int]:
+    """Read a 32-bit register of the board at a physical address, through /dev/mem."""
+    return lambda address: int(host.check_output("python3 -c %s %s", _READ_WORD, hex(address)), 0)
+
+
+@pytest.fixture
+def driver_of(host: Host) -> Callable[[str], str]:
+    """Find a device of the board by its name in sysfs, and say where its driver is there."""
+
+    def find(device: str) -> str:
+        found = host.check_output("find /sys/devices -maxdepth 4 -name %s", device)
+        assert found, f"there is no device {device}"
+        driver: str = host.check_output("readlink %s/driver", found)
+        return driver
+
+    return find
 
 
 class _Report:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the kernel, the device tree and the hardware of a ZedBoard give to programs."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,12 +28,10 @@ def test_console(host: Host, board: Any) -> None:
     assert "e0001000.serial" in host.check_output("readlink -f /sys/class/tty/%s", name)
 
 
-def test_memory(host: Host, board: Any) -> None:
+def test_memory(board: Any, meminfo: dict[str, int]) -> None:
     """All memory is there but for what the kernel itself takes; 128 MB of it are contiguous."""
-    lines = host.check_output("cat /proc/meminfo").splitlines()
-    sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-    assert board.memory - 32 * MIB < sizes["MemTotal"] < board.memory
-    assert sizes["CmaTotal"] == 128 * MIB
+    assert board.memory - 32 * MIB < meminfo["MemTotal"] < board.memory
+    assert meminfo["CmaTotal"] == 128 * MIB
 
 
 @pytest.mark.parametrize(
@@ -46,11 +45,9 @@ def test_memory(host: Host, board: Any) -> None:
         ("40000000.fabric", "uio_pdrv_genirq"),
     ],
 )
-def test_driver(host: Host, device: str, driver: str) -> None:
+def test_driver(driver_of: Callable[[str], str], device: str, driver: str) -> None:
     """Each device of the processing system has its driver."""
-    found = host.check_output("find /sys/devices -maxdepth 4 -name %s", device)
-    assert found, f"there is no device {device}"
-    assert driver in host.check_output("readlink %s/driver", found)
+    assert driver in driver_of(device)
 
 
 def test_fabric_interrupt(host: Host) -> None:
