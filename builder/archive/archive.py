@@ -149,7 +149,6 @@ class Archive:
             ArchiveUnavailable: a mirror does not answer or its signature is not good.
             HostError: apt or the keyring is missing.
         """
-        # Whatever set it is, `root` has the same name: downloads are kept by it.
         fresh = self._place.parent / "sets" / secrets.token_hex(4) / self._place.name
         draft = Archive(fresh, self.distribution, self.architecture, without=self._without)
         try:

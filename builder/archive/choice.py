@@ -74,6 +74,7 @@ def native_archive(
 ) -> Archive | None:
     """Return the archive of the same distribution for this machine's own architecture.
 
+    It belongs to the target's: which pockets are used may differ from one target to the other.
     None if that is the target's architecture anyway, or if it cannot be had, which is said.
     """
     architecture = host_architecture()
@@ -81,7 +82,7 @@ def native_archive(
         return None
     name = f"{archive.distribution.name}-{architecture.value}"
     native = Archive(
-        store.root / "archives" / name,
+        store.root / "archives" / f"{name}-for-{archive.architecture.value}",
         archive.distribution,
         architecture,
         # Programs are to be of the same versions as the target's.

@@ -17,7 +17,8 @@ _ARCHIVES = "var/cache/apt/archives"
 
 def downloads(archive: Archive, store: Store) -> Path:
     """Return the directory of the store that keeps an archive's packages."""
-    cache = store.root / "archives" / "packages" / archive.root.name
+    name = f"{archive.distribution.name}-{archive.architecture.value}"
+    cache = store.root / "archives" / "packages" / name
     (cache / "partial").mkdir(parents=True, exist_ok=True)
     return cache
 

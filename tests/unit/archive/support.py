@@ -21,7 +21,8 @@ from builder.spec.models import Architecture, Distribution
 from builder.spec.resolve import NamedDistribution
 from builder.steps.sources import sha256
 
-AMD64, ARMHF = Architecture.AMD64, Architecture.ARMHF
+AMD64, ARMHF, ARM64 = Architecture.AMD64, Architecture.ARMHF, Architecture.ARM64
+ARCHITECTURES = [item.value for item in (AMD64, ARMHF, ARM64)]
 DAY = 24 * 3600
 EPOCH = 1_700_000_000
 TOOLS = ("gpg", "gpgconf", "apt-get", "apt-cache", "dpkg-deb")
@@ -113,8 +114,7 @@ class Repository:
         folder = self.root / "dists" / suite
         shutil.rmtree(folder, ignore_errors=True)
         indexes = {
-            "main/binary-amd64/Packages": self.packages,
-            "main/binary-armhf/Packages": self.packages,
+            **{f"main/binary-{name}/Packages": self.packages for name in ARCHITECTURES},
             "main/source/Sources": self.sources,
         }
         lines = []
@@ -126,7 +126,7 @@ class Repository:
         date = format_datetime(datetime.fromtimestamp(epoch, timezone.utc), usegmt=True)
         (folder / "Release").write_text(
             f"Origin: Test\nSuite: {suite}\nCodename: {suite}\nDate: {date}\n"
-            f"Architectures: amd64 armhf\nComponents: main\nSHA256:\n{''.join(lines)}"
+            f"Architectures: {' '.join(ARCHITECTURES)}\nComponents: main\nSHA256:\n{''.join(lines)}"
         )
         (key or self.key).sign(folder / "Release", folder / "InRelease")
         (folder / "Release").unlink()
