@@ -15,14 +15,14 @@ from builder.archive.archive import Archive
 from builder.engine.host import host_architecture
 from builder.engine.process import Processes
 from builder.engine.requirements import PACKAGES
-from builder.engine.workspace import Workspace
+from builder.engine.workspace import PrivateWorkspace
 from builder.spec.models import Architecture
 from builder.spec.reader import Tree
 from builder.spec.resolve import NamedDistribution, resolve
 from builder.steps.layers import LayerStack
 from builder.steps.machines import MACHINES
 from builder.steps.native import programs
-from builder.steps.native.programs import NativePrograms, Rules, relocated
+from builder.steps.native.programs import NativePrograms, Rules, relocated, retargeted
 from builder.steps.native.tree import NativeTree
 from builder.steps.pack import LAYER, pack
 from builder.store.store import Entry
@@ -37,7 +37,7 @@ NAMES = ("x86_64", "x86-64", "amd64")
 
 
 def rules(**reviewed: str) -> Rules:
-    return Rules(packages=[], reviewed=reviewed, never={"uname": "reports it"})
+    return Rules(packages=[], retargeted={}, reviewed=reviewed, never={"uname": "reports it"})
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,10 @@ def test_the_rules_are_for_one_version_of_python(python: str) -> None:
 
 def test_every_rule_has_its_reason_and_its_place() -> None:
     read = Rules.read("3.11")
-    for given in (read.reviewed, read.never):
+    kinds = (read.retargeted, read.reviewed, read.never)
+    for given in kinds:
         assert all(str(why or "").strip() for why in given.values())
-    assert not {*read.reviewed} & {*read.never}
+    assert len({*read.retargeted, *read.reviewed, *read.never}) == sum(map(len, kinds))
     assert list(read.packages) == sorted({*read.packages})
     assert list(read.never) == sorted(read.never)
 
@@ -104,6 +105,20 @@ def test_a_program_looks_for_its_loader_where_the_link_is(
     moved = relocated(before, "/lib64/ld.so.2", "/usr/ld.so.2")
     assert moved == (before if after is None else after)
     assert len(moved) == len(before)
+
+
+@pytest.mark.parametrize("there", [ARM64.value, ARMHF.value])
+def test_a_program_is_given_the_targets_architecture_for_its_own(there: str) -> None:
+    before = b"\x7fELF\0amd64\x001.21 (amd64)\0i386\0"
+    after = retargeted(before, "amd64", there)
+    assert after == before.replace(b"amd64", there.encode())
+    assert rules().objection("dpkg", before, NAMES)
+    assert rules().objection("dpkg", after, NAMES) is None
+
+
+def test_a_name_of_another_length_has_no_room_in_a_program() -> None:
+    before = b"\x7fELF\0amd64\0"
+    assert retargeted(before, "amd64", "loong64") == before
 
 
 @pytest.mark.skipif(host_architecture() is None, reason="a machine that is not known")
@@ -169,7 +184,7 @@ def test_what_was_attached_leaves_no_trace(tmp_path: Path, processes: Processes)
     (root / "usr/lib/arm-linux-gnueabihf").mkdir(parents=True)
     (root / "lib").symlink_to("usr/lib")
     before = sorted(root.rglob("*"))
-    with Workspace(tmp_path, processes=processes) as workspace:
+    with PrivateWorkspace(tmp_path, processes=processes) as workspace:
         workspace.run(["sh", "-eu", "-c", tree.attach(), "hook", root])
         assert workspace.run(["cat", f"{root}{tree.loader}"]) == "loader"
         clear = workspace.run(["sh", "-c", f'rm -f "$1{tree.libraries}"/* 2>&1; :', "hook", root])
@@ -195,7 +210,7 @@ def test_it_lies_below_a_stack_of_layers_and_is_in_none(
     (content / "usr").chmod(0o700)
     (tmp_path / "work").mkdir()
     (tmp_path / "output").mkdir()
-    with Workspace(tmp_path / "work", processes=processes, tmpfs_bytes=1 << 20) as workspace:
+    with PrivateWorkspace(tmp_path / "work", processes=processes, tmpfs_bytes=1 << 20) as workspace:
         pack(workspace, content, entry.files / LAYER, epoch=0)
         stack = LayerStack(workspace)
         with stack.mounted([entry], native=tree) as root:

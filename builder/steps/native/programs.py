@@ -15,7 +15,7 @@ import json
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import yaml
@@ -77,8 +77,11 @@ class NativePrograms(Step):
             job.run(workspace, "mkdir", "-p", libraries.parent)
             job.run(workspace, "cp", "-a", f"{unpacked}{tree.libraries}", libraries)
             native = libraries / "native"
+            names = [each.architecture.value for each in (self.archive, self.target)]
             for path in owned:
                 content = (outside / path).read_bytes()
+                if Path(path).name in rules.retargeted:
+                    content = retargeted(content, *names)
                 why = lost.get(path) or rules.objection(Path(path).name, content, self._here.names)
                 if why:
                     job.log.write(f"emulated: /{path}: {why}\n")
@@ -224,6 +227,7 @@ class Rules:
     """programs.yaml, for one version of Python."""
 
     packages: Sequence[str]
+    retargeted: Mapping[str, str]
     reviewed: Mapping[str, str]
     never: Mapping[str, str]
 
@@ -231,7 +235,7 @@ class Rules:
     def read(cls, python: str) -> Rules:
         """Read the file, with `python` ("3.11") in place of {python}."""
         read = yaml.safe_load(_RULES.read_text().replace("{python}", python))
-        return cls(packages=read["packages"], reviewed=read["reviewed"], never=read["never"])
+        return cls(**{field.name: read[field.name] for field in fields(cls)})
 
     def objection(self, name: str, content: bytes, machine: Sequence[str]) -> str | None:
         """Return why a program must not be run by the build machine, or None.
@@ -280,6 +284,15 @@ def relocated(program: bytes, loader: str, link: str) -> bytes:
     """Return a program that is loaded by `link`, which is not longer, in place of `loader`."""
     own = f"{loader}\0".encode()
     return program.replace(own, link.encode().ljust(len(own), b"\0"), 1)
+
+
+def retargeted(program: bytes, here: str, there: str) -> bytes:
+    """Return a program that takes the architecture `there` for its own, not `here`.
+
+    Both are Debian's names. One of another length leaves no room, and the program as it was.
+    """
+    old, new = here.encode(), there.encode()
+    return program.replace(old, new) if len(old) == len(new) else program
 
 
 def _source_version(version: str) -> str:
