@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 # The two commands of the README: `make image BOARD=Pynq-Z2` and `make test`.
+# ENGINE is where `make image` builds: docker, host, or auto (docker where a daemon answers).
 BOARD ?= Pynq-Z2
+ENGINE ?= auto
 PYTHON := .venv/bin/python
 
 .PHONY: help setup image test unit lint bench lock schemas clean
@@ -18,8 +20,9 @@ help:
 setup:
 	@sh scripts/setup.sh
 
-image: setup
-	$(PYTHON) build.py --board $(BOARD)
+image:
+	@sh scripts/setup.sh $(ENGINE)
+	$(PYTHON) build.py --board $(BOARD) --engine $(ENGINE)
 
 test: setup
 	$(PYTHON) -m pytest

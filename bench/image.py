@@ -15,8 +15,8 @@ from bench.measure import Row, cost_of, say, seconds
 from builder.cli.context import ROOT, default_store
 from builder.engine.process import Processes
 from builder.errors import UserError
-from builder.plan.build import Toolbox
 from builder.plan.plan import make_plan
+from builder.plan.toolbox import Toolbox
 from builder.steps.image import ROOT_LABEL
 from builder.steps.step import Job
 from builder.store.store import Store

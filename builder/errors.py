@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 
 class BuildError(Exception):
@@ -23,6 +23,17 @@ class BuildError(Exception):
         self.message = message
         self.hint = hint
         self.details = tuple(details)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let errors be pickled: Exception's own way knows no keyword arguments."""
+        return restored, (type(self), vars(self))
+
+
+def restored(kind: type[BuildError], facts: Mapping[str, Any]) -> BuildError:
+    """Return an error of another process, of which `vars` was sent."""
+    error = kind.__new__(kind, facts["message"])
+    vars(error).update(facts)
+    return error
 
 
 class UserError(BuildError):

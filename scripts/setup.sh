@@ -2,8 +2,15 @@
 # SPDX-License-Identifier: MIT
 # Sets up all that a build needs and this machine lacks: host packages, a virtual environment from
 # the locked requirements, and qemu-user for the boards' programs. Does nothing a second time.
+#
+# With the engine `docker` as its argument, or with `auto` where a Docker daemon answers, the
+# virtual environment is all: containers bring the rest.
 set -eu
 cd "$(dirname "$0")/.."
+engine=${1:-host}
+if [ "$engine" = auto ]; then
+    if docker info > /dev/null 2>&1; then engine=docker; else engine=host; fi
+fi
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
@@ -37,6 +44,7 @@ while read -r package mark _; do
         *) missing="$missing $package" ;;
     esac
 done < builder/engine/packages.txt
+if [ "$engine" != host ]; then missing='' optional=''; fi
 python=$(command -v python3 || true)
 if [ -z "$python" ] || ! "$python" -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 10)' 2> /dev/null; then
     missing="$missing python3 python3-venv"
@@ -52,6 +60,8 @@ if ! cmp -s requirements.txt .venv/requirements.txt; then
         --require-hashes --requirement requirements.txt
     cp requirements.txt .venv/requirements.txt
 fi
+
+[ "$engine" = host ] || exit 0
 
 # qemu-user must run foreign programs. Proved by running one: a registration proves nothing.
 register() {

@@ -13,10 +13,12 @@ BOARDS = (BOARD, "ZCU111")
 """One of each architecture: all that is built and booted."""
 
 
-def build_py(*words: str, timeout: float = 5400) -> subprocess.CompletedProcess[str]:
-    """Run build.py as a user does; its output goes to the test's."""
+def build_py(
+    *words: str, engine: str = "host", timeout: float = 5400
+) -> subprocess.CompletedProcess[str]:
+    """Run build.py as a user does, on this machine; its output goes to the test's."""
     done = subprocess.run(
-        [sys.executable, str(ROOT / "build.py"), *words],
+        [sys.executable, str(ROOT / "build.py"), *words, "--engine", engine],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -18,17 +18,19 @@ from typing import TypeAlias
 from rich.markup import escape
 from rich.table import Table
 
-from builder.cli.context import Context, become_root
+from builder.cli.context import Context
 from builder.cli.errors import error_console, report
+from builder.cli.inside import Wish, chosen, enter
 from builder.cli.planning import board_names, planning, resolved
 from builder.engine.process import Processes
 from builder.engine.requirements import check_machine, lacking
 from builder.errors import HostError, Interrupted, StepError, UserError
 from builder.machine.checks import run_checks
-from builder.plan.build import Build, Toolbox
+from builder.plan.build import Build
 from builder.plan.joint import join
 from builder.plan.plan import Planned, lines, make_plan
 from builder.plan.publish import BoardResult, finish, give_to_caller
+from builder.plan.toolbox import Toolbox
 from builder.report.console import columns, duration, size
 from builder.report.events import Note
 from builder.spec.models import KINDS, format_size, json_schema
@@ -46,7 +48,7 @@ def build(arguments: argparse.Namespace, context: Context) -> int:
     """Build the boards' images; those that can be finished are, whatever becomes of the others."""
     started = time.monotonic()
     specs = resolved(arguments, context)
-    become_root(context)
+    enter(context, Wish(shown=_shown(arguments)))
     store = context.open_store()
     outputs = {name: context.output_of(name) for name in specs}
     with store.in_use(), context.view() as view:
@@ -81,6 +83,11 @@ def build(arguments: argparse.Namespace, context: Context) -> int:
             context.console.print(f"[bold yellow]{escape(note)}[/]")
     codes = [report(failure, error_console()) for failure in outcome.failures]
     return codes[0] if codes else 0
+
+
+def _shown(arguments: argparse.Namespace) -> list[Path]:
+    """Return the files that the command line names, which a container is to see."""
+    return [arguments.boot_files.absolute()] if arguments.boot_files else []
 
 
 def _check_offline(plan: Sequence[Planned]) -> None:
@@ -147,7 +154,7 @@ def _show_all(context: Context, results: Sequence[BoardResult], *, taken: str) -
 def plan(arguments: argparse.Namespace, context: Context) -> int:
     """Show the plan."""
     specs = resolved(arguments, context)
-    become_root(context)
+    enter(context, Wish(shown=_shown(arguments)))
     store = context.open_store()
     steps = planning(arguments, specs, store, context.console_note).plan
     width = max(len(item.label) for item in steps)
@@ -202,7 +209,7 @@ def shell(arguments: argparse.Namespace, context: Context) -> int:
     if len(names) > 1:
         raise UserError(f"shell opens a step of one board, not of {len(names)}: {', '.join(names)}")
     specs = resolved(arguments, context)
-    become_root(context)
+    enter(context, Wish(shown=_shown(arguments), capable=True, stdin=True))
     store = context.open_store()
     processes = Processes()
     with store.in_use():
@@ -281,7 +288,11 @@ def recipes(arguments: argparse.Namespace, context: Context) -> int:
 
 def doctor(arguments: argparse.Namespace, context: Context) -> int:
     """Say what the machine lacks."""
-    found = lacking(context.store)
+    docker = chosen(context.engine)
+    if docker:
+        docker.close()
+        context.console.print("builds run in containers: the Docker daemon answers")
+    found = lacking(context.store, in_container=docker is not None)
     for lack in found:
         word = "[red]lacks[/]  " if lack.vital else "[yellow]is short of[/]  "
         context.console.print(f"{word}{escape(lack.what)}\n       {escape(lack.mend)}")
@@ -294,7 +305,7 @@ def doctor(arguments: argparse.Namespace, context: Context) -> int:
 
 def cache(arguments: argparse.Namespace, context: Context) -> int:
     """List the store's entries, the least recently used first."""
-    become_root(context)
+    enter(context)
     entries = context.open_store().entries()
     for entry in entries:
         context.console.print(
@@ -307,7 +318,7 @@ def cache(arguments: argparse.Namespace, context: Context) -> int:
 
 def clean(arguments: argparse.Namespace, context: Context) -> int:
     """Remove results."""
-    become_root(context)
+    enter(context)
     if arguments.store_too:
         store = context.open_store()
         if not store.empty():

@@ -43,6 +43,7 @@ class Context:
     store_size: int
     output: Path
     progress: str
+    engine: str
     argv: tuple[str, ...]
 
     @property

@@ -46,6 +46,7 @@ def main(argv: Sequence[str]) -> int:
             store_size=arguments.store_size,
             output=Path(arguments.output).resolve(),
             progress=arguments.progress,
+            engine=arguments.engine,
             argv=tuple(argv),
         )
         signal.signal(signal.SIGTERM, _terminated)
@@ -125,6 +126,12 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     places.add_argument(
         "--progress", choices=("auto", "live", "plain", "json"), default="auto",
         help="how progress is shown (default: %(default)s)",
+    )  # fmt: skip
+
+    places.add_argument(
+        "--engine", choices=("auto", "docker", "host"), default="auto",
+        help="where builds run: in containers, or on this machine, which must have all that they "
+        "need (default: docker where a daemon answers)",
     )  # fmt: skip
 
     image = argparse.ArgumentParser(add_help=False, allow_abbrev=False)

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from builder.engine.containers import Containers
+from builder.engine.docker import Docker
 from builder.engine.process import Processes
-from builder.engine.workspace import Workspace
+from builder.engine.workspace import PrivateWorkspace, Workspace
 from builder.spec.models import Architecture
 
 _SPARE_MEMORY = 2 << 30
@@ -21,11 +22,23 @@ _SPARE_MEMORY = 2 << 30
 class HostEngine:
     """Opens workspaces in directories that its owner gives, and counts the memory they take."""
 
-    def __init__(self, processes: Processes) -> None:
+    def __init__(self, processes: Processes, containers: Containers | None = None) -> None:
         self.processes = processes
-        self.jobs = len(os.sched_getaffinity(0))
+        self._containers = containers
+        self._open_containers = ExitStack()
         self._lock = threading.Lock()
         self._promised = 0
+
+    @property
+    def containers(self) -> Containers:
+        """Who runs containers: Docker, unless this is itself in one."""
+        with self._lock:
+            self._containers = self._containers or self._open_containers.enter_context(Docker())
+            return self._containers
+
+    def close(self) -> None:
+        """Let go of Docker."""
+        self._open_containers.close()
 
     @contextmanager
     def workspace(
@@ -51,7 +64,7 @@ class HostEngine:
     def _open(
         self, directory: Path, *, need: int, fits: bool, network: bool
     ) -> Iterator[Workspace]:
-        with Workspace(
+        with PrivateWorkspace(
             directory,
             processes=self.processes,
             tmpfs_bytes=2 * need if fits else None,

@@ -8,10 +8,10 @@ import shlex
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from builder.errors import CommandError, HostError, Interrupted, StepError
 
@@ -47,12 +47,19 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return environment
 
 
+class Running(Protocol):
+    """Something that runs and can be stopped."""
+
+    def kill(self) -> None:
+        """Stop it, at once."""
+
+
 class Processes:
     """The commands that are running, so that all of them can be stopped at once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[str]] = set()
+        self._running: set[Running] = set()
         self._stopped = False
 
     def start(
@@ -99,10 +106,26 @@ class Processes:
             self._running.add(process)
         return process
 
-    def forget(self, process: subprocess.Popen[str]) -> None:
+    def forget(self, process: Running) -> None:
         """Stop keeping track of a process that has ended."""
         with self._lock:
             self._running.discard(process)
+
+    @contextmanager
+    def registered(self, running: Running) -> Iterator[None]:
+        """Have `stop` stop something that runs elsewhere, too.
+
+        Raises:
+            Interrupted: everything has been told to stop.
+        """
+        with self._lock:
+            if self._stopped:
+                raise Interrupted("interrupted")
+            self._running.add(running)
+        try:
+            yield
+        finally:
+            self.forget(running)
 
     def stop(self) -> None:
         """Kill every running command and refuse new ones."""

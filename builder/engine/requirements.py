@@ -9,13 +9,14 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.engine.engine import control
+from builder.engine.foreign import FOREIGN, runs
 from builder.engine.host import available_memory
 from builder.errors import HostError
 
 PACKAGES = Path(__file__).with_name("packages.txt")
 """Host packages: package, a program or file of it, and what for, in columns."""
 
-_FOREIGN = ("armhf", "arm64")
 _DISK = 12 << 30
 """Bytes that the store and the output of one board take, with room for a second build."""
 _MEMORY = 6 << 30
@@ -31,8 +32,13 @@ class Lack:
     vital: bool = True
 
 
-def lacking(store: Path) -> list[Lack]:
-    """Return all that the machine lacks for building and testing."""
+def lacking(store: Path, *, in_container: bool = False) -> list[Lack]:
+    """Return all that the machine lacks for building and testing, in containers or without."""
+    return [*([] if in_container else _lacking_tools()), *_short_of(store)]
+
+
+def _lacking_tools() -> list[Lack]:
+    """Return what the machine lacks to do all by itself."""
     found: list[Lack] = []
     missing = missing_packages()
     if missing:
@@ -48,7 +54,7 @@ def lacking(store: Path) -> list[Lack]:
                 what=f"programs for {architecture} do not run",
                 mend="make setup (registers qemu-user with binfmt_misc)",
             )
-            for architecture in _FOREIGN
+            for architecture in FOREIGN
             if not runs(architecture)
         ]
     if os.geteuid() == 0:
@@ -61,6 +67,12 @@ def lacking(store: Path) -> list[Lack]:
             )
     elif not shutil.which("sudo"):
         found.append(Lack(what="root: this is another user, and there is no sudo", mend="su -"))
+    return found
+
+
+def _short_of(store: Path) -> list[Lack]:
+    """Return what there should be more of."""
+    found: list[Lack] = []
     if available_memory() < _MEMORY:
         found.append(
             Lack(
@@ -90,7 +102,7 @@ def check_machine(store: Path) -> list[Lack]:
     Raises:
         HostError: it cannot; the hint is the command that mends it.
     """
-    found = lacking(store)
+    found = lacking(store, in_container=control() is not None)
     vital = [lack for lack in found if lack.vital]
     if vital:
         raise HostError(
@@ -114,15 +126,6 @@ def missing_packages() -> list[str]:
             if not there and not package.endswith("?"):
                 missing.append(package)
     return missing
-
-
-def runs(architecture: str) -> bool:
-    """Return whether a program for an architecture runs: arch-test starts a real one.
-
-    That binfmt_misc lists qemu-user as enabled would prove nothing.
-    """
-    done = subprocess.run(["arch-test", architecture], capture_output=True, check=False)
-    return done.returncode == 0
 
 
 def _can_unshare() -> bool:

@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.engine.host import HostEngine
 from builder.engine.process import Processes
-from builder.engine.workspace import Workspace
 from builder.errors import BuildError, CommandError, Interrupted
 from builder.plan.plan import Planned
+from builder.plan.toolbox import Toolbox
 from builder.report.events import (
     Listener,
     StepFailed,
@@ -24,12 +21,8 @@ from builder.report.events import (
     StepProgress,
     StepStarted,
 )
-from builder.steps.layers import LayerStack
 from builder.steps.step import Job, Step
 from builder.store.store import Entry, Store
-
-_LAYERS_NEED = 4 << 30
-"""Bytes that all layers of a root filesystem take, unpacked."""
 
 
 class StepFailure(BuildError):
@@ -49,63 +42,6 @@ class StepFailure(BuildError):
         self.log = log
         self.replay = cause.replay if isinstance(cause, CommandError) else None
         self.cause = cause
-
-
-class Toolbox:
-    """What the jobs of one build share: the engine, and the one stack of layers.
-
-    There is memory for one root filesystem: boards with different ones take turns (`turn_to`).
-    """
-
-    def __init__(self, store: Store, processes: Processes, *, offline: bool = False) -> None:
-        self.processes = processes
-        self._offline = offline
-        self._store = store
-        self._engine = HostEngine(processes)
-        self._open = ExitStack()
-        self._layers: LayerStack | None = None
-        self._root: str | None = None
-        self._lock = threading.Lock()
-
-    @property
-    def jobs(self) -> int:
-        """Processors that a step may use."""
-        return self._engine.jobs
-
-    @contextmanager
-    def workspace(self, name: str, *, need: int, network: bool = False) -> Iterator[Workspace]:
-        """Open a workspace in a scratch directory of the store."""
-        network = network and not self._offline
-        with (
-            self._store.scratch(name) as directory,
-            self._engine.workspace(directory, need=need, network=network) as workspace,
-        ):
-            yield workspace
-
-    def layers(self) -> LayerStack:
-        """Return the build's stack of layers."""
-        with self._lock:
-            if self._layers is None:
-                workspace = self._open.enter_context(self.workspace("layers", need=_LAYERS_NEED))
-                self._layers = LayerStack(workspace)
-            return self._layers
-
-    def turn_to(self, root: str) -> None:
-        """Have `layers` be those of this root filesystem; what was unpacked of another one goes.
-
-        No step may be at work in the other one.
-        """
-        with self._lock:
-            if root != self._root:
-                self._open.close()
-                self._layers = None
-                self._root = root
-
-    def __enter__(self) -> Toolbox:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,7 +225,7 @@ class Build:
                         tools=toolbox,
                         on_line=say,
                     )
-                    step.run(job)
+                    toolbox.carry_out(step, job)
                 seconds = time.monotonic() - started
                 entry = self._store.commit(
                     item.key, step=step.name, components=item.components, seconds=seconds

@@ -16,7 +16,7 @@ from builder.spec.models import Architecture
 from builder.steps.mmdebstrap import PREFERENCES, keep_downloads, options
 from builder.steps.native.tree import NativeTree, native_parent, native_tree
 from builder.steps.pack import LAYER
-from builder.steps.step import Job, Step
+from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 
 NEED = 4 << 30
 """Bytes that a root filesystem with its packages takes while it is built."""
@@ -33,6 +33,7 @@ class Bootstrap(Step):
     """A minimal system and the apt packages of all recipes: the lowest layer."""
 
     packages = ("mmdebstrap", "qemu-user-static")
+    capabilities = ROOT_FILESYSTEM
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ from builder.errors import UserError
 from builder.spec.models import Partitions, format_size
 from builder.steps.layers import Root
 from builder.steps.sources import sha256
-from builder.steps.step import Job, Step
+from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 
 SECTOR = 512
 MIB = 1 << 20
@@ -45,6 +45,7 @@ class Image(Step):
     """The image, its checksum and its block map."""
 
     packages = ("dosfstools", "mtools", "e2fsprogs", "fdisk", "bmap-tools")
+    capabilities = ROOT_FILESYSTEM
 
     def __init__(
         self,

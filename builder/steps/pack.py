@@ -17,14 +17,24 @@ _EXCLUDED = [f"--xattrs-exclude=trusted.overlay.{name}" for name in ("origin", "
 
 
 def pack(
-    workspace: Workspace, tree: Path, archive: Path, *, epoch: int, log: IO[str] | None = None
+    workspace: Workspace,
+    tree: Path,
+    archive: Path,
+    *,
+    epoch: int,
+    of_root: bool = False,
+    log: IO[str] | None = None,
 ) -> None:
-    """Write a directory as a layer, in an order and with times that repeat."""
+    """Write a directory as a layer, in an order and with times that repeat.
+
+    `of_root`: all in it shall be root's, whoever made it.
+    """
     workspace.run(
         [
             *("tar", "--create", "--numeric-owner", "--sort=name", "--format=posix"),
             # Without these, extended headers hold the time of the run (tar's manual, 8.4).
             "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
+            *(("--owner=0", "--group=0") if of_root else ()),
             *("--xattrs", "--xattrs-include=*", *_EXCLUDED, f"--mtime=@{epoch}", "--clamp-mtime"),
             *("--use-compress-program=zstd -1 -T0", "--directory", tree, "--file", archive, "."),
         ],

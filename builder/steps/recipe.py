@@ -22,7 +22,7 @@ from builder.steps.bootstrap import QEMU_CPU
 from builder.steps.layers import Root
 from builder.steps.machines import MACHINES
 from builder.steps.native.tree import native_parent, native_tree
-from builder.steps.step import Job, Shell, Step
+from builder.steps.step import ROOT_FILESYSTEM, Job, Shell, Step
 from builder.steps.tree import TargetTree
 from builder.steps.wheels import COMPILE, COMPILED, INSTALLED, local_packages
 
@@ -31,6 +31,7 @@ class RecipeLayer(Step):
     """What a recipe changes in the tree that the layers below make."""
 
     packages = ("qemu-user-static", "openssl")
+    capabilities = ROOT_FILESYSTEM
 
     def __init__(
         self,

@@ -15,12 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar, Protocol
 
+from builder.engine.containers import Containers
 from builder.engine.process import Processes
 from builder.engine.workspace import Workspace
 from builder.store.store import Entry, Store
 
 if TYPE_CHECKING:
     from builder.steps.layers import LayerStack
+
+
+ROOT_FILESYSTEM = (
+    *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD"),
+    *("SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_ADMIN", "SYS_CHROOT"),
+)
+"""Capabilities for work in a root filesystem: files of many owners, chroots, mounts."""
 
 
 class Step(ABC):
@@ -35,6 +43,9 @@ class Step(ABC):
 
     fetches: ClassVar[bool] = False
     """Whether it needs the network."""
+
+    capabilities: ClassVar[Sequence[str]] = ()
+    """What its work needs of root's power (capabilities(7), without CAP_); most need nothing."""
 
     secrets: Sequence[str] = ()
     """Settings that are never written down in plain."""
@@ -86,6 +97,10 @@ class Tools(Protocol):
     def jobs(self) -> int:
         """Processors that a step may use."""
 
+    @property
+    def containers(self) -> Containers:
+        """Who runs containers, for tools that need a system of their own."""
+
     def workspace(
         self, name: str, *, need: int, network: bool = False
     ) -> AbstractContextManager[Workspace]:
@@ -108,7 +123,7 @@ class Job:
         tools: Tools,
         on_line: Callable[[str], object],
     ) -> None:
-        self._inputs = inputs
+        self.inputs = inputs
         self.output = output
         self.log = log
         self.store = store
@@ -117,11 +132,11 @@ class Job:
 
     def input(self, name: str) -> Path:
         """Return the directory with the output of the parent called `name`."""
-        return self._inputs[name].files
+        return self.inputs[name].files
 
     def entry(self, name: str) -> Entry:
         """Return the store's entry of the parent called `name`."""
-        return self._inputs[name]
+        return self.inputs[name]
 
     def workspace(
         self, name: str, *, need: int, network: bool = False

@@ -67,7 +67,7 @@ class Wheels(Step):
                     *(native, "-I", *COMPILE, "-j0", "-s", tree, "-p", "/", f"{tree}{packages}"),
                 )
                 (job.output / COMPILED).touch()
-            pack(workspace, tree, job.output / INSTALLED, epoch=0, log=job.log)
+            pack(workspace, tree, job.output / INSTALLED, epoch=0, of_root=True, log=job.log)
 
     def _download(self, job: Job, workspace: Workspace) -> None:
         machine = MACHINES[self.architecture].uname

@@ -17,9 +17,10 @@ import pytest
 
 from builder.engine.process import Processes, run
 from builder.errors import BuildError, HostError, Interrupted, StepError
-from builder.plan.build import Build, Outcome, StepFailure, Toolbox
+from builder.plan.build import Build, Outcome, StepFailure
 from builder.plan.joint import join
 from builder.plan.plan import Planned, make_plan
+from builder.plan.toolbox import Toolbox
 from builder.report.events import (
     Event,
     StepFailed,

@@ -154,7 +154,7 @@ REGISTRIES = [
         ("registry", "npmjs", "org"),
         ("crates", "io"),
         ("proxy", "golang", "org"),
-        ("docker", "io"),
+        ("docker", "io/"),  # a Debian package has the name without the slash
     )
 ]
 MACHINE_PATHS = ["/".join(words) for words in (("", "work", "main"), ("", "work", "shared"))]

@@ -104,7 +104,7 @@ def test_a_build_does_not_begin_on_a_machine_that_lacks_something(
         Lack(what="memory", mend="", vital=False),
         Lack(what="root", mend="su -"),
     ]
-    monkeypatch.setattr(requirements, "lacking", lambda _: lacks)
+    monkeypatch.setattr(requirements, "lacking", lambda *_, **__: lacks)
     with pytest.raises(HostError, match=r"^this machine lacks packages: gcc$") as caught:
         check_machine(tmp_path)
     assert caught.value.exit_code == 4

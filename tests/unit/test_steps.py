@@ -12,14 +12,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import pytest
 
 from builder.archive.archive import Archive
 from builder.bsp.mainline.kernel import unmet
+from builder.engine.containers import Containers
 from builder.engine.process import Processes
-from builder.engine.workspace import Workspace
+from builder.engine.workspace import PrivateWorkspace, Workspace
 from builder.errors import StepError, UserError
 from builder.plan.rootfs import root_layers
 from builder.spec.models import Architecture, Board, Distribution, Download, Partitions, Recipe
@@ -57,9 +58,10 @@ class PlainStack(LayerStack):
 
 
 class PlainTools:
-    """What jobs share, without an engine."""
+    """What jobs share, without an engine and without containers."""
 
     jobs = 1
+    containers = cast(Containers, None)
 
     def __init__(self, store: Store, processes: Processes, root: Root | None = None) -> None:
         self.processes = processes
@@ -71,7 +73,7 @@ class PlainTools:
         del need
         with (
             self._store.scratch(name) as directory,
-            Workspace(directory, processes=self.processes, network=network) as workspace,
+            PrivateWorkspace(directory, processes=self.processes, network=network) as workspace,
         ):
             yield workspace
 
@@ -335,7 +337,7 @@ def test_a_host_script_finds_the_downloads_of_its_recipe(
     for folder in (tree, scratch, fetched / "files"):
         folder.mkdir(parents=True)
     (fetched / "files/driver.tar").write_text("driver")
-    with Workspace(scratch, processes=processes) as workspace:
+    with PrivateWorkspace(scratch, processes=processes) as workspace:
         root = Root(path=tree, changes=tree, workspace=workspace)
         step._scripts(make_job(**{name: fetched}), root, [])  # noqa: SLF001 - without a chroot
     assert (tree / "driver").read_text() == "driver"
@@ -501,7 +503,7 @@ def card(
 ) -> Iterator[Card]:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    with Workspace(scratch, processes=processes) as workspace:
+    with PrivateWorkspace(scratch, processes=processes) as workspace:
         yield Card(tmp_path, workspace, make_job)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from builder.engine.host import HostEngine, available_memory
 from builder.engine.process import Processes
-from builder.engine.workspace import Workspace
+from builder.engine.workspace import PrivateWorkspace
 from builder.errors import CommandError, HostError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +58,7 @@ def namespace_pids(holder_pid_namespace: str) -> list[str]:
 
 
 def test_a_tmpfs_is_seen_inside_alone(scratch: Path, processes: Processes) -> None:
-    with Workspace(scratch, processes=processes, tmpfs_bytes=MIB) as workspace:
+    with PrivateWorkspace(scratch, processes=processes, tmpfs_bytes=MIB) as workspace:
         workspace.run(["touch", scratch / "inside"])
         assert workspace.run(["ls", scratch]) == "inside\n"
         assert f"builder {scratch} tmpfs" in workspace.run(["cat", "/proc/self/mounts"])
@@ -67,20 +67,20 @@ def test_a_tmpfs_is_seen_inside_alone(scratch: Path, processes: Processes) -> No
 
 
 def test_the_tmpfs_has_the_size_that_was_asked_for(scratch: Path, processes: Processes) -> None:
-    with Workspace(scratch, processes=processes, tmpfs_bytes=MIB) as workspace:
+    with PrivateWorkspace(scratch, processes=processes, tmpfs_bytes=MIB) as workspace:
         command = ["dd", "if=/dev/zero", f"of={scratch}/x", "bs=1M", "count=2", "status=none"]
         with pytest.raises(CommandError, match="dd ended with status 1"):
             workspace.run(command)
 
 
 def test_without_a_tmpfs_it_is_the_plain_directory(scratch: Path, processes: Processes) -> None:
-    with Workspace(scratch, processes=processes) as workspace:
+    with PrivateWorkspace(scratch, processes=processes) as workspace:
         workspace.run(["touch", "inside"])
     assert [path.name for path in scratch.iterdir()] == ["inside"]
 
 
 def test_outside_is_the_way_to_a_file_inside(scratch: Path, processes: Processes) -> None:
-    with Workspace(scratch, processes=processes, tmpfs_bytes=MIB) as workspace:
+    with PrivateWorkspace(scratch, processes=processes, tmpfs_bytes=MIB) as workspace:
         workspace.run(["mkdir", scratch / "a"])
         workspace.outside(scratch / "a/file").write_text("hello")
         assert workspace.run(["cat", scratch / "a/file"]) == "hello"
@@ -90,7 +90,7 @@ def test_outside_is_the_way_to_a_file_inside(scratch: Path, processes: Processes
 def test_commands_begin_in_the_scratch_directory_or_where_told(
     scratch: Path, processes: Processes
 ) -> None:
-    with Workspace(scratch, processes=processes, tmpfs_bytes=MIB) as workspace:
+    with PrivateWorkspace(scratch, processes=processes, tmpfs_bytes=MIB) as workspace:
         workspace.run(["mkdir", "sub"])
         # What is only there inside is found too.
         assert workspace.run(["pwd", "-P"]) == f"{scratch}\n"
@@ -99,26 +99,26 @@ def test_commands_begin_in_the_scratch_directory_or_where_told(
 
 def test_there_is_no_network_unless_it_is_asked_for(scratch: Path, processes: Processes) -> None:
     command = ["sh", "-c", "sed -n 's/ *\\([^:]*\\):.*/\\1/p' /proc/net/dev"]
-    with Workspace(scratch, processes=processes) as workspace:
+    with PrivateWorkspace(scratch, processes=processes) as workspace:
         assert workspace.run(["readlink", "/proc/self/ns/net"]).strip() != str(
             Path("/proc/self/ns/net").readlink()
         )
         assert set(workspace.run(command).split()) <= {"lo", "sit0", "tunl0", "ip6tnl0"}
-    with Workspace(scratch, processes=processes, network=True) as workspace:
+    with PrivateWorkspace(scratch, processes=processes, network=True) as workspace:
         assert workspace.run(["readlink", "/proc/self/ns/net"]).strip() == str(
             Path("/proc/self/ns/net").readlink()
         )
 
 
 def test_processes_outside_are_not_seen(scratch: Path, processes: Processes) -> None:
-    with Workspace(scratch, processes=processes) as workspace:
+    with PrivateWorkspace(scratch, processes=processes) as workspace:
         found = workspace.run(["sh", "-c", "ls -d /proc/[0-9]*"]).split()
     assert len(found) < 6
 
 
 def test_mounts_and_processes_are_gone_when_it_closes(scratch: Path, processes: Processes) -> None:
     before = mounts()
-    with Workspace(scratch, processes=processes, tmpfs_bytes=MIB) as workspace:
+    with PrivateWorkspace(scratch, processes=processes, tmpfs_bytes=MIB) as workspace:
         workspace.run(["sh", "-c", "setsid sleep 60 >/dev/null 2>&1 < /dev/null &"])
         workspace.run(["mkdir", "proc"])
         workspace.run(["mount", "-t", "proc", "proc", scratch / "proc"])
@@ -131,7 +131,7 @@ def test_mounts_and_processes_are_gone_when_it_closes(scratch: Path, processes: 
 
 
 def test_an_error_inside_closes_it_too(scratch: Path, processes: Processes) -> None:
-    workspace = Workspace(scratch, processes=processes, tmpfs_bytes=MIB)
+    workspace = PrivateWorkspace(scratch, processes=processes, tmpfs_bytes=MIB)
     with pytest.raises(CommandError), workspace:
         workspace.run(["false"])
     assert not workspace.outside(Path("/etc")).exists()
@@ -142,9 +142,9 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
 from builder.engine.process import Processes
-from builder.engine.workspace import Workspace
+from builder.engine.workspace import PrivateWorkspace
 scratch = Path(sys.argv[1])
-workspace = Workspace(scratch, processes=Processes(), tmpfs_bytes=1 << 20)
+workspace = PrivateWorkspace(scratch, processes=Processes(), tmpfs_bytes=1 << 20)
 workspace.run(["sh", "-c", "setsid sleep 60 >/dev/null 2>&1 < /dev/null &"])
 print(workspace.run(["readlink", "/proc/self/ns/pid"]).strip(), flush=True)
 time.sleep(60)
@@ -171,7 +171,7 @@ def test_everything_is_gone_when_its_owner_is_killed(scratch: Path, number: sign
 def test_secrets_are_in_no_log_and_no_error(scratch: Path, processes: Processes) -> None:
     log = io.StringIO()
     environment = {"PASSWORD": "hunter2", "USER": "me"}
-    with Workspace(scratch, processes=processes) as workspace:
+    with PrivateWorkspace(scratch, processes=processes) as workspace:
         output = workspace.run(
             ["sh", "-c", 'echo "${#PASSWORD} $USER"'],
             environment=environment,
@@ -187,7 +187,7 @@ def test_secrets_are_in_no_log_and_no_error(scratch: Path, processes: Processes)
 
 
 def test_the_line_to_paste_is_free_of_namespaces(scratch: Path, processes: Processes) -> None:
-    workspace = Workspace(scratch, processes=processes)
+    workspace = PrivateWorkspace(scratch, processes=processes)
     with workspace, pytest.raises(CommandError) as caught:
         workspace.run(["ls", scratch / "none"])
     assert caught.value.replay == f"ls {scratch}/none"
@@ -196,7 +196,7 @@ def test_the_line_to_paste_is_free_of_namespaces(scratch: Path, processes: Proce
 
 def test_stopping_everything_ends_a_command_inside(scratch: Path) -> None:
     processes = Processes()
-    with Workspace(scratch, processes=processes) as workspace:
+    with PrivateWorkspace(scratch, processes=processes) as workspace:
         namespace = workspace.run(["readlink", "/proc/self/ns/pid"]).strip()
         inside = namespace_pids(namespace)
         processes.stop()
@@ -207,7 +207,7 @@ def test_a_place_that_cannot_be_mounted_is_the_machines_fault(
     tmp_path: Path, processes: Processes
 ) -> None:
     with pytest.raises(HostError, match="cannot make a private namespace") as caught:
-        Workspace(tmp_path / "none", processes=processes, tmpfs_bytes=MIB)
+        PrivateWorkspace(tmp_path / "none", processes=processes, tmpfs_bytes=MIB)
     assert caught.value.hint
 
 
@@ -215,7 +215,7 @@ def test_a_place_that_cannot_be_mounted_is_the_machines_fault(
 def test_a_directory_may_have_any_name(tmp_path: Path, processes: Processes, name: str) -> None:
     scratch = tmp_path / name
     scratch.mkdir()
-    with Workspace(scratch, processes=processes, tmpfs_bytes=MIB) as workspace:
+    with PrivateWorkspace(scratch, processes=processes, tmpfs_bytes=MIB) as workspace:
         assert workspace.run(["pwd", "-P"]) == f"{scratch}\n"
 
 
@@ -234,5 +234,5 @@ def test_the_users_environment_stays_outside(
     scratch: Path, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(os.environ, "SECRET_OF_THE_CALLER", "x")
-    with Workspace(scratch, processes=processes) as workspace:
+    with PrivateWorkspace(scratch, processes=processes) as workspace:
         assert "SECRET_OF_THE_CALLER" not in workspace.run(["env"])

@@ -125,7 +125,7 @@ class Kernel(Step):
         headers = f"usr/src/linux-headers-{release}"
         run(workspace, "ln", "-s", f"/{headers}", modules / "build")
         self._headers(job, workspace, tree, stage / headers)
-        pack(workspace, stage, job.output / LAYER, epoch=tree.epoch, log=job.log)
+        pack(workspace, stage, job.output / LAYER, epoch=tree.epoch, of_root=True, log=job.log)
         self._device_trees(job, workspace, tree.source)
 
     def _device_trees(self, job: Job, workspace: Workspace, source: Path) -> None:

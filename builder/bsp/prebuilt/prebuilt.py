@@ -17,6 +17,7 @@ from builder.bsp.provider import NOTES, BootArtifacts
 from builder.emulation.facts import machine_file
 from builder.engine.workspace import Workspace
 from builder.errors import StepError, UserError
+from builder.spec.models import Download
 from builder.spec.resolve import ImageSpec
 from builder.steps.pack import LAYER, pack
 from builder.steps.sources import UrlSource
@@ -31,15 +32,18 @@ UNKNOWN_RELEASE = "unknown"
 class Prebuilt(Step):
     """Boot files that came finished, judged and taken apart.
 
+    They are a directory or a zip file, the zip file that an `UrlSource` gives, or the directory
+    that any other step gives.
+
     Output: `fat/`, `board.dtb`, `kernel-release`, `notes.json`, and a layer with the kernel's
     modules and headers.
     """
 
     packages = ("kmod", "zstd")
 
-    def __init__(self, given: Path | UrlSource, *, wanted: Wanted, epoch: int, scope: str) -> None:
-        download = {given.name: given} if isinstance(given, UrlSource) else {}
-        super().__init__("prebuilt", scope=scope, parents=download)
+    def __init__(self, given: Path | Step, *, wanted: Wanted, epoch: int, scope: str) -> None:
+        made = {given.name: given} if isinstance(given, Step) else {}
+        super().__init__("prebuilt", scope=scope, parents=made)
         self.given = given
         self.wanted = wanted
         self.epoch = epoch
@@ -57,7 +61,7 @@ class Prebuilt(Step):
 
     @cached_property
     def content(self) -> str | None:
-        """The SHA-256 of boot files of this machine; None of a download, which has its own."""
+        """The SHA-256 of boot files of this machine; None of a step's, which has its own key."""
         return digest(self.given) if isinstance(self.given, Path) else None
 
     def run(self, job: Job) -> None:
@@ -79,6 +83,8 @@ class Prebuilt(Step):
         given = self.given
         if isinstance(given, UrlSource):
             (given,) = job.input(given.name).iterdir()
+        elif isinstance(given, Step):
+            return job.input(given.name)
         if given.is_dir():
             return top(given)
         target = workspace.outside(workspace.directory / "given")
@@ -106,7 +112,7 @@ class Prebuilt(Step):
             elif not has_headers:
                 notes.append("no kernel headers: modules cannot be compiled on the board")
         # What was written just now is younger than the archive: all times become the same.
-        pack(workspace, stage, job.output / LAYER, epoch=self.epoch, log=job.log)
+        pack(workspace, stage, job.output / LAYER, epoch=self.epoch, of_root=True, log=job.log)
         return notes
 
 
@@ -151,6 +157,15 @@ class PrebuiltBootFiles(Step):
 
 def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
     """Return the steps that take a board's boot files and modules from finished ones."""
+    given = spec.boot_files
+    assert given, "the provider is not chosen without"
+    if isinstance(given, Download):
+        return taken_from(UrlSource("prebuilt-zip", given, scope=spec.name), spec, archive)
+    return taken_from(given, spec, archive)
+
+
+def taken_from(given: Path | Step, spec: ImageSpec, archive: Archive) -> BootArtifacts:
+    """Return the steps that take a board's boot files and modules from what is `given`."""
     board = spec.board
     wanted = Wanted(
         soc=board.soc,
@@ -159,13 +174,6 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
         root_device=board.root_device,
         hardware=spec.hardware,
     )
-    given = spec.boot_files
-    assert given, "the provider is not chosen without"
-    prebuilt = Prebuilt(
-        given if isinstance(given, Path) else UrlSource("prebuilt-zip", given, scope=spec.name),
-        wanted=wanted,
-        epoch=archive.epoch,
-        scope=spec.name,
-    )
+    prebuilt = Prebuilt(given, wanted=wanted, epoch=archive.epoch, scope=spec.name)
     boot_files = PrebuiltBootFiles(spec.name, prebuilt=prebuilt, wanted=wanted)
     return BootArtifacts(boot_files=boot_files, kernel_layer=prebuilt)

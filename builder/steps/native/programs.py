@@ -25,7 +25,7 @@ from builder.engine.workspace import Workspace
 from builder.steps.machines import MACHINES
 from builder.steps.mmdebstrap import downloads, keep_downloads, options
 from builder.steps.native.tree import ARCHITECTURE, ROOT, NativeTree
-from builder.steps.step import Job, Step
+from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 from builder.steps.tree import TargetTree
 
 NEED = 1 << 30
@@ -39,6 +39,7 @@ class NativePrograms(Step):
     """The programs, for one pair of architectures of one distribution."""
 
     fetches = True
+    capabilities = ROOT_FILESYSTEM
 
     def __init__(self, archive: Archive, target: Archive, *, scope: str) -> None:
         super().__init__("native-programs", scope=scope)

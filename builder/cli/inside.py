@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: MIT
+"""The engine `docker`: this same builder again, in a container that holds all that it needs.
+
+What the container sees of the machine is in `_mounts`: the tree and the boards, to read; the store
+and the output, to write. All is where it is on the machine, and belongs to who called.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import termios
+import threading
+import tty
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from builder.archive.base import base_of
+from builder.cli.context import ROOT, Context, become_root
+from builder.engine.containers import Container, ImageRecipe, Mount
+from builder.engine.docker import Docker, RunningContainer
+from builder.engine.engine import CALLER, CAPABLE, CONTROL, control
+from builder.engine.process import PASSED_ON, Processes
+from builder.engine.relay import Relay, RelayedContainers
+from builder.errors import HostError, Interrupted
+from builder.spec.reader import Reader
+from builder.spec.resolve import NamedDistribution
+from builder.steps.step import ROOT_FILESYSTEM
+
+TOOLS = "debian-bookworm"
+"""Distribution of the container's system."""
+
+_PYTHON = "/opt/builder/bin/python"
+_START = "import sys; from builder.cli.main import main; sys.exit(main(sys.argv[1:]))"
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+_BUNDLES = (
+    _CERTIFICATES,
+    Path("/etc/pki/tls/certs/ca-bundle.crt"),
+    Path("/etc/ssl/ca-bundle.pem"),
+)
+# A caller who is root finds files of other users in the store: those that refuse to be root.
+_FILES = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What a command wants of its container.
+
+    shown: files and directories of the user's beside those of the context.
+    capable: whether it works in root filesystems itself; else a worker does it for it.
+    stdin: whether the user types into it.
+    """
+
+    shown: Sequence[Path] = ()
+    capable: bool = False
+    stdin: bool = False
+
+
+def enter(context: Context, wish: Wish | None = None) -> None:
+    """Go on where builds run.
+
+    That is here, if this process is in a container of the builder's or root on a machine that
+    builds itself. Else everything begins again there, and this process ends with it.
+
+    Raises:
+        HostError: Docker was asked for, and cannot be used.
+    """
+    folder = control()
+    if folder:
+        _stay(folder)
+        return
+    docker = chosen(context.engine)
+    if docker is None:
+        become_root(context)
+    else:
+        with docker:
+            raise SystemExit(run_inside(context, docker, wish or Wish()))
+
+
+@cache
+def _stay(folder: Path) -> None:
+    """End when the process outside ends, however that happens."""
+    RelayedContainers(folder, "").stay()
+
+
+def run_inside(context: Context, docker: Docker, wish: Wish) -> int:
+    """Run this command line again in a container; return its exit code.
+
+    Raises:
+        HostError: the image cannot be made, or the daemon refuses.
+    """
+    docker.sweep()
+    for folder in (context.store, context.output):
+        folder.mkdir(parents=True, exist_ok=True)
+    image = _image(context, docker)
+    with tempfile.TemporaryDirectory(prefix="builder-") as name:
+        folder = Path(name)
+        plain = _container(context, image, folder, wish)
+        worker = replace(
+            plain,
+            argv=[_PYTHON, "-m", "builder.plan.workbench"],
+            user="0:0",
+            capabilities=ROOT_FILESYSTEM,
+            environment={**plain.environment, CAPABLE: "1"},
+        )
+        main = plain
+        if wish.capable:
+            main = replace(worker, argv=plain.argv)
+        terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        try:
+            with (
+                Relay(folder, docker, worker),
+                docker.started(main, terminal=terminal, stdin=wish.stdin) as running,
+                _signals(running, resize=terminal) as stops,
+                _typing(running) if wish.stdin and terminal else _nothing(),
+            ):
+                for stream, data in running.output():
+                    to = sys.stdout.buffer if stream == 1 else sys.stderr.buffer
+                    to.write(data)
+                    to.flush()
+                status = running.wait()
+                return status if len(stops) < 2 else Interrupted.exit_code
+        finally:
+            _reclaim(context, docker, plain)
+
+
+def tools_image(tree_root: Path, distribution: NamedDistribution) -> ImageRecipe:
+    """Return the recipe of the image with all host tools."""
+    base = base_of(distribution)
+    return ImageRecipe(
+        name="tools",
+        base=base.image,
+        suite=base.suite,
+        sources=base.sources,
+        folder=tree_root / "docker/tools",
+        files={
+            "packages.txt": tree_root / "builder/engine/packages.txt",
+            "requirements.txt": tree_root / "requirements.txt",
+        },
+        python_packages=("requirements.txt", distribution.model.python),
+    )
+
+
+def _image(context: Context, docker: Docker) -> str:
+    reader = Reader()
+    model = reader.distribution(context.tree.distribution_files()[TOOLS])
+    local = reader.local(context.tree.local_file)
+    reader.raise_problems()
+    assert model
+    mirrors = local.mirrors.get(TOOLS, {}) if local else {}
+    recipe = tools_image(ROOT, NamedDistribution(name=TOOLS, model=model, mirrors=mirrors))
+    with (context.output / "tools-image.log").open("w") as log:
+        return docker.image(
+            recipe,
+            processes=Processes(),
+            log=log,
+            say=lambda line: context.console.print(line, style="dim", markup=False),
+        )
+
+
+def _container(context: Context, image: str, control: Path, wish: Wish) -> Container:
+    user, group = os.getuid(), os.getgid()
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": "/tmp",
+        "LANG": "C.UTF-8",
+        "TERM": os.environ.get("TERM", "dumb"),
+        "BUILDER_STORE": str(context.store),
+        CONTROL: str(control),
+        CALLER: f"{user}:{group}",
+        **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
+    }
+    if not sys.stdout.isatty():
+        environment["COLUMNS"] = str(shutil.get_terminal_size().columns)
+    return Container(
+        image=image,
+        argv=[_PYTHON, "-c", _START, *context.argv],
+        user=f"{user}:{group}",
+        mounts=_mounts(context, control, wish.shown),
+        environment=environment,
+        cwd=Path.cwd(),
+        capabilities=() if user else _FILES,
+        network=True,
+    )
+
+
+def _mounts(context: Context, control: Path, shown: Sequence[Path]) -> list[Mount]:
+    """Return what a container sees of this machine."""
+
+    def same(path: Path, *, read_only: bool) -> Mount:
+        return Mount(source=path.resolve(), target=path, read_only=read_only)
+
+    names = control / "passwd"
+    names.write_text(
+        "root:x:0:0:root:/root:/bin/sh\n"
+        + (f"caller:x:{os.getuid()}:{os.getgid()}::/tmp:/bin/sh\n" if os.getuid() else "")
+        + "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+        "_apt:x:42:65534::/nonexistent:/usr/sbin/nologin\n"
+    )
+    readable = [ROOT, *context.boards_dirs, *shown]
+    mounts = [same(path, read_only=True) for path in dict.fromkeys(readable)]
+    mounts += [same(path, read_only=False) for path in (context.store, context.output, control)]
+    mounts.append(Mount(source=names, target=Path("/etc/passwd"), read_only=True))
+    # Packages and wheels come from where the machine's own come from.
+    for path in (Path("/etc/apt"), Path("/etc/pip.conf")):
+        if path.exists():
+            mounts.append(same(path, read_only=True))
+    bundle = next((path for path in _BUNDLES if path.is_file()), None)
+    if bundle:
+        mounts.append(Mount(source=bundle.resolve(), target=_CERTIFICATES, read_only=True))
+    return mounts
+
+
+@contextmanager
+def _signals(running: RunningContainer, *, resize: bool) -> Iterator[list[int]]:
+    """Pass Ctrl-C on, the second time with force; keep the terminal's size up to date.
+
+    The value is a list of the signals that came.
+    """
+    stops: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        stops.append(number)
+        action: Callable[[], None] = running.kill
+        if len(stops) == 1:
+            action = lambda: running.signal("SIGINT")  # noqa: E731
+        # The connection to the daemon may be in use right now.
+        threading.Thread(target=action).start()
+
+    def size(_: int, __: object) -> None:
+        columns, rows = shutil.get_terminal_size()
+        threading.Thread(target=running.resize, args=[columns, rows]).start()
+
+    handlers: dict[int, Callable[[int, object], None]] = {signal.SIGINT: stop, signal.SIGTERM: stop}
+    if resize:
+        size(signal.SIGWINCH, None)
+        handlers[signal.SIGWINCH] = size
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield stops
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _typing(running: RunningContainer) -> Iterator[None]:
+    """Give the container what is typed, key by key."""
+    descriptor = sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+
+    def pass_on() -> None:
+        while data := os.read(descriptor, 1024):
+            running.write(data)
+
+    tty.setraw(descriptor)
+    threading.Thread(target=pass_on, daemon=True).start()
+    try:
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def _reclaim(context: Context, docker: Docker, container: Container) -> None:
+    """Make the caller the owner of what a worker that was killed left in the store."""
+    user = os.getuid()
+    places = [context.store, context.output]
+    if user == 0 or not any(_of_root(place) for place in places):
+        return
+    docker.run(
+        replace(
+            container,
+            argv=["chown", "-R", "--from=0", container.user, *map(str, places)],
+            user="0:0",
+            capabilities=_FILES,
+            network=False,
+        ),
+        processes=Processes(),
+    )
+
+
+def _of_root(folder: Path) -> bool:
+    """Return whether root owns something in a directory that is not the finished entries'."""
+    for place, names, files in os.walk(folder):
+        if Path(place) == folder and "entries" in names:
+            names.remove("entries")  # given away before they became entries
+        for name in (*names, *files):
+            if (Path(place) / name).lstat().st_uid == 0:
+                return True
+    return False
+
+
+def chosen(engine: str) -> Docker | None:
+    """Return the Docker daemon if builds are to run in containers; None if on the machine itself.
+
+    `auto` takes Docker where a daemon answers.
+
+    Raises:
+        HostError: `docker` was asked for, and none can be used.
+    """
+    if engine == "host":
+        return None
+    try:
+        return Docker()
+    except HostError:
+        if engine == "docker":
+            raise
+        return None

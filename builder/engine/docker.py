@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: MIT
+"""The Docker daemon: makes images, runs containers, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import docker
+from docker.errors import APIError, DockerException, NotFound
+from docker.models.containers import Container as DockerContainer
+from docker.types import Mount as BindMount
+from docker.utils.socket import frames_iter
+
+from builder.engine.containers import Container, ImageRecipe, not_root
+from builder.engine.images import NAME, make_image
+from builder.engine.process import TAIL_LINES, Processes
+from builder.errors import CommandError, HostError, Interrupted
+
+_OWNER = f"{NAME}.owner"
+"""Label with the process that a container belongs to."""
+
+
+class Docker:
+    """The daemon that DOCKER_HOST or the usual socket leads to.
+
+    Containers belong to this process: those whose process is gone are removed by the next one.
+    Use it as a context manager, or close it.
+    """
+
+    def __init__(self) -> None:
+        """Connect.
+
+        Raises:
+            HostError: no daemon answers, or it is none that can be used.
+        """
+        try:
+            self._client = docker.from_env()
+        except DockerException as error:
+            raise _unreachable(error) from error
+        try:
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        with _as_host_errors():
+            info = self._client.info()
+        if any("rootless" in option for option in info.get("SecurityOptions", ())):
+            raise HostError(
+                "the Docker daemon is rootless, which cannot make the devices and owners of a "
+                "root filesystem",
+                hint="use the system's daemon (DOCKER_HOST=unix:///var/run/docker.sock), or "
+                "--engine host",
+            )
+
+    def close(self) -> None:
+        """Hang up."""
+        self._client.close()
+
+    def __enter__(self) -> Docker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def user(self) -> str:
+        """Who commands are that refuse to be root ("UID:GID")."""
+        return not_root(os.getuid(), os.getgid())
+
+    def image(
+        self,
+        recipe: ImageRecipe,
+        *,
+        processes: Processes,
+        log: IO[str],
+        say: Callable[[str], object],
+    ) -> str:
+        """Return the tag of the image that a recipe describes, which is made if need be."""
+        with _as_host_errors():
+            return make_image(self._client, recipe, processes=processes, log=log, say=say)
+
+    def run(
+        self,
+        container: Container,
+        *,
+        processes: Processes,
+        log: IO[str] | None = None,
+        on_line: Callable[[str], object] | None = None,
+    ) -> str:
+        """Run a command in a container to its end and return its standard output and error."""
+        shown = shlex.join(container.argv)
+        if log:
+            log.write(f"$ {shown}\n")
+            log.flush()
+        lines: list[str] = []
+        tail: deque[str] = deque(maxlen=TAIL_LINES)
+        with self.started(container) as running, processes.registered(running):
+            for line in running.lines():
+                lines.append(line)
+                tail.append(line.rstrip("\n"))
+                if log:
+                    log.write(line)
+                    log.flush()
+                if on_line:
+                    on_line(line.rstrip("\n"))
+            status = running.wait()
+        if processes.stopped:
+            raise Interrupted("interrupted")
+        if status != 0:
+            raise CommandError(
+                f"{Path(container.argv[0]).name} ended with status {status}",
+                replay=shown,
+                status=status,
+                details=tuple(tail),
+            )
+        return "".join(lines)
+
+    @contextmanager
+    def started(
+        self, container: Container, *, terminal: bool = False, stdin: bool = False
+    ) -> Iterator[RunningContainer]:
+        """Start a container; whatever happens, it is gone at the end.
+
+        With `terminal` it has one of its own; with `stdin` it can be written to.
+        """
+        with _as_host_errors():
+            created = self._client.containers.create(
+                container.image,
+                [*container.argv],
+                name=f"{NAME}-{os.getpid()}-{secrets.token_hex(3)}",
+                labels={NAME: "container", _OWNER: str(os.getpid())},
+                user=container.user,
+                environment={**container.environment},
+                working_dir=str(container.cwd),
+                mounts=[
+                    BindMount(str(m.target), str(m.source), type="bind", read_only=m.read_only)
+                    for m in container.mounts
+                ],
+                network_mode="bridge" if container.network else "none",
+                cap_drop=["ALL"],
+                cap_add=[*container.capabilities],
+                security_opt=_security(container.capabilities),
+                init=True,
+                tty=terminal,
+                stdin_open=stdin,
+            )
+        stream = None
+        try:
+            with _as_host_errors():
+                # Attached before it starts: nothing of its output is missed.
+                stream = self._client.api.attach_socket(
+                    str(created.id),
+                    params={"stdout": 1, "stderr": 1, "stream": 1, "stdin": int(stdin)},
+                )
+                created.start()
+            yield RunningContainer(created, stream, terminal=terminal)
+        finally:
+            with suppress(NotFound, APIError):
+                created.remove(force=True, v=True)
+            if stream:
+                stream._sock.close()  # noqa: SLF001 - closing `stream` leaves that open
+                stream.close()
+
+    def sweep(self) -> None:
+        """Remove containers that were left by processes that were killed."""
+        with _as_host_errors():
+            for left in self._client.containers.list(all=True, filters={"label": _OWNER}):
+                if not Path(f"/proc/{left.labels[_OWNER]}").exists():
+                    with suppress(NotFound, APIError):
+                        left.remove(force=True, v=True)
+
+
+class RunningContainer:
+    """A container that was started: what it says, how it ends, how it is stopped."""
+
+    def __init__(self, container: DockerContainer, stream: Any, *, terminal: bool) -> None:
+        self._container = container
+        self._stream = stream
+        self._terminal = terminal
+
+    def output(self) -> Iterator[tuple[int, bytes]]:
+        """Yield what the command writes as it comes, each with 1 (stdout) or 2 (stderr)."""
+        yield from frames_iter(self._stream, self._terminal)  # type: ignore[no-untyped-call]
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of both streams."""
+        rest = b""
+        for _, data in self.output():
+            *whole, rest = (rest + data).split(b"\n")
+            for line in whole:
+                yield f"{line.decode(errors='replace')}\n"
+        if rest:
+            yield rest.decode(errors="replace")
+
+    def write(self, data: bytes) -> None:
+        """Write to the command's standard input."""
+        self._stream._sock.sendall(data)  # noqa: SLF001 - the SDK's own way to get at it
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Tell the container's terminal its size."""
+        with suppress(NotFound, APIError):
+            self._container.resize(height=rows, width=columns)
+
+    def signal(self, name: str) -> None:
+        """Send a signal to the command."""
+        with suppress(NotFound, APIError):
+            self._container.kill(signal=name)
+
+    def kill(self) -> None:
+        """Stop all that runs in the container, at once."""
+        self.signal("SIGKILL")
+
+    def wait(self) -> int:
+        """Wait for the end of the command and return its status."""
+        with _as_host_errors():
+            return int(self._container.wait(timeout=None)["StatusCode"])
+
+
+def _security(capabilities: Sequence[str]) -> list[str]:
+    # Files of the caller keep their SELinux labels: what is mounted is shown, not relabelled.
+    options = ["label=disable"]
+    if "SYS_ADMIN" in capabilities:
+        # Docker's own AppArmor profile forbids mount(2), whoever asks.
+        return [*options, "apparmor=unconfined"]
+    return [*options, "no-new-privileges"]
+
+
+@contextmanager
+def _as_host_errors() -> Iterator[None]:
+    try:
+        yield
+    except APIError as error:
+        raise HostError(f"the Docker daemon refuses: {error.explanation or error}") from error
+    except DockerException as error:
+        raise _unreachable(error) from error
+
+
+def _unreachable(error: Exception) -> HostError:
+    if "Permission denied" in str(error):
+        return HostError(
+            "this user may not use the Docker daemon",
+            hint="sudo usermod -aG docker $USER, and log in again; or --engine host",
+        )
+    return HostError(
+        "no Docker daemon answers",
+        hint="start it (sudo systemctl start docker), set DOCKER_HOST, or use --engine host",
+        details=[str(error)],
+    )

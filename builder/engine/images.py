@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: MIT
+"""Images of containers, made when they are needed and named after all that they are made of."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import platform
+import shutil
+import sys
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound
+
+from builder.engine.containers import ImageRecipe
+from builder.engine.process import PASSED_ON, Processes, clean_environment, run
+from builder.errors import CommandError, HostError
+
+NAME = "zynq-sd-builder"
+"""What the builder's images are called, and the label of its containers."""
+
+_TAIL_LINES = 25
+
+
+def fingerprint(recipe: ImageRecipe) -> str:
+    """Return a hash over all that an image is made of: 12 hexadecimal digits."""
+    parts = {
+        "base": [recipe.base, recipe.suite, recipe.sources],
+        "arguments": dict(recipe.arguments),
+        "files": {name: _digest(path) for name, path in _files(recipe)},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def tag_of(recipe: ImageRecipe) -> str:
+    """Return the name under which the image is kept by the Docker daemon."""
+    return f"{NAME}/{recipe.name}:{fingerprint(recipe)}"
+
+
+def make_image(
+    client: docker.DockerClient,
+    recipe: ImageRecipe,
+    *,
+    processes: Processes,
+    log: IO[str],
+    say: Callable[[str], object],
+) -> str:
+    """Return the tag of the image, which is built unless it is there.
+
+    Raises:
+        HostError: there is no way to its base.
+        CommandError: it cannot be built.
+    """
+    tag = tag_of(recipe)
+    if _exists(client, tag):
+        return tag
+    say(f"making the image {tag}")
+    base = _base(client, recipe, processes=processes, log=log, say=say)
+    with tempfile.TemporaryDirectory(prefix=f"{NAME}-") as folder:
+        if recipe.python_packages:
+            say("fetching the Python packages of the image")
+            _fetch_wheels(recipe, Path(folder), processes=processes, log=log)
+        _build(client, recipe, tag, base, context=_context(recipe, Path(folder)), log=log, say=say)
+    return tag
+
+
+def _exists(client: docker.DockerClient, tag: str) -> bool:
+    try:
+        client.images.get(tag)
+    except ImageNotFound:
+        return False
+    return True
+
+
+def _base(
+    client: docker.DockerClient,
+    recipe: ImageRecipe,
+    *,
+    processes: Processes,
+    log: IO[str],
+    say: Callable[[str], object],
+) -> str:
+    """Return an image to begin with: one that is here, a registry's, or one made of packages."""
+    if _exists(client, recipe.base):
+        return recipe.base
+    made = f"{NAME}/base:{recipe.suite}-{_hash(recipe.sources)[:12]}"
+    if _exists(client, made):
+        return made
+    try:
+        say(f"pulling {recipe.base}")
+        name, _, tag = recipe.base.rpartition(":")
+        client.images.pull(name, tag=tag)
+    except DockerException as error:
+        refusal = str(getattr(error, "explanation", None) or error)
+        log.write(f"{recipe.base} cannot be pulled: {refusal}\n")
+    else:
+        return recipe.base
+    if not shutil.which("mmdebstrap"):
+        raise HostError(
+            f"the image {recipe.base} cannot be had from its registry",
+            hint="let the Docker daemon reach the registry, or install mmdebstrap, which makes "
+            "that base out of packages",
+            details=[refusal],
+        )
+    say(f"making {made}: no registry gives {recipe.base}")
+    with tempfile.TemporaryDirectory(prefix=f"{NAME}-") as folder:
+        tree = Path(folder) / "base.tar"
+        run(
+            ["mmdebstrap", "--variant=minbase", recipe.suite, str(tree), "-"],
+            processes=processes,
+            stdin=recipe.sources,
+            log=log,
+        )
+        repository, _, tag = made.rpartition(":")
+        client.api.import_image_from_file(str(tree), repository=repository, tag=tag)
+    return made
+
+
+def _fetch_wheels(recipe: ImageRecipe, folder: Path, *, processes: Processes, log: IO[str]) -> None:
+    """Download an image's Python packages as the caller's own pip is configured to."""
+    assert recipe.python_packages
+    lock, python = recipe.python_packages
+    platforms = [f"manylinux_2_{minor}_{platform.machine()}" for minor in (17, 28)]
+    platforms.append(f"manylinux2014_{platform.machine()}")
+    run(
+        [
+            *(sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check"),
+            *("--require-hashes", "--requirement", str(recipe.files[lock])),
+            *("--only-binary=:all:", "--python-version", python, "--implementation", "cp"),
+            *(f"--platform={each}" for each in platforms),
+            *("--dest", str(folder / "wheels")),
+        ],
+        processes=processes,
+        environment=clean_environment(),
+        log=log,
+    )
+
+
+def _context(recipe: ImageRecipe, more: Path) -> IO[bytes]:
+    """Return a tar archive with the files that the Dockerfile sees."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, path in (*_files(recipe), *_below(more)):
+            archive.add(path, name)
+    buffer.seek(0)
+    return buffer
+
+
+def _build(
+    client: docker.DockerClient,
+    recipe: ImageRecipe,
+    tag: str,
+    base: str,
+    *,
+    context: IO[bytes],
+    log: IO[str],
+    say: Callable[[str], object],
+) -> None:
+    proxies = {name: value for name, value in clean_environment().items() if name in PASSED_ON}
+    lines: list[str] = []
+    try:
+        for event in client.api.build(
+            fileobj=context,
+            custom_context=True,
+            tag=tag,
+            buildargs={**proxies, **recipe.arguments, "BASE": base},
+            labels={NAME: recipe.name},
+            rm=True,
+            forcerm=True,
+            decode=True,
+        ):
+            lines += _lines_of(event)
+            for line in _lines_of(event):
+                log.write(f"{line}\n")
+                say(line)
+            if "error" in event:
+                raise _failure(recipe, str(event["error"]), lines)
+    except APIError as error:
+        raise _failure(recipe, str(error.explanation or error), lines) from error
+
+
+def _lines_of(event: Mapping[str, Any]) -> list[str]:
+    return [line for line in str(event.get("stream", "")).splitlines() if line.strip()]
+
+
+def _failure(recipe: ImageRecipe, what: str, lines: list[str]) -> CommandError:
+    return CommandError(
+        f"the image {NAME}/{recipe.name} cannot be built: {what}",
+        replay=f"docker build {recipe.folder}",
+        status=1,
+        details=lines[-_TAIL_LINES:],
+    )
+
+
+def _files(recipe: ImageRecipe) -> Iterator[tuple[str, Path]]:
+    yield from _below(recipe.folder)
+    yield from sorted(recipe.files.items())
+
+
+def _below(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield path.relative_to(folder).as_posix(), path
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

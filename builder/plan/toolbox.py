@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""What the jobs of a build share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from builder.engine.containers import Containers
+from builder.engine.engine import ContainerEngine, engine_here, processors
+from builder.engine.process import Processes
+from builder.engine.workspace import Workspace
+from builder.plan.worker import Task, Worker
+from builder.steps.layers import LayerStack
+from builder.steps.step import Job, Step
+from builder.store.store import Store
+
+_LAYERS_NEED = 4 << 30
+"""Bytes that all layers of a root filesystem take, unpacked."""
+
+
+class Toolbox:
+    """What the jobs of one build share: the engine, and the one stack of layers.
+
+    In a container without capabilities, steps that need some go to a worker that has them.
+
+    There is memory for one root filesystem: boards with different ones take turns (`turn_to`).
+    """
+
+    def __init__(self, store: Store, processes: Processes, *, offline: bool = False) -> None:
+        self.processes = processes
+        self._offline = offline
+        self._store = store
+        self._engine = engine_here(processes)
+        self._open = ExitStack()
+        self._open_worker = ExitStack()
+        self._layers: LayerStack | None = None
+        self._root: str | None = None
+        self._lock = threading.Lock()
+        self._worker: Worker | None = None
+
+    @property
+    def jobs(self) -> int:
+        """Processors that a step may use."""
+        return processors()
+
+    @property
+    def containers(self) -> Containers:
+        """Who runs containers, for tools that need a system of their own."""
+        return self._engine.containers
+
+    @contextmanager
+    def workspace(self, name: str, *, need: int, network: bool = False) -> Iterator[Workspace]:
+        """Open a workspace in a scratch directory of the store."""
+        network = network and not self._offline
+        with (
+            self._store.scratch(name) as directory,
+            self._engine.workspace(directory, need=need, network=network) as workspace,
+        ):
+            yield workspace
+
+    def layers(self) -> LayerStack:
+        """Return the build's stack of layers."""
+        with self._lock:
+            if self._layers is None:
+                workspace = self._open.enter_context(self.workspace("layers", need=_LAYERS_NEED))
+                self._layers = LayerStack(workspace)
+            return self._layers
+
+    def turn_to(self, root: str) -> None:
+        """Have `layers` be those of this root filesystem; what was unpacked of another one goes.
+
+        No step may be at work in the other one.
+        """
+        with self._lock:
+            if root != self._root:
+                self._open.close()
+                self._layers = None
+                self._root = root
+
+    def carry_out(self, step: Step, job: Job) -> None:
+        """Run a step: here, or where it has the capabilities that it needs."""
+        if not step.capabilities or not isinstance(self._engine, ContainerEngine):
+            step.run(job)
+            return
+        with self._lock:
+            if self._worker is None:
+                self._worker = self._open_worker.enter_context(Worker(self._engine))
+        self._worker.run(Task.of(step, job, root=self._root, offline=self._offline), job.on_line)
+
+    def __enter__(self) -> Toolbox:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+        self._open_worker.close()
+        self._engine.close()

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""The container in which steps are carried out that need root's power.
+
+Started as a program, by the relay (`builder.engine.relay`). Each connection to its socket brings a
+task (`builder.plan.worker`) and takes away what its command says, and how it ended.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+from contextlib import suppress
+from multiprocessing.connection import Connection, Listener
+from pathlib import Path
+
+from builder.engine.engine import caller, control
+from builder.engine.foreign import register_foreign
+from builder.engine.process import Processes
+from builder.engine.relay import RelayedContainers
+from builder.errors import BuildError
+from builder.plan.toolbox import Toolbox
+from builder.plan.worker import SOCKET, Task
+from builder.steps.step import Job
+from builder.store.store import Store
+
+
+def main() -> None:
+    """Carry out the steps that come, until this process is killed."""
+    folder = control()
+    assert folder, "started by the builder alone"
+    RelayedContainers(folder, "").stay()
+    register_foreign()
+    address = folder / SOCKET
+    toolboxes: dict[tuple[Path, bool], Toolbox] = {}
+    with Listener(str(address), "AF_UNIX", backlog=16) as listener:
+        address.chmod(0o666)  # the directory is the caller's alone
+        while True:
+            connection = listener.accept()
+            task: Task = connection.recv()
+            which = (task.store, task.offline)
+            if which not in toolboxes:
+                toolboxes[which] = Toolbox(Store(task.store), Processes(), offline=task.offline)
+            threading.Thread(
+                target=_carry_out, args=[connection, task, toolboxes[which]], daemon=True
+            ).start()
+
+
+def _carry_out(connection: Connection, task: Task, toolbox: Toolbox) -> None:
+    lock = threading.Lock()
+
+    def send(what: str, content: object = None) -> None:
+        with lock, suppress(OSError):
+            connection.send((what, content))
+
+    try:
+        if task.root:
+            toolbox.turn_to(task.root)
+        store = Store(task.store)
+        with task.log.open("a") as log:
+            task.step.run(
+                Job(
+                    inputs=task.inputs,
+                    output=task.output,
+                    log=log,
+                    store=store,
+                    tools=toolbox,
+                    on_line=lambda line: send("line", line),
+                )
+            )
+    except BuildError as error:
+        send("error", error)
+    except BaseException:  # noqa: BLE001 - it is raised on the other side
+        send("error", RuntimeError(traceback.format_exc()))
+    else:
+        # The builder is not root: what it is to keep must be its own.
+        for made in (task.output, store.root / "archives"):
+            give(made, *caller())
+        send("done")
+    connection.close()
+
+
+def give(path: Path, user: int, group: int) -> None:
+    """Make somebody the owner of a directory and all in it that is root's."""
+    for item in (path, *path.rglob("*")):
+        with suppress(FileNotFoundError):
+            if item.lstat().st_uid == 0 != user:
+                os.chown(item, user, group, follow_symlinks=False)
+
+
+if __name__ == "__main__":
+    main()

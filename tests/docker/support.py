@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""Running build.py with a Docker daemon, as whoever a test wants."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import docker
+import pytest
+
+from builder.engine.docker import Docker
+from builder.engine.images import NAME
+from builder.errors import HostError
+from builder.store.store import Store
+from tests.support import ROOT
+
+CALLER = 12345
+"""A user and group that no machine has: what is his was made for him."""
+
+_MAIN = "import sys; from builder.cli.main import main; sys.exit(main(sys.argv[1:]))"
+
+SOCKET = Path("/var/run/docker.sock")
+
+
+def unusable() -> str | None:
+    """Say why there is no daemon for these tests; None if there is."""
+    if os.geteuid() != 0:
+        return "needs root, to be several users"
+    try:
+        Docker().close()
+    except HostError as error:
+        return error.message
+    return None
+
+
+needs_docker = pytest.mark.skipif(unusable() is not None, reason=str(unusable()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """A copy of the tree that everybody can read, with a store and an output beside it."""
+
+    tree: Path
+    store: Path
+    output: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def command(self, *words: str, caller: int = 0) -> list[str]:
+        """Return the command line that runs build.py as a user."""
+        places = ["--store", str(self.store), "--output", str(self.output)]
+        python = [sys.executable, "-c", _MAIN]
+        return [*(as_user(caller) if caller else []), *python, *words, *places]
+
+    def start(self, *words: str, caller: int = 0) -> subprocess.Popen[str]:
+        """Start build.py."""
+        return subprocess.Popen(
+            self.command(*words, caller=caller),
+            cwd=self.tree,
+            env={**os.environ, "PYTHONPATH": str(self.tree), **self.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *words: str, caller: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run build.py to its end; its output goes to the test's."""
+        process = self.start(*words, caller=caller)
+        said, _ = process.communicate(timeout=3600)
+        sys.stdout.write(said)
+        return subprocess.CompletedProcess(process.args, process.returncode, said)
+
+
+def as_user(user: int) -> Sequence[str]:
+    """Return the words that run a command as a user who may use Docker, and read everything.
+
+    The interpreter that runs the tests may be where only root gets; what the command writes is the
+    user's all the same.
+    """
+    reading = "+dac_read_search"
+    return [
+        *("setpriv", f"--reuid={user}", f"--regid={user}", f"--groups={SOCKET.stat().st_gid}"),
+        *(f"--inh-caps={reading}", f"--ambient-caps={reading}", "--"),
+    ]
+
+
+def checkout(folder: Path) -> Checkout:
+    """Make a copy of the tree in a directory."""
+    folder.mkdir(parents=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout.decode()
+    tree = folder / "tree"
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tree / name)
+    for name in ("store", "output"):
+        (folder / name).mkdir()
+    return Checkout(tree=tree, store=folder / "store", output=folder / "output")
+
+
+def take_over(source: Path, target: Path, *, steps: Sequence[str]) -> None:
+    """Copy a store's indexes, its secret and the outputs of some steps to an empty store."""
+    target.mkdir(exist_ok=True)
+    names = ["archives", "secret", "last"]
+    names += [f"entries/{entry.key}" for entry in Store(source).entries() if entry.step in steps]
+    (target / "entries").mkdir()
+    for name in names:
+        subprocess.run(["cp", "-a", str(source / name), str(target / name)], check=True)
+    # The links to the sets of indexes say where the store was.
+    for link in (target / "archives").iterdir():
+        if link.is_symlink():
+            set_ = target / link.readlink().relative_to(source)
+            link.unlink()
+            link.symlink_to(set_)
+
+
+def containers() -> list[str]:
+    """Return the names of the builder's containers that there are, running or not."""
+    with closing(docker.from_env()) as client:
+        found = client.containers.list(all=True, filters={"label": NAME})
+    return [str(each.name) for each in found]
+
+
+def owners(folder: Path) -> set[int]:
+    """Return who owns what is in a directory."""
+    return {path.lstat().st_uid for path in (folder, *folder.rglob("*"))}

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: MIT
+"""Images: what they are named after, and from where they begin."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import docker
+import pytest
+from docker.errors import APIError, ImageNotFound
+
+from builder.engine.containers import ImageRecipe
+from builder.engine.images import make_image, tag_of
+from builder.engine.process import Processes
+from builder.errors import CommandError, HostError
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> ImageRecipe:
+    folder = tmp_path / "tool"
+    (folder / "more").mkdir(parents=True)
+    (folder / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\n")
+    (folder / "more/file").write_text("x")
+    (tmp_path / "list.txt").write_text("one\n")
+    return ImageRecipe(
+        name="tool",
+        base="debian:test",
+        suite="test",
+        sources="deb http://x test main\n",
+        folder=folder,
+        files={"packages.txt": tmp_path / "list.txt"},
+        arguments={"A": "1"},
+    )
+
+
+class Daemon:
+    """A Docker daemon: `here` are its images; `answers` what building prints."""
+
+    def __init__(self, *here: str) -> None:
+        self.here = {*here}
+        self.registry: set[str] = set()
+        self.answers: list[dict[str, Any]] = [{"stream": "Step 1/2\n"}, {"stream": "done\n"}]
+        self.built: dict[str, Any] = {}
+        self.context: dict[str, bytes] = {}
+        self.imported: list[str] = []
+        self.images = self
+        self.api = self
+
+    def get(self, tag: str) -> None:
+        if tag not in self.here:
+            raise ImageNotFound(tag)
+
+    def pull(self, name: str, tag: str) -> None:
+        if f"{name}:{tag}" not in self.registry:
+            raise APIError("500", explanation="no such host")
+        self.here.add(f"{name}:{tag}")
+
+    def import_image_from_file(self, path: str, repository: str, tag: str) -> None:
+        self.imported.append(f"{repository}:{tag}")
+        assert Path(path).read_text() == "a tree\n"
+
+    def build(self, **given: Any) -> list[dict[str, Any]]:
+        self.built = given
+        with tarfile.open(fileobj=given["fileobj"]) as context:
+            for member in context:
+                file = context.extractfile(member)
+                self.context[member.name] = file.read() if file else b""
+        return self.answers
+
+
+def make(daemon: Daemon, recipe: ImageRecipe, said: list[str] | None = None) -> str:
+    return make_image(
+        cast(docker.DockerClient, daemon),
+        recipe,
+        processes=Processes(),
+        log=io.StringIO(),
+        say=(said if said is not None else []).append,
+    )
+
+
+def test_an_image_is_made_once(recipe: ImageRecipe) -> None:
+    daemon = Daemon("debian:test")
+    said: list[str] = []
+    tag = make(daemon, recipe, said)
+    assert tag == tag_of(recipe) == daemon.built["tag"]
+    assert said == [f"making the image {tag}", "Step 1/2", "done"]
+    assert daemon.context.keys() == {"Dockerfile", "more/file", "packages.txt"}
+    assert daemon.built["buildargs"]["BASE"] == "debian:test"
+    assert daemon.built["buildargs"]["A"] == "1"
+    again = Daemon(tag)
+    assert make(again, recipe) == tag
+    assert not again.built
+
+
+def test_it_is_named_after_all_that_it_is_made_of(recipe: ImageRecipe, tmp_path: Path) -> None:
+    tags = {tag_of(recipe)}
+    for changed in (
+        replace(recipe, base="debian:other"),
+        replace(recipe, sources="deb http://y test main\n"),
+        replace(recipe, arguments={"A": "2"}),
+        replace(recipe, files={}),
+    ):
+        tags.add(tag_of(changed))
+    for path in (recipe.folder / "Dockerfile", recipe.folder / "more/file", tmp_path / "list.txt"):
+        path.write_text(path.read_text() + "# changed\n")
+        tags.add(tag_of(recipe))
+    assert len(tags) == 8
+
+
+def test_the_base_comes_from_a_registry(recipe: ImageRecipe) -> None:
+    daemon = Daemon()
+    daemon.registry.add("debian:test")
+    make(daemon, recipe)
+    assert daemon.built["buildargs"]["BASE"] == "debian:test"
+    assert not daemon.imported
+
+
+def fake_mmdebstrap(folder: Path) -> Path:
+    program = folder / "mmdebstrap"
+    program.write_text('#!/bin/sh\ngrep -q "^deb http://x test main" && echo "a tree" > "$3"\n')
+    program.chmod(0o755)
+    return program
+
+
+def test_without_a_registry_the_base_is_made_of_packages(
+    recipe: ImageRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = fake_mmdebstrap(tmp_path)
+    monkeypatch.setattr("builder.engine.images.shutil.which", lambda _: str(program))
+    monkeypatch.setattr("builder.engine.process.SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
+    daemon = Daemon()
+    make(daemon, recipe)
+    (made,) = daemon.imported
+    assert made.startswith("zynq-sd-builder/base:test-")
+    assert daemon.built["buildargs"]["BASE"] == made
+    second = Daemon(made)
+    make(second, recipe)
+    assert not second.imported, "it was there"
+
+
+def test_without_registry_and_mmdebstrap_it_says_what_is_missing(
+    recipe: ImageRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.engine.images.shutil.which", lambda _: None)
+    with pytest.raises(HostError, match="debian:test cannot be had from its registry") as caught:
+        make(Daemon(), recipe)
+    assert "mmdebstrap" in str(caught.value.hint)
+    assert caught.value.details == ("no such host",)
+
+
+def test_a_failed_build_shows_its_last_lines(recipe: ImageRecipe) -> None:
+    daemon = Daemon("debian:test")
+    daemon.answers = [{"stream": "E: no package\n"}, {"error": "returned a non-zero code: 100"}]
+    with pytest.raises(CommandError, match="zynq-sd-builder/tool cannot be built") as caught:
+        make(daemon, recipe)
+    assert caught.value.details == ("E: no package",)

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""The engine `docker`: what the builder's container is, and when there is one."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from builder.cli import inside
+from builder.cli.context import ROOT, Context
+from builder.cli.inside import Wish, chosen, enter, run_inside
+from builder.engine.containers import Container, ImageRecipe
+from builder.engine.docker import Docker
+from builder.engine.engine import CALLER, CAPABLE, CONTROL
+from builder.errors import HostError
+from builder.steps.step import ROOT_FILESYSTEM
+
+
+class Daemon:
+    """A Docker daemon whose containers do what a test says."""
+
+    user = "1000:1000"
+
+    def __init__(self) -> None:
+        self.recipe: ImageRecipe | None = None
+        self.container: Container | None = None
+        self.signals: list[str] = []
+        self.work: Callable[[], None] = lambda: None
+        self.status = 0
+        self.closed = False
+        self.swept = False
+
+    def __enter__(self) -> Daemon:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+
+    def sweep(self) -> None:
+        self.swept = True
+
+    def image(self, recipe: ImageRecipe, **_: object) -> str:
+        self.recipe = recipe
+        return "tools:1"
+
+    @contextmanager
+    def started(self, container: Container, **_: object) -> Iterator[Daemon]:
+        self.container = container
+        yield self
+
+    def output(self) -> Iterator[tuple[int, bytes]]:
+        yield 1, b"said\n"
+        yield 2, b"complained\n"
+        self.work()
+
+    def wait(self) -> int:
+        return self.status
+
+    def signal(self, name: str) -> None:
+        self.signals.append(name)
+
+    def kill(self) -> None:
+        self.signals.append("SIGKILL")
+
+
+@pytest.fixture
+def daemon() -> Daemon:
+    return Daemon()
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    boards = tmp_path / "boards"
+    boards.mkdir()
+    return Context(
+        boards_dirs=[boards],
+        store=tmp_path / "store",
+        store_size=1,
+        output=tmp_path / "output",
+        progress="plain",
+        engine="docker",
+        argv=("plan", "--board", "X"),
+    )
+
+
+@pytest.fixture
+def as_user(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.cli.inside.os.getuid", lambda: 1001)
+    monkeypatch.setattr("builder.cli.inside.os.getgid", lambda: 100)
+    monkeypatch.setattr("builder.cli.inside._of_root", lambda _: False)
+
+
+def run(context: Context, daemon: Daemon, wish: Wish | None = None) -> int:
+    return run_inside(context, cast(Docker, daemon), wish or Wish())
+
+
+@pytest.mark.usefixtures("as_user")
+def test_the_builder_has_no_power_and_sees_what_it_needs(
+    context: Context, daemon: Daemon, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    daemon.status = 3
+    given = tmp_path / "given"
+    given.mkdir()
+    assert run(context, daemon, Wish(shown=[given])) == 3
+    assert capfdbinary.readouterr() == (b"said\n", b"complained\n")
+    container = daemon.container
+    assert container
+    assert (container.image, container.user, container.capabilities) == ("tools:1", "1001:100", ())
+    assert list(container.argv[-3:]) == ["plan", "--board", "X"]
+    shown = {mount.target: mount.read_only for mount in container.mounts}
+    for path in (ROOT, given, *context.boards_dirs):
+        assert shown[path], "to read alone"
+    assert not shown[context.store]
+    assert not shown[context.output]
+    writable = {path for path, read_only in shown.items() if not read_only}
+    control = Path(container.environment[CONTROL])
+    assert writable == {context.store, context.output, control}
+    assert not any("docker.sock" in str(mount.source) for mount in container.mounts)
+    assert container.environment[CALLER] == "1001:100"
+    assert container.environment["BUILDER_STORE"] == str(context.store)
+    assert CAPABLE not in container.environment
+    assert not control.exists(), "nothing is left"
+    assert daemon.swept
+
+
+@pytest.mark.usefixtures("as_user")
+def test_a_shell_has_the_power_of_a_step(context: Context, daemon: Daemon) -> None:
+    run(context, daemon, Wish(capable=True, stdin=True))
+    assert daemon.container
+    assert daemon.container.user == "0:0"
+    assert daemon.container.capabilities == ROOT_FILESYSTEM
+    assert CAPABLE in daemon.container.environment
+    assert list(daemon.container.argv[-3:]) == ["plan", "--board", "X"]
+
+
+def test_the_image_is_made_of_the_lists_of_packages(context: Context, daemon: Daemon) -> None:
+    run(context, daemon)
+    assert daemon.recipe
+    assert daemon.recipe.base == "debian:bookworm-slim"
+    assert daemon.recipe.folder == ROOT / "docker/tools"
+    assert daemon.recipe.files["packages.txt"] == ROOT / "builder/engine/packages.txt"
+    assert daemon.recipe.python_packages == ("requirements.txt", "3.11")
+    dockerfile = (daemon.recipe.folder / "Dockerfile").read_text()
+    for name in daemon.recipe.files:
+        assert name in dockerfile
+
+
+@pytest.mark.parametrize(
+    ("times", "status", "signals"), [(1, 130, ["SIGINT"]), (2, 137, ["SIGINT", "SIGKILL"])]
+)
+def test_ctrl_c_is_passed_on_and_the_second_kills(
+    context: Context, daemon: Daemon, times: int, status: int, signals: list[str]
+) -> None:
+    def interrupt() -> None:
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    daemon.work, daemon.status = interrupt, status
+    assert run(context, daemon) == 130
+    assert sorted(daemon.signals) == sorted(signals)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def no_docker() -> Docker:
+    raise HostError("no Docker daemon answers")
+
+
+def test_docker_is_taken_where_a_daemon_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: Any = object()
+    monkeypatch.setattr("builder.cli.inside.Docker", lambda: found)
+    assert chosen("auto") is chosen("docker") is found
+    assert chosen("host") is None
+    monkeypatch.setattr("builder.cli.inside.Docker", no_docker)
+    assert chosen("auto") is chosen("host") is None
+    with pytest.raises(HostError, match="no Docker daemon answers"):
+        chosen("docker")
+
+
+def test_everything_begins_again_where_builds_run(
+    context: Context, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr("builder.cli.inside.become_root", lambda _: done.append("root"))
+    monkeypatch.setattr("builder.cli.inside.run_inside", lambda *_: 7)
+    monkeypatch.setattr("builder.cli.inside.chosen", lambda _: daemon)
+    with pytest.raises(SystemExit) as ended:
+        enter(context)
+    assert ended.value.code == 7
+    assert daemon.closed
+    monkeypatch.setattr("builder.cli.inside.chosen", lambda _: None)
+    enter(context)
+    assert done == ["root"]
+    monkeypatch.setenv(CONTROL, str(tmp_path))
+    monkeypatch.setattr(inside, "_stay", lambda folder: done.append(str(folder)))
+    enter(context)
+    assert done == ["root", str(tmp_path)], "this is where builds run"
+
+
+@pytest.mark.usefixtures("as_user")
+def test_what_root_left_is_given_back(
+    context: Context, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Container] = []
+    monkeypatch.setattr(daemon, "run", lambda each, **_: ran.append(each), raising=False)
+    monkeypatch.setattr("builder.cli.inside._of_root", lambda _: False)
+    run(context, daemon)
+    assert not ran
+    monkeypatch.setattr("builder.cli.inside._of_root", lambda _: True)
+    run(context, daemon)
+    (chown,) = ran
+    assert chown.argv[:4] == ["chown", "-R", "--from=0", "1001:100"]
+    assert chown.argv[4:] == [str(context.store), str(context.output)]
+    assert (chown.user, chown.network) == ("0:0", False)

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: MIT
+"""Containers for a builder in a container: the relay and its other side."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from builder.engine.containers import Container, ImageRecipe, Mount, not_root
+from builder.engine.process import Processes, run
+from builder.engine.relay import Relay, RelayedContainers
+from builder.errors import BuildError, CommandError, HostError, Interrupted, StepError
+
+
+class Here:
+    """Runs what containers would, on this machine; notes what it was asked for."""
+
+    user = "1:1"
+
+    def __init__(self) -> None:
+        self.asked: list[Container | ImageRecipe] = []
+        self.failure: BuildError | None = None
+
+    def image(
+        self,
+        recipe: ImageRecipe,
+        *,
+        processes: Processes,  # noqa: ARG002 - the one signature
+        log: IO[str],
+        say: Callable[[str], object],
+    ) -> str:
+        self.asked.append(recipe)
+        if self.failure:
+            raise self.failure
+        log.write("a line for the log\n")
+        say("being made")
+        return f"made/{recipe.name}"
+
+    def run(
+        self,
+        container: Container,
+        *,
+        processes: Processes,
+        log: IO[str] | None = None,  # noqa: ARG002
+        on_line: Callable[[str], object] | None = None,
+    ) -> str:
+        self.asked.append(container)
+        return run(container.argv, processes=processes, on_line=on_line)
+
+
+@pytest.fixture
+def outside() -> Here:
+    return Here()
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Path:
+    (tmp_path / "shown").mkdir()
+    return tmp_path / "shown"
+
+
+@pytest.fixture
+def containers(outside: Here, tmp_path: Path, shown: Path) -> Iterator[RelayedContainers]:
+    (tmp_path / "read").mkdir()
+    worker = Container(
+        image="tools",
+        argv=["sh", "-c", "echo working; exit 3"],
+        user="0:0",
+        capabilities=["SYS_ADMIN"],
+        mounts=[
+            Mount(source=shown, target=shown),
+            Mount(source=tmp_path / "read", target=tmp_path / "read", read_only=True),
+        ],
+    )
+    with Relay(tmp_path, outside, worker):
+        yield RelayedContainers(tmp_path, "5:6")
+
+
+def container(*argv: str) -> Container:
+    return Container(image="tools", argv=argv, user="5:6")
+
+
+def test_a_command_is_run_outside_and_its_lines_come_back(
+    containers: RelayedContainers, outside: Here, shown: Path, processes: Processes
+) -> None:
+    wanted = replace(
+        container("sh", "-c", "echo one; echo two >&2"),
+        mounts=[Mount(source=shown / "below", target=Path("/x"), read_only=True)],
+        environment={"A": "b"},
+        network=True,
+        cwd=shown,
+    )
+    log, lines = io.StringIO(), list[str]()
+    said = containers.run(wanted, processes=processes, log=log, on_line=lines.append)
+    assert said == "one\ntwo\n"
+    assert lines == ["one", "two"]
+    assert log.getvalue() == "$ sh -c 'echo one; echo two >&2'\none\ntwo\n"
+    (asked,) = outside.asked
+    assert asked == replace(wanted, argv=[*wanted.argv], secret=[])
+
+
+def test_a_failure_comes_back_as_it_was(
+    containers: RelayedContainers, outside: Here, processes: Processes
+) -> None:
+    with pytest.raises(CommandError, match="sh ended with status 7") as caught:
+        containers.run(container("sh", "-c", "echo last words; exit 7"), processes=processes)
+    assert caught.value.status == 7
+    assert caught.value.details == ("last words",)
+    assert caught.value.replay == "sh -c 'echo last words; exit 7'"
+    assert str(caught.value) == caught.value.message
+    outside.failure = HostError("no daemon", hint="start it")
+    with pytest.raises(HostError, match="no daemon") as refused:
+        containers.image(recipe(Path("/x")), processes=processes, log=io.StringIO(), say=print)
+    assert refused.value.hint == "start it"
+
+
+def recipe(folder: Path) -> ImageRecipe:
+    return ImageRecipe(
+        name="tool",
+        base="a:b",
+        suite="b",
+        sources="deb x\n",
+        folder=folder,
+        files={"list": folder / "list.txt"},
+        arguments={"A": "1"},
+        python_packages=("list", "3.11"),
+    )
+
+
+def test_an_image_is_made_outside(
+    containers: RelayedContainers, outside: Here, tmp_path: Path, processes: Processes
+) -> None:
+    log, said = io.StringIO(), list[str]()
+    tag = containers.image(recipe(tmp_path), processes=processes, log=log, say=said.append)
+    assert tag == "made/tool"
+    (asked,) = outside.asked
+    assert isinstance(asked, ImageRecipe)
+    assert replace(asked, python_packages=("list", "3.11")) == recipe(tmp_path)
+    assert (log.getvalue(), said) == ("a line for the log\n", ["being made"])
+
+
+def test_only_the_builders_own_worker_has_capabilities(
+    containers: RelayedContainers, outside: Here, processes: Processes
+) -> None:
+    containers.run(replace(container("true"), capabilities=["SYS_ADMIN"]), processes=processes)
+    (asked,) = outside.asked
+    assert isinstance(asked, Container)
+    assert asked.capabilities == ()
+    lines: list[str] = []
+    with pytest.raises(CommandError, match="status 3"):
+        containers.work(processes=processes, on_line=lines.append)
+    assert lines == ["working"]
+    worker = outside.asked[1]
+    assert isinstance(worker, Container)
+    assert worker.capabilities == ["SYS_ADMIN"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        (("shown", False), None),
+        (("shown/deeper", True), None),
+        (("read", True), None),
+        (("read", False), "is not shown to the builder to write to"),
+        ((".", True), "is not shown to the builder"),
+        (("shown/..", True), "is not shown to the builder"),
+        (("link", True), "is not shown to the builder"),
+    ],
+)
+def test_no_container_sees_more_than_the_builder(
+    containers: RelayedContainers,
+    outside: Here,
+    tmp_path: Path,
+    asked: tuple[str, bool],
+    problem: str | None,
+) -> None:
+    source, read_only = asked
+    processes = Processes()
+    (tmp_path / "shown/secret").symlink_to("/etc")
+    (tmp_path / "link").symlink_to("/etc")
+    mount = Mount(source=tmp_path / source, target=Path("/x"), read_only=read_only)
+    wanted = replace(container("true"), mounts=[mount])
+    if problem is None:
+        containers.run(wanted, processes=processes)
+        return
+    with pytest.raises(StepError, match=problem):
+        containers.run(wanted, processes=processes)
+    assert not outside.asked
+
+
+def test_what_is_stopped_inside_is_stopped_outside(
+    containers: RelayedContainers, outside: Here, processes: Processes, tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    command = container("sh", "-c", f"echo $$ > {pid}; exec sleep 600")
+    threading.Timer(0.3, processes.stop).start()
+    with pytest.raises(Interrupted):
+        containers.run(command, processes=processes)
+    for _ in range(100):
+        if not Path(f"/proc/{pid.read_text().strip()}").exists():
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("it still runs")
+
+
+def test_who_refuses_to_be_root_is_the_caller_or_the_first_user(
+    containers: RelayedContainers,
+) -> None:
+    assert containers.user == "5:6"
+    assert not_root(0, 0) == "1000:1000"
+    assert not_root(1001, 100) == "1001:100"
