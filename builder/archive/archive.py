@@ -80,7 +80,7 @@ class Archive:
         self.distribution = distribution
         self.architecture = architecture
         self._release: dict[str, Any] | None = None
-        self._without = without
+        self._without = dict(without)
         self._left_out = dict(without)
 
     @property

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
@@ -24,6 +25,9 @@ from builder.plan.worker import SOCKET, Task
 from builder.steps.step import Job
 from builder.store.store import Store
 
+_MOST_STEPS = 64
+"""Steps that run at once: more than anybody asks for (`--jobs`)."""
+
 
 def main() -> None:
     """Carry out the steps that come, until this process is killed."""
@@ -33,7 +37,12 @@ def main() -> None:
     register_foreign()
     address = folder / SOCKET
     toolboxes: dict[tuple[Path, bool], Toolbox] = {}
-    with Listener(str(address), "AF_UNIX", backlog=16) as listener:
+    with (
+        Listener(str(address), "AF_UNIX", backlog=16) as listener,
+        # Its threads stay: commands die with the thread that started them (PR_SET_PDEATHSIG),
+        # and workspaces outlive the step that opened them.
+        ThreadPoolExecutor(_MOST_STEPS, thread_name_prefix="step") as pool,
+    ):
         address.chmod(0o666)  # the directory is the caller's alone
         while True:
             connection = listener.accept()
@@ -41,9 +50,7 @@ def main() -> None:
             which = (task.store, task.offline)
             if which not in toolboxes:
                 toolboxes[which] = Toolbox(Store(task.store), Processes(), offline=task.offline)
-            threading.Thread(
-                target=_carry_out, args=[connection, task, toolboxes[which]], daemon=True
-            ).start()
+            pool.submit(_carry_out, connection, task, toolboxes[which])
 
 
 def _carry_out(connection: Connection, task: Task, toolbox: Toolbox) -> None:

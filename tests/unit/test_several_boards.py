@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -422,3 +423,15 @@ def test_what_cannot_be_built_is_not_tested(
     monkeypatch.setattr("builder.cli.commands.run_checks", lambda *_, **__: pytest.fail("tested"))
     factory.broken = {"One"}
     assert factory("test", "One", "Two").status == 3
+
+
+def test_steps_can_be_handed_to_another_process(store: Store) -> None:
+    """In containers those that need root's power are: they must be the same steps there."""
+    spec = resolve(TREE, "Pynq-Z2", distro="debian-bookworm")
+    plan = make_plan(board_steps(spec, FakeArchive()).targets, store)
+    capable = [item for item in plan if item.step.capabilities]
+    assert {"bootstrap", "recipe:ssh", "image"} <= {item.step.name for item in capable}
+    for item in capable:
+        there = pickle.loads(pickle.dumps(item.step))  # noqa: S301 - our own
+        (again,) = [each for each in make_plan([there], store) if each.step is there]
+        assert again.key == item.key

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import subprocess
 from functools import partial
@@ -47,6 +48,12 @@ def fetched(original: Repository, tmp_path_factory: pytest.TempPathFactory) -> A
     assert not archive.known
     archive.update()
     return archive
+
+
+def test_it_can_be_handed_to_another_process(fetched: Archive) -> None:
+    there = pickle.loads(pickle.dumps(fetched))  # noqa: S301 - our own
+    assert there.known
+    assert there.pockets == fetched.pockets
 
 
 def record(archive: Archive) -> dict[str, Any]:

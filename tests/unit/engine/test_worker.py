@@ -119,6 +119,11 @@ def test_all_steps_that_need_it_run_in_one_other_process(building: Building) -> 
     assert gone(first), "it ends with the build"
 
 
+def test_what_a_step_opened_is_there_for_the_next(building: Building) -> None:
+    building(Capable("starting"), Capable("looking"))
+    assert "still running: True" in building.said
+
+
 def test_a_failure_is_the_steps_own(building: Building) -> None:
     with pytest.raises(StepFailure, match="it failed") as caught:
         building(Capable("badly"))

@@ -4,11 +4,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from builder.engine.process import clean_environment
 from builder.errors import CommandError
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
+
+STARTED: list[subprocess.Popen[str]] = []
+"""What a step started and left running."""
 
 
 class Capable(Step):
@@ -32,6 +38,20 @@ class Capable(Step):
             raise ZeroDivisionError
         if self.how == "dead":
             os._exit(5)
+        if self.how == "starting":
+            nothing = subprocess.DEVNULL
+            STARTED.append(
+                job.tools.processes.start(
+                    ["sleep", "600"],
+                    environment=clean_environment(),
+                    stdin=nothing,
+                    stdout=nothing,
+                    stderr=nothing,
+                )
+            )
+        if self.how == "looking":
+            time.sleep(0.3)
+            job.say(f"still running: {STARTED[0].poll() is None}")
         if self.how == "slowly":
             with job.workspace("slow", need=0) as workspace:
                 job.run(workspace, "sleep", "600")
