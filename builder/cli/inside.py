@@ -113,6 +113,7 @@ def run_inside(context: Context, docker: Docker, wish: Wish) -> int:
         if wish.capable:
             main = replace(worker, argv=plain.argv)
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        _reclaim(context, docker, plain)
         try:
             with (
                 Relay(folder, docker, worker),

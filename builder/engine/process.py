@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import threading
 from collections import deque
@@ -54,6 +55,16 @@ class Running(Protocol):
         """Stop it, at once."""
 
 
+class _Session(subprocess.Popen[str]):
+    """A command in a session of its own."""
+
+    def kill(self) -> None:
+        """Kill it with all that it started, which would hold its output open."""
+        if self.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+
 class Processes:
     """The commands that are running, so that all of them can be stopped at once."""
 
@@ -86,7 +97,7 @@ class Processes:
             if self._stopped:
                 raise Interrupted("interrupted")
             try:
-                process = subprocess.Popen(
+                process = _Session(
                     guarded,
                     cwd=cwd,
                     env=dict(environment),

@@ -68,7 +68,7 @@ def _take(path: Path, *, shared: bool) -> int | None:
     """Return a descriptor that holds the lock; None if another process holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = _open(path)
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -78,6 +78,14 @@ def _take(path: Path, *, shared: bool) -> int | None:
             return descriptor
         # Removed, or even made anew, between our opening and locking it: holds nobody off.
         os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except PermissionError:
+        # Root's, who works for this caller in a container. (flock(2) asks for no more, but on NFS.)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -206,6 +206,15 @@ def test_stop_kills_what_runs_and_refuses_more(processes: Processes) -> None:
         run(["true"], processes=processes)
 
 
+def test_stop_kills_what_a_command_started(processes: Processes) -> None:
+    """Else that would hold the output open, and nobody would come back."""
+    threading.Timer(0.3, processes.stop).start()
+    started = time.monotonic()
+    with pytest.raises(Interrupted):
+        run(["sh", "-c", "sleep 600 & sleep 600; true"], processes=processes)
+    assert time.monotonic() - started < 60
+
+
 def test_an_error_of_a_listener_ends_the_command(processes: Processes) -> None:
     pids: list[int] = []
 

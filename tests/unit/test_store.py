@@ -422,3 +422,25 @@ def test_holes_take_no_space(tmp_path: Path) -> None:
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(100 * MIB)
     assert tree_size(tmp_path) < MIB
+
+
+def test_a_lock_that_belongs_to_root_is_a_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In containers root works for the caller, in the caller's store."""
+    path = tmp_path / "one.lock"
+    path.touch()
+    opened = os.open
+
+    def refuse_to_write(name: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_RDWR:
+            raise PermissionError
+        return opened(name, flags, mode)
+
+    monkeypatch.setattr("builder.store.locks.os.open", refuse_to_write)
+    with try_locked(path) as mine:
+        assert mine
+        with try_locked(path) as again:
+            assert not again
+    remove_free(tmp_path)
+    assert not path.exists()

@@ -214,7 +214,8 @@ def test_what_root_left_is_given_back(
     assert not ran
     monkeypatch.setattr("builder.cli.inside._of_root", lambda _: True)
     run(context, daemon)
-    (chown,) = ran
+    assert len(ran) == 2, "before and after"
+    chown = ran[0]
     assert chown.argv[:4] == ["chown", "-R", "--from=0", "1001:100"]
     assert chown.argv[4:] == [str(context.store), str(context.output)]
     assert (chown.user, chown.network) == ("0:0", False)
