@@ -10,7 +10,7 @@ import shlex
 import shutil
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TypeAlias
@@ -48,7 +48,7 @@ def build(arguments: argparse.Namespace, context: Context) -> int:
     """Build the boards' images; those that can be finished are, whatever becomes of the others."""
     started = time.monotonic()
     specs = resolved(arguments, context)
-    enter(context, Wish(shown=_shown(arguments)))
+    enter(context, Wish(shown=_shown(specs)))
     store = context.open_store()
     outputs = {name: context.output_of(name) for name in specs}
     with store.in_use(), context.view() as view:
@@ -77,7 +77,7 @@ def build(arguments: argparse.Namespace, context: Context) -> int:
     if len(results) > 1:
         _show_all(context, results, taken=taken)
     elif not outcome.failures:
-        _summary(context, results[0], taken=taken, boot_files=arguments.boot_files)
+        _summary(context, results[0], taken=taken, same=_same_image(arguments))
     for result in results:
         for note in result.notes:
             context.console.print(f"[bold yellow]{escape(note)}[/]")
@@ -85,9 +85,12 @@ def build(arguments: argparse.Namespace, context: Context) -> int:
     return codes[0] if codes else 0
 
 
-def _shown(arguments: argparse.Namespace) -> list[Path]:
-    """Return the files that the command line names, which a container is to see."""
-    return [arguments.boot_files.absolute()] if arguments.boot_files else []
+def _shown(specs: Mapping[str, ImageSpec]) -> list[Path]:
+    """Return the files of the user's, wherever they are, that a container is to see."""
+    named = [
+        each for spec in specs.values() for each in (spec.boot_files, spec.petalinux.installer)
+    ]
+    return [path for path in named if isinstance(path, Path) and path.exists()]
 
 
 def _check_offline(plan: Sequence[Planned]) -> None:
@@ -115,8 +118,21 @@ def _stop_on_interrupt() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
-def _summary(context: Context, result: BoardResult, *, taken: str, boot_files: Path | None) -> None:
-    """Print what came of the one board of a build, and what to do with it."""
+def _same_image(arguments: argparse.Namespace) -> list[str]:
+    """Return the words that other commands need to mean the same image."""
+    given = {
+        "--boot-files": arguments.boot_files,
+        "--bsp": arguments.bsp,
+        "--petalinux-installer": arguments.petalinux_installer,
+    }
+    return [word for option, value in given.items() if value for word in (option, str(value))]
+
+
+def _summary(context: Context, result: BoardResult, *, taken: str, same: Sequence[str]) -> None:
+    """Print what came of the one board of a build, and what to do with it.
+
+    `same` are the words that mean this image and no other one of the board.
+    """
     image = result.output.image
     shown = os.path.relpath(image)
     what = "built" if result.fresh else "nothing to do"
@@ -124,8 +140,7 @@ def _summary(context: Context, result: BoardResult, *, taken: str, boot_files: P
     print_(
         f"[bold green]{what}[/] in {taken}: [bold]{escape(shown)}[/], {size(image.stat().st_size)}"
     )
-    words = ["test", "--board", result.output.board]
-    words += ["--boot-files", str(boot_files)] if boot_files else []
+    words = ["test", "--board", result.output.board, *same]
     print_(f"  check it:       build.py {escape(shlex.join(words))}")
     print_(f"  write to card:  bmaptool copy {escape(shown)} /dev/YOUR-CARD")
 
@@ -154,7 +169,7 @@ def _show_all(context: Context, results: Sequence[BoardResult], *, taken: str) -
 def plan(arguments: argparse.Namespace, context: Context) -> int:
     """Show the plan."""
     specs = resolved(arguments, context)
-    enter(context, Wish(shown=_shown(arguments)))
+    enter(context, Wish(shown=_shown(specs)))
     store = context.open_store()
     steps = planning(arguments, specs, store, context.console_note).plan
     width = max(len(item.label) for item in steps)
@@ -209,7 +224,7 @@ def shell(arguments: argparse.Namespace, context: Context) -> int:
     if len(names) > 1:
         raise UserError(f"shell opens a step of one board, not of {len(names)}: {', '.join(names)}")
     specs = resolved(arguments, context)
-    enter(context, Wish(shown=_shown(arguments), capable=True, stdin=True))
+    enter(context, Wish(shown=_shown(specs), capable=True, stdin=True))
     store = context.open_store()
     processes = Processes()
     with store.in_use():

@@ -30,7 +30,8 @@ def default_store() -> Path:
     """Return where the store is: BUILDER_STORE, else in the cache of the user (not of sudo)."""
     if "BUILDER_STORE" in os.environ:
         return Path(os.environ["BUILDER_STORE"])
-    home = pwd.getpwuid(int(os.environ.get("SUDO_UID", os.getuid()))).pw_dir
+    sudo = os.environ.get("SUDO_UID")
+    home = pwd.getpwuid(int(sudo)).pw_dir if sudo else os.path.expanduser("~")  # noqa: PTH111 - a user need not have one
     return Path(os.environ.get("XDG_CACHE_HOME", f"{home}/.cache")) / "zynq-sd-builder"
 
 

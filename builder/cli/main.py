@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
+from typing import get_args
 
 from builder.cli import commands
 from builder.cli.context import DEFAULT_STORE_SIZE, Context, default_store
 from builder.cli.errors import error_console, report
 from builder.errors import BuildError, Interrupted, UserError
-from builder.spec.models import parse_size
+from builder.spec.models import Provider, parse_size
 
 _DESCRIPTION = """\
 Builds SD-card images for Zynq boards and proves them by booting them under QEMU.
@@ -153,6 +154,18 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     group.add_argument(
         "--boot-files", type=Path, metavar="PATH",
         help="take boot files and modules from this directory or zip file instead of building them",
+    )  # fmt: skip
+    group.add_argument(
+        "--bsp", choices=get_args(Provider), metavar="PROVIDER",
+        help="who makes the boot files, whatever the board says: %(choices)s",
+    )  # fmt: skip
+    group.add_argument(
+        "--petalinux-installer", type=Path, metavar="PATH",
+        help="AMD's PetaLinux installer, petalinux-vRELEASE-...-installer.run",
+    )  # fmt: skip
+    group.add_argument(
+        "--accept-petalinux-license", action="store_true",
+        help="accept AMD's licences of PetaLinux, without which it is not installed",
     )  # fmt: skip
     network = group.add_mutually_exclusive_group()
     network.add_argument(

@@ -17,7 +17,7 @@ from builder.plan.board import BoardSteps, board_steps
 from builder.plan.joint import BoardPlan, join
 from builder.plan.plan import Planned, make_plan
 from builder.report.events import Event, Listener, Note
-from builder.spec.resolve import ImageSpec, NamedDistribution, resolve
+from builder.spec.resolve import ImageSpec, NamedDistribution, PetaLinuxUse, resolve
 from builder.store.store import Store
 
 Result = TypeVar("Result")
@@ -58,6 +58,13 @@ def resolved(arguments: argparse.Namespace, context: Context) -> dict[str, Image
             settings=arguments.settings,
             distro=arguments.distro,
             boot_files=arguments.boot_files and arguments.boot_files.absolute(),
+            provider=arguments.bsp,
+            petalinux=PetaLinuxUse(
+                installer=arguments.petalinux_installer
+                and arguments.petalinux_installer.absolute(),
+                accepted=arguments.accept_petalinux_license,
+                offline=arguments.offline,
+            ),
         ),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from builder.archive.archive import Archive
 from builder.bsp.mainline import mainline
+from builder.bsp.petalinux import petalinux
 from builder.bsp.prebuilt import prebuilt
 from builder.bsp.provider import BootArtifacts
 from builder.errors import UserError
@@ -19,6 +20,7 @@ from builder.steps.step import Step
 PROVIDERS: Mapping[str, Callable[[ImageSpec, Archive], BootArtifacts]] = {
     "mainline": mainline.boot_artifacts,
     "prebuilt": prebuilt.boot_artifacts,
+    "petalinux": petalinux.boot_artifacts,
 }
 """Who makes the boot files, by the name in a board's `bsp.provider`."""
 

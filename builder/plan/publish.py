@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.bsp.petalinux.project import PetaLinuxProject
+from builder.bsp.petalinux.tool import PetaLinuxTool
 from builder.bsp.prebuilt.prebuilt import Prebuilt
 from builder.bsp.provider import NOTES
 from builder.plan.board import BoardSteps
@@ -207,4 +209,8 @@ def _sources(plan: Sequence[Planned]) -> list[dict[str, Any]]:
             found.append({"url": step.download.url, "sha256": step.download.sha256})
         elif isinstance(step, Prebuilt) and step.content:
             found.append({"boot-files": Path(str(step.given)).name, "sha256": step.content})
+        elif isinstance(step, PetaLinuxTool):
+            found.append({"petalinux": step.release.version, "sha256": step.installer.sha256})
+        elif isinstance(step, PetaLinuxProject) and step.bsp_sha256:
+            found.append({"petalinux-bsp": step.bsp_name, "sha256": step.bsp_sha256})
     return found

@@ -167,6 +167,21 @@ class BootFiles(Place):
     """
 
 
+class PetaLinux(Model):
+    """What PetaLinux builds from, beside `bsp.hardware`; without `bsp` from its own template."""
+
+    bsp: Place | None = Field(default=None, description="The BSP that the project is made from")
+    release: str | None = Field(
+        default=None,
+        pattern=r"^20\d\d\.\d$",
+        description='The one release that will do, in quotes: "2024.1" (default: any)',
+    )
+    bitstream: RelativePath | None = Field(
+        default=None,
+        description="Bitstream that BOOT.BIN loads, below the board's directory (default: none)",
+    )
+
+
 class Firmware(Model):
     """What a Zynq UltraScale+ starts with and Debian's compilers cannot make.
 
@@ -212,20 +227,28 @@ class StartUpTable(Model):
         return self
 
 
+Provider = Literal["mainline", "prebuilt", "petalinux"]
+
+
 class Bsp(Model):
     """Who makes the boot files, and from what.
 
     With `mainline`, the first stage comes from the first of these that there is: `firmware.fsbl`,
-    `hardware`, `start-up-table`, `boot-bin`. With `prebuilt`, only `boot-files` counts.
+    `hardware`, `start-up-table`, `boot-bin`. With `prebuilt`, only `boot-files` counts; with
+    `petalinux`, only `petalinux` and `hardware`.
     """
 
-    provider: Literal["mainline", "prebuilt"] = Field(
+    provider: Provider = Field(
         default="mainline",
-        description="`mainline`: built with open tools alone; `prebuilt`: taken from `boot-files`",
+        description="`mainline`: built with open tools alone; `prebuilt`: taken from `boot-files`; "
+        "`petalinux`: built by AMD's PetaLinux",
     )
     boot_files: BootFiles | None = Field(
         default=None,
         description="Finished boot files: a directory or a zip file, as docs/porting.md says",
+    )
+    petalinux: PetaLinux = Field(
+        default=PetaLinux(), description="What PetaLinux builds from, as docs/porting.md says"
     )
     hardware: Hardware | None = Field(default=None, description="Hardware export of the board")
     start_up_table: StartUpTable | None = Field(
@@ -297,8 +320,7 @@ class Board(Model):
     root_device: str = Field(pattern=r"^/dev/\w+$", description="Device of the root partition")
     devicetree: RelativePath | None = Field(
         default=None,
-        description="Device tree source of the board; only with `bsp.provider: prebuilt` is there "
-        "no need of it",
+        description="Device tree source of the board; only `bsp.provider: mainline` needs it",
     )
     bsp: Bsp = Field(default=Bsp(), description="Who makes the boot files, and from what")
     distro: tuple[Name, ...] = Field(
@@ -509,6 +531,21 @@ class Recipe(Model):
     parameters: dict[Name, Parameter] = {}
 
 
+class LocalPetaLinux(Model):
+    """PetaLinux on a user's machine."""
+
+    installer: str | None = Field(
+        default=None,
+        pattern=r"^/",
+        description="Absolute path of AMD's installer (`--petalinux-installer` wins)",
+    )
+    base: Name | None = Field(
+        default=None,
+        description="Distribution that PetaLinux runs in, in a container (default: one that AMD "
+        "names for the release)",
+    )
+
+
 class LocalSettings(Model):
     """A user's own settings: `local.yaml`, which is not part of the tree."""
 
@@ -517,6 +554,9 @@ class LocalSettings(Model):
     )
     mirrors: dict[Name, dict[Name, str]] = Field(
         default={}, description="Mirrors: distribution, archive, base URL"
+    )
+    petalinux: LocalPetaLinux = Field(
+        default=LocalPetaLinux(), description="PetaLinux on this machine"
     )
 
 

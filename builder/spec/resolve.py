@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.errors import UserError
@@ -18,12 +17,14 @@ from builder.spec.models import (
     FileCopy,
     LocalSettings,
     Parameter,
+    Provider,
     Recipe,
     Scalar,
     Scripts,
     Soc,
 )
 from builder.spec.reader import Reader, Tree, closest, shown
+from builder.spec.values import parse, unfit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +65,29 @@ class ResolvedRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PetaLinuxUse:
+    """How PetaLinux is to be used on this machine.
+
+    installer: AMD's, as the user gives it; None if he does not.
+    accepted: whether he accepts AMD's licence, without which nothing is installed.
+    base: distribution that it runs in, if he wants another one than the release's.
+    offline: whether it has to do without the network.
+    """
+
+    installer: Path | None = None
+    accepted: bool = False
+    base: str | None = None
+    offline: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageSpec:
     """All that is wanted of one image.
 
     `directories` are those of the boards that the board extends, the undermost first, then its own.
     `hardware` is the name of the board whose device tree it has: of itself, or of one it extends.
     `boot_files` is where finished ones are, if they are not built.
+    `petalinux` is for boards whose boot files PetaLinux builds.
     `recipes` are in the order in which they are applied.
     """
 
@@ -81,6 +99,7 @@ class ImageSpec:
     boot_files: Path | Download | None
     distributions: tuple[NamedDistribution, ...]
     recipes: tuple[ResolvedRecipe, ...]
+    petalinux: PetaLinuxUse = PetaLinuxUse()
 
     @property
     def directory(self) -> Path:
@@ -128,6 +147,8 @@ def resolve(
     settings: Sequence[str] = (),
     distro: str | None = None,
     boot_files: Path | None = None,
+    provider: Provider | None = None,
+    petalinux: PetaLinuxUse | None = None,
 ) -> ImageSpec:
     """Read all that a board's image needs, check it, and return it.
 
@@ -137,6 +158,8 @@ def resolve(
         settings: `recipe.parameter=value` lines, which win over all files.
         distro: the one distribution to use, instead of the board's list.
         boot_files: finished boot files, instead of what the board's `bsp` says.
+        provider: who makes the boot files, instead of the board's `bsp.provider`.
+        petalinux: what the command line says of PetaLinux; it wins over the user's settings.
 
     Raises:
         UserError: something is wrong; its details name every problem with file, line and key.
@@ -147,7 +170,16 @@ def resolve(
     reader = Reader()
     if boot_files is not None and not boot_files.exists():
         raise UserError(f"--boot-files {boot_files}: there is no such file or directory")
-    resolution = _Resolution(tree, reader, files[board], boot_files)
+    if boot_files is not None and provider not in (None, "prebuilt"):
+        raise UserError(f"--boot-files are for the provider prebuilt, not for --bsp {provider}")
+    resolution = _Resolution(
+        tree,
+        reader,
+        files[board],
+        boot_files=boot_files,
+        provider=provider,
+        petalinux=petalinux or PetaLinuxUse(),
+    )
     spec = resolution.run(settings, distro)
     reader.raise_problems()
     assert spec is not None, "without problems there is a result"
@@ -158,7 +190,14 @@ class _Resolution:
     """The work of `resolve`: each method one rule, all problems collected."""
 
     def __init__(
-        self, tree: Tree, reader: Reader, board_file: Path, boot_files: Path | None
+        self,
+        tree: Tree,
+        reader: Reader,
+        board_file: Path,
+        *,
+        boot_files: Path | None,
+        provider: Provider | None,
+        petalinux: PetaLinuxUse,
     ) -> None:
         self.tree = tree
         self.reader = reader
@@ -168,6 +207,10 @@ class _Resolution:
         self.boot_files: Path | Download | None = boot_files
         if self.board and boot_files:
             self.board = self.board.model_copy(update={"bsp": Bsp(provider="prebuilt")})
+        elif self.board and provider:
+            bsp = self.board.bsp.model_copy(update={"provider": provider})
+            self.board = self.board.model_copy(update={"bsp": bsp})
+        self.petalinux = petalinux
         self.document = reader.document(board_file)
         self.directories = tuple(path.parent for path in (*self.document.bases, board_file))
         self.recipe_files = tree.recipe_files(self.directories)
@@ -179,6 +222,7 @@ class _Resolution:
         if board is None:
             return None
         self.check_board(board)
+        petalinux = self.petalinux_use(local)
         distributions = self.distributions(board, local, distro)
         profile_file = self.tree.profile_files().get(board.profile)
         profile = None
@@ -223,6 +267,7 @@ class _Resolution:
                 for name in ordered
                 if (model := self.recipes[name])
             ),
+            petalinux=petalinux,
         )
 
     def complain(self, where: tuple[str | int, ...], what: str) -> None:
@@ -233,10 +278,13 @@ class _Resolution:
             self.complain(("board",), f"must be the directory's name, {self.directory.name}")
         if board.devicetree:
             self.check_file(("devicetree",), board.devicetree)
-        if board.bsp.provider == "prebuilt":
-            self.check_prebuilt(board)
-        else:
-            self.check_mainline(board)
+        match board.bsp.provider:
+            case "prebuilt":
+                self.check_prebuilt(board)
+            case "petalinux":
+                self.check_petalinux(board)
+            case "mainline":
+                self.check_mainline(board)
         card = board.emulate.card
         if card & (card - 1):
             self.complain(("emulate", "card"), "must be a power of two, as QEMU's card readers ask")
@@ -257,6 +305,34 @@ class _Resolution:
                 )
         else:
             self.boot_files = place.download
+
+    def check_petalinux(self, board: Board) -> None:
+        """Check that there is something to make a project from."""
+        hardware, petalinux = board.bsp.hardware, board.bsp.petalinux
+        exported = hardware and (self.directory / hardware.xsa).is_file()
+        if hardware and not hardware.optional:
+            self.check_file(("bsp", "hardware", "xsa"), hardware.xsa)
+        elif not petalinux.bsp and not exported:
+            self.complain(
+                ("bsp",), "PetaLinux needs `hardware` with its file, or a BSP in `petalinux.bsp`"
+            )
+        if petalinux.bsp and petalinux.bsp.file:
+            self.check_file(("bsp", "petalinux", "bsp", "file"), petalinux.bsp.file)
+        if petalinux.bitstream:
+            self.check_file(("bsp", "petalinux", "bitstream"), petalinux.bitstream)
+
+    def petalinux_use(self, local: LocalSettings) -> PetaLinuxUse:
+        """Return what the command line says of PetaLinux, else the user's settings."""
+        given, own = self.petalinux, local.petalinux
+        known = self.tree.distribution_files()
+        if own.base is not None and own.base not in known:
+            self.reader.complain(
+                self.tree.local_file,
+                ("petalinux", "base"),
+                f"there is no distribution {own.base}{closest(own.base, known)}",
+            )
+        installer = given.installer or (Path(own.installer) if own.installer else None)
+        return replace(given, installer=installer, base=given.base or own.base)
 
     def check_mainline(self, board: Board) -> None:
         """Check that the files are there which boot files are built from."""
@@ -498,7 +574,7 @@ class _Resolution:
                 if name in broken or name in elsewhere:
                     continue
                 for key, value in given.items():
-                    problem = _unfit(declared, name, key, value)
+                    problem = unfit(declared, name, key, value)
                     if problem:
                         self.reader.complain(path, ("parameters", name, key), problem)
                     else:
@@ -508,40 +584,12 @@ class _Resolution:
             if name in broken:
                 continue
             parameter = declared.get(name, {}).get(key)
-            parsed = _parse(raw, parameter.default) if parameter else raw
-            problem = _unfit(declared, name, key, parsed)
+            parsed = parse(raw, parameter.default) if parameter else raw
+            problem = unfit(declared, name, key, parsed)
             if problem:
                 raise UserError(f"--set {name}.{key}: {problem}")
             values[name][key] = parsed
         return values
-
-
-_TYPE_NAMES = {str: "a text", int: "a number", bool: "true or false", list: "a list of texts"}
-
-
-def _unfit(
-    declared: Mapping[str, Mapping[str, Parameter]], recipe: str, key: str, value: Scalar
-) -> str | None:
-    """Say why a parameter cannot take a value; None if it can."""
-    if recipe not in declared:
-        return f"the image has no recipe {recipe}{closest(recipe, declared)}"
-    if key not in declared[recipe]:
-        return f"recipe {recipe} has no parameter {key}{closest(key, declared[recipe])}"
-    wanted = type(declared[recipe][key].default)
-    if type(value) is not wanted:
-        return f"must be {_TYPE_NAMES[wanted]}, not {value!r}"
-    return None
-
-
-def _parse(raw: str, default: Scalar) -> Scalar:
-    """Read a value given as text as the type of a default; the text itself if it does not fit."""
-    if isinstance(default, bool):
-        return {"true": True, "false": False}.get(raw.lower(), raw)
-    if isinstance(default, int):
-        return int(raw) if re.fullmatch(r"-?[0-9]+", raw) else raw
-    if isinstance(default, list):
-        return [item for item in raw.split(",") if item]
-    return raw
 
 
 __all__ = ["ImageSpec", "NamedDistribution", "ResolvedRecipe", "parse_setting", "resolve", "shown"]

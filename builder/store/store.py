@@ -9,6 +9,7 @@ Layout under its root:
     scratch/<name>/              room for a step's work, empty on disk when it is a tmpfs
     last/<scope>/<step>.json     components of the step's last fingerprint, to say what changed
     archives/                    package indexes (see builder.archive)
+    petalinux/<release>/         what bitbake keeps (see builder.bsp.petalinux)
     locks/                       one lock file an entry, scratch directory or archive
 """
 
@@ -207,7 +208,7 @@ class Store:
         """Remove all that is kept; return False if another process uses the store."""
         with try_locked(self._lock("in-use")) as alone:
             if alone:
-                for name in ("entries", "drafts", "scratch", "last", "archives"):
+                for name in ("entries", "drafts", "scratch", "last", "archives", "petalinux"):
                     remove_tree(self.root / name)
         return alone
 

@@ -95,22 +95,20 @@ def test_ctrl_c_leaves_nothing(place: Checkout, tmp_path: Path, times: int) -> N
     for folder in (theirs.store, theirs.output):
         folder.mkdir()
         subprocess.run(["chown", f"{CALLER}:{CALLER}", folder], check=True)
-    process = theirs.start(
-        *("--board", BOARD, "--engine", "docker", "--progress", "plain"), caller=CALLER
-    )
-    assert process.stdout
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if "start   native-programs" in line:
-            break
-    time.sleep(8)  # to be in the middle of it
-    assert len(containers()) == 2, "".join(said)
-    for _ in range(times):
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.5)
-    rest, _ = process.communicate(timeout=120)
-    sys.stdout.write("".join(said) + rest)
+    words = ("--board", BOARD, "--engine", "docker", "--progress", "plain")
+    with theirs.start(*words, caller=CALLER) as process:
+        assert process.stdout
+        for line in process.stdout:
+            sys.stdout.write(line)
+            if "start   native-programs" in line:
+                break
+        time.sleep(8)  # to be in the middle of it
+        running = containers()
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+        sys.stdout.write(process.communicate(timeout=120)[0])
+    assert len(running) == 2, "the builder's, and the worker's"
     assert process.returncode == 130
     assert containers() == []
     assert owners(theirs.store) | owners(theirs.output) == {CALLER}

@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from tests.petalinux.tool import containers, hardware, kconfig
+from tests.petalinux.tool import containers, hardware, kconfig, rpm
 from tests.petalinux.tool.project import Project
 from tests.petalinux.tool.recipes import IMAGE
 
@@ -62,7 +62,11 @@ def deploy(project: Project, recipe: str, tag: str) -> None:
         rpms = deploy_dir / "rpm" / project.machine.replace("-", "_")
         rpms.mkdir(parents=True, exist_ok=True)
         name = f"kernel-devsrc-1.0-r0.{rpms.name}.rpm"
-        (rpms / name).write_bytes(containers.MARK + b"not a real rpm")
+        headers = project.tool.artifacts() / "kernel-devsrc"
+        content = containers.MARK + b"not a real rpm"
+        if headers.is_dir():
+            content = rpm.package(headers, f"lib/modules/{_kernel_release(project)}/build")
+        (rpms / name).write_bytes(content)
 
 
 def remove(project: Project, recipe: str) -> None:
@@ -93,6 +97,11 @@ def _content(project: Project, name: str, tag: str) -> bytes:
     if name == "rootfs.tar.gz":
         return _with_modules(project, _rootfs(project, tag))
     return containers.MARK + f"{name} {tag}\n".encode()
+
+
+def _kernel_release(project: Project) -> str:
+    found = sorted(project.tool.artifacts().glob("modules/lib/modules/*"))
+    return found[0].name if found else project.tool.kernel_release
 
 
 def _rootfs(project: Project, tag: str) -> dict[str, bytes]:

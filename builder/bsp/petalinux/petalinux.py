@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""The steps of the provider `petalinux`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from builder.archive.archive import Archive
+from builder.bsp.petalinux.component import (
+    DEVICE_TREE,
+    KERNEL,
+    PROGRAMS,
+    Component,
+    ComponentBuild,
+    DeviceTreeBuild,
+    KernelBuild,
+)
+from builder.bsp.petalinux.failures import explain
+from builder.bsp.petalinux.layer import UserLayer
+from builder.bsp.petalinux.package import PetaLinuxBoot
+from builder.bsp.petalinux.project import PetaLinuxProject
+from builder.bsp.petalinux.releases import Release
+from builder.bsp.petalinux.system import System
+from builder.bsp.petalinux.tool import PetaLinuxTool, find_installer
+from builder.bsp.prebuilt.prebuilt import taken_from
+from builder.bsp.provider import BootArtifacts
+from builder.errors import UserError
+from builder.spec.reader import Reader
+from builder.spec.resolve import ImageSpec, NamedDistribution
+from builder.steps.sources import UrlSource
+
+
+def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
+    """Return the steps that build a board's boot files with PetaLinux, and take them.
+
+    Raises:
+        UserError: there is no installer, or it cannot be used.
+    """
+    soc, bsp, use = spec.board.soc, spec.board.bsp, spec.petalinux
+    installer = find_installer(use.installer, bsp.petalinux.release)
+    release = installer.release
+    tool = PetaLinuxTool(
+        installer,
+        System(
+            release=release,
+            base=_base(spec, release),
+            folder=spec.tree.root / "docker/petalinux",
+            offline=use.offline,
+            explain=explain,
+        ),
+        soc=soc,
+        accepted=use.accepted,
+    )
+    hardware = spec.directory / bsp.hardware.xsa if bsp.hardware else None
+    project = PetaLinuxProject(
+        spec.name,
+        tool=tool,
+        bsp=_bsp(spec),
+        hardware=hardware if hardware and hardware.is_file() else None,
+        root_device=spec.board.root_device,
+    )
+
+    def layer(component: Component) -> UserLayer:
+        return UserLayer.of(soc, spec.tree.root, spec.directories, parts=component.parts)
+
+    builds: list[ComponentBuild] = [
+        DeviceTreeBuild(
+            spec.name,
+            project=project,
+            layer=layer(DEVICE_TREE),
+            console=spec.board.console,
+            hardware=spec.hardware,
+        ),
+        KernelBuild(spec.name, project=project, layer=layer(KERNEL)),
+        *(
+            ComponentBuild(spec.name, each, project=project, layer=layer(each))
+            for each in PROGRAMS
+            if soc in each.outputs
+        ),
+    ]
+    bitstream = bsp.petalinux.bitstream
+    boot = PetaLinuxBoot(
+        spec.name,
+        project=project,
+        builds=builds,
+        bitstream=spec.directory / bitstream if bitstream else None,
+        epoch=archive.epoch,
+    )
+    return taken_from(boot, spec, archive)
+
+
+def _bsp(spec: ImageSpec) -> Path | UrlSource | None:
+    given = spec.board.bsp.petalinux.bsp
+    if given is None:
+        return None
+    if given.download:
+        return UrlSource("petalinux-bsp", given.download, scope=spec.name)
+    return spec.directory / (given.file or "")
+
+
+def _base(spec: ImageSpec, release: Release) -> NamedDistribution:
+    """Return the distribution that a release runs in: the user's choice, else the release's."""
+    name = spec.petalinux.base or release.facts.base
+    files = spec.tree.distribution_files()
+    if name not in files:
+        raise UserError(
+            f"PetaLinux {release.version} runs in {name}, and there is no such distribution"
+        )
+    reader = Reader()
+    model = reader.distribution(files[name])
+    local = reader.local(spec.tree.local_file)
+    reader.raise_problems()
+    assert model, "without problems it is there"
+    mirrors = local.mirrors if local else {}
+    return NamedDistribution(name=name, model=model, mirrors=mirrors.get(name, {}))

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""The releases of PetaLinux that the builder can use: what they need, how they are spoken to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import Field
+
+from builder.spec.models import Model, Name, PackageLists, Soc
+
+_FILE = Path(__file__).with_name("releases.yaml")
+
+TEMPLATES = {Soc.ZYNQ: "zynq", Soc.ZYNQMP: "zynqMP"}
+"""What PetaLinux calls the SoC families where projects are made."""
+
+PLATFORMS = {Soc.ZYNQ: "arm", Soc.ZYNQMP: "aarch64"}
+"""What its installer calls their processors."""
+
+
+class Facts(Model):
+    """A release's entry in releases.yaml, where the keys are explained."""
+
+    installer: str = Field(pattern=r"\.run$")
+    base: Name
+    accept: str
+    commands: Literal["options", "words"]
+
+
+class _Table(Model):
+    packages: PackageLists
+    releases: dict[Name, Facts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """A release of PetaLinux, say version 2024.1."""
+
+    version: str
+    facts: Facts
+
+    def create(self, *words: str) -> list[str]:
+        """Return the command line that makes a project."""
+        first = ["project"] if self.facts.commands == "words" else ["-t", "project"]
+        return ["petalinux-create", *first, *words]
+
+    def package(self, *words: str) -> list[str]:
+        """Return the command line that packs BOOT.BIN."""
+        first = "boot" if self.facts.commands == "words" else "--boot"
+        return ["petalinux-package", first, *words]
+
+    def packages(self, distribution: str, family: str) -> list[str]:
+        """Return the packages that it needs of a distribution, sorted."""
+        lists = _table().packages
+        keys = ("all", family, distribution, self.version)
+        return sorted({package for key in keys for package in lists.get(key, ())})
+
+
+@cache
+def _table() -> _Table:
+    return _Table.model_validate(yaml.safe_load(_FILE.read_text(encoding="utf-8")))
+
+
+def releases() -> Mapping[str, Release]:
+    """Return the releases by their versions, the oldest first."""
+    return {
+        version: Release(version=version, facts=facts)
+        for version, facts in _table().releases.items()
+    }

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: MIT
+"""The system that PetaLinux runs in, and a session in it: commands in containers.
+
+PetaLinux, the eSDK that it unpacks into projects, and all that bitbake makes have the paths in them
+under which they came to be. So these have fixed paths in containers, wherever the store is; only
+what is shared between builds has the path of the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from builder.archive.base import base_of
+from builder.bsp.petalinux.releases import Release
+from builder.engine.containers import Container, ImageRecipe, Mount
+from builder.engine.process import PASSED_ON, SEARCH_PATH
+from builder.errors import BuildError, CommandError
+from builder.spec.resolve import NamedDistribution
+from builder.steps.step import Job
+
+INSTALLED = Path("/petalinux/installed")
+"""Where containers see the directory with PetaLinux."""
+
+TOOL = INSTALLED / "tool"
+"""Where containers see PetaLinux itself: its installer makes this directory, and so owns it."""
+
+INPUT = Path("/petalinux/input")
+"""Where containers see what is given to them."""
+
+WORK = Path("/petalinux/work")
+"""Where containers write."""
+
+PROJECT = WORK / "project"
+"""Where containers see the project."""
+
+SHARED = ("sstate-cache", "downloads")
+"""What bitbake keeps between builds, for all projects of a release: directories of the store."""
+
+
+class Explain(Protocol):
+    """Makes the error to show of the one that a command ended with."""
+
+    def __call__(
+        self, error: CommandError, output: str, *, read_log: Callable[[str], str | None]
+    ) -> BuildError:
+        """`output` is all that it said; `read_log` reads files by their paths in the container."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """Where a release of PetaLinux runs: a container of packages of a distribution.
+
+    folder: directory with the Dockerfile.
+    offline: whether it has to do without the network.
+    """
+
+    release: Release
+    base: NamedDistribution
+    folder: Path
+    offline: bool
+    explain: Explain
+
+    @property
+    def packages(self) -> list[str]:
+        """The packages that are in it."""
+        return self.release.packages(self.base.name, self.base.model.family)
+
+    def settings(self) -> Mapping[str, object]:
+        """Return what tells it apart from others."""
+        return {"base": self.base.name, "packages": self.packages}
+
+    def recipe(self, user: str) -> ImageRecipe:
+        """Return what its image is made of, for commands of a user ("UID:GID")."""
+        base = base_of(self.base)
+        uid, _, gid = user.partition(":")
+        return ImageRecipe(
+            name=f"petalinux-{self.release.version}",
+            base=base.image,
+            suite=base.suite,
+            sources=base.sources,
+            folder=self.folder,
+            arguments={"PACKAGES": " ".join(self.packages), "USER_ID": uid, "GROUP_ID": gid},
+        )
+
+    def shared(self, job: Job) -> dict[str, Path]:
+        """Return the directories that builds share, which are made if need be."""
+        root = job.store.root / "petalinux" / self.release.version
+        found = {name: root / name for name in SHARED}
+        for path in found.values():
+            path.mkdir(parents=True, exist_ok=True)
+        return found
+
+
+class Session:
+    """An open session: `work` is this machine's path of WORK."""
+
+    def __init__(self, job: Job, system: System, *, work: Path, mounts: Sequence[Mount]) -> None:
+        self.job = job
+        self.system = system
+        self.work = work
+        self._containers = job.tools.containers
+        self._mounts = [Mount(source=work, target=WORK), *mounts]
+        self._image = self._containers.image(
+            system.recipe(self._containers.user),
+            processes=job.tools.processes,
+            log=job.log,
+            say=job.say,
+        )
+        for path in (work, work / "home"):
+            path.mkdir(exist_ok=True)
+            self.open_to_user(path)
+
+    @property
+    def project(self) -> Path:
+        """This machine's path of PROJECT."""
+        return self.work / PROJECT.relative_to(WORK)
+
+    def open_to_user(self, path: Path) -> None:
+        """Let commands write into a directory."""
+        if path.stat().st_uid != self._uid:
+            path.chmod(0o777)
+
+    def petalinux(self, *argv: str | Path, cwd: Path = PROJECT) -> str:
+        """Run a command of PetaLinux.
+
+        Raises:
+            BuildError: it failed; the error says why, as far as that is known.
+        """
+        words = [str(word) for word in argv]
+        # settings.sh takes the arguments of whoever sources it for PetaLinux's place: there are
+        # none. Its status is that of whatever comes last in it.
+        line = f"source {TOOL}/settings.sh; exec {shlex.join(words)}"
+        return self.run("bash", "-c", line, cwd=cwd, called=words[0])
+
+    def run(self, *argv: str | Path, cwd: Path = WORK, called: str = "") -> str:
+        """Run any command; errors call it `called`."""
+        words = [str(word) for word in argv]
+        said: list[str] = []
+
+        def on_line(line: str) -> None:
+            said.append(f"{line}\n")
+            self.job.on_line(line)
+
+        container = Container(
+            image=self._image,
+            argv=words,
+            user=self._containers.user,
+            mounts=self._mounts,
+            environment=_environment(),
+            cwd=cwd,
+            network=not self.system.offline,
+        )
+        try:
+            return self._containers.run(
+                container, processes=self.job.tools.processes, log=self.job.log, on_line=on_line
+            )
+        except CommandError as error:
+            named = CommandError(
+                f"{called or Path(words[0]).name} ended with status {error.status}",
+                replay=error.replay,
+                status=error.status,
+                details=error.details,
+            )
+            raise self.system.explain(named, "".join(said), read_log=self._read) from error
+
+    def clean(self) -> None:
+        """Remove what commands wrote, if that takes their user."""
+        if os.geteuid() != self._uid:
+            # An interrupted build starts no more containers: root removes the rest.
+            with suppress(BuildError):
+                self.run("find", WORK, "-mindepth", "1", "-delete")
+
+    @property
+    def _uid(self) -> int:
+        return int(self._containers.user.partition(":")[0])
+
+    def _read(self, path: str) -> str | None:
+        """Return the text of a file by its path in the container; None without one."""
+        inside = Path(path)
+        if not inside.is_relative_to(WORK):
+            return None
+        try:
+            return (self.work / inside.relative_to(WORK)).read_text(errors="replace")
+        except OSError:
+            return None
+
+
+@contextmanager
+def session(
+    job: Job,
+    system: System,
+    *,
+    tool: Path,
+    install: bool = False,
+    inputs: Mapping[str, Path] | None = None,
+) -> Iterator[Session]:
+    """Open a session; at its end nothing is left of what it wrote, but what was shared.
+
+    Args:
+        job: the step's.
+        system: where it runs.
+        tool: output of the step that installs PetaLinux.
+        install: whether this is that step.
+        inputs: what containers find below INPUT, by name.
+    """
+    given = inputs or {}
+    with job.store.scratch("petalinux") as folder:
+        mounts = [Mount(source=tool, target=INSTALLED, read_only=not install)]
+        mounts += [
+            Mount(source=path, target=INPUT / name, read_only=True) for name, path in given.items()
+        ]
+        mounts += [Mount(source=path, target=path) for path in system.shared(job).values()]
+        opened = Session(job, system, work=folder / "work", mounts=mounts)
+        for path in system.shared(job).values():
+            opened.open_to_user(path)
+        try:
+            yield opened
+        finally:
+            opened.clean()
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of commands."""
+    proxies = [name for name in PASSED_ON if name.lower().endswith("_proxy")]
+    return {
+        "PATH": SEARCH_PATH,
+        "HOME": str(WORK / "home"),
+        "USER": "petalinux",
+        "LOGNAME": "petalinux",
+        "SHELL": "/bin/bash",
+        "LANG": "en_US.UTF-8",
+        "LC_ALL": "en_US.UTF-8",
+        **{name: os.environ[name] for name in proxies if name in os.environ},
+    }

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: MIT
+"""PetaLinux itself: the user's installer, and the step that installs it into the store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from builder.bsp.petalinux.releases import PLATFORMS, Release, releases
+from builder.bsp.petalinux.system import INPUT, TOOL, WORK, System, session
+from builder.errors import StepError, UserError
+from builder.spec.models import Soc
+from builder.steps import sources
+from builder.steps.step import Job, Step
+
+_NAME = re.compile(r"petalinux-v(?P<version>\d{4}\.\d)-.*\.run")
+_INSTALLER = "installer.run"
+
+
+@dataclass(frozen=True)
+class Installer:
+    """AMD's installer of a release, as the user gives it."""
+
+    path: Path
+
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of the file."""
+        return file_sha256(self.path)
+
+    @cached_property
+    def release(self) -> Release:
+        """The release that it installs, which its name says.
+
+        Raises:
+            UserError: it is no installer, or of a release that the builder does not know.
+        """
+        known = releases()
+        example = known[max(known)].facts.installer
+        try:
+            with self.path.open("rb") as file:
+                is_script = file.read(2) == b"#!"
+        except OSError as error:
+            raise UserError(f"{self.path}: {error.strerror}", hint=_how_to_give(example)) from error
+        found = _NAME.fullmatch(self.path.name)
+        if not found:
+            raise UserError(
+                f"{self.path.name} does not have the name of a PetaLinux installer, which says its "
+                f"release: {example}",
+                hint=_how_to_give(example),
+            )
+        release = known.get(found["version"])
+        if release is None:
+            raise UserError(
+                f"{self.path.name}: PetaLinux {found['version']} is not known here, only "
+                f"{', '.join(known)}"
+            )
+        if not is_script:
+            raise UserError(
+                f"{self.path} is not a PetaLinux installer: it is no shell script",
+                hint="download it again; AMD's page has its checksum",
+            )
+        return release
+
+
+def find_installer(path: Path | None, wanted: str | None) -> Installer:
+    """Return the user's installer, which has to be of the `wanted` release if there is one.
+
+    Raises:
+        UserError: there is none, or it cannot be used.
+    """
+    known = releases()
+    if wanted and wanted not in known:
+        raise UserError(
+            f"bsp.petalinux.release: PetaLinux {wanted} is not known here, only {', '.join(known)}"
+        )
+    if path is None:
+        name = known[wanted].facts.installer if wanted else f"of one of {', '.join(known)}"
+        raise UserError(
+            f"PetaLinux builds the boot files, and its installer ({name}) is not given",
+            hint=_how_to_give(known[wanted or max(known)].facts.installer),
+        )
+    installer = Installer(path)
+    if wanted and installer.release.version != wanted:
+        raise UserError(
+            f"{path.name} is of PetaLinux {installer.release.version}, the board wants {wanted}"
+        )
+    return installer
+
+
+def _how_to_give(example: str) -> str:
+    return (
+        f"get {example} from AMD's download page (an account is needed, and it may not be passed "
+        "on), and give it with --petalinux-installer PATH or in local.yaml as petalinux.installer"
+    )
+
+
+class PetaLinuxTool(Step):
+    """PetaLinux, installed for one of the SoC families: the same for all its boards."""
+
+    def __init__(self, installer: Installer, system: System, *, soc: Soc, accepted: bool) -> None:
+        super().__init__("petalinux", scope=f"petalinux-{installer.release.version}-{soc.value}")
+        self.installer = installer
+        self.release = installer.release
+        self.system = system
+        self.soc = soc
+        self.accepted = accepted
+
+    def settings(self) -> Mapping[str, object]:
+        return {
+            "release": self.release.version,
+            "installer": self.installer.sha256,
+            "platform": PLATFORMS[self.soc],
+            **self.system.settings(),
+        }
+
+    def files(self) -> Sequence[Path]:
+        return [self.system.folder]
+
+    def run(self, job: Job) -> None:
+        name = f"PetaLinux {self.release.version}"
+        if not self.accepted:
+            raise UserError(
+                f"{name} is installed only for who accepts AMD's licences of it: read them "
+                "(they come with the installer), and say --accept-petalinux-license"
+            )
+        installer = {_INSTALLER: self.installer.path}
+        with session(
+            job, self.system, tool=job.output, install=True, inputs=installer
+        ) as container:
+            container.open_to_user(job.output)
+            job.say(f"installing {name}")
+            container.run(
+                *("bash", INPUT / _INSTALLER, "--dir", TOOL, "--log", WORK / "log"),
+                *("--platform", PLATFORMS[self.soc], self.release.facts.accept),
+                called=self.installer.path.name,
+            )
+        job.output.chmod(0o755)
+        if not (job.output / TOOL.name / "settings.sh").is_file():
+            raise StepError(f"{self.installer.path.name} ended well, and installed no settings.sh")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a large file, which this process reads once for all boards.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        status = path.stat()
+        return _sha256(path, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+
+
+@lru_cache
+def _sha256(path: Path, size: int, time: int) -> str:
+    del size, time  # that tell apart what was written under one name
+    return sources.sha256(path)

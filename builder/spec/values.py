@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""Values of recipes' parameters: what they are read from, and whether they fit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from builder.spec.models import Parameter, Scalar
+from builder.spec.reader import closest
+
+_TYPE_NAMES = {str: "a text", int: "a number", bool: "true or false", list: "a list of texts"}
+
+
+def unfit(
+    declared: Mapping[str, Mapping[str, Parameter]], recipe: str, key: str, value: Scalar
+) -> str | None:
+    """Say why a parameter cannot take a value; None if it can."""
+    if recipe not in declared:
+        return f"the image has no recipe {recipe}{closest(recipe, declared)}"
+    if key not in declared[recipe]:
+        return f"recipe {recipe} has no parameter {key}{closest(key, declared[recipe])}"
+    wanted = type(declared[recipe][key].default)
+    if type(value) is not wanted:
+        return f"must be {_TYPE_NAMES[wanted]}, not {value!r}"
+    return None
+
+
+def parse(raw: str, default: Scalar) -> Scalar:
+    """Read a value given as text as the type of a default; the text itself if it does not fit."""
+    if isinstance(default, bool):
+        return {"true": True, "false": False}.get(raw.lower(), raw)
+    if isinstance(default, int):
+        return int(raw) if re.fullmatch(r"-?[0-9]+", raw) else raw
+    if isinstance(default, list):
+        return [item for item in raw.split(",") if item]
+    return raw

@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: MIT
+"""What the tests of the provider share: a board, the double of PetaLinux, and who runs containers."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, cast
+
+from builder.bsp.petalinux.petalinux import boot_artifacts
+from builder.bsp.provider import BootArtifacts
+from builder.engine.containers import Container, ImageRecipe, Mount
+from builder.engine.process import Processes, run
+from builder.errors import CommandError
+from builder.plan.plan import Planned, make_plan
+from builder.spec.models import Provider, Soc
+from builder.spec.reader import Tree
+from builder.spec.resolve import ImageSpec, PetaLinuxUse, resolve
+from builder.steps.step import Job, Step
+from builder.store.store import Entry, Store
+from tests.petalinux.double import make_installer, make_xsa
+from tests.unit.command_line import TREE, FakeArchive
+from tests.unit.support import Files, Here
+from tests.unit.vendor import BANNER, RELEASE, image_arm64, tree, zimage
+
+BASH, PYTHON = "2022.1", "2024.1"
+DTSI = "recipes-bsp/device-tree/files/system-user.dtsi"
+PACKED = {"petalinux-boot", "prebuilt", "boot-files"}
+"""The steps after those of components."""
+RPM = b"\xed\xab\xee\xdb"
+
+BOARD = """\
+board: B
+summary: a board
+soc: {soc}
+memory: 512M
+console: ttyPS0,115200
+root-device: /dev/mmcblk0p2
+bsp:
+  provider: petalinux
+  {bsp}
+distro: [one]
+profile: p
+"""
+
+# In place of libarchive's: for packages that are four bytes and a .tar.gz, as `run` writes them.
+_BSDTAR = """\
+#!/bin/sh
+[ "$1" = -czf ] || exit 2
+tail -c +5 "${3#@}" > "$2"
+"""
+
+
+class OnThisMachine:
+    """Runs the commands of containers on this machine, with mounted paths in the place of theirs."""
+
+    def __init__(self, root: Path) -> None:
+        self.recipes: list[ImageRecipe] = []
+        self.commands: list[Container] = []
+        self.programs = root / "programs"
+        self.programs.mkdir()
+        shim = self.programs / "bsdtar"
+        shim.write_text(_BSDTAR)
+        shim.chmod(0o755)
+        self.environment: dict[str, str] = {}
+        self.uid = os.getuid()
+
+    @property
+    def user(self) -> str:
+        return f"{self.uid}:{os.getgid() if self.uid == os.getuid() else self.uid}"
+
+    def image(
+        self,
+        recipe: ImageRecipe,
+        *,
+        processes: Processes,
+        log: IO[str],
+        say: Callable[[str], object],
+    ) -> str:
+        del processes, log, say
+        self.recipes.append(recipe)
+        return recipe.name
+
+    def run(
+        self,
+        container: Container,
+        *,
+        processes: Processes,
+        log: IO[str] | None = None,
+        on_line: Callable[[str], object] | None = None,
+    ) -> str:
+        self.commands.append(container)
+        there = _replacer({str(each.target): str(each.source) for each in container.mounts})
+        back = _replacer({str(each.source): str(each.target) for each in container.mounts})
+        work = container.mounts[0].source
+        for bif in work.glob("*.bif"):
+            bif.write_text(there(bif.read_text()))
+        before = {mount.source: _state(mount) for mount in container.mounts if mount.read_only}
+        path = f"{self.programs}:{container.environment['PATH']}"
+        environment = {name: there(value) for name, value in container.environment.items()}
+        try:
+            said = run(
+                [*self._become(), *(there(word) for word in container.argv)],
+                processes=processes,
+                environment=environment
+                | {"PATH": path, "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
+                | self.environment,
+                cwd=Path(there(str(container.cwd))),
+                log=log,
+                on_line=lambda line: on_line(back(line)) if on_line else None,
+            )
+        except CommandError as error:
+            raise CommandError(
+                error.message,
+                replay=back(error.replay),
+                status=error.status,
+                details=[back(line) for line in error.details],
+            ) from error
+        finally:
+            for mount in container.mounts:
+                assert not mount.read_only or _state(mount) == before[mount.source], mount
+        if "kernel-devsrc" in container.argv[-1]:
+            (package,) = work.rglob("*.rpm")
+            package.write_bytes(RPM + _headers())
+        return back(said)
+
+    def _become(self) -> list[str]:
+        if self.uid == os.getuid():
+            return []
+        return ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups", "--"]
+
+    def said(self) -> list[str]:
+        """Return the commands of PetaLinux that were run."""
+        lines = (" ".join(each.argv) for each in self.commands)
+        before = "bash -c source /petalinux/installed/tool/settings.sh; exec "
+        return [line.removeprefix(before) for line in lines if line.startswith(before)]
+
+
+def _replacer(paths: Mapping[str, str]) -> Callable[[str], str]:
+    # The longest first, and each place once: a path put in may hold another that is to be replaced.
+    names = sorted(paths, key=len, reverse=True)
+    pattern = re.compile("|".join(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])" for name in names))
+    return lambda text: pattern.sub(lambda found: paths[found[0]], text)
+
+
+def _state(mount: Mount) -> list[tuple[str, int, int]]:
+    """Return what shows that somebody wrote into a mount."""
+    found = [mount.source, *mount.source.rglob("*")]
+    return [
+        (str(path), status.st_size, status.st_mtime_ns)
+        for path in sorted(found)
+        if path.name != "__pycache__" and path.parent.name != "__pycache__"
+        for status in [path.lstat()]
+        if not path.is_dir()
+    ]
+
+
+def _headers() -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name in ("Makefile", "scripts/basic/fixdep.c"):
+            member = tarfile.TarInfo(f"./lib/modules/{RELEASE}/build/{name}")
+            member.size = 1
+            archive.addfile(member, io.BytesIO(b"x"))
+    return gzip.compress(out.getvalue())
+
+
+class _Tools(Here):
+    def __init__(self, directory: Path, containers: OnThisMachine, processes: Processes) -> None:
+        super().__init__(directory)
+        self.top = directory
+        self.containers = containers
+        self.processes = processes
+
+    @contextmanager
+    def workspace(self, name: str, *, need: int, network: bool = False) -> Iterator[Here]:
+        self.directory = self.top
+        with super().workspace(name, need=need, network=network) as opened:
+            yield opened
+        shutil.rmtree(self.top / name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What a build came to: the plan, and what each step gave."""
+
+    plan: Sequence[Planned]
+    entries: Mapping[str, Path]
+    logs: Mapping[str, str]
+
+    @property
+    def made(self) -> set[str]:
+        """The names of the steps that were not kept."""
+        return {item.step.name for item in self.plan if not item.kept}
+
+    def reason(self, step: str) -> str | None:
+        return next(item.reason for item in self.plan if item.step.name == step)
+
+
+class Bench:
+    """A board B, whose boot files PetaLinux builds: good until a test spoils it.
+
+    With `like`, all that the other one has been given and has built is there already.
+    """
+
+    def __init__(self, root: Path, *, like: Bench | None = None) -> None:
+        self.root = root
+        if like:
+            shutil.copytree(like.root, root, dirs_exist_ok=True, symlinks=True)
+            shutil.rmtree(root / "programs")
+        self.tree = root / "tree"
+        self.board = self.tree / "boards/B"
+        self.soc = Soc.ZYNQ
+        self.name = "B"
+        self.use = PetaLinuxUse(accepted=True)
+        self.store = Store(root / "store")
+        self.containers = OnThisMachine(root)
+        self.processes = Processes()
+        self.files: Files
+        if like:
+            self.files = copy(like.files)
+            self.files.root, self.files.tree = self.tree, Tree(root=self.tree)
+            self.use = like.use
+            return
+        self.files = Files(self.tree)
+        for name in ("docker/petalinux", "petalinux_bsp"):
+            shutil.copytree(TREE.root / name, self.tree / name)
+        one = self.tree / "distributions/one.yaml"
+        one.write_text(one.read_text().replace("[armhf]", "[armhf, arm64]"))
+        self.files.write("local.yaml", "petalinux: {base: one}\n")
+        self.describe("hardware: {xsa: hw.xsa}")
+
+    def layer(self, name: str, text: str) -> None:
+        """Write a file of the board's own layer."""
+        self.files.write(f"boards/B/petalinux_bsp/meta-user/{name}", text)
+
+    def describe(self, bsp: str, soc: Soc = Soc.ZYNQ) -> None:
+        self.soc = soc
+        self.files.board(BOARD.format(soc=soc.value, bsp=bsp))
+        make_xsa(self.board / "hw.xsa", {Soc.ZYNQ: "zynq", Soc.ZYNQMP: "zynqMP"}[soc])
+
+    def artifacts(self) -> Path:
+        """Return what the double gives for built: as much of it as is looked into."""
+        folder = self.root / "artifacts"
+        modules = folder / f"modules/lib/modules/{RELEASE}"
+        modules.mkdir(parents=True)
+        (modules / "modules.dep").write_text("")
+        (modules / "some.ko").write_bytes(b"\x7fELF")
+        chosen = 'bootargs = "console=ttyPS0,115200 earlycon root=/dev/sda1 ro";'
+        names = {Soc.ZYNQ: "xlnx,zynq-7000", Soc.ZYNQMP: "xlnx,zynqmp"}
+        dtb = tree(folder, chosen=chosen, compatible=names[self.soc])
+        (folder / "system.dtb").write_bytes(dtb)
+        (folder / "zImage").write_bytes(zimage(BANNER))
+        (folder / "Image").write_bytes(image_arm64())
+        return folder
+
+    def installer(self, release: str = PYTHON) -> Path:
+        folder = self.root / "given"
+        path = make_installer(release, folder, artifacts=self.artifacts(), any_host=True)
+        self.use = replace(self.use, installer=path)
+        return path
+
+    def spec(self, provider: Provider | None = None) -> ImageSpec:
+        return resolve(self.files.tree, self.name, petalinux=self.use, provider=provider)
+
+    def steps(self) -> BootArtifacts:
+        return boot_artifacts(self.spec(), FakeArchive())
+
+    def plan(self) -> list[Planned]:
+        steps = self.steps()
+        return make_plan([steps.boot_files, steps.kernel_layer], self.store)
+
+    def build(self) -> Built:
+        """Make what is not kept."""
+        plan = self.plan()
+        entries: dict[Step, Entry] = {}
+        logs: dict[str, str] = {}
+        for item in plan:
+            entry = self.store.get(item.key)
+            if entry is None:
+                log = io.StringIO()
+                entry = self._made(item, entries, log)
+                logs[item.step.name] = log.getvalue()
+            entries[item.step] = entry
+        return Built(
+            plan=plan,
+            entries={step.name: entry.files for step, entry in entries.items()},
+            logs=logs,
+        )
+
+    def _made(self, item: Planned, entries: Mapping[Step, Entry], log: IO[str]) -> Entry:
+        step = item.step
+        work = self.root / "work"
+        work.mkdir(exist_ok=True)
+        with self.store.building(item.key):
+            job = Job(
+                inputs={name: entries[parent] for name, parent in step.parents.items()},
+                output=self.store.draft(item.key),
+                log=log,
+                store=self.store,
+                tools=cast(Any, _Tools(work, self.containers, self.processes)),
+                on_line=lambda _: None,
+            )
+            step.run(job)
+            entry = self.store.commit(
+                item.key, step=step.name, components=item.components, seconds=0
+            )
+            self.store.remember(step.scope, step.name, item.components)
+        assert not list((self.store.root / "scratch").iterdir()), "nothing is left"
+        return entry
