@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ import docker
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container as DockerContainer
 from docker.types import Mount as BindMount
+from docker.utils import parse_host
 from docker.utils.socket import frames_iter
 
 from builder.engine.containers import Container, ImageRecipe, not_root
@@ -41,8 +43,9 @@ class Docker:
             HostError: no daemon answers, or it is none that can be used.
         """
         try:
+            _knock()
             self._client = docker.from_env()
-        except DockerException as error:
+        except (DockerException, OSError) as error:
             raise _unreachable(error) from error
         try:
             self._check()
@@ -225,6 +228,15 @@ class RunningContainer:
             return int(self._container.wait(timeout=None)["StatusCode"])
 
 
+def _knock() -> None:
+    """See whether somebody listens; the SDK would leave a socket open if nobody does."""
+    host = str(parse_host(os.environ.get("DOCKER_HOST")))  # type: ignore[no-untyped-call]
+    _, _, path = host.partition("unix://")
+    if path:
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(path)
+
+
 def _security(capabilities: Sequence[str]) -> list[str]:
     # Files of the caller keep their SELinux labels: what is mounted is shown, not relabelled.
     options = ["label=disable"]
@@ -245,7 +257,7 @@ def _as_host_errors() -> Iterator[None]:
 
 
 def _unreachable(error: Exception) -> HostError:
-    if "Permission denied" in str(error):
+    if isinstance(error, PermissionError) or "Permission denied" in str(error):
         return HostError(
             "this user may not use the Docker daemon",
             hint="sudo usermod -aG docker $USER, and log in again; or --engine host",
