@@ -230,7 +230,7 @@ class RunningContainer:
 
 def _knock() -> None:
     """See whether somebody listens; the SDK would leave a socket open if nobody does."""
-    host = str(parse_host(os.environ.get("DOCKER_HOST")))  # type: ignore[no-untyped-call]
+    host = str(parse_host(os.environ.get("DOCKER_HOST")))
     _, _, path = host.partition("unix://")
     if path:
         with socket.socket(socket.AF_UNIX) as probe:
