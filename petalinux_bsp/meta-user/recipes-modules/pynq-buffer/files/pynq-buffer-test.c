@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Tests /dev/pynq-buffer on a running system, as root:
+ *
+ *	arm-linux-gnueabihf-gcc -O2 -Wall -static -o pynq-buffer-test pynq-buffer-test.c
+ *
+ * Nothing else may allocate buffers meanwhile. The limits of the module are
+ * changed, and left at their defaults. Ends with 0 if everything held.
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "pynq-buffer.h"
+
+#define DEVICE		"/dev/pynq-buffer"
+#define PARAMETERS	"/sys/module/pynq_buffer/parameters/"
+#define MIB		(1024UL * 1024)
+#define PAGE		((unsigned long)getpagesize())
+
+#define PROCESSES	8
+#define ALLOCATIONS	125
+
+static int device = -1;
+static unsigned int checks, failures;
+
+#define CHECK(condition) check(!!(condition), #condition, __LINE__)
+
+/* The error that a call ended with, 0 if it did not fail. */
+#define ERROR(call) ((call) < 0 ? errno : 0)
+
+static void check(int held, const char *condition, int line)
+{
+	checks++;
+	if (held)
+		return;
+	failures++;
+	printf("line %d: does not hold: %s (errno %d)\n", line, condition, errno);
+}
+
+static void set_parameter(const char *name, unsigned int value)
+{
+	char path[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), PARAMETERS "%s", name);
+	file = fopen(path, "w");
+	if (!file || fprintf(file, "%u\n", value) < 0 || fclose(file)) {
+		perror(path);
+		exit(2);
+	}
+}
+
+static long meminfo(const char *key)
+{
+	char line[128];
+	long value = -1;
+	FILE *file = fopen("/proc/meminfo", "r");
+
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, key, strlen(key)) && line[strlen(key)] == ':')
+			value = atol(line + strlen(key) + 1);
+	if (file)
+		fclose(file);
+
+	return value;
+}
+
+static int open_files(void)
+{
+	int fd, count = 0;
+
+	for (fd = 0; fd < 256; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+
+	return count;
+}
+
+static int allocate(struct pynq_buffer_alloc *alloc, uint64_t size, uint32_t flags)
+{
+	memset(alloc, 0, sizeof(*alloc));
+	alloc->size = size;
+	alloc->flags = flags;
+	alloc->fd = -1;
+
+	return ioctl(device, PYNQ_BUFFER_ALLOC, alloc);
+}
+
+static int sync_range(int fd, uint64_t offset, uint64_t length, uint32_t direction)
+{
+	struct pynq_buffer_sync sync = {
+		.offset = offset, .length = length, .direction = direction,
+	};
+
+	return ioctl(fd, PYNQ_BUFFER_SYNC, &sync);
+}
+
+static void *map(const struct pynq_buffer_alloc *alloc)
+{
+	return mmap(NULL, alloc->size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		    alloc->fd, 0);
+}
+
+static int all_zero(const unsigned char *bytes, size_t size)
+{
+	while (size--)
+		if (*bytes++)
+			return 0;
+
+	return 1;
+}
+
+/* Compares with what is in memory at the address that the logic is given. */
+static void test_memory(uint32_t flags, size_t size)
+{
+	struct pynq_buffer_alloc alloc;
+	struct pynq_buffer_info info = { 0 };
+	uint32_t *words, *memory;
+	size_t i, wrong = 0;
+	int mem;
+
+	CHECK(!allocate(&alloc, size, flags));
+	CHECK(alloc.size >= size && alloc.size < size + PAGE && !(alloc.size % PAGE));
+	CHECK(!(alloc.address % PAGE) && alloc.address + alloc.size <= 1ULL << 32);
+	CHECK(fcntl(alloc.fd, F_GETFD) == FD_CLOEXEC);
+	CHECK(!ioctl(alloc.fd, PYNQ_BUFFER_INFO, &info));
+	CHECK(info.size == alloc.size && info.address == alloc.address);
+	CHECK(info.flags == flags && !info.reserved);
+
+	words = map(&alloc);
+	mem = open("/dev/mem", O_RDWR | O_SYNC);
+	memory = mmap(NULL, alloc.size, PROT_READ | PROT_WRITE, MAP_SHARED, mem,
+		      alloc.address);
+	CHECK(words != MAP_FAILED && memory != MAP_FAILED);
+	if (words == MAP_FAILED || memory == MAP_FAILED)
+		exit(1);
+
+	CHECK(all_zero((void *)words, alloc.size));
+	for (i = 0; i < alloc.size / 4; i++)
+		words[i] = i * 2654435761U;
+	CHECK(!sync_range(alloc.fd, 0, alloc.size, PYNQ_BUFFER_TO_DEVICE));
+	for (i = 0; i < alloc.size / 4; i++)
+		wrong += memory[i] != (uint32_t)(i * 2654435761U);
+	CHECK(!wrong);
+
+	for (i = 0; i < alloc.size / 4; i++)
+		memory[i] = ~(uint32_t)i;
+	CHECK(!sync_range(alloc.fd, 0, alloc.size, PYNQ_BUFFER_FROM_DEVICE));
+	for (i = 0; i < alloc.size / 4; i++)
+		wrong += words[i] != ~(uint32_t)i;
+	CHECK(!wrong);
+
+	munmap(memory, alloc.size);
+	close(mem);
+
+	/* The mapping alone holds the buffer. */
+	close(alloc.fd);
+	words[0] = 42;
+	CHECK(words[0] == 42);
+	munmap(words, alloc.size);
+}
+
+static void test_alloc_requests(void)
+{
+	const uint64_t huge[] = {
+		1ULL << 31, (1ULL << 31) + 1, (1ULL << 32) - 1, 1ULL << 32,
+		(1ULL << 32) + 4096, 1ULL << 63, UINT64_MAX - 4095, UINT64_MAX,
+	};
+	struct pynq_buffer_alloc alloc;
+	struct rlimit limit, none;
+	unsigned int i, flags;
+	int before = open_files();
+	void *page;
+
+	for (flags = 0; flags <= PYNQ_BUFFER_FLAGS; flags++) {
+		CHECK(ERROR(allocate(&alloc, 0, flags)) == EINVAL);
+		for (i = 0; i < sizeof(huge) / sizeof(*huge); i++)
+			CHECK(ERROR(allocate(&alloc, huge[i], flags)) == ENOMEM);
+
+		/* Past every limit, it is the allocator that has to refuse. */
+		set_parameter("total_mib", ~0U);
+		for (i = 0; i < sizeof(huge) / sizeof(*huge); i++)
+			CHECK(ERROR(allocate(&alloc, huge[i], flags)) == ENOMEM);
+		set_parameter("total_mib", 0);
+	}
+	for (i = 1; i < 32; i++)
+		CHECK(ERROR(allocate(&alloc, 4096, 1U << i)) == EINVAL);
+
+	CHECK(ERROR(ioctl(device, PYNQ_BUFFER_ALLOC, NULL)) == EFAULT);
+	CHECK(ERROR(ioctl(device, PYNQ_BUFFER_ALLOC, -4096L)) == EFAULT);
+	page = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(ERROR(ioctl(device, PYNQ_BUFFER_ALLOC, page)) == EINVAL);
+	munmap(page, PAGE);
+
+	/* Can be read, cannot be written: the buffer has to go again. */
+	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	((struct pynq_buffer_alloc *)page)->size = MIB;
+	mprotect(page, PAGE, PROT_READ);
+	CHECK(ERROR(ioctl(device, PYNQ_BUFFER_ALLOC, page)) == EFAULT);
+	munmap(page, PAGE);
+
+	CHECK(ERROR(ioctl(device, PYNQ_BUFFER_INFO, &alloc)) == ENOTTY);
+	CHECK(ERROR(ioctl(device, _IO(PYNQ_BUFFER_IOC, 99), 0)) == ENOTTY);
+	CHECK(ERROR(ioctl(device, _IOWR(PYNQ_BUFFER_IOC, 0, int), &alloc)) == ENOTTY);
+	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, device, 0) == MAP_FAILED);
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	none = limit;
+	none.rlim_cur = before;
+	setrlimit(RLIMIT_NOFILE, &none);
+	CHECK(ERROR(allocate(&alloc, 4096, 0)) == EMFILE);
+	setrlimit(RLIMIT_NOFILE, &limit);
+
+	CHECK(open_files() == before);
+}
+
+static void test_buffer_requests(uint32_t flags)
+{
+	const int shared = MAP_SHARED;
+	struct pynq_buffer_alloc alloc;
+	struct pynq_buffer_sync sync;
+	uint64_t size;
+	void *mapped;
+	char byte;
+	int fd;
+
+	CHECK(!allocate(&alloc, 5 * PAGE - 1, flags));
+	fd = alloc.fd;
+	size = alloc.size;
+	CHECK(size == 5 * PAGE);
+
+	CHECK(!sync_range(fd, 0, size, PYNQ_BUFFER_DIRECTIONS));
+	CHECK(!sync_range(fd, 1, 1, PYNQ_BUFFER_TO_DEVICE));
+	CHECK(!sync_range(fd, size - 1, 1, PYNQ_BUFFER_FROM_DEVICE));
+	CHECK(!sync_range(fd, size, 0, PYNQ_BUFFER_TO_DEVICE));
+	CHECK(ERROR(sync_range(fd, 0, size, 0)) == EINVAL);
+	CHECK(ERROR(sync_range(fd, 0, size, 4)) == EINVAL);
+	CHECK(ERROR(sync_range(fd, 0, size, ~0U)) == EINVAL);
+	CHECK(ERROR(sync_range(fd, 0, size + 1, 1)) == EINVAL);
+	CHECK(ERROR(sync_range(fd, 1, size, 1)) == EINVAL);
+	CHECK(ERROR(sync_range(fd, size + 1, 0, 1)) == EINVAL);
+	CHECK(ERROR(sync_range(fd, UINT64_MAX, 1, 1)) == EINVAL);
+	CHECK(ERROR(sync_range(fd, 1, UINT64_MAX, 1)) == EINVAL);
+	CHECK(ERROR(sync_range(fd, UINT64_MAX, UINT64_MAX, 1)) == EINVAL);
+	CHECK(ERROR(sync_range(fd, 1ULL << 32, 1, 1)) == EINVAL);
+	CHECK(ERROR(sync_range(fd, 0, (1ULL << 32) + 1, 1)) == EINVAL);
+	memset(&sync, 0, sizeof(sync));
+	sync.direction = PYNQ_BUFFER_TO_DEVICE;
+	sync.reserved = 1;
+	CHECK(ERROR(ioctl(fd, PYNQ_BUFFER_SYNC, &sync)) == EINVAL);
+	CHECK(ERROR(ioctl(fd, PYNQ_BUFFER_SYNC, NULL)) == EFAULT);
+	CHECK(ERROR(ioctl(fd, PYNQ_BUFFER_INFO, NULL)) == EFAULT);
+	CHECK(ERROR(ioctl(fd, PYNQ_BUFFER_ALLOC, &alloc)) == ENOTTY);
+	CHECK(ERROR(ioctl(fd, _IO(PYNQ_BUFFER_IOC, 99), 0)) == ENOTTY);
+	CHECK(read(fd, &byte, 1) < 0 && write(fd, &byte, 1) < 0);
+
+	CHECK(mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0) == MAP_FAILED);
+	CHECK(mmap(NULL, size + 1, PROT_READ, shared, fd, 0) == MAP_FAILED);
+	CHECK(mmap(NULL, size, PROT_READ, shared, fd, PAGE) == MAP_FAILED);
+	CHECK(mmap(NULL, PAGE, PROT_READ, shared, fd, size) == MAP_FAILED);
+	CHECK(mmap64(NULL, PAGE, PROT_READ, shared, fd, 1LL << 40) == MAP_FAILED);
+
+	/* A part of it, and no way to make that larger. */
+	mapped = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, shared, fd, 4 * PAGE);
+	CHECK(mapped != MAP_FAILED);
+	CHECK(mremap(mapped, PAGE, 2 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED);
+	munmap(mapped, PAGE);
+	close(fd);
+}
+
+static void test_limits(void)
+{
+	struct pynq_buffer_alloc first, second;
+	int status;
+
+	set_parameter("total_mib", 4);
+	CHECK(!allocate(&first, 3 * MIB, 0));
+	CHECK(ERROR(allocate(&second, MIB + 1, 0)) == ENOMEM);
+	CHECK(!allocate(&second, MIB, PYNQ_BUFFER_CACHEABLE));
+	close(second.fd);
+	close(first.fd);
+	set_parameter("total_mib", 0);
+
+	/* Root is not held to a user's limit; a user is, by the user's own sum. */
+	set_parameter("user_mib", 2);
+	CHECK(!allocate(&first, 3 * MIB, 0));
+	if (!fork()) {
+		failures = 0;
+		if (setresuid(1000, 1000, 1000))
+			_exit(1);
+		CHECK(!allocate(&second, 2 * MIB, 0));
+		CHECK(ERROR(allocate(&first, 1, 0)) == EDQUOT);
+		close(second.fd);
+		CHECK(!allocate(&second, 1, 0));
+		CHECK(ERROR(allocate(&first, 2 * MIB, 0)) == EDQUOT);
+		fflush(stdout);
+		_exit(!!failures);
+	}
+	wait(&status);
+	CHECK(!status);
+	close(first.fd);
+	set_parameter("user_mib", 0);
+}
+
+static int send_file(int socket, int fd)
+{
+	char control[CMSG_SPACE(sizeof(fd))] = { 0 };
+	struct iovec data = { .iov_base = "", .iov_len = 1 };
+	struct msghdr message = {
+		.msg_iov = &data, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+
+	return sendmsg(socket, &message, 0) == 1 ? 0 : -1;
+}
+
+/* A buffer outlives its maker: in a child's mapping, and on its way in a socket. */
+static void test_owners(void)
+{
+	struct pynq_buffer_alloc alloc;
+	int sockets[2], status, pipes[2];
+	volatile char *bytes;
+	pid_t child;
+	char byte;
+
+	CHECK(!pipe(pipes) && !socketpair(AF_UNIX, SOCK_DGRAM, 0, sockets));
+	child = fork();
+	if (!child) {
+		if (allocate(&alloc, MIB, 0) || send_file(sockets[1], alloc.fd))
+			_exit(1);
+		bytes = map(&alloc);
+		bytes[0] = 'a';
+		if (!fork()) {
+			/* Goes on after its parent's death. */
+			close(alloc.fd);
+			while (bytes[0] != 'b')
+				usleep(1000);
+			_exit(write(pipes[1], "", 1) != 1);
+		}
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	CHECK(!status);
+
+	{
+		char control[CMSG_SPACE(sizeof(int))];
+		struct iovec data = { .iov_base = &byte, .iov_len = 1 };
+		struct msghdr message = {
+			.msg_iov = &data, .msg_iovlen = 1,
+			.msg_control = control, .msg_controllen = sizeof(control),
+		};
+
+		CHECK(recvmsg(sockets[0], &message, 0) == 1);
+		memcpy(&alloc.fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(int));
+	}
+	alloc.size = MIB;
+	bytes = map(&alloc);
+	CHECK(bytes != MAP_FAILED && bytes[0] == 'a');
+	bytes[0] = 'b';
+	CHECK(read(pipes[0], &byte, 1) == 1);
+	munmap((void *)bytes, MIB);
+	close(alloc.fd);
+	close(pipes[0]);
+	close(pipes[1]);
+	close(sockets[0]);
+	close(sockets[1]);
+}
+
+static void allocate_and_hold(unsigned int seed, int progress)
+{
+	struct pynq_buffer_alloc held[4] = { 0 };
+	void *mapped[4] = { NULL };
+	unsigned int i, slot;
+
+	for (i = 0; i < ALLOCATIONS; i++) {
+		seed = seed * 1103515245 + 12345;
+		slot = i % 4;
+		if (mapped[slot]) {
+			munmap(mapped[slot], held[slot].size);
+			close(held[slot].fd);
+			mapped[slot] = NULL;
+		}
+		/* Another process may have the rest of the memory just now. */
+		while (allocate(&held[slot], 1 + (seed >> 8) % (2 * MIB), seed >> 31)) {
+			if (errno != ENOMEM)
+				_exit(1);
+			usleep(1000);
+		}
+		mapped[slot] = map(&held[slot]);
+		if (mapped[slot] == MAP_FAILED ||
+		    !all_zero(mapped[slot], held[slot].size))
+			_exit(1);
+		memset(mapped[slot], 0xa5, held[slot].size);
+		if (write(progress, "", 1) != 1)
+			_exit(1);
+	}
+	_exit(0);
+}
+
+/* Every second process is killed in the midst of it, with buffers mapped. */
+static void test_many(void)
+{
+	unsigned int i, made = 0;
+	pid_t children[PROCESSES];
+	int pipes[2], status;
+	char byte;
+
+	CHECK(!pipe(pipes));
+	for (i = 0; i < PROCESSES; i++) {
+		children[i] = fork();
+		if (!children[i])
+			allocate_and_hold(i + 1, pipes[1]);
+	}
+	close(pipes[1]);
+	while (read(pipes[0], &byte, 1) == 1) {
+		made++;
+		if (made >= PROCESSES * ALLOCATIONS / 4 && made % 50 == 0) {
+			i = made / 50 % PROCESSES;
+			if (i % 2)
+				kill(children[i], SIGKILL);
+		}
+	}
+	close(pipes[0]);
+
+	for (i = 0; i < PROCESSES; i++) {
+		waitpid(children[i], &status, 0);
+		if (i % 2 && WIFSIGNALED(status))
+			CHECK(WTERMSIG(status) == SIGKILL);
+		else
+			CHECK(!status);
+	}
+	printf("%u buffers by %u processes\n", made, PROCESSES);
+}
+
+int main(void)
+{
+	long free_before, free_after;
+	unsigned int i;
+
+	device = open(DEVICE, O_RDWR | O_CLOEXEC);
+	if (device < 0) {
+		perror(DEVICE);
+		return 2;
+	}
+
+	/* Once without counting: caches of the kernel fill. */
+	test_memory(0, MIB);
+	free_before = meminfo("CmaFree");
+
+	for (i = 0; i <= PYNQ_BUFFER_FLAGS; i++) {
+		test_memory(i, 1);
+		test_memory(i, 3 * MIB + 17);
+		test_memory(i, 16 * MIB);
+		test_buffer_requests(i);
+	}
+	test_alloc_requests();
+	test_limits();
+	test_owners();
+	for (i = 0; i < 2; i++)
+		test_many();
+
+	/* Pages on their way back, and others' pages in the area, blur it. */
+	for (i = 0; i < 50; i++) {
+		free_after = meminfo("CmaFree");
+		if (free_after + 1024 >= free_before)
+			break;
+		usleep(100000);
+	}
+	printf("CmaFree: %ld kB before, %ld kB after\n", free_before, free_after);
+	CHECK(free_after + 1024 >= free_before);
+
+	printf("%u checks, %u failed\n", checks, failures);
+
+	return !!failures;
+}
