@@ -20,10 +20,12 @@ class BootArtifacts:
         QEMU (`emulated.dtb`, unless QEMU cannot be this board), and `changes.json`, the
         differences. It may have NOTES.
     kernel_layer: its output is a layer of the root filesystem with modules and headers.
+    more_layers: steps whose layers go on top of that one, the lowest first.
     notes: what the card cannot do for want of something that the user has to bring; to be said at
         the end of each build, whether its steps were kept or not.
     """
 
     boot_files: Step
     kernel_layer: Step
+    more_layers: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()

@@ -67,7 +67,7 @@ def board_steps(
     image = Image(
         spec.name,
         spec.board.partitions,
-        layers=[*layers, boot.kernel_layer],
+        layers=[*layers, boot.kernel_layer, *boot.more_layers],
         boot_files=boot.boot_files,
         board_file=spec.directory / "board.yaml",
         epoch=archive.epoch,

@@ -8,6 +8,7 @@ from builder.bsp.mainline.boot_bin import BootBin
 from builder.bsp.mainline.boot_files import BootFiles
 from builder.bsp.mainline.devicetree import DeviceTree
 from builder.bsp.mainline.kernel import Kernel
+from builder.bsp.mainline.modules import KernelModules
 from builder.bsp.mainline.trusted_firmware import TrustedFirmware
 from builder.bsp.mainline.u_boot import UBoot
 from builder.bsp.program import Program
@@ -80,7 +81,12 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
     notes = []
     if family.pmu_firmware and not pmu and not finished:
         notes.append(_without_pmu(spec, bsp.firmware.pmu))
-    return BootArtifacts(boot_files=boot_files, kernel_layer=kernel, notes=tuple(notes))
+    return BootArtifacts(
+        boot_files=boot_files,
+        kernel_layer=kernel,
+        more_layers=(KernelModules(family, kernel=kernel, tree=tree.root),),
+        notes=tuple(notes),
+    )
 
 
 def _without_pmu(spec: ImageSpec, wanted: FirmwareFile | None) -> str:

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""Kernel modules of this tree's own, built outside of the kernel's sources.
+
+Their sources lie in the meta-user layer, one recipe each, and are PetaLinux's too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from builder.bsp.soc import BSP_DIRECTORY, Family
+from builder.engine.workspace import Workspace
+from builder.errors import StepError
+from builder.steps.pack import LAYER, pack
+from builder.steps.step import Job, Step
+
+NEED = 1 << 30
+"""Bytes that the kernel's layer and the modules' objects take."""
+
+_RECIPES = "meta-user/recipes-modules"
+_BESIDE = {"*.conf": "usr/lib/modules-load.d", "*.rules": "usr/lib/udev/rules.d"}
+"""Where a recipe's files go that are not compiled."""
+_PLACE = "updates"
+"""Directory below the kernel's modules; the kernel's own Makefile names it for such modules."""
+
+
+class KernelModules(Step):
+    """The modules of `recipes-modules`, built as one would on the card: against its headers.
+
+    So a change of a module does not build the kernel again. Of a recipe NAME all in `files` is
+    read: a Makefile for kbuild, and what becomes of it goes with `*.conf` for modules-load.d,
+    `*.rules` for udev, and NAME.h, what programs include.
+
+    Output: a layer to be put on the kernel's. It has the indexes of all modules (modules.dep and
+    its kin) in place of those that know the kernel's own alone.
+    """
+
+    def __init__(self, family: Family, *, kernel: Step, tree: Path) -> None:
+        super().__init__("modules", scope=kernel.scope, parents={"kernel": kernel})
+        # The tools among the headers are the board's programs.
+        self.packages = ("gcc", "kmod", "make", "qemu-user-static", family.compiler)
+        self.family = family
+        self.sources = sorted((tree / BSP_DIRECTORY / _RECIPES).glob("*/files"))
+
+    def settings(self) -> Mapping[str, object]:
+        return {"soc": self.family.soc.value}
+
+    def files(self) -> Sequence[Path]:
+        return self.sources
+
+    def run(self, job: Job) -> None:
+        given = job.input("kernel")
+        release = (given / "kernel-release").read_text().strip()
+        with job.workspace("modules", need=NEED) as workspace:
+            kernel, stage = workspace.directory / "kernel", workspace.directory / "stage"
+            job.run(workspace, "mkdir", kernel, stage)
+            job.run(
+                workspace,
+                *("tar", "--extract", "--no-same-owner", "--use-compress-program=zstd -d -T0"),
+                *("--directory", kernel, "--file", given / LAYER),
+            )
+            modules = Path("usr/lib/modules") / release
+            before = _indexes(workspace.outside(kernel / modules))
+            for source in self.sources:
+                self._build(job, workspace, source, release)
+            job.run(workspace, "depmod", "--basedir", kernel / "usr", release)
+            # Nothing is newer than the kernel that it belongs to.
+            epoch = job.run(workspace, "stat", "-c", "%Y", kernel / modules / "modules.order")
+            job.run(workspace, "mkdir", "-p", stage / modules)
+            job.run(workspace, "cp", "-r", kernel / modules / _PLACE, stage / modules)
+            for name, content in _indexes(workspace.outside(kernel / modules)).items():
+                if before.get(name) != content:
+                    job.run(workspace, "cp", kernel / modules / name, stage / modules)
+            pack(
+                workspace,
+                stage,
+                job.output / LAYER,
+                epoch=int(epoch.strip()),
+                of_root=True,
+                log=job.log,
+            )
+
+    def _build(self, job: Job, workspace: Workspace, source: Path, release: str) -> None:
+        """Build a recipe's modules and put them among the kernel's, the rest into the stage."""
+        name, kernel = source.parent.name, workspace.directory / "kernel"
+        objects, stage = workspace.directory / name, workspace.directory / "stage"
+        # Not by its own Makefile's targets: they are for people and for Yocto.
+        job.run(workspace, "cp", "-r", source, objects)
+        job.run(
+            workspace,
+            *("make", "--no-print-directory", f"-j{job.tools.jobs}"),
+            *("-C", kernel / f"usr/src/linux-headers-{release}", f"M={objects}"),
+            *("modules", "modules_install"),
+            environment={
+                "ARCH": self.family.kernel_arch,
+                "CROSS_COMPILE": self.family.cross_compile,
+                # What lands in messages of the kernel must not depend on where this is built.
+                "KCFLAGS": f"-Werror -ffile-prefix-map={objects}={name}",
+                "INSTALL_MOD_PATH": str(kernel / "usr"),
+                "INSTALL_MOD_DIR": _PLACE,
+                "INSTALL_MOD_STRIP": "1",
+                # Once, when all are there.
+                "DEPMOD": "true",
+            },
+        )
+        found = workspace.outside(objects)
+        if not any(found.glob("*.ko")):
+            raise StepError(f"{source} made no module")
+        for pattern, place in {**_BESIDE, f"{name}.h": "usr/include"}.items():
+            files = [objects / path.name for path in sorted(found.glob(pattern))]
+            if files:
+                job.run(workspace, "install", "-D", "-m0644", "-t", stage / place, *files)
+
+
+def _indexes(modules: Path) -> dict[str, bytes]:
+    """Return the files that depmod reads and writes: name and content."""
+    return {path.name: path.read_bytes() for path in modules.glob("modules.*")}
