@@ -87,3 +87,17 @@ def test_fpga_manager(host: Host) -> None:
 def test_physical_memory(read_word: Callable[[int], int]) -> None:
     """Root reads device registers through /dev/mem: the Ethernet controller's identity."""
     assert read_word(0xFF0E00FC) == 0x40070106
+
+
+def test_device_tree_overlays(host: Host) -> None:
+    """Overlays are inserted through configfs."""
+    slot = "/sys/kernel/config/device-tree/overlays/test"
+    host.check_output(f"mkdir {slot}")
+    assert host.check_output(f"cat {slot}/status") == "unapplied"
+    host.check_output(f"rmdir {slot}")
+
+
+def test_buffers(host: Host) -> None:
+    """Buffers that the logic can reach are for the group render."""
+    device = host.file("/dev/pynq-buffer")
+    assert (device.group, device.mode) == ("render", 0o660)
