@@ -128,7 +128,7 @@ def _copy(source: Path, target: Path) -> None:
     """Copy a file with its holes, and without copying where the filesystem can share blocks."""
     partial = target.with_name(f".{target.name}.part")
     subprocess.run(
-        ["cp", "--sparse=always", "--reflink=auto", "--", str(source), str(partial)], check=True
+        ["cp", "--sparse=auto", "--reflink=auto", "--", str(source), str(partial)], check=True
     )
     partial.rename(target)
 

@@ -118,12 +118,15 @@ def take_over(source: Path, target: Path, *, steps: Sequence[str]) -> None:
     (target / "entries").mkdir()
     for name in names:
         subprocess.run(["cp", "-a", str(source / name), str(target / name)], check=True)
-    # The links to the sets of indexes say where the store was.
+    # Links to the sets of indexes, and apt's configuration in these, say where the store was.
     for link in (target / "archives").iterdir():
         if link.is_symlink():
             set_ = target / link.readlink().relative_to(source)
             link.unlink()
             link.symlink_to(set_)
+            for name in ("apt.conf", "sources.list"):
+                text = (set_ / name).read_text()
+                (set_ / name).write_text(text.replace(str(source), str(target)))
 
 
 def containers() -> list[str]:
