@@ -85,25 +85,24 @@ class KernelModules(Step):
         """Build a recipe's modules and put them among the kernel's, the rest into the stage."""
         name, kernel = source.parent.name, workspace.directory / "kernel"
         objects, stage = workspace.directory / name, workspace.directory / "stage"
-        # Not by its own Makefile's targets: they are for people and for Yocto.
         job.run(workspace, "cp", "-r", source, objects)
-        job.run(
-            workspace,
-            *("make", "--no-print-directory", f"-j{job.tools.jobs}"),
-            *("-C", kernel / f"usr/src/linux-headers-{release}", f"M={objects}"),
-            *("modules", "modules_install"),
-            environment={
-                "ARCH": self.family.kernel_arch,
-                "CROSS_COMPILE": self.family.cross_compile,
-                # What lands in messages of the kernel must not depend on where this is built.
-                "KCFLAGS": f"-Werror -ffile-prefix-map={objects}={name}",
-                "INSTALL_MOD_PATH": str(kernel / "usr"),
-                "INSTALL_MOD_DIR": _PLACE,
-                "INSTALL_MOD_STRIP": "1",
-                # Once, when all are there.
-                "DEPMOD": "true",
-            },
-        )
+        # By kbuild, not by the Makefile's own targets, which are for people and for Yocto. One after
+        # the other: it installs what it finds when it starts. It leaves depmod to us.
+        for target in ("modules", "modules_install"):
+            job.run(
+                workspace,
+                *("make", "--no-print-directory", f"-j{job.tools.jobs}"),
+                *("-C", kernel / f"usr/src/linux-headers-{release}", f"M={objects}", target),
+                environment={
+                    "ARCH": self.family.kernel_arch,
+                    "CROSS_COMPILE": self.family.cross_compile,
+                    # What is in messages of the kernel must not depend on where this is built.
+                    "KCFLAGS": f"-Werror -ffile-prefix-map={objects}={name}",
+                    "INSTALL_MOD_PATH": str(kernel / "usr"),
+                    "INSTALL_MOD_DIR": _PLACE,
+                    "INSTALL_MOD_STRIP": "1",
+                },
+            )
         found = workspace.outside(objects)
         if not any(found.glob("*.ko")):
             raise StepError(f"{source} made no module")
