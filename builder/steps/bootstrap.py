@@ -93,6 +93,10 @@ class Bootstrap(Step):
             f'cp {shlex.quote(str(published))} "$1/etc/apt/sources.list"',
             # The options for apt were for this machine's network, not for the board's.
             'rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"',
+            # mmdebstrap gives the tree this machine's name and name servers, of which resolved keeps
+            # a copy.
+            'echo localhost > "$1/etc/hostname"; chmod 0644 "$1/etc/hostname"',
+            'rm -f "$1/etc/.resolv.conf.systemd-resolved.bak"',
             # Empty, systemd makes a new identity at first boot, without resetting which units
             # are enabled (machine-id(5)).
             ': > "$1/etc/machine-id"; rm -f "$1/var/lib/dbus/machine-id"',

@@ -29,7 +29,12 @@ def options(archive: Archive, store: Store, work: Path) -> list[str]:
     `work` is a directory for mounts, which are gone with the workspace that it is in. Hooks are
     run by sh with the root directory as $1.
     """
-    apt = [*archive.host_options(), 'Acquire::Languages "none";']
+    apt = [
+        *archive.host_options(),
+        'Acquire::Languages "none";',
+        # Else it gives directories of the tree to whoever this machine calls _apt.
+        'APT::Sandbox::User "root";',
+    ]
     lists = shlex.quote(str(archive.lists))
     debs = shlex.quote(str(downloads(archive, store)))
     hooks = [

@@ -11,7 +11,15 @@ from pathlib import Path
 
 from builder.bsp.petalinux.layer import CONFIG, META_USER, UserLayer, set_symbols
 from builder.bsp.petalinux.project import FOLDER, PetaLinuxProject
-from builder.bsp.petalinux.system import INPUT, PROJECT, WORK, Session, session
+from builder.bsp.petalinux.system import (
+    DOWNLOADS,
+    INPUT,
+    PROJECT,
+    SSTATE,
+    WORK,
+    Session,
+    session,
+)
 from builder.emulation.derive import read_tree
 from builder.errors import StepError
 from builder.spec.models import Soc
@@ -212,24 +220,23 @@ def _write_changes(
         there = next((each / name for each in (changes, made) if (each / name).exists()), None)
         return there.read_text(encoding="utf-8") if there else ""
 
-    shared = system.shared(job)
-    places = f'SSTATE_DIR = "{shared["sstate-cache"]}"\nDL_DIR = "{shared["downloads"]}"\n'
+    places = f'SSTATE_DIR = "{SSTATE}"\nDL_DIR = "{DOWNLOADS}"\n'
     after = {
         f"{META_USER}/conf/petalinuxbsp.conf": text(f"{META_USER}/conf/petalinuxbsp.conf") + places
     }
     if system.offline:
-        after[CONFIG] = set_symbols(text(CONFIG), _offline(shared["downloads"]))
+        after[CONFIG] = set_symbols(text(CONFIG), _offline())
     for name, content in after.items():
         (changes / name).parent.mkdir(parents=True, exist_ok=True)
         (changes / name).write_text(content, encoding="utf-8")
 
 
-def _offline(downloads: Path) -> dict[str, str | None]:
+def _offline() -> dict[str, str | None]:
     """Return the symbols by which a build does without the network."""
     return {
         "CONFIG_YOCTO_BB_NO_NETWORK": "y",
         "CONFIG_YOCTO_NETWORK_SSTATE_FEEDS": None,
-        "CONFIG_PRE_MIRROR_URL": f'"file://{downloads}"',
+        "CONFIG_PRE_MIRROR_URL": f'"file://{DOWNLOADS}"',
     }
 
 

@@ -2,8 +2,7 @@
 """The system that PetaLinux runs in, and a session in it: commands in containers.
 
 PetaLinux, the eSDK that it unpacks into projects, and all that bitbake makes have the paths in them
-under which they came to be. So these have fixed paths in containers, wherever the store is; only
-what is shared between builds has the path of the machine.
+under which they came to be. So these have fixed paths in containers, wherever the store is.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ WORK = Path("/petalinux/work")
 PROJECT = WORK / "project"
 """Where containers see the project."""
 
-SHARED = ("sstate-cache", "downloads")
-"""What bitbake keeps between builds, for all projects of a release: directories of the store."""
+SSTATE, DOWNLOADS = Path("/petalinux/sstate-cache"), Path("/petalinux/downloads")
+"""Where containers see what bitbake keeps between builds, for all projects of a release."""
 
 
 class Explain(Protocol):
@@ -88,13 +87,13 @@ class System:
             arguments={"PACKAGES": " ".join(self.packages), "USER_ID": uid, "GROUP_ID": gid},
         )
 
-    def shared(self, job: Job) -> dict[str, Path]:
+    def shared(self, job: Job) -> list[Mount]:
         """Return the directories that builds share, which are made if need be."""
         root = job.store.root / "petalinux" / self.release.version
-        found = {name: root / name for name in SHARED}
-        for path in found.values():
-            path.mkdir(parents=True, exist_ok=True)
-        return found
+        mounts = [Mount(source=root / path.name, target=path) for path in (SSTATE, DOWNLOADS)]
+        for mount in mounts:
+            mount.source.mkdir(parents=True, exist_ok=True)
+        return mounts
 
 
 class Session:
@@ -215,10 +214,10 @@ def session(
         mounts += [
             Mount(source=path, target=INPUT / name, read_only=True) for name, path in given.items()
         ]
-        mounts += [Mount(source=path, target=path) for path in system.shared(job).values()]
+        mounts += system.shared(job)
         opened = Session(job, system, work=folder / "work", mounts=mounts)
-        for path in system.shared(job).values():
-            opened.open_to_user(path)
+        for mount in system.shared(job):
+            opened.open_to_user(mount.source)
         try:
             yield opened
         finally:

@@ -102,8 +102,7 @@ class OnThisMachine:
         there = _replacer({str(each.target): str(each.source) for each in container.mounts})
         back = _replacer({str(each.source): str(each.target) for each in container.mounts})
         work = container.mounts[0].source
-        for bif in work.glob("*.bif"):
-            bif.write_text(there(bif.read_text()))
+        _rewrite(work, there)
         before = {mount.source: _state(mount) for mount in container.mounts if mount.read_only}
         path = f"{self.programs}:{container.environment['PATH']}"
         environment = {name: there(value) for name, value in container.environment.items()}
@@ -126,6 +125,7 @@ class OnThisMachine:
                 details=[back(line) for line in error.details],
             ) from error
         finally:
+            _rewrite(work, back)
             for mount in container.mounts:
                 assert not mount.read_only or _state(mount) == before[mount.source], mount
         if "kernel-devsrc" in container.argv[-1]:
@@ -143,6 +143,14 @@ class OnThisMachine:
         lines = (" ".join(each.argv) for each in self.commands)
         before = "bash -c source /petalinux/installed/tool/settings.sh; exec "
         return [line.removeprefix(before) for line in lines if line.startswith(before)]
+
+
+def _rewrite(work: Path, change: Callable[[str], str]) -> None:
+    """Change the paths in the files that have some."""
+    settings = "project/project-spec"
+    for pattern in ("*.bif", f"{settings}/configs/config", f"{settings}/*/conf/petalinuxbsp.conf"):
+        for path in work.glob(pattern):
+            path.write_text(change(path.read_text()))
 
 
 def _replacer(paths: Mapping[str, str]) -> Callable[[str], str]:
