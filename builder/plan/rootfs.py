@@ -9,6 +9,7 @@ from builder.archive.archive import Archive
 from builder.spec.models import Board
 from builder.spec.resolve import ResolvedRecipe
 from builder.steps.bootstrap import Bootstrap
+from builder.steps.index import IndexSource
 from builder.steps.native.programs import NativePrograms
 from builder.steps.recipe import RecipeLayer
 from builder.steps.sources import UrlSource
@@ -85,8 +86,15 @@ def _wheels(recipe: ResolvedRecipe, archive: Archive, scope: str) -> Wheels | No
     )
 
 
-def _downloads(recipe: ResolvedRecipe, scope: str) -> list[UrlSource]:
+def _downloads(recipe: ResolvedRecipe, scope: str) -> list[Step]:
+    name = f"download:{recipe.name}:{{}}"
     return [
-        UrlSource(f"download:{recipe.name}:{download.name}", download, scope=scope)
-        for download in recipe.model.downloads
+        *(
+            UrlSource(name.format(wanted.name), wanted, scope=scope)
+            for wanted in recipe.model.downloads
+        ),
+        *(
+            IndexSource(name.format(file), file, checksum, scope=scope)
+            for file, checksum in recipe.model.sdists.items()
+        ),
     ]

@@ -517,6 +517,9 @@ class Recipe(Model):
         description="Files from the network, which `scripts.host` finds in the directory DOWNLOADS "
         "under the last part of their URL's path",
     )
+    sdists: dict[Name, Sha256] = Field(
+        default={}, description="As `downloads`, of pip's index: SHA-256"
+    )
     groups: tuple[Group, ...] = ()
     users: tuple[User, ...] = ()
     directories: tuple[Directory, ...] = ()

@@ -489,10 +489,12 @@ class _Resolution:
                     )
 
     def check_downloads(self, file: Path, recipe: Recipe) -> None:
-        names = [download.name for download in recipe.downloads]
-        for index, name in enumerate(names):
-            where = ("downloads", index, "url")
-            if name in names[:index]:
+        wanted: list[tuple[tuple[str | int, ...], str]] = [
+            *((("downloads", i, "url"), each.name) for i, each in enumerate(recipe.downloads)),
+            *((("sdists", name), name) for name in recipe.sdists),
+        ]
+        for index, (where, name) in enumerate(wanted):
+            if name in [other for _, other in wanted[:index]]:
                 self.reader.complain(file, where, f"has the same file name as another: {name}")
             if recipe.scripts.host is None:
                 self.reader.complain(file, where, "only `scripts.host` can read it: there is none")

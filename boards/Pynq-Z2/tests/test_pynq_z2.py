@@ -68,9 +68,10 @@ def test_fpga_manager(host: Host) -> None:
     """The kernel's FPGA manager has the programmable logic."""
     manager = "/sys/class/fpga_manager/fpga0"
     assert host.check_output(f"cat {manager}/name") == "Xilinx Zynq FPGA Manager"
-    # Before a bitstream: what it says then differs between silicon and emulation.
+    # What it says before a bitstream differs between silicon and emulation, and the checks of the
+    # designs may have tried one, which old versions of QEMU cannot take.
     state = host.check_output(f"cat {manager}/state")
-    assert state in {"unknown", "power off", "power up", "operating"}
+    assert state in {"unknown", "power off", "power up", "operating", "write init error"}
 
 
 def test_physical_memory(read_word: Callable[[int], int]) -> None:

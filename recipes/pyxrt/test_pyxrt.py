@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""Buffers that the programmable logic can reach, as programs get them."""
+
+import json
+from typing import Any
+
+from testinfra.host import Host
+
+Parameters = dict[str, dict[str, Any]]
+
+# What a buffer's physical pages hold is read past all caches but QEMU's, which has none.
+BUFFERS = """
+import gc, json, mmap, os, pyxrt
+board = pyxrt.device(0)
+to, back = pyxrt.xclBOSyncDirection
+memory = os.open("/dev/mem", os.O_RDWR | os.O_SYNC)
+found = []
+for flags in pyxrt.bo.flags:
+    for size in (1, 8192, 3_000_001):
+        buffer = pyxrt.bo(board, size, flags, 0)
+        view = buffer.map()
+        empty = not any(view)
+        view[:] = bytes(number % 251 for number in range(size))
+        buffer.sync(to)
+        physical = mmap.mmap(memory, (size + 4095) & -4096, offset=buffer.address())
+        same = physical[:size] == bytes(view)
+        physical[size - 1] = 253
+        buffer.sync(back)
+        found.append([flags.name, size, empty, same, view[-1]])
+        physical.close()
+        del view, buffer
+        gc.collect()
+print(json.dumps(found))
+"""
+
+CONTIGUOUS = "sync; echo 3 > /proc/sys/vm/drop_caches; awk '/CmaFree/ {print $2}' /proc/meminfo"
+
+
+def test_physical_pages_hold_what_was_written(host: Host) -> None:
+    """What Python writes into buffers stands at their physical addresses, and the other way round."""
+    found = json.loads(host.check_output("python3 -c %s", BUFFERS))
+    sizes = (1, 8192, 3_000_001)
+    wanted = [[kind, size, True, True, 253] for kind in ("normal", "cacheable") for size in sizes]
+    assert found == wanted
+
+
+def test_buffers_are_given_back(host: Host) -> None:
+    """A process that is killed leaves nothing of its buffers behind."""
+    before = int(host.check_output(CONTIGUOUS))
+    code = (
+        "import os, pyxrt; d = pyxrt.device(0); "
+        "b = [pyxrt.bo(d, 1 << 20, pyxrt.bo.flags.normal, 0) for _ in range(32)]; "
+        "v = [each.map() for each in b]; "
+        "print(next(l for l in open('/proc/meminfo') if 'CmaFree' in l).split()[1], flush=True); "
+        "os.kill(os.getpid(), 9)"
+    )
+    # Not the last command: ssh could not say how it ended.
+    meanwhile = host.check_output("python3 -c %s; true", code)
+    assert int(meanwhile) < before - 31 * 1024
+    assert int(host.check_output(CONTIGUOUS)) > before - 1024
+
+
+def test_the_boards_user_has_buffers(host: Host, parameters: Parameters) -> None:
+    """The user gets a buffer without being root; others do not."""
+    code = "import pyxrt; print(len(pyxrt.bo(pyxrt.device(0), 4096, 0, 0).map()))"
+    user = parameters["users"]["user"]
+    assert host.check_output("runuser -u %s -- python3 -c %s", user, code) == "4096"
+    refused = host.run("runuser -u nobody -- python3 -c %s", code)
+    assert refused.rc == 1
+    assert "PermissionError: [Errno 13] not allowed to use the buffer device" in refused.stderr
+
+
+def test_too_much_is_refused(host: Host) -> None:
+    """A buffer larger than the memory is an error, and the kernel has nothing to say of it."""
+    before = host.check_output("dmesg")
+    code = "import pyxrt; pyxrt.bo(pyxrt.device(0), 1 << 31, pyxrt.bo.flags.normal, 0)"
+    refused = host.run("python3 -c %s", code)
+    assert "OSError: [Errno 12]" in refused.stderr
+    assert host.check_output("dmesg") == before
+
+
+def test_modules_are_those_of_the_kernel(host: Host) -> None:
+    """The modules behind it were loaded at boot, are described, and fit the kernel."""
+    release = host.check_output("uname -r")
+    for name in ("fpga-mgr-sysfs", "of-overlay-configfs", "pynq-buffer"):
+        assert host.file(f"/sys/module/{name.replace('-', '_')}").is_directory
+        lines = host.check_output(f"modinfo {name}").splitlines()
+        fields = dict(line.split(":", 1) for line in lines)
+        fields = {key: value.strip() for key, value in fields.items()}
+        assert fields["vermagic"].split()[0] == release
+        assert fields["filename"].startswith(f"/lib/modules/{release}/updates/")
+        assert fields["license"] == "GPL"
+        assert fields["description"]
+        assert fields["author"]
