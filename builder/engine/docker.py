@@ -7,7 +7,6 @@ import os
 import secrets
 import shlex
 import socket
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +21,7 @@ from docker.utils.socket import frames_iter
 
 from builder.engine.containers import Container, ImageRecipe, not_root
 from builder.engine.images import NAME, make_image
-from builder.engine.process import TAIL_LINES, Processes
+from builder.engine.process import Processes, Transcript
 from builder.errors import CommandError, HostError, Interrupted
 
 _OWNER = f"{NAME}.owner"
@@ -101,20 +100,10 @@ class Docker:
     ) -> str:
         """Run a command in a container to its end and return its standard output and error."""
         shown = shlex.join(container.argv)
-        if log:
-            log.write(f"$ {shown}\n")
-            log.flush()
-        lines: list[str] = []
-        tail: deque[str] = deque(maxlen=TAIL_LINES)
+        said = Transcript(shown, log=log, on_line=on_line)
         with self.started(container) as running, processes.registered(running):
             for line in running.lines():
-                lines.append(line)
-                tail.append(line.rstrip("\n"))
-                if log:
-                    log.write(line)
-                    log.flush()
-                if on_line:
-                    on_line(line.rstrip("\n"))
+                said.add(line)
             status = running.wait()
         if processes.stopped:
             raise Interrupted("interrupted")
@@ -123,9 +112,9 @@ class Docker:
                 f"{Path(container.argv[0]).name} ended with status {status}",
                 replay=shown,
                 status=status,
-                details=tuple(tail),
+                details=said.tail,
             )
-        return "".join(lines)
+        return said.text
 
     @contextmanager
     def started(

@@ -8,7 +8,6 @@ import shlex
 import signal
 import subprocess
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -152,6 +151,47 @@ class Processes:
         return self._stopped
 
 
+class Transcript:
+    """What a command says, kept and passed on as it comes: to a log, and line by line.
+
+    `shown` is the command line, with which the log begins.
+    """
+
+    def __init__(
+        self,
+        shown: str,
+        *,
+        log: IO[str] | None = None,
+        on_line: Callable[[str], object] | None = None,
+    ) -> None:
+        self._log = log
+        self._on_line = on_line
+        self._lines: list[str] = []
+        self._write(f"$ {shown}\n")
+
+    def add(self, line: str) -> None:
+        """Take a line, with its end."""
+        self._lines.append(line)
+        self._write(line)
+        if self._on_line:
+            self._on_line(line.rstrip("\n"))
+
+    @property
+    def text(self) -> str:
+        """All that was said."""
+        return "".join(self._lines)
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """The last lines, for an error."""
+        return tuple(line.rstrip("\n") for line in self._lines[-TAIL_LINES:])
+
+    def _write(self, line: str) -> None:
+        if self._log:
+            self._log.write(line)
+            self._log.flush()
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -181,9 +221,7 @@ def run(
     """
     environment = clean_environment() if environment is None else environment
     shown = shlex.join(replay or argv)
-    if log:
-        log.write(f"$ {shown}\n")
-        log.flush()
+    said = Transcript(shown, log=log, on_line=on_line)
     process = processes.start(
         argv,
         environment=environment,
@@ -193,8 +231,6 @@ def run(
         stderr=subprocess.STDOUT,
     )
     assert process.stdout is not None
-    lines: list[str] = []
-    tail: deque[str] = deque(maxlen=TAIL_LINES)
     try:
         if stdin is not None and process.stdin:
             # The inputs we pass are smaller than a pipe's buffer or read at once by the command.
@@ -203,13 +239,7 @@ def run(
             with suppress(BrokenPipeError):  # closing writes what is left
                 process.stdin.close()
         for line in process.stdout:
-            lines.append(line)
-            tail.append(line.rstrip("\n"))
-            if log:
-                log.write(line)
-                log.flush()
-            if on_line:
-                on_line(line.rstrip("\n"))
+            said.add(line)
         status = process.wait()
     except BaseException:
         process.kill()
@@ -226,9 +256,9 @@ def run(
             f"{_program(replay or argv)} ended with {what}",
             replay=shown,
             status=status,
-            details=tuple(tail),
+            details=said.tail,
         )
-    return "".join(lines)
+    return said.text
 
 
 def _program(argv: Sequence[str]) -> str:

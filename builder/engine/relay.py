@@ -23,7 +23,7 @@ from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
 from typing import IO, Any, cast
 
 from builder.engine.containers import Container, Containers, ImageRecipe, Mount
-from builder.engine.process import Processes
+from builder.engine.process import Processes, Transcript
 from builder.errors import (
     BuildError,
     CommandError,
@@ -207,20 +207,12 @@ class RelayedContainers:
         on_line: Callable[[str], object] | None = None,
     ) -> str:
         """Run a command in a container to its end and return its standard output and error."""
-        if log:
-            log.write(f"$ {shlex.join(container.argv)}\n")
-            log.flush()
-        lines: list[str] = []
+        said = Transcript(shlex.join(container.argv), log=log, on_line=on_line)
         for answer in self._ask("run", asdict(container), processes):
             if "line" in answer:
-                lines.append(f"{answer['line']}\n")
-                if log:
-                    log.write(lines[-1])
-                    log.flush()
-                if on_line:
-                    on_line(answer["line"])
+                said.add(f"{answer['line']}\n")
             elif "result" in answer:
-                return "".join(lines)
+                return said.text
         raise Interrupted("interrupted")
 
     def work(self, *, processes: Processes, on_line: Callable[[str], object]) -> None:
