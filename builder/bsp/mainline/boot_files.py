@@ -12,51 +12,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from builder.bsp.fit_source import fit_source
 from builder.bsp.soc import BSP_DIRECTORY, Family
 from builder.errors import StepError
 from builder.steps.step import Job, Step
-
-_FIT = """\
-/dts-v1/;
-/ {{
-    description = "Linux {release} for {board}";
-    #address-cells = <1>;
-    images {{
-        kernel {{
-            description = "Linux {release}";
-            data = /incbin/("{kernel}");
-            type = "kernel";
-            arch = "{arch}";
-            os = "linux";
-            compression = "none";
-            load = <{load:#x}>;
-            entry = <{load:#x}>;
-            hash {{ algo = "sha256"; }};
-        }};
-        fdt-board {{
-            description = "device tree of {board}";
-            data = /incbin/("{board_dtb}");
-            type = "flat_dt";
-            arch = "{arch}";
-            compression = "none";
-            hash {{ algo = "sha256"; }};
-        }};
-        fdt-emulated {{
-            description = "device tree of {board} as QEMU emulates it";
-            data = /incbin/("{emulated_dtb}");
-            type = "flat_dt";
-            arch = "{arch}";
-            compression = "none";
-            hash {{ algo = "sha256"; }};
-        }};
-    }};
-    configurations {{
-        default = "conf-board";
-        conf-board {{ kernel = "kernel"; fdt = "fdt-board"; }};
-        conf-emulated {{ kernel = "kernel"; fdt = "fdt-emulated"; }};
-    }};
-}};
-"""
 
 
 class BootFiles(Step):
@@ -97,14 +56,18 @@ class BootFiles(Step):
         shutil.copy(kernel / "kernel-release", job.output)
         shutil.copy(u_boot / self.family.u_boot_image, fat)
         shutil.copy(job.input("boot-bin") / "BOOT.BIN", fat)
-        description = _FIT.format(
-            release=release,
-            board=self.board,
+        description = fit_source(
+            self.family,
             kernel=kernel / self.family.kernel_image,
-            board_dtb=trees / "board.dtb",
-            emulated_dtb=trees / "emulated.dtb",
-            arch=self.family.kernel_arch,
-            load=self.family.kernel_load,
+            about=f"Linux {release}",
+            board=self.board,
+            trees={
+                "-board": (f"device tree of {self.board}", trees / "board.dtb"),
+                "-emulated": (
+                    f"device tree of {self.board} as QEMU emulates it",
+                    trees / "emulated.dtb",
+                ),
+            },
         )
         epoch = {"SOURCE_DATE_EPOCH": (u_boot / "epoch").read_text().strip()}
         with job.workspace("boot-files", need=1 << 26) as workspace:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from builder.bsp.fit_source import fit_source
 from builder.bsp.petalinux.component import (
     BOOT_SCRIPT,
     DEVICE_TREE,
@@ -60,39 +61,6 @@ _BIF: Mapping[Soc, Mapping[str, str]] = {
         U_BOOT.name: "[destination_cpu=a53-0, exception_level=el-2]",
     },
 }
-
-_FIT = """\
-/dts-v1/;
-/ {{
-    description = "Linux for {board}";
-    #address-cells = <1>;
-    images {{
-        kernel {{
-            description = "Linux";
-            data = /incbin/("{kernel}");
-            type = "kernel";
-            arch = "{arch}";
-            os = "linux";
-            compression = "none";
-            load = <{load:#x}>;
-            entry = <{load:#x}>;
-            hash {{ algo = "sha256"; }};
-        }};
-        fdt {{
-            description = "device tree of {board}";
-            data = /incbin/("{dtb}");
-            type = "flat_dt";
-            arch = "{arch}";
-            compression = "none";
-            hash {{ algo = "sha256"; }};
-        }};
-    }};
-    configurations {{
-        default = "conf";
-        conf {{ kernel = "kernel"; fdt = "fdt"; }};
-    }};
-}};
-"""
 
 
 class PetaLinuxBoot(Step):
@@ -180,12 +148,13 @@ class PetaLinuxBoot(Step):
     def _image(self, job: Job) -> None:
         """Make image.ub: PetaLinux's own has the tree of a project without the user layer."""
         family = FAMILIES[self.project.tool.soc]
-        description = _FIT.format(
-            board=self.board,
+        tree = self._made(job, DEVICE_TREE, SYSTEM_DTB)
+        description = fit_source(
+            family,
             kernel=self._made(job, KERNEL, family.kernel_image),
-            dtb=self._made(job, DEVICE_TREE, SYSTEM_DTB),
-            arch=family.kernel_arch,
-            load=family.kernel_load,
+            about="Linux",
+            board=self.board,
+            trees={"": (f"device tree of {self.board}", tree)},
         )
         with job.workspace("petalinux-image", need=1 << 26) as workspace:
             source = workspace.directory / "image.its"
