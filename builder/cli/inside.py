@@ -16,7 +16,7 @@ import termios
 import threading
 import tty
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -29,7 +29,7 @@ from builder.engine.engine import CALLER, CAPABLE, CONTROL, control
 from builder.engine.process import PASSED_ON, Processes
 from builder.engine.relay import Relay, RelayedContainers
 from builder.errors import HostError, Interrupted
-from builder.spec.reader import Reader
+from builder.spec.distributions import named_distribution
 from builder.spec.resolve import NamedDistribution
 from builder.steps.step import ROOT_FILESYSTEM
 
@@ -119,7 +119,7 @@ def run_inside(context: Context, docker: Docker, wish: Wish) -> int:
                 Relay(folder, docker, worker),
                 docker.started(main, terminal=terminal, stdin=wish.stdin) as running,
                 _signals(running, resize=terminal) as stops,
-                _typing(running) if wish.stdin and terminal else _nothing(),
+                _typing(running) if wish.stdin and terminal else nullcontext(),
             ):
                 for stream, data in running.output():
                     to = sys.stdout.buffer if stream == 1 else sys.stderr.buffer
@@ -149,13 +149,7 @@ def tools_image(tree_root: Path, distribution: NamedDistribution) -> ImageRecipe
 
 
 def _image(context: Context, docker: Docker) -> str:
-    reader = Reader()
-    model = reader.distribution(context.tree.distribution_files()[TOOLS])
-    local = reader.local(context.tree.local_file)
-    reader.raise_problems()
-    assert model
-    mirrors = local.mirrors.get(TOOLS, {}) if local else {}
-    recipe = tools_image(ROOT, NamedDistribution(name=TOOLS, model=model, mirrors=mirrors))
+    recipe = tools_image(ROOT, named_distribution(context.tree, TOOLS))
     with (context.output / "tools-image.log").open("w") as log:
         return docker.image(
             recipe,
@@ -267,11 +261,6 @@ def _typing(running: RunningContainer) -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
 
 
 def _reclaim(context: Context, docker: Docker, container: Container) -> None:

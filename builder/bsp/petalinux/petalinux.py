@@ -25,7 +25,7 @@ from builder.bsp.petalinux.tool import PetaLinuxTool, find_installer
 from builder.bsp.prebuilt.prebuilt import taken_from
 from builder.bsp.provider import BootArtifacts
 from builder.errors import UserError
-from builder.spec.reader import Reader
+from builder.spec.distributions import named_distribution
 from builder.spec.resolve import ImageSpec, NamedDistribution
 from builder.steps.sources import UrlSource
 
@@ -101,15 +101,8 @@ def _bsp(spec: ImageSpec) -> Path | UrlSource | None:
 def _base(spec: ImageSpec, release: Release) -> NamedDistribution:
     """Return the distribution that a release runs in: the user's choice, else the release's."""
     name = spec.petalinux.base or release.facts.base
-    files = spec.tree.distribution_files()
-    if name not in files:
+    if name not in spec.tree.distribution_files():
         raise UserError(
             f"PetaLinux {release.version} runs in {name}, and there is no such distribution"
         )
-    reader = Reader()
-    model = reader.distribution(files[name])
-    local = reader.local(spec.tree.local_file)
-    reader.raise_problems()
-    assert model, "without problems it is there"
-    mirrors = local.mirrors if local else {}
-    return NamedDistribution(name=name, model=model, mirrors=mirrors.get(name, {}))
+    return named_distribution(spec.tree, name)
