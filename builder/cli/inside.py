@@ -129,6 +129,8 @@ def run_inside(context: Context, docker: Docker, wish: Wish) -> int:
                 return status if len(stops) < 2 else Interrupted.exit_code
         finally:
             _reclaim(context, docker, plain)
+            # The worker was killed: what it was at work on is nobody's now.
+            context.open_store().sweep()
 
 
 def tools_image(tree_root: Path, distribution: NamedDistribution) -> ImageRecipe:

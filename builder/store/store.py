@@ -132,6 +132,11 @@ class Store:
             self._clean()
             yield
 
+    def sweep(self) -> None:
+        """Remove what processes that died have left: drafts, scratch directories, free locks."""
+        with self.in_use():
+            pass
+
     def last(self, scope: str, step: str) -> dict[str, str] | None:
         """Return the components of the last fingerprint that a step was built with."""
         try:

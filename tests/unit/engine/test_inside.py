@@ -168,6 +168,16 @@ def test_ctrl_c_is_passed_on_and_the_second_kills(
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.usefixtures("as_user")
+def test_what_a_killed_worker_was_at_work_on_is_removed(context: Context, daemon: Daemon) -> None:
+    def work() -> None:
+        (context.open_store().root / "scratch/native-programs-1").mkdir()
+
+    daemon.work = work
+    run(context, daemon)
+    assert not [*(context.store / "scratch").iterdir()]
+
+
 def no_docker() -> Docker:
     raise HostError("no Docker daemon answers")
 
