@@ -291,6 +291,32 @@ class Partitions(Model):
     root: RootPartition = Field(default=RootPartition(), description="The root partition")
 
 
+class Overlay(Model):
+    """A design for the programmable logic: a directory with its .bit, .hwh and Python files."""
+
+    directory: RelativePath = Field(
+        description="The directory, below the board's; its last part is the design's name"
+    )
+    optional: bool = Field(
+        default=False, description="Whether the build goes on if there is no bitstream in it"
+    )
+
+    @property
+    def name(self) -> str:
+        """What `pynq.Overlay` and `pynq.overlays` know it by."""
+        return PurePosixPath(self.directory).name
+
+
+def _one_directory(value: object) -> object:
+    """Let a plain name stand for a directory that must be there."""
+    return {"directory": value} if isinstance(value, str) else value
+
+
+Overlays = tuple[
+    Annotated[Overlay, BeforeValidator(_one_directory, json_schema_input_type=str | Overlay)], ...
+]
+
+
 class Emulation(Model):
     """How the board is emulated."""
 
@@ -330,6 +356,17 @@ class Board(Model):
     recipes: tuple[Name, ...] = Field(default=(), description="Recipes beside the profile's")
     parameters: dict[Name, dict[Name, Scalar]] = Field(
         default={}, description="Parameters of recipes: recipe, parameter, value"
+    )
+    overlays: Overlays = Field(
+        default=(),
+        description="The board's own designs for the programmable logic: directories below the "
+        "board's, each with a .bit, and its .hwh, .dtbo, .py and `notebooks/`",
+    )
+    boot_overlay: Name | None = Field(
+        default=None, description="Name of the design that is loaded when the board starts"
+    )
+    notebooks: RelativePath | None = Field(
+        default=None, description="Directory below the board's whose content the user finds"
     )
     partitions: Partitions = Field(
         default=Partitions(), description="Sizes of the card's partitions"

@@ -23,6 +23,7 @@ from builder.spec.models import (
     Scripts,
     Soc,
 )
+from builder.spec.overlays import Design, find_design
 from builder.spec.reader import Reader, Tree, closest, shown
 from builder.spec.values import parse, unfit
 
@@ -87,6 +88,7 @@ class ImageSpec:
     `directories` are those of the boards that the board extends, the undermost first, then its own.
     `hardware` is the name of the board whose device tree it has: of itself, or of one it extends.
     `boot_files` is where finished ones are, if they are not built.
+    `overlays` are the board's designs for the programmable logic that are there.
     `petalinux` is for boards whose boot files PetaLinux builds.
     `recipes` are in the order in which they are applied.
     """
@@ -99,6 +101,7 @@ class ImageSpec:
     boot_files: Path | Download | None
     distributions: tuple[NamedDistribution, ...]
     recipes: tuple[ResolvedRecipe, ...]
+    overlays: tuple[Design, ...] = ()
     petalinux: PetaLinuxUse = PetaLinuxUse()
 
     @property
@@ -222,6 +225,7 @@ class _Resolution:
         if board is None:
             return None
         self.check_board(board)
+        overlays = self.overlays(board)
         petalinux = self.petalinux_use(local)
         distributions = self.distributions(board, local, distro)
         profile_file = self.tree.profile_files().get(board.profile)
@@ -267,6 +271,7 @@ class _Resolution:
                 for name in ordered
                 if (model := self.recipes[name])
             ),
+            overlays=overlays,
             petalinux=petalinux,
         )
 
@@ -288,6 +293,24 @@ class _Resolution:
         card = board.emulate.card
         if card & (card - 1):
             self.complain(("emulate", "card"), "must be a power of two, as QEMU's card readers ask")
+
+    def overlays(self, board: Board) -> tuple[Design, ...]:
+        """Return the board's designs that are there, and check that the others may be missing."""
+        found: dict[str, Design] = {}
+        for index, overlay in enumerate(board.overlays):
+            where = ("overlays", index)
+            if overlay.name in found:
+                other = found[overlay.name].directory
+                self.complain(where, f"has the name of another, {overlay.name}: {other}")
+                continue
+            try:
+                found[overlay.name] = find_design(self.directory / overlay.directory)
+            except FileNotFoundError as error:
+                if not overlay.optional:
+                    self.complain(where, f"{error}; say `optional: true` if it may be missing")
+        if board.notebooks and not (self.directory / board.notebooks).is_dir():
+            self.complain(("notebooks",), f"there is no directory {board.notebooks}")
+        return tuple(found.values())
 
     def check_prebuilt(self, board: Board) -> None:
         """Find the boot files."""
