@@ -33,10 +33,11 @@ from builder.plan.publish import BoardResult, finish, give_to_caller
 from builder.plan.toolbox import Toolbox
 from builder.report.console import columns, duration, size
 from builder.report.events import Note
-from builder.spec.models import KINDS, format_size, json_schema
+from builder.spec.models import format_size
 from builder.spec.reader import Reader, closest
 from builder.spec.reference import reference
 from builder.spec.resolve import ImageSpec
+from builder.spec.schemas import KINDS, json_schema
 from builder.steps.step import Job
 
 Command: TypeAlias = Callable[[argparse.Namespace, Context], int]

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from enum import Enum
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -569,69 +569,3 @@ class Recipe(Model):
         default=False, description="Whether its templates read the board; built once a board then"
     )
     parameters: dict[Name, Parameter] = {}
-
-
-class LocalPetaLinux(Model):
-    """PetaLinux on a user's machine."""
-
-    installer: str | None = Field(
-        default=None,
-        pattern=r"^/",
-        description="Absolute path of AMD's installer (`--petalinux-installer` wins)",
-    )
-    base: Name | None = Field(
-        default=None,
-        description="Distribution that PetaLinux runs in, in a container (default: one that AMD "
-        "names for the release)",
-    )
-
-
-class LocalSettings(Model):
-    """A user's own settings: `local.yaml`, which is not part of the tree."""
-
-    parameters: dict[Name, dict[Name, Scalar]] = Field(
-        default={}, description="Parameters of recipes: recipe, parameter, value"
-    )
-    mirrors: dict[Name, dict[Name, str]] = Field(
-        default={}, description="Mirrors: distribution, archive, base URL"
-    )
-    petalinux: LocalPetaLinux = Field(
-        default=LocalPetaLinux(), description="PetaLinux on this machine"
-    )
-
-
-KINDS: dict[str, type[Model]] = {
-    "board": Board,
-    "recipe": Recipe,
-    "profile": Profile,
-    "distribution": Distribution,
-    "local": LocalSettings,
-}
-"""The kinds of files, by the name of their schema."""
-
-
-def json_schema(kind: str) -> dict[str, Any]:
-    """Return the JSON Schema of a kind of file."""
-    schema = KINDS[kind].model_json_schema(by_alias=True)
-    if kind == "board":
-        _admit_variants(schema)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def _admit_variants(schema: dict[str, Any]) -> None:
-    """Let a schema take a variant: keys that its base may have are missing, `KEY+` adds to KEY."""
-    schema["if"], schema["else"] = {"required": ["extends"]}, {"required": schema["required"]}
-    schema["required"] = ["board"]
-    for part in schema["$defs"].values():
-        part.pop("required", None)
-    for part in (schema, *schema["$defs"].values()):
-        properties = part.get("properties", {})
-        properties |= {
-            f"{key}+": {
-                "type": "array",
-                "items": item["items"],
-                "description": f"Added to `{key}` of the board that is extended",
-            }
-            for key, item in properties.items()
-            if item.get("type") == "array"
-        }

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from builder.errors import UserError
 from builder.spec.document import Document, KeyPath, Problem, ProblemsError, overlay, read
+from builder.spec.local import LocalSettings
 from builder.spec.models import (
     Board,
     Distribution,
     FileName,
-    LocalSettings,
     Model,
     Profile,
     Recipe,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from builder.spec.models import KINDS
+from builder.spec.schemas import KINDS
 
 _FILES = {
     "board": "boards/NAME/board.yaml",

@@ -8,23 +8,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.errors import UserError
+from builder.spec.local import LocalSettings
 from builder.spec.models import (
     Architecture,
     Board,
     Bsp,
     Distribution,
     Download,
-    FileCopy,
-    LocalSettings,
     Parameter,
     Provider,
     Recipe,
     Scalar,
-    Scripts,
     Soc,
 )
 from builder.spec.overlays import Design, find_design
 from builder.spec.reader import Reader, Tree, closest, shown
+from builder.spec.recipes import check_recipe
 from builder.spec.values import parse, unfit
 
 
@@ -483,59 +482,9 @@ class _Resolution:
             file = self.recipe_files[name]
             recipe = self.recipes[name] = self.reader.recipe(file)
             if recipe:
-                self.check_recipe(file, recipe)
+                check_recipe(self.reader, file, recipe, self.tree.distribution_files())
                 self.known_recipes(file, ("requires",), recipe.requires)
         return known
-
-    def check_recipe(self, file: Path, recipe: Recipe) -> None:
-        copies: list[tuple[str, tuple[FileCopy, ...]]] = [
-            ("files", recipe.files),
-            ("templates", recipe.templates),
-        ]
-        for key, items in copies:
-            for index, item in enumerate(items):
-                if not (file.parent / item.source).exists():
-                    self.reader.complain(
-                        file,
-                        (key, index, "from"),
-                        f"there is no file {file.parent / item.source}",
-                    )
-        self.check_downloads(file, recipe)
-        self.check_scripts(file, recipe.scripts)
-        targets = {"all", "debian", "ubuntu", *self.tree.distribution_files()}
-        targets |= {architecture.value for architecture in Architecture}
-        for field, keys in (("apt", recipe.apt), ("pip", recipe.pip)):
-            for key in keys:
-                if key not in targets:
-                    self.reader.complain(
-                        file, (field, key), f"is no target of packages{closest(key, targets)}"
-                    )
-
-    def check_downloads(self, file: Path, recipe: Recipe) -> None:
-        wanted: list[tuple[tuple[str | int, ...], str]] = [
-            *((("downloads", i, "url"), each.name) for i, each in enumerate(recipe.downloads)),
-            *((("sdists", name), name) for name in recipe.sdists),
-        ]
-        for index, (where, name) in enumerate(wanted):
-            if name in [other for _, other in wanted[:index]]:
-                self.reader.complain(file, where, f"has the same file name as another: {name}")
-            if recipe.scripts.host is None:
-                self.reader.complain(file, where, "only `scripts.host` can read it: there is none")
-
-    def check_scripts(self, file: Path, scripts: Scripts) -> None:
-        named: list[tuple[tuple[str | int, ...], str | None]] = [
-            (("target",), scripts.target),
-            (("host",), scripts.host),
-            *((("inputs", index), name) for index, name in enumerate(scripts.inputs)),
-        ]
-        for where, script in named:
-            if script is None:
-                continue
-            path = file.parent / script
-            if not (path.exists() if where[0] == "inputs" else path.is_file()):
-                self.reader.complain(
-                    file, ("scripts", *where), f"there is no file {file.parent / script}"
-                )
 
     def order(self, names: Sequence[str]) -> list[str]:
         """Return the recipes and all that they require, each after what it requires."""

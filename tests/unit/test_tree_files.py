@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from builder.spec.models import KINDS, Soc, format_size, json_schema, parse_size
+from builder.spec.models import Soc, format_size, parse_size
 from builder.spec.reader import Reader, Tree
 from builder.spec.reference import reference
 from builder.spec.resolve import resolve
+from builder.spec.schemas import KINDS, json_schema
 
 ROOT = Path(__file__).resolve().parents[2]
 TREE = Tree(root=ROOT)
@@ -173,6 +174,7 @@ def test_the_boards_schema_takes_variants() -> None:
     assert {key for key in keys if key.endswith("+")} == {
         "distro+",
         "kernel-fragments+",
+        "overlays+",
         "recipes+",
     }
     assert schema["properties"]["distro+"]["items"] == schema["properties"]["distro"]["items"]

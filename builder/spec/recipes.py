@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""The rules that a recipe has to keep beyond its model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from builder.spec.models import Architecture, FileCopy, Recipe, Scripts
+from builder.spec.reader import Reader, closest
+
+
+def check_recipe(reader: Reader, file: Path, recipe: Recipe, distributions: Iterable[str]) -> None:
+    """Complain of what a recipe names and is not there."""
+    copies: list[tuple[str, tuple[FileCopy, ...]]] = [
+        ("files", recipe.files),
+        ("templates", recipe.templates),
+    ]
+    for key, items in copies:
+        for index, item in enumerate(items):
+            if not (file.parent / item.source).exists():
+                reader.complain(
+                    file,
+                    (key, index, "from"),
+                    f"there is no file {file.parent / item.source}",
+                )
+    _check_downloads(reader, file, recipe)
+    _check_scripts(reader, file, recipe.scripts)
+    targets = {"all", "debian", "ubuntu", *distributions}
+    targets |= {architecture.value for architecture in Architecture}
+    for field, keys in (("apt", recipe.apt), ("pip", recipe.pip)):
+        for key in keys:
+            if key not in targets:
+                reader.complain(
+                    file, (field, key), f"is no target of packages{closest(key, targets)}"
+                )
+
+
+def _check_downloads(reader: Reader, file: Path, recipe: Recipe) -> None:
+    wanted: list[tuple[tuple[str | int, ...], str]] = [
+        *((("downloads", i, "url"), each.name) for i, each in enumerate(recipe.downloads)),
+        *((("sdists", name), name) for name in recipe.sdists),
+    ]
+    for index, (where, name) in enumerate(wanted):
+        if name in [other for _, other in wanted[:index]]:
+            reader.complain(file, where, f"has the same file name as another: {name}")
+        if recipe.scripts.host is None:
+            reader.complain(file, where, "only `scripts.host` can read it: there is none")
+
+
+def _check_scripts(reader: Reader, file: Path, scripts: Scripts) -> None:
+    named: list[tuple[tuple[str | int, ...], str | None]] = [
+        (("target",), scripts.target),
+        (("host",), scripts.host),
+        *((("inputs", index), name) for index, name in enumerate(scripts.inputs)),
+    ]
+    for where, script in named:
+        if script is None:
+            continue
+        path = file.parent / script
+        if not (path.exists() if where[0] == "inputs" else path.is_file()):
+            reader.complain(file, ("scripts", *where), f"there is no file {file.parent / script}")
