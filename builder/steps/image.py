@@ -19,7 +19,7 @@ from builder.engine.workspace import Workspace
 from builder.errors import UserError
 from builder.spec.models import Partitions, format_size
 from builder.steps.layers import Root
-from builder.steps.sources import sha256
+from builder.steps.sparse import sha256, written_meanwhile
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 
 SECTOR = 512
@@ -78,8 +78,9 @@ class Image(Step):
         with stack.mounted([job.entry(name) for name in self.layers], log=job.log) as root:
             root_size = self._root_size(job, root)
             self._partition(job, root.workspace, image, root_size)
-            self._boot(job, root.workspace, image)
-            self._root(job, root, image, root_size)
+            with written_meanwhile(image):
+                self._boot(job, root.workspace, image)
+                self._root(job, root, image, root_size)
             with ThreadPoolExecutor(1) as pool:
                 hashing = pool.submit(sha256, image)
                 job.run(root.workspace, "bmaptool", "create", "-o", f"{image}.bmap", image)
