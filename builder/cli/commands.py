@@ -10,10 +10,9 @@ import shlex
 import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TypeAlias
 
 from rich.markup import escape
 from rich.table import Table
@@ -21,6 +20,7 @@ from rich.table import Table
 from builder.cli.context import Context
 from builder.cli.errors import error_console, report
 from builder.cli.inside import Wish, chosen, enter
+from builder.cli.options import Verbs, positive
 from builder.cli.planning import board_names, planning, resolved
 from builder.engine.process import Processes
 from builder.engine.requirements import check_machine, lacking
@@ -39,8 +39,6 @@ from builder.spec.reference import reference
 from builder.spec.resolve import ImageSpec
 from builder.spec.schemas import KINDS, json_schema
 from builder.steps.step import Job
-
-Command: TypeAlias = Callable[[argparse.Namespace, Context], int]
 
 _PASSED = "passed"
 
@@ -352,3 +350,29 @@ def schemas(arguments: argparse.Namespace, context: Context) -> int:
         (folder / f"schemas/{kind}.schema.json").write_text(text)
     (folder / "reference.md").write_text(reference())
     return 0
+
+
+def declare(verbs: Verbs) -> None:
+    """Declare the commands of this module."""
+    verb = verbs.add("build", build, "build the boards' images (the default)", spec=True)
+    verb.add_argument(
+        "--jobs", type=positive, default=2, metavar="N",
+        help="steps that run at once (default: %(default)s)",
+    )  # fmt: skip
+    verbs.add("plan", plan, "show which steps are kept, and why others are not", spec=True)
+    verb = verbs.add("test", test, "boot the images under QEMU and check them", spec=True)
+    verb.add_argument("-k", metavar="EXPRESSION", help="only the checks that match, as pytest's -k")
+    verb = verbs.add(
+        "shell", shell, "open a shell in a step's environment, of one board", spec=True
+    )
+    verb.add_argument("step", help="the step, as `plan` lists them")
+    verbs.add("boards", boards, "list the boards")
+    verbs.add("recipes", recipes, "list the recipes and their parameters")
+    verbs.add("doctor", doctor, "say what this machine lacks, and what mends it")
+    verbs.add("cache", cache, "list what the store holds")
+    verb = verbs.add("clean", clean, "remove results, and with --store-too the store")
+    verb.add_argument("--store-too", action="store_true", help="also empty the store")
+    verb = verbs.add(
+        "schemas", schemas, "write the JSON Schemas and the reference of the YAML files"
+    )
+    verb.add_argument("directory", nargs="?", default="docs", help="default: %(default)s")

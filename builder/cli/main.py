@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
-from typing import get_args
 
-from builder.cli import commands
-from builder.cli.context import DEFAULT_STORE_SIZE, Context, default_store
+from builder.cli import commands, completion, inspect
+from builder.cli.context import Context
 from builder.cli.errors import error_console, report
+from builder.cli.options import Command, Verbs
 from builder.errors import BuildError, Interrupted, UserError
-from builder.spec.models import Provider, parse_size
 
 _DESCRIPTION = """\
 Builds SD-card images for Zynq boards and proves them by booting them under QEMU.
@@ -51,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
             argv=tuple(argv),
         )
         signal.signal(signal.SIGTERM, _terminated)
-        run: commands.Command = arguments.run
+        run: Command = arguments.run
         return run(arguments, context)
     except KeyboardInterrupt:
         errors.print("[red]interrupted[/]")
@@ -107,125 +106,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    places = common.add_argument_group("places")
-    places.add_argument(
-        "--boards-dir", action="append", default=[], metavar="DIR",
-        help="another directory of boards (may be repeated)",
-    )  # fmt: skip
-    places.add_argument(
-        "--store", default=str(default_store()), metavar="DIR",
-        help="where outputs of steps are kept (default: %(default)s)",
-    )  # fmt: skip
-    places.add_argument(
-        "--store-size", type=_size, default=DEFAULT_STORE_SIZE, metavar="SIZE",
-        help="most that the store may take; the least recently used goes (default: %(default)s)",
-    )  # fmt: skip
-    places.add_argument(
-        "--output", default="output", metavar="DIR", help="where results go (default: %(default)s)"
-    )
-    places.add_argument(
-        "--progress", choices=("auto", "live", "plain", "json"), default="auto",
-        help="how progress is shown (default: %(default)s)",
-    )  # fmt: skip
-
-    places.add_argument(
-        "--engine", choices=("auto", "docker", "host"), default="auto",
-        help="where builds run: in containers, or on this machine, which must have all that they "
-        "need (default: docker where a daemon answers)",
-    )  # fmt: skip
-
-    image = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    group = image.add_argument_group("the image")
-    which = group.add_mutually_exclusive_group(required=True)
-    which.add_argument(
-        "--board", action="append", metavar="NAME", dest="boards",
-        help="the board, as `boards` lists them (may be repeated)",
-    )  # fmt: skip
-    which.add_argument("--all", action="store_true", help="all boards that `boards` lists")
-    group.add_argument("--distro", metavar="NAME", help="use this distribution and no other")
-    group.add_argument(
-        "--set", action="append", default=[], metavar="RECIPE.PARAMETER=VALUE", dest="settings",
-        help="set a recipe's parameter, as `recipes` lists them (may be repeated)",
-    )  # fmt: skip
-    group.add_argument(
-        "--compress", choices=("xz", "zst"), help="also make the image as a compressed file"
-    )
-    group.add_argument(
-        "--boot-files", type=Path, metavar="PATH",
-        help="take boot files and modules from this directory or zip file instead of building them",
-    )  # fmt: skip
-    group.add_argument(
-        "--bsp", choices=get_args(Provider), metavar="PROVIDER",
-        help="who makes the boot files, whatever the board says: %(choices)s",
-    )  # fmt: skip
-    group.add_argument(
-        "--petalinux-installer", type=Path, metavar="PATH",
-        help="AMD's PetaLinux installer, petalinux-vRELEASE-...-installer.run",
-    )  # fmt: skip
-    group.add_argument(
-        "--accept-petalinux-license", action="store_true",
-        help="accept AMD's licences of PetaLinux, without which it is not installed",
-    )  # fmt: skip
-    network = group.add_mutually_exclusive_group()
-    network.add_argument(
-        "--update", action="store_true", help="fetch the package indexes anew, choose the "
-        "distribution anew",
-    )  # fmt: skip
-    network.add_argument("--offline", action="store_true", help="use nothing from the network")
-    group.add_argument(
-        "--no-native", dest="native", action="store_false",
-        help="emulate all that runs in the root filesystem; slower, for the same result",
-    )  # fmt: skip
-
-    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def command(
-        name: str, run: commands.Command, summary: str, *, spec: bool = False
-    ) -> argparse.ArgumentParser:
-        verb = verbs.add_parser(
-            name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            parents=[image, common] if spec else [common],
-            allow_abbrev=False,
-        )
-        verb.set_defaults(run=run)
-        return verb
-
-    build = command("build", commands.build, "build the boards' images (the default)", spec=True)
-    build.add_argument(
-        "--jobs", type=_positive, default=2, metavar="N",
-        help="steps that run at once (default: %(default)s)",
-    )  # fmt: skip
-    command("plan", commands.plan, "show which steps are kept, and why others are not", spec=True)
-    test = command("test", commands.test, "boot the images under QEMU and check them", spec=True)
-    test.add_argument("-k", metavar="EXPRESSION", help="only the checks that match, as pytest's -k")
-    shell = command(
-        "shell", commands.shell, "open a shell in a step's environment, of one board", spec=True
-    )
-    shell.add_argument("step", help="the step, as `plan` lists them")
-    command("boards", commands.boards, "list the boards")
-    command("recipes", commands.recipes, "list the recipes and their parameters")
-    command("doctor", commands.doctor, "say what this machine lacks, and what mends it")
-    command("cache", commands.cache, "list what the store holds")
-    clean = command("clean", commands.clean, "remove results, and with --store-too the store")
-    clean.add_argument("--store-too", action="store_true", help="also empty the store")
-    schemas = command(
-        "schemas", commands.schemas, "write the JSON Schemas and the reference of the YAML files"
-    )
-    schemas.add_argument("directory", nargs="?", default="docs", help="default: %(default)s")
-    return parser, verbs.choices
-
-
-def _size(text: str) -> int:
-    try:
-        return parse_size(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a number from 1 on")
-    return int(text)
+    verbs = Verbs(parser)
+    for module in (commands, inspect, completion):
+        module.declare(verbs)
+    return parser, verbs.parsers

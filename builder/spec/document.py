@@ -70,6 +70,11 @@ class Document:
         path, line, key = self.place(where)
         return Problem(path=path, line=line, key=".".join(map(str, key)), what=what)
 
+    def origin(self, where: KeyPath) -> str:
+        """Return where a value is written, as `file:line`."""
+        path, line, _ = self.place(where)
+        return f"{path}:{line}"
+
     def without(self, key: str) -> Document:
         """Return the document without one of its topmost keys."""
         return replace(

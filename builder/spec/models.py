@@ -8,7 +8,21 @@ from enum import Enum
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    model_validator,
+)
+
+FORMAT = 2
+"""Version of the format of a board's directory; `builder.spec.upgrade` brings older ones to it.
+
+1: the first. 2: the profile `pynq-library` is a part of `pynq`.
+"""
 
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -63,6 +77,7 @@ def _whole_mib(size: int) -> int:
 Size = Annotated[
     int,
     BeforeValidator(parse_size, json_schema_input_type=str | int),
+    PlainSerializer(format_size, return_type=str, when_used="json"),
     Field(description="Bytes, with the suffix K, M or G for powers of 1024"),
 ]
 WholeMib = Annotated[Size, AfterValidator(_whole_mib)]
@@ -331,6 +346,11 @@ class Board(Model):
     With `extends`, all keys but `board` may be left to the board that it names.
     """
 
+    format: int = Field(
+        default=FORMAT,
+        description="Version of the format that this directory is written in; `build.py upgrade` "
+        "brings an older one up to date",
+    )
     board: Name = Field(description="Name of the board, equal to its directory's")
     extends: str | None = Field(
         default=None,

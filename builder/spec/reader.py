@@ -15,6 +15,7 @@ from builder.errors import UserError
 from builder.spec.document import Document, KeyPath, Problem, ProblemsError, overlay, read
 from builder.spec.local import LocalSettings
 from builder.spec.models import (
+    FORMAT,
     Board,
     Distribution,
     FileName,
@@ -54,15 +55,21 @@ class Tree:
         return found
 
     def recipe_files(self, boards: Sequence[Path] = ()) -> dict[str, Path]:
-        """Return the `recipe.yaml` of each recipe by name; those of boards shadow the tree."""
+        """Return the `recipe.yaml` of each recipe by name.
+
+        Those of outer directories shadow the tree's, those of boards shadow both.
+        """
         found: dict[str, Path] = {}
-        for folder in (self.root, *boards):
+        for folder in (self.root, *self.boards_dirs, *boards):
             found |= _files(folder / "recipes", "recipe.yaml")
         return found
 
-    def profile_files(self) -> dict[str, Path]:
-        """Return the file of each profile by name."""
-        return {path.stem: path for path in sorted((self.root / "profiles").glob("*.yaml"))}
+    def profile_files(self, boards: Sequence[Path] = ()) -> dict[str, Path]:
+        """Return the file of each profile by name; which shadow which is as with recipes."""
+        found: dict[str, Path] = {}
+        for folder in (self.root, *self.boards_dirs, *boards):
+            found |= {path.stem: path for path in sorted((folder / "profiles").glob("*.yaml"))}
+        return found
 
     def distribution_files(self) -> dict[str, Path]:
         """Return the file of each distribution by name."""
@@ -77,6 +84,18 @@ class Tree:
 def _files(folder: Path, name: str) -> dict[str, Path]:
     """Return the file of a name in each directory of a folder, by the directory's name."""
     return {path.parent.name: path for path in sorted(folder.glob(f"*/{name}"))}
+
+
+class SpecError(UserError):
+    """Files of the specification are wrong; `problems` says where and what."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        count = len(problems)
+        super().__init__(
+            f"{count} problem{'s' if count > 1 else ''} in the specification",
+            details=[shown(problem) for problem in problems],
+        )
+        self.problems = tuple(problems)
 
 
 class Reader:
@@ -126,15 +145,10 @@ class Reader:
         """Raise all problems as one error, if there are any.
 
         Raises:
-            UserError: its details are one line a problem.
+            SpecError: its details are one line a problem.
         """
         if self.problems:
-            unique = sorted({*self.problems})
-            count = len(unique)
-            raise UserError(
-                f"{count} problem{'s' if count > 1 else ''} in the specification",
-                details=[shown(problem) for problem in unique],
-            )
+            raise SpecError(sorted({*self.problems}))
 
     def _load(self, path: Path, model: type[AnyModel]) -> AnyModel | None:
         document = self._read(path)
@@ -155,6 +169,21 @@ class Reader:
             self.problems += _problems(document, error, model)
             return None
 
+    def _is_of_this_format(self, document: Document) -> bool:
+        """Say whether a board's file can be read by these models, and complain if not."""
+        written = document.data.get("format", FORMAT)
+        if written == FORMAT or not isinstance(written, int):
+            return True  # the model complains of other things than numbers
+        folder = document.path.parent
+        what = (
+            f"is {written}, older than the {FORMAT} that this builder reads: run "
+            f"`build.py upgrade {folder}`"
+            if 0 < written < FORMAT
+            else f"is {written}, which this builder does not know: it reads {FORMAT}"
+        )
+        self.complain(document.path, ("format",), what)
+        return False
+
     def _extended(
         self, path: Path, files: Mapping[str, Path], trail: tuple[Path, ...]
     ) -> Document | None:
@@ -163,6 +192,8 @@ class Reader:
         `trail` are the boards on the way here, each of which extends the next.
         """
         document = self._read(path)
+        if document and not self._is_of_this_format(document):
+            return None
         name = document.data.get("extends") if document else None
         if document is None or name is None:
             return document

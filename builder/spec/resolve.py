@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from builder.errors import UserError
+from builder.spec.document import Document, KeyPath
 from builder.spec.local import LocalSettings
 from builder.spec.models import (
     Architecture,
@@ -38,12 +39,16 @@ class NamedDistribution:
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedRecipe:
-    """A recipe with the values of its parameters."""
+    """A recipe with the values of its parameters.
+
+    `origins` says where each value is from: `file:line`, or the option `--set`.
+    """
 
     name: str
     directory: Path
     model: Recipe
     parameters: Mapping[str, Scalar]
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     def packages(self, distribution: NamedDistribution, architecture: Architecture) -> list[str]:
         """Return the apt packages for a distribution and an architecture."""
@@ -84,6 +89,7 @@ class PetaLinuxUse:
 class ImageSpec:
     """All that is wanted of one image.
 
+    `document` is the board's file, which knows where each value of `board` is written.
     `directories` are those of the boards that the board extends, the undermost first, then its own.
     `hardware` is the name of the board whose device tree it has: of itself, or of one it extends.
     `boot_files` is where finished ones are, if they are not built.
@@ -93,6 +99,7 @@ class ImageSpec:
     """
 
     name: str
+    document: Document
     directories: tuple[Path, ...]
     hardware: str
     tree: Tree
@@ -216,6 +223,7 @@ class _Resolution:
         self.document = reader.document(board_file)
         self.directories = tuple(path.parent for path in (*self.document.bases, board_file))
         self.recipe_files = tree.recipe_files(self.directories)
+        self.profile_files = tree.profile_files(self.directories)
         self.recipes: dict[str, Recipe | None] = {}
 
     def run(self, settings: Sequence[str], distro: str | None) -> ImageSpec | None:
@@ -227,10 +235,10 @@ class _Resolution:
         overlays = self.overlays(board)
         petalinux = self.petalinux_use(local)
         distributions = self.distributions(board, local, distro)
-        profile_file = self.tree.profile_files().get(board.profile)
+        profile_file = self.profile_files.get(board.profile)
         profile = None
         if profile_file is None:
-            known = closest(board.profile, self.tree.profile_files())
+            known = closest(board.profile, self.profile_files)
             self.complain(("profile",), f"there is no profile {board.profile}{known}")
         else:
             profile = self.reader.profile(profile_file)
@@ -241,7 +249,7 @@ class _Resolution:
         ordered = self.order(names)
         if profile is None:
             return None  # what its recipes would declare is not known
-        values = self.parameters(
+        values, origins = self.parameters(
             ordered,
             [
                 *([(profile_file, profile.parameters)] if profile_file else []),
@@ -254,6 +262,7 @@ class _Resolution:
             return None
         return ImageSpec(
             name=board.board,
+            document=self.document,
             directories=self.directories,
             hardware=self.hardware(board),
             tree=self.tree,
@@ -266,6 +275,7 @@ class _Resolution:
                     directory=self.recipe_files[name].parent,
                     model=model,
                     parameters=values[name],
+                    origins=origins[name],
                 )
                 for name in ordered
                 if (model := self.recipes[name])
@@ -531,15 +541,23 @@ class _Resolution:
         names: Sequence[str],
         layers: Sequence[tuple[Path, Mapping[str, Mapping[str, Scalar]]]],
         settings: Sequence[str],
-    ) -> dict[str, dict[str, Scalar]]:
-        """Return the value of each parameter; later layers win, and `settings` over all."""
+    ) -> tuple[dict[str, dict[str, Scalar]], dict[str, dict[str, str]]]:
+        """Return the value of each parameter, and where it is from.
+
+        Later layers win, and `settings` over all.
+        """
         values: dict[str, dict[str, Scalar]] = {}
+        origins: dict[str, dict[str, str]] = {}
         declared: dict[str, Mapping[str, Parameter]] = {}
         for name in names:
             recipe = self.recipes.get(name)
             if recipe:
                 declared[name] = recipe.parameters
                 values[name] = {key: item.default for key, item in recipe.parameters.items()}
+                file = self.recipe_files[name]
+                origins[name] = {
+                    key: self.origin(file, ("parameters", key)) for key in recipe.parameters
+                }
         broken = {name for name, recipe in self.recipes.items() if recipe is None}
         for path, layer in layers:
             # A user's own settings are for all images, whatever recipes they have.
@@ -553,6 +571,7 @@ class _Resolution:
                         self.reader.complain(path, ("parameters", name, key), problem)
                     else:
                         values[name][key] = value
+                        origins[name][key] = self.origin(path, ("parameters", name, key))
         for text in settings:
             name, key, raw = parse_setting(text)
             if name in broken:
@@ -563,7 +582,12 @@ class _Resolution:
             if problem:
                 raise UserError(f"--set {name}.{key}: {problem}")
             values[name][key] = parsed
-        return values
+            origins[name][key] = "--set"
+        return values, origins
+
+    def origin(self, path: Path, where: KeyPath) -> str:
+        """Return where a value of a file is written."""
+        return self.reader.document(path).origin(where)
 
 
 __all__ = ["ImageSpec", "NamedDistribution", "ResolvedRecipe", "parse_setting", "resolve", "shown"]

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: MIT
+"""Commands that look at specifications and builds, and change nothing of an image."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from builder.cli.context import ROOT, Context
+from builder.cli.options import Verbs
+from builder.cli.planning import resolved
+from builder.errors import UserError
+from builder.report.compare import Change, compare
+from builder.report.console import columns
+from builder.spec.document import Problem
+from builder.spec.dump import differences, dump
+from builder.spec.models import FORMAT
+from builder.spec.reader import SpecError, Tree
+from builder.spec.resolve import resolve
+from builder.spec.upgrade import upgraded
+
+_MANIFEST = "manifest.json"
+
+
+def dump_spec(arguments: argparse.Namespace, context: Context) -> int:
+    """Print what boards' images are to be, each value with where it is from."""
+    specs = resolved(arguments, context)
+    if arguments.json:
+        _print_json({name: [asdict(value) for value in dump(spec)] for name, spec in specs.items()})
+        return 0
+    for name, spec in specs.items():
+        if len(specs) > 1:
+            context.console.print(f"[bold]{escape(name)}[/]")
+        _print_rows(
+            [(each.key, _text(each.value), _short(each.origin)) for each in dump(spec)], context
+        )
+    return 0
+
+
+def diff(arguments: argparse.Namespace, context: Context) -> int:
+    """Print what differs between two boards, or between two builds."""
+    sides = (arguments.left, arguments.right)
+    manifests = [path for path in map(_manifest, sides) if path]
+    if len(manifests) == 1:
+        raise UserError(
+            f"{' and '.join(sides)}: one is a build, the other is not",
+            hint=f"give two boards, or two {_MANIFEST} (or directories that hold one)",
+        )
+    found = [*(_of_builds(*manifests) if manifests else _of_boards(*sides, context))]
+    if arguments.json:
+        _print_json([dict(zip(("key", "left", "right"), row, strict=True)) for row in found])
+    elif found:
+        _print_rows([("", *sides), *((key, _text(a), _text(b)) for key, a, b in found)], context)
+    else:
+        context.console.print("no difference")
+    return 0
+
+
+_Row = tuple[str, Any, Any]
+
+
+def _of_boards(left: str, right: str, context: Context) -> Iterator[_Row]:
+    for each in differences(resolve(context.tree, left), resolve(context.tree, right)):
+        left_value, right_value = (side.value if side else None for side in (each.left, each.right))
+        yield each.key, left_value, right_value
+
+
+def _of_builds(before: Path, after: Path) -> Iterator[_Row]:
+    comparison = compare(_read(before), _read(after))
+    for part in fields(comparison):
+        changes: Sequence[Change] = getattr(comparison, part.name)
+        kind = part.name.replace("_", "-")
+        for change in changes:
+            yield f"{kind}: {change.name}", change.before, change.after
+
+
+def _manifest(word: str) -> Path | None:
+    """Return the manifest that a word of the command line means; None if it is a board's name."""
+    path = Path(word)
+    if path.is_dir() and (path / _MANIFEST).is_file():
+        return path / _MANIFEST
+    return path if path.is_file() else None
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        manifest = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON: {error}") from error
+    if not isinstance(manifest, dict):
+        raise UserError(f"{path}: not the manifest of a build")
+    return manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a check of a board's files came to. Warnings alone do not fail it."""
+
+    board: str
+    file: Path
+    problems: Sequence[Problem]
+    warnings: Sequence[str]
+
+
+def validate(arguments: argparse.Namespace, context: Context) -> int:
+    """Check the files of boards, without building anything."""
+    names, tree = _boards_in([Path(word) for word in arguments.directories], context)
+    verdicts = [_judge(tree, name) for name in names]
+    if arguments.json:
+        _print_json([_as_json(verdict) for verdict in verdicts])
+    for verdict in [] if arguments.json else verdicts:
+        good = "[green]good[/]" if not verdict.problems else "[red]NOT GOOD[/]"
+        context.console.print(f"{escape(verdict.board)}: {good}")
+        for problem in verdict.problems:
+            context.console.print(f"  {escape(_short(str(problem)))}")
+        for warning in verdict.warnings:
+            context.console.print(f"  [yellow]warning:[/] {escape(warning)}")
+    return UserError.exit_code if any(verdict.problems for verdict in verdicts) else 0
+
+
+def _boards_in(folders: Sequence[Path], context: Context) -> tuple[list[str], Tree]:
+    """Return the boards that directories hold, or are, and a tree that has them.
+
+    Raises:
+        UserError: a directory holds none.
+    """
+    if not folders:
+        return sorted(context.tree.board_files()), context.tree
+    names: list[str] = []
+    outer: list[Path] = []
+    for given in folders:
+        folder = given.resolve()
+        parent = folder.parent if (folder / "board.yaml").is_file() else folder
+        found = Tree(root=ROOT, boards_dirs=(parent,)).board_files()
+        own = [name for name, path in found.items() if path.is_relative_to(folder)]
+        if not own:
+            raise UserError(
+                f"{given}: there is no board", hint="a board is a directory with a board.yaml in it"
+            )
+        names += own
+        outer.append(parent)
+    return [*dict.fromkeys(names)], Tree(
+        root=ROOT, boards_dirs=tuple(dict.fromkeys((*context.boards_dirs, *outer)))
+    )
+
+
+def _judge(tree: Tree, name: str) -> Verdict:
+    file = tree.board_files()[name]
+    try:
+        spec = resolve(tree, name)
+    except SpecError as error:
+        return Verdict(board=name, file=file, problems=error.problems, warnings=())
+    warnings: list[str] = []
+    if ("format",) not in spec.document.places:
+        warnings.append(
+            f"board.yaml does not say which format it is written in: `format: {FORMAT}`, or "
+            f"build.py upgrade {_short(str(file.parent))}"
+        )
+    unusable = [reason for each in spec.distributions if (reason := spec.unusable(each))]
+    warnings += unusable
+    problems: list[Problem] = []
+    if len(unusable) == len(spec.distributions):
+        problems.append(spec.document.problem(("distro",), "none of these can be used"))
+    if not any((folder / "tests").is_dir() for folder in spec.directories):
+        warnings.append("there are no checks of the board's own: a directory tests/")
+    return Verdict(board=name, file=file, problems=problems, warnings=warnings)
+
+
+def _as_json(verdict: Verdict) -> dict[str, object]:
+    return {
+        "board": verdict.board,
+        "file": str(verdict.file),
+        "good": not verdict.problems,
+        "problems": [{**asdict(each), "path": str(each.path)} for each in verdict.problems],
+        "warnings": [*verdict.warnings],
+    }
+
+
+def upgrade(arguments: argparse.Namespace, context: Context) -> int:
+    """Bring boards' files to the format that this builder reads."""
+    outdated = 0
+    for word in arguments.directories:
+        folder = Path(word)
+        files = [folder / "board.yaml", *sorted(folder.glob("*/board.yaml"))]
+        files = [path for path in files if path.is_file()]
+        if not files:
+            raise UserError(f"{word}: there is no board.yaml")
+        for path in files:
+            before = path.read_text()
+            try:
+                text, notes = upgraded(before)
+            except UserError as error:
+                raise UserError(f"{path}: {error.message}", hint=error.hint) from error
+            if text == before:
+                context.console.print(f"{escape(str(path))}: up to date")
+                continue
+            outdated += 1
+            for note in notes:
+                context.console.print(f"{escape(str(path))}: {escape(note)}")
+            if not arguments.check:
+                partial = path.with_name(".board.yaml.new")
+                partial.write_text(text)
+                partial.chmod(path.stat().st_mode)
+                partial.replace(path)
+    return UserError.exit_code if arguments.check and outdated else 0
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
+
+
+def _print_rows(rows: Sequence[Sequence[str]], context: Context) -> None:
+    for line in columns(rows):
+        context.console.print(escape(line))
+
+
+def _text(value: object) -> str:
+    return (
+        "-" if value is None else value if isinstance(value, str) and value else json.dumps(value)
+    )
+
+
+def _short(origin: str) -> str:
+    return origin.removeprefix(f"{Path.cwd()}/")
+
+
+def declare(verbs: Verbs) -> None:
+    """Declare the commands of this module."""
+    verb = verbs.add(
+        "dump", dump_spec, "show what an image is to be, and where each value is from",
+        spec=True,
+    )  # fmt: skip
+    verb.add_argument("--json", action="store_true", help="as JSON, for programs")
+    verb = verbs.add("diff", diff, "show what differs between two boards, or two builds")
+    for side in ("left", "right"):
+        verb.add_argument(
+            side, metavar=side.upper(),
+            help="a board's name, or a build's manifest.json or the directory that holds it",
+        )  # fmt: skip
+    verb.add_argument("--json", action="store_true", help="as JSON, for programs")
+    verb = verbs.add("validate", validate, "check the files of boards; builds nothing")
+    verb.add_argument(
+        "directories", nargs="*", metavar="DIR",
+        help="a board's directory, or one that holds boards (default: all that `boards` lists)",
+    )  # fmt: skip
+    verb.add_argument("--json", action="store_true", help="as JSON, for programs")
+    verb = verbs.add(
+        "upgrade", upgrade, "bring boards' files to the format that this builder reads"
+    )
+    verb.add_argument(
+        "directories",
+        nargs="+",
+        metavar="DIR",
+        help="a board's directory, or one that holds boards",
+    )
+    verb.add_argument(
+        "--check", action="store_true", help="change nothing; exit code 2 if there is work to do"
+    )

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""The options that commands have in common, and how a command is declared."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeAlias, get_args
+
+import shtab
+
+from builder.cli.context import DEFAULT_STORE_SIZE, Context, default_store
+from builder.spec.models import Provider, parse_size
+
+Command: TypeAlias = Callable[[argparse.Namespace, Context], int]
+"""A command: it takes the parsed arguments and returns an exit code."""
+
+
+BOARD_NAMES = "_builder_boards"
+"""The function by which shells complete names of boards."""
+
+
+class Verbs:
+    """The commands of a command line."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self.parser = parser
+        self._verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+        self._common = _common()
+        self._image = _image()
+
+    def add(
+        self, name: str, run: Command, summary: str, *, spec: bool = False
+    ) -> argparse.ArgumentParser:
+        """Declare a command; with `spec` it takes the options that say which image is meant."""
+        verb = self._verbs.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            parents=[self._image, self._common] if spec else [self._common],
+            allow_abbrev=False,
+        )
+        verb.set_defaults(run=run)
+        return verb
+
+    @property
+    def parsers(self) -> Mapping[str, argparse.ArgumentParser]:
+        """The parser of each command, by its name."""
+        return self._verbs.choices
+
+
+def positive(text: str) -> int:
+    """Read an option's value that is a number from 1 on."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a number from 1 on")
+    return int(text)
+
+
+def _completed(option: argparse.Action, how: Mapping[str, object]) -> None:
+    """Say how shells complete an option's value: by a function, or one of shtab's own ways."""
+    option.complete = how  # type: ignore[attr-defined]
+
+
+def _common() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    places = common.add_argument_group("places")
+    option = places.add_argument(
+        "--boards-dir", action="append", default=[], metavar="DIR",
+        help="another directory of boards (may be repeated)",
+    )  # fmt: skip
+    _completed(option, shtab.DIRECTORY)
+    places.add_argument(
+        "--store", default=str(default_store()), metavar="DIR",
+        help="where outputs of steps are kept (default: %(default)s)",
+    )  # fmt: skip
+    places.add_argument(
+        "--store-size", type=_size, default=DEFAULT_STORE_SIZE, metavar="SIZE",
+        help="most that the store may take; the least recently used goes (default: %(default)s)",
+    )  # fmt: skip
+    places.add_argument(
+        "--output", default="output", metavar="DIR", help="where results go (default: %(default)s)"
+    )
+    places.add_argument(
+        "--progress", choices=("auto", "live", "plain", "json"), default="auto",
+        help="how progress is shown (default: %(default)s)",
+    )  # fmt: skip
+
+    places.add_argument(
+        "--engine", choices=("auto", "docker", "host"), default="auto",
+        help="where builds run: in containers, or on this machine, which must have all that they "
+        "need (default: docker where a daemon answers)",
+    )  # fmt: skip
+    return common
+
+
+def _image() -> argparse.ArgumentParser:
+    image = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    group = image.add_argument_group("the image")
+    which = group.add_mutually_exclusive_group(required=True)
+    board = which.add_argument(
+        "--board", action="append", metavar="NAME", dest="boards",
+        help="the board, as `boards` lists them (may be repeated)",
+    )  # fmt: skip
+    _completed(board, {"bash": BOARD_NAMES, "zsh": BOARD_NAMES})
+    which.add_argument("--all", action="store_true", help="all boards that `boards` lists")
+    group.add_argument("--distro", metavar="NAME", help="use this distribution and no other")
+    group.add_argument(
+        "--set", action="append", default=[], metavar="RECIPE.PARAMETER=VALUE", dest="settings",
+        help="set a recipe's parameter, as `recipes` lists them (may be repeated)",
+    )  # fmt: skip
+    group.add_argument(
+        "--compress", choices=("xz", "zst"), help="also make the image as a compressed file"
+    )
+    option = group.add_argument(
+        "--boot-files", type=Path, metavar="PATH",
+        help="take boot files and modules from this directory or zip file instead of building them",
+    )  # fmt: skip
+    _completed(option, shtab.FILE)
+    group.add_argument(
+        "--bsp", choices=get_args(Provider), metavar="PROVIDER",
+        help="who makes the boot files, whatever the board says: %(choices)s",
+    )  # fmt: skip
+    option = group.add_argument(
+        "--petalinux-installer", type=Path, metavar="PATH",
+        help="AMD's PetaLinux installer, petalinux-vRELEASE-...-installer.run",
+    )  # fmt: skip
+    _completed(option, shtab.FILE)
+    group.add_argument(
+        "--accept-petalinux-license", action="store_true",
+        help="accept AMD's licences of PetaLinux, without which it is not installed",
+    )  # fmt: skip
+    network = group.add_mutually_exclusive_group()
+    network.add_argument(
+        "--update", action="store_true", help="fetch the package indexes anew, choose the "
+        "distribution anew",
+    )  # fmt: skip
+    network.add_argument("--offline", action="store_true", help="use nothing from the network")
+    group.add_argument(
+        "--no-native", dest="native", action="store_false",
+        help="emulate all that runs in the root filesystem; slower, for the same result",
+    )  # fmt: skip
+    return image
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
