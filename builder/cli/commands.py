@@ -29,6 +29,7 @@ from builder.machine.checks import run_checks
 from builder.plan.build import Build
 from builder.plan.joint import join
 from builder.plan.plan import Planned, lines, make_plan
+from builder.plan.products import PRODUCTS
 from builder.plan.publish import BoardResult, finish, give_to_caller
 from builder.plan.toolbox import Toolbox
 from builder.report.console import columns, duration, size
@@ -75,6 +76,8 @@ def build(arguments: argparse.Namespace, context: Context) -> int:
     taken = duration(time.monotonic() - started)
     if len(results) > 1:
         _show_all(context, results, taken=taken)
+    elif not outcome.failures and arguments.only:
+        _show_products(context, results[0], taken=taken)
     elif not outcome.failures:
         _summary(context, results[0], taken=taken, same=_same_image(arguments))
     for result in results:
@@ -144,17 +147,23 @@ def _summary(context: Context, result: BoardResult, *, taken: str, same: Sequenc
     print_(f"  write to card:  bmaptool copy {escape(shown)} /dev/YOUR-CARD")
 
 
+def _show_products(context: Context, result: BoardResult, *, taken: str) -> None:
+    """Print where by-products are."""
+    places = ", ".join(os.path.relpath(path) for path in result.products)
+    context.console.print(f"[bold green]built[/] in {taken}: [bold]{escape(places)}[/]")
+
+
 def _show_all(context: Context, results: Sequence[BoardResult], *, taken: str) -> None:
     """Print a table of what came of the boards of a build."""
     rows = [("board", "image", "size", "steps", "time")]
     for result in results:
-        image = result.output.image
+        (*_, made) = result.products or [result.output.image]
         steps = f"{result.built} built, {result.kept} kept"
         rows.append(
             (
                 result.output.board,
-                os.path.relpath(image) if result.complete else "NOT FINISHED",
-                size(image.stat().st_size) if result.complete else "",
+                os.path.relpath(made) if result.complete else "NOT FINISHED",
+                size(made.stat().st_size) if result.complete and made.is_file() else "",
                 "nothing to do" if result.complete and not result.fresh else steps,
                 duration(result.seconds),
             )
@@ -352,6 +361,14 @@ def schemas(arguments: argparse.Namespace, context: Context) -> int:
     return 0
 
 
+def _by_product(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--only",
+        choices=[*PRODUCTS],
+        help="make this alone, and what it needs, in place of an image",
+    )
+
+
 def declare(verbs: Verbs) -> None:
     """Declare the commands of this module."""
     verb = verbs.add("build", build, "build the boards' images (the default)", spec=True)
@@ -359,7 +376,10 @@ def declare(verbs: Verbs) -> None:
         "--jobs", type=positive, default=2, metavar="N",
         help="steps that run at once (default: %(default)s)",
     )  # fmt: skip
-    verbs.add("plan", plan, "show which steps are kept, and why others are not", spec=True)
+    _by_product(verb)
+    _by_product(
+        verbs.add("plan", plan, "show which steps are kept, and why others are not", spec=True)
+    )
     verb = verbs.add("test", test, "boot the images under QEMU and check them", spec=True)
     verb.add_argument("-k", metavar="EXPRESSION", help="only the checks that match, as pytest's -k")
     verb = verbs.add(

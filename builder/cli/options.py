@@ -130,6 +130,7 @@ def _image() -> argparse.ArgumentParser:
         "--accept-petalinux-license", action="store_true",
         help="accept AMD's licences of PetaLinux, without which it is not installed",
     )  # fmt: skip
+    image.set_defaults(only=None)
     network = group.add_mutually_exclusive_group()
     network.add_argument(
         "--update", action="store_true", help="fetch the package indexes anew, choose the "

@@ -92,7 +92,11 @@ def planning(
     def steps_of(name: str) -> BoardSteps:
         archive = archives[name]
         return board_steps(
-            specs[name], archive, native=native.get(archive), compress=arguments.compress
+            specs[name],
+            archive,
+            native=native.get(archive),
+            compress=arguments.compress,
+            only=arguments.only,
         )
 
     boards = {

@@ -12,6 +12,7 @@ from builder.bsp.petalinux import petalinux
 from builder.bsp.prebuilt import prebuilt
 from builder.bsp.provider import BootArtifacts
 from builder.errors import UserError
+from builder.plan.products import PRODUCTS
 from builder.plan.rootfs import root_layers
 from builder.spec.resolve import ImageSpec
 from builder.steps.image import Compressed, Image
@@ -27,7 +28,10 @@ PROVIDERS: Mapping[str, Callable[[ImageSpec, Archive], BootArtifacts]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class BoardSteps:
-    """The steps of one board: `image` is the last; `layers` make the root filesystem."""
+    """The steps of one board: `image` is the last; `layers` make the root filesystem.
+
+    With `only`, no image is made, but the by-product of that name, by the step `product`.
+    """
 
     spec: ImageSpec
     archive: Archive
@@ -35,10 +39,14 @@ class BoardSteps:
     layers: Sequence[Step]
     image: Step
     compressed: Step | None
+    only: str | None = None
+    product: Step | None = None
 
     @property
     def targets(self) -> list[Step]:
         """The steps whose output the user gets."""
+        if self.product:
+            return [self.product]
         return [self.image, *([self.compressed] if self.compressed else [])]
 
 
@@ -48,11 +56,12 @@ def board_steps(
     *,
     native: Archive | None = None,
     compress: str | None = None,
+    only: str | None = None,
 ) -> BoardSteps:
     """Return the steps that make a board's image from an archive's packages.
 
     `native` is the same distribution's archive for this machine's architecture, if programs are
-    to be taken from it to save emulation.
+    to be taken from it to save emulation. `only` is a by-product that is wanted and no image.
 
     Raises:
         UserError: the image cannot be made of this distribution's packages.
@@ -79,4 +88,6 @@ def board_steps(
         layers=layers,
         image=image,
         compressed=Compressed(image, spec.name, compress) if compress else None,
+        only=only,
+        product=PRODUCTS[only].step(spec, layers, boot) if only else None,
     )

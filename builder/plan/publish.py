@@ -19,6 +19,7 @@ from builder.bsp.provider import NOTES
 from builder.plan.board import BoardSteps
 from builder.plan.joint import BoardPlan
 from builder.plan.plan import Planned
+from builder.plan.products import PRODUCTS
 from builder.steps.sources import PackageSource, UrlSource
 from builder.steps.step import Step
 from builder.steps.wheels import Wheels
@@ -56,7 +57,8 @@ class BoardResult:
 
     `complete` says whether its image is there, `fresh` whether it was not before. So many of its
     steps were `built` and `kept`; those that were built took `seconds` in sum, whichever boards
-    they are for. `notes` are what the user is to know about the card, after each build.
+    they are for. `notes` are what the user is to know about the card, after each build. `products`
+    are where by-products are, if these were asked for in place of the image.
     """
 
     output: Output
@@ -66,12 +68,18 @@ class BoardResult:
     kept: int
     seconds: float
     notes: Sequence[str] = ()
+    products: Sequence[Path] = ()
 
 
 def finish(output: Output, board: BoardPlan, entries: Mapping[Step, Entry]) -> BoardResult:
     """Publish a board whose image could be made, and say what came of it."""
     complete = all(step in entries for step in board.steps.targets)
-    fresh = complete and publish(output, board.steps, board.plan, entries)
+    products: Sequence[Path] = ()
+    if board.steps.product:
+        products = _publish_product(output, board.steps, entries) if complete else ()
+        fresh = complete
+    else:
+        fresh = complete and publish(output, board.steps, board.plan, entries)
     built = [entries[item.step] for item in board.plan if not item.kept and item.step in entries]
     return BoardResult(
         output=output,
@@ -81,7 +89,25 @@ def finish(output: Output, board: BoardPlan, entries: Mapping[Step, Entry]) -> B
         kept=sum(item.kept for item in board.plan),
         seconds=sum(entry.seconds for entry in built),
         notes=_notes(board.steps, entries),
+        products=products,
     )
+
+
+def _publish_product(
+    output: Output, steps: BoardSteps, entries: Mapping[Step, Entry]
+) -> Sequence[Path]:
+    """Bring a by-product's files into the output directory; return where they are."""
+    assert steps.only
+    assert steps.product
+    made, folder = entries[steps.product].files, PRODUCTS[steps.only].folder
+    if folder:
+        shutil.rmtree(output.directory / folder, ignore_errors=True)
+        shutil.copytree(made, output.directory / folder)
+        return [output.directory / folder]
+    names = sorted(path.name for path in made.iterdir())
+    for name in names:
+        _copy(made / name, output.directory / name)
+    return [output.directory / name for name in names]
 
 
 def publish(

@@ -388,6 +388,10 @@ class Board(Model):
     notebooks: RelativePath | None = Field(
         default=None, description="Directory below the board's whose content the user finds"
     )
+    sysroot: tuple[Name, ...] = Field(
+        default=(),
+        description="Development packages that `--only sysroot` has beside those of C, C++ and Python",
+    )
     partitions: Partitions = Field(
         default=Partitions(), description="Sizes of the card's partitions"
     )
