@@ -176,6 +176,7 @@ def test_the_boards_schema_takes_variants() -> None:
         "kernel-fragments+",
         "overlays+",
         "recipes+",
+        "sysroot+",
     }
     assert schema["properties"]["distro+"]["items"] == schema["properties"]["distro"]["items"]
 
