@@ -36,9 +36,7 @@ from builder.report.console import columns, duration, size
 from builder.report.events import Note
 from builder.spec.models import format_size
 from builder.spec.reader import Reader, closest
-from builder.spec.reference import reference
 from builder.spec.resolve import ImageSpec
-from builder.spec.schemas import KINDS, json_schema
 from builder.steps.step import Job
 
 _PASSED = "passed"
@@ -350,17 +348,6 @@ def clean(arguments: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def schemas(arguments: argparse.Namespace, context: Context) -> int:
-    """Write the JSON Schemas and the reference."""
-    folder = Path(arguments.directory)
-    (folder / "schemas").mkdir(parents=True, exist_ok=True)
-    for kind in KINDS:
-        text = json.dumps(json_schema(kind), indent=2) + "\n"
-        (folder / f"schemas/{kind}.schema.json").write_text(text)
-    (folder / "reference.md").write_text(reference())
-    return 0
-
-
 def _by_product(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--only",
@@ -392,7 +379,3 @@ def declare(verbs: Verbs) -> None:
     verbs.add("cache", cache, "list what the store holds")
     verb = verbs.add("clean", clean, "remove results, and with --store-too the store")
     verb.add_argument("--store-too", action="store_true", help="also empty the store")
-    verb = verbs.add(
-        "schemas", schemas, "write the JSON Schemas and the reference of the YAML files"
-    )
-    verb.add_argument("directory", nargs="?", default="docs", help="default: %(default)s")

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 
-from builder.cli import commands, completion, inspect
+from builder.cli import commands, completion, inspect, reference
 from builder.cli.context import Context
 from builder.cli.errors import error_console, report
 from builder.cli.options import Command, Verbs
@@ -35,8 +35,8 @@ def main(argv: Sequence[str]) -> int:
     130 interrupted.
     """
     os.umask(0o022)
-    parser, verbs = _parsers()
-    arguments = parser.parse_args(_command_first(argv, verbs))
+    parser, verbs = parsers()
+    arguments = parser.parse_args(_command_first(argv, verbs.parsers))
     errors = error_console()
     try:
         _check_directories(arguments.boards_dir)
@@ -98,8 +98,8 @@ def _command_first(argv: Sequence[str], verbs: Mapping[str, argparse.ArgumentPar
     return ["build", *words]
 
 
-def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
-    """Return the parser of the command line, and that of each command."""
+def parsers() -> tuple[argparse.ArgumentParser, Verbs]:
+    """Return the parser of the command line, and its commands."""
     parser = argparse.ArgumentParser(
         prog="build.py",
         description=_DESCRIPTION,
@@ -107,6 +107,6 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
         allow_abbrev=False,
     )
     verbs = Verbs(parser)
-    for module in (commands, inspect, completion):
+    for module in (commands, inspect, reference, completion):
         module.declare(verbs)
-    return parser, verbs.parsers
+    return parser, verbs

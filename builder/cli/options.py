@@ -22,13 +22,15 @@ BOARD_NAMES = "_builder_boards"
 
 
 class Verbs:
-    """The commands of a command line."""
+    """The commands of a command line.
+
+    `shared` are the options of commands that mean an image, and those of all commands.
+    """
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         self.parser = parser
         self._verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-        self._common = _common()
-        self._image = _image()
+        self.shared = (_image(), _common())
 
     def add(
         self, name: str, run: Command, summary: str, *, spec: bool = False
@@ -38,7 +40,7 @@ class Verbs:
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
-            parents=[self._image, self._common] if spec else [self._common],
+            parents=self.shared if spec else self.shared[1:],
             allow_abbrev=False,
         )
         verb.set_defaults(run=run)
@@ -72,7 +74,8 @@ def _common() -> argparse.ArgumentParser:
     _completed(option, shtab.DIRECTORY)
     places.add_argument(
         "--store", default=str(default_store()), metavar="DIR",
-        help="where outputs of steps are kept (default: %(default)s)",
+        help="where outputs of steps are kept (default: BUILDER_STORE of the environment, else "
+        "zynq-sd-builder in the user's cache)",
     )  # fmt: skip
     places.add_argument(
         "--store-size", type=_size, default=DEFAULT_STORE_SIZE, metavar="SIZE",
