@@ -5,7 +5,7 @@ BOARD ?= Pynq-Z2
 ENGINE ?= auto
 PYTHON := .venv/bin/python
 
-.PHONY: help setup image test unit lint bench lock schemas clean
+.PHONY: help setup image test unit lint bench lock schemas docs clean
 
 help:
 	@echo 'make image BOARD=Pynq-Z2   set up what is missing, build the card image'
@@ -15,7 +15,8 @@ help:
 	@echo 'make bench                 measure this machine, as ratios against references'
 	@echo 'make setup                 host packages, virtual environment, qemu-user'
 	@echo 'make lock                  renew requirements.txt from requirements.in'
-	@echo 'make schemas               write the schemas and the reference of the YAML files'
+	@echo 'make schemas               write the schemas and the pages of the reference'
+	@echo 'make docs                  build the documentation as a site, its links checked'
 
 setup:
 	@sh scripts/setup.sh
@@ -46,6 +47,9 @@ lock: setup
 
 schemas: setup
 	$(PYTHON) build.py schemas
+
+docs: schemas
+	.venv/bin/mkdocs build --strict
 
 clean:
 	rm -rf output .venv

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import os
 import pkgutil
+import re
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,13 @@ def run(*words: str) -> None:
 )
 def test_linters_have_nothing_to_say(command: list[str]) -> None:
     run(*command)
+
+
+def test_the_site_can_be_built_and_its_links_lead_somewhere(tmp_path: Path) -> None:
+    run("mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path))
+    page = (tmp_path / "index.html").read_text()
+    assert "zynq-sd-builder" in page
+    assert not re.search(r'(?:src|href)="https?://[^"]+\.(?:js|css|woff2?)"', page), "all is local"
 
 
 def tracked() -> Iterator[Path]:
