@@ -68,6 +68,13 @@ def _kebab(name: str) -> str:
     return name.replace("_", "-")
 
 
+def _regular_expression(text: str) -> None:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"`pattern` is no regular expression: {error}") from error
+
+
 def _whole_mib(size: int) -> int:
     if size <= 0 or size % (1 << 20):
         raise ValueError("must be a whole number of MiB, like 100M or 1G")
@@ -555,6 +562,19 @@ class Parameter(Model):
     default: Scalar = Field(description="Value, and type, if nobody sets it")
     summary: str = Field(description="One line on what it does")
     secret: bool = Field(default=False, description="Whether it is kept out of logs and reports")
+    pattern: str | None = Field(
+        default=None,
+        description="Regular expression for the whole of a text, or for each text of a list. If the "
+        "default does not fit, somebody has to set a value",
+    )
+
+    @model_validator(mode="after")
+    def _pattern_is_for_texts(self) -> Parameter:
+        if self.pattern is not None:
+            _regular_expression(self.pattern)
+            if isinstance(self.default, int):
+                raise ValueError("`pattern` is for texts")
+        return self
 
 
 class Recipe(Model):

@@ -15,14 +15,27 @@ _TYPE_NAMES = {str: "a text", int: "a number", bool: "true or false", list: "a l
 def unfit(
     declared: Mapping[str, Mapping[str, Parameter]], recipe: str, key: str, value: Scalar
 ) -> str | None:
-    """Say why a parameter cannot take a value; None if it can."""
+    """Say why a parameter cannot take a value; None if it can. A secret value is not repeated."""
     if recipe not in declared:
         return f"the image has no recipe {recipe}{closest(recipe, declared)}"
     if key not in declared[recipe]:
         return f"recipe {recipe} has no parameter {key}{closest(key, declared[recipe])}"
-    wanted = type(declared[recipe][key].default)
+    parameter = declared[recipe][key]
+    wanted = type(parameter.default)
     if type(value) is not wanted:
-        return f"must be {_TYPE_NAMES[wanted]}, not {value!r}"
+        given = "what was given" if parameter.secret else repr(value)
+        return f"must be {_TYPE_NAMES[wanted]}, not {given}"
+    return mismatch(parameter, value)
+
+
+def mismatch(parameter: Parameter, value: Scalar) -> str | None:
+    """Say which text of a value does not match the parameter's pattern; None if all do."""
+    if parameter.pattern is None:
+        return None
+    for text in value if isinstance(value, list) else [str(value)]:
+        if not re.fullmatch(parameter.pattern, text):
+            given = "" if parameter.secret else f", not {text!r}"
+            return f"must match {parameter.pattern} ({parameter.summary}){given}"
     return None
 
 

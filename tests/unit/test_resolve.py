@@ -412,6 +412,50 @@ def test_parameters_in_files_are_checked_at_their_line(files: Files, line: str, 
     ]
 
 
+PATTERNS = """parameters:
+  key: {default: '', summary: 8 characters, secret: true, pattern: '.{8}'}
+  kind: {default: one, summary: one or two, pattern: one|two}
+  list: {default: [], summary: small letters, pattern: '[a-z]+'}
+"""
+
+
+def test_a_default_that_does_not_match_is_for_somebody_to_set(files: Files) -> None:
+    files.recipe("a", PATTERNS)
+    assert files.problems() == [
+        "boards/B/board.yaml:1: parameters.a.key: must be set: 8 characters"
+    ]
+    assert files.resolve(settings=["a.key=12345678"]).parameters()["a"]["key"] == "12345678"
+    files.write("local.yaml", "parameters: {a: {key: '12345678', list: [x, yz], kind: two}}\n")
+    assert files.resolve().parameters()["a"]["list"] == ["x", "yz"]
+
+
+def test_a_value_that_does_not_match_is_refused_and_a_secret_one_not_repeated(files: Files) -> None:
+    files.recipe("a", PATTERNS)
+    files.write("local.yaml", "parameters:\n  a: {key: geheim, kind: three, list: [a, B]}\n")
+    assert files.problems() == [
+        "local.yaml:2: parameters.a.key: must match .{8} (8 characters)",
+        "local.yaml:2: parameters.a.kind: must match one|two (one or two), not 'three'",
+        "local.yaml:2: parameters.a.list: must match [a-z]+ (small letters), not 'B'",
+    ]
+    (files.root / "local.yaml").unlink()
+    with pytest.raises(UserError) as caught:
+        files.resolve(settings=["a.key=geheim"])
+    assert caught.value.message == "--set a.key: must match .{8} (8 characters)"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "problem"),
+    [
+        ("{default: 1, summary: s, pattern: '1'}", "`pattern` is for texts"),
+        ("{default: x, summary: s, pattern: '('}", "`pattern` is no regular expression: "),
+    ],
+)
+def test_a_pattern_has_to_make_sense(files: Files, parameter: str, problem: str) -> None:
+    files.recipe("a", f"parameters: {{p: {parameter}}}\n")
+    (found,) = files.problems()
+    assert f"recipes/a/recipe.yaml:2: parameters.p: {problem}" in found
+
+
 def test_local_settings_may_be_for_recipes_of_other_images(files: Files) -> None:
     files.recipe("b", PARAMETERS)
     files.write("local.yaml", "parameters: {b: {text: x}}\n")
