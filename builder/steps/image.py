@@ -79,7 +79,7 @@ class Image(Step):
             root_size = self._root_size(job, root)
             self._partition(job, root.workspace, image, root_size)
             with written_meanwhile(image):
-                self._boot(job, root.workspace, image)
+                self._boot(job, root, image)
                 self._root(job, root, image, root_size)
             with ThreadPoolExecutor(1) as pool:
                 hashing = pool.submit(sha256, image)
@@ -139,10 +139,22 @@ class Image(Step):
             workspace, "sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", image, stdin=table
         )
 
-    def _boot(self, job: Job, workspace: Workspace, image: Path) -> None:
+    def _boot(self, job: Job, root: Root, image: Path) -> None:
+        workspace = root.workspace
         source = job.input("boot-files") / "fat"
+        staging = workspace.directory / "fat"
+        job.run(workspace, "rm", "-rf", staging)
+        # On the board /boot is this partition: what recipes put there comes along. Of two files of
+        # one name the boot files' wins.
+        mount_point = root.path / "boot"
+        job.run(workspace, "mv", mount_point, staging)
+        job.run(workspace, "mkdir", "--mode=0755", mount_point)
+        job.run(workspace, "touch", "-d", f"@{self.epoch}", mount_point)
+        job.run(workspace, "cp", "-rT", source, staging)
+        outside = workspace.outside(staging)
+        (outside / "REVISION").write_text(self._revision(source))
         size = self.partitions.boot
-        taken = sum(-(-path.stat().st_size // _BLOCK) * _BLOCK for path in source.rglob("*"))
+        taken = sum(-(-path.stat().st_size // _BLOCK) * _BLOCK for path in outside.rglob("*"))
         if taken + MIB > size:
             raise self._problem(
                 "boot",
@@ -154,11 +166,6 @@ class Image(Step):
             *("-n", BOOT_LABEL, "-i", self._uuid("boot").hex[:8]),
             *("--offset", str(BOOT_OFFSET // SECTOR), image, str(size // 1024)),
         )
-        staging = workspace.directory / "fat"
-        job.run(workspace, "rm", "-rf", staging)
-        job.run(workspace, "cp", "-r", source, staging)
-        outside = workspace.outside(staging)
-        (outside / "REVISION").write_text(self._revision(source))
         job.run(
             workspace, "find", staging, "-exec", "touch", "-h", "-d", f"@{self.epoch}", "{}", "+"
         )
