@@ -83,7 +83,8 @@ def run_checks(
                 )
                 users = parameters["users"]
                 key = install_key(
-                    board.ports[SSH_PORT], str(users["user"]), str(users["password"]), work
+                    *(board.ports[SSH_PORT], str(users["user"]), str(users["password"]), work),
+                    expired=bool(users.get("force-password-change")),
                 )
                 return _judge(
                     spec,

@@ -6,26 +6,35 @@ Then the checks' own key is given to root, by sudo, on the emulated card only.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import shlex
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from builder.errors import StepError
+from builder.machine.expired import change_password
 
 _OPTIONS = (
     *("-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no"),
     *("-o", "LogLevel=ERROR", "-o", "ConnectTimeout=60"),
 )
 _TRIES = 5
+_PAUSE = 5
+"""Seconds between them: the server may speak before logins are allowed (pam_nologin)."""
 
 
-def install_key(port: int, user: str, password: str, work: Path) -> Path:
+def install_key(port: int, user: str, password: str, work: Path, *, expired: bool = False) -> Path:
     """Make a key, let it in as root on the board at a local port, and return its file.
 
+    If the password has `expired`, another one is chosen first, as the board asks for, and the one
+    that the checks know is set again at last.
+
     Raises:
-        StepError: the user cannot log in, or sudo refuses.
+        StepError: the user cannot log in, or sudo refuses; or an expired password lets him in.
     """
     key = work / "id_ed25519"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
@@ -37,10 +46,12 @@ def install_key(port: int, user: str, password: str, work: Path) -> Path:
     script = (
         f"install -d -m 0700 /root/.ssh && echo {shlex.quote(public)} >> /root/.ssh/authorized_keys"
     )
-    command = [
-        *("ssh", *_OPTIONS, "-p", str(port), "-o", "PubkeyAuthentication=no", f"{user}@127.0.0.1"),
-        f"sudo -S -p '' sh -c {shlex.quote(script)}",
+    if expired:
+        script += " && chpasswd"
+    ssh = [
+        *("ssh", *_OPTIONS, "-p", str(port), "-o", "PubkeyAuthentication=no", f"{user}@127.0.0.1")
     ]
+    command = [*ssh, f"sudo -S -p '' sh -c {shlex.quote(script)}"]
     environment = {
         **os.environ,
         "SSH_ASKPASS": str(askpass),
@@ -48,11 +59,17 @@ def install_key(port: int, user: str, password: str, work: Path) -> Path:
         "DISPLAY": os.environ.get("DISPLAY", ":"),
         "BUILDER_PASSWORD": password,
     }
+    answers = f"{password}\n"
+    if expired:
+        other = secrets.token_hex(12)
+        _change_password(ssh, environment, old=password, new=other)
+        environment["BUILDER_PASSWORD"] = other
+        answers = f"{other}\n{user}:{password}\n"
     output = ""
     for _ in range(_TRIES):
         done = subprocess.run(
             command,
-            input=f"{password}\n",
+            input=answers,
             env=environment,
             capture_output=True,
             text=True,
@@ -61,8 +78,18 @@ def install_key(port: int, user: str, password: str, work: Path) -> Path:
         if done.returncode == 0:
             return key
         output = done.stdout + done.stderr
-        time.sleep(5)  # the server may speak before logins are allowed (pam_nologin)
+        time.sleep(_PAUSE)
     raise StepError(
         f"{user} cannot log in by ssh and use sudo on the emulated board",
         details=output.splitlines()[-10:],
     )
+
+
+def _change_password(
+    ssh: Sequence[str], environment: Mapping[str, str], *, old: str, new: str
+) -> None:
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(StepError):
+            return change_password(ssh, environment, old=old, new=new)
+        time.sleep(_PAUSE)
+    return change_password(ssh, environment, old=old, new=new)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""A login that has to choose another password, against a double of ssh and passwd."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from builder.errors import StepError
+from builder.machine.expired import change_password
+
+SSH = r"""#!/bin/sh
+# What sshd says and asks by pam_unix when a password has expired: it ends the connection afterwards.
+[ "$1" = -tt ] || exit 9
+ask() {
+    printf '%s' "$1"
+    read -r answer
+    echo
+    [ "$answer" = "$2" ] || { printf 'passwd: Authentication token manipulation error\r\n'; exit 10; }
+}
+printf 'WARNING: Your password has expired.\r\n'
+printf 'You must change your password now and login again!\r\n'
+printf 'Changing password for somebody.\r\n'
+ask 'Current password: ' old
+ask 'New password: ' new
+ask 'Retype new password: ' new
+printf 'passwd: password updated successfully\r\n'
+"""
+
+
+@pytest.fixture
+def ssh(tmp_path: Path) -> Path:
+    path = tmp_path / "ssh"
+    path.write_text(SSH)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_each_question_gets_its_answer(ssh: Path) -> None:
+    change_password([str(ssh), "somebody@board"], os.environ, old="old", new="new")
+
+
+def test_a_password_that_is_not_taken_is_an_error_with_what_was_said(ssh: Path) -> None:
+    with pytest.raises(StepError, match=r"force-password-change") as caught:
+        change_password([str(ssh)], os.environ, old="wrong", new="new")
+    assert caught.value.details[-1] == "passwd: Authentication token manipulation error"
+
+
+def test_a_login_without_a_question_is_an_error(ssh: Path) -> None:
+    """A shell waits for commands for ever."""
+    ssh.write_text("#!/bin/sh\nprintf '$ '\nexec sleep 60\n")
+    with pytest.raises(StepError):
+        change_password([str(ssh)], os.environ, old="old", new="new", timeout=0.5)
