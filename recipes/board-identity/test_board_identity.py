@@ -5,6 +5,8 @@ from typing import Any
 
 from testinfra.host import Host
 
+Parameters = dict[str, dict[str, Any]]
+
 
 def test_device_tree(host: Host, board: Any) -> None:
     """The device tree says which board this is."""
@@ -21,3 +23,13 @@ def test_environment(host: Host, board: Any) -> None:
 def test_sudo_keeps_it(host: Host) -> None:
     """BOARD passes through sudo."""
     assert host.check_output("BOARD=probe sudo printenv BOARD") == "probe"
+
+
+def test_revision(host: Host, board: Any, parameters: Parameters) -> None:
+    """The user's home says which image this is: board, state of the packages, kernel."""
+    user = parameters["users"]["user"]
+    text = host.check_output(f"runuser -u {user} cat /home/{user}/REVISION")
+    fields = dict(line.split(": ", 1) for line in text.splitlines())
+    assert fields["Board"] == board.name
+    assert fields["Linux"] == host.check_output("uname -r")
+    assert fields["Packages as of"]

@@ -38,3 +38,11 @@ def test_resolver(host: Host) -> None:
 def test_boot_does_not_wait(host: Host) -> None:
     """The boot does not wait for a cable."""
     assert not host.service("systemd-networkd-wait-online").is_enabled
+
+
+def test_local_name(host: Host, parameters: Parameters) -> None:
+    """The board answers to its name in the local network by mDNS and LLMNR, or to neither."""
+    settings = parameters["network"]
+    for protocol in ("mdns", "llmnr"):
+        shown = host.check_output(f"resolvectl {protocol} {settings['interface']}")
+        assert shown.endswith(": yes") == settings["local-name"]

@@ -7,6 +7,9 @@ from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
 
+KNOWN = "xilinx"
+"""The password that images have if nobody sets one."""
+
 
 def test_user(host: Host, parameters: Parameters) -> None:
     """The user exists, with a home and a shell."""
@@ -39,3 +42,32 @@ def test_root_is_locked(host: Host, parameters: Parameters) -> None:
         assert hashed.startswith("$6$")
     else:
         assert hashed[:1] in {"*", "!"}
+
+
+def test_notice_of_the_default_password(host: Host, parameters: Parameters) -> None:
+    """A login says that the password is the one of all images, as long as it is."""
+    settings = parameters["users"]
+    shown = host.check_output("run-parts /etc/update-motd.d")
+    notice = f"The password of {settings['user']} is still the one that everybody knows"
+    assert (notice in shown) == (settings["password"] == KNOWN)
+
+
+def test_notice_goes_with_the_password(host: Host) -> None:
+    """The notice is there for a user with that password, and gone when he has another one."""
+    script = "/etc/update-motd.d/60-default-password"
+    try:
+        host.check_output("useradd checked && echo checked:%s | chpasswd", KNOWN)
+        assert "The password of checked is still the one" in host.check_output(f"{script} checked")
+        host.check_output("echo checked:another | chpasswd")
+        assert host.check_output(f"{script} checked") == ""
+    finally:
+        host.check_output("userdel --force checked")
+
+
+def test_ssh_keys(host: Host, parameters: Parameters) -> None:
+    """The keys that were set may log in as the user, and nobody else can add some."""
+    settings = parameters["users"]
+    file = host.file(f"/home/{settings['user']}/.ssh/authorized_keys")
+    assert file.content_string.splitlines() == settings["ssh-keys"]
+    assert (file.user, file.mode) == (settings["user"], 0o600)
+    assert host.file(f"/home/{settings['user']}/.ssh").mode == 0o700
