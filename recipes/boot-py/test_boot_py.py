@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""boot.py of the boot partition."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+PROBE = """
+import os, sys
+print("board", os.environ["BOARD"], "user", os.getuid(), "in", os.getcwd())
+print("to stderr", file=sys.stderr)
+"""
+FAIL = "raise RuntimeError(6 * 7)"
+RUN = "printf %s %s > /boot/boot.py && systemctl restart boot-py && timeout 60 sh -c %s"
+UNTIL = "until journalctl --unit=boot-py --output=cat --since=@{} | grep -q {}; do sleep 1; done"
+
+
+@pytest.fixture
+def run(host: Host) -> Iterator[Callable[[str, str], list[str]]]:
+    """Run a boot.py in place of the card's until a word is in the journal; the lines there."""
+    host.check_output("cp /boot/boot.py /run/boot.py.kept")
+    since = host.check_output("date +%s")
+
+    def do(code: str, word: str) -> list[str]:
+        host.check_output(RUN, "%s", code, UNTIL.format(since, word))
+        log: str = host.check_output("journalctl --unit=boot-py --output=cat --since=@%s", since)
+        return log.splitlines()
+
+    yield do
+    host.check_output("mv /run/boot.py.kept /boot/boot.py && systemctl restart boot-py")
+
+
+def test_it_ran(host: Host) -> None:
+    """The card's boot.py was run at boot, from the FAT partition, without a failure."""
+    assert host.check_output("findmnt -no FSTYPE --target /boot/boot.py") == "vfat"
+    assert host.service("boot-py").is_enabled
+    shown = host.check_output("systemctl show --property=Result,ExecMainStatus boot-py").split()
+    assert {*shown} == {"Result=success", "ExecMainStatus=0"}
+    assert host.check_output("systemctl show --property=ExecMainStartTimestamp --value boot-py")
+
+
+def test_what_it_prints_is_in_the_journal(board: Any, run: Callable[[str, str], list[str]]) -> None:
+    """It knows the board, runs as root in /boot, and the journal has what it prints."""
+    lines = run(PROBE, "stderr")
+    assert f"board {board.name} user 0 in /boot" in lines
+    assert "to stderr" in lines
+
+
+def test_its_failure_is_seen(host: Host, run: Callable[[str, str], list[str]]) -> None:
+    """A boot.py that fails is a failed unit, with its error in the journal."""
+    assert "RuntimeError: 42" in run(FAIL, "Failed")
+    assert host.run("systemctl is-failed boot-py").stdout.strip() == "failed"

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+"""What PYNQ keeps of the design that is loaded."""
+
+from testinfra.host import Host
+
+PLACE = "/usr/local/lib/python3*/dist-packages/pynq/pl_server"
+WRITE = """
+from pynq.pl_server import global_state
+state = global_state.GlobalState(bitfile_name="b", active_name="a", timestamp="t")
+global_state.save_global_state(state, "check")
+"""
+
+
+def test_the_state_goes_at_boot(host: Host) -> None:
+    """What PYNQ writes of a design is gone at the next boot, and stays until then."""
+    # The board may have a design loaded right now.
+    host.check_output(f"mkdir /run/kept && cp -a {PLACE}/global_pl_state_*.json /run/kept || true")
+    try:
+        host.check_output("python3 -W ignore -c %s", WRITE)
+        host.check_output("systemd-tmpfiles --remove pl-state.conf")
+        assert "state_check.json" in host.check_output(f"ls {PLACE}")
+        host.check_output("systemd-tmpfiles --remove --boot pl-state.conf")
+        assert "global_pl_state" not in host.check_output(f"ls {PLACE}")
+    finally:
+        host.check_output(f"cp -a /run/kept/. {PLACE} && rm -r /run/kept")

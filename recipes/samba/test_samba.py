@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""The network drive."""
+
+import json
+from typing import Any
+
+from testinfra.host import Host
+
+Parameters = dict[str, dict[str, Any]]
+
+# Samba's own client, as a program on another machine would use the share. Arguments: share, user,
+# password, the newest protocol that it speaks. Prints what it read back, or why it was refused.
+CLIENT = """
+import json, sys
+from samba import NTSTATUSError, credentials
+from samba.samba3 import libsmb_samba_internal as libsmb, param
+share, user, password, protocol = sys.argv[1:]
+settings = param.get_context()
+settings.load("/etc/samba/smb.conf")
+settings.set("client min protocol", "NT1")
+settings.set("client max protocol", protocol)
+who = credentials.Credentials()
+who.set_kerberos_state(credentials.DONT_USE_KERBEROS)
+if user:
+    who.set_username(user)
+    who.set_password(password)
+else:
+    who.set_anonymous()
+try:
+    share = libsmb.Conn("127.0.0.1", share, settings, who)
+    share.savefile("check of the share.txt", b"written by a PC")
+    print(json.dumps(share.loadfile("check of the share.txt").decode()))
+except NTSTATUSError as error:
+    print(json.dumps(error.args[1]))
+"""
+
+REFUSED = (
+    "The attempted logon is invalid. This is either due to a bad username or authentication "
+    "information."
+)
+
+
+def connect(
+    host: Host, parameters: Parameters, *, user: str, password: str, protocol: str = "SMB3"
+) -> Any:
+    """Return what the client prints."""
+    share = parameters["samba"]["share"] or parameters["users"]["user"]
+    words = (share, user, password, protocol)
+    return json.loads(host.check_output("python3 -c %s %s %s %s %s", CLIENT, *words))
+
+
+def test_files_pass(host: Host, parameters: Parameters) -> None:
+    """With the password a file is written, becomes the user's, and is read back."""
+    user, settings = parameters["users"]["user"], parameters["samba"]
+    file = host.file(f"/home/{user}/{settings['directory']}/check of the share.txt")
+    try:
+        read = connect(host, parameters, user=user, password=settings["password"])
+        assert read == "written by a PC"
+        assert (file.content_string, file.user, file.mode) == (read, user, 0o644)
+    finally:
+        host.check_output("rm -f %s", file.path)
+
+
+def test_others_are_refused(host: Host, parameters: Parameters) -> None:
+    """Nobody gets in by a wrong password, as a guest, or as somebody else."""
+    user, password = parameters["users"]["user"], parameters["samba"]["password"]
+    wrong = connect(host, parameters, user=user, password=f"{password}-")
+    other = connect(host, parameters, user="root", password=password)
+    guest = connect(host, parameters, user="", password="")
+    assert {wrong, other} == {REFUSED}
+    assert "denied" in guest
+
+
+def test_no_old_protocol(host: Host, parameters: Parameters) -> None:
+    """SMB 1, which is not safe, is not spoken; NetBIOS neither."""
+    user, password = parameters["users"]["user"], parameters["samba"]["password"]
+    old = connect(host, parameters, user=user, password=password, protocol="NT1")
+    assert old != "written by a PC"
+    assert not host.socket("tcp://0.0.0.0:139").is_listening
+    assert not host.service("nmbd").is_running
+
+
+def test_password_is_kept_from_users(host: Host) -> None:
+    """The hash, which is as good as the password, can be read by root alone."""
+    file = host.file("/etc/samba/smbpasswd")
+    assert (file.user, file.mode) == ("root", 0o600)

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT
+"""The board's addresses, shown."""
+
+import json
+from typing import Any
+
+from testinfra.host import Host
+
+Parameters = dict[str, dict[str, Any]]
+
+
+def test_command(host: Host) -> None:
+    """show-ip prints the addresses of all interfaces, without being root."""
+    shown = host.check_output("runuser -u nobody show-ip").splitlines()
+    found = json.loads(host.check_output("ip -json address show scope global"))
+    wanted = {
+        f"{each['ifname']}: " + " ".join(address["local"] for address in each["addr_info"])
+        for each in found
+        if each.get("addr_info")
+    }
+    assert {*shown} == wanted
+
+
+def test_consoles(host: Host, parameters: Parameters) -> None:
+    """A console shows an address of the board above its login prompt."""
+    interface = parameters["network"]["interface"]
+    issue = host.check_output("agetty --show-issue")
+    found = json.loads(host.check_output(f"ip -json -4 address show dev {interface}"))
+    addresses = [address["local"] for address in found[0]["addr_info"]]
+    assert any(f"{interface}: {address}" in issue for address in addresses)

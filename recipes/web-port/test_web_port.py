@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""Jupyter at the board's plain address."""
+
+import time
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+Parameters = dict[str, dict[str, Any]]
+
+# The page behind a port: status, host and path that it leads to, title. Redirections are followed.
+PAGE = """
+import re, sys, urllib.request
+with urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/", timeout=120) as answer:
+    title = re.search("<title>(.*?)</title>", answer.read().decode(), re.S)
+    print(answer.status, answer.url, title and title[1].strip())
+"""
+
+# The first bytes that come back when a browser opens the channel of a terminal without a login:
+# Jupyter's refusal, not the proxy's.
+UPGRADE = """
+import socket, sys
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=120) as connection:
+    connection.sendall(
+        b"GET /terminals/websocket/1 HTTP/1.1\\r\\nHost: board\\r\\nOrigin: http://board\\r\\n"
+        b"Connection: Upgrade\\r\\nUpgrade: websocket\\r\\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\nSec-WebSocket-Version: 13\\r\\n\\r\\n"
+    )
+    print(connection.recv(4096).split(b"\\r\\n")[0].decode())
+"""
+
+
+@pytest.fixture(scope="module")
+def page(host: Host, parameters: Parameters) -> str:
+    """What is at the port, once Jupyter has started."""
+    port = parameters["web-port"]["port"]
+    deadline = time.monotonic() + 600
+    while True:
+        result = host.run("python3 -c %s %s", PAGE, str(port))
+        if result.succeeded or time.monotonic() > deadline:
+            return str(result.stdout).strip()
+        time.sleep(2)
+
+
+def test_jupyter_answers(page: str, parameters: Parameters) -> None:
+    """The port shows Jupyter's login, and stays in the address."""
+    status, url, title = page.split(" ", 2)
+    port = parameters["web-port"]["port"]
+    assert (status, title) == ("200", "Jupyter Server")
+    assert url.startswith(f"http://127.0.0.1:{port}/login")
+
+
+@pytest.mark.usefixtures("page")
+def test_channels_pass(host: Host, parameters: Parameters) -> None:
+    """Requests for a channel, as notebooks make them, get to Jupyter, which asks for a login."""
+    answer = host.check_output("python3 -c %s %s", UPGRADE, str(parameters["web-port"]["port"]))
+    assert answer == "HTTP/1.1 403 Forbidden"
+
+
+def test_only_a_socket_waits(host: Host) -> None:
+    """It is systemd that listens: no proxy runs from the start."""
+    assert host.service("web-port.socket").is_enabled
+    assert not host.service("web-port.service").is_enabled
