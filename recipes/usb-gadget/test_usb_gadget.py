@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""The board as a USB device.
+
+A board whose port is a host's gets a device controller made of software, at whose other end is the
+board's own host: so it meets itself as a PC would meet it.
+"""
+
+import time
+from collections.abc import Iterator
+from ipaddress import ip_interface
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+Parameters = dict[str, dict[str, Any]]
+
+CHECK = "/run/systemd/network/10-check.network"
+"""Makes systemd-networkd the PC's end too."""
+
+# What a PC's terminal shows on the serial port after a press of the return key.
+TERMINAL = """
+import os, select, sys, termios, time
+port = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)
+mode = termios.tcgetattr(port)
+mode[0] = mode[1] = mode[3] = 0
+termios.tcsetattr(port, termios.TCSANOW, mode)
+seen, end = b"", time.monotonic() + 120
+while b"login:" not in seen and time.monotonic() < end:
+    os.write(port, b"\\r")
+    while select.select([port], [], [], 3)[0]:
+        seen += os.read(port, 1000)
+print(seen.decode(errors="replace"))
+"""
+
+
+def until(host: Host, command: str, seconds: int = 120) -> str:
+    """Return what a command prints once it succeeds and prints something."""
+    deadline = time.monotonic() + seconds
+    while True:
+        result = host.run(command)
+        if result.succeeded and result.stdout.strip():
+            return str(result.stdout).strip()
+        assert time.monotonic() < deadline, f"{command}: {result.stdout}{result.stderr}"
+        time.sleep(1)
+
+
+@pytest.fixture(scope="module")
+def pc(host: Host, parameters: Parameters) -> Iterator[str]:
+    """The board as the PC sees it: the USB device's directory in sysfs."""
+    if host.check_output("ls /sys/class/udc"):
+        pytest.skip("the board's own USB device controller is in use")
+    if host.run("modprobe dummy_hcd").failed:
+        pytest.skip("this kernel has no USB device controller made of software")
+    product = parameters["usb-gadget"]["product-id"].removeprefix("0x")
+    yield until(
+        host, f"dirname $(grep --files-with-matches {product} /sys/bus/usb/devices/*/idProduct)"
+    )
+    host.check_output("systemctl stop usb-gadget && rmmod dummy_hcd")
+
+
+@pytest.fixture(params=[(2, "cdc_ether"), (1, "rndis_host")], ids=["ECM", "RNDIS"])
+def cable(host: Host, pc: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The PC's network interface to the board, with either kind of network."""
+    configuration, driver = request.param
+    host.check_output(f"echo {configuration} > {pc}/bConfigurationValue")
+    interface = until(
+        host,
+        "for each in /sys/class/net/*; do case $(readlink $each/device/driver) in "
+        f"*/{driver}) basename $each ;; esac; done",
+    )
+    host.check_output(f"mkdir -p {CHECK.rpartition('/')[0]}")
+    host.check_output(
+        f"printf '[Match]\\nName={interface}\\n[Network]\\nDHCP=ipv4\\n' > {CHECK}; networkctl reload"
+    )
+    yield interface
+    host.check_output(f"rm {CHECK}; networkctl reload")
+
+
+def test_nothing_without_a_controller(host: Host) -> None:
+    """A board without a USB device controller does not try, and has no interface for it."""
+    if host.check_output("ls /sys/class/udc"):
+        pytest.skip("the board has a USB device controller")
+    assert not host.service("usb-gadget").is_running
+    assert host.service("usb-gadget").is_enabled
+    assert not host.file("/sys/class/net/usb-gadget").exists
+
+
+def test_identity(host: Host, pc: str, parameters: Parameters) -> None:
+    """The PC sees the ids and the maker that were set, and the board's name."""
+    settings = parameters["usb-gadget"]
+    seen = host.check_output(f"cd {pc} && cat idVendor idProduct manufacturer product")
+    board = host.check_output("systemctl show-environment | sed -n s/^BOARD=//p")
+    ids = [settings[key].removeprefix("0x") for key in ("vendor-id", "product-id")]
+    assert seen.splitlines() == [*ids, settings["manufacturer"], board]
+
+
+def test_network(host: Host, cable: str, parameters: Parameters) -> None:
+    """The PC gets an address of the board's network by DHCP, as Windows and as others do."""
+    board = ip_interface(parameters["usb-gadget"]["address"])
+    lease = until(
+        host,
+        f"ip -brief -4 address show dev {cable} | awk '{{print $3}}' | grep {board.ip.exploded.rpartition('.')[0]}",
+    )
+    assert ip_interface(lease).network == board.network
+    assert ip_interface(lease).ip != board.ip
+    assert host.check_output("ip -brief -4 address show dev usb-gadget").split()[2] == str(board)
+
+
+def test_addresses_of_hardware(host: Host, cable: str, parameters: Parameters) -> None:
+    """The PC's end has the MAC address that was set, or one that is made locally."""
+    address = host.check_output(f"cat /sys/class/net/{cable}/address")
+    wanted = parameters["usb-gadget"]["pc-mac"]
+    assert address == wanted if wanted else address.startswith("02:")
+
+
+def test_serial_port(host: Host, pc: str, parameters: Parameters) -> None:
+    """A terminal at the PC's serial port shows a login."""
+    port = f"ls -d {pc}/*/tty/ttyACM*"
+    if not parameters["usb-gadget"]["serial"]:
+        assert host.run(port).failed
+        return
+    name = until(host, port).rpartition("/")[2]
+    until(host, "systemctl is-active serial-getty@ttyGS0")
+    assert "login:" in host.check_output("python3 -c %s %s", TERMINAL, f"/dev/{name}")
+
+
+def test_disk(host: Host, pc: str, parameters: Parameters) -> None:
+    """The PC sees a disk, on it the page that leads to the board."""
+    settings = parameters["usb-gadget"]
+    find = f"ls -d {pc}/*/host*/target*/*/block/*"
+    if not settings["disk"]:
+        assert host.run(find).failed
+        return
+    disk = f"/dev/{until(host, find).rpartition('/')[2]}"
+    assert until(host, f"blkid -o value -s LABEL {disk}") == "PYNQ-USB"
+    page = host.check_output(
+        f"d=$(mktemp -d) && mount -o ro {disk} $d && cat $d/INDEX.HTM && umount $d && rmdir $d"
+    )
+    assert f"http://{settings['address'].partition('/')[0]}/" in page
