@@ -217,3 +217,78 @@ def test_notices_know_the_default_passwords(defaults: dict[str, str]) -> None:
     assert defaults["samba"] == "xilinx"
     notice = (RECIPES / "samba/templates/default-password.j2").read_text()
     assert ":7ABA1086A5BC08ABA501323FBAD170FA:" in notice
+
+
+def host_script(recipe: str, root: Path, **parameters: str) -> None:
+    """Run a recipe's script for the building machine, as RecipeLayer does."""
+    given = {f"PARAM_{key.upper()}": value for key, value in parameters.items()}
+    subprocess.run(
+        ["/bin/sh", "-eu", RECIPES / recipe / "scripts/host.sh"],
+        env={
+            "PATH": os.environ["PATH"],
+            "ROOT": str(root),
+            "SOURCE_DATE_EPOCH": str(0x12345678),
+            **given,
+        },
+        check=True,
+    )
+
+
+def test_the_password_of_the_share_is_hashed_as_smb_does(tmp_path: Path) -> None:
+    (tmp_path / "etc/samba").mkdir(parents=True)
+    (tmp_path / "etc/samba/smb.conf").write_text("[s]\nvalid users = somebody\n")
+    (tmp_path / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\nsomebody:x:1000:1000::/:/bin/sh\n")
+    host_script("samba", tmp_path, password="Password")
+    file = tmp_path / "etc/samba/smbpasswd"
+    # [MS-NLMP] 4.2.2.1.2, NTOWFv1 of the password "Password".
+    assert file.read_text() == (
+        f"somebody:1000:{'X' * 32}:A4F49C406510BDCAB6824EE7C30FD852:[U          ]:LCT-12345678:\n"
+    )
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("recipe", "file"),
+    [("wifi", "wifi.conf"), ("wifi-access-point", "wifi-access-point.conf")],
+)
+def test_the_key_of_a_wireless_network_is_in_the_image_not_its_passphrase(
+    tmp_path: Path, recipe: str, file: str
+) -> None:
+    settings = tmp_path / "etc/wpa_supplicant" / file
+    settings.parent.mkdir(parents=True)
+    (tmp_path / "var/lib/dpkg/info").mkdir(parents=True)
+    settings.write_text("network={\n" if recipe == "wifi-access-point" else "")
+    # IEEE 802.11i, H.4.2: a test vector.
+    host_script(recipe, tmp_path, ssid="ThisIsASSID", passphrase="ThisIsAPassword")
+    lines = {line.strip() for line in settings.read_text().splitlines()}
+    key = "0dc0d6eb90555ed6419756b9a15ec3e3209b63df707dd508d14581f8982721af"
+    assert lines >= {"network={", f"ssid={b'ThisIsASSID'.hex()}", f"psk={key}", "}"}
+    assert "ThisIsAPassword" not in settings.read_text()
+
+
+def test_firmware_that_no_driver_asks_for_goes(tmp_path: Path) -> None:
+    packages = {
+        "firmware-realtek": ["rtlwifi/rtl8192eu.bin", "rtl_nic/rtl8153a-3.fw", "rtw89/rtw8852.bin"],
+        "firmware-misc-nonfree": ["rt2870.bin", "mt7601u.bin", "nvidia/gm20b/acr.bin", "isci.bin"],
+    }
+    others = ["mine.bin", "nvidia/theirs.bin"]
+    (tmp_path / "usr").mkdir()
+    (tmp_path / "lib").symlink_to("usr/lib")
+    (tmp_path / "var/lib/dpkg/info").mkdir(parents=True)
+    for name in (*others, *(each for names in packages.values() for each in names)):
+        path = tmp_path / "usr/lib/firmware" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for package, names in packages.items():
+        folders = {str(folder) for name in names for folder in Path(name).parents}
+        (tmp_path / f"var/lib/dpkg/info/{package}.list").write_text(
+            "/.\n/lib\n/lib/firmware\n"
+            + "".join(f"/lib/firmware/{name}\n" for name in (*sorted(folders - {"."}), *names))
+        )
+    host_script("wifi", tmp_path, ssid="", passphrase="")
+    left = {path for path in (tmp_path / "lib/firmware").rglob("*") if path.is_file()}
+    assert {str(path.relative_to(tmp_path / "lib/firmware")) for path in left} == {
+        *("rtlwifi/rtl8192eu.bin", "rtl_nic/rtl8153a-3.fw", "rt2870.bin", "mt7601u.bin"),
+        *others,
+    }
+    assert not (tmp_path / "lib/firmware/rtw89").exists()
