@@ -89,9 +89,9 @@ def test_cmake_finds_what_is_in_the_sysroot(sysroot: Path, tmp_path: Path) -> No
     build = tmp_path / "build"
     toolchain = sysroot / "toolchain.cmake"
     for words in (
-        ["cmake", "-S", tmp_path, "-B", build, f"-DCMAKE_TOOLCHAIN_FILE={toolchain}"],
-        ["cmake", "--build", build],
-        ["ctest", "--test-dir", build, "--output-on-failure"],
+        ["cmake", "-S", str(tmp_path), "-B", str(build), f"-DCMAKE_TOOLCHAIN_FILE={toolchain}"],
+        ["cmake", "--build", str(build)],
+        ["ctest", "--test-dir", str(build), "--output-on-failure"],
     ):
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
