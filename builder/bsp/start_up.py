@@ -19,11 +19,11 @@ For Vivado's other #includes, U-Boot keeps an xil_io.h and an empty sleep.h.
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from builder.errors import UserError
+from builder.hardware.export import open_export
 from builder.spec.models import Soc
 from builder.spec.reader import closest
 
@@ -57,29 +57,17 @@ class StartUp:
                 processing system is not there.
         """
         wanted = (self.source, f"{self.stem}.h")
-        try:
-            with zipfile.ZipFile(xsa) as archive:
-                # The files are at the top; tools that repack exports have put them into a directory.
-                members = {PurePosixPath(name).name: name for name in sorted(archive.namelist())}
-                contents = {name: archive.read(members[name]) for name in wanted if name in members}
-        except FileNotFoundError as error:
-            raise UserError(f"there is no hardware export {xsa}") from error
-        except (OSError, zipfile.BadZipFile) as error:
-            raise UserError(
-                f"{xsa} is not a hardware export: {error}",
-                hint="Vivado writes one with File > Export > Export Hardware, or write_hw_platform",
-            ) from error
-        missing = [name for name in wanted if name not in contents]
+        export = open_export(xsa)
+        missing = [name for name in wanted if name not in export.members]
         if missing:
-            other = [
-                name for name in members if name.endswith("_init_gpl.c") and name not in wanted
-            ]
+            other = [name for name in export.named("_init_gpl.c") if name != self.source]
             raise UserError(
                 f"{xsa} has no {' and no '.join(missing)}",
                 hint=f"it is an export of another SoC ({other[0]}): check the board's `soc`"
                 if other
                 else "export the hardware again from a block design that has the processing system",
             )
+        contents = {name: export.read(name) for name in wanted}
         if self.function.encode() not in contents[self.source]:
             raise UserError(
                 f"{xsa}: {self.source} has no {self.function}()",

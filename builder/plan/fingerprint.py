@@ -20,7 +20,7 @@ from pathlib import Path
 from builder.errors import UserError
 from builder.steps.step import Step
 
-_OWN_CODE = ("builder.steps", "builder.bsp", "builder.emulation")
+_OWN_CODE = ("builder.steps", "builder.bsp", "builder.emulation", "builder.hardware")
 """Packages whose modules say how an output is made. The engine and the store only say where."""
 
 _VALUE_LENGTH = 200

@@ -241,6 +241,11 @@ class StartUpTable(Model):
         default=None,
         description="Vivado's PCW_ parameters of the board; the table is checked against them",
     )
+    stand_in: bool = Field(
+        default=False,
+        description="Whether it is another board's, to build with until there is one of this "
+        "board: what contradicts `parameters` is no error, and each build says so",
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> StartUpTable:

@@ -79,6 +79,8 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
         tree=tree.root,
     )
     notes = []
+    if u_boot.stand_in:
+        notes.append(_stand_in(spec, u_boot.first_stage))
     if family.pmu_firmware and not pmu and not finished:
         notes.append(_without_pmu(spec, bsp.firmware.pmu))
     return BootArtifacts(
@@ -86,6 +88,17 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
         kernel_layer=kernel,
         more_layers=(KernelModules(family, kernel=kernel, tree=tree.root),),
         notes=tuple(notes),
+    )
+
+
+def _stand_in(spec: ImageSpec, first_stage: str) -> str:
+    """Say that a card's first stage is not the board's, and what is to be done about it."""
+    hardware = spec.board.bsp.hardware
+    name = spec.directory / hardware.xsa if hardware else "an .xsa as bsp.hardware"
+    return (
+        f"{spec.name}: this card is for QEMU, do NOT expect it to start a board: its first stage has "
+        f"the {first_stage}, of another board, whose memory may be set up in another way. Export the "
+        f"hardware from Vivado, put it at {name}, and build again"
     )
 
 
