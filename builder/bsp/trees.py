@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from builder.emulation.derive import Rule, Tree, derive, read_rules
+from builder.emulation.derive import Rule, Tree, derive, read_rules, read_tree
 from builder.emulation.facts import machine_facts, machine_file, position
 from builder.spec.models import Soc
 
@@ -30,13 +30,31 @@ def derive_emulated(board: Path, soc: Soc, output: Path, *, first: Sequence[Rule
     Raises:
         BuildError: a change cannot be made.
     """
-    rules = [*first, *read_rules(machine_file(soc))]
+    rules = [*first, *_network(read_tree(board)), *read_rules(machine_file(soc))]
     changes = derive(board, rules, output / "emulated.dtb")
     listed = [
         {"node": change.node, "property": change.property, "text": str(change)}
         for change in changes
     ]
     (output / "changes.json").write_text(json.dumps(listed, indent=1))
+
+
+def _network(tree: Tree) -> list[Rule]:
+    """Return what gives an emulated board a network that has none itself.
+
+    Its tree names a controller all the same, as `ethernet0`, and leaves that off.
+    """
+    node = tree.get("/aliases", {}).get("ethernet0", b"").rstrip(b"\0").decode()
+    if tree.get(node, {}).get("status") != b"disabled\0":
+        return []
+    return [
+        Rule(
+            nodes=node,
+            property="status",
+            value="okay",
+            because="The board has no network of its own; checks log in over QEMU's.",
+        )
+    ]
 
 
 def memory_size(tree: Tree) -> int:

@@ -64,7 +64,7 @@ def open_export(path: Path) -> HardwareExport:
             # The files are at the top; tools that repack exports have put them into a directory.
             members = {
                 PurePosixPath(name).name: name
-                for name in sorted(archive.namelist(), reverse=True)
+                for name in sorted(archive.namelist(), key=lambda name: (-name.count("/"), name))
                 if not name.endswith("/")
             }
     except FileNotFoundError as error:

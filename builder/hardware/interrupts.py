@@ -22,6 +22,7 @@ CONTROLLER: Final = "axi_intc"
 
 _CONCATS = {"xlconcat", "ilconcat"}
 _SLICES = {"xlslice", "ilslice"}
+_CONSTANTS = {"xlconstant", "ilconstant"}
 _DEPTH = 32
 
 # The ports of the processing systems that take interrupts of the logic, with the numbers of their
@@ -92,6 +93,8 @@ def _driver(design: Design, block: Block, port: str, wire: int, depth: int) -> S
         peer = design.blocks.get(instance)
         if peer is None or name not in peer.ports or not peer.ports[name].output:
             continue
+        if peer.kind in _CONSTANTS:
+            return None
         if peer.kind in _CONCATS:
             for index in range(peer.number("NUM_PORTS", 2)):
                 width = peer.number(f"IN{index}_WIDTH", 1)

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -285,7 +285,7 @@ class _Writer:
         named = (
             (facts.serial[chosen.console.number], "xuartps"),
             (facts.sd[chosen.card.number], "sdhci-arasan"),
-            (facts.nic[chosen.network.number], "macb"),
+            (facts.nic[chosen.network.number if chosen.network else 0], "macb"),
             (PORTING[self._design.soc].fabric, "uio_pdrv_genirq"),
         )
         return [(".".join(reversed(node.split("@"))), driver) for node, driver in named]
@@ -408,5 +408,6 @@ def _directory(path: Path) -> Iterator[None]:
         yield
     except BaseException:
         for each in missing:
-            shutil.rmtree(each, ignore_errors=True)
+            with suppress(OSError):  # somebody else may have put something there
+                each.rmdir()
         raise

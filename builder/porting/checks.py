@@ -77,7 +77,7 @@ def _peripheral(system: System, each: Peripheral) -> Iterator[Check]:
             what=f"{each.name}: address of the PHY",
             now="Linux and U-Boot look at all addresses, and take the first PHY",
             place=f"`phy-handle` of `&{label}`, a node `ethernet-phy@N` with `reg`. The first boot "
-            "says it: `dmesg | grep -i phy`",
+            "says it: `dmesg`, `ethtool eth0`",
         )
         reset = each.details.get("reset")
         yield Check(

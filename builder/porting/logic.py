@@ -151,7 +151,7 @@ class _Description:
         if nodes:
             width = self._family.address_cells
             bus = Node(
-                head="pl_bus: programmable-logic",
+                head="programmable-logic",
                 lines=[
                     'compatible = "simple-bus"',
                     f"#address-cells = <{width}>",
@@ -180,7 +180,7 @@ class _Description:
             missing = [port for port in ports if self._wire(block, port) is None]
             if missing:
                 note = (
-                    f"its driver ({driver.compatible}) needs the interrupt {', '.join(missing)}, "
+                    f"the driver for {driver.compatible} needs {' and '.join(missing)}, "
                     f"which {self._whereabouts(block, missing[0])}"
                 )
                 driver = None
@@ -292,7 +292,7 @@ class _Description:
         """Return the label of a clock: not the processing system's own, which a driver would stop
         under all other blocks when it has nothing to do.
         """
-        label = f"pl_clock_{frequency}"
+        label = f"clock_{frequency}"
         self._clocks.setdefault(
             frequency,
             Node(
