@@ -386,6 +386,7 @@ class _BoardTree:
                 f"spi-max-frequency = <{frequency}>",
                 "spi-tx-bus-width = <1>",
                 "spi-rx-bus-width = <4>",
+                "m25p,fast-read",
             ],
         )
         about = f"{each.name}, {each.pins}."

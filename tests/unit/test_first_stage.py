@@ -155,3 +155,15 @@ def test_u_boots_table_does_not_fit_the_boards_parameters(board: Path, here: Her
     with pytest.raises(UserError, match=message) as caught:
         first_stage(u_boot(board, **{"start-up-table": table}), here)
     assert caught.value.details == ("DDR width: the parameters say 16 Bit, the table 32 Bit",)
+
+
+def test_a_stand_in_may_contradict_the_boards_parameters(board: Path, here: Here) -> None:
+    (board / "b.parameters.yaml").write_text("PCW_UIPARAM_DDR_BUS_WIDTH: 16 Bit\n")
+    table = {"u-boot": "zynq-zed", "parameters": "b.parameters.yaml", "stand-in": True}
+    step = u_boot(board, **{"start-up-table": table})
+    assert step.stand_in
+    text, log = first_stage(step, here)
+    assert text == SOURCE
+    assert "DDR width: the parameters say 16 Bit, the table 32 Bit" in log
+    export = {"hardware": {"xsa": "b.xsa"}, "start-up-table": table}
+    assert not u_boot(board, **export).stand_in, "the board's own is there"

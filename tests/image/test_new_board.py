@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""What `new-board` writes for a Pynq-Z2 is the tree's own board, but for a list of differences."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from builder.emulation.derive import Tree, read_tree
+from builder.plan.publish import Output
+from builder.spec.models import Board
+from builder.spec.reader import Reader
+from builder.spec.reader import Tree as Files
+from tests.handoffs import PREFIX, build_boards, exports, handoffs, make_boards
+from tests.support import ROOT
+
+NEW = f"{PREFIX}Pynq-Z2"
+
+PHY = "an export does not say what is on MDIO: the kernel looks for it"
+KEYS = {
+    "board": "its name",
+    "summary": "words",
+    "devicetree": "a file of its own",
+    "bsp": "this export has start-up code, which the tree's board is without",
+    "distro": "what has been built",
+    "profile": "as it was asked for",
+    "recipes": "the logic's overlay",
+}
+PROPERTIES = {
+    ("/", "compatible"): "a board's own is its maker's to give",
+    ("/", "model"): "a name",
+    ("/chosen", "pynq_board"): "a name",
+    ("/aliases", "i2c0"): "the design leads I2C 0 to pins; the tree's board leaves it off",
+    (
+        "/axi/i2c@e0004000",
+        "status",
+    ): "the design leads I2C 0 to pins; the tree's board leaves it off",
+    ("/axi/ethernet@e000b000", "phy-handle"): PHY,
+    ("/axi/ethernet@e000b000/ethernet-phy@1", "device_type"): PHY,
+    ("/axi/ethernet@e000b000/ethernet-phy@1", "reg"): PHY,
+    ("/axi/ethernet@e000b000/ethernet-phy@1", "reset-assert-us"): PHY,
+    ("/axi/ethernet@e000b000/ethernet-phy@1", "reset-deassert-us"): PHY,
+    ("/axi/ethernet@e000b000/ethernet-phy@1", "reset-gpios"): PHY,
+    (
+        "/phy0",
+        "reset-gpios",
+    ): "the design has no reset of the USB PHY; the tree has it of the schematic",
+}
+"""What differs in the device trees, and why."""
+
+# Cells of the arguments after a reference: those of the node that is referred to.
+_REFERENCES = {
+    "clocks": "#clock-cells",
+    "reset-gpios": "#gpio-cells",
+    "phys": "#phy-cells",
+    **dict.fromkeys(
+        (
+            *("interrupt-parent", "phy-handle", "fpga-mgr", "remote-endpoint", "cpu", "syscon"),
+            *("cpu0-supply", "next-level-cache"),
+        ),
+        "",
+    ),
+}
+
+
+def properties(tree: Tree) -> dict[tuple[str, str], object]:
+    """Return a tree's properties, with paths in place of the numbers by which nodes are referred to."""
+    nodes = {each["phandle"]: node for node, each in tree.items() if "phandle" in each}
+
+    def referred(value: bytes, cells: str) -> Iterator[object]:
+        words = [value[at : at + 4] for at in range(0, len(value), 4)]
+        while words:
+            node = nodes[words.pop(0)]
+            count = int.from_bytes(tree[node].get(cells, b""), "big")
+            yield node, *words[:count]
+            words = words[count:]
+
+    return {
+        (node, name): tuple(referred(value, _REFERENCES[name])) if name in _REFERENCES else value
+        for node, each in tree.items()
+        if node != "/__symbols__"
+        for name, value in each.items()
+        if name != "phandle"
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the new board in `boards/`."""
+    path = tmp_path_factory.mktemp("new-board")
+    make_boards(path, {NEW: exports(path)[NEW]})
+    return path
+
+
+def test_the_specification(folder: Path) -> None:
+    files = Files(root=ROOT, boards_dirs=(folder / "boards",)).board_files()
+    reader = Reader()
+    boards = [reader.board(files[name], files) for name in ("Pynq-Z2", NEW)]
+    reader.raise_problems()
+    own, new = (board.model_dump() for board in boards if isinstance(board, Board))
+    assert {key for key in own if own[key] != new[key]} == {*KEYS}
+
+
+def test_the_device_tree(outputs: dict[str, Output], folder: Path) -> None:
+    (new,) = build_boards(folder, "build", NEW).values()
+    trees = [outputs["Pynq-Z2"].directory / "boot/board.dtb", new.directory / "boot/board.dtb"]
+    ours, theirs = (properties(read_tree(path)) for path in trees)
+    different = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
+    assert different == {*PROPERTIES}
+
+
+def test_a_design_without_start_up_code_says_what_that_means(folder: Path) -> None:
+    name = f"{PREFIX}Bare"
+    make_boards(folder, {name: handoffs(folder)["Pynq-Z2"]})
+    readme = (folder / f"boards/{name}/README.md").read_text()
+    assert "do not expect it to start a board" in readme
+    # The designs' differences from the board's own parameters are those of the logic's clocks.
+    assert "FPGA3 clock: the parameters say 100.000 MHz, the table 166.667 MHz" in readme
+    assert "DDR" not in readme.partition("contradicts the design:")[2].partition("\n")[0]
+
+
+def test_overlays_are_made_for_the_board(folder: Path) -> None:
+    """The overlay that a card gets fits the device tree that it gets."""
+    (new,) = build_boards(folder, "build", NEW).values()
+    overlay = folder / "overlay.dtbo"
+    source = folder / f"boards/{NEW}/recipes/pl-overlay/{NEW}.dtso"
+    subprocess.run(["dtc", "-q", "-O", "dtb", "-o", overlay, source], check=True)
+    merged = folder / "merged.dtb"
+    base = new.directory / "boot/board.dtb"
+    subprocess.run(["fdtoverlay", "-i", base, "-o", merged, overlay], check=True)
+    tree = read_tree(merged)
+    assert tree["/programmable-logic/gpio@41250000"]["compatible"] == b"xlnx,xps-gpio-1.00.a\0"
