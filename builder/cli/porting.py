@@ -20,7 +20,6 @@ from builder.hardware.system import read_system
 from builder.porting.board import Wish, new_board
 from builder.porting.logic import describe
 from builder.report.console import columns
-from builder.spec.models import format_size
 
 
 def add_options(verb: argparse.ArgumentParser) -> None:
@@ -96,7 +95,7 @@ def show(arguments: argparse.Namespace, context: Context) -> int:
         ("design", f"{design.name}, Vivado {design.vivado or 'of unknown version'}"),
         ("part", f"{design.part} ({design.soc.value})"),
         *([("board part", design.board)] if design.board else []),
-        ("memory", f"{format_size(system.memory_size)}B{', ECC' if system.ecc else ''}"),
+        ("memory", f"{system.memory_size >> 20} MB{', ECC' if system.ecc else ''}"),
         ("crystal", f"{system.crystal:g} MHz"),
         ("processor", f"{system.processor:g} MHz"),
         ("start-up code", ", ".join(export.named("_init_gpl.c")) or "none"),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A block design, as Vivado hands it over to software: the .hwh of a hardware export.
 
-The format is Vivado's own and not documented; what is read here was looked up in files of Vivado
-2018.3 to 2024.1. An export has a .hwh for each block design in it: `sysdef.xml`, or newer `xsa.json`,
+The format is Vivado's own and not documented; what is read here is as in files of Vivado 2024.1. An
+export has a .hwh for each block design in it: `sysdef.xml`, or newer `xsa.json`,
 says which one is at the top (DEFAULT_BD).
 """
 
@@ -152,20 +152,41 @@ def _top(export: HardwareExport, trees: Mapping[str, ET.Element]) -> str:
 
 def _named_tops(export: HardwareExport) -> Iterator[str]:
     """Yield what the lists of an export's files call the design at the top."""
-    if "sysdef.xml" in export.members:
-        try:
-            root = ET.fromstring(export.read("sysdef.xml"))  # noqa: S314 - as in _parse
-        except ET.ParseError:
-            root = ET.Element("none")  # the list is a help, no more
-        for file in root.iter("File"):
-            if file.get("BD_TYPE") == _TOP:
-                yield file.get("Name", "")
+    for file in listed_files(export):
+        if file.get("BD_TYPE") == _TOP:
+            yield file.get("Name", "")
     if "xsa.json" in export.members:
         try:
             listed = json.loads(export.read("xsa.json"))
         except ValueError:
             listed = None
         yield from _json_tops(listed)
+
+
+def listed_files(export: HardwareExport) -> list[Mapping[str, str]]:
+    """Return what `sysdef.xml` says of each file of an export: its Type, Name, ...
+
+    The list is a help, no more: it may be missing or damaged.
+
+    Raises:
+        UserError: it is there and cannot be unpacked.
+    """
+    if "sysdef.xml" not in export.members:
+        return []
+    try:
+        root = ET.fromstring(export.read("sysdef.xml"))  # noqa: S314 - as in _parse
+    except ET.ParseError:
+        return []
+    return [file.attrib for file in root.iter("File")]
+
+
+def bitstream_of(export: HardwareExport) -> str | None:
+    """Return the name of an export's bitstream: the only one, or the one that is listed."""
+    found = export.named(".bit")
+    if len(found) > 1:
+        listed = [file.get("Name") for file in listed_files(export) if file.get("Type") == "BIT"]
+        found = [name for name in found if name in listed]
+    return found[0] if len(found) == 1 else None
 
 
 def _json_tops(value: Any) -> Iterator[str]:

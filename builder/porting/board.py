@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import tempfile
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ import yaml
 
 from builder.emulation.facts import machine_facts
 from builder.errors import UserError
-from builder.hardware.design import Design, read_design
+from builder.hardware.design import Design, bitstream_of, read_design
 from builder.hardware.export import HardwareExport, open_export
 from builder.hardware.system import Kind, System, read_system
 from builder.porting.bitstream import loadable
@@ -118,6 +117,7 @@ class _Writer:
             like=self._like,
             registers=self._registers(),
         )
+        self._bitstream = bitstream_of(self._export)
         self._slug = re.sub(r"[^a-z0-9]+", "-", wish.name.lower()).strip("-") or "board"
         # U-Boot's and the kernel's trees begin with the family: no name of theirs is taken.
         self._stem = f"{self._slug}-{self._design.soc.value}"
@@ -289,19 +289,6 @@ class _Writer:
             (PORTING[self._design.soc].fabric, "uio_pdrv_genirq"),
         )
         return [(".".join(reversed(node.split("@"))), driver) for node, driver in named]
-
-    @property
-    def _bitstream(self) -> str | None:
-        """The export's bitstream: the one that sysdef.xml names, or the only one."""
-        found = self._export.named(".bit")
-        if len(found) > 1 and "sysdef.xml" in self._export.members:
-            try:
-                root = ET.fromstring(self._export.read("sysdef.xml"))  # noqa: S314 - see design
-            except ET.ParseError:
-                return None
-            named = [each.get("Name") for each in root.iter("File") if each.get("Type") == "BIT"]
-            found = [name for name in found if name in named]
-        return found[0] if len(found) == 1 else None
 
     def _overlay(self, files: _Files) -> None:
         name, folder = self._wish.name, f"recipes/{OVERLAY}"

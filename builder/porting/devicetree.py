@@ -106,7 +106,8 @@ def _pick(
 
 
 def _has_phy(peripheral: Peripheral) -> bool:
-    return bool(peripheral.pins) and not peripheral.in_logic and "mdio" in peripheral.details
+    mdio = peripheral.details.get("mdio", "EMIO")
+    return bool(peripheral.pins) and not peripheral.in_logic and not mdio.startswith("EMIO")
 
 
 def with_logic(system: System) -> list[str]:
@@ -323,7 +324,9 @@ class _BoardTree:
         )
 
     def _usb(self, each: Peripheral, label: str) -> Iterator[Node]:
-        pin = mio(each.details.get("reset", ""))
+        # Without its label the family's GPIO controller is on by itself.
+        there = self._zynq or bool(self._system.all_of(Kind.GPIO))
+        pin = mio(each.details.get("reset", "")) if there else None
         line = f"<&{self._family.gpio} {pin} GPIO_ACTIVE_LOW>"
         reset = [] if pin is None else [f"reset-gpios = {line}"]
         about = f"{each.name}, {each.pins}, as a host."

@@ -169,7 +169,12 @@ def test_another_boards_tree_below(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"PCW_ENET0_PERIPHERAL_ENABLE": "0"}, {"PCW_ENET0_ENET0_IO": "EMIO"}]
+    "change",
+    [
+        {"PCW_ENET0_PERIPHERAL_ENABLE": "0"},
+        {"PCW_ENET0_ENET0_IO": "EMIO"},
+        {"PCW_ENET0_GRP_MDIO_IO": "EMIO"},
+    ],
 )
 def test_a_board_without_network_has_one_in_qemu(tmp_path: Path, change: dict[str, str]) -> None:
     system = system_of(tmp_path, Soc.ZYNQ, **change)
