@@ -28,7 +28,8 @@ from typing import Any
 from builder.archive.mirrors import host_sources, keyring, mirror, public_mirror
 from builder.engine.process import clean_environment
 from builder.errors import BuildError, HostError
-from builder.spec.models import Architecture, Pocket
+from builder.spec.distribution import Pocket
+from builder.spec.models import Architecture
 from builder.spec.resolve import NamedDistribution
 from builder.store.store import remove_tree
 

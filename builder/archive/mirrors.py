@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from builder.errors import HostError, UserError
-from builder.spec.models import Architecture, Pocket
+from builder.spec.distribution import Pocket
+from builder.spec.models import Architecture
 from builder.spec.resolve import NamedDistribution
 
 _KEYRING_DIRECTORIES = (

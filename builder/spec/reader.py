@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from builder.errors import UserError
+from builder.spec.distribution import Distribution
 from builder.spec.document import Document, KeyPath, Problem, ProblemsError, overlay, read
 from builder.spec.local import LocalSettings
 from builder.spec.models import (
     FORMAT,
     Board,
-    Distribution,
     FileName,
     Model,
     Profile,

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from builder.errors import UserError
+from builder.spec.distribution import Distribution
 from builder.spec.document import Document, KeyPath
 from builder.spec.local import LocalSettings
 from builder.spec.models import (
     Architecture,
     Board,
     Bsp,
-    Distribution,
     Download,
     Parameter,
     Provider,

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from builder.spec.distribution import Distribution
 from builder.spec.local import LocalSettings
-from builder.spec.models import Board, Distribution, Model, Profile, Recipe
+from builder.spec.models import Board, Model, Profile, Recipe
 
 KINDS: dict[str, type[Model]] = {
     "board": Board,

@@ -23,7 +23,8 @@ from builder.engine.process import Processes
 from builder.engine.workspace import PrivateWorkspace, Workspace
 from builder.errors import StepError, UserError
 from builder.plan.rootfs import root_layers
-from builder.spec.models import Architecture, Board, Distribution, Download, Partitions, Recipe
+from builder.spec.distribution import Distribution
+from builder.spec.models import Architecture, Board, Download, Partitions, Recipe
 from builder.spec.resolve import NamedDistribution, ResolvedRecipe
 from builder.steps.bootstrap import installed
 from builder.steps.image import BOOT_OFFSET, MIB, SECTOR, Compressed, Image, fat_geometry

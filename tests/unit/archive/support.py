@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.spec.models import Architecture, Distribution
+from builder.spec.distribution import Distribution
+from builder.spec.models import Architecture
 from builder.spec.resolve import NamedDistribution
 from builder.steps.sources import sha256
 
