@@ -30,8 +30,10 @@ class Workspace(ABC):
         """Return the path by which this process reaches a file that is inside the workspace."""
 
     @abstractmethod
-    def enter(self, argv: Sequence[str], *, cwd: Path | None = None) -> list[str]:
-        """Return the command line that runs `argv` inside."""
+    def enter(
+        self, argv: Sequence[str], *, cwd: Path | None = None, network: bool = False
+    ) -> list[str]:
+        """Return the command line that runs `argv` inside, with the machine's network if asked."""
 
     @abstractmethod
     def close(self) -> None:
@@ -44,11 +46,14 @@ class Workspace(ABC):
         environment: Mapping[str, str] | None = None,
         secret: Collection[str] = (),
         cwd: Path | None = None,
+        network: bool = False,
         stdin: str | None = None,
         log: IO[str] | None = None,
         on_line: Callable[[str], object] | None = None,
     ) -> str:
         """Run a command inside; as `builder.engine.process.run`.
+
+        With `network` it has the machine's, though the workspace may have none.
 
         `environment` is added to `clean_environment()`; the values of its variables named in
         `secret` are kept out of logs and errors.
@@ -57,7 +62,7 @@ class Workspace(ABC):
         extra = dict(environment or {})
         shown = [f"{name}={'...' if name in secret else value}" for name, value in extra.items()]
         return run(
-            self.enter(words, cwd=cwd or self.directory),
+            self.enter(words, cwd=cwd or self.directory, network=network),
             processes=self._processes,
             environment=clean_environment(extra),
             stdin=stdin,
@@ -92,7 +97,13 @@ class PlainWorkspace(Workspace):
         """Return the path itself."""
         return path
 
-    def enter(self, argv: Sequence[str], *, cwd: Path | None = None) -> list[str]:
+    def enter(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        network: bool = False,  # noqa: ARG002 - the container decides on the network
+    ) -> list[str]:
         """Return the command line that runs `argv` in a directory."""
         return ["env", *(f"--chdir={each}" for each in [cwd] if each), "--", *argv]
 
@@ -152,14 +163,16 @@ class PrivateWorkspace(Workspace):
         """Return the path by which this process reaches a file that is inside the workspace."""
         return Path(f"/proc/{self._holder.pid}/root") / path.relative_to("/")
 
-    def enter(self, argv: Sequence[str], *, cwd: Path | None = None) -> list[str]:
-        """Return the command line that runs `argv` inside."""
+    def enter(
+        self, argv: Sequence[str], *, cwd: Path | None = None, network: bool = False
+    ) -> list[str]:
+        """Return the command line that runs `argv` inside, with the machine's network if asked."""
         namespaces = f"/proc/{self._holder.pid}/ns"
         return [
             "nsenter",
             f"--mount={namespaces}/mnt",
             f"--pid={namespaces}/pid_for_children",
-            *([] if self._network else [f"--net={namespaces}/net"]),
+            *([] if self._network or network else [f"--net={namespaces}/net"]),
             *(f"--wd={self.outside(cwd)}" for cwd in [cwd] if cwd),
             "--",
             *argv,

@@ -20,6 +20,7 @@ from builder.plan.board import BoardSteps
 from builder.plan.joint import BoardPlan
 from builder.plan.plan import Planned
 from builder.plan.products import PRODUCTS
+from builder.spec.legacy import fetches
 from builder.steps.sources import PackageSource, UrlSource
 from builder.steps.step import Step
 from builder.steps.wheels import Wheels
@@ -203,10 +204,23 @@ def _manifest(
 
 
 def _notes(steps: BoardSteps, entries: Mapping[Step, Entry]) -> list[str]:
-    """Return what the provider says of a card: at once, and with the boot files if it has them."""
+    """Return what the user is to know of a card.
+
+    The provider says it: at once, and with the boot files if it has them. Recipes that fetch what
+    nobody checks are named too.
+    """
     made = entries.get(steps.boot.boot_files)
     late = made.files / NOTES if made else None
-    return [*steps.boot.notes, *(json.loads(late.read_text()) if late and late.exists() else ())]
+    fetching = [recipe.name for recipe in steps.spec.recipes if fetches(recipe.model)]
+    return [
+        *steps.boot.notes,
+        *(json.loads(late.read_text()) if late and late.exists() else ()),
+        *(
+            f"{steps.spec.name}: scripts of recipe {name} had the network (legacy.network): what "
+            "they fetched was not checked, and this image cannot be made again as it is"
+            for name in fetching
+        ),
+    ]
 
 
 def _python_packages(

@@ -10,6 +10,7 @@ from builder.spec.models import Board
 from builder.spec.resolve import ResolvedRecipe
 from builder.steps.bootstrap import Bootstrap
 from builder.steps.index import IndexSource
+from builder.steps.legacy import FetchingLegacyLayer, LegacyLayer
 from builder.steps.native.programs import NativePrograms
 from builder.steps.recipe import RecipeLayer
 from builder.steps.sources import UrlSource
@@ -44,7 +45,7 @@ def root_layers(
     by_name = {recipe.name: recipe for recipe in recipes}
     for recipe in recipes:
         layers.append(
-            RecipeLayer(
+            _kind(recipe)(
                 recipe,
                 required=_required(recipe, by_name),
                 below=list(layers),
@@ -57,6 +58,14 @@ def root_layers(
             )
         )
     return layers
+
+
+def _kind(recipe: ResolvedRecipe) -> type[RecipeLayer]:
+    """Return the class of a recipe's step."""
+    legacy = recipe.model.legacy
+    if legacy is None:
+        return RecipeLayer
+    return FetchingLegacyLayer if legacy.network else LegacyLayer
 
 
 def _required(

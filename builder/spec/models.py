@@ -525,6 +525,28 @@ class Scripts(Model):
     )
 
 
+class Legacy(Model):
+    """A package of PYNQ's sdbuild, used as it is, after all else that the recipe does.
+
+    `pre.sh` and `post.sh` run on a throw-away copy of the building machine, `qemu.sh` in the image,
+    each by bash, with sdbuild's environment variables as far as they make sense here.
+    """
+
+    package: RelativePath = Field(
+        description="Directory with `pre.sh`, `qemu.sh`, `post.sh` (any of them) and what they read"
+    )
+    board_files: tuple[RelativePath, ...] = Field(
+        default=(),
+        description="Files and directories of the board that the scripts find below "
+        "PYNQ_BOARDDIR; of the board to which the recipe belongs",
+    )
+    network: bool = Field(
+        default=False,
+        description="Whether the scripts reach the network; what they fetch is not checked, and "
+        "the image cannot be made again as it was",
+    )
+
+
 class Parameter(Model):
     """Something about a recipe that a user may set."""
 
@@ -577,6 +599,9 @@ class Recipe(Model):
     templates: tuple[FileCopy, ...] = ()
     links: tuple[Link, ...] = ()
     scripts: Scripts = Scripts()
+    legacy: Legacy | None = Field(
+        default=None, description="A package of PYNQ's sdbuild, as docs/sdbuild.md says"
+    )
     services: Services = Services()
     board_specific: bool = Field(
         default=False, description="Whether its templates read the board; built once a board then"

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from builder.spec.legacy import check_legacy
 from builder.spec.models import Architecture, FileCopy, Recipe, Scripts
 from builder.spec.reader import Reader, closest
 
@@ -26,6 +27,7 @@ def check_recipe(reader: Reader, file: Path, recipe: Recipe, distributions: Iter
                 )
     _check_downloads(reader, file, recipe)
     _check_scripts(reader, file, recipe.scripts)
+    check_legacy(reader, file, recipe)
     targets = {"all", "debian", "ubuntu", *distributions}
     targets |= {architecture.value for architecture in Architecture}
     for field, keys in (("apt", recipe.apt), ("pip", recipe.pip)):

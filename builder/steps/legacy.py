@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: MIT
+"""A recipe with a package of PYNQ's sdbuild, whose scripts are used as they are.
+
+sdbuild runs three scripts of a package: `pre.sh` and `post.sh` on the machine that builds, with the
+root filesystem's path, and `qemu.sh` in the root filesystem. The former believe that they may do as
+they like, by sudo. So they run in a copy of this machine that is thrown away: an overlay on its root
+directory, in which there are nothing but the recipe's files, the root filesystem, and a `sudo` that
+needs no password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from builder.errors import CommandError
+from builder.spec.legacy import SCRIPTS, board_files, package_directory
+from builder.spec.models import Architecture, Legacy
+from builder.steps.layers import Root
+from builder.steps.recipe import RecipeLayer
+from builder.steps.step import Job
+
+ROOTDIR = PurePosixPath("/pynq/sdbuild")
+"""sdbuild's own directory, as the scripts see it."""
+
+BOARDDIR = PurePosixPath("/pynq/boards")
+"""The directory of boards, as the scripts see it."""
+
+TARGET = ROOTDIR / "build/rootfs"
+"""The root filesystem, as `pre.sh` and `post.sh` see it."""
+
+_ARCH = {Architecture.ARMHF: "arm", Architecture.ARM64: "aarch64"}
+
+_UNKNOWN = "Unknown"
+"""What sdbuild calls the board of root filesystems that are for all boards."""
+
+_SUDO = """\
+#!/bin/sh
+# Stands in for sudo: who calls it is root already.
+while :; do
+    case ${1-} in
+        -u | -g | --user | --group)
+            [ "${2-}" = root ] || { echo "sudo: only root is here, no ${2-}" >&2; exit 1; }
+            shift 2 ;;
+        --) shift; break ;;
+        -*) shift ;;
+        *) break ;;
+    esac
+done
+exec env -- "$@"
+"""
+
+_OFFLINE = re.compile(
+    r"could ?n.t resolve|could not resolve|name resolution|name or service not known"
+    r"|network is unreachable|failed to establish a new connection|failed to fetch",
+    re.IGNORECASE,
+)
+
+
+class LegacyLayer(RecipeLayer):
+    """What a recipe with a package of sdbuild's changes in the tree that the layers below make."""
+
+    @property
+    def legacy(self) -> Legacy:
+        """The package."""
+        assert self.recipe.model.legacy, "the step is chosen for recipes that have one"
+        return self.recipe.model.legacy
+
+    def files(self) -> Sequence[Path]:
+        directory = self.recipe.directory
+        read = board_files(directory, self.legacy).values()
+        return [*super().files(), package_directory(directory, self.legacy), *read]
+
+    def _scripts(self, job: Job, root: Root, chroot: Sequence[str]) -> None:
+        super()._scripts(job, root, chroot)
+        package = package_directory(self.recipe.directory, self.legacy)
+        present = [name for name in SCRIPTS if (package / name).is_file()]
+        with self._runtime(job, root, chroot), self._machine(job, root) as machine:
+            for name in present:
+                if name == "qemu.sh":
+                    job.run(root.workspace, "cp", package / name, root.path)
+                    self._run(job, root, name, [*chroot, "/bin/bash", name])
+                    job.run(root.workspace, "rm", "-f", root.path / name)
+                else:
+                    script = self._inside / name
+                    # As a shell starts it, that is by bash if it names no interpreter.
+                    start = ["bash", "-c", 'cd "$1" && exec "$0" "$2"', str(script)]
+                    self._run(job, root, name, [*machine, *start, str(ROOTDIR), str(TARGET)])
+
+    @property
+    def _board(self) -> str:
+        return self.board.board if self.recipe.model.board_specific else _UNKNOWN
+
+    @property
+    def _inside(self) -> PurePosixPath:
+        """Where scripts see the package."""
+        return BOARDDIR / self._board / "packages" / PurePosixPath(self.legacy.package).name
+
+    def _variables(self) -> Mapping[str, str]:
+        """Return sdbuild's environment, but for what there is not: ccache, prebuilt files."""
+        arch = _ARCH[self.archive.architecture]
+        return {
+            **self._environment(),
+            "ARCH": arch,
+            "BOARDDIR": str(BOARDDIR),
+            "BUILD_ROOT": str(ROOTDIR / "build"),
+            "CFLAGS": "",
+            "CPPFLAGS": "",
+            "FPGA_MANAGER": "1",
+            "PACKAGE_PATH": str(self._inside.parent),
+            "PYNQ_BOARD": self._board,
+            "PYNQ_BOARDDIR": str(BOARDDIR / self._board),
+            "QEMU_EXE": f"/usr/bin/qemu-{arch}-static",
+            "ROOTDIR": str(ROOTDIR),
+        }
+
+    def _run(self, job: Job, root: Root, name: str, argv: Sequence[str]) -> None:
+        try:
+            root.workspace.run(
+                argv,
+                environment=self._variables(),
+                network=self.legacy.network,
+                log=job.log,
+                on_line=job.on_line,
+            )
+        except CommandError as error:
+            offline = not self.legacy.network and any(map(_OFFLINE.search, error.details))
+            raise CommandError(
+                f"{name} of sdbuild's package {self._inside.name} ended with status {error.status}",
+                replay=error.replay,
+                status=error.status,
+                details=error.details,
+                hint="it wants the network, and scripts have none: name what it fetches in "
+                f"{self.recipe.directory}/recipe.yaml (apt, pip, downloads), or say there "
+                "`network: true` under `legacy`, for an image that nobody can make again"
+                if offline
+                else error.hint,
+            ) from error
+
+    @contextmanager
+    def _runtime(self, job: Job, root: Root, chroot: Sequence[str]) -> Iterator[None]:
+        """Give the root filesystem an empty /run, and with the network the way to names."""
+        workspace, run = root.workspace, root.path / "run"
+        job.run(workspace, "mount", "-t", "tmpfs", "-o", "mode=0755", "run", run)
+        try:
+            if self.legacy.network:
+                with self._resolver(job, root, chroot):
+                    yield
+            else:
+                yield
+        finally:
+            job.run(workspace, "umount", run)
+
+    @contextmanager
+    def _resolver(self, job: Job, root: Root, chroot: Sequence[str]) -> Iterator[None]:
+        """Have the machine's resolv.conf(5) stand for the root filesystem's."""
+        workspace = root.workspace
+        name = job.run(workspace, *chroot, "readlink", "-m", "/etc/resolv.conf").strip()
+        file = root.path / name.lstrip("/")
+        made = not workspace.outside(file).exists()
+        if made:
+            job.run(workspace, "mkdir", "-p", file.parent)
+            job.run(workspace, "touch", file)
+        job.run(workspace, "mount", "--bind", "/etc/resolv.conf", file)
+        try:
+            yield
+        finally:
+            job.run(workspace, "umount", file)
+            if made:
+                job.run(workspace, "rm", file)
+
+    @contextmanager
+    def _machine(self, job: Job, root: Root) -> Iterator[list[str]]:
+        """Give the words that run a command in a copy of this machine, which is then thrown away.
+
+        Only what is on the filesystem of its root directory is there, and what is put there.
+        """
+        stack, workspace = job.tools.layers(), root.workspace
+        # On a filesystem of its own: an overlay's upper directory may not lie below its lower one.
+        base = workspace.directory / "machine"
+        tree, upper, work = (base / name for name in ("root", "upper", "work"))
+        job.run(workspace, "mkdir", base)
+        job.run(workspace, "mount", "-t", "tmpfs", "machine", base)
+        try:
+            job.run(workspace, "mkdir", tree, upper, work)
+            options = f"lowerdir=/,upperdir={upper},workdir={work}"
+            job.run(workspace, "mount", "-t", "overlay", "-o", options, "overlay", tree)
+            target = tree / TARGET.relative_to("/")
+            job.run(workspace, "mkdir", "-p", target)
+            self._furnish(job, root, tree)
+            with stack.chroot(Root(path=tree, changes=upper, workspace=workspace), log=job.log) as (
+                chroot
+            ):
+                job.run(workspace, "mount", "--rbind", root.path, target)
+                try:
+                    yield chroot
+                finally:
+                    job.run(workspace, "umount", "--recursive", "--lazy", target)
+        finally:
+            job.run(workspace, "umount", "--recursive", "--lazy", base)
+            job.run(workspace, "rmdir", base)
+
+    def _furnish(self, job: Job, root: Root, tree: Path) -> None:
+        """Put into the copy of the machine what the scripts may read, and sudo."""
+        workspace, directory = root.workspace, self.recipe.directory
+        board = tree / BOARDDIR.relative_to("/") / self._board
+        wanted = {
+            tree / self._inside.relative_to("/"): package_directory(directory, self.legacy),
+            **{board / name: path for name, path in board_files(directory, self.legacy).items()},
+        }
+        for place, source in wanted.items():
+            job.run(workspace, "mkdir", "-p", place.parent)
+            # Root's, not the caller's: they may be copied on with their owners.
+            job.run(workspace, "cp", "-rL", "--preserve=mode", source, place)
+        package = tree / self._inside.relative_to("/")
+        for name in SCRIPTS:
+            if workspace.outside(package / name).is_file():
+                job.run(workspace, "chmod", "0755", package / name)
+        sudo = tree / "usr/bin/sudo"
+        job.run(workspace, "rm", "-f", sudo)
+        workspace.outside(sudo).write_text(_SUDO)
+        job.run(workspace, "chmod", "0755", sudo)
+        job.run(workspace, "mount", "-t", "tmpfs", "-o", "mode=1777", "tmp", tree / "tmp")
+        if self.legacy.network:
+            names = tree / "etc/resolv.conf"
+            job.run(workspace, "cp", "-L", "--remove-destination", "/etc/resolv.conf", names)
+
+
+class FetchingLegacyLayer(LegacyLayer):
+    """The same with the network, so that --offline refuses to build it."""
+
+    fetches = True
