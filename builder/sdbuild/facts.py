@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""What is known of sdbuild's packages, scripts, kernel options and boards: the data files here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, TypeAdapter
+
+from builder.spec.models import Model, Name, Size, Soc
+
+_HERE = Path(__file__).parent
+
+
+class Package(Model):
+    """What stands for a package of sdbuild's own; the keys are explained in packages.yaml."""
+
+    recipes: tuple[Name, ...] = ()
+    what: str = ""
+    person: str = ""
+
+
+class Remark(Model):
+    """What is to be said of a line of a script that matches a pattern."""
+
+    pattern: re.Pattern[str]
+    what: str
+
+
+class Scripts(Model):
+    """What scripts.yaml holds."""
+
+    network: tuple[re.Pattern[str], ...]
+    remarks: tuple[Remark, ...]
+
+
+class KnownBoard(Model):
+    """A board that Linux and U-Boot know; the keys are explained in boards.yaml."""
+
+    names: tuple[str, ...] = Field(min_length=1)
+    soc: Soc
+    devicetree: str
+    start_up: str
+    memory: Size
+    aliases: dict[str, str] = Field(default={})
+
+
+class TreeFamily(Model):
+    """What the device trees of a family have; the keys are explained in devicetree.yaml."""
+
+    includes: tuple[str, ...]
+    cells: int
+    aliases: dict[str, str]
+    fabric: tuple[tuple[int, int], ...]
+    labels: frozenset[str]
+
+    def in_fabric(self, address: int) -> bool:
+        """Return whether the programmable logic answers at an address."""
+        return any(first <= address < end for first, end in self.fabric)
+
+
+class Kernel(Model):
+    """What kernel.yaml holds."""
+
+    missing: frozenset[str]
+
+
+def _load(name: str) -> Any:
+    return yaml.safe_load((_HERE / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+@cache
+def packages() -> Mapping[str, Package]:
+    """Return what stands for sdbuild's own packages, by their names."""
+    return TypeAdapter(dict[Name, Package]).validate_python(_load("packages"))
+
+
+@cache
+def scripts() -> Scripts:
+    """Return what in packages' scripts does not work here."""
+    return Scripts.model_validate(_load("scripts"))
+
+
+@cache
+def kernel() -> Kernel:
+    """Return what is known of kernel options."""
+    return Kernel.model_validate(_load("kernel"))
+
+
+@cache
+def tree_families() -> Mapping[Soc, TreeFamily]:
+    """Return what the device trees of the families have."""
+    return TypeAdapter(dict[Soc, TreeFamily]).validate_python(_load("devicetree"))
+
+
+@cache
+def known_boards() -> tuple[KnownBoard, ...]:
+    """Return the boards that Linux and U-Boot know."""
+    return TypeAdapter(tuple[KnownBoard, ...]).validate_python(_load("boards"))
+
+
+def plain(name: str) -> str:
+    """Return a board's name without what people write differently."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def known_board(name: str) -> KnownBoard | None:
+    """Return the board that a name means; None if there is no such."""
+    return next((board for board in known_boards() if plain(name) in board.names), None)

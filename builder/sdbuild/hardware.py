@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""A board's hardware export, its BSP of PetaLinux, and what is inside of that."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tarfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import requests
+
+from builder.errors import UserError
+from builder.sdbuild.draft import Draft
+from builder.sdbuild.report import Outcome
+from builder.sdbuild.specification import Specification, Word
+
+_EXPORT = "hardware"
+_PMU = "firmware/pmufw.elf"
+_CHUNK = 1 << 20
+
+
+def convert_hardware(draft: Draft) -> str | None:
+    """Take the board's hardware export over; return its name in the result, None without one."""
+    found = [path for path in draft.files if path.suffix == ".xsa"]
+    folder = draft.source / "petalinux_bsp/hardware_project"
+    found.sort(key=lambda path: (not path.is_relative_to(folder), len(path.parts), str(path)))
+    chosen = None
+    for path in found:
+        if chosen:
+            draft.report.add(path, Outcome.PERSON, f"another export than the one taken, {chosen}")
+        elif draft.copy(path, f"{_EXPORT}/{path.name}"):
+            chosen = f"{_EXPORT}/{path.name}"
+            draft.report.add(path, Outcome.CONVERTED, f"bsp.hardware: {chosen}")
+    return chosen
+
+
+def convert_bsp(draft: Draft, specification: Specification, *, fetch: bool) -> dict[str, Any]:
+    """Take the board's BSP over; return it as board.yaml's bsp.petalinux.bsp, empty without one.
+
+    Raises:
+        UserError: it was to be fetched, and cannot be.
+    """
+    word = specification.bsp
+    if word is None:
+        return {}
+    if "://" in word.text:
+        return _from_network(draft, specification, word, fetch=fetch)
+    path = draft.source / word.text
+    say = draft.report.add
+    if path not in draft.files:
+        what = f"the BSP {word.text} is not there: put it beside board.yaml"
+        say(specification.file, Outcome.PERSON, what, line=word.line)
+    elif draft.copy(path, word.text):
+        what = f"bsp.petalinux.bsp: {word.text}"
+        say(path, Outcome.AS_IT_IS, what)
+        say(specification.file, Outcome.CONVERTED, what, line=word.line)
+    return {"file": word.text}
+
+
+def _from_network(
+    draft: Draft, specification: Specification, word: Word, *, fetch: bool
+) -> dict[str, Any]:
+    say, line = draft.report.add, word.line
+    if not word.text.startswith(("http://", "https://", "file://")):
+        what = f"BSP {word.text}: only http, https and file are understood"
+        say(specification.file, Outcome.PERSON, what, line=line)
+        return {}
+    if not fetch:
+        what = (
+            f"BSP {word.text}: a download needs its sha256: write both under bsp.petalinux.bsp, or "
+            "import again with --fetch, which computes it"
+        )
+        say(specification.file, Outcome.PERSON, what, line=line)
+        return {}
+    digest = fetched_sha256(word.text)
+    what = f"bsp.petalinux.bsp: its sha256 is that of what came now, {digest[:16]}..."
+    say(specification.file, Outcome.CONVERTED, what, line=line)
+    return {"url": word.text, "sha256": digest}
+
+
+def fetched_sha256(url: str) -> str:
+    """Return the SHA-256 of what a URL gives.
+
+    Raises:
+        UserError: it gives nothing.
+    """
+    digest = hashlib.sha256()
+    try:
+        if url.startswith("file://"):
+            with Path(url.removeprefix("file://")).open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+        else:
+            with requests.get(url, stream=True, timeout=60) as answer:
+                answer.raise_for_status()
+                for chunk in answer.iter_content(_CHUNK):
+                    digest.update(chunk)
+    except OSError as error:  # requests' errors are among them
+        raise UserError(f"{url} cannot be had: {error}", hint="check the network") from error
+    return digest.hexdigest()
+
+
+def inside_bsp(draft: Draft, bsp: Path, *, export: bool) -> tuple[str | None, str | None]:
+    """Take the hardware export and the firmware out of a BSP; return their names in the result.
+
+    A BSP is a tar archive of a PetaLinux project. `export` says whether the export is wanted.
+    """
+    chosen: dict[str, str] = {}
+    try:
+        with tarfile.open(bsp) as archive:
+            for member in archive:
+                name = PurePosixPath(member.name)
+                if not member.isfile():
+                    continue
+                if export and name.suffix == ".xsa" and _better(name, chosen.get(_EXPORT)):
+                    _extract(archive, member, draft.directory / _EXPORT / f"{draft.name}.xsa")
+                    chosen[_EXPORT] = member.name
+                elif name.name == "pmufw.elf":
+                    _extract(archive, member, draft.directory / _PMU)
+                    chosen[_PMU] = member.name
+    except (OSError, tarfile.TarError) as error:
+        draft.report.add(bsp, Outcome.PERSON, f"is no BSP of PetaLinux: {error}")
+        return None, None
+    xsa = f"{_EXPORT}/{draft.name}.xsa" if _EXPORT in chosen else None
+    pmu = _PMU if _PMU in chosen else None
+    for made, of in ((xsa, _EXPORT), (pmu, _PMU)):
+        if made:
+            draft.report.add(bsp, Outcome.CONVERTED, f"{made}: its {chosen[of]}")
+    return xsa, pmu
+
+
+def _better(name: PurePosixPath, than: str | None) -> bool:
+    """Return whether an export in a BSP is rather the project's than another: as sdbuild takes it."""
+    return than is None or "hw-description" in name.parts
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = archive.extractfile(member)
+    assert source, "it is a file"
+    with source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
