@@ -11,7 +11,7 @@ needs no password.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -98,11 +98,11 @@ class LegacyLayer(RecipeLayer):
         """Where scripts see the package."""
         return BOARDDIR / self._board / "packages" / PurePosixPath(self.legacy.package).name
 
-    def _variables(self) -> Mapping[str, str]:
-        """Return sdbuild's environment, but for what there is not: ccache, prebuilt files."""
+    def _environment(self) -> dict[str, str]:
+        """Return sdbuild's environment too, but for what there is not: ccache, prebuilt files."""
         arch = _ARCH[self.archive.architecture]
         return {
-            **self._environment(),
+            **super()._environment(),
             "ARCH": arch,
             "BOARDDIR": str(BOARDDIR),
             "BUILD_ROOT": str(ROOTDIR / "build"),
@@ -120,7 +120,7 @@ class LegacyLayer(RecipeLayer):
         try:
             root.workspace.run(
                 argv,
-                environment=self._variables(),
+                environment=self._environment(),
                 network=self.legacy.network,
                 log=job.log,
                 on_line=job.on_line,
