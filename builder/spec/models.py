@@ -526,19 +526,14 @@ class Scripts(Model):
 
 
 class Legacy(Model):
-    """A package of PYNQ's sdbuild, used as it is, after all else that the recipe does.
-
-    `pre.sh` and `post.sh` run on a throw-away copy of the building machine, `qemu.sh` in the image,
-    each by bash, with sdbuild's environment variables as far as they make sense here.
-    """
+    """A package of PYNQ's sdbuild, used as it is, after all else that the recipe does."""
 
     package: RelativePath = Field(
         description="Directory with `pre.sh`, `qemu.sh`, `post.sh` (any of them) and what they read"
     )
     board_files: tuple[RelativePath, ...] = Field(
         default=(),
-        description="Files and directories of the board that the scripts find below "
-        "PYNQ_BOARDDIR; of the board to which the recipe belongs",
+        description="What the scripts find below PYNQ_BOARDDIR; relative to where `recipes/` is",
     )
     network: bool = Field(
         default=False,

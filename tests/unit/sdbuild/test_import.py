@@ -409,7 +409,6 @@ def test_a_boards_own_package_is_used_as_it_is(imports: Imports) -> None:
 @pytest.mark.parametrize(
     ("board", "path", "line", "what"),
     [
-        ("e200", "packages/radio/pre.sh", 4, "hidden on the board"),
         ("e200", "packages/radio/qemu.sh", 2, "there is no virtual environment"),
         ("e200", "packages/radio/qemu.sh", 3, "`pip3 install` wants the network"),
         ("e200", "packages/radio/qemu.sh", 4, "write python3"),
@@ -637,7 +636,6 @@ def test_the_command_reports_as_json(build_py: CommandLine, tmp_path: Path) -> N
         (["nowhere"], "error: there is no directory "),
         (
             ["old", "--board", "e100"],
-            2,
             "error: old has no board e100\nhint: it has Pynq-ZED, e200",
         ),
         (["old", "--like", "x"], "error: 2 boards could not be read"),
