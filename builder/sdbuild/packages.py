@@ -31,9 +31,14 @@ def convert_packages(draft: Draft, specification: Specification) -> list[str]:
     own = _own(draft)
     for word in specification.packages:
         if word.text in own:
-            recipes.append(_bring(draft, word.text, own[word.text], named=True))
-            where = f"{word.text}: the board's own package, recipe {recipes[-1]}"
-            draft.report.add(specification.file, Outcome.AS_IT_IS, where, line=word.line)
+            recipe = _bring(draft, word.text, own[word.text], named=True)
+            outcome, what = Outcome.AS_IT_IS, f"recipe {recipe}"
+            if recipe:
+                recipes.append(recipe)
+            else:
+                outcome, what = Outcome.LEFT, "it has no scripts, so sdbuild does nothing"
+            what = f"{word.text}: the board's own package, {what}"
+            draft.report.add(specification.file, outcome, what, line=word.line)
         else:
             recipes += _ours(draft, specification, word.text, word.line)
     named = {word.text for word in specification.packages}
@@ -71,17 +76,20 @@ def _ours(draft: Draft, specification: Specification, name: str, line: int) -> S
     return package.recipes
 
 
-def _bring(draft: Draft, name: str, folder: Path, *, named: bool) -> str:
-    """Copy a package into a recipe, and say what its scripts need; return the recipe's name."""
+def _bring(draft: Draft, name: str, folder: Path, *, named: bool) -> str | None:
+    """Copy a package into a recipe, and say what its scripts need.
+
+    Returns:
+        The recipe's name; None if the package has no scripts.
+    """
     # A board's recipe with the name of one of the tree's would take its place, in profiles too.
     recipe = f"{name}-package" if name in draft.tree.recipe_files() else name
     files = [path for path in draft.files if path.is_relative_to(folder)]
     if not any(folder / script in files for script in SCRIPTS):
         for path in files:
-            draft.report.add(
-                path, Outcome.PERSON, f"the package has none of {', '.join(SCRIPTS)}: a recipe"
-            )
-        return recipe
+            what = f"its package has none of {', '.join(SCRIPTS)}; a recipe can install it"
+            draft.report.add(path, Outcome.PERSON, what)
+        return None
     wanted: dict[str, None] = {}
     for path in files:
         if not draft.copy(path, f"recipes/{recipe}/{name}/{path.relative_to(folder)}"):

@@ -445,6 +445,17 @@ def test_a_package_named_like_a_recipe_does_not_take_its_place(imports: Imports)
     assert recipe["legacy"]["package"] == "network"
 
 
+def test_a_package_without_scripts_does_nothing_as_in_sdbuild(imports: Imports) -> None:
+    folder = imports.write("Pynq-ZED")
+    for name in ("pre.sh", "qemu.sh", "post.sh"):
+        (folder / "packages/boot_leds" / name).unlink()
+    report = imports("Pynq-ZED")
+    assert report.problems == []
+    assert yaml.safe_load(imports.text("Pynq-ZED", "board.yaml"))["recipes"] == ["pynq"]
+    assert any("it has no scripts" in what for what in said(report, Outcome.LEFT, "Pynq-ZED.spec"))
+    assert said(report, Outcome.PERSON, "packages/boot_leds/leds.py")
+
+
 @pytest.mark.parametrize("name", facts.packages())
 def test_a_package_of_sdbuilds_has_recipes_or_a_reason(name: str) -> None:
     package = facts.packages()[name]
