@@ -142,7 +142,7 @@ def _summary(context: Context, result: BoardResult, *, taken: str, same: Sequenc
     )
     words = ["test", "--board", result.output.board, *same]
     print_(f"  check it:       build.py {escape(shlex.join(words))}")
-    print_(f"  write to card:  bmaptool copy {escape(shown)} /dev/YOUR-CARD")
+    print_(f"  write to card:  build.py flash {escape(shown)} /dev/YOUR-CARD")
 
 
 def _show_products(context: Context, result: BoardResult, *, taken: str) -> None:

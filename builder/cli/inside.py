@@ -53,11 +53,13 @@ class Wish:
     """What a command wants of its container.
 
     shown: files and directories of the user's beside those of the context.
+    written: directories of the user's that it writes into, beside those of the context.
     capable: whether it works in root filesystems itself; else a worker does it for it.
     stdin: whether the user types into it.
     """
 
     shown: Sequence[Path] = ()
+    written: Sequence[Path] = ()
     capable: bool = False
     stdin: bool = False
 
@@ -180,7 +182,7 @@ def _container(context: Context, image: str, control: Path, wish: Wish) -> Conta
         image=image,
         argv=[_PYTHON, "-c", _START, *context.argv],
         user=f"{user}:{group}",
-        mounts=_mounts(context, control, wish.shown),
+        mounts=_mounts(context, control, wish),
         environment=environment,
         cwd=Path.cwd(),
         capabilities=() if user else _FILES,
@@ -188,7 +190,7 @@ def _container(context: Context, image: str, control: Path, wish: Wish) -> Conta
     )
 
 
-def _mounts(context: Context, control: Path, shown: Sequence[Path]) -> list[Mount]:
+def _mounts(context: Context, control: Path, wish: Wish) -> list[Mount]:
     """Return what a container sees of this machine."""
 
     def same(path: Path, *, read_only: bool) -> Mount:
@@ -201,9 +203,12 @@ def _mounts(context: Context, control: Path, shown: Sequence[Path]) -> list[Moun
         + "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
         "_apt:x:42:65534::/nonexistent:/usr/sbin/nologin\n"
     )
-    readable = [ROOT, *context.boards_dirs, *shown]
-    mounts = [same(path, read_only=True) for path in dict.fromkeys(readable)]
-    mounts += [same(path, read_only=False) for path in (context.store, context.output, control)]
+    readable = [ROOT, *context.boards_dirs, *wish.shown]
+    writable = [context.store, context.output, control, *wish.written]
+    mounts = [
+        same(path, read_only=True) for path in dict.fromkeys(readable) if path not in writable
+    ]
+    mounts += [same(path, read_only=False) for path in dict.fromkeys(writable)]
     mounts.append(Mount(source=names, target=Path("/etc/passwd"), read_only=True))
     # Packages and wheels come from where the machine's own come from.
     for path in (Path("/etc/apt"), Path("/etc/pip.conf")):

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 
-from builder.cli import commands, completion, importing, inspect, porting, reference
+from builder.cli import commands, completion, customize, flash, importing, inspect, porting, reference
 from builder.cli.context import Context
 from builder.cli.errors import error_console, report
 from builder.cli.options import Command, Verbs
@@ -107,6 +107,6 @@ def parsers() -> tuple[argparse.ArgumentParser, Verbs]:
         allow_abbrev=False,
     )
     verbs = Verbs(parser)
-    for module in (commands, inspect, porting, importing, reference, completion):
+    for module in (commands, inspect, porting, importing, flash, customize, reference, completion):
         module.declare(verbs)
     return parser, verbs

@@ -78,7 +78,7 @@ def _common() -> argparse.ArgumentParser:
         "zynq-sd-builder in the user's cache)",
     )  # fmt: skip
     places.add_argument(
-        "--store-size", type=_size, default=DEFAULT_STORE_SIZE, metavar="SIZE",
+        "--store-size", type=size_option, default=DEFAULT_STORE_SIZE, metavar="SIZE",
         help="most that the store may take; the least recently used goes (default: %(default)s)",
     )  # fmt: skip
     places.add_argument(
@@ -147,7 +147,8 @@ def _image() -> argparse.ArgumentParser:
     return image
 
 
-def _size(text: str) -> int:
+def size_option(text: str) -> int:
+    """Read an option's value that is a size."""
     try:
         return parse_size(text)
     except ValueError as error:

@@ -212,7 +212,7 @@ def extract_u_boot(image: Path, boot_offset: int, work: Path) -> Path:
     That is a FIT whose images are the program and the tree that it expects right behind itself;
     SPL would put both to U-Boot's address on a board.
     """
-    packed, raw = read_fit(_boot_file(image, boot_offset, "u-boot.img", work)), work / "u-boot.bin"
+    packed, raw = read_fit(boot_file(image, boot_offset, "u-boot.img", work)), work / "u-boot.bin"
     raw.write_bytes(b"".join(part.data for part in list(packed.images.values())[:2]))
     return raw
 
@@ -223,7 +223,7 @@ def extract_linux(image: Path, boot_offset: int, work: Path) -> tuple[Path, Path
     Raises:
         StepError: it has no configuration for QEMU.
     """
-    packed = read_fit(_boot_file(image, boot_offset, "image.ub", work))
+    packed = read_fit(boot_file(image, boot_offset, "image.ub", work))
     if EMULATED not in packed.configurations:
         raise StepError(f"the card's image.ub has no configuration {EMULATED}")
     return (
@@ -242,7 +242,7 @@ def extract_kernel(image: Path, boot_offset: int, work: Path) -> tuple[Path, Pat
     name = kernel_name(line.removeprefix("::/") for line in listed.splitlines())
     if name is None:
         raise StepError(f"the card has no kernel: none of {', '.join(KERNELS)}")
-    file, kernel, ramdisk = _boot_file(image, boot_offset, name, work), work / "kernel", None
+    file, kernel, ramdisk = boot_file(image, boot_offset, name, work), work / "kernel", None
     data = file.read_bytes()
     if data.startswith(MAGIC):
         packed = read_fit(file)
@@ -269,7 +269,7 @@ def _part(packed: Fit, configuration: str, kind: str, target: Path) -> Path:
     return target
 
 
-def _boot_file(image: Path, boot_offset: int, name: str, work: Path) -> Path:
+def boot_file(image: Path, boot_offset: int, name: str, work: Path) -> Path:
     """Copy a file from a card image's boot partition."""
     _tool("mcopy", "-n", "-o", "-i", f"{image}@@{boot_offset}", f"::/{name}", str(work / name))
     return work / name

@@ -107,7 +107,7 @@ def _publish_product(
         return [output.directory / folder]
     names = sorted(path.name for path in made.iterdir())
     for name in names:
-        _copy(made / name, output.directory / name)
+        copy_sparse(made / name, output.directory / name)
     return [output.directory / name for name in names]
 
 
@@ -130,7 +130,7 @@ def publish(
         return False
     stamp.unlink(missing_ok=True)
     for path in files:
-        _copy(path, output.directory / path.name)
+        copy_sparse(path, output.directory / path.name)
     boot = output.directory / "boot"
     shutil.rmtree(boot, ignore_errors=True)
     made = entries.get(steps.boot.boot_files)
@@ -151,7 +151,7 @@ def give_to_caller(path: Path) -> None:
             os.chown(item, user, group, follow_symlinks=False)
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy_sparse(source: Path, target: Path) -> None:
     """Copy a file with its holes, and without copying where the filesystem can share blocks."""
     partial = target.with_name(f".{target.name}.part")
     subprocess.run(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from builder.archive.archive import Archive
 from builder.spec.models import Board
@@ -41,17 +41,52 @@ def root_layers(
         package for recipe in recipes for package in recipe.packages(distribution, architecture)
     ]
     programs = NativePrograms(native, archive, scope=scope) if native else None
-    layers: list[Step] = [Bootstrap(archive, packages, native=programs, scope=scope)]
-    by_name = {recipe.name: recipe for recipe in recipes}
+    bootstrap = Bootstrap(archive, packages, native=programs, scope=scope)
+    return recipe_layers(
+        recipes,
+        {recipe.name: recipe for recipe in recipes},
+        below=[bootstrap],
+        archive=archive,
+        native=programs,
+        board=board,
+        name=name,
+        scope=scope,
+    )
+
+
+def recipe_layers(
+    recipes: Sequence[ResolvedRecipe],
+    known: Mapping[str, ResolvedRecipe],
+    *,
+    below: Sequence[Step],
+    archive: Archive,
+    native: Step | None,
+    board: Board,
+    name: str,
+    scope: str,
+) -> list[Step]:
+    """Return the layers `below`, and above them one for each recipe, the lowest first.
+
+    Args:
+        recipes: what to put in, each after those that it requires.
+        known: all recipes, also those that are in the layers below, by name.
+        below: the steps that make the tree that the first recipe finds.
+        archive: the distribution of that tree, and its date.
+        native: programs of this machine to be used.
+        board: what recipes that are special to a board get to see.
+        name: the board's name.
+        scope: what the layers are built for that are not special to a board.
+    """
+    layers = list(below)
     for recipe in recipes:
         layers.append(
             _kind(recipe)(
                 recipe,
-                required=_required(recipe, by_name),
+                required=_required(recipe, known),
                 below=list(layers),
                 wheels=_wheels(recipe, archive, scope),
                 downloads=_downloads(recipe, scope),
-                native=programs,
+                native=native,
                 archive=archive,
                 board=board,
                 scope=name if recipe.model.board_specific else scope,
@@ -69,7 +104,7 @@ def _kind(recipe: ResolvedRecipe) -> type[RecipeLayer]:
 
 
 def _required(
-    recipe: ResolvedRecipe, by_name: dict[str, ResolvedRecipe]
+    recipe: ResolvedRecipe, by_name: Mapping[str, ResolvedRecipe]
 ) -> Sequence[ResolvedRecipe]:
     """Return what a recipe requires, directly or not."""
     found: dict[str, ResolvedRecipe] = {}

@@ -7,19 +7,18 @@ mount, no copy.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from builder.engine.workspace import Workspace
 from builder.errors import UserError
 from builder.spec.models import Partitions, format_size
+from builder.steps.filesystem import BLOCK, Ext4Format, content_size, make_root, seal
 from builder.steps.layers import Root
-from builder.steps.sparse import sha256, written_meanwhile
+from builder.steps.sparse import written_meanwhile
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 
 SECTOR = 512
@@ -30,14 +29,7 @@ BOOT_OFFSET = 4 * MIB
 BOOT_LABEL = "PYNQ"
 ROOT_LABEL = "root"
 """The labels by which the image's own /etc/fstab finds its partitions."""
-_BLOCK = 4096
 _FAT32_FROM = 64 * MIB
-# One line of features, so that the tools of every release make the same filesystem, which the
-# oldest distribution's fsck (jammy's 1.46) understands: no orphan_file, no metadata_csum_seed.
-_FEATURES = (
-    "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,"
-    "sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum"
-)
 _NAMESPACE = uuid.UUID("b6d1ab9f-3f4f-4d0c-9d0b-0b2f6f3d7a55")
 
 
@@ -80,14 +72,16 @@ class Image(Step):
             self._partition(job, root.workspace, image, root_size)
             with written_meanwhile(image):
                 self._boot(job, root, image)
-                self._root(job, root, image, root_size)
-            with ThreadPoolExecutor(1) as pool:
-                hashing = pool.submit(sha256, image)
-                job.run(root.workspace, "bmaptool", "create", "-o", f"{image}.bmap", image)
-                checksum = hashing.result()
-        Path(f"{image}.sha256").write_text(f"{checksum}  {image.name}\n")
-        facts = {"sha256": checksum, "size": image.stat().st_size, "root-size": root_size}
-        (job.output / "image.json").write_text(json.dumps(facts, indent=1))
+                make_root(
+                    job,
+                    root,
+                    image,
+                    Ext4Format(label=ROOT_LABEL, uuid=self._uuid("root")),
+                    offset=BOOT_OFFSET + self.partitions.boot,
+                    size=root_size,
+                    epoch=self.epoch,
+                )
+            seal(job, root.workspace, image, root_size=root_size)
 
     def _uuid(self, what: str) -> uuid.UUID:
         return uuid.uuid5(_NAMESPACE, f"{self.board} {what}")
@@ -97,18 +91,7 @@ class Image(Step):
 
     def _root_size(self, job: Job, root: Root) -> int:
         """Return the size of the root partition in bytes."""
-        listed = root.workspace.run(
-            ["find", root.path, "-xdev", "-printf", "%s %y\\n"], log=None
-        ).splitlines()
-        blocks = 0
-        for line in listed:
-            size, kind = line.split()
-            # Short links live in their inode, devices have no content.
-            if kind in "fd":
-                blocks += -(-int(size) // _BLOCK)
-        # Inodes (256 bytes), block maps and the journal, which mke2fs sizes by the whole.
-        content = int(blocks * _BLOCK * 1.02) + len(listed) * 512 + 96 * MIB
-        job.say(f"root: {len(listed)} files, {content // MIB} MiB with the filesystem's own")
+        content = content_size(job, root)
         wanted = self.partitions.root
         if wanted.size is None:
             return -(-(content + wanted.free) // MIB) * MIB
@@ -154,7 +137,7 @@ class Image(Step):
         outside = workspace.outside(staging)
         (outside / "REVISION").write_text(self._revision(source))
         size = self.partitions.boot
-        taken = sum(-(-path.stat().st_size // _BLOCK) * _BLOCK for path in outside.rglob("*"))
+        taken = sum(-(-path.stat().st_size // BLOCK) * BLOCK for path in outside.rglob("*"))
         if taken + MIB > size:
             raise self._problem(
                 "boot",
@@ -183,48 +166,6 @@ class Image(Step):
         release = (source.parent / "kernel-release").read_text().strip()
         date = time.strftime("%Y-%m-%d", time.gmtime(self.epoch))
         return f"Board: {self.board}\nPackages as of: {date}\nLinux: {release}\n"
-
-    def _root(self, job: Job, root: Root, image: Path, size: int) -> None:
-        offset = BOOT_OFFSET + self.partitions.boot
-        seed = self._uuid("root")
-        job.run(
-            root.workspace,
-            *("mke2fs", "-q", "-F", "-t", "ext4", "-L", ROOT_LABEL),
-            *("-b", str(_BLOCK), "-I", "256", "-m", "1", "-O", _FEATURES, "-U", str(seed)),
-            # The kernel zeroes inode tables at first mount: a card written by its block map has
-            # old data where the image has holes.
-            *("-E", f"offset={offset},hash_seed={seed},nodiscard,lazy_itable_init=1"),
-            *("-d", root.path, image, str(size // _BLOCK)),
-            environment={"E2FSPROGS_FAKE_TIME": str(self.epoch)},
-        )
-        self._settle_times(job, root.workspace, image, offset)
-
-    def _settle_times(self, job: Job, workspace: Workspace, image: Path, offset: int) -> None:
-        """Set what mke2fs takes from the tree's inodes and no tool can set there: ctime, atime.
-
-        Without this two builds of the same content differ.
-        """
-        device = f"{image}?offset={offset}"
-        header = job.run(workspace, "dumpe2fs", "-h", device)
-        fields = dict(
-            line.split(":", 1) for line in header.splitlines() if line.count(":") and line[0] != " "
-        )
-        used = int(fields["Inode count"]) - int(fields["Free inodes"])
-        # mke2fs fills inodes one after the other from the first free one.
-        inodes = [2, *range(int(fields["First inode"]), used + 1)]
-        script = workspace.directory / "times.debugfs"
-        workspace.outside(script).write_text(
-            "".join(
-                f"set_inode_field <{inode}> {field} @{self.epoch}\n"
-                for inode in inodes
-                for field in ("ctime", "atime")
-            )
-        )
-        workspace.run(
-            ["debugfs", "-w", "-f", script, device],
-            environment={"E2FSPROGS_FAKE_TIME": str(self.epoch)},
-        )
-        workspace.outside(script).unlink()
 
 
 def fat_geometry(size: int) -> list[str]:

@@ -333,7 +333,7 @@ def test_one_board_is_told_as_ever(factory: Factory, tmp_path: Path) -> None:
     assert re.fullmatch(rf"built in \d+\.\d s: {re.escape(image)}, 5 B", first)
     assert rest == [
         "  check it:       build.py test --board One",
-        f"  write to card:  bmaptool copy {image} /dev/YOUR-CARD",
+        f"  write to card:  build.py flash {image} /dev/YOUR-CARD",
     ]
 
 

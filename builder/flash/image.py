@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""The image that is to be written: its size, its checksum, and the map of the blocks that count."""
+
+from __future__ import annotations
+
+import hashlib
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from builder.errors import UserError
+from builder.steps.packed import (
+    CHUNK,
+    SUFFIXES,
+    check_sum,
+    checksum_beside,
+    opened,
+    plain_name,
+)
+
+Progress: TypeAlias = Callable[[str, int, int], object]
+"""Told what is being done, how many bytes of it are done, and of how many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockMap:
+    """What a .bmap file says: the image's size in bytes, and the ranges of it that count.
+
+    A range is its first byte, and the one after its last.
+    """
+
+    path: Path
+    size: int
+    ranges: tuple[tuple[int, int], ...]
+
+    @property
+    def mapped(self) -> int:
+        """Bytes that count."""
+        return sum(end - start for start, end in self.ranges)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardImage:
+    """An image as it is given: `packed` by one of the SUFFIXES, or not."""
+
+    path: Path
+    block_map: BlockMap | None
+
+    @property
+    def packed(self) -> bool:
+        """Whether it has to be unpacked."""
+        return self.path.suffix in SUFFIXES
+
+    def size(self, progress: Progress) -> int:
+        """Return the size of the image in bytes. If nothing tells it, all of it is unpacked once.
+
+        Raises:
+            UserError: it is damaged, or its map is another image's.
+        """
+        if not self.packed:
+            size = self.path.stat().st_size
+            if self.block_map and self.block_map.size != size:
+                raise UserError(
+                    f"{self.block_map.path} is the map of an image of {self.block_map.size} bytes; "
+                    f"{self.path} has {size}",
+                    hint="fetch both again, or remove the map: then the whole image is written",
+                )
+            return size
+        if self.block_map:
+            return self.block_map.size
+        size, packed = 0, self.path.stat().st_size
+        progress("unpacking", 0, packed)
+        with opened(self.path) as stream:
+            while chunk := stream.read(CHUNK):
+                size += len(chunk)
+        progress("unpacking", packed, packed)
+        return size
+
+    def check(self, progress: Progress) -> bool:
+        """Compare the file with the checksum beside it; return whether there is one.
+
+        Raises:
+            UserError: it is another one.
+        """
+        if checksum_beside(self.path) is None:
+            return False
+        digest, done, total = hashlib.sha256(), 0, self.path.stat().st_size
+        with self.path.open("rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
+                done += len(chunk)
+                progress("checksum", done, total)
+        check_sum(self.path, digest.hexdigest())
+        return True
+
+
+def card_image(path: Path) -> CardImage:
+    """Return an image with its map, if there is one beside it.
+
+    Raises:
+        UserError: there is no such file, or the map cannot be read.
+    """
+    if not path.is_file():
+        what = "is no file" if path.exists() else "there is no such file"
+        raise UserError(f"{path}: {what}", hint="an image, or --board NAME for one that was built")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path} is empty")
+    names = dict.fromkeys(
+        (f"{path.name}.bmap", f"{plain_name(path)}.bmap", f"{Path(plain_name(path)).stem}.bmap")
+    )
+    found = next((path.parent / name for name in names if (path.parent / name).is_file()), None)
+    return CardImage(path=path, block_map=read_map(found) if found else None)
+
+
+def read_map(path: Path) -> BlockMap:
+    """Read a .bmap file (bmap-tools, format versions 1.0 to 2.0).
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        root = ET.parse(path).getroot()  # noqa: S314 - no entities; the user's own file
+        block, size = (int(root.findtext(key, "").strip()) for key in ("BlockSize", "ImageSize"))
+        ranges = []
+        for item in root.iterfind("BlockMap/Range"):
+            first, _, last = (item.text or "").partition("-")
+            end = (int(last or first) + 1) * block
+            ranges.append((int(first) * block, min(end, size)))
+    except (ET.ParseError, ValueError) as error:
+        raise UserError(
+            f"{path} is no block map: {error}",
+            hint="fetch it again, or remove it: then the whole image is written",
+        ) from error
+    return BlockMap(path=path, size=size, ranges=tuple(ranges))

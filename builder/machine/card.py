@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""What an emulated boot needs to know of a card beside the card itself, found on the card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from builder.bsp.fit import read_fit
+from builder.emulation.derive import Tree, parse_tree
+from builder.errors import StepError
+from builder.machine.qemu import EMULATED, boot_file
+from builder.steps.image import BOOT_OFFSET
+
+_FILES = ("emulated.dtb", "changes.json")
+_BOARD = "conf-board"
+
+
+def emulated_tree(image: Path, folder: Path, given: Path) -> None:
+    """Write a card's device tree for QEMU, and how it differs from the board's, to `folder`.
+
+    They come out of the card's image.ub; for boot files that were not made for QEMU, they are beside
+    the card's first image, in `given`.
+
+    Raises:
+        StepError: there is neither.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="card-") as work:
+        try:
+            packed = read_fit(boot_file(image, BOOT_OFFSET, "image.ub", Path(work)))
+            emulated, board = (packed.find(name, "fdt") for name in (EMULATED, _BOARD))
+        except StepError:
+            emulated = board = None
+    if emulated and board:
+        (folder / _FILES[0]).write_bytes(emulated.data)
+        changes = _differences(parse_tree(board.data), parse_tree(emulated.data))
+        (folder / _FILES[1]).write_text(json.dumps([{"text": text} for text in changes]))
+    elif all((given / name).is_file() for name in _FILES):
+        for name in _FILES:
+            shutil.copyfile(given / name, folder / name)
+    else:
+        raise StepError(
+            "the image cannot be tested: its boot partition has no device tree for QEMU",
+            hint="for boot files that were not built here it is in the directory boot/ beside the "
+            "image that was built: keep it there",
+        )
+
+
+def _differences(board: Tree, emulated: Tree) -> list[str]:
+    """Return the properties that differ, one a line."""
+    found = []
+    for node in sorted(board.keys() | emulated.keys()):
+        before, after = board.get(node, {}), emulated.get(node, {})
+        found += [
+            f"{node} {name}"
+            for name in sorted(before.keys() | after.keys())
+            if before.get(name) != after.get(name)
+        ]
+    return found

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""Recipes for a system that is there already: what is to be applied, with which parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from builder.errors import UserError
+from builder.spec.models import Scalar
+from builder.spec.reader import Reader, Tree, closest
+from builder.spec.recipes import check_recipe
+from builder.spec.resolve import ResolvedRecipe, parse_setting
+from builder.spec.values import parse, unfit
+
+SECRET = "(secret)"  # noqa: S105 - none
+"""What a manifest has in place of a parameter's value that is secret."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtraRecipes:
+    """What is to be applied to a system.
+
+    applied: the recipes, each after those that it requires.
+    known: these, and those that they require and that the system has already.
+    """
+
+    applied: tuple[ResolvedRecipe, ...]
+    known: Mapping[str, ResolvedRecipe]
+
+
+def extra_recipes(
+    tree: Tree,
+    names: Sequence[str],
+    *,
+    present: Mapping[str, Mapping[str, Scalar]],
+    settings: Sequence[str] = (),
+    directories: Sequence[Path] = (),
+) -> ExtraRecipes:
+    """Return the recipes that are to be applied to a system.
+
+    These are the named ones, those with a parameter among the `settings`, and all that they require
+    and the system does not have.
+
+    Args:
+        tree: where the files are.
+        names: recipes that are wanted.
+        present: recipes that the system is known to have, with their parameters.
+        settings: `recipe.parameter=value` lines.
+        directories: of the board and those that it extends, which may have recipes of their own.
+
+    Raises:
+        UserError: something is wrong with what was asked for, or with a recipe.
+    """
+    work = _Work(tree, present, directories)
+    parsed = [parse_setting(text) for text in settings]
+    wanted = dict.fromkeys((*names, *(recipe for recipe, _, _ in parsed)))
+    for name in wanted:
+        work.add(name, asked=True)
+    work.reader.raise_problems()
+    for recipe, key, raw in parsed:
+        work.set(recipe, key, raw)
+    for name in work.applied:
+        work.check_secrets(name)
+    return ExtraRecipes(applied=tuple(work.found[name] for name in work.applied), known=work.found)
+
+
+class _Work:
+    """The work of `extra_recipes`."""
+
+    def __init__(
+        self, tree: Tree, present: Mapping[str, Mapping[str, Scalar]], directories: Sequence[Path]
+    ) -> None:
+        self.reader = Reader()
+        self.found: dict[str, ResolvedRecipe] = {}
+        self.applied: list[str] = []
+        self._files = tree.recipe_files(directories)
+        self._distributions = tree.distribution_files()
+        self._local = self.reader.local(tree.local_file)
+        self._present = present
+        self._trail: list[str] = []
+
+    def add(self, name: str, *, asked: bool) -> None:
+        """Find a recipe and what it requires; note it to be applied if it is asked for, or missing."""
+        if name in self._trail:
+            raise UserError(f"recipes require each other: {' -> '.join((*self._trail, name))}")
+        if name not in self._files:
+            raise UserError(f"there is no recipe {name}{closest(name, self._files)}")
+        applied = (asked or name not in self._present) and name not in self.applied
+        if name in self.found and not applied:
+            return
+        model = self.reader.recipe(self._files[name])
+        if model is None:
+            return  # its problems are told together
+        check_recipe(self.reader, self._files[name], model, self._distributions)
+        self._trail.append(name)
+        for required in model.requires:
+            self.add(required, asked=False)
+        self._trail.pop()
+        values = {key: item.default for key, item in model.parameters.items()}
+        given = {} if self._local is None else self._local.parameters.get(name, {})
+        values |= {key: value for key, value in given.items() if key in values}
+        for key, value in self._present.get(name, {}).items():
+            # A secret that is empty by default sets nothing: what is there stays as it is.
+            if key in values and not (value == SECRET and values[key] == ""):
+                values[key] = value
+        self.found[name] = ResolvedRecipe(
+            name=name, directory=self._files[name].parent, model=model, parameters=values
+        )
+        if applied:
+            self.applied.append(name)
+
+    def set(self, name: str, key: str, raw: str) -> None:
+        """Set a parameter.
+
+        Raises:
+            UserError: there is none, or it cannot have this value.
+        """
+        recipe = self.found[name]
+        declared = recipe.model.parameters
+        value = parse(raw, declared[key].default) if key in declared else raw
+        problem = unfit({name: declared}, name, key, value)
+        if problem:
+            raise UserError(f"--set {name}.{key}: {problem}")
+        self.found[name] = replace(recipe, parameters={**recipe.parameters, key: value})
+
+    def check_secrets(self, name: str) -> None:
+        """Make sure that all values are known of a recipe that is applied.
+
+        Raises:
+            UserError: the system has a secret that nobody but its maker knows.
+        """
+        recipe = self.found[name]
+        unknown = [
+            key
+            for key, value in recipe.parameters.items()
+            if value == SECRET and recipe.model.parameters[key].secret
+        ]
+        if unknown:
+            options = " ".join(f"--set {name}.{key}=..." for key in unknown)
+            raise UserError(
+                f"recipe {name} is in the image already, with secrets that its manifest does not "
+                f"tell: {', '.join(unknown)}",
+                hint=f"give them: {options}",
+            )

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: MIT
+"""A card image made from one that was there: its boot partition, and a new root filesystem."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from builder.engine.workspace import Workspace
+from builder.errors import UserError
+from builder.report.console import size as shown_size
+from builder.steps.base_image import HEAD, BaseFacts, BaseImage
+from builder.steps.filesystem import Ext4Format, content_size, make_root, seal
+from builder.steps.sparse import written_meanwhile
+from builder.steps.step import ROOT_FILESYSTEM, Job, Step
+
+IMAGE = "image.img"
+"""The image's name in the step's output."""
+
+_MIB = 1 << 20
+
+
+class CustomImage(Step):
+    """The image, its checksum and its block map.
+
+    All before the root partition is as in the base image, but for the boot files that are given.
+    The root partition keeps its place, and its size if that is enough for the content and `free`
+    bytes; label, UUID and features of its filesystem stay.
+    """
+
+    packages = ("mtools", "e2fsprogs", "fdisk", "bmap-tools")
+    capabilities = ROOT_FILESYSTEM
+
+    def __init__(
+        self,
+        base: BaseImage,
+        facts: BaseFacts,
+        *,
+        layers: Sequence[Step],
+        boot_files: Sequence[Path],
+        free: int,
+    ) -> None:
+        super().__init__(
+            "image", scope="customized", parents={step.name: step for step in (base, *layers)}
+        )
+        self.base = base.name
+        self.facts = facts
+        self.layers = [step.name for step in layers]
+        self.boot_files = tuple(boot_files)
+        self.free = free
+
+    def settings(self) -> Mapping[str, object]:
+        return {"free": self.free, "boot files": [path.name for path in self.boot_files]}
+
+    def files(self) -> Sequence[Path]:
+        return self.boot_files
+
+    def run(self, job: Job) -> None:
+        facts = self.facts
+        stack = job.tools.layers()
+        image = job.output / IMAGE
+        with stack.mounted([job.entry(name) for name in self.layers], log=job.log) as root:
+            content = content_size(job, root)
+            needed = -(-(content + self.free) // _MIB) * _MIB
+            size = max(facts.root_size, needed)
+            _write_head(job.input(self.base) / HEAD, image, facts)
+            with image.open("r+b") as file:
+                file.truncate(facts.root_offset + size)
+            job.run(
+                root.workspace,
+                *("sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "-N", "2", image),
+                stdin=f"{facts.root_offset // 512}, {size // 512}\n",
+            )
+            with written_meanwhile(image):
+                self._boot(job, root.workspace, image)
+                make_root(
+                    job,
+                    root,
+                    image,
+                    Ext4Format(
+                        label=facts.label, uuid=uuid.UUID(facts.uuid), features=facts.features
+                    ),
+                    offset=facts.root_offset,
+                    size=size,
+                    epoch=facts.epoch,
+                )
+            seal(job, root.workspace, image, root_size=size)
+
+    def _boot(self, job: Job, workspace: Workspace, image: Path) -> None:
+        """Put the given boot files onto the FAT partition, in place of those of the same name."""
+        if not self.boot_files:
+            return
+        staging = workspace.directory / "fat"
+        job.run(workspace, "rm", "-rf", staging)
+        job.run(workspace, "mkdir", staging)
+        job.run(workspace, "cp", "--", *self.boot_files, staging)
+        copies = [staging / path.name for path in self.boot_files]
+        job.run(workspace, "touch", "-d", f"@{self.facts.epoch}", *copies)
+        partition = f"{image}@@{self.facts.boot_offset}"
+        # Those that go first, so that there is room for those that come.
+        for copy in copies:
+            job.run(
+                workspace,
+                "sh",
+                "-c",
+                'mdel -i "$0" "::/$1" 2> /dev/null || true',
+                partition,
+                copy.name,
+            )
+        free = int(job.run(workspace, "sh", "-c", _FREE, partition).strip() or 0)
+        needed = sum(path.stat().st_size for path in self.boot_files)
+        if free < needed:
+            raise UserError(
+                f"the boot partition has {shown_size(free)} left for the boot files, which take "
+                f"{shown_size(needed)}",
+                hint="build the image with a larger `partitions.boot`",
+            )
+        job.run(
+            workspace,
+            *("mcopy", "-m", "-o", "-i", partition),
+            *copies,
+            "::/",
+            environment={"TZ": "UTC", "SOURCE_DATE_EPOCH": str(self.facts.epoch)},
+        )
+
+
+# mdir ends with a line like "   123 456 bytes free".
+_FREE = "mdir -i \"$0\" ::/ | sed -n 's/ bytes free$//p' | tr -d ' '"
+
+
+def _write_head(source: Path, image: Path, facts: BaseFacts) -> None:
+    """Begin an image with what another one has before its root partition.
+
+    The FAT partition is written without holes, so that a block map covers all of it: see
+    `builder.steps.image`.
+    """
+    with source.open("rb") as base, image.open("wb") as file:
+        file.write(base.read(512))
+        base.seek(facts.boot_offset)
+        file.seek(facts.boot_offset)
+        left = facts.boot_size
+        while left:
+            chunk = base.read(min(_MIB, left))
+            file.write(chunk)
+            left -= len(chunk)
+        # What is between the partitions, and between their table and the first.
+        for start, end in (
+            (512, facts.boot_offset),
+            (facts.boot_offset + facts.boot_size, facts.root_offset),
+        ):
+            base.seek(start)
+            for at in range(start, end, 1 << 16):
+                chunk = base.read(min(1 << 16, end - at))
+                if any(chunk):
+                    file.seek(at)
+                    file.write(chunk)

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""Designs for the programmable logic put into a system that has the PYNQ library."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from builder.errors import UserError
+from builder.spec.overlays import NOTEBOOKS, Design
+from builder.steps.layers import Root
+from builder.steps.step import ROOT_FILESYSTEM, Job, Step
+
+_LIBRARY = "pynq/overlays"
+# Where releases of PYNQ have it: in a virtual environment since 2.7, Debian's own place before.
+_PLACES = (
+    "usr/local/share/pynq-venv/lib/python3*/site-packages",
+    "usr/local/lib/python3*/dist-packages",
+    "usr/local/lib/python3*/site-packages",
+    "usr/lib/python3/dist-packages",
+)
+_USERS_NOTEBOOKS = "home/*/jupyter_notebooks"
+
+
+class Designs(Step):
+    """The layer with designs: where `pynq.Overlay` finds them, in place of those of the same name.
+
+    What a design has in `notebooks/` goes to the user's.
+    """
+
+    capabilities = ROOT_FILESYSTEM
+
+    def __init__(
+        self, designs: Sequence[Design], *, below: Sequence[Step], epoch: int, scope: str
+    ) -> None:
+        super().__init__("overlays", scope=scope, parents={step.name: step for step in below})
+        self.designs = tuple(designs)
+        self.below = [step.name for step in below]
+        self.epoch = epoch
+
+    def settings(self) -> Mapping[str, object]:
+        return {
+            "epoch": self.epoch,
+            "files": {design.name: [str(file) for file in design.files] for design in self.designs},
+        }
+
+    def files(self) -> Sequence[Path]:
+        return [design.directory / file for design in self.designs for file in design.files]
+
+    def run(self, job: Job) -> None:
+        stack = job.tools.layers()
+        below = [job.entry(name) for name in self.below]
+        with stack.mounted(below, log=job.log) as root:
+            self._put(job, root)
+            stack.save(root, job.output, epoch=self.epoch, log=job.log)
+
+    def _put(self, job: Job, root: Root) -> None:
+        library = _only(root, [f"{place}/{_LIBRARY}" for place in _PLACES])
+        if library is None:
+            raise UserError(
+                "the image has no PYNQ library, so there is no place for a design",
+                hint="add the library: --recipe pynq",
+            )
+        notebooks = _only(root, [_USERS_NOTEBOOKS])
+        for design in self.designs:
+            target = library / design.name
+            shown = target.relative_to(root.outside)
+            job.say(f"{design.name}: {'in place of' if target.exists() else 'to'} /{shown}")
+            shutil.rmtree(target, ignore_errors=True)
+            _copy(design, _own(design), target, like=library)
+            given = [file for file in design.files if file.parts[0] == NOTEBOOKS]
+            if given and notebooks:
+                _copy(design, given, notebooks / design.name, like=notebooks, below=Path(NOTEBOOKS))
+            elif given:
+                job.say(
+                    f"{design.name}: its notebooks are left out: the image has no user for them"
+                )
+
+
+def _own(design: Design) -> list[Path]:
+    """Return the files of a design that are for the library."""
+    return [file for file in design.files if file.parts[0] != NOTEBOOKS]
+
+
+def _only(root: Root, patterns: Sequence[str]) -> Path | None:
+    """Return the first directory of the tree that matches one of the patterns."""
+    for pattern in patterns:
+        for path in sorted(root.outside.glob(pattern)):
+            if path.is_dir() and not path.is_symlink():
+                return path
+    return None
+
+
+def _copy(
+    design: Design,
+    files: Sequence[Path],
+    target: Path,
+    *,
+    like: Path,
+    below: Path = Path(),
+) -> None:
+    """Copy files of a design below a directory; they belong to whom the directory `like` does."""
+    for file in files:
+        place = target / file.relative_to(below)
+        missing = [folder for folder in (*place.parents,) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir()
+            folder.chmod(0o755)
+            shutil.chown(folder, like.stat().st_uid, like.stat().st_gid)
+        place.unlink(missing_ok=True)
+        shutil.copyfile(design.directory / file, place)
+        place.chmod(0o644)
+        shutil.chown(place, like.stat().st_uid, like.stat().st_gid)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""Card images as they are handed around: plain, or packed as one file by xz, zstd, gzip or zip."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import re
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from builder.errors import HostError, UserError
+
+CHUNK = 1 << 22
+_BLOCK = 1 << 16
+SUFFIXES = (".xz", ".zst", ".gz", ".bz2", ".zip")
+"""Endings of packed images."""
+
+
+def plain_name(path: Path) -> str:
+    """Return the name that an image has when it is unpacked."""
+    return path.stem if path.suffix in SUFFIXES else path.name
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open an image for reading, from its beginning on, as if it were not packed.
+
+    Raises:
+        UserError: it is not what its name says, it is damaged (also while it is read), or a zip
+            file holds no image, or several.
+    """
+    try:
+        with _opened(path) as stream:
+            yield stream
+    except (lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, EOFError) as error:
+        raise UserError(f"{path} is damaged: {error}", hint="fetch it again") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    match path.suffix:
+        case ".xz":
+            with lzma.open(path) as stream:
+                yield io.BufferedReader(stream, CHUNK)
+        case ".gz":
+            with gzip.open(path) as stream:
+                yield io.BufferedReader(stream, CHUNK)
+        case ".bz2":
+            with bz2.open(path) as stream:
+                yield stream
+        case ".zst":
+            with _zstd(path) as stream:
+                yield stream
+        case ".zip":
+            with zipfile.ZipFile(path) as archive, archive.open(_member(path, archive)) as stream:
+                yield stream
+        case _:
+            with path.open("rb") as stream:
+                yield stream
+
+
+@contextmanager
+def _zstd(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        unpacking = subprocess.Popen(
+            ["zstd", "-dc", "--", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    except FileNotFoundError as error:
+        raise HostError("zstd is not on this machine", hint="apt-get install zstd") from error
+    assert unpacking.stdout
+    assert unpacking.stderr
+    with unpacking:
+        try:
+            yield unpacking.stdout
+            whole = not unpacking.stdout.read(1)
+        finally:
+            unpacking.stdout.close()
+            said = unpacking.stderr.read().decode(errors="replace").strip()
+        if whole and unpacking.wait() != 0:
+            raise EOFError(said)
+
+
+def _member(path: Path, archive: zipfile.ZipFile) -> str:
+    """Return the name of the one image in a zip file."""
+    names = [
+        name
+        for name in archive.namelist()
+        if name.endswith(".img") and not name.startswith("__MACOSX/")
+    ]
+    if len(names) != 1:
+        raise UserError(
+            f"{path} holds {len(names)} files *.img, not one", hint="unpack it, and name the image"
+        )
+    return names[0]
+
+
+def unpack(path: Path, target: Path) -> None:
+    """Write an image to a file as it is when it is not packed; what is zero becomes a hole.
+
+    Raises:
+        UserError: as `opened`.
+    """
+    zeros = bytes(_BLOCK)
+    with opened(path) as stream, target.open("wb") as file:
+        while chunk := stream.read(_BLOCK):
+            if chunk == zeros:
+                file.seek(len(chunk), io.SEEK_CUR)
+            else:
+                file.write(chunk)
+        file.truncate(file.tell())
+
+
+def checksum_beside(path: Path) -> str | None:
+    """Return the SHA-256 that the file NAME.sha256 beside a file says it has; None: there is none.
+
+    Raises:
+        UserError: it says something else.
+    """
+    beside = Path(f"{path}.sha256")
+    if not beside.exists():
+        return None
+    wanted = beside.read_text(errors="replace").split()
+    if not wanted or not re.fullmatch("[0-9a-fA-F]{64}", wanted[0]):
+        raise UserError(f"{beside} does not begin with a SHA-256")
+    return wanted[0].lower()
+
+
+def check_sum(path: Path, found: str) -> None:
+    """Compare a file's SHA-256 with that beside it, if there is one.
+
+    Raises:
+        UserError: it is another one.
+    """
+    wanted = checksum_beside(path)
+    if wanted not in (None, found):
+        raise UserError(
+            f"{path} is damaged: its checksum is not that of {path.name}.sha256",
+            hint="fetch or build it again",
+            details=[f"wanted {wanted}", f"found  {found}"],
+        )

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: MIT
+"""The command `flash`, with files in place of devices."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import lzma
+import os
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.engine.process import Processes
+from builder.errors import Interrupted, StepError, UserError
+from builder.flash.image import card_image, read_map
+from builder.flash.writing import flash, verify
+from tests.unit.command_line import Answer, CommandLine
+from tests.unit.flash.lsblk import entry, fixed, table
+
+MIB = 1 << 20
+OLD = b"\xa5" * MIB
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    assert 0 <= done <= total
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def packed(image: Path, ending: str) -> Path:
+    path = image.with_name(image.name + ending)
+    data = image.read_bytes()
+    match ending:
+        case ".xz":
+            path.write_bytes(lzma.compress(data, preset=0))
+        case ".zst":
+            path.write_bytes(
+                subprocess.run(["zstd", "-c"], input=data, capture_output=True, check=True).stdout
+            )
+        case ".zip":
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr("card.img", data)
+                archive.writestr("__MACOSX/._card.img", b"")
+        case _:
+            pass
+    return path if ending else image
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """An image of 6 MiB with a hole from the second to the fourth."""
+    path = tmp_path / "card.img"
+    with path.open("wb") as file:
+        file.write(os.urandom(MIB))
+        file.seek(4 * MIB)
+        file.write(os.urandom(MIB + 10 * 4096))
+        file.truncate(6 * MIB)
+    return path
+
+
+@pytest.fixture
+def block_map(image: Path) -> Path:
+    path = Path(f"{image}.bmap")
+    subprocess.run(["bmaptool", "create", "-o", path, image], check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Path:
+    """A card of 8 MiB that is full of old data."""
+    path = tmp_path / "card"
+    path.write_bytes(OLD * 8)
+    return path
+
+
+def put(image: Path, card: Path, *, progress: Callable[..., object] = silent) -> int:
+    given = card_image(image)
+    size = given.size(silent)
+    flash(given, card, size, progress=progress, processes=Processes())
+    return size
+
+
+@pytest.mark.parametrize("ending", ["", ".xz", ".zst", ".zip"])
+@pytest.mark.parametrize("mapped", [True, False])
+def test_what_counts_is_on_the_card(
+    image: Path,
+    block_map: Path,
+    card: Path,
+    ending: str,
+    mapped: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    if not mapped:
+        block_map.unlink()
+    stages: dict[str, int] = {}
+
+    def progress(stage: str, done: int, total: int) -> None:
+        assert stages.get(stage, 0) <= done <= total
+        stages[stage] = done
+
+    assert put(packed(image, ending), card, progress=progress) == 6 * MIB
+    assert [*stages] == ["writing", "verifying"]
+    wanted, found = image.read_bytes(), card.read_bytes()
+    for start, end in read_map(block_map).ranges if mapped else [(0, 6 * MIB)]:
+        assert found[start:end] == wanted[start:end]
+    assert stages["verifying"] == (read_map(block_map).mapped if mapped else 6 * MIB)
+
+
+def test_what_does_not_count_is_not_written(image: Path, block_map: Path, card: Path) -> None:
+    put(image, card)
+    with card.open("rb") as file:  # of a file, bmaptool keeps nothing: what it leaves out is a hole
+        assert file.seek(0, os.SEEK_HOLE) == MIB
+        assert file.seek(MIB, os.SEEK_DATA) == 4 * MIB
+
+
+def test_another_byte_on_the_card_is_found(image: Path, block_map: Path, card: Path) -> None:
+    size = put(image, card)
+    with card.open("r+b") as file:
+        file.seek(4 * MIB + 7)
+        before = file.read(1)
+        file.seek(4 * MIB + 7)
+        file.write(bytes([before[0] ^ 1]))
+    with pytest.raises(StepError, match=f"from byte {4 * MIB + 7} on"):
+        verify(card_image(image), card, size, progress=silent)
+
+
+def test_a_card_that_ends_early_is_found(image: Path, card: Path) -> None:
+    size = put(image, card)
+    os.truncate(card, 5 * MIB)
+    with pytest.raises(StepError, match=f"from byte {5 * MIB} on"):
+        verify(card_image(image), card, size, progress=silent)
+
+
+@pytest.mark.parametrize(
+    ("stage", "says"),
+    [("writing", "half written and cannot be used"), ("verifying", "was not compared")],
+)
+def test_an_interruption_says_what_the_card_is_good_for(
+    image: Path, card: Path, stage: str, says: str
+) -> None:
+    def progress(now: str, done: int, total: int) -> None:
+        if now == stage:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match=says) as caught:
+        put(image, card, progress=progress)
+    assert caught.value.exit_code == 130
+
+
+def test_what_bmaptool_complains_of_is_told(image: Path, block_map: Path, card: Path) -> None:
+    content = bytearray(image.read_bytes())
+    content[0] ^= 1
+    image.write_bytes(content)  # its map has another checksum for this block
+    with pytest.raises(StepError, match="cannot be used as it is") as caught:
+        put(image, card)
+    assert "checksum mismatch" in " ".join(caught.value.details)
+
+
+def test_a_map_of_another_image_is_refused(image: Path, block_map: Path) -> None:
+    os.truncate(image, 7 * MIB)
+    with pytest.raises(UserError, match="is the map of an image of 6291456 bytes"):
+        card_image(image).size(silent)
+
+
+@pytest.mark.parametrize("text", ["", "<bmap/>", "no XML", "<bmap><BlockSize>x</BlockSize></bmap>"])
+def test_a_broken_map_is_refused(image: Path, text: str) -> None:
+    Path(f"{image}.bmap").write_text(text)
+    with pytest.raises(UserError, match="is no block map"):
+        card_image(image)
+
+
+@pytest.mark.parametrize("ending", [".xz", ".zst", ".gz", ".zip"])
+def test_a_damaged_packed_image_is_found_before_anything_is_written(
+    tmp_path: Path, ending: str
+) -> None:
+    path = tmp_path / f"card.img{ending}"
+    path.write_bytes(b"this is none")
+    with pytest.raises(UserError, match="is damaged"):
+        card_image(path).size(silent)
+
+
+def test_a_packed_image_that_ends_early_is_found(image: Path) -> None:
+    for ending in (".xz", ".zst"):
+        path = packed(image, ending)
+        os.truncate(path, path.stat().st_size - 1000)
+        with pytest.raises(UserError, match="is damaged"):
+            card_image(path).size(silent)
+
+
+# The command
+
+
+@pytest.fixture
+def run(
+    build_py: CommandLine, card: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Answer]:
+    """Run `build.py flash` where the file `card` is a removable device."""
+    monkeypatch.setattr("builder.cli.flash.become_root", lambda _: None)
+    monkeypatch.setattr("stat.S_ISBLK", lambda _: True)
+
+    def flash_(
+        *words: str | Path, device: dict[str, Any] | None = None, answer: str = ""
+    ) -> Answer:
+        shown = table(device or entry(str(card), size=8 * MIB))
+        monkeypatch.setattr("builder.flash.devices._listed", lambda: shown)
+        if answer:
+            monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+            monkeypatch.setattr("builtins.input", lambda _: answer)
+        return build_py.there("flash", *map(str, words))
+
+    return flash_
+
+
+def test_the_command_writes_verifies_and_says_so(
+    run: Callable[..., Answer], image: Path, block_map: Path, card: Path
+) -> None:
+    Path(f"{image}.sha256").write_text(f"{digest(image.read_bytes())}  {image.name}\n")
+    answer = run(image, card, "--yes")
+    assert answer.errors == ""
+    assert answer.status == 0
+    assert "written and verified" in answer.output
+    assert f"all that is on {card} (ACME Card Reader, 8 MiB) will be lost" in answer.output
+    assert card.read_bytes()[:MIB] == image.read_bytes()[:MIB]
+
+
+def test_a_wrong_checksum_is_refused_and_nothing_written(
+    run: Callable[..., Answer], image: Path, card: Path
+) -> None:
+    Path(f"{image}.sha256").write_text(f"{'0' * 64}  {image.name}\n")
+    answer = run(image, card, "--yes")
+    assert answer.status == 2
+    assert "is damaged: its checksum is not that of card.img.sha256" in answer.errors
+    assert card.read_bytes() == OLD * 8
+
+
+@pytest.mark.parametrize("answer", ["no", "y", "\n"])
+def test_anything_but_yes_writes_nothing(
+    run: Callable[..., Answer], image: Path, card: Path, answer: str
+) -> None:
+    said = run(image, card, answer=answer)
+    assert said.status == 130
+    assert "nothing was written" in said.errors
+    assert card.read_bytes() == OLD * 8
+
+
+def test_yes_on_a_terminal_writes(run: Callable[..., Answer], image: Path, card: Path) -> None:
+    assert run(image, card, answer="yes").status == 0
+    assert card.read_bytes()[: 6 * MIB] == image.read_bytes()
+
+
+def test_without_a_terminal_it_has_to_be_said(
+    run: Callable[..., Answer], image: Path, card: Path
+) -> None:
+    answer = run(image, card)
+    assert answer.status == 2
+    assert "add --yes" in answer.errors
+    assert card.read_bytes() == OLD * 8
+
+
+def test_too_small_a_card_is_refused(run: Callable[..., Answer], image: Path, card: Path) -> None:
+    answer = run(image, card, "--yes", device=entry(str(card), size=5 * MIB))
+    assert answer.status == 2
+    assert "is too small" in answer.errors
+    assert card.read_bytes() == OLD * 8
+
+
+def test_a_disk_that_is_not_removable_needs_a_word(
+    run: Callable[..., Answer], image: Path, card: Path
+) -> None:
+    disk = fixed(str(card), size=8 * MIB)
+    assert "--fixed-disk" in run(image, card, "--yes", device=disk).errors
+    assert run(image, card, "--yes", "--fixed-disk", device=disk).status == 0
+
+
+def test_without_a_device_the_cards_are_listed(
+    run: Callable[..., Answer], image: Path, card: Path
+) -> None:
+    answer = run()
+    assert answer.status == 0
+    assert answer.output.splitlines()[1].split()[0] == str(card)
+    assert "ACME Card Reader" in answer.output
+    answer = run(image)
+    assert answer.status == 2
+    assert str(card) in answer.output
+    assert "which device" in answer.errors
+    nothing = run(device=fixed("/dev/sda"))
+    assert nothing.output == "there is no removable device with a card in it\n"
+
+
+def test_a_board_stands_for_its_image(
+    run: Callable[..., Answer], image: Path, card: Path, tmp_path: Path
+) -> None:
+    answer = run("--board", "B", card, "--yes")
+    assert answer.status == 2
+    assert "hint: build.py --board B" in answer.errors
+    (tmp_path / "output/B").mkdir(parents=True)
+    image.rename(tmp_path / "output/B/B.img")
+    assert run("--board", "B", card, "--yes").status == 0
+    assert run("--board", "B", "other.img", card, "--yes").status == 2
+
+
+@pytest.mark.parametrize("name", ["missing.img", "."])
+def test_what_is_no_image_is_refused(run: Callable[..., Answer], card: Path, name: str) -> None:
+    answer = run(name, card, "--yes")
+    assert answer.status == 2
+    assert "--board NAME" in answer.errors
+
+
+def test_progress_for_programs_is_one_object_a_line(
+    run: Callable[..., Answer], image: Path, card: Path
+) -> None:
+    answer = run(image, card, "--yes", "--progress", "json")
+    events = [json.loads(line) for line in answer.output.splitlines()]
+    assert {event["stage"] for event in events} == {"writing", "verifying"}
+    assert events[-1]["done"] == events[-1]["total"]
