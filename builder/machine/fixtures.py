@@ -9,13 +9,17 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver import Chrome
 from testinfra.host import Host
+
+from builder.machine import browser as chromium
 
 _READ_WORD = """
 import mmap, os, sys
@@ -84,6 +88,22 @@ def jupyter_url(parameters: dict[str, dict[str, Any]], ports: dict[int, int]) ->
     return f"http://127.0.0.1:{ports[parameters['jupyter']['port']]}"
 
 
+@pytest.fixture
+def browser() -> Iterator[Chrome]:
+    """A real browser on this machine; the check is skipped where there is none."""
+    problem = chromium.lacking()
+    if problem:
+        pytest.skip(problem)
+    with chromium.browser() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def output() -> Path:
+    """The board's output directory, for what a check leaves to look at."""
+    return Path(_context()["report"]).parent
+
+
 @pytest.fixture(scope="module")
 def meminfo(host: Host) -> dict[str, int]:
     """The board's /proc/meminfo, in bytes."""
@@ -137,13 +157,15 @@ class _Report:
 
     def pytest_sessionfinish(self) -> None:
         context = _context()
-        passed = sum(check["outcome"] == "passed" for check in self.checks)
+        outcomes = Counter(check["outcome"] for check in self.checks)
         report = {
             "board": context["board"],
             "distribution": context["distribution"],
             "boot": context["stages"],
-            "passed": passed,
-            "failed": len(self.checks) - passed,
+            "image": context["image"],
+            "passed": outcomes["passed"],
+            "skipped": outcomes["skipped"],
+            "failed": outcomes["failed"],
             "seconds": round(time.time() - self.started, 1),
             "checks": self.checks,
         }
