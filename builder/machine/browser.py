@@ -1,16 +1,42 @@
 # SPDX-License-Identifier: MIT
-"""A real browser for checks of web pages: Chromium without a window, driven by Selenium."""
+"""A real browser for checks of web pages, and the pytest plugin that gives it to them.
+
+It is Chromium without a window, driven by Selenium. Checks need neither: they use `Browser`.
+"""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
+import pytest
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    StaleElementReferenceException,
+    TimeoutException,
+)
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+Result = TypeVar("Result")
+
+PACKAGE = "chromium-driver"
+"""The package that brings the browser and its driver."""
+
+LONGEST = 900
+"""Seconds that anything on a page may take: an emulated board has one slow processor."""
+
+WIDTH, HEIGHT = 1280, 2400
+"""Of the window, in pixels. So high, since pages do not draw what is out of sight."""
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _DRIVER = "chromedriver"
@@ -27,36 +53,108 @@ _OPTIONS = (
     "--disable-sync",
     # A container's /dev/shm is too small for it.
     "--disable-dev-shm-usage",
+    f"--window-size={WIDTH},{HEIGHT}",
 )
+# A page that is still being made may change between looking at it and clicking.
+_PASSING = (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    StaleElementReferenceException,
+)
+
+
+class Browser:
+    """A browser's one page. Whatever is asked for is waited for; CSS selectors say what is meant."""
+
+    def __init__(self, driver: Chrome, longest: float = LONGEST) -> None:
+        self.driver = driver
+        self.longest = longest
+
+    def open(self, url: str) -> None:
+        """Go to a page, without waiting for it."""
+        self.driver.get(url)
+
+    def until(self, condition: Callable[[], Result], what: str) -> Result:
+        """Wait until a condition is true, and return what it returns.
+
+        Raises:
+            TimeoutError: it does not come true: `what` was waited for in vain.
+        """
+        wait = WebDriverWait(self.driver, self.longest, ignored_exceptions=_PASSING)
+        try:
+            return wait.until(lambda _: condition())
+        except TimeoutException:
+            raise TimeoutError(f"the browser waited {self.longest} s in vain for: {what}") from None
+
+    def see(self, selector: str, text: str | None = None) -> WebElement:
+        """Return the first element that is to be seen, with just this text if one is given."""
+
+        def seen() -> WebElement | None:
+            for element in self.driver.find_elements(By.CSS_SELECTOR, selector):
+                if element.is_displayed() and text in (None, element.text.strip()):
+                    return element
+            return None
+
+        found = self.until(seen, f"{selector} {text or ''}")
+        assert found is not None
+        return found
+
+    def click(self, selector: str, text: str | None = None) -> None:
+        """Click on an element."""
+
+        def clicked() -> bool:
+            self.see(selector, text).click()
+            return True
+
+        self.until(clicked, f"a click on {selector} {text or ''}")
+
+    def enter(self, selector: str, text: str) -> None:
+        """Write text into a field and press Enter."""
+        self.see(selector).send_keys(text, Keys.ENTER)
+
+    def ask(self, script: str) -> Any:
+        """Return what JavaScript returns that runs in the page."""
+        return self.driver.execute_script(script)
+
+    def picture(self, file: Path) -> None:
+        """Write what is to be seen into a PNG file."""
+        self.driver.save_screenshot(str(file))
 
 
 def lacking() -> str | None:
     """Say what this machine lacks for a browser, and what brings it; None if nothing."""
     if not any(map(shutil.which, _BROWSERS)):
-        return "there is no Chromium on this machine: apt-get install chromium-driver"
-    if not shutil.which(_DRIVER):
-        return f"there is no {_DRIVER} on this machine: apt-get install chromium-driver"
-    return None
+        missing = "Chromium"
+    elif not shutil.which(_DRIVER):
+        missing = _DRIVER
+    else:
+        return None
+    return f"there is no {missing} on this machine: apt-get install {PACKAGE}"
 
 
 @contextmanager
-def browser(width: int = 1280, height: int = 2400) -> Iterator[Chrome]:
-    """Give a browser that knows nothing of earlier ones; it ends with the context.
-
-    Width and height of its window are in pixels. It is high, since pages may take what is out of
-    sight out of their document, and pictures of it show what a person would have to scroll to.
-    """
+def started() -> Iterator[Browser]:
+    """Give a browser that knows nothing of earlier ones; it ends with the context."""
     options = ChromeOptions()
     options.binary_location = next(filter(None, map(shutil.which, _BROWSERS)))
     # Opening a page returns at once; whoever opened it waits for what is to be seen on it.
     options.page_load_strategy = "none"
     for option in _OPTIONS:
         options.add_argument(option)
-    options.add_argument(f"--window-size={width},{height}")
     with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as profile:
-        options.add_argument(f"--user-data-dir={Path(profile)}")
+        options.add_argument(f"--user-data-dir={profile}")
         driver = Chrome(options, Service(shutil.which(_DRIVER)))
         try:
-            yield driver
+            yield Browser(driver)
         finally:
             driver.quit()
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """A browser on this machine; the check is skipped where there is none."""
+    problem = lacking()
+    if problem:
+        pytest.skip(problem)
+    with started() as running:
+        yield running

@@ -120,7 +120,10 @@ def _judge(
 ) -> bool:
     """Run pytest with the checks; its plugin writes the report."""
     report = output.directory / "test-report.json"
-    report.unlink(missing_ok=True)
+    # What is there of an earlier run says nothing of this one.
+    for left in (report, output.screenshot):
+        left.unlink(missing_ok=True)
+    manifest = json.loads(output.manifest.read_text())
     facts = {
         "board": spec.name,
         "hardware": spec.hardware,
@@ -129,7 +132,8 @@ def _judge(
         "console": spec.board.console,
         "root-device": spec.board.root_device,
         "architecture": spec.architecture.value,
-        "distribution": _distribution(output),
+        "distribution": manifest["distribution"]["name"],
+        "image": manifest["image"]["sha256"],
         "parameters": spec.parameters(),
         "ports": board.ports,
         "stages": {stage.name: round(stage.seconds, 1) for stage in stages},
@@ -145,7 +149,7 @@ def _judge(
     words = [
         *(sys.executable, "-m", "pytest", "-c", "/dev/null", "--rootdir", str(spec.tree.root)),
         *("-p", "no:cacheprovider", "-p", "builder.machine.fixtures", "--import-mode=importlib"),
-        *("-q", "--no-header", "--tb=short", "-W", "error"),
+        *("-p", "builder.machine.browser", "-q", "--no-header", "--tb=short", "-W", "error", "-rs"),
         *("--hosts", f"ssh://root@127.0.0.1:{board.ports[SSH_PORT]}"),
         *("--ssh-config", str(ssh_config), "--ssh-identity-file", str(key)),
         *(["-k", select] if select else []),
@@ -175,11 +179,6 @@ def _ports(parameters: dict[str, dict[str, Scalar]]) -> list[int]:
         values["port"] for values in parameters.values() if isinstance(values.get("port"), int)
     ]
     return sorted({SSH_PORT, *(int(str(port)) for port in ports)})
-
-
-def _distribution(output: Output) -> str:
-    name: str = json.loads(output.manifest.read_text())["distribution"]["name"]
-    return name
 
 
 def _say_differences(

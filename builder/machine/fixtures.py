@@ -10,16 +10,13 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium.webdriver import Chrome
 from testinfra.host import Host
-
-from builder.machine import browser as chromium
 
 _READ_WORD = """
 import mmap, os, sys
@@ -86,16 +83,6 @@ def ports() -> dict[int, int]:
 def jupyter_url(parameters: dict[str, dict[str, Any]], ports: dict[int, int]) -> str:
     """The base URL by which the board's Jupyter is reached from here."""
     return f"http://127.0.0.1:{ports[parameters['jupyter']['port']]}"
-
-
-@pytest.fixture
-def browser() -> Iterator[Chrome]:
-    """A real browser on this machine; the check is skipped where there is none."""
-    problem = chromium.lacking()
-    if problem:
-        pytest.skip(problem)
-    with chromium.browser() as driver:
-        yield driver
 
 
 @pytest.fixture(scope="session")

@@ -47,6 +47,11 @@ class Output:
         return self.directory / "manifest.json"
 
     @property
+    def screenshot(self) -> Path:
+        """What the last test saw in a browser."""
+        return self.directory / "screenshot.png"
+
+    @property
     def logs(self) -> Path:
         """A log for each step."""
         return self.directory / "logs"

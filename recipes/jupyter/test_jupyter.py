@@ -12,11 +12,6 @@ from typing import Any
 import pytest
 import requests
 import websocket
-from selenium.webdriver import Chrome
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support import expected_conditions as there
-from selenium.webdriver.support.wait import WebDriverWait
 from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
@@ -180,63 +175,38 @@ return [...document.querySelectorAll(".jp-Notebook .jp-CodeCell")].map(cell => (
   pictures: [...cell.querySelectorAll(".jp-OutputArea-output img")].map(each => each.naturalWidth),
 }))
 """
-"""What a browser shows of the code cells of a notebook, in its own language. Widths in pixels."""
+"""What a browser shows of the code cells of a notebook, asked in its own language. Pixels."""
 
-
-class Notebook:
-    """A notebook that is open in a browser."""
-
-    def __init__(self, browser: Chrome) -> None:
-        self.browser = browser
-        self.wait = WebDriverWait(browser, COMPUTE, poll_frequency=1)
-
-    def open(self, url: str, password: str) -> None:
-        """Log in, and wait until the notebook is there with a kernel that has nothing to do."""
-        self.browser.get(url)
-        field = self.wait.until(there.element_to_be_clickable((By.ID, "password_input")))
-        field.send_keys(password, Keys.ENTER)
-        idle = (By.CSS_SELECTOR, ".jp-Notebook-ExecutionIndicator[data-status='idle']")
-        self.wait.until(there.visibility_of_element_located(idle))
-
-    def run_all(self, cells: int) -> None:
-        """Pick *Run All Cells* in the menu *Run*, and wait until so many have run, or one failed."""
-        for name, text in (("lm-MenuBar-itemLabel", "Run"), ("lm-Menu-itemLabel", "Run All Cells")):
-            entry = (By.XPATH, f"//*[contains(@class, '{name}') and text()='{text}']")
-            self.wait.until(there.element_to_be_clickable(entry)).click()
-        self.wait.until(lambda _: self._has_run(cells))
-
-    def _has_run(self, count: int) -> bool:
-        cells = self.cells()
-        numbered = [cell for cell in cells if re.fullmatch(r"\[\d+\]:", cell["prompt"])]
-        return len(numbered) == count or any(cell["error"] for cell in cells)
-
-    def scroll_to_end(self) -> None:
-        """Scroll to the last cell and wait for its picture: what is out of sight is not drawn."""
-        (*_, last) = self.browser.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-CodeCell")
-        self.browser.execute_script("arguments[0].scrollIntoView(false)", last)
-        self.wait.until(lambda _: any(self.cells()[-1]["pictures"]))
-
-    def cells(self) -> list[dict[str, Any]]:
-        """Return what is seen of the code cells."""
-        found: list[dict[str, Any]] = self.browser.execute_script(CELLS)
-        return found
+TO_LAST_CELL = """
+[...document.querySelectorAll(".jp-Notebook .jp-CodeCell")].at(-1).scrollIntoView(false)
+"""
 
 
 def test_in_a_browser(
-    server: str, session: requests.Session, parameters: Parameters, browser: Chrome, output: Path
+    server: str, session: requests.Session, parameters: Parameters, browser: Any, output: Path
 ) -> None:
     """Someone logs in with a browser, runs the welcome notebook and sees its plot."""
     answer = session.get(f"{server}/api/contents/Welcome.ipynb", timeout=REQUEST).json()
     count = sum(cell["cell_type"] == "code" for cell in answer["content"]["cells"])
-    notebook = Notebook(browser)
+
+    def ended() -> bool:
+        cells = browser.ask(CELLS)
+        done = [cell for cell in cells if re.fullmatch(r"\[\d+\]:", cell["prompt"])]
+        return len(done) == count or any(cell["error"] for cell in cells)
+
     try:
-        notebook.open(f"{server}/lab/tree/Welcome.ipynb?reset", parameters["jupyter"]["password"])
-        notebook.run_all(count)
-        assert not [cell["text"] for cell in notebook.cells() if cell["error"]]
-        notebook.scroll_to_end()
-        (width,) = notebook.cells()[-1]["pictures"]
+        browser.open(f"{server}/lab/tree/Welcome.ipynb?reset")
+        browser.enter("#password_input", parameters["jupyter"]["password"])
+        browser.see(".jp-Notebook-ExecutionIndicator[data-status='idle']")
+        browser.click(".lm-MenuBar-itemLabel", "Run")
+        browser.click(".lm-Menu-itemLabel", "Run All Cells")
+        browser.until(ended, "the end of all cells")
+        assert not [cell["text"] for cell in browser.ask(CELLS) if cell["error"]]
+        # What is out of sight is not drawn.
+        browser.ask(TO_LAST_CELL)
+        (width,) = browser.until(lambda: browser.ask(CELLS)[-1]["pictures"], "the plot")
         assert width > 400
     finally:
-        browser.save_screenshot(str(output / "screenshot.png"))
+        browser.picture(output / "screenshot.png")
         for each in session.get(f"{server}/api/sessions", timeout=REQUEST).json():
             session.delete(f"{server}/api/sessions/{each['id']}", timeout=REQUEST)
