@@ -49,6 +49,10 @@ python=$(command -v python3 || true)
 if [ -z "$python" ] || ! "$python" -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 10)' 2> /dev/null; then
     missing="$missing python3 python3-venv"
 fi
+# What can be done without is no reason to fetch indexes, but is installed if apt knows it already.
+for package in $optional; do
+    if apt-cache show "$package" > /dev/null 2>&1; then missing="$missing $package"; fi
+done
 [ -z "$missing" ] || install_packages
 
 # The stamp is the lock itself: a changed lock is installed anew.

@@ -46,7 +46,7 @@ def build(arguments: argparse.Namespace, context: Context) -> int:
     """Build the boards' images; those that can be finished are, whatever becomes of the others."""
     started = time.monotonic()
     specs = resolved(arguments, context)
-    enter(context, Wish(shown=_shown(specs)))
+    enter(context, Wish(shown=_shown(specs), browser=arguments.run is test))
     store = context.open_store()
     outputs = {name: context.output_of(name) for name in specs}
     with store.in_use(), context.view() as view:

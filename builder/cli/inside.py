@@ -28,6 +28,7 @@ from builder.engine.docker import Docker, RunningContainer
 from builder.engine.engine import CALLER, CAPABLE, CONTROL, control
 from builder.engine.process import PASSED_ON, Processes
 from builder.engine.relay import Relay, RelayedContainers
+from builder.engine.requirements import BROWSER
 from builder.errors import HostError, Interrupted
 from builder.spec.distributions import named_distribution
 from builder.spec.resolve import NamedDistribution
@@ -56,12 +57,14 @@ class Wish:
     written: directories of the user's that it writes into, beside those of the context.
     capable: whether it works in root filesystems itself; else a worker does it for it.
     stdin: whether the user types into it.
+    browser: whether a browser is needed, which makes the image half as large again.
     """
 
     shown: Sequence[Path] = ()
     written: Sequence[Path] = ()
     capable: bool = False
     stdin: bool = False
+    browser: bool = False
 
 
 def enter(context: Context, wish: Wish | None = None) -> None:
@@ -100,7 +103,7 @@ def run_inside(context: Context, docker: Docker, wish: Wish) -> int:
     docker.sweep()
     for folder in (context.store, context.output):
         folder.mkdir(parents=True, exist_ok=True)
-    image = _image(context, docker)
+    image = _image(context, docker, wish)
     with tempfile.TemporaryDirectory(prefix="builder-") as name:
         folder = Path(name)
         plain = _container(context, image, folder, wish)
@@ -135,8 +138,10 @@ def run_inside(context: Context, docker: Docker, wish: Wish) -> int:
             context.open_store().sweep()
 
 
-def tools_image(tree_root: Path, distribution: NamedDistribution) -> ImageRecipe:
-    """Return the recipe of the image with all host tools."""
+def tools_image(
+    tree_root: Path, distribution: NamedDistribution, *, browser: bool = False
+) -> ImageRecipe:
+    """Return the recipe of the image with all host tools, and a browser on top of it if wanted."""
     base = base_of(distribution)
     return ImageRecipe(
         name="tools",
@@ -148,12 +153,14 @@ def tools_image(tree_root: Path, distribution: NamedDistribution) -> ImageRecipe
             "packages.txt": tree_root / "builder/engine/packages.txt",
             "requirements.txt": tree_root / "requirements.txt",
         },
+        arguments={"BROWSER": BROWSER} if browser else {},
         python_packages=("requirements.txt", distribution.model.python),
     )
 
 
-def _image(context: Context, docker: Docker) -> str:
-    recipe = tools_image(ROOT, named_distribution(context.tree, TOOLS))
+def _image(context: Context, docker: Docker, wish: Wish) -> str:
+    distribution = named_distribution(context.tree, TOOLS)
+    recipe = tools_image(ROOT, distribution, browser=wish.browser)
     with (context.output / "tools-image.log").open("w") as log:
         return docker.image(
             recipe,

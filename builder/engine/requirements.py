@@ -17,6 +17,9 @@ from builder.errors import HostError
 PACKAGES = Path(__file__).with_name("packages.txt")
 """Host packages: package, a program or file of it, and what for, in columns."""
 
+BROWSER = "chromium-driver"
+"""The one of them that brings a browser and its driver."""
+
 _DISK = 12 << 30
 """Bytes that the store and the output of one board take, with room for a second build."""
 _MEMORY = 6 << 30

@@ -27,10 +27,9 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
-Result = TypeVar("Result")
+from builder.engine.requirements import BROWSER
 
-PACKAGE = "chromium-driver"
-"""The package that brings the browser and its driver."""
+Result = TypeVar("Result")
 
 LONGEST = 900
 """Seconds that anything on a page may take: an emulated board has one slow processor."""
@@ -129,7 +128,7 @@ def lacking() -> str | None:
         missing = _DRIVER
     else:
         return None
-    return f"there is no {missing} on this machine: apt-get install {PACKAGE}"
+    return f"there is no {missing} on this machine: apt-get install {BROWSER}"
 
 
 @contextmanager

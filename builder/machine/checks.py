@@ -19,7 +19,7 @@ from builder.engine.process import Processes
 from builder.errors import UserError
 from builder.machine.login import install_key
 from builder.machine.qemu import EmulatedBoard, Stage
-from builder.plan.publish import Output
+from builder.plan.publish import Output, write_report
 from builder.report.console import duration
 from builder.spec.models import Scalar
 from builder.spec.resolve import ImageSpec
@@ -31,7 +31,7 @@ SSH_PORT = 22
 def run_checks(
     spec: ImageSpec, output: Output, *, console: Console, select: str | None = None
 ) -> bool:
-    """Boot the image, run all checks, write `test-report.json`; return whether all passed.
+    """Boot the image, run all checks, write `test-report.json` and `report.html`; return whether all passed.
 
     Raises:
         BootError: the board did not come up.
@@ -56,8 +56,10 @@ def run_checks(
     # Boot files of mainline alone have the tree for QEMU on the card, and a script that finds it.
     prebuilt = spec.board.bsp.provider != "mainline"
     _say_differences(output, facts, console, prebuilt=prebuilt)
+    # What is there of an earlier test says nothing of this one.
+    for left in (output.test_report, output.screenshot):
+        left.unlink(missing_ok=True)
     processes = Processes()
-    logs = output.logs
     with tempfile.TemporaryDirectory(prefix="board-") as folder:
         work = Path(folder)
         board = EmulatedBoard(
@@ -97,7 +99,8 @@ def run_checks(
                     select=select,
                 )
         finally:
-            (logs / "console.log").write_text(board.console())
+            output.console.write_text(board.console())
+            write_report(output, spec)
 
 
 def check_files(spec: ImageSpec) -> list[Path]:
@@ -119,10 +122,6 @@ def _judge(
     select: str | None,
 ) -> bool:
     """Run pytest with the checks; its plugin writes the report."""
-    report = output.directory / "test-report.json"
-    # What is there of an earlier run says nothing of this one.
-    for left in (report, output.screenshot):
-        left.unlink(missing_ok=True)
     manifest = json.loads(output.manifest.read_text())
     facts = {
         "board": spec.name,
@@ -137,7 +136,7 @@ def _judge(
         "parameters": spec.parameters(),
         "ports": board.ports,
         "stages": {stage.name: round(stage.seconds, 1) for stage in stages},
-        "report": str(report),
+        "report": str(output.test_report),
     }
     context = work / "context.json"
     context.write_text(json.dumps(facts))
@@ -168,7 +167,7 @@ def _judge(
     style, word = ("green", "passed") if done.returncode == 0 else ("red", "NOT PASSED")
     console.print(
         f"[bold {style}]{escape(spec.name)}: {word}[/], booted to ssh in {boot}; "
-        f"{escape(str(os.path.relpath(report)))}"
+        f"{escape(str(os.path.relpath(output.report)))}"
     )
     return done.returncode == 0
 

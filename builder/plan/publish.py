@@ -12,18 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder.bsp.petalinux.project import PetaLinuxProject
-from builder.bsp.petalinux.tool import PetaLinuxTool
-from builder.bsp.prebuilt.prebuilt import Prebuilt
-from builder.bsp.provider import NOTES
 from builder.plan.board import BoardSteps
 from builder.plan.joint import BoardPlan
+from builder.plan.manifest import manifest, notes
 from builder.plan.plan import Planned
 from builder.plan.products import PRODUCTS
-from builder.spec.legacy import fetches
-from builder.steps.sources import PackageSource, UrlSource
+from builder.report.compare import compare
+from builder.report.page import Report, render
+from builder.spec.resolve import ImageSpec
 from builder.steps.step import Step
-from builder.steps.wheels import Wheels
 from builder.store.store import Entry, write_atomically
 
 _STAMP = ".published"
@@ -47,6 +44,21 @@ class Output:
         return self.directory / "manifest.json"
 
     @property
+    def previous(self) -> Path:
+        """What was in the image before this one, if there was another."""
+        return self.directory / "manifest.previous.json"
+
+    @property
+    def report(self) -> Path:
+        """A page to look at: image, build, tests."""
+        return self.directory / "report.html"
+
+    @property
+    def test_report(self) -> Path:
+        """The result of the last test, as JSON."""
+        return self.directory / "test-report.json"
+
+    @property
     def screenshot(self) -> Path:
         """What the last test saw in a browser."""
         return self.directory / "screenshot.png"
@@ -55,6 +67,11 @@ class Output:
     def logs(self) -> Path:
         """A log for each step."""
         return self.directory / "logs"
+
+    @property
+    def console(self) -> Path:
+        """What the serial console showed in the last test."""
+        return self.logs / "console.log"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +103,8 @@ def finish(output: Output, board: BoardPlan, entries: Mapping[Step, Entry]) -> B
         fresh = complete
     else:
         fresh = complete and publish(output, board.steps, board.plan, entries)
+        if complete and (fresh or not output.report.exists()):
+            write_report(output, board.steps.spec)
     built = [entries[item.step] for item in board.plan if not item.kept and item.step in entries]
     return BoardResult(
         output=output,
@@ -94,7 +113,7 @@ def finish(output: Output, board: BoardPlan, entries: Mapping[Step, Entry]) -> B
         built=len(built),
         kept=sum(item.kept for item in board.plan),
         seconds=sum(entry.seconds for entry in built),
-        notes=_notes(board.steps, entries),
+        notes=notes(board.steps, entries),
         products=products,
     )
 
@@ -141,11 +160,61 @@ def publish(
     made = entries.get(steps.boot.boot_files)
     if made:
         shutil.copytree(made.files, boot)
-    manifest = json.dumps(_manifest(steps, plan, entries), indent=1)
-    write_atomically(output.manifest, f"{manifest}\n")
-    output.manifest.chmod(0o644)
+    _replace_manifest(output, manifest(steps, plan, entries))
     stamp.write_text(wanted)
     return True
+
+
+def _replace_manifest(output: Output, new: Mapping[str, Any]) -> None:
+    """Write the manifest, and keep the one before it if that is of another image."""
+    try:
+        old = json.loads(output.manifest.read_text())
+    except (FileNotFoundError, ValueError):
+        old = None
+    if old and not compare(old, new).same_image:
+        _write(output.previous, json.dumps(old, indent=1) + "\n")
+    _write(output.manifest, json.dumps(new, indent=1) + "\n")
+
+
+def write_report(output: Output, spec: ImageSpec) -> None:
+    """Write `report.html` of what is in the output directory: image, last test, image before."""
+    screenshot = output.screenshot.read_bytes() if output.screenshot.exists() else None
+    changes = _read(output.directory / "boot/changes.json")
+    page = render(
+        Report(
+            manifest=json.loads(output.manifest.read_text()),
+            previous=_read(output.previous),
+            test=_read(output.test_report),
+            selftest=_read(output.directory / "selftest-report.json"),
+            emulation=[change["text"] for change in changes] if changes else [],
+            console=_text(output.console),
+            screenshot=screenshot,
+            # What everybody knows is no secret, and may be a word like any other.
+            secrets=[
+                str(value)
+                for recipe in spec.recipes
+                for key, value in recipe.parameters.items()
+                if recipe.model.parameters[key].secret
+                and value != recipe.model.parameters[key].default
+            ],
+        )
+    )
+    _write(output.report, page)
+
+
+def _read(path: Path) -> Any:
+    """Return what a JSON file holds; None if it is not there."""
+    text = _text(path)
+    return json.loads(text) if text else None
+
+
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomically(path, text)
+    path.chmod(0o644)
 
 
 def give_to_caller(path: Path) -> None:
@@ -163,99 +232,3 @@ def copy_sparse(source: Path, target: Path) -> None:
         ["cp", "--sparse=auto", "--reflink=auto", "--", str(source), str(partial)], check=True
     )
     partial.rename(target)
-
-
-def _manifest(
-    steps: BoardSteps, plan: Sequence[Planned], entries: Mapping[Step, Entry]
-) -> dict[str, Any]:
-    image = json.loads((entries[steps.image].files / "image.json").read_text())
-    spec, archive = steps.spec, steps.archive
-    bootstrap = entries.get(steps.layers[0])
-    packages = json.loads((bootstrap.files / "packages.json").read_text()) if bootstrap else None
-    return {
-        "board": spec.name,
-        "image": {"file": f"{spec.name}.img", **image},
-        "distribution": {
-            "name": archive.distribution.name,
-            "architecture": archive.architecture.value,
-            "release-files": dict(archive.pockets),
-            "left-out": archive.left_out,
-            "as-of": archive.epoch,
-        },
-        # Without the parameters, some of which are secret: they are in `recipes`.
-        "spec": spec.board.model_dump(
-            mode="json", by_alias=True, exclude_none=True, exclude={"parameters"}
-        ),
-        "recipes": {
-            recipe.name: {
-                key: "(secret)" if recipe.model.parameters[key].secret else value
-                for key, value in recipe.parameters.items()
-            }
-            for recipe in spec.recipes
-        },
-        "packages": packages,
-        "python-packages": _python_packages(plan, entries),
-        "sources": _sources(plan),
-        "notes": _notes(steps, entries),
-        "steps": [
-            {
-                "name": item.step.name,
-                "fingerprint": item.key,
-                "seconds": round(entries[item.step].seconds, 1) if item.step in entries else None,
-            }
-            for item in plan
-        ],
-    }
-
-
-def _notes(steps: BoardSteps, entries: Mapping[Step, Entry]) -> list[str]:
-    """Return what the user is to know of a card.
-
-    The provider says it: at once, and with the boot files if it has them. Recipes that fetch what
-    nobody checks are named too.
-    """
-    made = entries.get(steps.boot.boot_files)
-    late = made.files / NOTES if made else None
-    fetching = [recipe.name for recipe in steps.spec.recipes if fetches(recipe.model)]
-    return [
-        *steps.boot.notes,
-        *(json.loads(late.read_text()) if late and late.exists() else ()),
-        *(
-            f"{steps.spec.name}: scripts of recipe {name} had the network (legacy.network): what "
-            "they fetched was not checked, and this image cannot be made again as it is"
-            for name in fetching
-        ),
-    ]
-
-
-def _python_packages(
-    plan: Sequence[Planned], entries: Mapping[Step, Entry]
-) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = []
-    for item in plan:
-        entry = entries.get(item.step)
-        if isinstance(item.step, Wheels) and entry:
-            for path in sorted(entry.files.glob("*.whl")):
-                name, version = path.name.split("-")[:2]
-                found.append({"package": name, "version": version, "file": path.name})
-    return found
-
-
-def _sources(plan: Sequence[Planned]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for item in plan:
-        step = item.step
-        if isinstance(step, PackageSource):
-            files = {file.name: file.sha256 for file in step.package.files}
-            found.append(
-                {"package": step.package.name, "version": step.package.version, "sha256": files}
-            )
-        elif isinstance(step, UrlSource):
-            found.append({"url": step.download.url, "sha256": step.download.sha256})
-        elif isinstance(step, Prebuilt) and step.content:
-            found.append({"boot-files": Path(str(step.given)).name, "sha256": step.content})
-        elif isinstance(step, PetaLinuxTool):
-            found.append({"petalinux": step.release.version, "sha256": step.installer.sha256})
-        elif isinstance(step, PetaLinuxProject) and step.bsp_sha256:
-            found.append({"petalinux-bsp": step.bsp_name, "sha256": step.bsp_sha256})
-    return found

@@ -29,6 +29,11 @@ QEMU_CPU: Mapping[Architecture, Mapping[str, str]] = {
 }
 
 
+_FIELDS = re.compile(
+    r"^(Package|Version|Architecture|Source|Status|Installed-Size): (.+)$", re.MULTILINE
+)
+
+
 class Bootstrap(Step):
     """A minimal system and the apt packages of all recipes: the lowest layer."""
 
@@ -132,15 +137,15 @@ class Bootstrap(Step):
         (job.output / "packages.json").write_text(json.dumps(installed(status), indent=1))
 
 
-def installed(status: str) -> list[dict[str, str]]:
-    """Return name, version, architecture and source of the packages that dpkg has installed."""
-    found: list[dict[str, str]] = []
+def installed(status: str) -> list[dict[str, str | int]]:
+    """Return name, version, architecture, source and size of the packages that dpkg has installed.
+
+    Sizes are in bytes, as the packages themselves say (Debian Policy 5.6.20, there in KiB).
+    """
+    found: list[dict[str, str | int]] = []
     for paragraph in status.split("\n\n"):
-        fields = dict(
-            re.findall(
-                r"^(Package|Version|Architecture|Source|Status): (.+)$", paragraph, re.MULTILINE
-            )
-        )
+        fields: dict[str, str] = dict(_FIELDS.findall(paragraph))
         if fields.pop("Status", "") == "install ok installed":
-            found.append({name.lower(): value for name, value in fields.items()})
-    return sorted(found, key=lambda item: item["package"])
+            size = int(fields.pop("Installed-Size", "0")) * 1024
+            found.append({name.lower(): value for name, value in fields.items()} | {"size": size})
+    return sorted(found, key=lambda item: str(item["package"]))

@@ -20,26 +20,32 @@ import os
 import secrets
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 from builder.store.locks import locked, remove_free, try_locked
 
 _SECRET_BYTES = 32
+_DESCRIPTION = "entry.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A kept output. `seconds` is the wall time that it took, `size` its bytes on disk."""
+    """A kept output.
+
+    `seconds` is the wall time that it took, `ended` when it was done, in seconds since 1970; `size`
+    is its bytes on disk.
+    """
 
     key: str
     step: str
     path: Path
     seconds: float
     size: int
+    ended: float = 0.0
 
     @property
     def files(self) -> Path:
@@ -58,15 +64,12 @@ class Store:
     def get(self, key: str) -> Entry | None:
         """Return the entry for `key`, if it is kept, and mark it as used now."""
         path = self.root / "entries" / key
-        description = path / "entry.json"
         try:
-            entry = json.loads(description.read_text())
+            entry = _read(path)
         except FileNotFoundError:
             return None
-        os.utime(description)  # eviction takes the least recently used
-        return Entry(
-            key=key, step=entry["step"], path=path, seconds=entry["seconds"], size=entry["size"]
-        )
+        os.utime(path / _DESCRIPTION)  # eviction takes the least recently used
+        return entry
 
     @contextmanager
     def building(
@@ -98,15 +101,15 @@ class Store:
             "step": step,
             "seconds": round(seconds, 2),
             "size": size,
-            "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "built": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             "components": dict(components),
         }
-        (draft / "entry.json").write_text(json.dumps(description, indent=1))
+        (draft / _DESCRIPTION).write_text(json.dumps(description, indent=1))
         target = self.root / "entries" / key
         # A power cut must not leave a renamed entry with empty files.
         os.sync()
         draft.rename(target)
-        return Entry(key=key, step=step, path=target, seconds=seconds, size=size)
+        return _read(target)
 
     def discard(self, key: str) -> None:
         """Remove the draft for `key`; needs `building`."""
@@ -169,21 +172,9 @@ class Store:
     def entries(self) -> list[Entry]:
         """Return all entries, the least recently used first."""
         paths = sorted(
-            (self.root / "entries").glob("*/entry.json"), key=lambda path: path.stat().st_mtime
+            (self.root / "entries").glob(f"*/{_DESCRIPTION}"), key=lambda path: path.stat().st_mtime
         )
-        found: list[Entry] = []
-        for path in paths:
-            entry = json.loads(path.read_text())
-            found.append(
-                Entry(
-                    key=path.parent.name,
-                    step=entry["step"],
-                    path=path.parent,
-                    seconds=entry["seconds"],
-                    size=entry["size"],
-                )
-            )
-        return found
+        return [_read(path.parent) for path in paths]
 
     def evict(self, limit: int) -> list[Entry]:
         """Remove the least recently used entries until at most `limit` bytes are left.
@@ -242,6 +233,25 @@ class Store:
                     if free:
                         remove_tree(path)
         remove_free(self.root / "locks")
+
+
+def _read(path: Path) -> Entry:
+    """Return the entry in a directory.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    entry = json.loads((path / _DESCRIPTION).read_text())
+    # Python before 3.11 does not read the Z that earlier stores have.
+    built = datetime.fromisoformat(entry["built"].replace("Z", "+00:00"))
+    return Entry(
+        key=path.name,
+        step=entry["step"],
+        path=path,
+        seconds=entry["seconds"],
+        size=entry["size"],
+        ended=built.timestamp(),
+    )
 
 
 def write_atomically(path: Path, text: str) -> None:

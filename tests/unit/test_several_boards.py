@@ -9,6 +9,7 @@ import pickle
 import re
 import shutil
 import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from builder.plan.plan import make_plan
 from builder.report.events import Listener, Note
 from builder.spec.reader import Tree
 from builder.spec.resolve import ImageSpec, NamedDistribution, resolve
+from builder.steps.pack import LAYER
 from builder.steps.step import Job, Step
 from builder.store.store import Store
 from tests.unit.command_line import TREE, Answer, CommandLine, FakeArchive
@@ -182,16 +184,23 @@ def test_boards_with_the_same_choice_of_a_distribution_choose_together(
     assert archives == [choices.made[-1]] * 2
 
 
+NO_BYTES = bytes.fromhex("28b52ffd2000010000")
+"""Nothing at all, packed by zstd (RFC 8878, 3.1.1): one block, the last one, raw and empty."""
+
+
 class Work(Step):
     """A step of a made-up board, which leaves what a manifest reads."""
 
-    def __init__(self, name: str, board: str, *parents: Step, fails: bool = False) -> None:
+    def __init__(
+        self, name: str, board: str, *parents: Step, fails: bool = False, content: str = ""
+    ) -> None:
         super().__init__(name, scope=board, parents={step.name: step for step in parents})
         self.board = board
         self.fails = fails
+        self.content = content
 
     def settings(self) -> dict[str, object]:
-        return {"name": self.name, "board": self.board}
+        return {"name": self.name, "board": self.board, "content": self.content}
 
     def run(self, job: Job) -> None:
         if self.fails:
@@ -199,18 +208,25 @@ class Work(Step):
         job.log.write(f"{self.name} of {self.board or 'all'}\n")
         if self.name == "image":
             (job.output / f"{self.board}.img").write_text("image")
-            (job.output / "image.json").write_text("{}")
+            facts = {"sha256": f"{self.content} of {self.board}", "size": 5, "root-size": 4}
+            (job.output / "image.json").write_text(json.dumps(facts))
         if self.name == "bootstrap":
             (job.output / "packages.json").write_text("[]")
+        if self.name in ("bootstrap", "kernel"):
+            (job.output / LAYER).write_bytes(NO_BYTES)
 
 
 @dataclass
 class Factory:
-    """Builds One and Two from made-up steps; `broken` are boards whose U-Boot fails."""
+    """Builds One and Two from made-up steps.
+
+    `broken` are boards whose U-Boot fails, `content` is in all images.
+    """
 
     build_py: CommandLine
     boards_dir: Path
     broken: set[str] = field(default_factory=set)
+    content: str = "first"
 
     def steps(self, spec: ImageSpec, archive: Archive, **_: object) -> BoardSteps:
         bootstrap, kernel = Work("bootstrap", ""), Work("kernel", "")
@@ -221,7 +237,7 @@ class Factory:
             archive=archive,
             boot=BootArtifacts(boot_files=boot_files, kernel_layer=kernel),
             layers=[bootstrap],
-            image=Work("image", spec.name, bootstrap, boot_files),
+            image=Work("image", spec.name, bootstrap, boot_files, content=self.content),
             compressed=None,
         )
 
@@ -323,6 +339,59 @@ def test_a_second_build_of_two_boards_has_nothing_to_do(factory: Factory) -> Non
     assert re.search(r"^One .* nothing to do +0\.0 s$", answer.output, re.MULTILINE)
     assert re.search(r"^Two .* 3 built, 2 kept +0\.0 s$", answer.output, re.MULTILINE)
     assert answer.output.count("  kept    kernel (One, Two)\n") == 1
+
+
+def test_the_manifest_says_when_steps_ran_and_what_takes_room(
+    factory: Factory, tmp_path: Path
+) -> None:
+    factory("build", "One")
+    manifest = json.loads((tmp_path / "output/One/manifest.json").read_text())
+    for step in manifest["steps"]:
+        assert (step["kept"], step["reason"]) == (False, "never built")
+        assert step["ended"] - step["started"] == pytest.approx(step["seconds"], abs=0.11)
+        assert abs(step["ended"] - time.time()) < 300
+    image, (*others,) = manifest["steps"][-1], manifest["steps"][:-1]
+    assert image["ended"] >= max(step["started"] for step in others)
+    partitions = {"boot": 100 << 20, "root": 4}
+    layers = {"bootstrap": 0, "kernel": 0}
+    assert manifest["contents"] == {"partitions": partitions, "boot files": {}, "layers": layers}
+
+
+def test_the_manifest_before_is_kept_when_the_image_changes(
+    factory: Factory, tmp_path: Path
+) -> None:
+    output = tmp_path / "output/One"
+    factory("build", "One")
+    first = json.loads((output / "manifest.json").read_text())
+    # The same image published anew, say after its file was removed, is no other image.
+    (output / "One.img").unlink()
+    factory("build", "One")
+    assert not (output / "manifest.previous.json").exists()
+    republished = json.loads((output / "manifest.json").read_text())
+    assert all(step["kept"] for step in republished["steps"])
+    factory.content = "second"
+    factory("build", "One")
+    before = json.loads((output / "manifest.previous.json").read_text())
+    assert before["image"] == first["image"]
+    after = json.loads((output / "manifest.json").read_text())
+    kept = {step["name"]: step["kept"] for step in after["steps"]}
+    assert (kept.pop("image"), set(kept.values())) == (False, {True})
+    assert after["steps"][-1]["reason"] == 'content: "first" -> "second"'
+
+
+def test_a_build_ends_with_a_report_to_look_at(factory: Factory, tmp_path: Path) -> None:
+    report = tmp_path / "output/One/report.html"
+    factory("build", "One")
+    assert "first of One" in report.read_text()
+    report.write_text("as it was")
+    factory("build", "One")
+    assert report.read_text() == "as it was", "nothing was to be done"
+    report.unlink()
+    factory("build", "One")
+    assert "first of One" in report.read_text()
+    factory.content = "second"
+    factory("build", "One")
+    assert "Differences from the build before" in report.read_text()
 
 
 def test_one_board_is_told_as_ever(factory: Factory, tmp_path: Path) -> None:

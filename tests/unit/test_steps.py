@@ -119,6 +119,7 @@ Status: install ok installed
 Architecture: armhf
 Source: zlib
 Version: 1:1.2.11
+Installed-Size: 152
 Description: compression
  Version: 9 is only a line of the description
 
@@ -138,12 +139,13 @@ Version: 3.118
 
 def test_installed_packages_are_read_in_order() -> None:
     assert installed(STATUS) == [
-        {"package": "adduser", "architecture": "all", "version": "3.118"},
+        {"package": "adduser", "architecture": "all", "version": "3.118", "size": 0},
         {
             "package": "zlib1g",
             "architecture": "armhf",
             "source": "zlib",
             "version": "1:1.2.11",
+            "size": 152 * 1024,
         },
     ]
     assert installed("") == []

@@ -13,7 +13,7 @@ import pytest
 
 from builder.bsp.petalinux.releases import releases
 from builder.errors import UserError
-from builder.plan import publish
+from builder.plan import manifest
 from builder.plan.board import PROVIDERS
 from builder.spec.models import Provider, Soc
 from builder.steps.sources import sha256
@@ -234,7 +234,7 @@ def test_the_manifest_names_what_was_given(bench: Bench) -> None:
         {"petalinux": PYTHON, "sha256": sha256(path)},
         {"petalinux-bsp": "a.bsp", "sha256": sha256(bench.board / "a.bsp")},
     ]
-    assert publish._sources(bench.plan()) == wanted  # noqa: SLF001
+    assert manifest.sources(bench.plan()) == wanted
 
 
 def test_the_provider_is_known_to_plans() -> None:

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""The manifest: what is in an image, what it was made of, and when."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from builder.bsp.petalinux.project import PetaLinuxProject
+from builder.bsp.petalinux.tool import PetaLinuxTool
+from builder.bsp.prebuilt.prebuilt import Prebuilt
+from builder.bsp.provider import NOTES
+from builder.plan.board import BoardSteps
+from builder.plan.plan import Planned
+from builder.spec.legacy import fetches
+from builder.steps.index import IndexSource
+from builder.steps.pack import LAYER
+from builder.steps.sources import PackageSource, UrlSource
+from builder.steps.step import Step
+from builder.steps.wheels import Wheels
+from builder.store.store import Entry
+
+_CHUNK = 1 << 20
+
+
+def manifest(
+    steps: BoardSteps, plan: Sequence[Planned], entries: Mapping[Step, Entry]
+) -> dict[str, Any]:
+    """Return what is known of a board's image that was just made, as JSON holds it."""
+    image = json.loads((entries[steps.image].files / "image.json").read_text())
+    spec, archive = steps.spec, steps.archive
+    bootstrap = entries.get(steps.layers[0])
+    packages = json.loads((bootstrap.files / "packages.json").read_text()) if bootstrap else None
+    return {
+        "board": spec.name,
+        "image": {"file": f"{spec.name}.img", **image},
+        "distribution": {
+            "name": archive.distribution.name,
+            "architecture": archive.architecture.value,
+            "release-files": dict(archive.pockets),
+            "left-out": archive.left_out,
+            "as-of": archive.epoch,
+        },
+        # Without the parameters, some of which are secret: they are in `recipes`.
+        "spec": spec.board.model_dump(
+            mode="json", by_alias=True, exclude_none=True, exclude={"parameters"}
+        ),
+        "recipes": {
+            recipe.name: {
+                key: "(secret)" if recipe.model.parameters[key].secret else value
+                for key, value in recipe.parameters.items()
+            }
+            for recipe in spec.recipes
+        },
+        "packages": packages,
+        "python-packages": _python_packages(plan, entries),
+        "sources": sources(plan),
+        "contents": _contents(steps, image, entries),
+        "notes": notes(steps, entries),
+        "steps": [_step(item, entries.get(item.step)) for item in plan],
+    }
+
+
+def _step(item: Planned, entry: Entry | None) -> dict[str, Any]:
+    """Return what is known of a step; of one that was not needed there is no entry.
+
+    Times are in seconds since 1970, of the build that made the entry: this one, if it was not kept.
+    """
+    described: dict[str, Any] = {"name": item.step.name, "fingerprint": item.key, "kept": item.kept}
+    if not item.kept:
+        described["reason"] = item.reason
+    if entry:
+        described["seconds"] = round(entry.seconds, 1)
+        described["started"] = round(entry.ended - entry.seconds, 1)
+        described["ended"] = round(entry.ended, 1)
+    return described
+
+
+def _contents(
+    steps: BoardSteps, image: Mapping[str, Any], entries: Mapping[Step, Entry]
+) -> dict[str, dict[str, int]]:
+    """Return where the bytes of a card go: its partitions, boot files, layers of the root.
+
+    A layer counts as the archive that it is, unpacked.
+    """
+    layers = [*steps.layers, steps.boot.kernel_layer, *steps.boot.more_layers]
+    boot = entries[steps.boot.boot_files].files / "fat"
+    return {
+        "partitions": {
+            "boot": steps.spec.board.partitions.boot,
+            "root": image["root-size"],
+        },
+        "boot files": {
+            path.relative_to(boot).as_posix(): path.stat().st_size
+            for path in sorted(boot.rglob("*"))
+            if path.is_file()
+        },
+        "layers": {
+            step.name: _unpacked_size(entries[step].files / LAYER)
+            for step in layers
+            if step in entries
+        },
+    }
+
+
+def _unpacked_size(archive: Path) -> int:
+    """Return the bytes of an archive that zstd packed."""
+    count = 0
+    with subprocess.Popen(["zstd", "-q", "-dc", archive], stdout=subprocess.PIPE) as unpacking:
+        assert unpacking.stdout
+        while chunk := unpacking.stdout.read(_CHUNK):
+            count += len(chunk)
+    if unpacking.returncode:
+        raise subprocess.CalledProcessError(unpacking.returncode, unpacking.args)
+    return count
+
+
+def notes(steps: BoardSteps, entries: Mapping[Step, Entry]) -> list[str]:
+    """Return what the user is to know of a card.
+
+    The provider says it: at once, and with the boot files if it has them. Recipes that fetch what
+    nobody checks are named too.
+    """
+    made = entries.get(steps.boot.boot_files)
+    late = made.files / NOTES if made else None
+    fetching = [recipe.name for recipe in steps.spec.recipes if fetches(recipe.model)]
+    return [
+        *steps.boot.notes,
+        *(json.loads(late.read_text()) if late and late.exists() else ()),
+        *(
+            f"{steps.spec.name}: scripts of recipe {name} had the network (legacy.network): what "
+            "they fetched was not checked, and this image cannot be made again as it is"
+            for name in fetching
+        ),
+    ]
+
+
+def _python_packages(
+    plan: Sequence[Planned], entries: Mapping[Step, Entry]
+) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = []
+    for item in plan:
+        entry = entries.get(item.step)
+        if isinstance(item.step, Wheels) and entry:
+            for path in sorted(entry.files.glob("*.whl")):
+                name, version = path.name.split("-")[:2]
+                found.append({"package": name, "version": version, "file": path.name})
+    return found
+
+
+def sources(plan: Sequence[Planned]) -> list[dict[str, Any]]:
+    """Return what a plan's steps take from outside, with versions and checksums."""
+    found: list[dict[str, Any]] = []
+    for item in plan:
+        step = item.step
+        if isinstance(step, PackageSource):
+            files = {file.name: file.sha256 for file in step.package.files}
+            found.append(
+                {"package": step.package.name, "version": step.package.version, "sha256": files}
+            )
+        elif isinstance(step, UrlSource):
+            found.append({"url": step.download.url, "sha256": step.download.sha256})
+        elif isinstance(step, IndexSource):
+            found.append({"sdist": step.file, "sha256": step.checksum})
+        elif isinstance(step, Prebuilt) and step.content:
+            found.append({"boot-files": Path(str(step.given)).name, "sha256": step.content})
+        elif isinstance(step, PetaLinuxTool):
+            found.append({"petalinux": step.release.version, "sha256": step.installer.sha256})
+        elif isinstance(step, PetaLinuxProject) and step.bsp_sha256:
+            found.append({"petalinux-bsp": step.bsp_name, "sha256": step.bsp_sha256})
+    return found
