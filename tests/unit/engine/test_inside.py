@@ -18,6 +18,7 @@ from builder.cli.inside import Wish, chosen, enter, run_inside
 from builder.engine.containers import Container, ImageRecipe
 from builder.engine.docker import Docker
 from builder.engine.engine import CALLER, CAPABLE, CONTROL
+from builder.engine.requirements import BROWSER, PACKAGES
 from builder.errors import HostError
 from builder.steps.step import ROOT_FILESYSTEM
 
@@ -149,6 +150,17 @@ def test_the_image_is_made_of_the_lists_of_packages(context: Context, daemon: Da
     dockerfile = (daemon.recipe.folder / "Dockerfile").read_text()
     for name in daemon.recipe.files:
         assert name in dockerfile
+    assert not daemon.recipe.arguments
+
+
+def test_only_tests_have_an_image_with_a_browser(context: Context, daemon: Daemon) -> None:
+    run(context, daemon, Wish(browser=True))
+    assert daemon.recipe
+    assert daemon.recipe.arguments == {"BROWSER": BROWSER}
+    packages, dockerfile = PACKAGES.read_text(), (daemon.recipe.folder / "Dockerfile").read_text()
+    assert f"{BROWSER}? " in packages
+    assert f"{BROWSER}\\?) ;;" in dockerfile, "else all images have it"
+    assert dockerfile.count("BROWSER=") == 1
 
 
 @pytest.mark.parametrize(
