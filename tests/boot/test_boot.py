@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
 
+from builder.machine.browser import lacking
 from builder.plan.publish import Output
 from tests.support import build_py
 
@@ -45,3 +47,19 @@ def test_the_boot_went_through_its_stages(report: dict[str, object]) -> None:
     assert isinstance(stages, dict)
     assert [*stages][: [*stages].index("systemd")] == STAGES[str(report["board"])]
     assert [*stages.values()] == sorted(stages.values())
+
+
+def test_there_is_a_report_to_look_at(report: dict[str, object], built: Output) -> None:
+    assert report["image"] == json.loads(built.manifest.read_text())["image"]["sha256"]
+    page = built.report.read_text()
+    assert f"{report['passed']} checks passed" in page
+    assert "Linux version" in page
+
+
+def test_a_browser_saw_the_board(report: dict[str, object], built: Output) -> None:
+    if problem := lacking():
+        pytest.skip(problem)
+    picture = built.screenshot.read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 50_000, "next to nothing is on it"
+    assert base64.b64encode(picture).decode() in built.report.read_text()
