@@ -12,7 +12,16 @@ from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 
-from builder.cli import commands, completion, customize, flash, importing, inspect, porting, reference
+from builder.cli import (
+    commands,
+    completion,
+    customize,
+    flash,
+    importing,
+    inspect,
+    porting,
+    reference,
+)
 from builder.cli.context import Context
 from builder.cli.errors import error_console, report
 from builder.cli.options import Command, Verbs

@@ -76,13 +76,13 @@ class AddedPackages(Step):
             job.store.scratch("packages") as scratch,
             stack.mounted(below, native=native, log=job.log) as root,
         ):
-            before = {item["package"] for item in installed(_status(root))}
+            before = {str(item["package"]) for item in installed(_status(root))}
             debs = self._fetch(job, root, scratch)
             with stack.chroot(root, log=job.log) as chroot:
                 self._install(job, root, chroot, debs)
             self._clear(root)
             found = installed(_status(root))
-            self._mark(job, root, [item["package"] for item in found], before)
+            self._mark(job, root, [str(item["package"]) for item in found], before)
             stack.save(root, job.output, epoch=self.epoch, log=job.log)
         (job.output / "packages.json").write_text(json.dumps(found, indent=1))
 

@@ -227,7 +227,7 @@ class BaseImage(Step):
             architecture=self._architecture(filesystem),
             os=_os_release(filesystem.read("/etc/os-release") or ""),
             suites=_suites(filesystem),
-            packages={item["package"]: item["version"] for item in installed(dpkg)},
+            packages={str(item["package"]): str(item["version"]) for item in installed(dpkg)},
             python=_python(filesystem) if python else "",
             board=_board(job, workspace, f"{image}@@{boot[0]}"),
         )

@@ -18,7 +18,7 @@ from builder.errors import UserError
 from builder.spec.models import Partitions, format_size
 from builder.steps.filesystem import BLOCK, Ext4Format, content_size, make_root, seal
 from builder.steps.layers import Root
-from builder.steps.sparse import written_meanwhile
+from builder.steps.sparse import sha256, written_meanwhile
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 
 SECTOR = 512
