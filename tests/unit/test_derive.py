@@ -134,6 +134,7 @@ def test_changes_of_the_zynq_machine(board: Path, tmp_path: Path) -> None:
     assert [(each.node, each.property, each.before, each.after) for each in changes] == [
         ("/axi/ethernet@e000b000/some-name@1", "reg", b"\0\0\0\1", b"\0\0\0\7"),
         ("/cpus/cpu@0", "operating-points", b"\0\x09\xeb\x10\0\x0f\x42\x40", None),
+        ("/chosen", "emulated-by", None, b"QEMU\0"),
     ]
     assert str(changes[0]).startswith(
         "/axi/ethernet@e000b000/some-name@1 reg: <1> -> <7> (The PHY of QEMU's GEM"
@@ -159,6 +160,7 @@ def test_changes_of_the_zynqmp_machine(ultrascale: Path, tmp_path: Path) -> None
         (ethernet, "phys"),
         (phy, "reg"),
         (phy, "reset-gpios"),
+        ("/chosen", "emulated-by"),
     ]
     tree = read_tree(tmp_path / "emulated.dtb")
     crystal = tree["/pss_ref_clk"]["phandle"]
@@ -168,7 +170,10 @@ def test_changes_of_the_zynqmp_machine(ultrascale: Path, tmp_path: Path) -> None
         crystal * 5,
     ]
     assert tree[phy]["reg"] == b"\0\0\0\x17"
-    assert [each.after is None for each in changes] == [False] * 3 + [True] * 5 + [False, True]
+    assert [each.after is None for each in changes] == [
+        *([False] * 3 + [True] * 5),
+        *(False, True, False),
+    ]
 
 
 @pytest.mark.parametrize("device", ["serial", "mmc"])

@@ -66,7 +66,7 @@ def test_of_a_directory(vendor: Vendor) -> None:
     assert (boot / "board.dtb").read_bytes() == tree(vendor.scratch)
     emulated = read_tree(boot / "emulated.dtb")
     assert emulated["/axi/ethernet@e000b000/phy@1"]["reg"] == b"\0\0\0\7"
-    (change,) = json.loads((boot / "changes.json").read_text())
+    change, _ = json.loads((boot / "changes.json").read_text())
     assert change["node"] == "/axi/ethernet@e000b000/phy@1"
     (note,) = json.loads((boot / NOTES).read_text())
     assert note == "B: no kernel headers: modules cannot be compiled on the board"
@@ -257,6 +257,7 @@ def test_what_an_emulated_boot_lacks_is_added_and_listed(vendor: Vendor) -> None
         ("/aliases", "mmc0"),
         ("/chosen", "bootargs"),
         ("/amba/ethernet@e000b000/phy@1", "reg"),
+        ("/chosen", "emulated-by"),
     ]
     board = read_tree(boot / "board.dtb")
     assert board["/chosen"]["bootargs"] == f"{arguments}\0".encode()
