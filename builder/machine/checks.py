@@ -14,11 +14,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from builder.checks import session
+from builder.checks.context import check_files, context
 from builder.emulation.facts import MachineFacts, machine_facts
 from builder.engine.process import Processes
 from builder.errors import UserError
 from builder.machine.login import install_key
 from builder.machine.qemu import EmulatedBoard, Stage
+from builder.machine.selftest import COMMAND, Login, differences, run_selftest
 from builder.plan.publish import Output, write_report
 from builder.report.console import duration
 from builder.spec.models import Scalar
@@ -26,12 +29,13 @@ from builder.spec.resolve import ImageSpec
 from builder.steps.image import BOOT_OFFSET
 
 SSH_PORT = 22
+_TREE = Path(__file__).resolve().parents[2]
 
 
 def run_checks(
     spec: ImageSpec, output: Output, *, console: Console, select: str | None = None
 ) -> bool:
-    """Boot the image, run all checks, write `test-report.json` and `report.html`; return whether all passed.
+    """Boot the image, run all checks, write the reports; return whether all passed.
 
     Raises:
         BootError: the board did not come up.
@@ -57,7 +61,7 @@ def run_checks(
     prebuilt = spec.board.bsp.provider != "mainline"
     _say_differences(output, facts, console, prebuilt=prebuilt)
     # What is there of an earlier test says nothing of this one.
-    for left in (output.test_report, output.screenshot):
+    for left in (output.test_report, output.selftest_report, output.screenshot):
         left.unlink(missing_ok=True)
     processes = Processes()
     with tempfile.TemporaryDirectory(prefix="board-") as folder:
@@ -103,13 +107,6 @@ def run_checks(
             write_report(output, spec)
 
 
-def check_files(spec: ImageSpec) -> list[Path]:
-    """Return the files and directories with the checks of an image."""
-    found = [path for recipe in spec.recipes for path in recipe.directory.glob("test_*.py")]
-    own = [directory / "tests" for directory in spec.directories]
-    return [*found, *(folder for folder in own if folder.is_dir())]
-
-
 def _judge(
     spec: ImageSpec,
     output: Output,
@@ -121,55 +118,68 @@ def _judge(
     console: Console,
     select: str | None,
 ) -> bool:
-    """Run pytest with the checks; its plugin writes the report."""
+    """Run pytest with the checks, here and then on the board; its plugin writes the reports."""
+    report = output.test_report
     manifest = json.loads(output.manifest.read_text())
     facts = {
-        "board": spec.name,
-        "hardware": spec.hardware,
-        "soc": spec.board.soc.value,
-        "memory": board.memory,
-        "console": spec.board.console,
-        "root-device": spec.board.root_device,
-        "architecture": spec.architecture.value,
-        "distribution": manifest["distribution"]["name"],
+        **context(spec, manifest["distribution"]["name"]),
         "image": manifest["image"]["sha256"],
-        "parameters": spec.parameters(),
+        "checks": {name: str(path) for name, path in check_files(spec).items()},
+        "emulated": True,
         "ports": board.ports,
         "stages": {stage.name: round(stage.seconds, 1) for stage in stages},
-        "report": str(output.test_report),
     }
-    context = work / "context.json"
-    context.write_text(json.dumps(facts))
-    ssh_config = work / "ssh_config"
-    ssh_config.write_text(
+    context_file = work / "context.json"
+    context_file.write_text(json.dumps(facts))
+    login = Login(port=board.ports[SSH_PORT], key=key, configuration=work / "ssh_config")
+    login.configuration.write_text(
         "Host 127.0.0.1\n  UserKnownHostsFile /dev/null\n  StrictHostKeyChecking no\n"
         f"  LogLevel ERROR\n  ConnectTimeout 60\n  ControlPath {work}/%C\n"
     )
-    words = [
-        *(sys.executable, "-m", "pytest", "-c", "/dev/null", "--rootdir", str(spec.tree.root)),
-        *("-p", "no:cacheprovider", "-p", "builder.machine.fixtures", "--import-mode=importlib"),
-        *("-p", "builder.machine.browser", "-q", "--no-header", "--tb=short", "-W", "error", "-rs"),
-        *("--hosts", f"ssh://root@127.0.0.1:{board.ports[SSH_PORT]}"),
-        *("--ssh-config", str(ssh_config), "--ssh-identity-file", str(key)),
+    hosts = f"ssh://root@127.0.0.1:{login.port}"
+    command = [
+        *(sys.executable, *session.words(context_file, report, hosts=hosts, root=spec.tree.root)),
+        *("-W", "error", "-p", "builder.machine.browser", "--ssh-config", str(login.configuration), "--ssh-identity-file", str(key)),
         *(["-k", select] if select else []),
-        *map(str, check_files(spec)),
     ]
-    environment = {
-        **os.environ,
-        "BUILDER_CHECKS": str(context),
-        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        # Options for the tests of this tree are not for the checks of a board.
-        "PYTEST_ADDOPTS": "",
-    }
-    done = subprocess.run(words, env=environment, check=False)
+    environment = {**os.environ, **session.ENVIRONMENT, "PYTHONPATH": str(_TREE)}
+    done = subprocess.run(command, env=environment, check=False)
+    passed = done.returncode == 0
+    if spec.holds_checks and report.exists():
+        passed &= _agrees(
+            spec, login, report, output.selftest_report, console=console, select=select
+        )
     boot = duration(stages[-1].seconds)
-    style, word = ("green", "passed") if done.returncode == 0 else ("red", "NOT PASSED")
+    style, word = ("green", "passed") if passed else ("red", "NOT PASSED")
     console.print(
         f"[bold {style}]{escape(spec.name)}: {word}[/], booted to ssh in {boot}; "
         f"{escape(str(os.path.relpath(output.report)))}"
     )
-    return done.returncode == 0
+    return passed
+
+
+def _agrees(
+    spec: ImageSpec,
+    login: Login,
+    report: Path,
+    own_report: Path,
+    *,
+    console: Console,
+    select: str | None,
+) -> bool:
+    """Have the board check itself; return whether it finds what was found from outside."""
+    console.print(f"{COMMAND} on the board itself")
+    found = run_selftest(spec, login, select=select)
+    own_report.write_text(json.dumps(found, indent=1) + "\n")
+    different = differences(json.loads(report.read_text()), found)
+    for line in different:
+        console.print(f"  [bold red]{escape(line)}[/]")
+    if not different:
+        console.print(
+            f"  finds the same in {duration(found['seconds'])}: {found['passed']} passed, "
+            f"{found['failed']} failed, {found['skipped']} not run there"
+        )
+    return not different
 
 
 def _ports(parameters: dict[str, dict[str, Scalar]]) -> list[int]:

@@ -59,6 +59,11 @@ class Output:
         return self.directory / "test-report.json"
 
     @property
+    def selftest_report(self) -> Path:
+        """What the board found when it checked itself in the last test."""
+        return self.directory / "selftest-report.json"
+
+    @property
     def screenshot(self) -> Path:
         """What the last test saw in a browser."""
         return self.directory / "screenshot.png"
@@ -185,7 +190,7 @@ def write_report(output: Output, spec: ImageSpec) -> None:
             manifest=json.loads(output.manifest.read_text()),
             previous=_read(output.previous),
             test=_read(output.test_report),
-            selftest=_read(output.directory / "selftest-report.json"),
+            selftest=_read(output.selftest_report),
             emulation=[change["text"] for change in changes] if changes else [],
             console=_text(output.console),
             screenshot=screenshot,

@@ -598,6 +598,11 @@ class Recipe(Model):
         default=None, description="A package of PYNQ's sdbuild, as docs/sdbuild.md says"
     )
     services: Services = Services()
+    checks: bool = Field(
+        default=False,
+        description="Whether the image holds the checks of all its recipes and of the board, for "
+        "the board to run on itself",
+    )
     board_specific: bool = Field(
         default=False, description="Whether its templates read the board; built once a board then"
     )

@@ -131,6 +131,11 @@ class ImageSpec:
                 )
         return None
 
+    @property
+    def holds_checks(self) -> bool:
+        """Whether the board can run its checks on itself."""
+        return any(recipe.model.checks for recipe in self.recipes)
+
     def parameters(self) -> dict[str, dict[str, Scalar]]:
         """Return the parameters of all recipes."""
         return {recipe.name: dict(recipe.parameters) for recipe in self.recipes}

@@ -182,6 +182,7 @@ TO_LAST_CELL = """
 """
 
 
+@pytest.mark.only("outside", "a browser is no part of the image")
 def test_in_a_browser(
     server: str, session: requests.Session, parameters: Parameters, browser: Any, output: Path
 ) -> None:

@@ -26,6 +26,15 @@ def report(built: Output) -> dict[str, object]:
     return found
 
 
+def outcomes(report: dict[str, object], *places: str) -> dict[str, str]:
+    """Return the outcomes of a report's checks, but of those that belong to some places alone."""
+    checks = report["checks"]
+    assert isinstance(checks, list)
+    return {
+        check["check"]: check["outcome"] for check in checks if check.get("only") not in places
+    }
+
+
 def test_every_check_passed(report: dict[str, object]) -> None:
     checks = report["checks"]
     assert isinstance(checks, list)
@@ -63,3 +72,14 @@ def test_a_browser_saw_the_board(report: dict[str, object], built: Output) -> No
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 50_000, "next to nothing is on it"
     assert base64.b64encode(picture).decode() in built.report.read_text()
+def test_the_board_finds_the_same_by_itself(built: Output, report: dict[str, object]) -> None:
+    own = json.loads(built.selftest_report.read_text())
+    assert own["emulated"]
+    found, seen = outcomes(own, "outside"), outcomes(report)
+    assert len(found) > 40
+    assert found.items() <= seen.items()
+    elsewhere = seen.keys() - found.keys()
+    assert {name.partition("::")[0] for name in elsewhere} == {
+        "recipes/selftest/test_selftest.py"
+    }
+    assert {seen[name] for name in elsewhere} == {"passed"}

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What checks may know of a board and its image, from outside and on the board itself."""

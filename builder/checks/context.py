@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""What checks get to know of an image, and which they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from builder.emulation.facts import machine_facts
+from builder.spec.resolve import ImageSpec
+
+_HERE = Path(__file__).parent
+MODULES = {f"builder/checks/{name}": _HERE / name for name in ("plugin.py", "session.py")}
+"""What checks are run by, wherever they run: files by name."""
+
+
+def check_files(spec: ImageSpec) -> dict[str, Path]:
+    """Return the files and directories with an image's checks by name, in the order of their run.
+
+    Those of a recipe are `recipes/RECIPE/test_*.py`, those of a board `boards/BOARD/tests`, wherever
+    the recipe or the board is.
+    """
+    found = {
+        f"recipes/{recipe.name}/{path.name}": path
+        for recipe in spec.recipes
+        for path in sorted(recipe.directory.glob("test_*.py"))
+    }
+    own = {f"boards/{directory.name}/tests": directory / "tests" for directory in spec.directories}
+    return found | {name: path for name, path in own.items() if path.is_dir()}
+
+
+def context(spec: ImageSpec, distribution: str) -> dict[str, Any]:
+    """Return what is known of an image before it runs, as JSON holds it.
+
+    `secrets` names the parameters that are secret.
+    """
+    return {
+        "board": spec.name,
+        "hardware": spec.hardware,
+        "soc": spec.board.soc.value,
+        "memory": spec.board.memory,
+        "emulated-memory": machine_facts(spec.board.soc).memory(spec.board),
+        "console": spec.board.console,
+        "root-device": spec.board.root_device,
+        "architecture": spec.architecture.value,
+        "distribution": distribution,
+        "parameters": spec.parameters(),
+        "secrets": secrets(spec),
+    }
+
+
+def secrets(spec: ImageSpec) -> dict[str, list[str]]:
+    """Return the names of each recipe's secret parameters."""
+    return {
+        recipe.name: names
+        for recipe in spec.recipes
+        if (names := [key for key, item in recipe.model.parameters.items() if item.secret])
+    }
+
+
+def without_secrets(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a context without the values of secrets; those that are empty hide nothing."""
+    hidden = known["secrets"]
+    parameters = {
+        recipe: {
+            key: value
+            for key, value in values.items()
+            if not value or key not in hidden.get(recipe, ())
+        }
+        for recipe, values in known["parameters"].items()
+    }
+    return {**known, "parameters": parameters}

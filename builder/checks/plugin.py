@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: MIT
+"""The pytest plugin that boards' checks run with: fixtures, places, and the report.
+
+`host` is testinfra's. A check's label in the report is the first line of its docstring.
+
+Images hold this very file, to run their checks on the board itself: it needs nothing but pytest and
+testinfra, also of old releases.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from builder.checks.session import variable
+
+PLACES = {
+    "outside": "from another machine",
+    "board": "on the board itself",
+    "emulated": "on an emulated board",
+    "hardware": "on real hardware",
+}
+"""Where a check may belong alone: `@pytest.mark.only(PLACE, WHY)`. Unmarked ones run everywhere."""
+
+_EMULATED_BY = Path("/proc/device-tree/chosen/emulated-by")
+
+_READ_WORD = """
+import mmap, os, sys
+address = int(sys.argv[1], 0)
+page = address & -mmap.PAGESIZE
+memory = os.open("/dev/mem", os.O_RDONLY | os.O_SYNC)
+words = memoryview(mmap.mmap(memory, mmap.PAGESIZE, prot=mmap.PROT_READ, offset=page)).cast("I")
+print(hex(words[(address - page) // 4]))
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardUnderTest:
+    """What a check may know of the board. `memory` is in bytes.
+
+    `hardware` is the board whose device tree it has: itself, or one that it extends.
+    `emulated` says whether QEMU is the board.
+    """
+
+    name: str
+    hardware: str
+    soc: str
+    memory: int
+    console: str
+    root_device: str
+    architecture: str
+    distribution: str
+    emulated: bool
+
+
+class _Values(dict[str, Any]):
+    """A recipe's parameters. A check that asks for a secret which is not at hand is skipped."""
+
+    def __init__(self, recipe: str, values: Mapping[str, Any], secrets: Sequence[str]) -> None:
+        super().__init__(values)
+        self.secrets = {key: variable(recipe, key) for key in secrets}
+        for key, name in self.secrets.items():
+            if name in os.environ:
+                self[key] = os.environ[name]
+
+    def __missing__(self, key: str) -> Any:
+        if key not in self.secrets:
+            raise KeyError(key)
+        pytest.skip(f"needs a secret, which the image does not hold: {self.secrets[key]}")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options for the context and the report."""
+    group = parser.getgroup("board")
+    group.addoption("--context", type=Path, help="what is known of the image, a JSON file")
+    group.addoption("--report", type=Path, help="where to write the report")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker, and add the report to pytest's plugins."""
+    listed = ", ".join(PLACES)
+    config.addinivalue_line(
+        "markers", f"only(place, why): the check belongs in one place alone: {listed}"
+    )
+    config.pluginmanager.register(_Report(_context(config), config.getoption("report")))
+
+
+def _context(config: pytest.Config) -> dict[str, Any]:
+    """Read the context; what is at hand on a board alone is found out there.
+
+    Checks run outside if it says which local ports lead to the board.
+    """
+    file: Path = config.getoption("context")
+    context: dict[str, Any] = json.loads(file.read_text())
+    context["checks"] = {name: file.parent / path for name, path in context["checks"].items()}
+    outside = "ports" in context
+    context.setdefault("emulated", _EMULATED_BY.exists())
+    context["places"] = {
+        "outside" if outside else "board",
+        "emulated" if context["emulated"] else "hardware",
+    }
+    return context
+
+
+@pytest.fixture(scope="session")
+def _facts(pytestconfig: pytest.Config) -> dict[str, Any]:
+    return _context(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def board(_facts: dict[str, Any]) -> BoardUnderTest:
+    """The board under test."""
+    return BoardUnderTest(
+        name=_facts["board"],
+        hardware=_facts["hardware"],
+        soc=_facts["soc"],
+        memory=_facts["emulated-memory" if _facts["emulated"] else "memory"],
+        console=_facts["console"],
+        root_device=_facts["root-device"],
+        architecture=_facts["architecture"],
+        distribution=_facts["distribution"],
+        emulated=_facts["emulated"],
+    )
+
+
+@pytest.fixture(scope="session")
+def parameters(_facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The parameters of the image's recipes: recipe, parameter, value."""
+    secrets = _facts["secrets"]
+    return {
+        recipe: _Values(recipe, values, secrets.get(recipe, ()))
+        for recipe, values in _facts["parameters"].items()
+    }
+
+
+@pytest.fixture(scope="session")
+def ports(_facts: dict[str, Any]) -> dict[int, int]:
+    """The local ports that lead to the board's: to 22, and to every recipe's parameter `port`."""
+    if "ports" in _facts:
+        return {int(inner): outer for inner, outer in _facts["ports"].items()}
+    found = [values["port"] for values in _facts["parameters"].values() if "port" in values]
+    return {port: port for port in (22, *found)}
+
+
+@pytest.fixture(scope="session")
+def jupyter_url(parameters: dict[str, dict[str, Any]], ports: dict[int, int]) -> str:
+    """The base URL by which the board's Jupyter is reached from here."""
+    return f"http://127.0.0.1:{ports[parameters['jupyter']['port']]}"
+
+
+@pytest.fixture(scope="module")
+def meminfo(host: Host) -> dict[str, int]:
+    """The board's /proc/meminfo, in bytes."""
+    lines = host.check_output("cat /proc/meminfo").splitlines()
+    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+
+
+@pytest.fixture
+def read_word(host: Host) -> Callable[[int], int]:
+    """Read a 32-bit register of the board at a physical address, through /dev/mem."""
+    return lambda address: int(host.check_output("python3 -c %s %s", _READ_WORD, hex(address)), 0)
+
+
+@pytest.fixture
+def driver_of(host: Host) -> Callable[[str], str]:
+    """Find a device of the board by its name in sysfs, and say where its driver is there."""
+
+    def find(device: str) -> str:
+        found = host.check_output("find /sys/devices -maxdepth 4 -name %s", device)
+        assert found, f"there is no device {device}"
+        driver: str = host.check_output("readlink %s/driver", found)
+        return driver
+
+    return find
+
+
+class _Report:
+    """Keeps checks to where they belong; collects results, shows what was left out, writes JSON."""
+
+    def __init__(self, context: Mapping[str, Any], file: Path) -> None:
+        self.context = context
+        self.file = file
+        self.started = time.time()
+        self.names: dict[str, str] = {}
+        self.labels: dict[str, str] = {}
+        self.checks: dict[str, dict[str, Any]] = {}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            doc = getattr(getattr(item, "obj", None), "__doc__", None)
+            self.labels[item.nodeid] = (doc or item.name).strip().splitlines()[0]
+            self.names[item.nodeid] = self._name(item)
+            for marker in item.iter_markers("only"):
+                if len(marker.args) != 2 or marker.args[0] not in PLACES:
+                    raise pytest.UsageError(
+                        f"{item.nodeid}: only(PLACE, WHY), with PLACE of {', '.join(PLACES)}"
+                    )
+
+    def _name(self, item: pytest.Item) -> str:
+        """Return what a check is called wherever its file is and however the board is reached."""
+        name = item.name
+        parameters = getattr(item, "callspec", None)
+        if parameters and "_testinfra_host" in parameters.params:
+            host = parameters.params["_testinfra_host"].backend.get_pytest_id()
+            name = name.replace(f"[{host}]", "").replace(f"[{host}-", "[")
+        file = Path(getattr(item, "path", None) or item.fspath)  # `path` is of pytest 7
+        for prefix, path in self.context["checks"].items():
+            if file.is_relative_to(path):
+                below = file.relative_to(path).as_posix()
+                return f"{prefix if below == '.' else f'{prefix}/{below}'}::{name}"
+        return f"{file.name}::{name}"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        for marker in item.iter_markers("only"):
+            place, why = marker.args
+            if place not in self.context["places"]:
+                item.user_properties.append(("only", place))
+                pytest.skip(f"only {PLACES[place]}: {why}")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when != "call" and report.outcome == "passed":
+            return
+        check = {
+            "check": self.names.get(report.nodeid, report.nodeid),
+            "label": self.labels.get(report.nodeid, report.nodeid),
+            "outcome": report.outcome,
+            "seconds": round(report.duration, 1),
+            **dict(report.user_properties),
+        }
+        if report.outcome == "skipped" and isinstance(report.longrepr, tuple):
+            check["why"] = report.longrepr[2].removeprefix("Skipped: ")
+        elif report.outcome != "passed":
+            check["why"] = report.longreprtext
+        # What fails when a check is over takes the place of its having passed.
+        self.checks[report.nodeid] = check
+
+    def _count(self, outcome: str) -> int:
+        return sum(check["outcome"] == outcome for check in self.checks.values())
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        for check in self.checks.values():
+            if check["outcome"] == "skipped":
+                terminalreporter.write_line(f"not run: {check['label']} ({check['why']})")
+
+    def pytest_sessionfinish(self) -> None:
+        report = {
+            "board": self.context["board"],
+            "distribution": self.context["distribution"],
+            "emulated": self.context["emulated"],
+            "boot": self.context.get("stages", {}),
+            "image": self.context.get("image", ""),
+            "passed": self._count("passed"),
+            "failed": self._count("failed"),
+            "skipped": self._count("skipped"),
+            "seconds": round(time.time() - self.started, 1),
+            "checks": [*self.checks.values()],
+        }
+        self.file.write_text(json.dumps(report, indent=1) + "\n")

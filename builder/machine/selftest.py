@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""A board that checks itself: the image's own command, and whether it finds what others find."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builder.checks.context import secrets
+from builder.checks.session import variable
+from builder.errors import StepError
+from builder.spec.resolve import ImageSpec
+
+COMMAND = "board-selftest"
+_LONGEST = 3600
+"""Seconds that it may take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Login:
+    """How root's commands get to the board: by ssh, to a local port."""
+
+    port: int
+    key: Path
+    configuration: Path
+
+
+def run_selftest(spec: ImageSpec, login: Login, *, select: str | None) -> dict[str, Any]:
+    """Have the board run its checks, with the secrets that the image does not hold.
+
+    Raises:
+        StepError: there is no report, or not in time.
+    """
+    values = spec.parameters()
+    given = [
+        f"{variable(recipe, key)}={values[recipe][key]}"
+        for recipe, keys in secrets(spec).items()
+        for key in keys
+    ]
+    words = ["env", *given, COMMAND, "--json", "-", *(["-k", select] if select else [])]
+    command = [
+        *("ssh", "-F", str(login.configuration), "-i", str(login.key), "-p", str(login.port)),
+        *("root@127.0.0.1", shlex.join(words)),
+    ]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_LONGEST,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StepError(f"{COMMAND} on the board takes more than {_LONGEST} s") from error
+    try:
+        report: dict[str, Any] = json.loads(done.stdout)
+    except ValueError as error:
+        raise StepError(
+            f"{COMMAND} on the board gives no report (status {done.returncode})",
+            details=(done.stdout + done.stderr).splitlines()[-20:],
+        ) from error
+    if done.returncode != (1 if report["failed"] else 0):
+        raise StepError(
+            f"{COMMAND} on the board ends with status {done.returncode}, which is not what its "
+            f"report says: {report['failed']} failed"
+        )
+    return report
+
+
+def differences(outside: Mapping[str, Any], board: Mapping[str, Any]) -> list[str]:
+    """Say in which checks two reports differ, but for those that belong to one place alone."""
+    seen, own = ({check["check"]: check for check in each["checks"]} for each in (outside, board))
+    found = []
+    for name in sorted({*seen, *own}):
+        here, there = (reports.get(name, {}) for reports in (seen, own))
+        results = [each.get("outcome", "not run") for each in (here, there)]
+        elsewhere = there.get("only") == "outside" or here.get("only") == "board"
+        if results[0] != results[1] and not elsewhere:
+            why = next((each["why"] for each in (there, here) if "why" in each), "")
+            found.append(f"{name}: {results[0]} from outside, {results[1]} on the board. {why}")
+    return found

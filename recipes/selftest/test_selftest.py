@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""The command by which the board checks itself."""
+
+import json
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+Parameters = dict[str, dict[str, Any]]
+
+CHECKS = "/usr/share/board-selftest"
+PLACE = ("outside", "it runs the board's own command, which runs the checks")
+
+
+@pytest.mark.only(*PLACE)
+def test_report(host: Host, parameters: Parameters) -> None:
+    """It runs the checks that it is told to, as the user with sudo, and reports them as JSON."""
+    settings = parameters["users"]
+    command = "board-selftest -k test_root_is_writable --json -"
+    output = host.check_output(
+        f"printf '%%s\\n' %s | runuser -u %s -- sudo -S -p '' {command}",
+        settings["password"],
+        settings["user"],
+    )
+    report = json.loads(output)
+    assert (report["passed"], report["failed"]) == (1, 0)
+    (check,) = report["checks"]
+    assert check["check"] == "recipes/base/test_base.py::test_root_is_writable"
+
+
+@pytest.mark.only(*PLACE)
+def test_status(host: Host) -> None:
+    """Its exit code says whether something failed; without root it says that it needs it."""
+    assert host.run("board-selftest -k no_such_check").rc == 1
+    refused = host.run("runuser -u nobody -- board-selftest")
+    assert refused.rc == 2
+    assert "sudo board-selftest" in refused.stderr
+
+
+def test_no_secret(host: Host, parameters: Parameters, board: Any) -> None:
+    """What the image holds for its checks has no secret in it."""
+    known = json.loads(host.file(f"{CHECKS}/context.json").content_string)
+    assert known["board"] == board.name
+    for recipe, keys in known["secrets"].items():
+        for key in keys:
+            assert not known["parameters"][recipe].get(key)
+    assert {*known["parameters"]} == {*parameters}

@@ -1,0 +1,478 @@
+# SPDX-License-Identifier: MIT
+"""Checks that a board runs on itself: what the image holds, the command, and the comparison."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from builder.checks.context import MODULES, check_files, context, without_secrets
+from builder.checks.session import ENVIRONMENT, variable, words
+from builder.engine.process import Processes
+from builder.engine.workspace import PlainWorkspace
+from builder.errors import StepError
+from builder.machine import selftest
+from builder.machine.selftest import Login, differences, run_selftest
+from builder.plan import fingerprint
+from builder.plan.board import board_steps
+from builder.spec.reader import Tree
+from builder.spec.resolve import ImageSpec, resolve
+from builder.steps.checks import DIRECTORY, ChecksLayer
+from builder.steps.pack import LAYER
+from builder.steps.step import Job, Step, Tools
+from builder.store.store import Store
+from tests.unit.command_line import FakeArchive
+from tests.unit.support import Files
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = ROOT / "recipes/selftest/files/board_selftest.py"
+
+PASSES = '''
+def test_passes(board, parameters, ports):
+    """Label of one.
+
+    And more.
+    """
+    assert (board.name, board.memory, board.emulated) == ("B", 512 << 20, False)
+    assert parameters["a"]["port"] == 80
+    assert ports == {22: 22, 80: 80}
+'''
+PLACES = """
+import pytest
+
+@pytest.mark.only("outside", "they meet it there")
+def test_outside(host, ports):
+    assert ports != {22: 22, 80: 80}
+
+@pytest.mark.only("emulated", "QEMU has it")
+def test_emulated():
+    assert False
+
+@pytest.mark.only("hardware", "QEMU has it not")
+def test_hardware(host):
+    pass
+
+@pytest.mark.only("board", "others cannot see it")
+@pytest.mark.parametrize("number", [1, 2])
+def test_board(host, number):
+    assert host.check_output("echo $LANG") == "C.UTF-8"
+"""
+SECRETS = """
+def test_secret(parameters):
+    assert parameters["a"]["password"] == "open sesame"
+
+def test_empty(parameters):
+    assert parameters["a"]["root-password"] == ""
+"""
+RECIPE = """\
+checks: true
+parameters:
+  port: {default: 80, summary: a port}
+  password: {default: sesame, summary: a password, secret: true}
+  root-password: {default: "", summary: another, secret: true}
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """Board B with recipe `a`, which has checks; so has the board."""
+    found = Files(tmp_path / "tree")
+    found.recipe("a", RECIPE)
+    found.write("recipes/a/test_one.py", PASSES)
+    found.write("recipes/a/helper.py", "")
+    found.write("boards/B/tests/test_places.py", PLACES)
+    found.write("boards/B/tests/__pycache__/test_places.pyc", "")
+    return found
+
+
+def layer(spec: ImageSpec) -> ChecksLayer:
+    known = without_secrets(context(spec, "one"))
+    return ChecksLayer(check_files(spec), known, modules=MODULES, epoch=1_700_000_000, scope="B")
+
+
+@pytest.fixture
+def image(files: Files, tmp_path: Path, store: Store, processes: Processes) -> Callable[[], Path]:
+    """Makes the tree of an image with nothing but its checks."""
+
+    def room(name: str, *, need: int, network: bool = False) -> PlainWorkspace:
+        assert not network
+        folder = tmp_path / "work"
+        folder.mkdir()
+        return PlainWorkspace(folder, processes=processes)
+
+    def make() -> Path:
+        output, tree = tmp_path / "output", tmp_path / "image"
+        output.mkdir()
+        tools = SimpleNamespace(processes=processes, workspace=room)
+        job = Job(
+            inputs={},
+            output=output,
+            log=io.StringIO(),
+            store=store,
+            tools=cast(Tools, tools),
+            on_line=lambda _: None,
+        )
+        layer(files.resolve()).run(job)
+        tree.mkdir()
+        unpack = ["tar", "--extract", "--use-compress-program=zstd -d", "--no-same-owner"]
+        subprocess.run([*unpack, "--directory", tree, "--file", output / LAYER], check=True)
+        return tree / DIRECTORY
+
+    return make
+
+
+# What an image holds
+
+
+def test_checks_have_the_names_of_their_recipes_and_boards(files: Files) -> None:
+    files.variant("extends: B\nsummary: v\nrecipes: [own]\n", folder="elsewhere")
+    files.write("elsewhere/V/recipes/own/recipe.yaml", "summary: own\n")
+    own = files.write("elsewhere/V/recipes/own/test_own.py", "")
+    tests = files.write("elsewhere/V/tests/test_v.py", "").parent
+    files.tree = Tree(root=files.root, boards_dirs=(files.root / "elsewhere",))
+    assert list(check_files(files.resolve(board="V")).items()) == [
+        ("recipes/a/test_one.py", files.root / "recipes/a/test_one.py"),
+        ("recipes/own/test_own.py", own),
+        ("boards/B/tests", files.root / "boards/B/tests"),
+        ("boards/V/tests", tests),
+    ]
+
+
+def test_an_image_holds_its_checks_and_what_runs_them(image: Callable[[], Path]) -> None:
+    folder = image()
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert found == {
+        "boards/B/tests/test_places.py",
+        "builder/checks/plugin.py",
+        "builder/checks/session.py",
+        "context.json",
+        "recipes/a/test_one.py",
+    }
+    for path in folder.rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644)
+        assert path.stat().st_mtime == 1_700_000_000
+
+
+def test_secrets_are_not_among_it(image: Callable[[], Path]) -> None:
+    text = (image() / "context.json").read_text()
+    assert "sesame" not in text
+    known = json.loads(text)
+    assert known["parameters"]["a"] == {"port": 80, "root-password": ""}
+    assert known["secrets"] == {"a": ["password", "root-password"]}
+
+
+def test_a_changed_check_is_that_layer_and_the_image_alone(boards_dir: Path) -> None:
+    tree = Tree(root=ROOT, boards_dirs=(boards_dir,))
+
+    def keys() -> dict[str, str]:
+        spec = resolve(tree, "Pynq-Z2", distro="debian-bookworm")
+        found: dict[str, str] = {}
+
+        def visit(step: Step) -> str:
+            if step.name not in found:
+                parents = {name: visit(parent) for name, parent in step.parents.items()}
+                parts = fingerprint.components(step, parents, secret=b"")
+                found[step.name] = fingerprint.key(parts)
+            return found[step.name]
+
+        visit(board_steps(spec, FakeArchive()).image)
+        return found
+
+    before = keys()
+    check = boards_dir / "Pynq-Z2/tests/test_pynq_z2.py"
+    check.write_text(check.read_text() + "# more\n")
+    after = keys()
+    assert {name for name in after if after[name] != before[name]} == {"checks", "image"}
+
+
+# The command on the board
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The command, on a board that is not emulated, for root."""
+    spec = importlib.util.spec_from_file_location("board_selftest", COMMAND)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.syspath_prepend(ROOT)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    return module
+
+
+Start = Callable[..., int]
+Run = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture
+def start(command: ModuleType, image: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Runs the command and returns its status."""
+    made: list[Path] = []
+
+    def call(*options: str) -> int:
+        if not made:
+            made.append(image())
+        monkeypatch.setattr(command, "HOME", made[0])
+        monkeypatch.setattr("sys.argv", ["board-selftest", *options])
+        status: int = command.main()
+        return status
+
+    return call
+
+
+@pytest.fixture
+def run(start: Start, tmp_path: Path) -> Run:
+    """Runs the command; its status and its report."""
+
+    def call(*options: str) -> tuple[int, Any]:
+        report = tmp_path / "report.json"
+        status = start("--json", str(report), *options)
+        return status, json.loads(report.read_text())
+
+    return call
+
+
+def outcomes(report: Any) -> dict[str, str]:
+    return {check["check"]: check["outcome"] for check in report["checks"]}
+
+
+def test_checks_run_where_they_belong(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    status, report = run()
+    assert status == 0
+    assert outcomes(report) == {
+        "recipes/a/test_one.py::test_passes": "passed",
+        "boards/B/tests/test_places.py::test_outside": "skipped",
+        "boards/B/tests/test_places.py::test_emulated": "skipped",
+        "boards/B/tests/test_places.py::test_hardware": "passed",
+        "boards/B/tests/test_places.py::test_board[1]": "passed",
+        "boards/B/tests/test_places.py::test_board[2]": "passed",
+    }
+    assert (report["passed"], report["failed"], report["skipped"]) == (4, 0, 2)
+    first, outside, *_ = report["checks"]
+    assert first["label"] == "Label of one."
+    assert outside["only"] == "outside"
+    assert outside["why"] == "only from another machine: they meet it there"
+    said = capfd.readouterr().out
+    assert "not run: test_emulated (only on an emulated board: QEMU has it)" in said
+    assert said.endswith("B, one: 4 passed, 0 failed, 2 skipped\n")
+
+
+def test_a_check_that_fails_is_told_and_ends_with_1(files: Files, run: Run) -> None:
+    files.write("recipes/a/test_one.py", "def test_fails(host):\n    assert 1 == 2\n")
+    status, report = run("-k", "test_fails")
+    assert status == 1
+    assert (report["passed"], report["failed"], report["skipped"]) == (0, 1, 0)
+    assert "assert 1 == 2" in report["checks"][0]["why"]
+
+
+def test_what_fails_when_a_check_is_over_counts_as_failed_once(files: Files, run: Run) -> None:
+    text = "import pytest\n@pytest.fixture\ndef late():\n    yield\n    assert False\n"
+    files.write("recipes/a/test_one.py", text + "def test_late(late):\n    pass\n")
+    status, report = run("-k", "test_late")
+    assert status == 1
+    assert outcomes(report) == {"recipes/a/test_one.py::test_late": "failed"}
+
+
+def test_secrets_come_from_the_callers_environment_or_their_checks_are_skipped(
+    files: Files, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write("recipes/a/test_one.py", SECRETS)
+    status, report = run("-k", "test_one")
+    assert status == 0
+    assert [*outcomes(report).values()] == ["skipped", "passed"]
+    assert report["checks"][0]["why"].endswith("PARAM_A_PASSWORD")
+    monkeypatch.setenv("PARAM_A_PASSWORD", "open sesame")
+    _, report = run("-k", "test_one")
+    assert [*outcomes(report).values()] == ["passed", "passed"]
+
+
+def test_an_unknown_parameter_is_a_mistake_of_the_check(files: Files, run: Run) -> None:
+    files.write("recipes/a/test_one.py", "def test_one(parameters):\n    parameters['a']['x']\n")
+    status, report = run("-k", "test_one")
+    assert status == 1
+    assert "KeyError: 'x'" in report["checks"][0]["why"]
+
+
+def test_a_place_that_there_is_not_is_an_error(files: Files, run: Run) -> None:
+    text = "import pytest\n@pytest.mark.only('moon', 'far')\ndef test_one():\n    pass\n"
+    files.write("recipes/a/test_one.py", text)
+    status, report = run()
+    assert status == 1
+    assert report["checks"] == []
+
+
+def test_no_check_of_a_name_is_no_success(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    status, report = run("-k", "no_such_check")
+    assert status == 1
+    assert report["checks"] == []
+    assert "no check has such a name" in capfd.readouterr().err
+
+
+def test_json_has_the_standard_output_for_itself(
+    start: Start, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert start("--json", "-") == 0
+    captured = capfd.readouterr()
+    assert json.loads(captured.out)["board"] == "B"
+    assert "4 passed, 0 failed, 2 skipped" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("root", "options", "message"),
+    [
+        (False, [], "sudo board-selftest"),
+        (True, ["--json", "/no/such/file"], "--json /no/such/file: there is no such directory"),
+        (True, ["--xml"], "unrecognized arguments: --xml"),
+    ],
+)
+def test_a_call_that_cannot_succeed_ends_with_2_at_once(
+    command: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    root: bool,
+    options: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0 if root else 1000)
+    monkeypatch.setattr("sys.argv", ["board-selftest", *options])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+# From outside
+
+
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Put a program in the place of ssh, whose last word is what the board's shell would get."""
+    program = tmp_path / "bin/ssh"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nfor last; do :; done\n{text}")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+
+def test_the_same_is_found_from_outside(
+    files: Files, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, own = run()
+    stand_in(tmp_path, monkeypatch, 'exec sh -c "$last"\n')
+    files.write("recipes/a/test_one.py", PASSES.replace("22: 22, 80: 80", "22: 2022, 80: 2080"))
+    spec = files.resolve()
+    known = {
+        **context(spec, "one"),
+        "checks": {name: str(path) for name, path in check_files(spec).items()},
+        "emulated": False,
+        "ports": {22: 2022, 80: 2080},
+    }
+    file, report = tmp_path / "context.json", tmp_path / "outside.json"
+    file.write_text(json.dumps(known))
+    subprocess.run(
+        [sys.executable, *words(file, report, hosts="ssh://root@127.0.0.1:1", root=files.root)],
+        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+        check=True,
+    )
+    found = json.loads(report.read_text())
+    assert [*outcomes(found)] == [*outcomes(own)]
+    assert outcomes(found)["boards/B/tests/test_places.py::test_outside"] == "passed"
+    assert outcomes(found)["boards/B/tests/test_places.py::test_board[1]"] == "skipped"
+    assert differences(found, own) == []
+
+
+def checked(**outcomes: Any) -> dict[str, Any]:
+    """Return a report: a check's outcome, or its outcome and where it belongs alone."""
+    checks = []
+    for name, outcome in outcomes.items():
+        what, only = outcome if isinstance(outcome, tuple) else (outcome, None)
+        why = {"why": f"of {name}"} if what != "passed" else {}
+        checks.append({"check": name, "outcome": what, **why, **({"only": only} if only else {})})
+    return {"checks": checks}
+
+
+@pytest.mark.parametrize(
+    ("outside", "board", "found"),
+    [
+        ({"a": "passed", "b": "failed"}, {"b": "failed", "a": "passed"}, []),
+        ({"a": "passed"}, {"a": ("skipped", "outside")}, []),
+        ({"a": ("skipped", "board")}, {"a": "passed"}, []),
+        ({"a": ("skipped", "hardware")}, {"a": ("skipped", "hardware")}, []),
+        (
+            {"a": "passed"},
+            {"a": ("skipped", "hardware")},
+            ["a: passed from outside, skipped on the board. of a"],
+        ),
+        ({"a": "passed"}, {"a": "skipped"}, ["a: passed from outside, skipped on the board. of a"]),
+        ({"a": "passed"}, {"a": "failed"}, ["a: passed from outside, failed on the board. of a"]),
+        ({"a": "failed"}, {"a": "passed"}, ["a: failed from outside, passed on the board. of a"]),
+        ({"a": "passed"}, {}, ["a: passed from outside, not run on the board. "]),
+        ({}, {"a": "passed"}, ["a: not run from outside, passed on the board. "]),
+    ],
+)
+def test_reports_are_the_same_but_for_what_belongs_to_one_place(
+    outside: dict[str, Any], board: dict[str, Any], found: list[str]
+) -> None:
+    assert differences(checked(**outside), checked(**board)) == found
+
+
+@pytest.fixture
+def ask(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """Asks a board that a stand-in for ssh is."""
+
+    def call(answer: str, status: int) -> dict[str, Any]:
+        (tmp_path / "answer").write_text(answer)
+        text = f'echo "$last" > {tmp_path}/asked\ncat {tmp_path}/answer\nexit {status}\n'
+        stand_in(tmp_path, monkeypatch, text)
+        login = Login(port=1, key=tmp_path / "key", configuration=tmp_path / "configuration")
+        return run_selftest(files.resolve(), login, select="x and y")
+
+    return call
+
+
+def test_the_board_is_given_the_secrets_and_the_selection(
+    ask: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    assert ask('{"failed": 0}', 0) == {"failed": 0}
+    assert (tmp_path / "asked").read_text() == (
+        "env PARAM_A_PASSWORD=sesame PARAM_A_ROOT_PASSWORD= board-selftest --json - -k 'x and y'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "message"),
+    [
+        ("sh: 1: board-selftest: not found", 127, r"gives no report \(status 127\)"),
+        ('{"failed": 1}', 0, "ends with status 0, .* 1 failed"),
+        ('{"failed": 0}', 1, "ends with status 1, .* 0 failed"),
+    ],
+)
+def test_a_board_that_gives_no_honest_report(
+    ask: Callable[..., dict[str, Any]], answer: str, status: int, message: str
+) -> None:
+    with pytest.raises(StepError, match=message):
+        ask(answer, status)
+
+
+def test_a_variable_is_what_a_shell_takes() -> None:
+    assert variable("my-recipe", "root-password") == "PARAM_MY_RECIPE_ROOT_PASSWORD"
+
+
+def test_the_profiles_image_can_check_itself() -> None:
+    spec = resolve(Tree(root=ROOT), "Pynq-Z2")
+    assert spec.holds_checks
+    assert "recipes/selftest/test_selftest.py" in check_files(spec)
+    assert selftest.COMMAND == "board-selftest"
