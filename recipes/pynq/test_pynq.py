@@ -99,8 +99,8 @@ def test_device_tree_overlay(host: Host, board: Any) -> None:
 def test_registers(host: Host, board: Any) -> None:
     """It reads registers of the processing system: the Ethernet controller's identity."""
     found = host.check_output("python3 -W ignore -c %s", REGISTERS % ETHERNET[board.soc])
-    controllers = {"zynq": "0x0002", "zynqmp": "0x0007"}
-    assert f"{int(found, 16):#010x}".startswith(controllers[board.soc])
+    # Its kind; above and below are its revisions, which are not the same on silicon and in QEMU.
+    assert int(found, 16) >> 16 & 0xFFF == {"zynq": 0x002, "zynqmp": 0x007}[board.soc]
 
 
 def test_notebooks_run_as_root(host: Host, parameters: dict[str, dict[str, Any]]) -> None:

@@ -86,7 +86,8 @@ def test_fpga_manager(host: Host) -> None:
 
 def test_physical_memory(read_word: Callable[[int], int]) -> None:
     """Root reads device registers through /dev/mem: the Ethernet controller's identity."""
-    assert read_word(0xFF0E00FC) == 0x40070106
+    # Its kind; its revision is not the same on silicon and in QEMU.
+    assert read_word(0xFF0E00FC) >> 16 & 0xFFF == 0x007
 
 
 def test_device_tree_overlays(host: Host) -> None:
