@@ -30,9 +30,7 @@ def outcomes(report: dict[str, object], *places: str) -> dict[str, str]:
     """Return the outcomes of a report's checks, but of those that belong to some places alone."""
     checks = report["checks"]
     assert isinstance(checks, list)
-    return {
-        check["check"]: check["outcome"] for check in checks if check.get("only") not in places
-    }
+    return {check["check"]: check["outcome"] for check in checks if check.get("only") not in places}
 
 
 def test_every_check_passed(report: dict[str, object]) -> None:
@@ -79,7 +77,5 @@ def test_the_board_finds_the_same_by_itself(built: Output, report: dict[str, obj
     assert len(found) > 40
     assert found.items() <= seen.items()
     elsewhere = seen.keys() - found.keys()
-    assert {name.partition("::")[0] for name in elsewhere} == {
-        "recipes/selftest/test_selftest.py"
-    }
+    assert {name.partition("::")[0] for name in elsewhere} == {"recipes/selftest/test_selftest.py"}
     assert {seen[name] for name in elsewhere} == {"passed"}
