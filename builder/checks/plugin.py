@@ -195,9 +195,9 @@ class _Report:
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
+            name = self.names[item.nodeid] = self._name(item)
             doc = getattr(getattr(item, "obj", None), "__doc__", None)
-            self.labels[item.nodeid] = (doc or item.name).strip().splitlines()[0]
-            self.names[item.nodeid] = self._name(item)
+            self.labels[item.nodeid] = (doc or name.rpartition("::")[2]).strip().splitlines()[0]
             for marker in item.iter_markers("only"):
                 if len(marker.args) != 2 or marker.args[0] not in PLACES:
                     raise pytest.UsageError(

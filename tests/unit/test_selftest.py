@@ -264,6 +264,7 @@ def test_checks_run_where_they_belong(run: Run, capfd: pytest.CaptureFixture[str
     assert outside["only"] == "outside"
     assert outside["why"] == "only from another machine: they meet it there"
     said = capfd.readouterr().out
+    assert "not run: test_outside (only from another machine: they meet it there)" in said
     assert "not run: test_emulated (only on an emulated board: QEMU has it)" in said
     assert said.endswith("B, one: 4 passed, 0 failed, 2 skipped\n")
 
@@ -446,7 +447,7 @@ def ask(
 def test_the_board_is_given_the_secrets_and_the_selection(
     ask: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    assert ask('{"failed": 0}', 0) == {"failed": 0}
+    assert ask('{"failed": 0, "checks": [1]}', 0) == {"failed": 0, "checks": [1]}
     assert (tmp_path / "asked").read_text() == (
         "env PARAM_A_PASSWORD=sesame PARAM_A_ROOT_PASSWORD= board-selftest --json - -k 'x and y'\n"
     )
@@ -456,8 +457,9 @@ def test_the_board_is_given_the_secrets_and_the_selection(
     ("answer", "status", "message"),
     [
         ("sh: 1: board-selftest: not found", 127, r"gives no report \(status 127\)"),
-        ('{"failed": 1}', 0, "ends with status 0, .* 1 failed"),
-        ('{"failed": 0}', 1, "ends with status 1, .* 0 failed"),
+        ('{"failed": 1, "checks": [1]}', 0, "ends with status 0, .* 1 of 1 checks failed"),
+        ('{"failed": 0, "checks": [1]}', 1, "ends with status 1, .* 0 of 1 checks failed"),
+        ('{"failed": 0, "checks": []}', 0, "ends with status 0, .* 0 of 0 checks failed"),
     ],
 )
 def test_a_board_that_gives_no_honest_report(
