@@ -46,3 +46,11 @@ def test_journal_is_limited(host: Host, parameters: Parameters) -> None:
 def test_machine_id(host: Host) -> None:
     """The board has an identity of its own, made at its first boot."""
     assert len(host.file("/etc/machine-id").content_string.strip()) == 32
+
+
+def test_certificates(host: Host) -> None:
+    """Certificates of authorities are found by the hashes of their names."""
+    folder = "/etc/ssl/certs"
+    certificate = f"{folder}/ISRG_Root_X1.pem"
+    verified = host.check_output(f"openssl verify -no-CAfile -CApath {folder} {certificate}")
+    assert verified == f"{certificate}: OK"

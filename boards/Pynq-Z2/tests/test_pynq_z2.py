@@ -64,6 +64,12 @@ def test_fabric_interrupt(host: Host) -> None:
     assert host.check_output("cat /sys/class/uio/uio0/name") == "fabric"
 
 
+def test_gpio(host: Host) -> None:
+    """Pins of the processing system are in sysfs under the name that the PYNQ library knows."""
+    labels = host.check_output("cat /sys/class/gpio/gpiochip*/label").split()
+    assert "zynq_gpio" in labels
+
+
 def test_fpga_manager(host: Host) -> None:
     """The kernel's FPGA manager has the programmable logic."""
     manager = "/sys/class/fpga_manager/fpga0"

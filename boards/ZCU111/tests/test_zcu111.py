@@ -73,6 +73,13 @@ def test_fabric_interrupt(host: Host) -> None:
     assert host.check_output("cat /sys/class/uio/uio0/name") == "fabric"
 
 
+@pytest.mark.only("hardware", "QEMU has no firmware of the PMU, which the controller waits for")
+def test_gpio(host: Host) -> None:
+    """Pins of the processing system are in sysfs under the name that the PYNQ library knows."""
+    labels = host.check_output("cat /sys/class/gpio/gpiochip*/label").split()
+    assert "zynqmp_gpio" in labels
+
+
 def test_fpga_manager(host: Host) -> None:
     """The kernel's FPGA manager has the programmable logic, if there is firmware to load it by."""
     # It only passes bitstreams on to the firmware of the PMU. Without one, as in QEMU, the kernel has
