@@ -11,6 +11,7 @@ from pathlib import Path
 
 from builder.cli.context import ROOT, Context
 from builder.cli.options import Verbs
+from builder.spec import parity
 from builder.spec.models import Recipe
 from builder.spec.reader import Reader, Tree
 from builder.spec.reference import reference
@@ -24,6 +25,7 @@ def pages(verbs: Verbs) -> Mapping[str, Callable[[], str]]:
     return {
         "reference.md": reference,
         "commands.md": lambda: _text(_commands(verbs)),
+        "parity.md": lambda: parity.page(Tree(root=ROOT)),
         "recipes.md": lambda: _text(_recipes(Tree(root=ROOT))),
         **{f"schemas/{kind}.schema.json": partial(_schema, kind) for kind in KINDS},
     }

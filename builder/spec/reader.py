@@ -119,19 +119,19 @@ class Reader:
 
     def recipe(self, path: Path) -> Recipe | None:
         """Read a `recipe.yaml`; None if it has problems."""
-        return self._load(path, Recipe)
+        return self.load(path, Recipe)
 
     def profile(self, path: Path) -> Profile | None:
         """Read a profile; None if it has problems."""
-        return self._load(path, Profile)
+        return self.load(path, Profile)
 
     def distribution(self, path: Path) -> Distribution | None:
         """Read a distribution; None if it has problems."""
-        return self._load(path, Distribution)
+        return self.load(path, Distribution)
 
     def local(self, path: Path) -> LocalSettings | None:
         """Read a user's settings; None if they have problems, empty if there are none."""
-        return self._load(path, LocalSettings) if path.exists() else LocalSettings()
+        return self.load(path, LocalSettings) if path.exists() else LocalSettings()
 
     def complain(self, path: Path, where: KeyPath, what: str) -> None:
         """Add a problem at a key of a file that was read."""
@@ -150,7 +150,8 @@ class Reader:
         if self.problems:
             raise SpecError(sorted({*self.problems}))
 
-    def _load(self, path: Path, model: type[AnyModel]) -> AnyModel | None:
+    def load(self, path: Path, model: type[AnyModel]) -> AnyModel | None:
+        """Read a file of some kind; None if it has problems."""
         document = self._read(path)
         return self._validated(document, model) if document else None
 
