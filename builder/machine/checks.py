@@ -139,7 +139,16 @@ def _judge(
     hosts = f"ssh://root@127.0.0.1:{login.port}"
     command = [
         *(sys.executable, *session.words(context_file, report, hosts=hosts, root=spec.tree.root)),
-        *("-W", "error", "-p", "builder.machine.browser", "--ssh-config", str(login.configuration), "--ssh-identity-file", str(key)),
+        *(
+            "-W",
+            "error",
+            "-p",
+            "builder.machine.browser",
+            "--ssh-config",
+            str(login.configuration),
+            "--ssh-identity-file",
+            str(key),
+        ),
         *(["-k", select] if select else []),
     ]
     environment = {**os.environ, **session.ENVIRONMENT, "PYTHONPATH": str(_TREE)}

@@ -70,6 +70,8 @@ def test_a_browser_saw_the_board(report: dict[str, object], built: Output) -> No
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 50_000, "next to nothing is on it"
     assert base64.b64encode(picture).decode() in built.report.read_text()
+
+
 def test_the_board_finds_the_same_by_itself(built: Output, report: dict[str, object]) -> None:
     own = json.loads(built.selftest_report.read_text())
     assert own["emulated"]
