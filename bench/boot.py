@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import requests
@@ -14,25 +16,33 @@ from builder.cli.context import ROOT
 from builder.emulation.facts import machine_facts
 from builder.engine.process import Processes
 from builder.errors import StepError, UserError
+from builder.machine.emulator import found_qemu
 from builder.machine.qemu import EmulatedBoard
 from builder.plan.publish import Output
 from builder.spec.reader import Tree
-from builder.spec.resolve import resolve
+from builder.spec.resolve import ImageSpec, resolve
 from builder.steps.image import BOOT_OFFSET
 
 _SSH = 22
 _TIMEOUT = 600.0
 
 
-def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the sections' one signature
-    """Boot the image in output/."""
+@contextmanager
+def booted(
+    place: Path, ports: Sequence[int]
+) -> Iterator[tuple[ImageSpec, EmulatedBoard, dict[str, float]]]:
+    """Boot the image in output/; give it with the seconds at which it reached each stage.
+
+    Raises:
+        UserError: there is no image.
+    """
     output = Output(directory=ROOT / "output" / BOARD, board=BOARD)
     if not output.image.exists():
         raise UserError(f"there is no {output.image}", hint=f"build.py --board {BOARD}")
     spec = resolve(Tree(root=ROOT), BOARD)
-    port = int(str(spec.parameters()["jupyter"]["port"]))
-    facts = machine_facts(spec.board.soc)
-    say("booting")
+    qemu = found_qemu()
+    facts = machine_facts(spec.board.soc, new=qemu.new)
+    say(f"booting, {qemu}")
     with EmulatedBoard(
         output.image,
         facts,
@@ -41,12 +51,19 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
         card=spec.board.emulate.card,
         console=spec.board.console,
         boot_offset=BOOT_OFFSET,
-        forward=[_SSH, port],
+        forward=ports,
         work=place,
         processes=Processes(),
+        qemu=qemu,
     ) as board:
         stages = board.wait_for_ssh(_SSH, _TIMEOUT, lambda _: None)
-        reached = {stage.name: stage.seconds for stage in stages}
+        yield spec, board, {stage.name: stage.seconds for stage in stages}
+
+
+def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the sections' one signature
+    """Boot the image in output/."""
+    port = int(str(resolve(Tree(root=ROOT), BOARD).parameters()["jupyter"]["port"]))
+    with booted(place, [_SSH, port]) as (_, board, reached):
         jupyter = _wait_for_jupyter(board, board.ports[port])
     return [
         seconds(f"boot to {name}", taken, "boot to systemd", reached["systemd"])

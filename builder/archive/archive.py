@@ -65,7 +65,9 @@ class SourcePackage:
 class Archive:
     """The indexes at `place`, which `update` has filled; `root` is the set that this one reads.
 
-    `without` names pockets that are not to be used, and why.
+    `without` names pockets that are not to be used, and why. `prefer` is a suite whose packages go
+    before those of all others; else apt's own priorities hold, by which backports come last. An
+    archive `for_programs` is there for packages alone: it has no indexes of sources.
     """
 
     def __init__(
@@ -75,6 +77,8 @@ class Archive:
         architecture: Architecture,
         *,
         without: Mapping[str, str] = MappingProxyType({}),
+        prefer: str | None = None,
+        for_programs: bool = False,
     ) -> None:
         self._place = place
         self.root = place.resolve()
@@ -83,6 +87,8 @@ class Archive:
         self._release: dict[str, Any] | None = None
         self._without = dict(without)
         self._left_out = dict(without)
+        self._prefer = prefer
+        self._for_programs = for_programs
 
     @property
     def known(self) -> bool:
@@ -151,7 +157,14 @@ class Archive:
             HostError: apt or the keyring is missing.
         """
         fresh = self._place.parent / "sets" / secrets.token_hex(4) / self._place.name
-        draft = Archive(fresh, self.distribution, self.architecture, without=self._without)
+        draft = Archive(
+            fresh,
+            self.distribution,
+            self.architecture,
+            without=self._without,
+            prefer=self._prefer,
+            for_programs=self._for_programs,
+        )
         try:
             draft._fetch()
             draft._record()
@@ -196,6 +209,10 @@ class Archive:
             else ["source", "--download-only", "--only-source", wanted]
         )
         return ["apt-get", "-c", str(self.root / "apt.conf"), "-q", *verb]
+
+    def preferences(self) -> list[str]:
+        """Return the apt options by which one of the suites is preferred, if one is."""
+        return [f'APT::Default-Release "{self._prefer}";'] if self._prefer else []
 
     def host_options(self) -> list[str]:
         """Return the host's apt options for downloads (proxies, certificates), one a line."""
@@ -272,6 +289,8 @@ class Archive:
 
     def _wanted_sources(self) -> set[str]:
         """Return the packages that hold sources: `binary:NAME` or `source:NAME`."""
+        if self._for_programs:
+            return set()
         sources = self.distribution.model.sources
         return {
             f"binary:{sources.linux}",
@@ -320,7 +339,9 @@ class Archive:
                 f"[signed-by={signed}] {self._mirror(pocket)} {pocket.suite} "
                 f"{' '.join(self.distribution.model.components)}\n"
             )
-            lines += [f"deb {where}", f"deb-src {where}"]
+            lines += (
+                [f"deb {where}"] if self._for_programs else [f"deb {where}", f"deb-src {where}"]
+            )
         return "".join(lines)
 
     def _write_configuration(self) -> None:
@@ -332,6 +353,7 @@ class Archive:
                     f'APT::Architectures {{ "{architecture}"; }};',
                     'APT::Sandbox::User "root";',
                     'Acquire::Languages "none";',
+                    *self.preferences(),
                     f'Acquire::http::Timeout "{_TIMEOUT_SECONDS}";',
                     f'Acquire::https::Timeout "{_TIMEOUT_SECONDS}";',
                     f'Dir::Etc::sourcelist "{self.sources_list()}";',

@@ -92,13 +92,23 @@ def native_archive(
         if native.known and not update:
             return native
         try:
-            _usable(native, "--offline, and they have not been fetched yet" if offline else None)
-            native.update()
+            fetch(native, offline=offline)
         except (ArchiveUnavailable, HostError, UserError) as error:
             why = f"{name}: this machine's own packages cannot be had: {error.message}"
             listener(Note(text=f"{why}; everything is emulated, which is slow", loud=True))
             return None
     return native
+
+
+def fetch(archive: Archive, *, offline: bool) -> None:
+    """Fetch an archive's indexes, after having asked whether it answers.
+
+    Raises:
+        ArchiveUnavailable: it does not, or there is no network (`offline`).
+        HostError, UserError: this machine lacks something that is needed for it.
+    """
+    _usable(archive, "--offline, and they have not been fetched yet" if offline else None)
+    archive.update()
 
 
 def _recorded(record: Path, archives: Sequence[Archive], listener: Listener) -> Archive | None:

@@ -258,6 +258,7 @@ class _Report:
             "emulated": self.context["emulated"],
             "boot": self.context.get("stages", {}),
             "image": self.context.get("image", ""),
+            "emulator": self.context.get("emulator", ""),
             "passed": self._count("passed"),
             "failed": self._count("failed"),
             "skipped": self._count("skipped"),

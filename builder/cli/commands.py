@@ -11,6 +11,7 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -18,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from builder.cli.context import Context
+from builder.cli.emulator import emulator_plan, without_new
 from builder.cli.errors import error_console, report
 from builder.cli.inside import Wish, chosen, enter
 from builder.cli.options import Verbs, positive
@@ -26,6 +28,7 @@ from builder.engine.process import Processes
 from builder.engine.requirements import check_machine, lacking
 from builder.errors import HostError, Interrupted, StepError, UserError
 from builder.machine.checks import run_checks
+from builder.machine.emulator import Qemu, found_qemu
 from builder.plan.build import Build
 from builder.plan.joint import join
 from builder.plan.plan import Planned, lines, make_plan
@@ -37,6 +40,7 @@ from builder.report.events import Note
 from builder.spec.models import format_size
 from builder.spec.reader import Reader, closest
 from builder.spec.resolve import ImageSpec
+from builder.steps.qemu import PROGRAMS
 from builder.steps.step import Job
 
 _PASSED = "passed"
@@ -44,6 +48,19 @@ _PASSED = "passed"
 
 def build(arguments: argparse.Namespace, context: Context) -> int:
     """Build the boards' images; those that can be finished are, whatever becomes of the others."""
+    return _build(arguments, context).status
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Built:
+    """What a build came to: the exit code, and the directory of the QEMU that it got, if it did."""
+
+    status: int
+    qemu: Path | None = None
+
+
+def _build(arguments: argparse.Namespace, context: Context, *, emulate: bool = False) -> _Built:
+    """Build the boards' images, and beside them get a QEMU that can boot them, if wanted."""
     started = time.monotonic()
     specs = resolved(arguments, context)
     enter(context, Wish(shown=_shown(specs), browser=arguments.run is test))
@@ -51,14 +68,16 @@ def build(arguments: argparse.Namespace, context: Context) -> int:
     outputs = {name: context.output_of(name) for name in specs}
     with store.in_use(), context.view() as view:
         planned = planning(arguments, specs, store, view)
-        if any(not item.kept for item in planned.plan):
+        emulator = emulator_plan(arguments, context, store, view) if emulate else None
+        plan = [*([emulator] if emulator else []), *planned.plan]
+        if any(not item.kept for item in plan):
             for lack in check_machine(context.store):
                 view(Note(text=f"this machine is short of {lack.what}", loud=True))
             if arguments.offline:
                 _check_offline(planned.plan)
         _stop_on_interrupt()
         outcome = Build(
-            planned.plan,
+            plan,
             store=store,
             logs={name: output.logs for name, output in outputs.items()},
             listener=view,
@@ -69,20 +88,26 @@ def build(arguments: argparse.Namespace, context: Context) -> int:
         results = [
             finish(outputs[name], board, outcome.entries) for name, board in planned.boards.items()
         ]
+        # Boards can do without a QEMU that could not be had.
+        failures = [failure for failure in outcome.failures if failure.board]
+        for failure in outcome.failures:
+            if not failure.board:
+                view(Note(text=without_new(failure.message), loud=True))
     give_to_caller(context.output)
     store.evict(context.store_size)
     taken = duration(time.monotonic() - started)
     if len(results) > 1:
         _show_all(context, results, taken=taken)
-    elif not outcome.failures and arguments.only:
+    elif not failures and arguments.only:
         _show_products(context, results[0], taken=taken)
-    elif not outcome.failures:
+    elif not failures:
         _summary(context, results[0], taken=taken, same=_same_image(arguments))
     for result in results:
         for note in result.notes:
             context.console.print(f"[bold yellow]{escape(note)}[/]")
-    codes = [report(failure, error_console()) for failure in outcome.failures]
-    return codes[0] if codes else 0
+    codes = [report(failure, error_console()) for failure in failures]
+    qemu = outcome.entries.get(emulator.step) if emulator else None
+    return _Built(status=codes[0] if codes else 0, qemu=qemu.files / PROGRAMS if qemu else None)
 
 
 def _shown(specs: Mapping[str, ImageSpec]) -> list[Path]:
@@ -189,13 +214,14 @@ def plan(arguments: argparse.Namespace, context: Context) -> int:
 
 def test(arguments: argparse.Namespace, context: Context) -> int:
     """Build the images if need be, boot one after the other and check it."""
-    status = build(argparse.Namespace(**{**vars(arguments), "jobs": 2}), context)
-    if status:
-        return status
+    built = _build(argparse.Namespace(**{**vars(arguments), "jobs": 2}), context, emulate=True)
+    if built.status:
+        return built.status
+    qemu = found_qemu(built.qemu)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     specs = resolved(arguments, context)
     verdicts = {
-        name: _verdict(spec, arguments, context, alone=len(specs) == 1)
+        name: _verdict(spec, arguments, context, qemu, alone=len(specs) == 1)
         for name, spec in specs.items()
     }
     give_to_caller(context.output)
@@ -206,7 +232,7 @@ def test(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def _verdict(
-    spec: ImageSpec, arguments: argparse.Namespace, context: Context, *, alone: bool
+    spec: ImageSpec, arguments: argparse.Namespace, context: Context, qemu: Qemu, *, alone: bool
 ) -> str:
     """Check a board's image; say in two words what came of it.
 
@@ -215,7 +241,7 @@ def _verdict(
     """
     output = context.output_of(spec.name)
     try:
-        passed = run_checks(spec, output, console=context.console, select=arguments.k)
+        passed = run_checks(spec, output, qemu=qemu, console=context.console, select=arguments.k)
     except (StepError, UserError) as error:
         if alone:
             raise

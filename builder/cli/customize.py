@@ -15,12 +15,14 @@ from rich.markup import escape
 
 from builder.archive.choice import choose, native_archive
 from builder.cli.context import Context
+from builder.cli.emulator import emulator_plan
 from builder.cli.inside import Wish, enter
 from builder.cli.options import Verbs, positive, size_option
 from builder.engine.process import Processes
 from builder.errors import UserError
 from builder.machine.card import emulated_tree
 from builder.machine.checks import run_checks
+from builder.machine.emulator import found_qemu
 from builder.plan.build import Build
 from builder.plan.customize import (
     Archives,
@@ -43,6 +45,7 @@ from builder.spec.resolve import ImageSpec, resolve
 from builder.steps.base_image import BaseFacts, BaseImage
 from builder.steps.image import BOOT_OFFSET
 from builder.steps.packed import check_sum
+from builder.steps.qemu import PROGRAMS
 from builder.steps.sparse import sha256
 from builder.store.store import Store
 
@@ -92,14 +95,17 @@ def customize(arguments: argparse.Namespace, context: Context) -> int:
             listener=view,
         )
         plan = make_plan([steps.image], store)
-        entries = build(plan, jobs=arguments.jobs, offline=arguments.offline).run()
+        emulator = emulator_plan(arguments, context, store, view) if arguments.test else None
+        wanted = [*([emulator] if emulator else []), *plan]
+        entries = build(wanted, jobs=arguments.jobs, offline=arguments.offline).run()
         output = CustomOutput(
             directory=logs.parent, board=base.spec.name if base.spec else facts.board, path=target
         )
         publish_custom(output, steps, request, plan=plan, entries=entries, before=base.manifest)
     store.evict(context.store_size)
     _summary(context, output, steps, taken=duration(time.monotonic() - started))
-    passed = _test(arguments, context, base, request, output) if arguments.test else True
+    qemu = entries[emulator.step].files / PROGRAMS if emulator else None
+    passed = _test(arguments, context, base, request, output, qemu=qemu) if arguments.test else True
     for made in (logs.parent, target, *target.parent.glob(f"{target.name}.*")):
         give_to_caller(made)
     return 0 if passed else 3
@@ -222,6 +228,8 @@ def _test(
     base: _Base,
     request: Request,
     output: CustomOutput,
+    *,
+    qemu: Path | None,
 ) -> bool:
     """Boot the new image, and check all recipes that it is known to have."""
     spec = base.spec
@@ -236,6 +244,7 @@ def _test(
     return run_checks(
         _tested(context, base, spec, request),
         output,
+        qemu=found_qemu(qemu),
         console=context.console,
         select=arguments.k,
     )

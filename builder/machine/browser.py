@@ -149,13 +149,6 @@ def started() -> Iterator[Browser]:
             driver.quit()
 
 
-@pytest.fixture(scope="session")
-def output(pytestconfig: pytest.Config) -> Path:
-    """The board's output directory, for what a check leaves to look at."""
-    report: Path = pytestconfig.getoption("report")
-    return report.parent
-
-
 @pytest.fixture
 def browser() -> Iterator[Browser]:
     """A browser on this machine; the check is skipped where there is none."""

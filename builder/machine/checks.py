@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,8 @@ from builder.checks.context import check_files, context
 from builder.emulation.facts import MachineFacts, machine_facts
 from builder.engine.process import Processes
 from builder.errors import UserError
-from builder.machine.login import install_key
+from builder.machine.emulator import Qemu
+from builder.machine.login import install_key, root_shell
 from builder.machine.qemu import EmulatedBoard, Stage
 from builder.machine.selftest import COMMAND, Login, differences, run_selftest
 from builder.plan.publish import Output, write_report
@@ -31,11 +33,20 @@ from builder.steps.image import BOOT_OFFSET
 SSH_PORT = 22
 _TREE = Path(__file__).resolve().parents[2]
 
+# Of an overlay that changes nodes of the board's own tree the kernel says WARNING too, rightly; that
+# is not a bug of anybody's.
+_TRACE = re.compile(
+    r"\b(WARNING: (?!memory leak will occur)|BUG: |BUG at|Oops|Internal error:|Call [Tt]race"
+    r"|refcount_t:|DMA-API:|list_(add|del) corruption|kmemleak: |Unable to handle kernel)"
+)
+
 
 def run_checks(
-    spec: ImageSpec, output: Output, *, console: Console, select: str | None = None
+    spec: ImageSpec, output: Output, *, qemu: Qemu, console: Console, select: str | None = None
 ) -> bool:
     """Boot the image, run all checks, write the reports; return whether all passed.
+
+    Beside the report, `logs` gets the serial console and the kernel's messages.
 
     Raises:
         BootError: the board did not come up.
@@ -50,7 +61,7 @@ def run_checks(
             "the checks log in by password and then as root by key: they need the parameters "
             "ssh.password-authentication=true and ssh.permit-root-login=prohibit-password"
         )
-    facts = machine_facts(spec.board.soc)
+    facts = machine_facts(spec.board.soc, new=qemu.new)
     device_tree = output.directory / "boot/emulated.dtb"
     if not device_tree.exists():
         raise UserError(
@@ -59,6 +70,7 @@ def run_checks(
         )
     # Boot files of mainline alone have the tree for QEMU on the card, and a script that finds it.
     prebuilt = spec.board.bsp.provider != "mainline"
+    console.print(f"emulated by {qemu} on {facts.name}")
     _say_differences(output, facts, console, prebuilt=prebuilt)
     # What is there of an earlier test says nothing of this one.
     for left in (output.test_report, output.selftest_report, output.screenshot):
@@ -77,6 +89,7 @@ def run_checks(
             forward=_ports(parameters),
             work=work,
             processes=processes,
+            qemu=qemu,
             prebuilt=prebuilt,
         )
         try:
@@ -96,6 +109,7 @@ def run_checks(
                     spec,
                     output,
                     board,
+                    qemu=qemu,
                     key=key,
                     stages=stages,
                     work=work,
@@ -112,6 +126,7 @@ def _judge(
     output: Output,
     board: EmulatedBoard,
     *,
+    qemu: Qemu,
     key: Path,
     stages: Sequence[Stage],
     work: Path,
@@ -121,34 +136,25 @@ def _judge(
     """Run pytest with the checks, here and then on the board; its plugin writes the reports."""
     report = output.test_report
     manifest = json.loads(output.manifest.read_text())
+    login = Login(port=board.ports[SSH_PORT], key=key, configuration=work / "ssh_config")
+    shell = root_shell(login.port, key, login.configuration)
     facts = {
         **context(spec, manifest["distribution"]["name"]),
         "image": manifest["image"]["sha256"],
         "checks": {name: str(path) for name, path in check_files(spec).items()},
         "emulated": True,
         "ports": board.ports,
+        "shell": shell,
+        "emulator": str(qemu),
         "stages": {stage.name: round(stage.seconds, 1) for stage in stages},
     }
     context_file = work / "context.json"
     context_file.write_text(json.dumps(facts))
-    login = Login(port=board.ports[SSH_PORT], key=key, configuration=work / "ssh_config")
-    login.configuration.write_text(
-        "Host 127.0.0.1\n  UserKnownHostsFile /dev/null\n  StrictHostKeyChecking no\n"
-        f"  LogLevel ERROR\n  ConnectTimeout 60\n  ControlPath {work}/%C\n"
-    )
     hosts = f"ssh://root@127.0.0.1:{login.port}"
     command = [
         *(sys.executable, *session.words(context_file, report, hosts=hosts, root=spec.tree.root)),
-        *(
-            "-W",
-            "error",
-            "-p",
-            "builder.machine.browser",
-            "--ssh-config",
-            str(login.configuration),
-            "--ssh-identity-file",
-            str(key),
-        ),
+        *("-W", "error", "-p", "builder.machine.outside", "-p", "builder.machine.browser"),
+        *("--ssh-config", str(login.configuration), "--ssh-identity-file", str(key)),
         *(["-k", select] if select else []),
     ]
     environment = {**os.environ, **session.ENVIRONMENT, "PYTHONPATH": str(_TREE)}
@@ -158,7 +164,11 @@ def _judge(
         passed &= _agrees(
             spec, login, report, output.selftest_report, console=console, select=select
         )
+    traces = _kernel_traces(shell, output.logs / "dmesg.log")
+    for trace in traces:
+        console.print(f"[red]the kernel says: {escape(trace)}[/]")
     boot = duration(stages[-1].seconds)
+    passed &= not traces
     style, word = ("green", "passed") if passed else ("red", "NOT PASSED")
     console.print(
         f"[bold {style}]{escape(spec.name)}: {word}[/], booted to ssh in {boot}; "
@@ -191,6 +201,18 @@ def _agrees(
     return not different
 
 
+def _kernel_traces(shell: Sequence[str], log: Path) -> list[str]:
+    """Keep the kernel's messages of the whole run, and return those that tell of a bug in it."""
+    said = subprocess.run([*shell, "dmesg"], capture_output=True, text=True, check=False)
+    log.write_text(said.stdout or f"the kernel's messages cannot be read: {said.stderr}")
+    return kernel_traces(said.stdout)
+
+
+def kernel_traces(messages: str) -> list[str]:
+    """Return those of the kernel's messages that tell of a bug in itself or a module."""
+    return [line for line in messages.splitlines() if _TRACE.search(line)]
+
+
 def _ports(parameters: dict[str, dict[str, Scalar]]) -> list[int]:
     """Return the board's ports that the checks reach from outside: ssh, and every recipe's."""
     ports = [
@@ -204,7 +226,7 @@ def _say_differences(
 ) -> None:
     """Print what differs between the board and the emulated one."""
     changes = json.loads((output.directory / "boot/changes.json").read_text())
-    console.print(f"emulated on {facts.machine}; its device tree differs from the board's in:")
+    console.print("its device tree differs from the board's in:")
     for change in changes:
         console.print(f"  - {escape(change['text'])}")
     if prebuilt:

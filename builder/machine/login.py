@@ -27,6 +27,18 @@ _PAUSE = 5
 """Seconds between them: the server may speak before logins are allowed (pam_nologin)."""
 
 
+def root_shell(port: int, key: Path, config: Path) -> list[str]:
+    """Return the command that runs further words as root on the board, after `install_key`.
+
+    It uses a configuration of ssh that is written to `config`.
+    """
+    config.write_text(
+        "Host 127.0.0.1\n  UserKnownHostsFile /dev/null\n  StrictHostKeyChecking no\n"
+        f"  LogLevel ERROR\n  ConnectTimeout 60\n  ControlPath {config.parent}/%C\n"
+    )
+    return ["ssh", "-F", str(config), "-i", str(key), "-p", str(port), "root@127.0.0.1"]
+
+
 def install_key(port: int, user: str, password: str, work: Path, *, expired: bool = False) -> Path:
     """Make a key, let it in as root on the board at a local port, and return its file.
 

@@ -13,14 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from builder.bsp.bootbin import parse
 from builder.bsp.fit import MAGIC, Fit, read_fit
 from builder.bsp.linux_image import architecture, unpacked
 from builder.bsp.prebuilt.inspection import KERNELS, kernel_name
-from builder.emulation.derive import read_tree
+from builder.emulation.derive import Tree, read_tree
 from builder.emulation.facts import MachineFacts, position
 from builder.engine.process import Processes, clean_environment
 from builder.errors import CommandError, HostError, StepError
+from builder.machine.emulator import Qemu
+from builder.spec.models import Soc
 
+_FIRST_STAGE: Sequence[tuple[str, str]] = (("SPL", r"^U-Boot SPL \d{4}\.\d\d"),)
 _U_BOOT_STAGES: Sequence[tuple[str, str]] = (
     ("U-Boot", r"^U-Boot \d{4}\.\d\d"),
     ("boot script", r"^PYNQ: "),
@@ -54,9 +58,10 @@ class Stage:
 class EmulatedBoard:
     """QEMU, running a copy-on-write overlay of an image; use it as a context manager.
 
-    The image itself is only read. What is started comes out of its boot partition: U-Boot, since
-    QEMU has no BootROM and does not model the DDR controller that SPL would wait for; or, on a
-    machine where U-Boot cannot run, the kernel and the device tree that U-Boot would have started.
+    The image itself is only read. What is started comes out of its boot partition: the first stage
+    (SPL) of BOOT.BIN, since QEMU has no BootROM; where the machine has no DDR controller that SPL
+    could wait for, U-Boot; and on a machine where U-Boot cannot run, the kernel and the device tree
+    that U-Boot would have started.
 
     `prebuilt` boot files know nothing of QEMU, and their U-Boot would start the board's own tree:
     the card's kernel is started with `device_tree`.
@@ -75,6 +80,7 @@ class EmulatedBoard:
         forward: Sequence[int],
         work: Path,
         processes: Processes,
+        qemu: Qemu,
         prebuilt: bool = False,
     ) -> None:
         self.ports: dict[int, int] = {port: free_port() for port in forward}
@@ -90,13 +96,14 @@ class EmulatedBoard:
         serial, sd, nic = (
             position(tree, alias, devices) for alias, devices in facts.devices(console).items()
         )
+        stages: list[tuple[str, str]] = []
         if prebuilt:
             start = _prebuilt(image, boot_offset, device_tree, work)
         else:
-            start = _program(image, boot_offset, facts, work)
+            stages, start = _program(image, boot_offset, facts, work)
         self.command = [
-            facts.program,
-            *("-M", facts.machine, "-m", f"{memory >> 20}M", "-smp", str(facts.cpus)),
+            qemu.program(facts.program),
+            *("-M", facts.machine, "-m", f"{memory >> 20}M", "-smp", str(_cpus(tree, facts))),
             *("-display", "none", "-monitor", "none"),
             # QEMU gives its options to the machine's devices in order: fillers for the others.
             *("-serial", "null") * serial,
@@ -106,8 +113,7 @@ class EmulatedBoard:
             *("-nic", _forwarding(self.ports)),
             *start,
         ]
-        without_u_boot = prebuilt or facts.no_u_boot
-        self._stages = (*(() if without_u_boot else _U_BOOT_STAGES), *_LINUX_STAGES)
+        self._stages = (*stages, *_LINUX_STAGES)
         self._log = (work / "qemu.log").open("w")
         self.started = time.monotonic()
         self._qemu = processes.start(
@@ -190,13 +196,30 @@ class EmulatedBoard:
         self._log.close()
 
 
-def _program(image: Path, boot_offset: int, facts: MachineFacts, work: Path) -> list[str]:
-    """Return QEMU's options for what it starts, taken out of a card image."""
-    if facts.u_boot_address is not None:
-        u_boot = extract_u_boot(image, boot_offset, work)
-        return ["-device", f"loader,file={u_boot},addr={facts.u_boot_address:#x},cpu-num=0"]
-    kernel, tree = extract_linux(image, boot_offset, work)
-    return ["-kernel", str(kernel), "-dtb", str(tree)]
+def _cpus(tree: Tree, facts: MachineFacts) -> int:
+    """Return how many processors the board and QEMU's machine both have."""
+    board = sum(bool(re.fullmatch(r"/cpus/cpu@[0-9a-f]+", path)) for path in tree)
+    return min(board, facts.cpus)
+
+
+def _program(
+    image: Path, boot_offset: int, facts: MachineFacts, work: Path
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return what QEMU starts, taken out of a card image: the stages before Linux, its options."""
+    if facts.u_boot_address is None:
+        kernel, tree = extract_linux(image, boot_offset, work)
+        return [], ["-kernel", str(kernel), "-dtb", str(tree)]
+    rom = facts.boot_rom
+    first = extract_first_stage(image, boot_offset, rom, work) if rom else None
+    if first:
+        return [*_FIRST_STAGE, *_U_BOOT_STAGES], _loaded(*first)
+    u_boot = extract_u_boot(image, boot_offset, work)
+    return [*_U_BOOT_STAGES], _loaded(u_boot, facts.u_boot_address)
+
+
+def _loaded(program: Path, address: int) -> list[str]:
+    """Return QEMU's options that put a program to an address and start it there."""
+    return ["-device", f"loader,file={program},addr={address:#x},force-raw=on,cpu-num=0"]
 
 
 def _prebuilt(image: Path, boot_offset: int, device_tree: Path, work: Path) -> list[str]:
@@ -204,6 +227,22 @@ def _prebuilt(image: Path, boot_offset: int, device_tree: Path, work: Path) -> l
     kernel, ramdisk = extract_kernel(image, boot_offset, work)
     options = ["-kernel", str(kernel), "-dtb", str(device_tree)]
     return [*options, *(("-initrd", str(ramdisk)) if ramdisk else ())]
+
+
+def extract_first_stage(
+    image: Path, boot_offset: int, soc: Soc, work: Path
+) -> tuple[Path, int] | None:
+    """Take the first stage out of a card image's BOOT.BIN; return it and where it is loaded to.
+
+    None if it is not U-Boot's SPL: what else an AMD first stage or a vendor's asks of the board,
+    nobody has tried in QEMU.
+    """
+    packed = parse(boot_file(image, boot_offset, "BOOT.BIN", work), soc)
+    if b"U-Boot SPL" not in packed.first_stage:
+        return None
+    program = work / "first-stage.bin"
+    program.write_bytes(packed.first_stage)
+    return program, packed.header.load_address
 
 
 def extract_u_boot(image: Path, boot_offset: int, work: Path) -> Path:

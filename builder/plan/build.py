@@ -143,7 +143,7 @@ class Build:
         """Make what is not kept, as far as it goes.
 
         A failure is the end for the boards whose step it is, which are all in the plan for one
-        board; the other boards go on.
+        board; the other boards go on. So all boards do if a step of no board fails.
 
         Raises:
             Interrupted: the user asked to stop.
@@ -193,7 +193,11 @@ class Build:
             raise stop
 
     def _log(self, item: Planned) -> Path:
-        logs = self._logs if isinstance(self._logs, Path) else self._logs[item.boards[0]]
+        if isinstance(self._logs, Path):
+            logs = self._logs
+        else:
+            # What is of no board has its log with the first one.
+            logs = self._logs[item.boards[0] if item.boards else next(iter(self._logs))]
         return logs / f"{item.step.name.replace(':', '-')}.log"
 
     def _build(self, item: Planned, inputs: Mapping[str, Entry], toolbox: Toolbox) -> Entry:

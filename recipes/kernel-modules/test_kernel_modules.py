@@ -1,12 +1,32 @@
 # SPDX-License-Identifier: MIT
-"""Loading of kernel modules."""
+"""Loading of kernel modules, and the modules that are not the kernel's own."""
 
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
+
+COMPLAINTS = "dmesg --level=emerg,alert,crit,err,warn"
+SOURCES = Path(__file__).parents[2] / "petalinux_bsp/meta-user/recipes-modules"
+COMPILERS = {"armhf": "arm-linux-gnueabihf-gcc", "arm64": "aarch64-linux-gnu-gcc"}
+
+
+@pytest.fixture(scope="module")
+def added(host: Host) -> list[str]:
+    """The modules that were built for this tree's own sources, beside the kernel's."""
+    found = host.check_output(
+        "find /lib/modules/$(uname -r)/updates -name '*.ko*' 2>/dev/null || true"
+    )
+    names = [re.sub(r"\.ko.*", "", path.rpartition("/")[2]) for path in found.split()]
+    if not names:
+        pytest.skip("the kernel came with its modules: none were added")
+    return sorted(names)
 
 
 def test_modules_fit_the_kernel(host: Host) -> None:
@@ -27,3 +47,67 @@ def test_modules_at_boot(host: Host, parameters: Parameters) -> None:
     """The modules that were set are loaded, or part of the kernel."""
     for name in parameters["kernel-modules"]["load"]:
         assert host.file(f"/sys/module/{name.replace('-', '_')}").is_directory
+
+
+@pytest.mark.only("outside", "the sources are no part of the image")
+def test_added_modules_are_those_of_this_tree(added: list[str]) -> None:
+    """Every module that this tree has sources of is there."""
+    assert added == sorted(path.name for path in SOURCES.iterdir())
+
+
+def test_added_modules_are_described_and_fit_the_kernel(host: Host, added: list[str]) -> None:
+    """They are made for exactly this kernel, and say what they are, by whom, under which licence."""
+    release = host.check_output("uname -r")
+    own = host.check_output(
+        "modinfo -F vermagic $(ls /lib/modules/$(uname -r)/kernel/*/*.ko* "
+        "/lib/modules/$(uname -r)/kernel/*/*/*.ko* 2>/dev/null | head -1)"
+    )
+    for name in added:
+        lines = host.check_output(f"modinfo {name}").splitlines()
+        fields = {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+        assert fields["vermagic"].split()[0] == release
+        assert fields["vermagic"] == own
+        assert fields["filename"].startswith(f"/lib/modules/{release}/updates/")
+        assert fields["name"] == name.replace("-", "_")
+        assert fields["license"] == "GPL"
+        assert fields["description"]
+        assert fields["author"]
+
+
+def test_added_modules_come_and_go(host: Host, added: list[str]) -> None:
+    """They were loaded at boot, can be taken out, and loaded again, without a word of complaint."""
+    before = host.check_output(COMPLAINTS)
+    for _ in range(3):
+        for name in added:
+            assert host.file(f"/sys/module/{name.replace('-', '_')}").is_directory
+        host.check_output(f"modprobe --remove {' '.join(added)}")
+        for name in added:
+            assert not host.file(f"/sys/module/{name.replace('-', '_')}").exists
+        host.check_output(f"modprobe --all {' '.join(added)}")
+    host.check_output("udevadm settle")
+    assert host.check_output(COMPLAINTS) == before
+
+
+@pytest.mark.only("outside", "its program is compiled where the checks come from")
+def test_buffers_under_stress(
+    host: Host, board: Any, added: list[str], send: Callable[[bytes, str], None], tmp_path: Path
+) -> None:
+    """Buffers: 1,000 by 8 processes, half of them killed, twice; all memory is back, nothing is said."""
+    if "pynq-buffer" not in added:
+        pytest.skip("there is no buffer device")
+    folder = SOURCES / "pynq-buffer/files"
+    program = tmp_path / "pynq-buffer-test"
+    subprocess.run(
+        [
+            *(COMPILERS[board.architecture], "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-s"),
+            *("-o", program, folder / "pynq-buffer-test.c"),
+        ],
+        check=True,
+    )
+    send(program.read_bytes(), "/run/pynq-buffer-test")
+    before = host.check_output(COMPLAINTS)
+    done = host.run("/run/pynq-buffer-test")
+    assert done.rc == 0, done.stdout
+    assert re.search(r"^\d+ checks, 0 failed$", done.stdout, re.MULTILINE), done.stdout
+    assert len(re.findall(r"^\d+ buffers by 8 processes$", done.stdout, re.MULTILINE)) == 2
+    assert host.check_output(COMPLAINTS) == before

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The base design, loaded and used by a notebook."""
+"""The base design, loaded and used: by a notebook on the board's Jupyter, and by a program."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -10,10 +10,14 @@ import pytest
 from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
+ReadWord = Callable[[int], int]
 
 MANAGER = "/sys/class/fpga_manager/fpga0"
 DEVCFG_CTRL = 0xF8007000
+DEVCFG_INT_STS = 0xF800700C
+PCFG_DONE = 1 << 2
 
+# Each prints one line of JSON.
 CELLS = {
     "load": """
 import errno, json, warnings
@@ -48,90 +52,101 @@ for cacheable in (0, 1):
     array.freebuffer()
     del array
 gc.collect()
+os.close(memory)
 print(json.dumps(found))
 """,
-    "clock": """
-print(json.dumps(hex(pynq.MMIO(0xF8000000, 0x1000).read(0x170))))
-""",
 }
-
-RUN = """
-import json, sys
-import nbclient, nbformat
-cells = [nbformat.v4.new_code_cell(cell) for cell in json.loads(sys.argv[1])]
-notebook = nbformat.v4.new_notebook(cells=cells)
-nbclient.NotebookClient(notebook, timeout=900, startup_timeout=300, kernel_name="python3").execute()
-texts = ["".join(each.get("text", "") for each in cell.outputs) for cell in notebook.cells]
-print(json.dumps(texts))
-"""
 
 COMPLAINTS = "dmesg --level=emerg,alert,crit,err,warn"
 CONTIGUOUS = "sync; echo 3 > /proc/sys/vm/drop_caches; awk '/CmaFree/ {print $2}' /proc/meminfo"
 
 
 @pytest.fixture(scope="module")
-def notebook(host: Host, parameters: Parameters) -> dict[str, Any]:
-    """What the cells of a notebook printed, what the kernel complained of, and lost memory in KiB."""
+def run_program(host: Host) -> Callable[[str, Sequence[str]], list[str]]:
+    """Run cells as one program of root's; return the lines that it printed."""
+    return lambda _, cells: host.check_output(
+        "python3 -W ignore -c %s", "\n".join(cells)
+    ).splitlines()
+
+
+NOTEBOOK = pytest.param(
+    "notebook", marks=pytest.mark.only("outside", "it is run over the network, as by a browser")
+)
+
+
+@pytest.fixture(scope="module", params=["program", NOTEBOOK])
+def ran(request: pytest.FixtureRequest, host: Host) -> dict[str, Any]:
+    """What the cells printed, what the kernel complained of, and lost memory in KiB."""
+    run = request.getfixturevalue(f"run_{request.param}")
     before, free = host.check_output(COMPLAINTS), int(host.check_output(CONTIGUOUS))
-    user = parameters["users"]["user"]
-    cells = json.dumps([*CELLS.values()])
-    printed = host.check_output("runuser -u %s -- python3 -W ignore -c %s %s", user, RUN, cells)
-    texts = json.loads(printed.splitlines()[-1])
-    found = {name: json.loads(text) for name, text in zip(CELLS, texts, strict=True)}
+    printed = run("checks of the base design", [*CELLS.values()])
+    found = {name: json.loads(text) for name, text in zip(CELLS, printed, strict=True)}
     found["complaints"] = host.check_output(COMPLAINTS).removeprefix(before).strip().splitlines()
     found["lost"] = free - int(host.check_output(CONTIGUOUS))
     return found
 
 
+@pytest.fixture
+def can_load(read_word: ReadWord) -> bool:
+    """Whether the configuration engine takes bitstreams."""
+    # QEMU before 11.0: its model writes 0 to UNLOCK (0xF8007034) when it is reset, which shuts the
+    # whole of it off. The driver waits for bit 4 of STATUS (0xF8007014), PCFG_INIT, in vain.
+    return read_word(DEVCFG_CTRL) != 0
+
+
 def test_the_base_design_is_loaded(
-    host: Host, board: Any, notebook: dict[str, Any], read_word: Callable[[int], int]
+    host: Host, ran: dict[str, Any], read_word: ReadWord, *, can_load: bool
 ) -> None:
     """Overlay("base.bit") loads the design, and the manager says that it operates."""
-    error, loaded, file = notebook["load"]
+    error, loaded, file = ran["load"]
     assert file.endswith("/pynq/overlays/base/base.bit")
-    if board.emulated and read_word(DEVCFG_CTRL) == 0:
-        # QEMU before 10.2: its model writes 0 to UNLOCK (0xF8007034) when it is reset, which shuts
-        # the whole of it off. The driver waits for bit 4 of STATUS (0xF8007014), PCFG_INIT.
+    if not can_load:
         assert error == "ETIMEDOUT"
         assert host.check_output(f"cat {MANAGER}/state") == "write init error"
-        waited, failed = [line for line in notebook["complaints"] if " fpga0: " in line]
+        waited, failed = [line for line in ran["complaints"] if " fpga0: " in line]
         assert waited.endswith("Timeout waiting for PCFG_INIT")
         assert failed.endswith("Error preparing FPGA for writing")
-        pytest.skip("this QEMU's configuration engine is shut off (0xF8007034)")
+        pytest.skip("this QEMU, before 11.0, has its configuration engine shut off (0xF8007034)")
     assert (error, loaded) == (None, True)
     assert host.check_output(f"cat {MANAGER}/state") == "operating"
-    assert notebook["complaints"] == []
+    assert read_word(DEVCFG_INT_STS) & PCFG_DONE
+    assert ran["complaints"] == []
 
 
-def test_its_blocks_are_those_of_the_hardware_export(host: Host, notebook: dict[str, Any]) -> None:
+def test_the_kernel_was_given_the_whole_bitstream(
+    host: Host, ran: dict[str, Any], *, can_load: bool
+) -> None:
+    """What the kernel was given is the design's .bit without its header, in the order of the engine."""
+    if not can_load:
+        pytest.skip("this QEMU's configuration engine is shut off")
+    bits = host.file(ran["load"][2]).content
+    start = bits.index(b"\xff" * 32)
+    given = host.file("/lib/firmware/base.bin").content
+    assert len(given) == len(bits) - start > 4_000_000
+    words = memoryview(given).cast("I").tolist()
+    assert 0xAA995566 in words[:64]  # the word of synchronisation (UG470), as the engine reads it
+
+
+def test_its_blocks_are_those_of_the_hardware_export(host: Host, ran: dict[str, Any]) -> None:
     """ip_dict has all blocks with registers that the design's .hwh names, at their addresses."""
-    file = notebook["load"][2].removesuffix(".bit") + ".hwh"
+    file = ran["load"][2].removesuffix(".bit") + ".hwh"
     export = ET.fromstring(host.file(file).content)  # noqa: S314 - out of our own image
-    system = next(
-        each for each in export.iter("MODULE") if each.get("MODTYPE") == "processing_system7"
-    )
+    modules = {each.get("INSTANCE"): each for each in export.iter("MODULE")}
+    system = next(each for each in modules.values() if each.get("MODTYPE") == "processing_system7")
     wanted = {
-        int(each.get("BASEVALUE", ""), 0)
+        modules[each.get("INSTANCE")].get("FULLNAME", "").strip("/"): int(each.get("BASEVALUE"), 0)
         for each in system.iter("MEMRANGE")
         if each.get("MEMTYPE") == "REGISTER"
     }
-    found = notebook["blocks"]
-    assert {address for address in found.values() if address is not None} == wanted
-    assert {"leds_gpio", "switches_gpio", "btns_gpio", "video/axi_vdma"} <= found.keys()
+    assert {"leds_gpio", "switches_gpio", "btns_gpio", "video/axi_vdma"} <= wanted.keys()
+    blocks = {name: address for name, address in ran["blocks"].items() if address is not None}
+    assert blocks == wanted
 
 
-def test_its_buffers_are_physical_memory(notebook: dict[str, Any]) -> None:
+def test_its_buffers_are_physical_memory(ran: dict[str, Any]) -> None:
     """What NumPy writes into allocate()'s arrays stands at their physical addresses, and back."""
-    for same, written, offset in notebook["buffers"]:
-        assert same
-        assert written == "PYNQ"
-        assert offset == 0
-    assert notebook["lost"] < 1024, "contiguous memory is not given back"
-
-
-def test_registers_are_read(notebook: dict[str, Any]) -> None:
-    """MMIO reads a clock's register of the processing system, which is never zero."""
-    assert int(notebook["clock"], 16) != 0
+    assert ran["buffers"] == [[True, "PYNQ", 0]] * 2
+    assert ran["lost"] < 1024, "contiguous memory is not given back"
 
 
 def test_notebooks_are_the_users(host: Host, parameters: Parameters) -> None:
@@ -141,3 +156,67 @@ def test_notebooks_are_the_users(host: Host, parameters: Parameters) -> None:
     for name in ("base", "logictools", "getting_started", "common"):
         assert host.file(f"{folder}/{name}").user == user
     assert int(host.check_output(f"find {folder}/base -name '*.ipynb' -user {user} | wc -l")) > 20
+
+
+# A package as vendors of designs publish them: the design, a driver for a block of it, and entry
+# points by which PYNQ finds both. Its bitstream is that of the base design.
+MAKE_WHEEL = """
+import pathlib, sys, zipfile
+import pynq.overlays
+base = pathlib.Path(pynq.overlays.__path__[0], "base")
+info = "checked_overlay-1.0.dist-info"
+files = {
+    "checked_overlay/__init__.py": b"",
+    "checked_overlay/driver.py": b'''
+import pynq
+
+class TraceControl(pynq.DefaultIP):
+    bindto = ["xilinx.com:hls:trace_cntrl_64:1.4"]
+''',
+    "checked_overlay/checked.bit": (base / "base.bit").read_bytes(),
+    "checked_overlay/checked.hwh": (base / "base.hwh").read_bytes(),
+    f"{info}/METADATA": b"Metadata-Version: 2.1\\nName: checked-overlay\\nVersion: 1.0\\n",
+    f"{info}/WHEEL": b"Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    f"{info}/entry_points.txt": b'''
+[pynq.overlays]
+checked = checked_overlay
+[pynq.lib]
+checked = checked_overlay.driver
+''',
+}
+record = "".join(f"{name},,\\n" for name in [*files, f"{info}/RECORD"])
+with zipfile.ZipFile(sys.argv[1], "w") as wheel:
+    for name, content in {**files, f"{info}/RECORD": record.encode()}.items():
+        wheel.writestr(name, content)
+"""
+USE_PACKAGE = """
+import json, pynq
+checked = pynq.Overlay("checked.bit", download=%s)
+block = checked.trace_analyzer_pi.trace_cntrl_64_0
+print(json.dumps([checked.bitfile_name, checked.is_loaded(), type(block).__module__]))
+"""
+
+
+@pytest.fixture
+def package(host: Host) -> Iterator[str]:
+    """A package with a design, installed by pip; the value is its directory."""
+    wheel = "/tmp/checked_overlay-1.0-py3-none-any.whl"
+    host.check_output("python3 -W ignore -c %s %s", MAKE_WHEEL, wheel)
+    host.check_output(f"pip3 install -q --no-index --root-user-action=ignore {wheel}")
+    yield host.check_output(
+        "python3 -c 'import checked_overlay; print(checked_overlay.__path__[0])'"
+    )
+    host.check_output("pip3 uninstall -q --yes --root-user-action=ignore checked-overlay")
+    host.check_output(f"rm {wheel}")
+
+
+def test_a_design_out_of_a_package(host: Host, package: str, *, can_load: bool) -> None:
+    """A design that pip installed is found by its name and loaded, and its driver is used."""
+    printed = host.check_output("python3 -W ignore -c %s", USE_PACKAGE % can_load)
+    file, loaded, driver = json.loads(printed.splitlines()[-1])
+    assert file == f"{package}/checked.bit"
+    assert driver == "checked_overlay.driver"
+    assert loaded == can_load
+    if can_load:
+        assert host.check_output(f"cat {MANAGER}/state") == "operating"
+        assert host.file("/lib/firmware/checked.bin").size > 4_000_000

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from builder.emulation.facts import MachineFacts
 from builder.errors import StepError
-from builder.machine.qemu import extract_kernel, extract_linux, extract_u_boot
+from builder.machine.qemu import extract_first_stage, extract_kernel, extract_linux, extract_u_boot
+from builder.spec.models import Soc
 
 OFFSET = 1 << 20
 TOOLS = ("mkfs.vfat", "mcopy", "mdir", "mkimage", "dtc")
@@ -93,6 +94,24 @@ def test_u_boot_and_its_tree_lie_one_behind_the_other(tmp_path: Path, work: Path
     )
     raw = extract_u_boot(card(tmp_path, packed), OFFSET, work)
     assert raw.read_bytes() == b"U-Boottree"
+
+
+def test_the_first_stage_is_what_the_bootrom_would_start(tmp_path: Path, work: Path) -> None:
+    spl = tmp_path / "spl"
+    spl.write_bytes(b"\x0e\0\0\xea and so on, U-Boot SPL 2023.01".ljust(64, b"\0"))
+    run("mkimage", "-T", "zynqimage", "-d", spl, "BOOT.BIN", cwd=tmp_path)
+    image = card(tmp_path, tmp_path / "BOOT.BIN")
+    found = extract_first_stage(image, OFFSET, Soc.ZYNQ, work)
+    assert found
+    program, address = found
+    assert (program.read_bytes(), address) == (spl.read_bytes(), 0)
+
+
+def test_only_u_boots_first_stage_is_started(tmp_path: Path, work: Path) -> None:
+    (tmp_path / "fsbl").write_bytes(b"\x0e\0\0\xea of another kind".ljust(64, b"\0"))
+    run("mkimage", "-T", "zynqimage", "-d", "fsbl", "BOOT.BIN", cwd=tmp_path)
+    image = card(tmp_path, tmp_path / "BOOT.BIN")
+    assert extract_first_stage(image, OFFSET, Soc.ZYNQ, work) is None
 
 
 @pytest.mark.parametrize(

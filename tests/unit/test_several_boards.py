@@ -22,7 +22,7 @@ from builder.cli.planning import Planning
 from builder.errors import BuildError, StepError, UserError
 from builder.plan.board import BoardSteps, board_steps
 from builder.plan.joint import join
-from builder.plan.plan import make_plan
+from builder.plan.plan import Planned, make_plan
 from builder.report.events import Listener, Note
 from builder.spec.reader import Tree
 from builder.spec.resolve import ImageSpec, NamedDistribution, resolve
@@ -220,13 +220,19 @@ class Work(Step):
 class Factory:
     """Builds One and Two from made-up steps.
 
-    `broken` are boards whose U-Boot fails, `content` is in all images.
+    `broken` are boards whose U-Boot fails, `content` is in all images. `got` is the step that gets a
+    QEMU for tests, if one does; `qemus` are where QEMU was looked for.
     """
 
     build_py: CommandLine
     boards_dir: Path
     broken: set[str] = field(default_factory=set)
     content: str = "first"
+    got: Work | None = None
+    qemus: list[Path | None] = field(default_factory=list)
+
+    def emulator(self, _: object, __: object, store: Store, *___: object) -> Planned | None:
+        return make_plan([self.got], store)[0] if self.got else None
 
     def steps(self, spec: ImageSpec, archive: Archive, **_: object) -> BoardSteps:
         bootstrap, kernel = Work("bootstrap", ""), Work("kernel", "")
@@ -256,6 +262,8 @@ def factory(
     monkeypatch.setattr("builder.cli.planning.board_steps", made.steps)
     monkeypatch.setattr("builder.cli.commands.check_machine", lambda _: [])
     monkeypatch.setattr("builder.cli.commands._stop_on_interrupt", lambda: None)
+    monkeypatch.setattr("builder.cli.commands.emulator_plan", made.emulator)
+    monkeypatch.setattr("builder.cli.commands.found_qemu", made.qemus.append)
     return made
 
 
@@ -492,6 +500,33 @@ def test_what_cannot_be_built_is_not_tested(
     monkeypatch.setattr("builder.cli.commands.run_checks", lambda *_, **__: pytest.fail("tested"))
     factory.broken = {"One"}
     assert factory("test", "One", "Two").status == 3
+
+
+def test_a_qemu_is_got_beside_the_build(
+    factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.cli.commands.run_checks", lambda *_, **__: True)
+    factory.got = Work("qemu", "")
+    assert " qemu " not in factory("build", "One").output
+    answer = factory("test", "One", "Two")
+    assert (answer.status, answer.errors) == (0, "")
+    assert "  start   qemu (never built)\n" in answer.output
+    assert (tmp_path / "output/One/logs/qemu.log").exists()
+    (place,) = factory.qemus
+    assert place
+    assert place.name == "bin"
+    assert place.is_relative_to(tmp_path / "store/entries")
+
+
+def test_without_that_qemu_boards_are_tested_all_the_same(
+    factory: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.cli.commands.run_checks", lambda *_, **__: True)
+    factory.got = Work("qemu", "", fails=True)
+    answer = factory("test", "One")
+    assert (answer.status, answer.errors) == (0, "")
+    assert "cannot load designs: step qemu failed: broken" in answer.output
+    assert factory.qemus == [None]
 
 
 def test_steps_can_be_handed_to_another_process(store: Store) -> None:

@@ -63,7 +63,7 @@ static void set_parameter(const char *name, unsigned int value)
 	}
 }
 
-static long meminfo(const char *key)
+static long memory_kb(const char *key)
 {
 	char line[128];
 	long value = -1;
@@ -88,7 +88,7 @@ static int open_files(void)
 	return count;
 }
 
-static int allocate(struct pynq_buffer_alloc *alloc, uint64_t size, uint32_t flags)
+static int allocate(struct pynq_buffer_alloc *alloc, __u64 size, __u32 flags)
 {
 	memset(alloc, 0, sizeof(*alloc));
 	alloc->size = size;
@@ -98,7 +98,7 @@ static int allocate(struct pynq_buffer_alloc *alloc, uint64_t size, uint32_t fla
 	return ioctl(device, PYNQ_BUFFER_ALLOC, alloc);
 }
 
-static int sync_range(int fd, uint64_t offset, uint64_t length, uint32_t direction)
+static int sync_range(int fd, __u64 offset, __u64 length, __u32 direction)
 {
 	struct pynq_buffer_sync sync = {
 		.offset = offset, .length = length, .direction = direction,
@@ -123,11 +123,11 @@ static int all_zero(const unsigned char *bytes, size_t size)
 }
 
 /* Compares with what is in memory at the address that the logic is given. */
-static void test_memory(uint32_t flags, size_t size)
+static void test_memory(__u32 flags, size_t size)
 {
 	struct pynq_buffer_alloc alloc;
 	struct pynq_buffer_info info = { 0 };
-	uint32_t *words, *memory;
+	__u32 *words, *memory;
 	size_t i, wrong = 0;
 	int mem;
 
@@ -152,14 +152,14 @@ static void test_memory(uint32_t flags, size_t size)
 		words[i] = i * 2654435761U;
 	CHECK(!sync_range(alloc.fd, 0, alloc.size, PYNQ_BUFFER_TO_DEVICE));
 	for (i = 0; i < alloc.size / 4; i++)
-		wrong += memory[i] != (uint32_t)(i * 2654435761U);
+		wrong += memory[i] != (__u32)(i * 2654435761U);
 	CHECK(!wrong);
 
 	for (i = 0; i < alloc.size / 4; i++)
-		memory[i] = ~(uint32_t)i;
+		memory[i] = ~(__u32)i;
 	CHECK(!sync_range(alloc.fd, 0, alloc.size, PYNQ_BUFFER_FROM_DEVICE));
 	for (i = 0; i < alloc.size / 4; i++)
-		wrong += words[i] != ~(uint32_t)i;
+		wrong += words[i] != ~(__u32)i;
 	CHECK(!wrong);
 
 	munmap(memory, alloc.size);
@@ -174,7 +174,7 @@ static void test_memory(uint32_t flags, size_t size)
 
 static void test_alloc_requests(void)
 {
-	const uint64_t huge[] = {
+	const __u64 huge[] = {
 		1ULL << 31, (1ULL << 31) + 1, (1ULL << 32) - 1, 1ULL << 32,
 		(1ULL << 32) + 4096, 1ULL << 63, UINT64_MAX - 4095, UINT64_MAX,
 	};
@@ -227,12 +227,12 @@ static void test_alloc_requests(void)
 	CHECK(open_files() == before);
 }
 
-static void test_buffer_requests(uint32_t flags)
+static void test_buffer_requests(__u32 flags)
 {
 	const int shared = MAP_SHARED;
 	struct pynq_buffer_alloc alloc;
 	struct pynq_buffer_sync sync;
-	uint64_t size;
+	__u64 size;
 	void *mapped;
 	char byte;
 	int fd;
@@ -338,7 +338,7 @@ static void test_owners(void)
 {
 	struct pynq_buffer_alloc alloc;
 	int sockets[2], status, pipes[2];
-	volatile char *bytes;
+	char *bytes;
 	pid_t child;
 	char byte;
 
@@ -352,7 +352,7 @@ static void test_owners(void)
 		if (!fork()) {
 			/* Goes on after its parent's death. */
 			close(alloc.fd);
-			while (bytes[0] != 'b')
+			while (__atomic_load_n(bytes, __ATOMIC_ACQUIRE) != 'b')
 				usleep(1000);
 			_exit(write(pipes[1], "", 1) != 1);
 		}
@@ -375,9 +375,9 @@ static void test_owners(void)
 	alloc.size = MIB;
 	bytes = map(&alloc);
 	CHECK(bytes != MAP_FAILED && bytes[0] == 'a');
-	bytes[0] = 'b';
+	__atomic_store_n(bytes, 'b', __ATOMIC_RELEASE);
 	CHECK(read(pipes[0], &byte, 1) == 1);
-	munmap((void *)bytes, MIB);
+	munmap(bytes, MIB);
 	close(alloc.fd);
 	close(pipes[0]);
 	close(pipes[1]);
@@ -464,7 +464,7 @@ int main(void)
 
 	/* Once without counting: caches of the kernel fill. */
 	test_memory(0, MIB);
-	free_before = meminfo("CmaFree");
+	free_before = memory_kb("CmaFree");
 
 	for (i = 0; i <= PYNQ_BUFFER_FLAGS; i++) {
 		test_memory(i, 1);
@@ -480,7 +480,7 @@ int main(void)
 
 	/* Pages on their way back, and others' pages in the area, blur it. */
 	for (i = 0; i < 50; i++) {
-		free_after = meminfo("CmaFree");
+		free_after = memory_kb("CmaFree");
 		if (free_after + 1024 >= free_before)
 			break;
 		usleep(100000);
