@@ -109,6 +109,9 @@ def _image() -> argparse.ArgumentParser:
     which.add_argument("--all", action="store_true", help="all boards that `boards` lists")
     group.add_argument("--distro", metavar="NAME", help="use this distribution and no other")
     group.add_argument(
+        "--profile", metavar="NAME", help="take this profile of recipes, whatever the board says"
+    )
+    group.add_argument(
         "--set", action="append", default=[], metavar="RECIPE.PARAMETER=VALUE", dest="settings",
         help="set a recipe's parameter, as `recipes` lists them (may be repeated)",
     )  # fmt: skip

@@ -57,6 +57,7 @@ def resolved(arguments: argparse.Namespace, context: Context) -> dict[str, Image
             name,
             settings=arguments.settings,
             distro=arguments.distro,
+            profile=arguments.profile,
             boot_files=arguments.boot_files and arguments.boot_files.absolute(),
             provider=arguments.bsp,
             petalinux=PetaLinuxUse(

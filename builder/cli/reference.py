@@ -12,8 +12,8 @@ from pathlib import Path
 from builder.cli.context import ROOT, Context
 from builder.cli.options import Verbs
 from builder.spec import parity
-from builder.spec.models import Recipe
 from builder.spec.reader import Reader, Tree
+from builder.spec.recipe import Recipe
 from builder.spec.reference import reference
 from builder.spec.schemas import KINDS, json_schema
 

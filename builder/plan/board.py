@@ -73,7 +73,15 @@ def board_steps(
         raise UserError(
             problem, hint="take another distribution with --distro, or write the lock file"
         )
-    layers = root_layers(spec.recipes, archive, native=native, board=spec.board, name=spec.name)
+    layers = root_layers(
+        spec.recipes,
+        archive,
+        native=native,
+        board=spec.board,
+        name=spec.name,
+        overlays=spec.overlays,
+        notebooks=spec.notebooks,
+    )
     boot = PROVIDERS[spec.board.bsp.provider](spec, archive)
     image = Image(
         spec.name,

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from builder.archive.archive import Archive
 from builder.spec.models import Board
+from builder.spec.overlays import Design
 from builder.spec.resolve import ResolvedRecipe
 from builder.steps.bootstrap import Bootstrap
 from builder.steps.index import IndexSource
@@ -25,6 +27,8 @@ def root_layers(
     native: Archive | None,
     board: Board,
     name: str,
+    overlays: Sequence[Design] = (),
+    notebooks: Path | None = None,
 ) -> list[Step]:
     """Return the steps whose layers make the root filesystem, the lowest first.
 
@@ -34,6 +38,8 @@ def root_layers(
         native: the same for this machine's, if programs are to be taken from it.
         board: what recipes that are special to a board get to see.
         name: the board's name.
+        overlays: the board's designs, for the same recipes.
+        notebooks: the directory of the board's notebooks, for the same recipes.
     """
     distribution, architecture = archive.distribution, archive.architecture
     scope = f"{distribution.name}-{architecture.value}"
@@ -51,6 +57,8 @@ def root_layers(
         board=board,
         name=name,
         scope=scope,
+        overlays=overlays,
+        notebooks=notebooks,
     )
 
 
@@ -64,6 +72,8 @@ def recipe_layers(
     board: Board,
     name: str,
     scope: str,
+    overlays: Sequence[Design] = (),
+    notebooks: Path | None = None,
 ) -> list[Step]:
     """Return the layers `below`, and above them one for each recipe, the lowest first.
 
@@ -76,6 +86,8 @@ def recipe_layers(
         board: what recipes that are special to a board get to see.
         name: the board's name.
         scope: what the layers are built for that are not special to a board.
+        overlays: the board's designs, for recipes that are special to it.
+        notebooks: the directory of the board's notebooks, for the same recipes.
     """
     layers = list(below)
     for recipe in recipes:
@@ -85,10 +97,12 @@ def recipe_layers(
                 required=_required(recipe, known),
                 below=list(layers),
                 wheels=_wheels(recipe, archive, scope),
-                downloads=_downloads(recipe, scope),
+                downloads=_downloads(recipe, archive, scope),
                 native=native,
                 archive=archive,
                 board=board,
+                overlays=overlays,
+                notebooks=notebooks,
                 scope=name if recipe.model.board_specific else scope,
             )
         )
@@ -130,7 +144,8 @@ def _wheels(recipe: ResolvedRecipe, archive: Archive, scope: str) -> Wheels | No
     )
 
 
-def _downloads(recipe: ResolvedRecipe, scope: str) -> list[Step]:
+def _downloads(recipe: ResolvedRecipe, archive: Archive, scope: str) -> list[Step]:
+    files = recipe.sdists(archive.distribution, archive.architecture)
     name = f"download:{recipe.name}:{{}}"
     return [
         *(
@@ -139,6 +154,6 @@ def _downloads(recipe: ResolvedRecipe, scope: str) -> list[Step]:
         ),
         *(
             IndexSource(name.format(file), file, checksum, scope=scope)
-            for file, checksum in recipe.model.sdists.items()
+            for file, checksum in files.items()
         ),
     ]

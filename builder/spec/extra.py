@@ -10,7 +10,7 @@ from pathlib import Path
 from builder.errors import UserError
 from builder.spec.models import Scalar
 from builder.spec.reader import Reader, Tree, closest
-from builder.spec.recipes import check_recipe
+from builder.spec.recipe_rules import check_recipe
 from builder.spec.resolve import ResolvedRecipe, parse_setting
 from builder.spec.values import parse, unfit
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from builder.spec.models import Legacy, Recipe
 from builder.spec.reader import Reader
+from builder.spec.recipe import Legacy, Recipe
 
 SCRIPTS = ("pre.sh", "qemu.sh", "post.sh")
 """The scripts of a package, in the order in which sdbuild runs them."""

@@ -15,14 +15,8 @@ from builder.errors import UserError
 from builder.spec.distribution import Distribution
 from builder.spec.document import Document, KeyPath, Problem, ProblemsError, overlay, read
 from builder.spec.local import LocalSettings
-from builder.spec.models import (
-    FORMAT,
-    Board,
-    FileName,
-    Model,
-    Profile,
-    Recipe,
-)
+from builder.spec.models import FORMAT, Board, FileName, Model, Profile
+from builder.spec.recipe import Recipe
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 

@@ -22,7 +22,7 @@ def reference() -> str:
     parts = [
         "# Reference of the YAML files",
         "",
-        "Made by `make schemas` from `builder/spec/models.py`; do not edit.",
+        "Made by `make schemas` from `builder/spec/`; do not edit.",
     ]
     for kind in KINDS:
         parts += ["", *_page(kind)]

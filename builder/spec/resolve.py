@@ -16,15 +16,15 @@ from builder.spec.models import (
     Board,
     Bsp,
     Download,
-    Parameter,
     Provider,
-    Recipe,
     Scalar,
     Soc,
 )
+from builder.spec.order import in_order
 from builder.spec.overlays import Design, find_design
 from builder.spec.reader import Reader, Tree, closest, shown
-from builder.spec.recipes import check_recipe
+from builder.spec.recipe import Parameter, Recipe
+from builder.spec.recipe_rules import check_recipe
 from builder.spec.values import mismatch, parse, unfit
 
 
@@ -52,8 +52,17 @@ class ResolvedRecipe:
 
     def packages(self, distribution: NamedDistribution, architecture: Architecture) -> list[str]:
         """Return the apt packages for a distribution and an architecture."""
-        chosen = ("all", distribution.name, distribution.model.family, architecture.value)
+        chosen = _targets(distribution, architecture)
         return [package for key in chosen for package in self.model.apt.get(key, ())]
+
+    def sdists(self, distribution: NamedDistribution, architecture: Architecture) -> dict[str, str]:
+        """Return the source distributions, with SHA-256, for a distribution and an architecture."""
+        chosen = _targets(distribution, architecture)
+        return {
+            name: checksum
+            for key in chosen
+            for name, checksum in self.model.sdists.get(key, {}).items()
+        }
 
     def lock_file(self, distribution: NamedDistribution, architecture: Architecture) -> Path | None:
         """Return the lock file of its Python packages, whether it exists or not.
@@ -67,6 +76,11 @@ class ResolvedRecipe:
                     distribution=distribution.name, architecture=architecture.value
                 )
         return None
+
+
+def _targets(distribution: NamedDistribution, architecture: Architecture) -> tuple[str, ...]:
+    """Return the keys of all lists that count for a distribution and an architecture."""
+    return ("all", distribution.name, distribution.model.family, architecture.value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +130,11 @@ class ImageSpec:
         return self.directories[-1]
 
     @property
+    def notebooks(self) -> Path | None:
+        """The directory of the board's notebooks, if it has one."""
+        return self.directory / self.board.notebooks if self.board.notebooks else None
+
+    @property
     def architecture(self) -> Architecture:
         """The architecture of the board's processors."""
         return self.board.soc.architecture
@@ -160,6 +179,7 @@ def resolve(
     *,
     settings: Sequence[str] = (),
     distro: str | None = None,
+    profile: str | None = None,
     boot_files: Path | None = None,
     provider: Provider | None = None,
     petalinux: PetaLinuxUse | None = None,
@@ -171,6 +191,7 @@ def resolve(
         board: the board's name.
         settings: `recipe.parameter=value` lines, which win over all files.
         distro: the one distribution to use, instead of the board's list.
+        profile: the profile to use, instead of the board's.
         boot_files: finished boot files, instead of what the board's `bsp` says.
         provider: who makes the boot files, instead of the board's `bsp.provider`.
         petalinux: what the command line says of PetaLinux; it wins over the user's settings.
@@ -181,6 +202,8 @@ def resolve(
     files = tree.board_files()
     if board not in files:
         raise UserError(f"there is no board {board}{closest(board, files)}")
+    if profile is not None and profile not in (known := tree.profile_files()):
+        raise UserError(f"--profile {profile}: there is none{closest(profile, known)}")
     reader = Reader()
     if boot_files is not None and not boot_files.exists():
         raise UserError(f"--boot-files {boot_files}: there is no such file or directory")
@@ -190,6 +213,7 @@ def resolve(
         tree,
         reader,
         files[board],
+        profile=profile,
         boot_files=boot_files,
         provider=provider,
         petalinux=petalinux or PetaLinuxUse(),
@@ -209,6 +233,7 @@ class _Resolution:
         reader: Reader,
         board_file: Path,
         *,
+        profile: str | None,
         boot_files: Path | None,
         provider: Provider | None,
         petalinux: PetaLinuxUse,
@@ -219,6 +244,8 @@ class _Resolution:
         self.directory = board_file.parent
         self.board = reader.board(board_file, tree.board_files())
         self.boot_files: Path | Download | None = boot_files
+        if self.board and profile:
+            self.board = self.board.model_copy(update={"profile": profile})
         if self.board and boot_files:
             self.board = self.board.model_copy(update={"bsp": Bsp(provider="prebuilt")})
         elif self.board and provider:
@@ -251,7 +278,7 @@ class _Resolution:
         if profile and profile_file:
             names += self.known_recipes(profile_file, ("recipes",), profile.recipes)
         names += self.known_recipes(self.board_file, ("recipes",), board.recipes)
-        ordered = self.order(names)
+        ordered = in_order(self.reader, names, self.recipes, self.recipe_files)
         if profile is None:
             return None  # what its recipes would declare is not known
         values, origins = self.parameters(
@@ -500,46 +527,6 @@ class _Resolution:
                 check_recipe(self.reader, file, recipe, self.tree.distribution_files())
                 self.known_recipes(file, ("requires",), recipe.requires)
         return known
-
-    def order(self, names: Sequence[str]) -> list[str]:
-        """Return the recipes and all that they require, each after what it requires."""
-        done: list[str] = []
-        trail: list[str] = []
-
-        def visit(name: str) -> None:
-            if name in done or name not in self.recipe_files:
-                return
-            if name in trail:
-                circle = " -> ".join([*trail[trail.index(name) :], name])
-                asking = trail[-1]
-                recipe = self.recipes[asking]
-                index = recipe.requires.index(name) if recipe else 0
-                self.reader.complain(
-                    self.recipe_files[asking], ("requires", index), f"goes in a circle: {circle}"
-                )
-                return
-            trail.append(name)
-            recipe = self.recipes.get(name)
-            for required in recipe.requires if recipe else ():
-                visit(required)
-            trail.pop()
-            done.append(name)
-
-        for name in names:
-            visit(name)
-        return self.shared_first(done)
-
-    def shared_first(self, names: Sequence[str]) -> list[str]:
-        """Put recipes that see the board, and what stands on them, after all others.
-
-        What comes before the first of them is the same for all boards of an architecture.
-        """
-        late: list[str] = []
-        for name in names:
-            recipe = self.recipes.get(name)
-            if recipe and (recipe.board_specific or {*recipe.requires} & {*late}):
-                late.append(name)
-        return [name for name in names if name not in late] + late
 
     def parameters(
         self,

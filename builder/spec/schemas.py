@@ -7,7 +7,8 @@ from typing import Any
 
 from builder.spec.distribution import Distribution
 from builder.spec.local import LocalSettings
-from builder.spec.models import Board, Model, Profile, Recipe
+from builder.spec.models import Board, Model, Profile
+from builder.spec.recipe import Recipe
 
 KINDS: dict[str, type[Model]] = {
     "board": Board,

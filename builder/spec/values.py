@@ -6,8 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from builder.spec.models import Parameter, Scalar
+from builder.spec.models import Scalar
 from builder.spec.reader import closest
+from builder.spec.recipe import Parameter
 
 _TYPE_NAMES = {str: "a text", int: "a number", bool: "true or false", list: "a list of texts"}
 

@@ -17,7 +17,8 @@ from pathlib import Path, PurePosixPath
 
 from builder.errors import CommandError
 from builder.spec.legacy import SCRIPTS, board_files, package_directory
-from builder.spec.models import Architecture, Legacy
+from builder.spec.models import Architecture
+from builder.spec.recipe import Legacy
 from builder.steps.layers import Root
 from builder.steps.recipe import RecipeLayer
 from builder.steps.step import Job

@@ -16,7 +16,9 @@ import jinja2
 
 from builder.archive.archive import Archive
 from builder.errors import UserError
-from builder.spec.models import Board, FileCopy, Scalar, User
+from builder.spec.models import Board, Scalar
+from builder.spec.overlays import Design
+from builder.spec.recipe import FileCopy, User
 from builder.spec.resolve import ResolvedRecipe
 from builder.steps.bootstrap import QEMU_CPU
 from builder.steps.layers import Root
@@ -45,6 +47,8 @@ class RecipeLayer(Step):
         archive: Archive,
         board: Board,
         scope: str,
+        overlays: Sequence[Design] = (),
+        notebooks: Path | None = None,
     ) -> None:
         parents = {step.name: step for step in (*below, *downloads)} | native_parent(native)
         if wheels:
@@ -58,6 +62,9 @@ class RecipeLayer(Step):
         self.native = native
         self.archive = archive
         self.board = board
+        specific = recipe.model.board_specific
+        self.overlays = tuple(overlays) if specific else ()
+        self.notebooks = notebooks if specific else None
         self.secrets = [
             _setting(item, key)
             for item in (recipe, *self.required)
@@ -82,7 +89,11 @@ class RecipeLayer(Step):
         names = [item.source for item in (*model.files, *model.templates)]
         names += [name for name in (model.scripts.target, model.scripts.host) if name]
         names += model.scripts.inputs
-        return [self.recipe.directory / name for name in ("recipe.yaml", *names)]
+        return [
+            *(self.recipe.directory / name for name in ("recipe.yaml", *names)),
+            *(each.directory / file for each in self.overlays for file in each.files),
+            *([self.notebooks] if self.notebooks else []),
+        ]
 
     def run(self, job: Job) -> None:
         stack = job.tools.layers()
@@ -229,6 +240,7 @@ class RecipeLayer(Step):
                     "ARCH": architecture.value,
                     "CROSS_COMPILE": MACHINES[architecture].cross_compile,
                     **self._downloaded(job, root),
+                    **self._of_board(job, root),
                 },
                 secret=secret,
                 log=job.log,
@@ -255,6 +267,27 @@ class RecipeLayer(Step):
         job.run(root.workspace, "mkdir", folder)
         job.run(root.workspace, "ln", "-s", *files, folder)
         return {"DOWNLOADS": str(folder)}
+
+    def _of_board(self, job: Job, root: Root) -> dict[str, str]:
+        """Name the board, gather its designs in one directory, and say where its notebooks are."""
+        if not self.recipe.model.board_specific:
+            return {}
+        found = {"BOARD": self.board.board}
+        if self.overlays:
+            folder = root.workspace.directory / "overlays"
+            job.run(root.workspace, "rm", "-rf", folder)
+            for design in self.overlays:
+                for parent in sorted({file.parent for file in design.files}):
+                    place = folder / design.name / parent
+                    files = [
+                        design.directory / file for file in design.files if file.parent == parent
+                    ]
+                    job.run(root.workspace, "mkdir", "-p", place)
+                    job.run(root.workspace, "cp", "--dereference", *files, place)
+            found["OVERLAYS"] = str(folder)
+        if self.notebooks:
+            found["NOTEBOOKS"] = str(self.notebooks)
+        return found
 
     def _environment(self) -> dict[str, str]:
         return {

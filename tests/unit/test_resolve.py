@@ -634,3 +634,35 @@ def test_a_variant_has_the_designs_of_the_board_that_it_extends(files: Files) ->
         files.root / "boards/B/base",
         files.root / "boards/V/own",
     ]
+
+
+def test_the_command_lines_profile_wins_over_the_boards(files: Files) -> None:
+    files.recipe("b")
+    files.write("profiles/q.yaml", "summary: q\nrecipes: [b]\n")
+    spec = resolve(files.tree, "B", profile="q")
+    assert [recipe.name for recipe in spec.recipes] == ["b"]
+    with pytest.raises(UserError, match=r"^--profile r: there is none \(there are: p, q\)$"):
+        resolve(files.tree, "B", profile="r")
+
+
+def test_source_distributions_are_those_of_the_target(files: Files) -> None:
+    one, two = "1" * 64, "2" * 64
+    files.write("recipes/a/host.sh", "")
+    files.recipe("a", f"scripts: {{host: host.sh}}\nsdists: {{a-1.tar.gz: {one!r}}}\n")
+    (distribution,) = files.resolve().distributions
+    armhf = Architecture.ARMHF
+    assert files.resolve().recipes[0].sdists(distribution, armhf) == {"a-1.tar.gz": one}
+    files.recipe(
+        "a",
+        f"""\
+        scripts: {{host: host.sh}}
+        sdists:
+          all: {{a-1.tar.gz: "{one}"}}
+          armhf: {{b-1.tar.gz: "{two}"}}
+          arm64: {{c-1.tar.gz: "{two}"}}
+        """,
+    )
+    found = files.resolve().recipes[0].sdists(distribution, armhf)
+    assert found == {"a-1.tar.gz": one, "b-1.tar.gz": two}
+    files.recipe("a", "sdists: {risc: {a-1.tar.gz: x}}\n")
+    assert files.problems()

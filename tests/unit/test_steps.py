@@ -24,7 +24,9 @@ from builder.engine.workspace import PrivateWorkspace, Workspace
 from builder.errors import StepError, UserError
 from builder.plan.rootfs import root_layers
 from builder.spec.distribution import Distribution
-from builder.spec.models import Architecture, Board, Download, Partitions, Recipe
+from builder.spec.models import Architecture, Board, Download, Partitions
+from builder.spec.overlays import find_design
+from builder.spec.recipe import Recipe
 from builder.spec.resolve import NamedDistribution, ResolvedRecipe
 from builder.steps.bootstrap import installed
 from builder.steps.image import BOOT_OFFSET, MIB, SECTOR, Compressed, Image, fat_geometry
@@ -344,6 +346,45 @@ def test_a_host_script_finds_the_downloads_of_its_recipe(
         root = Root(path=tree, changes=tree, workspace=workspace)
         step._scripts(make_job(**{name: fetched}), root, [])  # noqa: SLF001 - without a chroot
     assert (tree / "driver").read_text() == "driver"
+
+
+def test_a_host_script_of_a_board_finds_its_designs_and_notebooks(
+    tmp_path: Path, archive: Archive, make_job: MakeJob, processes: Processes, needs_root: None
+) -> None:
+    base, notebooks = tmp_path / "board/base", tmp_path / "board/notebooks"
+    for name in ("base.bit", "parts/__init__.py", "base.tcl", "notebooks/led.ipynb"):
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_text(name)
+    notebooks.mkdir()
+    recipe = resolved(tmp_path, "designs", {}, board_specific=True, scripts={"host": "host.sh"})
+    (recipe.directory / "host.sh").write_text(
+        'cp -r "$OVERLAYS" "$ROOT/got"; echo "$BOARD $NOTEBOOKS" > "$ROOT/names"\n'
+    )
+    (_, step) = root_layers(
+        [recipe],
+        archive,
+        native=None,
+        board=BOARD,
+        name="B",
+        overlays=[find_design(base)],
+        notebooks=notebooks,
+    )
+    assert isinstance(step, RecipeLayer)
+    assert {base / "base.bit", notebooks} < {*step.files()}
+    assert base / "base.tcl" not in step.files()
+    tree, scratch = tmp_path / "tree", tmp_path / "scratch"
+    for folder in (tree, scratch):
+        folder.mkdir()
+    with PrivateWorkspace(scratch, processes=processes) as workspace:
+        root = Root(path=tree, changes=tree, workspace=workspace)
+        step._scripts(make_job(), root, [])  # noqa: SLF001 - without a chroot
+    got = tree / "got/base"
+    assert sorted(str(path.relative_to(got)) for path in got.rglob("*") if path.is_file()) == [
+        "base.bit",
+        "notebooks/led.ipynb",
+        "parts/__init__.py",
+    ]
+    assert (tree / "names").read_text() == f"B {notebooks}\n"
 
 
 def renderer(step: RecipeLayer) -> _Renderer:

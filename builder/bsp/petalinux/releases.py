@@ -12,7 +12,8 @@ from typing import Literal
 import yaml
 from pydantic import Field
 
-from builder.spec.models import Model, Name, PackageLists, Soc
+from builder.spec.models import Model, Name, Soc
+from builder.spec.recipe import PackageLists
 
 _FILE = Path(__file__).with_name("releases.yaml")
 

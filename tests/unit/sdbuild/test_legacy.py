@@ -17,7 +17,8 @@ from builder.engine.process import Processes
 from builder.engine.workspace import PrivateWorkspace, Workspace
 from builder.errors import CommandError
 from builder.plan.rootfs import root_layers
-from builder.spec.models import Board, Recipe
+from builder.spec.models import Board
+from builder.spec.recipe import Recipe
 from builder.spec.resolve import ResolvedRecipe
 from builder.steps.layers import LayerStack, Root
 from builder.steps.legacy import FetchingLegacyLayer, LegacyLayer

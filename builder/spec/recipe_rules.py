@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from builder.spec.legacy import check_legacy
-from builder.spec.models import Architecture, FileCopy, Recipe, Scripts
+from builder.spec.models import Architecture
 from builder.spec.reader import Reader, closest
+from builder.spec.recipe import FileCopy, Recipe, Scripts
 
 
 def check_recipe(reader: Reader, file: Path, recipe: Recipe, distributions: Iterable[str]) -> None:
@@ -30,7 +31,7 @@ def check_recipe(reader: Reader, file: Path, recipe: Recipe, distributions: Iter
     check_legacy(reader, file, recipe)
     targets = {"all", "debian", "ubuntu", *distributions}
     targets |= {architecture.value for architecture in Architecture}
-    for field, keys in (("apt", recipe.apt), ("pip", recipe.pip)):
+    for field, keys in (("apt", recipe.apt), ("pip", recipe.pip), ("sdists", recipe.sdists)):
         for key in keys:
             if key not in targets:
                 reader.complain(
@@ -41,7 +42,7 @@ def check_recipe(reader: Reader, file: Path, recipe: Recipe, distributions: Iter
 def _check_downloads(reader: Reader, file: Path, recipe: Recipe) -> None:
     wanted: list[tuple[tuple[str | int, ...], str]] = [
         *((("downloads", i, "url"), each.name) for i, each in enumerate(recipe.downloads)),
-        *((("sdists", name), name) for name in recipe.sdists),
+        *((("sdists", key, name), name) for key, files in recipe.sdists.items() for name in files),
     ]
     for index, (where, name) in enumerate(wanted):
         if name in [other for _, other in wanted[:index]]:

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: MIT
+"""The model of recipes."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from builder.spec.models import (
+    AbsolutePath,
+    Download,
+    Mode,
+    Model,
+    Name,
+    RelativePath,
+    Scalar,
+    Sha256,
+)
+
+
+def _lists(value: object) -> object:
+    """Let a plain list stand for the packages of all targets."""
+    return {"all": value} if isinstance(value, list) else value
+
+
+PackageLists = Annotated[
+    dict[Name, tuple[Name, ...]],
+    BeforeValidator(_lists, json_schema_input_type=dict[str, list[str]] | list[str]),
+]
+
+
+def _files(value: object) -> object:
+    """Let files with their hashes stand for those of all targets."""
+    if isinstance(value, dict) and not any(isinstance(item, dict) for item in value.values()):
+        return {"all": value}
+    return value
+
+
+Sdists = Annotated[
+    dict[Name, dict[Name, Sha256]],
+    BeforeValidator(_files, json_schema_input_type=dict[str, dict[str, str]] | dict[str, str]),
+]
+
+
+def _placeholders(name: str) -> str:
+    try:
+        name.format(distribution="", architecture="")
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(
+            "may hold {distribution} and {architecture} in braces, nothing else"
+        ) from error
+    return name
+
+
+def _one_file(value: object) -> object:
+    """Let a plain name stand for the lock file of all targets."""
+    return {"all": value} if isinstance(value, str) else value
+
+
+LockFiles = Annotated[
+    dict[Name, Annotated[RelativePath, AfterValidator(_placeholders)]],
+    BeforeValidator(_one_file, json_schema_input_type=dict[str, str] | str),
+]
+
+
+def _regular_expression(text: str) -> None:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"`pattern` is no regular expression: {error}") from error
+
+
+class Owned(Model):
+    """Owner, group and mode of something that a recipe puts into the image."""
+
+    owner: str = Field(default="root", description="Name of the owner")
+    group: str = Field(default="root", description="Name of the group")
+
+
+class Directory(Owned):
+    """A directory in the image."""
+
+    path: AbsolutePath = Field(description="Its path in the image")
+    mode: Mode = "0755"
+
+
+class FileCopy(Owned):
+    """A file, or a tree of files, copied into the image."""
+
+    source: RelativePath = Field(alias="from", description="Path below the recipe's directory")
+    to: AbsolutePath = Field(description="Path in the image")
+    mode: Mode = "0644"
+
+
+class Link(Model):
+    """A symbolic link in the image."""
+
+    path: AbsolutePath = Field(description="Its path in the image")
+    target: str = Field(description="What it points to")
+
+
+class Group(Model):
+    """A group of users."""
+
+    name: str
+    system: bool = Field(default=False, description="Whether its id is one of the system's")
+
+
+class User(Model):
+    """A user account."""
+
+    name: str
+    groups: tuple[str, ...] = Field(default=(), description="Groups beside its own")
+    shell: AbsolutePath = "/bin/bash"
+    home: AbsolutePath | None = Field(default=None, description="Default: /home/<name>")
+    system: bool = Field(default=False, description="Whether it is a system account")
+    password: str | None = Field(
+        default=None, description="Password in plain; the image gets its hash. Default: locked"
+    )
+
+
+class Services(Model):
+    """What systemd shall do with units."""
+
+    enable: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
+    mask: tuple[str, ...] = ()
+
+
+class Scripts(Model):
+    """Scripts that a recipe runs when the image is built."""
+
+    target: RelativePath | None = Field(
+        default=None, description="Run by /bin/sh -eu inside the image, under emulation"
+    )
+    host: RelativePath | None = Field(
+        default=None,
+        description="Run natively, with ROOT, ARCH, CROSS_COMPILE and, if there are any, DOWNLOADS "
+        "in its environment; of a board-specific recipe also BOARD and, if the board has them, "
+        "OVERLAYS and NOTEBOOKS",
+    )
+    inputs: tuple[RelativePath, ...] = Field(
+        default=(), description="Other files and directories that the scripts read"
+    )
+
+
+class Legacy(Model):
+    """A package of PYNQ's sdbuild, used as it is, after all else that the recipe does."""
+
+    package: RelativePath = Field(
+        description="Directory with `pre.sh`, `qemu.sh`, `post.sh` (any of them) and what they read"
+    )
+    board_files: tuple[RelativePath, ...] = Field(
+        default=(),
+        description="What the scripts find below PYNQ_BOARDDIR; relative to where `recipes/` is",
+    )
+    network: bool = Field(
+        default=False,
+        description="Whether the scripts reach the network; what they fetch is not checked, and "
+        "the image cannot be made again as it was",
+    )
+
+
+class Parameter(Model):
+    """Something about a recipe that a user may set."""
+
+    default: Scalar = Field(description="Value, and type, if nobody sets it")
+    summary: str = Field(description="One line on what it does")
+    secret: bool = Field(default=False, description="Whether it is kept out of logs and reports")
+    pattern: str | None = Field(
+        default=None,
+        description="Regular expression for the whole of a text, or for each text of a list. If the "
+        "default does not fit, somebody has to set a value",
+    )
+
+    @model_validator(mode="after")
+    def _pattern_is_for_texts(self) -> Parameter:
+        if self.pattern is not None:
+            _regular_expression(self.pattern)
+            if isinstance(self.default, int):
+                raise ValueError("`pattern` is for texts")
+        return self
+
+
+class Recipe(Model):
+    """A recipe: the directory `recipes/<name>/` with this file as `recipe.yaml`."""
+
+    summary: str = Field(description="One line on what it gives")
+    requires: tuple[Name, ...] = Field(default=(), description="Recipes that come before it")
+    apt: PackageLists = Field(
+        default={},
+        description="Packages: a list, or lists for `all`, a distribution, a family or an "
+        "architecture, which are added up",
+    )
+    pip: LockFiles = Field(
+        default={},
+        description="Lock file of Python packages with hashes: one, or one each for a "
+        "distribution, a family, an architecture or `all`, the first of these that is there; "
+        "`{distribution}` and `{architecture}` in its name are replaced",
+    )
+    downloads: tuple[Download, ...] = Field(
+        default=(),
+        description="Files from the network, which `scripts.host` finds in the directory DOWNLOADS "
+        "under the last part of their URL's path",
+    )
+    sdists: Sdists = Field(
+        default={},
+        description="As `downloads`, of pip's index: file and SHA-256; or these for `all`, a "
+        "distribution, a family or an architecture, which are added up",
+    )
+    groups: tuple[Group, ...] = ()
+    users: tuple[User, ...] = ()
+    directories: tuple[Directory, ...] = ()
+    files: tuple[FileCopy, ...] = ()
+    templates: tuple[FileCopy, ...] = ()
+    links: tuple[Link, ...] = ()
+    scripts: Scripts = Scripts()
+    legacy: Legacy | None = Field(
+        default=None, description="A package of PYNQ's sdbuild, as docs/sdbuild.md says"
+    )
+    services: Services = Services()
+    checks: bool = Field(
+        default=False,
+        description="Whether the image holds the checks of all its recipes and of the board, for "
+        "the board to run on itself",
+    )
+    board_specific: bool = Field(
+        default=False,
+        description="Whether its templates or scripts read the board; built once a board then",
+    )
+    parameters: dict[Name, Parameter] = Field(default={})
