@@ -41,7 +41,6 @@ bench: setup
 	$(PYTHON) -m bench
 
 lock: setup
-	$(PYTHON) -m pip install -q uv
 	.venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.10 \
 		--no-header --no-config --upgrade requirements.in --output-file requirements.txt
 

@@ -62,6 +62,20 @@ class SourcePackage:
     files: tuple[SourceFile, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class BinaryPackage:
+    """A package as apt would install it."""
+
+    name: str
+    version: str
+    architecture: str
+
+    @property
+    def file(self) -> str:
+        """The name that apt keeps it under."""
+        return f"{self.name}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
+
+
 class Archive:
     """The indexes at `place`, which `update` has filled; `root` is the set that this one reads.
 
@@ -199,6 +213,28 @@ class Archive:
         """Return the version of each package that there is, as apt would install it."""
         shown = self._apt("apt-cache", "show", "--no-all-versions", *packages, check=False)
         return dict(re.findall(r"^Package: (.+)\n(?:.+\n)*?Version: (.+)$", shown, re.MULTILINE))
+
+    def installed_with(self, packages: Sequence[str]) -> list[BinaryPackage]:
+        """Return packages and all that they depend on, as a build installs them on nothing.
+
+        Raises:
+            ArchiveUnavailable: there is no such package, or they cannot be installed together.
+        """
+        said = self._apt("apt-get", "--simulate", "--no-install-recommends", "install", *packages)
+        found = re.findall(r"^Inst (\S+) \((\S+) .*\[(\w+)\]\)", said, re.MULTILINE)
+        return [
+            BinaryPackage(name=name, version=version, architecture=architecture)
+            for name, version, architecture in found
+        ]
+
+    def download(self, package: BinaryPackage, place: Path) -> Path:
+        """Download a package into a directory; return its file.
+
+        Raises:
+            ArchiveUnavailable: it cannot be fetched.
+        """
+        self._apt("apt-get", "download", f"{package.name}={package.version}", cwd=place)
+        return place / package.file
 
     def download_command(self, package: SourcePackage) -> list[str]:
         """Return the command that downloads a source package's files; apt verifies them."""
@@ -371,11 +407,12 @@ class Archive:
         )
         (self.root / "state/status").touch()
 
-    def _apt(self, *argv: str, check: bool = True) -> str:
+    def _apt(self, *argv: str, check: bool = True, cwd: Path | None = None) -> str:
         if shutil.which(argv[0]) is None:
             raise HostError(f"{argv[0]} is not on this machine", hint="use a Debian-like machine")
         done = subprocess.run(
             [*argv, "-c", str(self.root / "apt.conf"), "-q"],
+            cwd=cwd,
             env=clean_environment({"DEBIAN_FRONTEND": "noninteractive"}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

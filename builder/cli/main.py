@@ -19,6 +19,7 @@ from builder.cli import (
     flash,
     importing,
     inspect,
+    lock,
     porting,
     reference,
 )
@@ -116,6 +117,16 @@ def parsers() -> tuple[argparse.ArgumentParser, Verbs]:
         allow_abbrev=False,
     )
     verbs = Verbs(parser)
-    for module in (commands, inspect, porting, importing, flash, customize, reference, completion):
+    for module in (
+        commands,
+        inspect,
+        porting,
+        importing,
+        flash,
+        customize,
+        lock,
+        reference,
+        completion,
+    ):
         module.declare(verbs)
     return parser, verbs

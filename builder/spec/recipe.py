@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from builder.spec.models import (
@@ -27,6 +28,20 @@ def _lists(value: object) -> object:
 
 PackageLists = Annotated[
     dict[Name, tuple[Name, ...]],
+    BeforeValidator(_lists, json_schema_input_type=dict[str, list[str]] | list[str]),
+]
+
+
+def _requirement(text: str) -> str:
+    try:
+        Requirement(text)
+    except InvalidRequirement as error:
+        raise ValueError("must be a requirement like 'name>=1,<2' (PEP 508)") from error
+    return text
+
+
+Requirements = Annotated[
+    dict[Name, tuple[Annotated[str, AfterValidator(_requirement)], ...]],
     BeforeValidator(_lists, json_schema_input_type=dict[str, list[str]] | list[str]),
 ]
 
@@ -199,6 +214,11 @@ class Recipe(Model):
         description="Lock file of Python packages with hashes: one, or one each for a "
         "distribution, a family, an architecture or `all`, the first of these that is there; "
         "`{distribution}` and `{architecture}` in its name are replaced",
+    )
+    requirements: Requirements = Field(
+        default={},
+        description="What the lock files are made of by `build.py lock`, beside the packages of apt: "
+        "requirements (PEP 508), in a list or lists as with `apt`",
     )
     downloads: tuple[Download, ...] = Field(
         default=(),

@@ -31,7 +31,13 @@ def check_recipe(reader: Reader, file: Path, recipe: Recipe, distributions: Iter
     check_legacy(reader, file, recipe)
     targets = {"all", "debian", "ubuntu", *distributions}
     targets |= {architecture.value for architecture in Architecture}
-    for field, keys in (("apt", recipe.apt), ("pip", recipe.pip), ("sdists", recipe.sdists)):
+    chosen: dict[str, Iterable[str]] = {
+        "apt": recipe.apt,
+        "pip": recipe.pip,
+        "requirements": recipe.requirements,
+        "sdists": recipe.sdists,
+    }
+    for field, keys in chosen.items():
         for key in keys:
             if key not in targets:
                 reader.complain(

@@ -64,6 +64,13 @@ class ResolvedRecipe:
             for name, checksum in self.model.sdists.get(key, {}).items()
         }
 
+    def requirements(
+        self, distribution: NamedDistribution, architecture: Architecture
+    ) -> list[str]:
+        """Return what its lock file for a distribution and an architecture is made of (PEP 508)."""
+        chosen = _targets(distribution, architecture)
+        return [each for key in chosen for each in self.model.requirements.get(key, ())]
+
     def lock_file(self, distribution: NamedDistribution, architecture: Architecture) -> Path | None:
         """Return the lock file of its Python packages, whether it exists or not.
 

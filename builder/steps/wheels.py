@@ -70,14 +70,12 @@ class Wheels(Step):
             pack(workspace, tree, job.output / INSTALLED, epoch=0, of_root=True, log=job.log)
 
     def _download(self, job: Job, workspace: Workspace) -> None:
-        machine = MACHINES[self.architecture].uname
-        tags = [*(f"manylinux_2_{minor}_{machine}" for minor in _GLIBC_MINORS), f"linux_{machine}"]
         job.run(
             workspace,
             *(sys.executable, "-m", "pip", "download", "--disable-pip-version-check"),
             *("--no-deps", "--require-hashes", "--only-binary=:all:", "--progress-bar=off"),
             *("--implementation", "cp", "--python-version", self.python),
-            *(word for tag in tags for word in ("--platform", tag)),
+            *(word for tag in platform_tags(self.architecture) for word in ("--platform", tag)),
             *("--requirement", self.lock, "--dest", job.output),
             # A cache would be a second store, not verified by ours.
             environment={"PIP_NO_CACHE_DIR": "1"},
@@ -109,6 +107,12 @@ class Wheels(Step):
                 except FileExistsError as error:
                     raise StepError(f"{path.name}: {error}") from error
         return packages
+
+
+def platform_tags(architecture: Architecture) -> list[str]:
+    """Return the platform tags of wheels that run on each architecture, the preferred one first."""
+    machine = MACHINES[architecture].uname
+    return [*(f"manylinux_2_{minor}_{machine}" for minor in _GLIBC_MINORS), f"linux_{machine}"]
 
 
 def local_packages(python: str) -> str:

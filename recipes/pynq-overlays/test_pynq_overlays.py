@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The base design, loaded and used: by a notebook on the board's Jupyter, and by a program."""
+"""Designs: all can be imported; the base design, if there is one, loaded and used by a notebook and a program."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +12,7 @@ from testinfra.host import Host
 Parameters = dict[str, dict[str, Any]]
 ReadWord = Callable[[int], int]
 
+OVERLAYS = "/usr/local/lib/python3.*/dist-packages/pynq/overlays"
 MANAGER = "/sys/class/fpga_manager/fpga0"
 DEVCFG_CTRL = 0xF8007000
 DEVCFG_INT_STS = 0xF800700C
@@ -25,10 +26,10 @@ warnings.simplefilter("ignore")
 import pynq
 error = None
 try:
-    base = pynq.Overlay("base.bit")
+    base = pynq.Overlay("base")
 except OSError as problem:
     error = errno.errorcode[problem.errno]
-    base = pynq.Overlay("base.bit", download=False)
+    base = pynq.Overlay("base", download=False)
 print(json.dumps([error, base.is_loaded(), base.bitfile_name]))
 """,
     "blocks": """
@@ -62,6 +63,24 @@ CONTIGUOUS = "sync; echo 3 > /proc/sys/vm/drop_caches; awk '/CmaFree/ {print $2}
 
 
 @pytest.fixture(scope="module")
+def designs(host: Host) -> list[str]:
+    """The paths of the designs, without the suffix of their bitstream."""
+    found = host.check_output(f"ls -d {OVERLAYS}/*/*.bit {OVERLAYS}/*/*.pdi 2> /dev/null; true")
+    return [path.rpartition(".")[0] for path in found.split()]
+
+
+@pytest.fixture(scope="module")
+def base(host: Host, designs: list[str]) -> str:
+    """The path of the base design, without a suffix; checks are skipped where it cannot be used."""
+    found = [path for path in designs if path.endswith("/base/base")]
+    if not found:
+        pytest.skip("the board has no design base")
+    if not host.file(f"{MANAGER}/firmware").exists:
+        pytest.skip("this board has no FPGA manager, without which the library finds no board")
+    return found[0]
+
+
+@pytest.fixture(scope="module")
 def run_program(host: Host) -> Callable[[str, Sequence[str]], list[str]]:
     """Run cells as one program of root's; return the lines that it printed."""
     return lambda _, cells: host.check_output(
@@ -75,7 +94,7 @@ NOTEBOOK = pytest.param(
 
 
 @pytest.fixture(scope="module", params=["program", NOTEBOOK])
-def ran(request: pytest.FixtureRequest, host: Host) -> dict[str, Any]:
+def ran(request: pytest.FixtureRequest, host: Host, base: str) -> dict[str, Any]:
     """What the cells printed, what the kernel complained of, and lost memory in KiB."""
     run = request.getfixturevalue(f"run_{request.param}")
     before, free = host.check_output(COMPLAINTS), int(host.check_output(CONTIGUOUS))
@@ -94,10 +113,37 @@ def can_load(read_word: ReadWord) -> bool:
     return read_word(DEVCFG_CTRL) != 0
 
 
+def test_designs_are_whole(host: Host, designs: list[str]) -> None:
+    """Each design has its description beside the bitstream, and its module can be imported."""
+    for path in designs:
+        assert host.file(f"{path}.hwh").exists
+        if host.file(f"{path.rpartition('/')[0]}/__init__.py").exists:
+            name = path.split("/")[-2]
+            host.check_output("python3 -W ignore -c %s", f"import pynq.overlays.{name}")
+
+
+def test_boot_overlay(host: Host, board: Any, read_word: Callable[[int], int]) -> None:
+    """The design that is loaded at the start is; without one, the service has nothing to do."""
+    service = host.service("pynq-boot-overlay")
+    assert service.is_enabled
+    name = host.file("/etc/pynq/boot-overlay").content_string.strip()
+    if not name:
+        assert not service.is_running
+        assert host.check_output("systemctl show -P ExecMainStatus pynq-boot-overlay") == "0"
+        return
+    if not host.file(f"{MANAGER}/firmware").exists:
+        pytest.skip("this emulated board has no FPGA manager")
+    if board.soc == "zynq" and read_word(DEVCFG_CTRL) == 0:
+        pytest.skip("this QEMU's configuration engine is shut off (0xF8007034)")
+    assert service.is_running
+    loaded = host.check_output("python3 -W ignore -c 'import pynq; print(pynq.PL.bitfile_name)'")
+    assert loaded.endswith(f"/{name}/{name}.bit")
+
+
 def test_the_base_design_is_loaded(
     host: Host, ran: dict[str, Any], read_word: ReadWord, *, can_load: bool
 ) -> None:
-    """Overlay("base.bit") loads the design, and the manager says that it operates."""
+    """Overlay("base") loads the design, and the manager says that it operates."""
     error, loaded, file = ran["load"]
     assert file.endswith("/pynq/overlays/base/base.bit")
     if not can_load:
@@ -149,13 +195,16 @@ def test_its_buffers_are_physical_memory(ran: dict[str, Any]) -> None:
     assert ran["lost"] < 1024, "contiguous memory is not given back"
 
 
-def test_notebooks_are_the_users(host: Host, parameters: Parameters) -> None:
+def test_notebooks_are_the_users(host: Host, parameters: Parameters, designs: list[str]) -> None:
     """The notebooks of the designs lie in the user's directory, and are the user's."""
     user = parameters["users"]["user"]
     folder = f"/home/{user}/{parameters['jupyter']['notebooks']}"
-    for name in ("base", "logictools", "getting_started", "common"):
-        assert host.file(f"{folder}/{name}").user == user
-    assert int(host.check_output(f"find {folder}/base -name '*.ipynb' -user {user} | wc -l")) > 20
+    assert not host.check_output(f"find {folder} ! -user {user}")
+    for name in (
+        "common",
+        *(["base"] if any(path.endswith("/base/base") for path in designs) else []),
+    ):
+        assert int(host.check_output(f"find {folder}/{name} -name '*.ipynb' | wc -l")) > 4
 
 
 # A package as vendors of designs publish them: the design, a driver for a block of it, and entry
@@ -198,7 +247,7 @@ print(json.dumps([checked.bitfile_name, checked.is_loaded(), type(block).__modul
 
 
 @pytest.fixture
-def package(host: Host) -> Iterator[str]:
+def package(host: Host, base: str) -> Iterator[str]:
     """A package with a design, installed by pip; the value is its directory."""
     wheel = "/tmp/checked_overlay-1.0-py3-none-any.whl"
     host.check_output("python3 -W ignore -c %s %s", MAKE_WHEEL, wheel)

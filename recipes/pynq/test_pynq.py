@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+Parameters = dict[str, dict[str, Any]]
 Run = Callable[[str, Sequence[str]], list[str]]
 
 MANAGER = "/sys/class/fpga_manager/fpga0"
@@ -97,10 +98,47 @@ def ran(
     return found
 
 
-def test_version(host: Host) -> None:
+VERSION = {"zynq": "3.1.2", "zynqmp": "4.0.0"}
+VENV = "/usr/local/share/pynq-venv"
+
+
+def test_version(host: Host, board: Any) -> None:
     """The library is there with its metadata, and needs nothing that is not there."""
     code = "import importlib.metadata, pynq; print(importlib.metadata.version('pynq'), pynq.__version__)"
-    assert host.check_output("python3 -W ignore -c %s", code) == "3.1.2 3.1.2"
+    wanted = VERSION[board.soc]
+    assert host.check_output("python3 -W ignore -c %s", code) == f"{wanted} {wanted}"
+
+
+def test_everybody_has_it(host: Host, parameters: Parameters) -> None:
+    """The user and root import it, in a command and in a login, which has the environment's Python."""
+    user = parameters["users"]["user"]
+    code = "import sys, pynq; print(sys.prefix)"
+    for words, prefix in (("-c", "/usr"), ("-lc", VENV)):
+        command = f"python3 -W ignore -c '{code}'"
+        assert host.check_output("bash %s %s", words, command) == prefix
+        ran = host.check_output("runuser -u %s -- bash %s %s", user, words, command)
+        assert ran == prefix
+
+
+def test_the_user_installs_into_the_environment(host: Host, parameters: Parameters) -> None:
+    """The virtual environment is the user's, pip's target, and sees what the image has."""
+    user = parameters["users"]["user"]
+    assert host.file(VENV).user == user
+    assert host.file(f"{VENV}/bin/pip").user == user
+    # Without the network: it says where it would go, and what is there already.
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    place = host.check_output("runuser -u %s -- %s -c %s", user, f"{VENV}/bin/python3", code)
+    assert place.startswith(VENV)
+    listed = host.check_output("runuser -u %s -- %s list --format=freeze", user, f"{VENV}/bin/pip")
+    assert {"pynq", "numpy", "jupyterlab"} <= {line.split("==")[0] for line in listed.splitlines()}
+
+
+@pytest.mark.parametrize("name", ["libiic.so", "libaudio.so"])
+def test_its_compiled_libraries_load(host: Host, name: str) -> None:
+    """The libraries that its drivers open are there, for this C library."""
+    code = "import ctypes, glob, sys; ctypes.CDLL(glob.glob(sys.argv[1])[0])"
+    path = f"/usr/local/lib/python3.*/dist-packages/pynq/lib/{name}"
+    host.check_output("python3 -c %s %s", code, path)
 
 
 def test_devices(host: Host) -> None:
@@ -130,3 +168,17 @@ def test_registers(board: Any, ran: dict[str, Any]) -> None:
 def test_notebooks_run_as_root(ran: dict[str, Any]) -> None:
     """A notebook's kernel is root's, as the library asks for; the server is not."""
     assert ran["user"] == 0
+
+
+def test_notebooks_run_in_the_environment(host: Host, parameters: Parameters, board: Any) -> None:
+    """A notebook's kernel is root's, in the environment, and knows the board."""
+    code = (
+        "import jupyter_client.manager as m; k, c = m.start_new_kernel(startup_timeout=300); "
+        "r = c.execute_interactive('import os, sys, pynq; "
+        'print(os.geteuid(), sys.prefix, os.environ["BOARD"])\', timeout=300, '
+        "output_hook=lambda s: print(s['content'].get('text', ''), end='')); "
+        "c.stop_channels(); k.shutdown_kernel()"
+    )
+    user = parameters["users"]["user"]
+    found = host.check_output("runuser -u %s -- python3 -W ignore -c %s", user, code)
+    assert found == f"0 {VENV} {board.name}"

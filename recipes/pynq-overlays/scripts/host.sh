@@ -1,29 +1,50 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Puts a board's designs where Overlay("base.bit") looks, and their notebooks into the user's
-# directory, all out of the library's source distribution.
+# Puts designs where Overlay("base") and pynq.overlays.base are looked for, and their notebooks into
+# the user's directory: the library's for this board, out of its source distribution, and above them
+# the board's own.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-tar -xzf "$DOWNLOADS"/pynq-*.tar.gz -C "$work" --strip-components=1 --no-same-owner --wildcards \
-    --exclude='*.tcl' "*/boards/$PARAM_BOARD/*" '*/pynq/notebooks/common/*' || {
-    echo "the library has no designs for a board $PARAM_BOARD" >&2
-    exit 1
-}
 overlays=$(echo "$ROOT"/usr/local/lib/python3.*/dist-packages/pynq/overlays)
 place=$ROOT$(readlink "$ROOT/usr/local/share/pynq/notebooks")
-add() { # notebooks, and the name of their directory
+
+add_notebooks() { # directory, and its name at the user's
     mkdir -p "$place/$2"
     cp -r "$1"/. "$place/$2"
     chown -R --reference="$place" "$place/$2"
 }
-cd "$work/boards/$PARAM_BOARD" || exit
-for design in */*.bit; do
-    name=$(dirname "$design")
-    [ ! -d "$name/notebooks" ] || add "$name/notebooks" "$name"
-    rm -rf "$name/notebooks"
-    cp -r "$name" "$overlays"
+
+add_design() { # directory
+    name=$(basename "$1")
+    rm -rf "${overlays:?}/$name"
+    cp -r "$1" "$overlays"
+    rm -rf "$overlays/$name/notebooks"
+    chown -R 0:0 "$overlays/$name"
+    find "$overlays/$name" -type d -exec chmod 0755 '{}' + -o -exec chmod 0644 '{}' +
+    [ ! -d "$1/notebooks" ] || add_notebooks "$1/notebooks" "$name"
+}
+
+tar -xzf "$DOWNLOADS"/pynq-*.tar.gz -C "$work" --strip-components=1 --no-same-owner \
+    --exclude='*.tcl' --wildcards "*/boards/${PARAM_BOARD:-$BOARD}/*" 2> /dev/null ||
+    [ -z "$PARAM_BOARD" ] || {
+    echo "the library has no designs for a board $PARAM_BOARD" >&2
+    exit 1
+}
+board=$work/boards/${PARAM_BOARD:-$BOARD}
+for bitstream in "$board"/*/*.bit; do
+    [ ! -f "$bitstream" ] || add_design "$(dirname "$bitstream")"
 done
-for folder in notebooks/*/; do
-    add "$folder" "$(basename "$folder")"
+for folder in "$board"/notebooks/*/; do
+    [ ! -d "$folder" ] || add_notebooks "$folder" "$(basename "$folder")"
 done
-add "$work/pynq/notebooks/common" common
+
+for design in "${OVERLAYS:-/nonexistent}"/*/; do
+    [ ! -d "$design" ] || add_design "${design%/}"
+done
+[ -z "${NOTEBOOKS:-}" ] || add_notebooks "$NOTEBOOKS" .
+
+boot=$(tr -d '[:space:]' < "$ROOT/etc/pynq/boot-overlay")
+[ -z "$boot" ] || [ -f "$overlays/$boot/$boot.bit" ] || [ -f "$overlays/$boot/$boot.pdi" ] || {
+    echo "boot-overlay: there is no $boot/$boot.bit among the designs: $(ls "$overlays")" >&2
+    exit 1
+}

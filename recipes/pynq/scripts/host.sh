@@ -1,7 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Unpacks the source distributions of what is Python alone, with their metadata. Of pynq without its
-# tests, and without the C sources of libraries for audio, video and I2C, which are not built.
+# Unpacks the source distributions with their metadata, compiles the libraries that are of the
+# library's own sources and C alone, and gives the user its notebooks. Without its tests. Not
+# compiled are Pynq-Z2's HDMI (it needs Python's headers for the target), DisplayPort (libdrm's), and
+# on arm64 HDMI and MIPI, which do not compile without PYNQ's own build tree.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 packages=$(echo "$ROOT"/usr/local/lib/python3.*/dist-packages)
 for archive in "$DOWNLOADS"/*.tar.gz; do
     name=$(basename "$archive" .tar.gz)
@@ -13,14 +17,14 @@ for archive in "$DOWNLOADS"/*.tar.gz; do
     mv "$packages/$project.egg-info" "$packages/$name.egg-info"
 done
 for name in pynq:cmd pynq-get-notebooks:get_notebooks; do
-    cat > "$ROOT/usr/local/bin/${name%:*}" <<EOF
+    cat > "$ROOT/usr/local/bin/${name%:*}" <<END
 #!/usr/bin/python3
 import sys
 
 from pynq._cli.${name#*:} import main
 
 sys.exit(main())
-EOF
+END
     chmod 0755 "$ROOT/usr/local/bin/${name%:*}"
 done
 
@@ -30,3 +34,32 @@ sed -i 's/^import pickle$/import pickle\nimport sys/
 s/^\( *\)pickle\.dump(parser,/\1sys.setrecursionlimit(max(sys.getrecursionlimit(), 3000))\n&/' \
     "$packages/pynq/pl_server/embedded_device.py"
 grep -q 'sys.setrecursionlimit' "$packages/pynq/pl_server/embedded_device.py"
+
+# Overlay("base") is Overlay("base.bit").
+sed -i '/raise TypeError("Bitstream name has to be a string.")/a\
+        if not os.path.splitext(bitfile_name)[1]:\
+            bitfile_name += ".bit"' "$packages/pynq/bitstream.py"
+grep -q 'bitfile_name += ".bit"' "$packages/pynq/bitstream.py"
+
+tar -xzf "$DOWNLOADS"/pynq-[0-9]*.tar.gz -C "$work" --strip-components=1 --no-same-owner \
+    --wildcards '*/pynq/lib/_pynq/*' '*/pynq/notebooks/common/*'
+case $ARCH in
+    armhf) machine=armv7l ;;
+    arm64) machine=aarch64 ;;
+esac
+sources=$work/pynq/lib/_pynq
+compile="${CROSS_COMPILE}gcc -O2 -g0 -w -ffile-prefix-map=$work=."
+make -s -C "$sources/_xiic" PYNQ_BUILD_ARCH="$machine" CC="$compile"
+# C but for its linkage, in files that are called C++.
+sed -i 's/extern "C" //' "$sources"/_audio/*.cpp
+cd "$sources/_audio" || exit
+$compile -shared -fPIC -o libaudio.so -x c audio_adau1761.cpp i2cps.c uio.c
+for library in "$sources/_xiic/libiic.so" libaudio.so; do
+    "${CROSS_COMPILE}strip" "$library"
+    install -m 0644 "$library" "$packages/pynq/lib"
+done
+
+place=$ROOT$(readlink "$ROOT/usr/local/share/pynq/notebooks")
+mkdir -p "$place/common"
+cp -r "$work/pynq/notebooks/common/." "$place/common"
+chown -R --reference="$place" "$place/common"

@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -70,14 +70,20 @@ class Repository:
     def url(self) -> str:
         return f"file://{self.root}"
 
-    def package(self, name: str, version: str) -> Path:
+    def package(
+        self, name: str, version: str, *, depends: str = "", files: Mapping[str, str] | None = None
+    ) -> Path:
         """Add a binary package to the next pockets; return its .deb."""
         tree = self.root / "work"
         (tree / "DEBIAN").mkdir(parents=True)
+        for place, text in (files or {}).items():
+            (tree / place).parent.mkdir(parents=True, exist_ok=True)
+            (tree / place).write_text(text)
         control = f"Package: {name}\nVersion: {version}\nArchitecture: all\n"
+        control += f"Depends: {depends}\n" if depends else ""
         control += "Maintainer: Test <test@invalid>\nDescription: test\n"
         (tree / "DEBIAN/control").write_text(control)
-        path = self.root / f"pool/{name}_{version}_all.deb"
+        path = self.root / f"pool/{name}_{version.rpartition(':')[2]}_all.deb"
         path.parent.mkdir(exist_ok=True)
         command = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", str(tree), str(path)]
         subprocess.run(command, check=True, capture_output=True)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""The command `lock`: renews the lock files of recipes' Python packages."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.markup import escape
+
+from builder.archive.choice import choose
+from builder.cli.context import Context
+from builder.cli.options import Verbs
+from builder.errors import UserError
+from builder.lock.lock import Change, make_lock, write_lock
+from builder.lock.modules import apt_modules, has_modules
+from builder.spec.distributions import named_distribution
+from builder.spec.models import Architecture
+from builder.spec.order import in_order
+from builder.spec.reader import Reader, closest
+from builder.spec.resolve import NamedDistribution, ResolvedRecipe
+from builder.steps.index import index_url
+from builder.steps.mmdebstrap import downloads
+
+ARCHITECTURES = (Architecture.ARMHF.value, Architecture.ARM64.value)
+
+
+def lock(arguments: argparse.Namespace, context: Context) -> int:
+    """Renew lock files; those of required recipes come first, since others build on them."""
+    recipes = _recipes(context)
+    for name in arguments.recipes:
+        if name not in recipes:
+            raise UserError(f"--recipe {name}: there is none{closest(name, recipes)}")
+    known = context.tree.distribution_files()
+    for name in arguments.distros:
+        if name not in known:
+            raise UserError(f"--distro {name}: there is none{closest(name, known)}")
+    wanted = arguments.recipes or list(recipes)
+    for distro in arguments.distros or list(known):
+        distribution = named_distribution(context.tree, distro)
+        for architecture in map(Architecture, arguments.architectures or ARCHITECTURES):
+            for recipe in recipes.values():
+                path = recipe.lock_file(distribution, architecture)
+                # Unless it was asked for by name, what there is is renewed, and nothing added.
+                if path and recipe.name in wanted and (path.exists() or arguments.distros):
+                    text = _made(context, recipe, recipes, distribution, architecture)
+                    _show(context, path, write_lock(path, text))
+    return 0
+
+
+def _recipes(context: Context) -> Mapping[str, ResolvedRecipe]:
+    """Return all recipes, each after those that it requires."""
+    reader = Reader()
+    files = context.tree.recipe_files([path.parent for path in context.tree.board_files().values()])
+    models = {name: reader.recipe(path) for name, path in files.items()}
+    order = in_order(reader, sorted(models), models, files)
+    reader.raise_problems()
+    return {
+        name: ResolvedRecipe(name=name, directory=files[name].parent, model=model, parameters={})
+        for name in order
+        if (model := models[name])
+    }
+
+
+def _made(
+    context: Context,
+    recipe: ResolvedRecipe,
+    recipes: Mapping[str, ResolvedRecipe],
+    distribution: NamedDistribution,
+    architecture: Architecture,
+) -> str:
+    """Return the text of a recipe's new lock file."""
+    names = _required(recipe, recipes)
+    required = [each for name, each in recipes.items() if name in names]
+    packages = [
+        package
+        for each in (*required, recipe)
+        for package in each.packages(distribution, architecture)
+    ]
+    with TemporaryDirectory() as folder:
+        brought = _brought(context, distribution, architecture, packages, Path(folder))
+        work = Path(folder) / "work"
+        work.mkdir()
+        return make_lock(
+            recipe,
+            required,
+            distribution,
+            architecture,
+            brought=brought,
+            index=index_url(),
+            work=work,
+        )
+
+
+def _show(context: Context, path: Path, change: Change) -> None:
+    context.console.print(f"[bold]{escape(str(path))}[/]")
+    for sign, packages in (("-", change.removed), ("+", change.added)):
+        for package in packages:
+            context.console.print(f"  {sign} {escape(package)}")
+
+
+def _brought(
+    context: Context,
+    distribution: NamedDistribution,
+    architecture: Architecture,
+    packages: Sequence[str],
+    work: Path,
+) -> dict[str, str]:
+    """Return the Python packages that apt brings; needs the archive only if there are any."""
+    if not has_modules(packages):
+        return {}
+    store = context.open_store()
+    with store.in_use():
+        archive = choose([distribution], architecture, store, listener=context.console_note)
+        return apt_modules(archive, packages, downloads(archive, store), work)
+
+
+def _required(recipe: ResolvedRecipe, recipes: Mapping[str, ResolvedRecipe]) -> set[str]:
+    """Return what a recipe requires, directly or not."""
+    found: set[str] = set()
+    todo = [*recipe.model.requires]
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += recipes[name].model.requires
+    return found
+
+
+def declare(verbs: Verbs) -> None:
+    """Declare the command of this module."""
+    verb = verbs.add("lock", lock, "renew the lock files of recipes' Python packages")
+    verb.add_argument(
+        "--recipe", action="append", default=[], dest="recipes", metavar="NAME",
+        help="of this recipe (may be repeated; default: of all)",
+    )  # fmt: skip
+    verb.add_argument(
+        "--distro", action="append", default=[], dest="distros", metavar="NAME",
+        help="for this distribution, also where there is none yet (may be repeated; default: all "
+        "that there are)",
+    )  # fmt: skip
+    verb.add_argument(
+        "--architecture", action="append", default=[], dest="architectures", choices=ARCHITECTURES,
+        help="for this architecture (may be repeated; default: for both)",
+    )  # fmt: skip

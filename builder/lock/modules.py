@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""The Python packages that apt brings, as their own metadata names them, without installing any."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tarfile
+from collections.abc import Sequence
+from email.parser import BytesHeaderParser
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from builder.archive.archive import Archive
+
+# Debian Python Policy: modules of Python 3 are in packages of this name, and there.
+_PREFIX = "python3-"
+_METADATA = re.compile(
+    r"\./usr/lib/python3(?:\.\d+)?/dist-packages/[^/]+\.(?:dist-info/METADATA|egg-info(?:/PKG-INFO)?)"
+)
+_INTERPRETER = {"python3-dev", "python3-pip", "python3-venv"}
+
+
+def has_modules(packages: Sequence[str]) -> bool:
+    """Return whether there are Python modules among apt packages, beside the interpreter's own."""
+    return any(name.startswith(_PREFIX) and name not in _INTERPRETER for name in packages)
+
+
+def apt_modules(
+    archive: Archive, packages: Sequence[str], kept: Path, work: Path
+) -> dict[str, str]:
+    """Return name and version of the Python packages that apt packages and their dependencies hold.
+
+    Args:
+        archive: where they come from.
+        packages: the apt packages that are wanted.
+        kept: a directory in which some of them may be already.
+        work: a directory that the others are downloaded to.
+
+    Raises:
+        ArchiveUnavailable: there is no such package, or it cannot be fetched.
+    """
+    found: dict[str, str] = {}
+    for package in archive.installed_with(packages):
+        if package.name.startswith(_PREFIX):
+            deb = kept / package.file
+            found |= _held(deb if deb.exists() else archive.download(package, work))
+    return found
+
+
+def _held(deb: Path) -> dict[str, str]:
+    """Return the Python packages of which a .deb has the metadata."""
+    found: dict[str, str] = {}
+    unpacked = ["dpkg-deb", "--fsys-tarfile", str(deb)]
+    with (
+        subprocess.Popen(unpacked, stdout=subprocess.PIPE) as process,
+        tarfile.open(fileobj=process.stdout, mode="r|") as archive,
+    ):
+        for member in archive:
+            if member.isfile() and _METADATA.fullmatch(member.name):
+                file = archive.extractfile(member)
+                assert file, "a file has content"
+                fields = BytesHeaderParser().parsebytes(file.read())
+                found[canonicalize_name(fields["Name"])] = fields["Version"]
+    return found

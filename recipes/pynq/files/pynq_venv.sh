@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+. /usr/local/share/pynq-venv/bin/activate
