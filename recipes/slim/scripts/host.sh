@@ -1,0 +1,12 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Removes what dpkg is told to leave out.
+cd "$ROOT/usr/share" || exit
+for place in info lintian man; do
+    [ ! -d "$place" ] || find "$place" ! -type d -delete
+done
+find doc ! -type d ! -name copyright -delete
+find locale ! -type d ! -name locale.alias -delete
+for place in doc info lintian locale man; do
+    [ ! -d "$place" ] || find "$place" -mindepth 1 -type d -empty -delete
+done
