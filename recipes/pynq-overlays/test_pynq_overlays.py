@@ -96,6 +96,7 @@ NOTEBOOK = pytest.param(
 @pytest.fixture(scope="module", params=["program", NOTEBOOK])
 def ran(request: pytest.FixtureRequest, host: Host, base: str) -> dict[str, Any]:
     """What the cells printed, what the kernel complained of, and lost memory in KiB."""
+    assert base
     run = request.getfixturevalue(f"run_{request.param}")
     before, free = host.check_output(COMPLAINTS), int(host.check_output(CONTIGUOUS))
     printed = run("checks of the base design", [*CELLS.values()])
@@ -249,6 +250,7 @@ print(json.dumps([checked.bitfile_name, checked.is_loaded(), type(block).__modul
 @pytest.fixture
 def package(host: Host, base: str) -> Iterator[str]:
     """A package with a design, installed by pip; the value is its directory."""
+    assert base
     wheel = "/tmp/checked_overlay-1.0-py3-none-any.whl"
     host.check_output("python3 -W ignore -c %s %s", MAKE_WHEEL, wheel)
     host.check_output(f"pip3 install -q --no-index --root-user-action=ignore {wheel}")
