@@ -24,7 +24,8 @@ def test_command(host: Host) -> None:
 def test_consoles(host: Host, parameters: Parameters) -> None:
     """A console shows an address of the board above its login prompt."""
     interface = parameters["network"]["interface"]
-    issue = host.check_output("agetty --show-issue")
+    # agetty wants a terminal.
+    issue = host.check_output("script -qc 'agetty --show-issue' /dev/null")
     found = json.loads(host.check_output(f"ip -json -4 address show dev {interface}"))
     addresses = [address["local"] for address in found[0]["addr_info"]]
     assert any(f"{interface}: {address}" in issue for address in addresses)

@@ -47,7 +47,8 @@ def test_jupyter_answers(page: str, parameters: Parameters) -> None:
     """The port shows Jupyter's login, and stays in the address."""
     status, url, title = page.split(" ", 2)
     port = parameters["web-port"]["port"]
-    assert (status, title) == ("200", "Jupyter Server")
+    assert status == "200"
+    assert "Jupyter" in title
     assert url.startswith(f"http://127.0.0.1:{port}/login")
 
 
