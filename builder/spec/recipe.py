@@ -7,7 +7,7 @@ import re
 from typing import Annotated
 
 from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from builder.spec.models import (
     AbsolutePath,
@@ -78,13 +78,6 @@ LockFiles = Annotated[
     dict[Name, Annotated[RelativePath, AfterValidator(_placeholders)]],
     BeforeValidator(_one_file, json_schema_input_type=dict[str, str] | str),
 ]
-
-
-def _regular_expression(text: str) -> None:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"`pattern` is no regular expression: {error}") from error
 
 
 class Owned(Model):
@@ -184,19 +177,11 @@ class Parameter(Model):
     default: Scalar = Field(description="Value, and type, if nobody sets it")
     summary: str = Field(description="One line on what it does")
     secret: bool = Field(default=False, description="Whether it is kept out of logs and reports")
-    pattern: str | None = Field(
+    pattern: re.Pattern[str] | None = Field(
         default=None,
-        description="Regular expression for the whole of a text, or for each text of a list. If the "
-        "default does not fit, somebody has to set a value",
+        description="Regular expression for the whole of a text or a number, or for each text of a "
+        "list. If the default does not fit, somebody has to set a value",
     )
-
-    @model_validator(mode="after")
-    def _pattern_is_for_texts(self) -> Parameter:
-        if self.pattern is not None:
-            _regular_expression(self.pattern)
-            if isinstance(self.default, int):
-                raise ValueError("`pattern` is for texts")
-        return self
 
 
 class Recipe(Model):

@@ -25,7 +25,7 @@ from builder.spec.overlays import Design, find_design
 from builder.spec.reader import Reader, Tree, closest, shown
 from builder.spec.recipe import Parameter, Recipe
 from builder.spec.recipe_rules import check_recipe
-from builder.spec.values import mismatch, parse, unfit
+from builder.spec.values import parse, unfit, unset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -582,22 +582,14 @@ class _Resolution:
                 raise UserError(f"--set {name}.{key}: {problem}")
             values[name][key] = parsed
             origins[name][key] = "--set"
-        self.check_set(values)
+        # Where there are problems, somebody may have tried.
+        for name, key, summary in [] if self.reader.problems else unset(self.recipes, values):
+            self.complain(("parameters", name, key), f"must be set: {summary}")
         return values, origins
 
     def origin(self, path: Path, where: KeyPath) -> str:
         """Return where a value of a file is written."""
         return self.reader.document(path).origin(where)
-
-    def check_set(self, values: Mapping[str, Mapping[str, Scalar]]) -> None:
-        """Complain of parameters whose default does not fit, and that nobody has set."""
-        if self.reader.problems:
-            return  # perhaps somebody tried
-        for name, given in values.items():
-            recipe = self.recipes[name]
-            for key, parameter in recipe.parameters.items() if recipe else ():
-                if mismatch(parameter, given[key]):
-                    self.complain(("parameters", name, key), f"must be set: {parameter.summary}")
 
 
 __all__ = ["ImageSpec", "NamedDistribution", "ResolvedRecipe", "parse_setting", "resolve", "shown"]

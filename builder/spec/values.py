@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from builder.spec.models import Scalar
 from builder.spec.reader import closest
-from builder.spec.recipe import Parameter
+from builder.spec.recipe import Parameter, Recipe
 
 _TYPE_NAMES = {str: "a text", int: "a number", bool: "true or false", list: "a list of texts"}
 
@@ -34,10 +34,21 @@ def mismatch(parameter: Parameter, value: Scalar) -> str | None:
     if parameter.pattern is None:
         return None
     for text in value if isinstance(value, list) else [str(value)]:
-        if not re.fullmatch(parameter.pattern, text):
+        if not parameter.pattern.fullmatch(text):
             given = "" if parameter.secret else f", not {text!r}"
-            return f"must match {parameter.pattern} ({parameter.summary}){given}"
+            return f"must match {parameter.pattern.pattern} ({parameter.summary}){given}"
     return None
+
+
+def unset(
+    declared: Mapping[str, Recipe | None], values: Mapping[str, Mapping[str, Scalar]]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield recipe, parameter and summary where a default does not fit and nobody has set a value."""
+    for name, given in values.items():
+        recipe = declared[name]
+        for key, parameter in recipe.parameters.items() if recipe else ():
+            if mismatch(parameter, given[key]):
+                yield name, key, parameter.summary
 
 
 def parse(raw: str, default: Scalar) -> Scalar:
