@@ -130,8 +130,9 @@ class Image(Step):
         # On the board /boot is this partition: what recipes put there comes along. Of two files of
         # one name the boot files' wins.
         mount_point = root.path / "boot"
-        job.run(workspace, "mv", mount_point, staging)
-        job.run(workspace, "mkdir", "--mode=0755", mount_point)
+        job.run(workspace, "cp", "-rT", mount_point, staging)
+        # The directory itself stays, and with it the time of the one above it.
+        job.run(workspace, "find", mount_point, "-mindepth", "1", "-delete")
         job.run(workspace, "touch", "-d", f"@{self.epoch}", mount_point)
         job.run(workspace, "cp", "-rT", source, staging)
         outside = workspace.outside(staging)

@@ -512,6 +512,7 @@ class Card:
         (self.tree / "etc").mkdir(parents=True)
         (self.tree / "etc/hostname").write_text("pynq\n")
         (self.tree / "etc/link").symlink_to("hostname")
+        (self.tree / "boot").mkdir()
         fat = base / "boot/files/fat"
         fat.mkdir(parents=True)
         (fat / "BOOT.BIN").write_bytes(b"boot" * 1000)
@@ -580,6 +581,22 @@ def test_the_image_has_two_partitions_with_their_filesystems(card: Card) -> None
     assert int(blocks.split()[-1]) * 4096 == root["size"] * SECTOR
     files = told("mdir", "-b", "-i", f"{image}@@{BOOT_OFFSET}", "::/").split()
     assert sorted(files) == ["::/BOOT.BIN", "::/REVISION"]
+
+
+@needs_programs
+def test_what_recipes_put_into_boot_is_on_the_boot_partition_alone(card: Card) -> None:
+    (card.tree / "boot/folder").mkdir()
+    (card.tree / "boot/boot.py").write_text("of a recipe")
+    (card.tree / "boot/folder/file").touch()
+    (card.tree / "boot/BOOT.BIN").write_text("gives way to the board's")
+    image = card.build(SMALL)
+    fat = f"{image}@@{BOOT_OFFSET}"
+    assert told("mtype", "-i", fat, "::/boot.py") == "of a recipe"
+    assert told("mdir", "-b", "-i", fat, "::/folder").split() == ["::/folder/file"]
+    assert told("mtype", "-i", fat, "::/BOOT.BIN") == "boot" * 1000
+    assert [*(card.tree / "boot").iterdir()] == []
+    assert (card.tree / "boot").stat().st_mtime == 1_700_000_000
+    assert card.tree.stat().st_mtime == 1_600_000_000, "or two builds would differ"
 
 
 @needs_programs
