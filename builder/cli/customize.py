@@ -127,10 +127,18 @@ def _check_paths(path: Path, target: Path) -> None:
 
 def _check_names(arguments: argparse.Namespace, context: Context) -> None:
     """Find mistakes in names before anything is unpacked."""
-    if arguments.board and arguments.board not in (files := context.tree.board_files()):
-        raise UserError(f"there is no board {arguments.board}{closest(arguments.board, files)}")
-    if not arguments.board:
-        extra_recipes(context.tree, arguments.recipe, present={}, settings=arguments.settings)
+    boards = context.tree.board_files()
+    if arguments.board and arguments.board not in boards:
+        raise UserError(f"there is no board {arguments.board}{closest(arguments.board, boards)}")
+    # Which board it is, the image may say: its recipes are among those of all boards.
+    directories = [file.parent for file in boards.values()]
+    extra_recipes(
+        context.tree,
+        arguments.recipe,
+        present={},
+        settings=arguments.settings,
+        directories=directories,
+    )
 
 
 def _design(folder: Path) -> Design:

@@ -59,7 +59,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def _completed(option: argparse.Action, how: Mapping[str, object]) -> None:
+def completed(option: argparse.Action, how: Mapping[str, object]) -> None:
     """Say how shells complete an option's value: by a function, or one of shtab's own ways."""
     option.complete = how  # type: ignore[attr-defined]
 
@@ -71,7 +71,7 @@ def _common() -> argparse.ArgumentParser:
         "--boards-dir", action="append", default=[], metavar="DIR",
         help="another directory of boards (may be repeated)",
     )  # fmt: skip
-    _completed(option, shtab.DIRECTORY)
+    completed(option, shtab.DIRECTORY)
     places.add_argument(
         "--store", default=str(default_store()), metavar="DIR",
         help="where outputs of steps are kept (default: BUILDER_STORE of the environment, else "
@@ -105,7 +105,7 @@ def _image() -> argparse.ArgumentParser:
         "--board", action="append", metavar="NAME", dest="boards",
         help="the board, as `boards` lists them (may be repeated)",
     )  # fmt: skip
-    _completed(board, {"bash": BOARD_NAMES, "zsh": BOARD_NAMES})
+    completed(board, {"bash": BOARD_NAMES, "zsh": BOARD_NAMES})
     which.add_argument("--all", action="store_true", help="all boards that `boards` lists")
     group.add_argument("--distro", metavar="NAME", help="use this distribution and no other")
     group.add_argument(
@@ -122,7 +122,7 @@ def _image() -> argparse.ArgumentParser:
         "--boot-files", type=Path, metavar="PATH",
         help="take boot files and modules from this directory or zip file instead of building them",
     )  # fmt: skip
-    _completed(option, shtab.FILE)
+    completed(option, shtab.FILE)
     group.add_argument(
         "--bsp", choices=get_args(Provider), metavar="PROVIDER",
         help="who makes the boot files, whatever the board says: %(choices)s",
@@ -131,7 +131,7 @@ def _image() -> argparse.ArgumentParser:
         "--petalinux-installer", type=Path, metavar="PATH",
         help="AMD's PetaLinux installer, petalinux-vRELEASE-...-installer.run",
     )  # fmt: skip
-    _completed(option, shtab.FILE)
+    completed(option, shtab.FILE)
     group.add_argument(
         "--accept-petalinux-license", action="store_true",
         help="accept AMD's licences of PetaLinux, without which it is not installed",

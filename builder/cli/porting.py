@@ -9,45 +9,18 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import shtab
 from rich.console import Console
 from rich.markup import escape
 
 from builder.cli.context import ROOT, Context
-from builder.cli.options import Verbs
+from builder.cli.options import BOARD_NAMES, Verbs, completed
 from builder.hardware.design import read_design
 from builder.hardware.export import open_export
 from builder.hardware.system import read_system
 from builder.porting.board import Wish, new_board
 from builder.porting.logic import describe
 from builder.report.console import columns
-
-
-def add_options(verb: argparse.ArgumentParser) -> None:
-    """Add the options of `new-board`."""
-    verb.add_argument("name", metavar="NAME", help="the new board's name")
-    verb.add_argument(
-        "--xsa", type=Path, required=True, metavar="FILE",
-        help="Vivado's hardware export (.xsa), or a .hwh out of one",
-    )  # fmt: skip
-    verb.add_argument(
-        "--like", metavar="BOARD",
-        help="make it a variant of this board, whose PHY, flash, LEDs and the like it has",
-    )  # fmt: skip
-    verb.add_argument(
-        "--directory", type=Path, metavar="DIR",
-        help="where to write it: a directory of boards, or its own (default: boards/NAME of the tree)",
-    )  # fmt: skip
-    verb.add_argument("--profile", metavar="NAME", help="profile of recipes (default: pynq)")
-    verb.add_argument(
-        "--start-up-table", metavar="BOARD", dest="table",
-        help="a board that U-Boot has the start-up table of, for exports without ps7_init or psu_init",
-    )  # fmt: skip
-    verb.add_argument(
-        "--console", type=int, metavar="N", help="the UART of the console, if there are several"
-    )
-    verb.add_argument(
-        "--card", type=int, metavar="N", help="the SD controller of the slot, if there are several"
-    )
 
 
 def create(arguments: argparse.Namespace, context: Context) -> int:
@@ -140,8 +113,34 @@ def _table(console: Console, rows: Sequence[Sequence[str]]) -> None:
 
 def declare(verbs: Verbs) -> None:
     """Declare the commands of this module."""
-    add_options(
-        verbs.add("new-board", create, "write a new board's directory from a hardware export")
+    verb = verbs.add("new-board", create, "write a new board's directory from a hardware export")
+    verb.add_argument("name", metavar="NAME", help="the new board's name")
+    export = verb.add_argument(
+        "--xsa", type=Path, required=True, metavar="FILE",
+        help="Vivado's hardware export (.xsa), or a .hwh out of one",
+    )  # fmt: skip
+    completed(export, shtab.FILE)
+    like = verb.add_argument(
+        "--like", metavar="BOARD",
+        help="make it a variant of this board, whose PHY, flash, LEDs and the like it has",
+    )  # fmt: skip
+    completed(like, {"bash": BOARD_NAMES, "zsh": BOARD_NAMES})
+    place = verb.add_argument(
+        "--directory", type=Path, metavar="DIR",
+        help="where to write it: a directory of boards, or its own (default: boards/NAME of the tree)",
+    )  # fmt: skip
+    completed(place, shtab.DIRECTORY)
+    verb.add_argument("--profile", metavar="NAME", help="profile of recipes (default: pynq)")
+    verb.add_argument(
+        "--start-up-table", metavar="BOARD", dest="table",
+        help="a board that U-Boot has the start-up table of, for exports without ps7_init or psu_init",
+    )  # fmt: skip
+    verb.add_argument(
+        "--console", type=int, metavar="N", help="the UART of the console, if there are several"
+    )
+    verb.add_argument(
+        "--card", type=int, metavar="N", help="the SD controller of the slot, if there are several"
     )
     verb = verbs.add("hardware", show, "show what is in a hardware export")
-    verb.add_argument("file", type=Path, metavar="FILE", help="an .xsa file, or a bare .hwh")
+    export = verb.add_argument("file", type=Path, metavar="FILE", help="an .xsa or a .hwh")
+    completed(export, shtab.FILE)

@@ -101,7 +101,7 @@ def _peripheral(system: System, each: Peripheral) -> Iterator[Check]:
     if each.kind is Kind.USB:
         yield Check(
             what=f"{each.name}: host or device; reset of the PHY; VBUS",
-            now=f"host; reset {each.details.get('reset', 'none')}; VBUS is nobody's business",
+            now=f"host; reset {each.details.get('reset', 'none')}; VBUS is not switched",
             place="`dr_mode`, `reset-gpios`, a regulator with `gpio`",
         )
         if "usb3" in each.details:

@@ -149,19 +149,9 @@ class _Description:
                 )
             )
         if nodes:
-            width = self._family.address_cells
-            bus = Node(
-                head="programmable-logic",
-                lines=[
-                    'compatible = "simple-bus"',
-                    f"#address-cells = <{width}>",
-                    f"#size-cells = <{width}>",
-                    f"interrupt-parent = <&{self._family.interrupt_controller}>",
-                    "ranges",
-                ],
-                children=[*nodes],
-            )
-            parts.append(Node(head="&{/}", children=[*self._clocks.values(), bus]))
+            # Directly below the root: the kernel makes devices of what an overlay adds to a bus that
+            # it has walked through already, and not of what is on a bus of the overlay's own.
+            parts.append(Node(head="&{/}", children=[*self._clocks.values(), *nodes]))
         parts += [Node(head=f"&{label}", lines=['status = "okay"']) for label in self._enable]
         return "/dts-v1/;\n/plugin/;\n\n" + "\n".join(part.render() for part in parts)
 
@@ -211,7 +201,7 @@ class _Description:
             lines += [f"clocks = {references}", f"clock-names = {', '.join(map(text, clocks))}"]
         wire = self._wire(block, driver.interrupt) if driver.interrupt else None
         if wire:
-            lines += [self._interrupt_line(wire), *driver.with_interrupt]
+            lines += [*self._interrupt_lines(wire), *driver.with_interrupt]
         children = []
         for channel in driver.channels:
             if channel.when and not block.number(channel.when):
@@ -225,7 +215,7 @@ class _Description:
                     head=channel.node,
                     lines=[
                         f"compatible = {text(channel.compatible)}",
-                        self._interrupt_line(own),
+                        *self._interrupt_lines(own),
                         *self._numbers(block, channel.numbers),
                         *flags,
                     ],
@@ -248,7 +238,7 @@ class _Description:
             note = "its interrupt is that of the UIO device `fabric`, as the pynq library wants it"
             wire = None
         elif wire:
-            lines.append(self._interrupt_line(wire))
+            lines += self._interrupt_lines(wire)
         elif not note:
             behind = {
                 found.controller
@@ -257,7 +247,10 @@ class _Description:
             }
             if behind:
                 note = f"its interrupt goes to {', '.join(map(str, sorted(behind, key=str)))}"
-        head = f"{label_of(block.instance)}: {name_of(block.instance)}@{ranges[0].base:x}"
+        # `fabric` is there, with an address of the logic.
+        name = name_of(block.instance)
+        name = "pl-fabric" if name == "fabric" else name
+        head = f"{label_of(block.instance)}: {name}@{ranges[0].base:x}"
         return Node(head=head, lines=lines), wire.number if wire else None, note
 
     def _is_connected(self, block: Block, port: str) -> bool:
@@ -272,10 +265,13 @@ class _Description:
         found = self._interrupts.get((block.instance, port))
         return f"goes to {found.controller}" if found else "is not connected"
 
-    def _interrupt_line(self, wire: Interrupt) -> str:
+    def _interrupt_lines(self, wire: Interrupt) -> list[str]:
         if wire.number == self._family.fabric_interrupt:
             self._fabric_taken = True
-        return f"interrupts = <0 {wire.number} {_EDGE_RISING if wire.edge else _LEVEL_HIGH}>"
+        return [
+            f"interrupt-parent = <&{self._family.interrupt_controller}>",
+            f"interrupts = <0 {wire.number} {_EDGE_RISING if wire.edge else _LEVEL_HIGH}>",
+        ]
 
     def _reg(self, ranges: Sequence[Range]) -> str:
         width = self._family.address_cells

@@ -39,7 +39,7 @@ _TRACES = (
 class AddedPackages(Step):
     """The layer with packages, and with what they need and the system does not have."""
 
-    packages = ("apt", "qemu-user-static")
+    packages = ("qemu-user-static",)
     fetches = True
     capabilities = ROOT_FILESYSTEM
 

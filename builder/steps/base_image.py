@@ -51,6 +51,7 @@ class BaseFacts:
     packages: what dpkg has installed: name and version.
     python: version of its python3, "" without one.
     board: the board whose boot files are on it, if they say so.
+    boot_mounted: whether its /boot is the FAT partition, and nothing is hidden below.
     """
 
     sha256: str
@@ -69,6 +70,7 @@ class BaseFacts:
     packages: Mapping[str, str]
     python: str
     board: str
+    boot_mounted: bool
 
     @classmethod
     def read(cls, output: Path) -> BaseFacts:
@@ -230,6 +232,7 @@ class BaseImage(Step):
             packages={str(item["package"]): str(item["version"]) for item in installed(dpkg)},
             python=_python(filesystem) if python else "",
             board=_board(job, workspace, f"{image}@@{boot[0]}"),
+            boot_mounted=_boot_mounted(filesystem),
         )
 
     def _architecture(self, filesystem: Ext4) -> Architecture:
@@ -274,6 +277,14 @@ def _python(filesystem: Ext4) -> str:
         return ""
     target = filesystem.link(filesystem.inode(number)).decode()
     return target.rpartition("/")[2].removeprefix("python")
+
+
+def _boot_mounted(filesystem: Ext4) -> bool:
+    """Return whether a system mounts something at /boot, where it has nothing itself."""
+    table = filesystem.read("/etc/fstab") or ""
+    mounted = re.search(r"^[^#\s]\S*\s+/boot/?\s", table, re.MULTILINE)
+    found = filesystem.find("/boot")
+    return bool(mounted and found and found.is_directory and not filesystem.entries(found.number))
 
 
 def _board(job: Job, workspace: Workspace, partition: str) -> str:

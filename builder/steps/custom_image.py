@@ -12,6 +12,7 @@ from builder.errors import UserError
 from builder.report.console import size as shown_size
 from builder.steps.base_image import HEAD, BaseFacts, BaseImage
 from builder.steps.filesystem import Ext4Format, content_size, make_root, seal
+from builder.steps.layers import Root
 from builder.steps.sparse import written_meanwhile
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 
@@ -61,6 +62,7 @@ class CustomImage(Step):
         stack = job.tools.layers()
         image = job.output / IMAGE
         with stack.mounted([job.entry(name) for name in self.layers], log=job.log) as root:
+            staging = self._boot_files(job, root)
             content = content_size(job, root)
             needed = -(-(content + self.free) // _MIB) * _MIB
             size = max(facts.root_size, needed)
@@ -73,7 +75,7 @@ class CustomImage(Step):
                 stdin=f"{facts.root_offset // 512}, {size // 512}\n",
             )
             with written_meanwhile(image):
-                self._boot(job, root.workspace, image)
+                self._boot(job, root.workspace, image, staging)
                 make_root(
                     job,
                     root,
@@ -87,29 +89,36 @@ class CustomImage(Step):
                 )
             seal(job, root.workspace, image, root_size=size)
 
-    def _boot(self, job: Job, workspace: Workspace, image: Path) -> None:
-        """Put the given boot files onto the FAT partition, in place of those of the same name."""
-        if not self.boot_files:
+    def _boot_files(self, job: Job, root: Root) -> Path:
+        """Return a directory with what is to go onto the FAT partition.
+
+        That are the given files, and what recipes put into /boot, if that is this partition.
+        """
+        staging = root.workspace.directory / "fat"
+        job.run(root.workspace, "rm", "-rf", staging)
+        job.run(root.workspace, "mkdir", staging)
+        if self.facts.boot_mounted:
+            mount_point = root.path / "boot"
+            job.run(root.workspace, "cp", "-rT", mount_point, staging)
+            job.run(root.workspace, "find", mount_point, "-mindepth", "1", "-delete")
+            job.run(root.workspace, "touch", "-d", f"@{self.facts.epoch}", mount_point)
+        if self.boot_files:
+            job.run(root.workspace, "cp", "--", *self.boot_files, staging)
+        return staging
+
+    def _boot(self, job: Job, workspace: Workspace, image: Path, staging: Path) -> None:
+        """Put files onto the FAT partition, in place of those of the same name."""
+        given = sorted(path.name for path in workspace.outside(staging).iterdir())
+        if not given:
             return
-        staging = workspace.directory / "fat"
-        job.run(workspace, "rm", "-rf", staging)
-        job.run(workspace, "mkdir", staging)
-        job.run(workspace, "cp", "--", *self.boot_files, staging)
-        copies = [staging / path.name for path in self.boot_files]
-        job.run(workspace, "touch", "-d", f"@{self.facts.epoch}", *copies)
+        epoch = self.facts.epoch
+        job.run(workspace, "find", staging, "-exec", "touch", "-h", "-d", f"@{epoch}", "{}", "+")
         partition = f"{image}@@{self.facts.boot_offset}"
         # Those that go first, so that there is room for those that come.
-        for copy in copies:
-            job.run(
-                workspace,
-                "sh",
-                "-c",
-                'mdel -i "$0" "::/$1" 2> /dev/null || true',
-                partition,
-                copy.name,
-            )
+        script = 'for name do mdel -i "$0" "::/$name" 2> /dev/null || true; done'
+        job.run(workspace, "sh", "-c", script, partition, *given)
         free = int(job.run(workspace, "sh", "-c", _FREE, partition).strip() or 0)
-        needed = sum(path.stat().st_size for path in self.boot_files)
+        needed = sum(path.stat().st_size for path in workspace.outside(staging).rglob("*"))
         if free < needed:
             raise UserError(
                 f"the boot partition has {shown_size(free)} left for the boot files, which take "
@@ -118,10 +127,10 @@ class CustomImage(Step):
             )
         job.run(
             workspace,
-            *("mcopy", "-m", "-o", "-i", partition),
-            *copies,
+            *("mcopy", "-s", "-m", "-o", "-i", partition),
+            *(staging / name for name in given),
             "::/",
-            environment={"TZ": "UTC", "SOURCE_DATE_EPOCH": str(self.facts.epoch)},
+            environment={"TZ": "UTC", "SOURCE_DATE_EPOCH": str(epoch)},
         )
 
 

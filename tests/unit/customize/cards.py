@@ -59,6 +59,7 @@ def system(folder: Path, *, os_release: str = PYNQ, shell: bytes = ARM) -> Path:
         "etc/apt/sources.list": b"deb http://ports.invalid/ubuntu jammy-updates main\n",
         "etc/apt/sources.list.d/more.sources": b"Types: deb\nSuites: jammy jammy-security\n",
         "var/lib/dpkg/status": STATUS.encode(),
+        "etc/fstab": b"# none\n/dev/mmcblk0p1 /boot auto defaults 0 0\n",
         "usr/bin/dash": shell,
         "usr/bin/python3.10": b"",
     }.items():
@@ -66,6 +67,7 @@ def system(folder: Path, *, os_release: str = PYNQ, shell: bytes = ARM) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     (folder / "etc/os-release").symlink_to("../usr/lib/os-release")
+    (folder / "boot").mkdir()
     (folder / "bin").symlink_to("usr/bin")
     (folder / "usr/bin/sh").symlink_to("dash")
     (folder / "usr/bin/python3").symlink_to("python3.10")

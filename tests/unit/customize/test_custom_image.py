@@ -54,9 +54,9 @@ class Tools(Here):
 class Card:
     """A card, its parts, and the new one that is made of them."""
 
-    def __init__(self, folder: Path, store: Store) -> None:
+    def __init__(self, folder: Path, store: Store, tree: Path | None = None) -> None:
         self.folder = folder
-        self.tree = system(folder / "tree")
+        self.tree = tree or system(folder / "tree")
         self.path = card(folder / "card.img", self.tree)
         self.base = BaseImage(self.path, sha256(self.path))
         self.tools = Tools(folder, self.tree)
@@ -153,6 +153,28 @@ def test_boot_files_are_added_and_replaced(given: Card) -> None:
     assert tool("mtype", "-i", f"{image}@@{START}", "::/BOOT.BIN") == "another first stage"
     # The base image is what it was.
     assert sha256(given.path) == given.base.checksum
+
+
+def test_what_recipes_put_into_boot_is_on_the_boot_partition(given: Card) -> None:
+    (given.tree / "boot/sub").mkdir()
+    (given.tree / "boot/sub/boot.py").write_text("added")
+    image = given.made()
+    assert given.names(image) == {"::/BOOT.BIN", "::/REVISION", "::/sub/"}
+    assert tool("mtype", "-i", f"{image}@@{START}", "::/sub/boot.py") == "added"
+    with Ext4(image, offset=START + BOOT) as filesystem:
+        found = filesystem.find("/boot")
+        assert found
+        assert filesystem.entries(found.number) == {}
+
+
+def test_a_boot_directory_that_is_none_stays(tmp_path: Path, store: Store) -> None:
+    tree = system(tmp_path / "tree")
+    (tree / "boot/hidden").write_text("below what is mounted")
+    given = Card(tmp_path, store, tree)
+    image = given.made()
+    assert given.names(image) == {"::/BOOT.BIN", "::/REVISION"}
+    with Ext4(image, offset=START + BOOT) as filesystem:
+        assert filesystem.read("/boot/hidden") == "below what is mounted"
 
 
 def test_boot_files_that_do_not_fit_are_refused(given: Card) -> None:

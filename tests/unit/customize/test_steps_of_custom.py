@@ -51,6 +51,7 @@ def facts(**changes: Any) -> BaseFacts:
         "packages": {"sudo": "1", "python3": "1"},
         "python": "3.11",
         "board": "Pynq-Z2",
+        "boot_mounted": True,
     }
     return BaseFacts(**{**values, **changes})
 
