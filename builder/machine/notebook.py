@@ -53,7 +53,7 @@ class Notebooks:
             with self._kernel(path) as channels:
                 return [_run(channels, cell) for cell in cells]
         finally:
-            self._ask("DELETE", f"contents/{quote(path)}")
+            self._delete(f"contents/{quote(path)}")
 
     def _wait(self) -> None:
         """Ask for the page to log in until the server, which may just be starting, gives it."""
@@ -89,7 +89,11 @@ class Notebooks:
             ) as channels:
                 yield channels
         finally:
-            self._ask("DELETE", f"sessions/{session['id']}")
+            self._delete(f"sessions/{session['id']}")
+
+    def _delete(self, what: str) -> None:
+        """Tidy up. That this is refused must not hide what went wrong before."""
+        self._session.delete(f"{self._url}/api/{what}", timeout=_REQUEST_SECONDS)
 
     def _ask(self, method: str, what: str, body: object = None) -> Any:
         answer = self._session.request(

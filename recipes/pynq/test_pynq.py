@@ -55,7 +55,7 @@ class Memory:
     has_capability = capabilities.get
     def mmap(self, base, length):
         return pynq.pl_server.embedded_device.EmbeddedDevice.mmap(self, base, length)
-print(json.dumps(pynq.MMIO(%d, 0x1000, device=Memory()).read(0xFC)))
+print(int(pynq.MMIO(%d, 0x1000, device=Memory()).read(0xFC)))
 """
 ETHERNET = {"zynq": (0xE000B000, 0x00020118), "zynqmp": (0xFF0E0000, 0x40070106)}
 """Where the Ethernet controller is, and its identity (UG585, gem.module_id; UG1087)."""
