@@ -21,7 +21,6 @@ from builder.checks.session import ENVIRONMENT, variable, words
 from builder.engine.process import Processes
 from builder.engine.workspace import PlainWorkspace
 from builder.errors import StepError
-from builder.machine import selftest
 from builder.machine.selftest import Login, differences, run_selftest
 from builder.plan import fingerprint
 from builder.plan.board import board_steps
@@ -473,8 +472,23 @@ def test_a_variable_is_what_a_shell_takes() -> None:
     assert variable("my-recipe", "root-password") == "PARAM_MY_RECIPE_ROOT_PASSWORD"
 
 
-def test_the_profiles_image_can_check_itself() -> None:
-    spec = resolve(Tree(root=ROOT), "Pynq-Z2")
+@pytest.mark.parametrize("board", ["Pynq-Z2", "ZCU111", "ZedBoard"])
+def test_a_board_has_what_its_checks_ask_for(board: str, tmp_path: Path) -> None:
+    """A check that wants a fixture of outside says that it belongs there."""
+    spec = resolve(Tree(root=ROOT), board, profile="pynq-full")
     assert spec.holds_checks
     assert "recipes/selftest/test_selftest.py" in check_files(spec)
-    assert selftest.COMMAND == "board-selftest"
+    known = {**without_secrets(context(spec, "one")), "checks": {}}
+    known["checks"] = {name: str(path) for name, path in check_files(spec).items()}
+    file, report = tmp_path / "context.json", tmp_path / "report.json"
+    file.write_text(json.dumps(known))
+    # Nothing is run: it is said what would be.
+    arguments = [*words(file, report, hosts="local://", root=ROOT), "--setup-plan"]
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
