@@ -120,6 +120,12 @@ def test_everybody_has_it(host: Host, parameters: Parameters) -> None:
         assert ran == prefix
 
 
+def test_environment_of_notebooks(host: Host, parameters: Parameters) -> None:
+    """Logins, and so kernels, know the place of notebooks by the name that the library looks for."""
+    folder = f"/home/{parameters['users']['user']}/{parameters['jupyter']['notebooks']}"
+    assert host.check_output("bash -lc 'echo $PYNQ_JUPYTER_NOTEBOOKS'") == folder
+
+
 def test_the_user_installs_into_the_environment(host: Host, parameters: Parameters) -> None:
     """The virtual environment is the user's, pip's target, and sees what the image has."""
     user = parameters["users"]["user"]
