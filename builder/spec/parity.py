@@ -97,27 +97,24 @@ def page(tree: Tree) -> str:
     for section in parity.sections:
         parts += ["", f"## {section.title}", "", section.about.strip(), ""]
         parts += ["| there | here | tested by | |", "|---|---|---|---|"]
-        parts += [_line(tree.root, row, recipes) for row in section.rows]
+        parts += [_line(tree, row, recipes) for row in section.rows]
     return "\n".join(parts) + "\n"
 
 
-def _line(root: Path, row: Row, recipes: dict[str, Path]) -> str:
+def _line(tree: Tree, row: Row, recipes: dict[str, Path]) -> str:
     what = f"{row.what}: {row.gives}" if row.gives else row.what
     if row.left_out:
         return f"| {what} | left out | | {row.left_out} |"
-    here = [_link(root, recipes[name], f"`{name}`") for name in row.recipes]
-    here += [_link(root, root / name, f"`{Path(name).name}`") for name in row.here]
-    tests = [
-        _link(root, path, path.name) for name in row.recipes for path in _checks(recipes[name])
+    shared = tree.recipe_files()
+    # Those of boards have no entry in the page of recipes.
+    here = [
+        f"[{name}](recipes.md#{name})" if name in shared else f"`{name}`" for name in row.recipes
     ]
-    for name in row.tests:
-        file, _, function = name.partition("::")
-        tests.append(_link(root, root / file, function or Path(file).name))
-    return f"| {what} | {', '.join(here)} | {', '.join(tests)} | {row.note or ''} |"
-
-
-def _link(root: Path, path: Path, text: str) -> str:
-    return f"[{text}](../{path.relative_to(root)})"
+    here += [f"`{name}`" for name in row.here]
+    checks = [path for name in row.recipes for path in _checks(recipes[name])]
+    tests = [*dict.fromkeys([*(str(path.relative_to(tree.root)) for path in checks), *row.tests])]
+    listed = (", ".join(each) for each in (here, [f"`{name}`" for name in tests]))
+    return f"| {what} | {' | '.join(listed)} | {row.note or ''} |"
 
 
 def _rows(parity: Parity) -> Iterator[tuple[KeyPath, Row]]:
