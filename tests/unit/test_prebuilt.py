@@ -438,7 +438,7 @@ class Card(Step):
 
     def run(self, job: Job) -> None:
         (job.output / "Pynq-Z2.img").write_text("image")
-        (job.output / "image.json").write_text("{}")
+        (job.output / "image.json").write_text('{"root-size": 1}')
         (job.output / "packages.json").write_text("[]")
 
 

@@ -281,12 +281,16 @@ def test_boards_with_equal_needs_differ_in_their_boot_files_alone(
     own = {item.label for item in plan if len(item.boards) == 1}
     assert own == {
         f"{name} ({board})"
-        for name in ("device-tree", "u-boot", "boot-bin", "boot-files", "image")
+        for name in (
+            *("recipe:pynq-overlays", "checks"),
+            *("device-tree", "u-boot", "boot-bin", "boot-files", "image"),
+        )
         for board in ("One", "Two")
     }
     (bootstrap,) = (item for item in plan if item.step.name == "bootstrap")
     in_it = {item.step.name for item in plan if item.root}
-    assert in_it == {name for name in shared if re.match(r"bootstrap|recipe:", name)} | {"image"}
+    layers = {item.step.name for item in plan if re.match(r"bootstrap|recipe:", item.step.name)}
+    assert in_it == layers | {"image"}
     assert {item.root for item in plan if item.root} == {bootstrap.key}
 
 
