@@ -16,6 +16,9 @@ from builder.errors import UserError
 from builder.spec.reader import Tree
 from builder.spec.resolve import ImageSpec, resolve
 
+NO_BYTES = bytes.fromhex("28b52ffd2000010000")
+"""Nothing at all, packed by zstd (RFC 8878, 3.1.1): one block, the last one, raw and empty."""
+
 BOARD = """\
 board: B
 summary: a board

@@ -26,10 +26,11 @@ from builder.errors import StepError
 from builder.plan.board import BoardSteps
 from builder.spec.models import Download
 from builder.spec.resolve import ImageSpec, resolve
+from builder.steps.pack import LAYER
 from builder.steps.sources import UrlSource
 from builder.steps.step import Job, Step
 from tests.unit.command_line import CommandLine, FakeArchive
-from tests.unit.support import BOARD, Files
+from tests.unit.support import BOARD, NO_BYTES, Files
 from tests.unit.vendor import (
     BANNER,
     RELEASE,
@@ -438,8 +439,11 @@ class Card(Step):
 
     def run(self, job: Job) -> None:
         (job.output / "Pynq-Z2.img").write_text("image")
-        (job.output / "image.json").write_text('{"root-size": 1}')
+        (job.output / "image.json").write_text(
+            json.dumps({"sha256": "0" * 64, "size": 5, "root-size": 1})
+        )
         (job.output / "packages.json").write_text("[]")
+        (job.output / LAYER).write_bytes(NO_BYTES)
 
 
 def test_a_build_says_what_its_boot_files_are(

@@ -30,6 +30,7 @@ from builder.steps.pack import LAYER
 from builder.steps.step import Job, Step
 from builder.store.store import Store
 from tests.unit.command_line import TREE, Answer, CommandLine, FakeArchive
+from tests.unit.support import NO_BYTES
 
 
 @pytest.fixture
@@ -182,10 +183,6 @@ def test_boards_with_the_same_choice_of_a_distribution_choose_together(
     assert len(choices.asked) == asked
     # However often it was fetched: all see the same packages.
     assert archives == [choices.made[-1]] * 2
-
-
-NO_BYTES = bytes.fromhex("28b52ffd2000010000")
-"""Nothing at all, packed by zstd (RFC 8878, 3.1.1): one block, the last one, raw and empty."""
 
 
 class Work(Step):
