@@ -5,11 +5,12 @@ BOARD ?= Pynq-Z2
 ENGINE ?= auto
 PYTHON := .venv/bin/python
 
-.PHONY: help setup image test unit lint bench lock schemas docs clean
+.PHONY: help setup image test acceptance unit lint bench lock schemas docs clean
 
 help:
 	@echo 'make image BOARD=Pynq-Z2   set up what is missing, build the card image'
 	@echo 'make test                  run every test: unit, image, boot'
+	@echo 'make acceptance            the long tests: boards out of exports and of sdbuild, built and booted'
 	@echo 'make unit                  run the tests that need no root and no network'
 	@echo 'make lint                  ruff, mypy, direction of imports'
 	@echo 'make bench                 measure this machine, as ratios against references'
@@ -27,6 +28,9 @@ image:
 
 test: setup
 	$(PYTHON) -m pytest
+
+acceptance: setup
+	$(PYTHON) -m pytest tests/acceptance
 
 unit: setup
 	$(PYTHON) -m pytest tests/unit
