@@ -41,7 +41,7 @@ def booted(
         raise UserError(f"there is no {output.image}", hint=f"build.py --board {BOARD}")
     spec = resolve(Tree(root=ROOT), BOARD)
     qemu = found_qemu()
-    facts = machine_facts(spec.board.soc, new=qemu.new)
+    facts = machine_facts(spec.board.soc)
     say(f"booting, {qemu}")
     with EmulatedBoard(
         output.image,

@@ -16,14 +16,24 @@ from builder.spec.models import Board, Model, Size, Soc
 DIRECTORY = Path(__file__).parent
 
 
+class FirstStage(Model):
+    """How a card's first stage is started, by a QEMU that is new enough (`builder.emulation.qemu`).
+
+    `boot_rom` is the family whose BootROM is stood in for; `machine` and `cpus` are as below.
+    """
+
+    machine: str
+    cpus: int
+    boot_rom: Soc
+
+
 class MachineFacts(Model):
     """How QEMU emulates a family's boards.
 
-    `machine` is the value of QEMU's option -M, `cpus` the most that it has. `serial`, `sd` and `nic`
+    `machine` is the value of QEMU's option -M, `cpus` that of -smp. `serial`, `sd` and `nic`
     are the device tree's names of the devices that QEMU's options of that kind are for, in QEMU's
     order. `most_memory` is what it can have, in bytes. `u_boot_address` is where U-Boot proper
-    runs; a machine on which it cannot has `no_u_boot` instead, the reason. `boot_rom` is the family
-    whose BootROM is stood in for, where the card's own first stage can run.
+    runs; a machine on which it cannot has `no_u_boot` instead, the reason.
     """
 
     program: str
@@ -35,7 +45,7 @@ class MachineFacts(Model):
     most_memory: Size
     u_boot_address: int | None = None
     no_u_boot: str | None = None
-    boot_rom: Soc | None = None
+    first_stage: FirstStage | None = None
 
     @model_validator(mode="after")
     def _one_start(self) -> MachineFacts:
@@ -52,11 +62,6 @@ class MachineFacts(Model):
         number = re.sub(r"\D", "", console.partition(",")[0])
         return {f"serial{number}": self.serial, "mmc0": self.sd, "ethernet0": self.nic}
 
-    @property
-    def name(self) -> str:
-        """What QEMU calls the machine."""
-        return self.machine.partition(",")[0]
-
     def memory(self, board: Board) -> int:
         """Return the memory of a board when it is emulated, in bytes."""
         return min(board.emulate.memory or board.memory, self.most_memory)
@@ -67,14 +72,10 @@ def machine_file(soc: Soc) -> Path:
     return DIRECTORY / f"{soc.value}.yaml"
 
 
-def machine_facts(soc: Soc, *, new: bool = False) -> MachineFacts:
-    """Return the facts of a family's emulated machine, as old versions of QEMU have it.
-
-    With `new` those of a version that is wanted (`builder.emulation.qemu`), which can do more.
-    """
+def machine_facts(soc: Soc) -> MachineFacts:
+    """Return the facts of a family's emulated machine."""
     document = yaml.safe_load(machine_file(soc).read_text(encoding="utf-8"))
-    more = document.get("new-machine", {}) if new else {}
-    return MachineFacts.model_validate({**document["machine"], **more})
+    return MachineFacts.model_validate(document["machine"])
 
 
 def position(tree: Tree, alias: str, names: tuple[str, ...]) -> int:

@@ -9,7 +9,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -17,12 +18,12 @@ from rich.markup import escape
 
 from builder.checks import session
 from builder.checks.context import check_files, context
-from builder.emulation.facts import MachineFacts, machine_facts
+from builder.emulation.facts import FirstStage, MachineFacts, machine_facts
 from builder.engine.process import Processes
 from builder.errors import UserError
 from builder.machine.emulator import Qemu
 from builder.machine.login import install_key, root_shell
-from builder.machine.qemu import EmulatedBoard, Stage
+from builder.machine.qemu import EmulatedBoard, Stage, extract_first_stage
 from builder.machine.selftest import COMMAND, Login, differences, run_selftest
 from builder.plan.publish import Output, write_report
 from builder.report.console import duration
@@ -46,7 +47,8 @@ def run_checks(
 ) -> bool:
     """Boot the image, run all checks, write the reports; return whether all passed.
 
-    Beside the report, `logs` gets the serial console and the kernel's messages.
+    Before that the card's first stage is tried by itself, where QEMU can run it. Beside the report,
+    `logs` gets what the serial console and the kernel said.
 
     Raises:
         BootError: the board did not come up.
@@ -61,7 +63,7 @@ def run_checks(
             "the checks log in by password and then as root by key: they need the parameters "
             "ssh.password-authentication=true and ssh.permit-root-login=prohibit-password"
         )
-    facts = machine_facts(spec.board.soc, new=qemu.new)
+    facts = machine_facts(spec.board.soc)
     device_tree = output.directory / "boot/emulated.dtb"
     if not device_tree.exists():
         raise UserError(
@@ -70,7 +72,7 @@ def run_checks(
         )
     # Boot files of mainline alone have the tree for QEMU on the card, and a script that finds it.
     prebuilt = spec.board.bsp.provider != "mainline"
-    console.print(f"emulated by {qemu} on {facts.name}")
+    console.print(f"emulated by {qemu}")
     _say_differences(output, facts, console, prebuilt=prebuilt)
     # What is there of an earlier test says nothing of this one.
     for left in (output.test_report, output.selftest_report, output.screenshot):
@@ -78,7 +80,8 @@ def run_checks(
     processes = Processes()
     with tempfile.TemporaryDirectory(prefix="board-") as folder:
         work = Path(folder)
-        board = EmulatedBoard(
+        start = partial(
+            EmulatedBoard,
             output.image,
             facts,
             device_tree=device_tree,
@@ -86,12 +89,21 @@ def run_checks(
             card=spec.board.emulate.card,
             console=spec.board.console,
             boot_offset=BOOT_OFFSET,
-            forward=_ports(parameters),
             work=work,
             processes=processes,
             qemu=qemu,
-            prebuilt=prebuilt,
         )
+        if facts.first_stage and not prebuilt:
+            _first_stage(
+                output,
+                facts.first_stage,
+                start,
+                qemu=qemu,
+                timeout=spec.board.emulate.timeout,
+                work=work,
+                console=console,
+            )
+        board = start(forward=_ports(parameters), prebuilt=prebuilt)
         try:
             with board:
                 console.print(f"booting {escape(str(os.path.relpath(output.image)))} in QEMU")
@@ -119,6 +131,38 @@ def run_checks(
         finally:
             output.console.write_text(board.console())
             write_report(output, spec)
+
+
+def _first_stage(
+    output: Output,
+    facts: FirstStage,
+    start: Callable[..., EmulatedBoard],
+    *,
+    qemu: Qemu,
+    timeout: float,
+    work: Path,
+    console: Console,
+) -> None:
+    """Run the first stage out of the card's BOOT.BIN by itself, until U-Boot comes up.
+
+    Raises:
+        BootError: it does not.
+    """
+    if not qemu.new:
+        console.print(f"BOOT.BIN is not tried: {qemu} has no DDR controller")
+        return
+    program = extract_first_stage(output.image, BOOT_OFFSET, facts.boot_rom, work)
+    if program is None:
+        console.print("BOOT.BIN is not tried: its first stage is not U-Boot's SPL")
+        return
+    console.print("starting the first stage out of BOOT.BIN in QEMU, up to U-Boot")
+    board = start(forward=(), first_stage=program)
+    try:
+        with board:
+            console.print(f"  {board.wait_for_u_boot(timeout):6.1f} s  U-Boot")
+    finally:
+        (output.logs / "first-stage.log").write_text(board.console())
+        board.console_log.unlink(missing_ok=True)
 
 
 def _judge(
@@ -226,7 +270,7 @@ def _say_differences(
 ) -> None:
     """Print what differs between the board and the emulated one."""
     changes = json.loads((output.directory / "boot/changes.json").read_text())
-    console.print("its device tree differs from the board's in:")
+    console.print(f"emulated on {facts.machine}; its device tree differs from the board's in:")
     for change in changes:
         console.print(f"  - {escape(change['text'])}")
     if prebuilt:

@@ -17,14 +17,13 @@ from builder.bsp.bootbin import parse
 from builder.bsp.fit import MAGIC, Fit, read_fit
 from builder.bsp.linux_image import architecture, unpacked
 from builder.bsp.prebuilt.inspection import KERNELS, kernel_name
-from builder.emulation.derive import Tree, read_tree
+from builder.emulation.derive import read_tree
 from builder.emulation.facts import MachineFacts, position
 from builder.engine.process import Processes, clean_environment
 from builder.errors import CommandError, HostError, StepError
 from builder.machine.emulator import Qemu
 from builder.spec.models import Soc
 
-_FIRST_STAGE: Sequence[tuple[str, str]] = (("SPL", r"^U-Boot SPL \d{4}\.\d\d"),)
 _U_BOOT_STAGES: Sequence[tuple[str, str]] = (
     ("U-Boot", r"^U-Boot \d{4}\.\d\d"),
     ("boot script", r"^PYNQ: "),
@@ -58,13 +57,14 @@ class Stage:
 class EmulatedBoard:
     """QEMU, running a copy-on-write overlay of an image; use it as a context manager.
 
-    The image itself is only read. What is started comes out of its boot partition: the first stage
-    (SPL) of BOOT.BIN, since QEMU has no BootROM; where the machine has no DDR controller that SPL
-    could wait for, U-Boot; and on a machine where U-Boot cannot run, the kernel and the device tree
-    that U-Boot would have started.
+    The image itself is only read. What is started comes out of its boot partition: U-Boot; or, on a
+    machine where U-Boot cannot run, the kernel and the device tree that U-Boot would have started.
 
     `prebuilt` boot files know nothing of QEMU, and their U-Boot would start the board's own tree:
     the card's kernel is started with `device_tree`.
+
+    With a `first_stage` (a program and its address: `extract_first_stage`) that is started, and no
+    more is waited for than that U-Boot comes up: see `wait_for_u_boot`.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class EmulatedBoard:
         processes: Processes,
         qemu: Qemu,
         prebuilt: bool = False,
+        first_stage: tuple[Path, int] | None = None,
     ) -> None:
         self.ports: dict[int, int] = {port: free_port() for port in forward}
         self.memory = memory
@@ -96,14 +97,17 @@ class EmulatedBoard:
         serial, sd, nic = (
             position(tree, alias, devices) for alias, devices in facts.devices(console).items()
         )
-        stages: list[tuple[str, str]] = []
-        if prebuilt:
+        machine, cpus = facts.machine, facts.cpus
+        if first_stage and facts.first_stage:
+            machine, cpus = facts.first_stage.machine, facts.first_stage.cpus
+            start = _loaded(*first_stage)
+        elif prebuilt:
             start = _prebuilt(image, boot_offset, device_tree, work)
         else:
-            stages, start = _program(image, boot_offset, facts, work)
+            start = _program(image, boot_offset, facts, work)
         self.command = [
             qemu.program(facts.program),
-            *("-M", facts.machine, "-m", f"{memory >> 20}M", "-smp", str(_cpus(tree, facts))),
+            *("-M", machine, "-m", f"{memory >> 20}M", "-smp", str(cpus)),
             *("-display", "none", "-monitor", "none"),
             # QEMU gives its options to the machine's devices in order: fillers for the others.
             *("-serial", "null") * serial,
@@ -113,7 +117,8 @@ class EmulatedBoard:
             *("-nic", _forwarding(self.ports)),
             *start,
         ]
-        self._stages = (*stages, *_LINUX_STAGES)
+        without_u_boot = prebuilt or facts.no_u_boot
+        self._stages = (*(() if without_u_boot else _U_BOOT_STAGES), *_LINUX_STAGES)
         self._log = (work / "qemu.log").open("w")
         self.started = time.monotonic()
         self._qemu = processes.start(
@@ -153,13 +158,32 @@ class EmulatedBoard:
             if _speaks_ssh(self.ports[port]):
                 reached("ssh")
                 return stages
-            problem = self._problem(text, timeout)
+            problem = self._problem(text, timeout, "ssh")
             if problem:
                 where = stages[-1].name if stages else f"before {left[0][0]}"
                 raise BootError(
                     f"the boot failed {'after stage ' if stages else ''}{where}: {problem}",
                     hint="the whole console is in the board's logs/console.log; QEMU ran as: "
                     f"{shlex.join(self.command)}",
+                    details=text.splitlines()[-_LAST_LINES:],
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def wait_for_u_boot(self, timeout: float) -> float:
+        """Wait until U-Boot says that it runs; return when that was, in seconds after QEMU's start.
+
+        Raises:
+            BootError: it does not within `timeout` seconds, or QEMU ended.
+        """
+        while True:
+            text = self.console()
+            if re.search(_U_BOOT_STAGES[0][1], text, re.MULTILINE):
+                return time.monotonic() - self.started
+            problem = self._problem(text, timeout, "U-Boot")
+            if problem:
+                raise BootError(
+                    f"the card's first stage failed: {problem}",
+                    hint=f"QEMU ran as: {shlex.join(self.command)}",
                     details=text.splitlines()[-_LAST_LINES:],
                 )
             time.sleep(_POLL_SECONDS)
@@ -171,14 +195,14 @@ class EmulatedBoard:
         except FileNotFoundError:
             return ""
 
-    def _problem(self, text: str, timeout: float) -> str | None:
+    def _problem(self, text: str, timeout: float, awaited: str) -> str | None:
         if self._qemu.poll() is not None:
             return f"QEMU ended with status {self._qemu.returncode}"
         panic = re.search(r"Kernel panic - not syncing.*|PYNQ: FAILED.*", text)
         if panic:
             return panic[0]
         if time.monotonic() - self.started > timeout:
-            return f"no ssh after {timeout:.0f} s"
+            return f"no {awaited} after {timeout:.0f} s"
         return None
 
     def __enter__(self) -> EmulatedBoard:
@@ -196,30 +220,17 @@ class EmulatedBoard:
         self._log.close()
 
 
-def _cpus(tree: Tree, facts: MachineFacts) -> int:
-    """Return how many processors the board and QEMU's machine both have."""
-    board = sum(bool(re.fullmatch(r"/cpus/cpu@[0-9a-f]+", path)) for path in tree)
-    return min(board, facts.cpus)
-
-
-def _program(
-    image: Path, boot_offset: int, facts: MachineFacts, work: Path
-) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return what QEMU starts, taken out of a card image: the stages before Linux, its options."""
-    if facts.u_boot_address is None:
-        kernel, tree = extract_linux(image, boot_offset, work)
-        return [], ["-kernel", str(kernel), "-dtb", str(tree)]
-    rom = facts.boot_rom
-    first = extract_first_stage(image, boot_offset, rom, work) if rom else None
-    if first:
-        return [*_FIRST_STAGE, *_U_BOOT_STAGES], _loaded(*first)
-    u_boot = extract_u_boot(image, boot_offset, work)
-    return [*_U_BOOT_STAGES], _loaded(u_boot, facts.u_boot_address)
+def _program(image: Path, boot_offset: int, facts: MachineFacts, work: Path) -> list[str]:
+    """Return QEMU's options for what it starts, taken out of a card image."""
+    if facts.u_boot_address is not None:
+        return _loaded(extract_u_boot(image, boot_offset, work), facts.u_boot_address)
+    kernel, tree = extract_linux(image, boot_offset, work)
+    return ["-kernel", str(kernel), "-dtb", str(tree)]
 
 
 def _loaded(program: Path, address: int) -> list[str]:
     """Return QEMU's options that put a program to an address and start it there."""
-    return ["-device", f"loader,file={program},addr={address:#x},force-raw=on,cpu-num=0"]
+    return ["-device", f"loader,file={program},addr={address:#x},cpu-num=0"]
 
 
 def _prebuilt(image: Path, boot_offset: int, device_tree: Path, work: Path) -> list[str]:

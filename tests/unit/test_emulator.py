@@ -13,13 +13,11 @@ import pytest
 from builder.archive.archive import Archive, ArchiveUnavailable
 from builder.cli.context import Context
 from builder.cli.emulator import emulator_plan
-from builder.emulation.facts import machine_facts
 from builder.emulation.qemu import qemu_source, version_in
 from builder.errors import HostError, StepError
 from builder.machine.emulator import Qemu, found_qemu
 from builder.plan.plan import Planned
 from builder.report.events import Event, Note
-from builder.spec.models import Soc
 from builder.steps.qemu import QemuPrograms, libraries_in
 from builder.store.store import Store
 from tests.unit.command_line import TREE, FakeArchive
@@ -63,11 +61,6 @@ def test_a_new_one_can_do_more(tmp_path: Path) -> None:
     assert str(new) == "QEMU 11.1"
     assert new.program("qemu-system-arm") == f"{tmp_path}/11.1.3/qemu-system-arm"
     assert Qemu(source=new.source, version=(7, 2)).program("x") == "x"
-    more, less = (machine_facts(Soc.ZYNQ, new=each.new) for each in (new, old))
-    assert (more.name, more.cpus, more.boot_rom) == ("xilinx-zynq-a9", 2, Soc.ZYNQ)
-    assert (less.name, less.cpus, less.boot_rom) == ("xilinx-zynq-a9", 1, None)
-    assert more.machine.endswith(",boot-mode=sd")
-    assert machine_facts(Soc.ZYNQMP, new=True) == machine_facts(Soc.ZYNQMP)
 
 
 def test_suites_are_those_of_distributions_that_there_are() -> None:

@@ -6,14 +6,25 @@ from __future__ import annotations
 import gzip
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from builder.emulation.facts import MachineFacts
+from builder.emulation.facts import MachineFacts, machine_facts
+from builder.emulation.qemu import qemu_source
+from builder.engine.process import Processes
 from builder.errors import StepError
-from builder.machine.qemu import extract_first_stage, extract_kernel, extract_linux, extract_u_boot
+from builder.machine.emulator import Qemu
+from builder.machine.qemu import (
+    BootError,
+    EmulatedBoard,
+    extract_first_stage,
+    extract_kernel,
+    extract_linux,
+    extract_u_boot,
+)
 from builder.spec.models import Soc
 
 OFFSET = 1 << 20
@@ -112,6 +123,76 @@ def test_only_u_boots_first_stage_is_started(tmp_path: Path, work: Path) -> None
     run("mkimage", "-T", "zynqimage", "-d", "fsbl", "BOOT.BIN", cwd=tmp_path)
     image = card(tmp_path, tmp_path / "BOOT.BIN")
     assert extract_first_stage(image, OFFSET, Soc.ZYNQ, work) is None
+
+
+SAYS = {
+    "SPL alone": ("U-Boot SPL 2023.01", "SPL: failed to boot from all boot devices"),
+    "U-Boot": ("U-Boot SPL 2023.01", "Trying to boot from MMC1", "", "U-Boot 2023.01 (Jun 22)"),
+}
+
+
+@pytest.fixture
+def first_stage(tmp_path: Path, work: Path) -> Callable[[str, str], EmulatedBoard]:
+    """Start a first stage on a QEMU that does nothing but write what it is given to the console."""
+    run("qemu-img", "create", "-q", "card.img", "8M", cwd=tmp_path)
+    (tmp_path / "tree.dts").write_text(
+        "/dts-v1/; / { aliases { serial0 = &u; mmc0 = &m; ethernet0 = &e; };"
+        " u: serial@e0000000 { }; m: mmc@e0100000 { }; e: ethernet@e000b000 { }; };"
+    )
+    run("dtc", "-q", "-Odtb", "-o", "tree.dtb", "tree.dts", cwd=tmp_path)
+
+    def started(says: str, then: str) -> EmulatedBoard:
+        text = "\r\n".join(SAYS[says])
+        program = tmp_path / "qemu-system-arm"
+        program.write_text(
+            f'#!/bin/sh\necho "$*" > {tmp_path}/words\n'
+            f'for word; do case $word in file:*) echo "{text}" > "${{word#file:}}";; esac; done\n'
+            f"exec {then}\n"
+        )
+        program.chmod(0o755)
+        return EmulatedBoard(
+            tmp_path / "card.img",
+            machine_facts(Soc.ZYNQ),
+            device_tree=tmp_path / "tree.dtb",
+            memory=512 << 20,
+            card=8 << 20,
+            console="ttyPS0,115200",
+            boot_offset=OFFSET,
+            forward=(),
+            work=work,
+            processes=Processes(),
+            qemu=Qemu(source=qemu_source(), version=(11, 1), directory=tmp_path),
+            first_stage=(tmp_path / "spl", 0),
+        )
+
+    return started
+
+
+needs_qemu_img = pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-utils")
+
+
+@needs_qemu_img
+def test_a_first_stage_has_to_bring_up_u_boot(
+    first_stage: Callable[[str, str], EmulatedBoard], tmp_path: Path
+) -> None:
+    with first_stage("U-Boot", "sleep 60") as board:
+        assert 0 < board.wait_for_u_boot(30) < 30
+    words = (tmp_path / "words").read_text()
+    assert "-M xilinx-zynq-a9,boot-mode=sd -m 512M -smp 2 " in words
+    assert f"-device loader,file={tmp_path}/spl,addr=0x0,cpu-num=0" in words
+
+
+@needs_qemu_img
+@pytest.mark.parametrize(
+    ("then", "timeout", "problem"),
+    [("true", 30, "QEMU ended with status 0"), ("sleep 60", 0.1, "no U-Boot after 0 s")],
+)
+def test_a_first_stage_that_does_not_is_told(
+    first_stage: Callable[[str, str], EmulatedBoard], then: str, timeout: float, problem: str
+) -> None:
+    with first_stage("SPL alone", then) as board, pytest.raises(BootError) as caught:
+        board.wait_for_u_boot(timeout)
+    assert caught.value.message == f"the card's first stage failed: {problem}"
 
 
 @pytest.mark.parametrize(
