@@ -38,9 +38,10 @@ from builder.plan.plan import make_plan
 from builder.plan.publish import give_to_caller
 from builder.report.console import LineView, duration, size
 from builder.report.events import Note
-from builder.spec.extra import SECRET, extra_recipes
+from builder.spec.extra import extra_recipes
 from builder.spec.overlays import Design, find_design
 from builder.spec.reader import closest
+from builder.spec.recipe import SECRET
 from builder.spec.resolve import ImageSpec, resolve
 from builder.steps.base_image import BaseFacts, BaseImage
 from builder.steps.image import BOOT_OFFSET

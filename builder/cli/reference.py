@@ -13,7 +13,7 @@ from builder.cli.context import ROOT, Context
 from builder.cli.options import Verbs
 from builder.spec import parity
 from builder.spec.reader import Reader, Tree
-from builder.spec.recipe import Recipe
+from builder.spec.recipe import SECRET, Recipe
 from builder.spec.reference import reference
 from builder.spec.schemas import KINDS, json_schema
 
@@ -113,7 +113,7 @@ def _recipe(recipe: Recipe) -> Iterator[str]:
     if recipe.parameters:
         yield from ("", "| parameter | default | what it is |", "|---|---|---|")
     for key, parameter in recipe.parameters.items():
-        default = "(secret)" if parameter.secret else f"`{json.dumps(parameter.default)}`"
+        default = SECRET if parameter.secret else f"`{json.dumps(parameter.default)}`"
         yield f"| `{key}` | {default} | {parameter.summary} |"
 
 

@@ -18,10 +18,11 @@ from builder.plan.publish import Output, copy_sparse
 from builder.plan.rootfs import recipe_layers
 from builder.report.events import Listener, Note
 from builder.spec.distributions import named_distribution
-from builder.spec.extra import SECRET, ExtraRecipes
+from builder.spec.extra import ExtraRecipes
 from builder.spec.models import Board
 from builder.spec.overlays import Design
 from builder.spec.reader import Tree
+from builder.spec.recipe import SECRET
 from builder.spec.resolve import NamedDistribution
 from builder.steps.added_packages import AddedPackages
 from builder.steps.base_image import BaseFacts, BaseImage

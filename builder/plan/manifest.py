@@ -16,6 +16,7 @@ from builder.bsp.provider import NOTES
 from builder.plan.board import BoardSteps
 from builder.plan.plan import Planned
 from builder.spec.legacy import fetches
+from builder.spec.recipe import SECRET
 from builder.steps.index import IndexSource
 from builder.steps.pack import LAYER
 from builder.steps.sources import PackageSource, UrlSource
@@ -50,7 +51,7 @@ def manifest(
         ),
         "recipes": {
             recipe.name: {
-                key: "(secret)" if recipe.model.parameters[key].secret else value
+                key: SECRET if recipe.model.parameters[key].secret else value
                 for key, value in recipe.parameters.items()
             }
             for recipe in spec.recipes

@@ -19,6 +19,7 @@ import jinja2
 
 from builder.report.compare import Change, Comparison, Manifest, Value, compare
 from builder.report.console import duration, size
+from builder.spec.recipe import SECRET
 
 _TEMPLATE = "page.html.j2"
 _MOST_PACKAGES = 25
@@ -28,7 +29,6 @@ _TICKS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
 _MOST_TICKS = 8
 _LEAST_HIDDEN = 4
 """Characters of a secret that is looked for in texts: shorter ones stand everywhere."""
-_HIDDEN = "(secret)"
 
 _NOTHING: Manifest = {
     "contents": {},
@@ -295,7 +295,7 @@ def _without(value: Any, hidden: Sequence[str]) -> Any:
     """Return JSON data without texts that are not to be seen."""
     if isinstance(value, str):
         for text in hidden:
-            value = value.replace(text, _HIDDEN)
+            value = value.replace(text, SECRET)
         return value
     if isinstance(value, Mapping):
         return {key: _without(each, hidden) for key, each in value.items()}

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.spec.document import Document, KeyPath
+from builder.spec.recipe import SECRET
 from builder.spec.resolve import ImageSpec
 
 DEFAULT = "default"
 """Origin of a value that no file gives."""
-
-SECRET = "(secret)"  # noqa: S105 - it is what stands in place of one
-"""Stands for the value of a parameter that is kept out of reports."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,10 @@ from pathlib import Path
 from builder.errors import UserError
 from builder.spec.models import Scalar
 from builder.spec.reader import Reader, Tree, closest
+from builder.spec.recipe import SECRET
 from builder.spec.recipe_rules import check_recipe
 from builder.spec.resolve import ResolvedRecipe, parse_setting
 from builder.spec.values import parse, unfit
-
-SECRET = "(secret)"  # noqa: S105 - none
-"""What a manifest has in place of a parameter's value that is secret."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -171,6 +171,10 @@ class Legacy(Model):
     )
 
 
+SECRET = "(secret)"  # noqa: S105 - it is what stands in place of one
+"""Stands for the value of a secret parameter in what is shown and kept."""
+
+
 class Parameter(Model):
     """Something about a recipe that a user may set."""
 

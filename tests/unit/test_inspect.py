@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from builder.errors import UserError
-from builder.spec.dump import SECRET, differences, dump
+from builder.spec.dump import differences, dump
 from builder.spec.models import FORMAT
 from builder.spec.reader import Tree
+from builder.spec.recipe import SECRET
 from builder.spec.resolve import resolve
 from builder.spec.upgrade import UPGRADES, upgraded
 from tests.unit.command_line import TREE, CommandLine

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from builder.errors import UserError
-from builder.spec.extra import SECRET, ExtraRecipes, extra_recipes
+from builder.spec.extra import ExtraRecipes, extra_recipes
 from builder.spec.models import Scalar
+from builder.spec.recipe import SECRET
 from tests.unit.support import Files
 
 USERS = """\
