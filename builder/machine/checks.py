@@ -9,8 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -47,8 +46,8 @@ def run_checks(
 ) -> bool:
     """Boot the image, run all checks, write the reports; return whether all passed.
 
-    Before that the card's first stage is tried by itself, where QEMU can run it. Beside the report,
-    `logs` gets what the serial console and the kernel said.
+    The boot begins with the card's first stage, where QEMU can run that. Beside the report, `logs`
+    gets what the serial console and the kernel said.
 
     Raises:
         BootError: the board did not come up.
@@ -80,8 +79,10 @@ def run_checks(
     processes = Processes()
     with tempfile.TemporaryDirectory(prefix="board-") as folder:
         work = Path(folder)
-        start = partial(
-            EmulatedBoard,
+        first_stage = None
+        if facts.first_stage and not prebuilt:
+            first_stage = _first_stage(output, facts.first_stage, qemu, work, console)
+        board = EmulatedBoard(
             output.image,
             facts,
             device_tree=device_tree,
@@ -90,20 +91,12 @@ def run_checks(
             console=spec.board.console,
             boot_offset=BOOT_OFFSET,
             work=work,
+            forward=_ports(parameters),
             processes=processes,
             qemu=qemu,
+            prebuilt=prebuilt,
+            first_stage=first_stage,
         )
-        if facts.first_stage and not prebuilt:
-            _first_stage(
-                output,
-                facts.first_stage,
-                start,
-                qemu=qemu,
-                timeout=spec.board.emulate.timeout,
-                work=work,
-                console=console,
-            )
-        board = start(forward=_ports(parameters), prebuilt=prebuilt)
         try:
             with board:
                 console.print(f"booting {escape(str(os.path.relpath(output.image)))} in QEMU")
@@ -134,35 +127,16 @@ def run_checks(
 
 
 def _first_stage(
-    output: Output,
-    facts: FirstStage,
-    start: Callable[..., EmulatedBoard],
-    *,
-    qemu: Qemu,
-    timeout: float,
-    work: Path,
-    console: Console,
-) -> None:
-    """Run the first stage out of the card's BOOT.BIN by itself, until U-Boot comes up.
-
-    Raises:
-        BootError: it does not.
-    """
+    output: Output, facts: FirstStage, qemu: Qemu, work: Path, console: Console
+) -> tuple[Path, int] | None:
+    """Return the first stage out of the card's BOOT.BIN and its address, if QEMU can run it."""
     if not qemu.new:
-        console.print(f"BOOT.BIN is not tried: {qemu} has no DDR controller")
-        return
+        console.print(f"BOOT.BIN is left out of this boot: {qemu} has no DDR controller")
+        return None
     program = extract_first_stage(output.image, BOOT_OFFSET, facts.boot_rom, work)
     if program is None:
-        console.print("BOOT.BIN is not tried: its first stage is not U-Boot's SPL")
-        return
-    console.print("starting the first stage out of BOOT.BIN in QEMU, up to U-Boot")
-    board = start(forward=(), first_stage=program)
-    try:
-        with board:
-            console.print(f"  {board.wait_for_u_boot(timeout):6.1f} s  U-Boot")
-    finally:
-        (output.logs / "first-stage.log").write_text(board.console())
-        board.console_log.unlink(missing_ok=True)
+        console.print("BOOT.BIN is left out of this boot: its first stage is not U-Boot's SPL")
+    return program
 
 
 def _judge(

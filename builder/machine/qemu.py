@@ -24,6 +24,7 @@ from builder.errors import CommandError, HostError, StepError
 from builder.machine.emulator import Qemu
 from builder.spec.models import Soc
 
+_FIRST_STAGE = ("first stage", r"^U-Boot SPL \d{4}\.\d\d")
 _U_BOOT_STAGES: Sequence[tuple[str, str]] = (
     ("U-Boot", r"^U-Boot \d{4}\.\d\d"),
     ("boot script", r"^PYNQ: "),
@@ -63,8 +64,8 @@ class EmulatedBoard:
     `prebuilt` boot files know nothing of QEMU, and their U-Boot would start the board's own tree:
     the card's kernel is started with `device_tree`.
 
-    With a `first_stage` (a program and its address: `extract_first_stage`) that is started, and no
-    more is waited for than that U-Boot comes up: see `wait_for_u_boot`.
+    With a `first_stage` (a program and its address: `extract_first_stage`) that is started, and loads
+    U-Boot from the card as on a board.
     """
 
     def __init__(
@@ -98,9 +99,11 @@ class EmulatedBoard:
             position(tree, alias, devices) for alias, devices in facts.devices(console).items()
         )
         machine, cpus = facts.machine, facts.cpus
+        stages = [*([] if prebuilt or facts.no_u_boot else _U_BOOT_STAGES), *_LINUX_STAGES]
         if first_stage and facts.first_stage:
             machine, cpus = facts.first_stage.machine, facts.first_stage.cpus
             start = _loaded(*first_stage)
+            stages.insert(0, _FIRST_STAGE)
         elif prebuilt:
             start = _prebuilt(image, boot_offset, device_tree, work)
         else:
@@ -117,8 +120,7 @@ class EmulatedBoard:
             *("-nic", _forwarding(self.ports)),
             *start,
         ]
-        without_u_boot = prebuilt or facts.no_u_boot
-        self._stages = (*(() if without_u_boot else _U_BOOT_STAGES), *_LINUX_STAGES)
+        self._stages = stages
         self._log = (work / "qemu.log").open("w")
         self.started = time.monotonic()
         self._qemu = processes.start(
@@ -158,32 +160,13 @@ class EmulatedBoard:
             if _speaks_ssh(self.ports[port]):
                 reached("ssh")
                 return stages
-            problem = self._problem(text, timeout, "ssh")
+            problem = self._problem(text, timeout)
             if problem:
                 where = stages[-1].name if stages else f"before {left[0][0]}"
                 raise BootError(
                     f"the boot failed {'after stage ' if stages else ''}{where}: {problem}",
                     hint="the whole console is in the board's logs/console.log; QEMU ran as: "
                     f"{shlex.join(self.command)}",
-                    details=text.splitlines()[-_LAST_LINES:],
-                )
-            time.sleep(_POLL_SECONDS)
-
-    def wait_for_u_boot(self, timeout: float) -> float:
-        """Wait until U-Boot says that it runs; return when that was, in seconds after QEMU's start.
-
-        Raises:
-            BootError: it does not within `timeout` seconds, or QEMU ended.
-        """
-        while True:
-            text = self.console()
-            if re.search(_U_BOOT_STAGES[0][1], text, re.MULTILINE):
-                return time.monotonic() - self.started
-            problem = self._problem(text, timeout, "U-Boot")
-            if problem:
-                raise BootError(
-                    f"the card's first stage failed: {problem}",
-                    hint=f"QEMU ran as: {shlex.join(self.command)}",
                     details=text.splitlines()[-_LAST_LINES:],
                 )
             time.sleep(_POLL_SECONDS)
@@ -195,14 +178,14 @@ class EmulatedBoard:
         except FileNotFoundError:
             return ""
 
-    def _problem(self, text: str, timeout: float, awaited: str) -> str | None:
+    def _problem(self, text: str, timeout: float) -> str | None:
         if self._qemu.poll() is not None:
             return f"QEMU ended with status {self._qemu.returncode}"
         panic = re.search(r"Kernel panic - not syncing.*|PYNQ: FAILED.*", text)
         if panic:
             return panic[0]
         if time.monotonic() - self.started > timeout:
-            return f"no {awaited} after {timeout:.0f} s"
+            return f"no ssh after {timeout:.0f} s"
         return None
 
     def __enter__(self) -> EmulatedBoard:

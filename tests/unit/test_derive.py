@@ -42,6 +42,7 @@ BOARD = """\
 			phy: some-name@1 { reg = <1>; marvell,reg-init = [01 02 03]; };
 		};
 		ethernet@e000c000 { reg = <0xe000c000 0x1000>; status = "disabled"; };
+		timer@f8f00600 { reg = <0xf8f00600 0x20>; clocks = <&bus 4>; };
 	};
 };
 """
@@ -129,11 +130,16 @@ def test_reader_sees_what_dtc_wrote(board: Path) -> None:
 
 
 def test_changes_of_the_zynq_machine(board: Path, tmp_path: Path) -> None:
-    rules = read_rules(MACHINES / "zynq.yaml")
+    rules, clock = read_rules(MACHINES / "zynq.yaml"), "/emulated-timer-clock"
     changes = derive(board, rules, tmp_path / "emulated.dtb")
     assert [(each.node, each.property, each.before, each.after) for each in changes] == [
         ("/axi/ethernet@e000b000/some-name@1", "reg", b"\0\0\0\1", b"\0\0\0\7"),
         ("/cpus/cpu@0", "operating-points", b"\0\x09\xeb\x10\0\x0f\x42\x40", None),
+        (clock, "compatible", None, b"fixed-clock\0"),
+        (clock, "#clock-cells", None, bytes(4)),
+        (clock, "clock-frequency", None, b"\x05\xf5\xe1\0"),
+        (clock, "phandle", None, b"\0\0\x10\0"),
+        ("/axi/timer@f8f00600", "clocks", b"\0\0\0\2\0\0\0\4", b"\0\0\x10\0"),
         ("/chosen", "emulated-by", None, b"QEMU\0"),
     ]
     assert str(changes[0]).startswith(
@@ -229,7 +235,7 @@ def test_removes_by_pattern_and_creates(board: Path, tmp_path: Path) -> None:
     clock = Rule(
         nodes="/clock", property="compatible", value="fixed-clock", create=True, because="x"
     )
-    rules = [rule("/cpus/*", "op*"), rule("/axi/*", "clocks", (9, 10)), clock]
+    rules = [rule("/cpus/*", "op*"), rule("/axi/ether*", "clocks", (9, 10)), clock]
     changes = derive(board, rules, tmp_path / "out.dtb")
     assert [(each.node, each.property) for each in changes] == [
         ("/cpus/cpu@0", "operating-points"),

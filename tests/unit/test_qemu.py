@@ -158,7 +158,7 @@ def first_stage(tmp_path: Path, work: Path) -> Callable[[str, str], EmulatedBoar
             card=8 << 20,
             console="ttyPS0,115200",
             boot_offset=OFFSET,
-            forward=(),
+            forward=(22,),
             work=work,
             processes=Processes(),
             qemu=Qemu(source=qemu_source(), version=(11, 1), directory=tmp_path),
@@ -172,27 +172,27 @@ needs_qemu_img = pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs 
 
 
 @needs_qemu_img
-def test_a_first_stage_has_to_bring_up_u_boot(
-    first_stage: Callable[[str, str], EmulatedBoard], tmp_path: Path
+@pytest.mark.parametrize(
+    ("says", "then", "problem"),
+    [
+        ("SPL alone", "true", "after stage first stage: QEMU ended with status 0"),
+        ("SPL alone", "sleep 60", "after stage first stage: no ssh after 2 s"),
+        ("U-Boot", "sleep 60", "after stage U-Boot: no ssh after 2 s"),
+    ],
+)
+def test_a_boot_begins_with_the_first_stage(
+    first_stage: Callable[[str, str], EmulatedBoard],
+    tmp_path: Path,
+    says: str,
+    then: str,
+    problem: str,
 ) -> None:
-    with first_stage("U-Boot", "sleep 60") as board:
-        assert 0 < board.wait_for_u_boot(30) < 30
+    with first_stage(says, then) as board, pytest.raises(BootError) as caught:
+        board.wait_for_ssh(22, 2, lambda _: None)
+    assert caught.value.message == f"the boot failed {problem}"
     words = (tmp_path / "words").read_text()
     assert "-M xilinx-zynq-a9,boot-mode=sd -m 512M -smp 2 " in words
     assert f"-device loader,file={tmp_path}/spl,addr=0x0,cpu-num=0" in words
-
-
-@needs_qemu_img
-@pytest.mark.parametrize(
-    ("then", "timeout", "problem"),
-    [("true", 30, "QEMU ended with status 0"), ("sleep 60", 0.1, "no U-Boot after 0 s")],
-)
-def test_a_first_stage_that_does_not_is_told(
-    first_stage: Callable[[str, str], EmulatedBoard], then: str, timeout: float, problem: str
-) -> None:
-    with first_stage("SPL alone", then) as board, pytest.raises(BootError) as caught:
-        board.wait_for_u_boot(timeout)
-    assert caught.value.message == f"the card's first stage failed: {problem}"
 
 
 @pytest.mark.parametrize(
