@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from builder.emulation.derive import Rule, Tree, derive, read_rules, read_tree
+from builder.emulation.derive import Rule, Tree, derive, listed, read_rules, read_tree
 from builder.emulation.facts import machine_facts, machine_file, position
 from builder.spec.models import Soc
 
@@ -32,11 +31,7 @@ def derive_emulated(board: Path, soc: Soc, output: Path, *, first: Sequence[Rule
     """
     rules = [*first, *_network(read_tree(board)), *read_rules(machine_file(soc))]
     changes = derive(board, rules, output / "emulated.dtb")
-    listed = [
-        {"node": change.node, "property": change.property, "text": str(change)}
-        for change in changes
-    ]
-    (output / "changes.json").write_text(json.dumps(listed, indent=1))
+    (output / "changes.json").write_text(listed(changes))
 
 
 def _network(tree: Tree) -> list[Rule]:

@@ -9,6 +9,7 @@ reader of its own, so that it trusts neither `fdtput` nor the code that called i
 from __future__ import annotations
 
 import fnmatch
+import json
 import shutil
 import struct
 import subprocess
@@ -64,10 +65,7 @@ class Change:
     because: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.node} {self.property}: {_show(self.before)} -> {_show(self.after)}"
-            f" ({self.because})"
-        )
+        return f"{self.node} {self.property}: {_show(self.before)} -> {_show(self.after)}"
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:
@@ -150,6 +148,28 @@ def derive(board_dtb: Path, changes: Sequence[Rule], output: Path) -> list[Chang
             )
     check(board_dtb, output, applied)
     return applied
+
+
+def listed(changes: Iterable[Change]) -> str:
+    """Return changes as the JSON that `told` reads."""
+    found = [
+        {
+            "node": change.node,
+            "property": change.property,
+            "text": str(change),
+            "because": change.because,
+        }
+        for change in changes
+    ]
+    return json.dumps(found, indent=1)
+
+
+def told(listed_changes: str) -> list[str]:
+    """Return what `listed` wrote as lines for a person: one a reason, with all its changes."""
+    lines: dict[str, list[str]] = {}
+    for change in json.loads(listed_changes):
+        lines.setdefault(change["because"], []).append(change["text"])
+    return [f"{'; '.join(texts)} ({because})" for because, texts in lines.items()]
 
 
 def check(board_dtb: Path, derived_dtb: Path, changes: Iterable[Change]) -> None:

@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from builder.checks import session
 from builder.checks.context import check_files, context
+from builder.emulation.derive import told
 from builder.emulation.facts import FirstStage, MachineFacts, machine_facts
 from builder.engine.process import Processes
 from builder.errors import UserError
@@ -243,10 +244,9 @@ def _say_differences(
     output: Output, facts: MachineFacts, console: Console, *, prebuilt: bool
 ) -> None:
     """Print what differs between the board and the emulated one."""
-    changes = json.loads((output.directory / "boot/changes.json").read_text())
     console.print(f"emulated on {facts.machine}; its device tree differs from the board's in:")
-    for change in changes:
-        console.print(f"  - {escape(change['text'])}")
+    for line in told((output.directory / "boot/changes.json").read_text()):
+        console.print(f"  - {escape(line)}")
     if prebuilt:
         console.print(
             "U-Boot is left out of this boot: these boot files were not built for QEMU. It starts "

@@ -102,7 +102,10 @@ class EmulatedBoard:
         stages = [*([] if prebuilt or facts.no_u_boot else _U_BOOT_STAGES), *_LINUX_STAGES]
         if first_stage and facts.first_stage:
             machine, cpus = facts.first_stage.machine, facts.first_stage.cpus
-            start = _loaded(*first_stage)
+            second = facts.first_stage.second_processor
+            waiting = work / "second-processor.bin"
+            waiting.write_bytes(second.program)
+            start = [*_loaded(*first_stage), *_loaded(waiting, second.address, processor=1)]
             stages.insert(0, _FIRST_STAGE)
         elif prebuilt:
             start = _prebuilt(image, boot_offset, device_tree, work)
@@ -147,29 +150,29 @@ class EmulatedBoard:
             on_stage(stages[-1])
 
         left = list(self._stages)
-        while True:
-            text = self.console()
-            for index, (name, pattern) in enumerate(left):
-                if re.search(pattern, text, re.MULTILINE):
-                    for skipped, _ in left[:index]:
-                        if skipped != "login prompt":
-                            reached(skipped)
-                    reached(name)
-                    left = left[index + 1 :]
-                    break
-            if _speaks_ssh(self.ports[port]):
-                reached("ssh")
-                return stages
-            problem = self._problem(text, timeout)
-            if problem:
-                where = stages[-1].name if stages else f"before {left[0][0]}"
-                raise BootError(
-                    f"the boot failed {'after stage ' if stages else ''}{where}: {problem}",
-                    hint="the whole console is in the board's logs/console.log; QEMU ran as: "
-                    f"{shlex.join(self.command)}",
-                    details=text.splitlines()[-_LAST_LINES:],
-                )
-            time.sleep(_POLL_SECONDS)
+        with _Greeting(self.ports[port]) as greeting:
+            while not greeting.heard():
+                text = self.console()
+                for index, (name, pattern) in enumerate(left):
+                    if re.search(pattern, text, re.MULTILINE):
+                        for skipped, _ in left[:index]:
+                            if skipped != "login prompt":
+                                reached(skipped)
+                        reached(name)
+                        left = left[index + 1 :]
+                        break
+                problem = self._problem(text, timeout)
+                if problem:
+                    where = stages[-1].name if stages else f"before {left[0][0]}"
+                    raise BootError(
+                        f"the boot failed {'after stage ' if stages else ''}{where}: {problem}",
+                        hint="the whole console is in the board's logs/console.log; QEMU ran as: "
+                        f"{shlex.join(self.command)}",
+                        details=text.splitlines()[-_LAST_LINES:],
+                    )
+                time.sleep(_POLL_SECONDS)
+        reached("ssh")
+        return stages
 
     def console(self) -> str:
         """Return all that the serial console has shown."""
@@ -211,9 +214,10 @@ def _program(image: Path, boot_offset: int, facts: MachineFacts, work: Path) -> 
     return ["-kernel", str(kernel), "-dtb", str(tree)]
 
 
-def _loaded(program: Path, address: int) -> list[str]:
+def _loaded(program: Path, address: int, *, processor: int = 0) -> list[str]:
     """Return QEMU's options that put a program to an address and start it there."""
-    return ["-device", f"loader,file={program},addr={address:#x},cpu-num=0"]
+    where = f"addr={address:#x},cpu-num={processor}"
+    return ["-device", f"loader,file={program},{where},force-raw=on"]
 
 
 def _prebuilt(image: Path, boot_offset: int, device_tree: Path, work: Path) -> list[str]:
@@ -322,14 +326,38 @@ def _forwarding(ports: Mapping[int, int]) -> str:
     )
 
 
-def _speaks_ssh(port: int) -> bool:
-    # QEMU accepts connections from its start; only the greeting is the server's own.
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
-            connection.settimeout(5)
-            return connection.recv(8).startswith(b"SSH-")
-    except OSError:
-        return False
+class _Greeting:
+    """An ssh server's first words, asked for without waiting for them.
+
+    QEMU accepts connections from its start; only the greeting is the server's own.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._connection: socket.socket | None = None
+
+    def __enter__(self) -> _Greeting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._connection:
+            self._connection.close()
+
+    def heard(self) -> bool:
+        """Return whether the server has spoken; connect if there is no connection."""
+        try:
+            if self._connection is None:
+                self._connection = socket.create_connection(("127.0.0.1", self._port), timeout=2)
+                self._connection.setblocking(False)
+            said = self._connection.recv(8)
+        except BlockingIOError:
+            return False
+        except OSError:
+            said = b""
+        if not said and self._connection:
+            self._connection.close()
+            self._connection = None
+        return said.startswith(b"SSH-")
 
 
 def _tool(*argv: str) -> str:

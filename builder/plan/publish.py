@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from builder.emulation.derive import told
 from builder.plan.board import BoardSteps
 from builder.plan.joint import BoardPlan
 from builder.plan.manifest import manifest, notes
@@ -184,14 +185,14 @@ def _replace_manifest(output: Output, new: Mapping[str, Any]) -> None:
 def write_report(output: Output, spec: ImageSpec) -> None:
     """Write `report.html` of what is in the output directory: image, last test, image before."""
     screenshot = output.screenshot.read_bytes() if output.screenshot.exists() else None
-    changes = _read(output.directory / "boot/changes.json")
+    changes = _text(output.directory / "boot/changes.json")
     page = render(
         Report(
             manifest=json.loads(output.manifest.read_text()),
             previous=_read(output.previous),
             test=_read(output.test_report),
             selftest=_read(output.selftest_report),
-            emulation=[change["text"] for change in changes] if changes else [],
+            emulation=told(changes) if changes else [],
             console=_text(output.console),
             screenshot=screenshot,
             # What everybody knows is no secret, and may be a word like any other.

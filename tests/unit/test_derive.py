@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from builder.emulation.derive import Change, Rule, check, derive, read_rules, read_tree
+from builder.emulation.derive import (
+    Change,
+    Rule,
+    check,
+    derive,
+    listed,
+    read_rules,
+    read_tree,
+    told,
+)
 from builder.errors import StepError, UserError
 
 MACHINES = Path(__file__).parents[2] / "builder" / "emulation"
@@ -142,10 +151,12 @@ def test_changes_of_the_zynq_machine(board: Path, tmp_path: Path) -> None:
         ("/axi/timer@f8f00600", "clocks", b"\0\0\0\2\0\0\0\4", b"\0\0\x10\0"),
         ("/chosen", "emulated-by", None, b"QEMU\0"),
     ]
-    assert str(changes[0]).startswith(
+    lines = told(listed(changes))
+    assert lines[0].startswith(
         "/axi/ethernet@e000b000/some-name@1 reg: <1> -> <7> (The PHY of QEMU's GEM"
     )
-    assert all(each.because for each in changes)
+    assert len(lines) == 4, "one line a reason"
+    assert lines[2].count("; /emulated-timer-clock ") == 3
     check(board, tmp_path / "emulated.dtb", changes)
 
 

@@ -67,7 +67,7 @@ def test_of_a_directory(vendor: Vendor) -> None:
     assert (boot / "board.dtb").read_bytes() == tree(vendor.scratch)
     emulated = read_tree(boot / "emulated.dtb")
     assert emulated["/axi/ethernet@e000b000/phy@1"]["reg"] == b"\0\0\0\7"
-    change, _ = json.loads((boot / "changes.json").read_text())
+    change, *_ = json.loads((boot / "changes.json").read_text())
     assert change["node"] == "/axi/ethernet@e000b000/phy@1"
     (note,) = json.loads((boot / NOTES).read_text())
     assert note == "B: no kernel headers: modules cannot be compiled on the board"
@@ -258,6 +258,11 @@ def test_what_an_emulated_boot_lacks_is_added_and_listed(vendor: Vendor) -> None
         ("/aliases", "mmc0"),
         ("/chosen", "bootargs"),
         ("/amba/ethernet@e000b000/phy@1", "reg"),
+        *(
+            ("/emulated-timer-clock", name)
+            for name in ("compatible", "#clock-cells", "clock-frequency", "phandle")
+        ),
+        ("/amba/timer@f8f00600", "clocks"),
         ("/chosen", "emulated-by"),
     ]
     board = read_tree(boot / "board.dtb")

@@ -51,6 +51,8 @@ ZYNQ = """\
         serial@e0000000 {{ status = "disabled"; }};
         card: {card}@e0100000 {{ }};
         gem: ethernet@e000b000 {{ phy-handle = <&phy>; phy: phy@1 {{ reg = <1>; }}; }};
+        timer@f8f00600 {{ clocks = <&clkc 4>; }};
+        clkc: clkc {{ #clock-cells = <1>; }};
     }};
 }};
 """
