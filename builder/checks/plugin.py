@@ -163,6 +163,27 @@ def meminfo(host: Host) -> dict[str, int]:
     return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
 
 
+@pytest.fixture(scope="module")
+def until(host: Host) -> Callable[..., str]:
+    """Try a command again until it succeeds; return what it then prints.
+
+    Words for its `%s` follow the command. `seconds` (120) is how long that may take.
+    """
+
+    def wait(command: str, *words: str, seconds: float = 120) -> str:
+        deadline = time.monotonic() + seconds
+        while True:
+            result = host.run(command, *words)
+            if result.succeeded:
+                return str(result.stdout).strip()
+            if time.monotonic() > deadline:
+                said = f"{result.stdout}{result.stderr}"
+                pytest.fail(f"not within {seconds} s: {' '.join((command, *words))}: {said}")
+            time.sleep(1)
+
+    return wait
+
+
 @pytest.fixture
 def read_word(host: Host) -> Callable[[int], int]:
     """Read a 32-bit register of the board at a physical address, through /dev/mem."""

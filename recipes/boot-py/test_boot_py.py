@@ -13,19 +13,19 @@ print("board", os.environ["BOARD"], "user", os.getuid(), "in", os.getcwd())
 print("to stderr", file=sys.stderr)
 """
 FAIL = "raise RuntimeError(6 * 7)"
-RUN = "printf %s %s > /boot/boot.py && systemctl restart boot-py && timeout 60 sh -c %s"
-UNTIL = "until journalctl --unit=boot-py --output=cat --since=@{} | grep -q {}; do sleep 1; done"
+LOG = "journalctl --unit=boot-py --output=cat --since=@%s"
 
 
 @pytest.fixture
-def run(host: Host) -> Iterator[Callable[[str, str], list[str]]]:
+def run(host: Host, until: Callable[..., str]) -> Iterator[Callable[[str, str], list[str]]]:
     """Run a boot.py in place of the card's until a word is in the journal; the lines there."""
     host.check_output("cp /boot/boot.py /run/boot.py.kept")
     since = host.check_output("date +%s")
 
     def do(code: str, word: str) -> list[str]:
-        host.check_output(RUN, "%s", code, UNTIL.format(since, word))
-        log: str = host.check_output("journalctl --unit=boot-py --output=cat --since=@%s", since)
+        host.check_output("printf %s %s > /boot/boot.py && systemctl restart boot-py", "%s", code)
+        until(f"{LOG} | grep -q %s", since, word)
+        log: str = host.check_output(LOG, since)
         return log.splitlines()
 
     yield do

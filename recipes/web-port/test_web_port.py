@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Jupyter at the board's plain address."""
 
-import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -32,15 +32,10 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=120) as c
 
 
 @pytest.fixture(scope="module")
-def page(host: Host, parameters: Parameters) -> str:
+def page(until: Callable[..., str], parameters: Parameters) -> str:
     """What is at the port, once Jupyter has started."""
     port = parameters["web-port"]["port"]
-    deadline = time.monotonic() + 600
-    while True:
-        result = host.run("python3 -c %s %s", PAGE, str(port))
-        if result.succeeded or time.monotonic() > deadline:
-            return str(result.stdout).strip()
-        time.sleep(2)
+    return until("python3 -c %s %s", PAGE, str(port), seconds=600)
 
 
 def test_jupyter_answers(page: str, parameters: Parameters) -> None:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The board's own wireless network, with radios made of software: one is the board's, one a guest's."""
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import ip_interface
 from typing import Any
 
@@ -10,30 +9,20 @@ import pytest
 from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
+Until = Callable[..., str]
 
 CHECK = "/run/systemd/network/10-check.network"
 
 
-def until(host: Host, command: str, seconds: int = 120) -> str:
-    """Return what a command prints once it succeeds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        result = host.run(command)
-        if result.succeeded:
-            return str(result.stdout).strip()
-        assert time.monotonic() < deadline, f"{command}: {result.stdout}{result.stderr}"
-        time.sleep(1)
-
-
 @pytest.fixture(scope="module")
-def guest(host: Host, parameters: Parameters) -> Iterator[str]:
+def guest(host: Host, parameters: Parameters, until: Until) -> Iterator[str]:
     """The guest's interface; the board's own is there too, and its network started with it."""
     interface = parameters["wifi-access-point"]["interface"]
     if host.run("ls -d /sys/class/net/*/phy80211").succeeded:
         pytest.skip("the board has a radio of its own, in use")
     if host.run("modprobe mac80211_hwsim radios=2").failed:
         pytest.skip("this kernel has no radios made of software")
-    until(host, f"systemctl is-active wifi-access-point@{interface}")
+    until(f"systemctl is-active wifi-access-point@{interface}")
     others = host.check_output("ls -d /sys/class/net/*/phy80211").split()
     names = [path.split("/")[4] for path in others]
     yield next(name for name in names if name != interface)
@@ -60,7 +49,7 @@ def test_it_is_no_client(host: Host, guest: str, parameters: Parameters) -> None
     assert not host.service(f"wifi@{parameters['wifi-access-point']['interface']}").is_running
 
 
-def test_guests_join(host: Host, guest: str, parameters: Parameters) -> None:
+def test_guests_join(host: Host, guest: str, parameters: Parameters, until: Until) -> None:
     """With the passphrase a guest joins, and gets an address of the board's network by DHCP."""
     settings = parameters["wifi-access-point"]
     board = ip_interface(settings["address"])
@@ -69,9 +58,8 @@ def test_guests_join(host: Host, guest: str, parameters: Parameters) -> None:
     host.check_output("networkctl reload")
     join(host, guest, settings["ssid"], settings["passphrase"])
     try:
-        until(host, f"iw dev {guest} link | grep -q 'SSID: '")
+        until(f"iw dev {guest} link | grep -q 'SSID: '")
         lease = until(
-            host,
             f"ip -brief -4 address show dev {guest} | awk '{{print $3}}' | grep /{board.network.prefixlen}",
         )
         assert ip_interface(lease).network == board.network
@@ -81,11 +69,11 @@ def test_guests_join(host: Host, guest: str, parameters: Parameters) -> None:
         host.check_output(f"rm {CHECK}; networkctl reload")
 
 
-def test_others_do_not(host: Host, guest: str, parameters: Parameters) -> None:
+def test_others_do_not(host: Host, guest: str, parameters: Parameters, until: Until) -> None:
     """With another passphrase nobody joins."""
     join(host, guest, parameters["wifi-access-point"]["ssid"], "not the passphrase")
     try:
-        until(host, "journalctl --unit=check-guest --output=cat | grep -q WRONG_KEY")
+        until("journalctl --unit=check-guest --output=cat | grep -q WRONG_KEY")
         assert "state=COMPLETED" not in host.run(f"wpa_cli -i {guest} status").stdout
     finally:
         leave(host)

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
 """The wireless client, with radios made of software: one is the board's, one an access point."""
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
+Until = Callable[..., str]
 
 CHECK = "/run/systemd/network/10-check.network"
 CARD = "/boot/wpa_supplicant.conf"
@@ -28,19 +28,8 @@ network={
 CLIENT = 'network={\r\n    ssid="check of the board"\r\n    psk="a key for checks"\r\n}\r\n'
 
 
-def until(host: Host, command: str, seconds: int = 120) -> str:
-    """Return what a command prints once it succeeds."""
-    deadline = time.monotonic() + seconds
-    while True:
-        result = host.run(command)
-        if result.succeeded:
-            return str(result.stdout).strip()
-        assert time.monotonic() < deadline, f"{command}: {result.stdout}{result.stderr}"
-        time.sleep(1)
-
-
 @pytest.fixture(scope="module")
-def radio(host: Host, parameters: Parameters) -> Iterator[str]:
+def radio(host: Host, parameters: Parameters, until: Until) -> Iterator[str]:
     """The other radio's interface; the board's own is there too, and has started what it starts."""
     interface = parameters["wifi"]["interface"]
     if parameters.get("wifi-access-point", {}).get("interface") == interface:
@@ -49,7 +38,7 @@ def radio(host: Host, parameters: Parameters) -> Iterator[str]:
         pytest.skip("the board has a radio of its own, in use")
     if host.run("modprobe mac80211_hwsim radios=2").failed:
         pytest.skip("this kernel has no radios made of software")
-    until(host, f"test -e /sys/class/net/{interface}")
+    until(f"test -e /sys/class/net/{interface}")
     others = host.check_output("ls -d /sys/class/net/*/phy80211").split()
     names = [path.split("/")[4] for path in others]
     yield next(name for name in names if name != interface)
@@ -88,26 +77,28 @@ def test_passphrase_is_kept(host: Host, parameters: Parameters) -> None:
     assert not settings["passphrase"] or settings["passphrase"] not in file.content_string
 
 
-def test_starts_with_the_adapter(host: Host, radio: str, parameters: Parameters) -> None:
+def test_starts_with_the_adapter(
+    host: Host, radio: str, parameters: Parameters, until: Until
+) -> None:
     """An adapter is no sooner there than its service starts; without a network it says so and ends."""
     assert radio
     unit = f"wifi@{parameters['wifi']['interface']}"
     log = f"journalctl --unit={unit} --output=cat"
     said = "networks of" if parameters["wifi"]["ssid"] else "no network is set"
-    until(host, f"{log} | grep -q '{said}' || test -e {CARD}")
+    until(f"{log} | grep -q '{said}' || test -e {CARD}")
     assert host.service("wpa_supplicant").is_enabled is False
 
 
 @pytest.mark.usefixtures("access_point", "card")
-def test_joins_the_network_of_the_card(host: Host, parameters: Parameters) -> None:
+def test_joins_the_network_of_the_card(host: Host, parameters: Parameters, until: Until) -> None:
     """With wpa_supplicant.conf on the FAT partition the board joins, and gets an address by DHCP."""
     interface = parameters["wifi"]["interface"]
     host.check_output(f"systemctl restart wifi@{interface}")
     try:
-        until(host, f"iw dev {interface} link | grep -q 'SSID: check of the board'")
+        until(f"iw dev {interface} link | grep -q 'SSID: check of the board'")
         address = (
             f"ip -brief -4 address show dev {interface} | grep -o '192[.]168[.]77[.][0-9]*/24'"
         )
-        assert until(host, address) != "192.168.77.1/24"
+        assert until(address) != "192.168.77.1/24"
     finally:
         host.check_output(f"systemctl stop wifi@{interface}")

@@ -284,6 +284,22 @@ def test_what_fails_when_a_check_is_over_counts_as_failed_once(files: Files, run
     assert outcomes(report) == {"recipes/a/test_one.py::test_late": "failed"}
 
 
+def test_a_command_is_tried_again_until_it_succeeds(files: Files, run: Run, tmp_path: Path) -> None:
+    text = f"""
+def test_late(until):
+    tries = 'echo >> %s; test $(wc -l < %s) = 2 && echo late'
+    assert until(tries, "{tmp_path}/tries", "{tmp_path}/tries") == "late"
+
+def test_never(until):
+    until("echo said; false", seconds=0)
+"""
+    files.write("recipes/a/test_one.py", text)
+    status, report = run("-k", "test_one")
+    assert status == 1
+    assert [*outcomes(report).values()] == ["passed", "failed"]
+    assert "not within 0 s: echo said; false: said" in report["checks"][1]["why"]
+
+
 def test_secrets_come_from_the_callers_environment_or_their_checks_are_skipped(
     files: Files, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
