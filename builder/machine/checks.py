@@ -24,7 +24,7 @@ from builder.errors import UserError
 from builder.machine.emulator import Qemu
 from builder.machine.login import install_key, root_shell
 from builder.machine.qemu import EmulatedBoard, Stage, extract_first_stage
-from builder.machine.selftest import COMMAND, Login, differences, run_selftest
+from builder.machine.selftest import COMMAND, differences, run_selftest
 from builder.plan.publish import Output, write_report
 from builder.report.console import duration
 from builder.spec.models import Scalar
@@ -155,8 +155,8 @@ def _judge(
     """Run pytest with the checks, here and then on the board; its plugin writes the reports."""
     report = output.test_report
     manifest = json.loads(output.manifest.read_text())
-    login = Login(port=board.ports[SSH_PORT], key=key, configuration=work / "ssh_config")
-    shell = root_shell(login.port, key, login.configuration)
+    port, configuration = board.ports[SSH_PORT], work / "ssh_config"
+    shell = root_shell(port, key, configuration)
     facts = {
         **context(spec, manifest["distribution"]["name"]),
         "image": manifest["image"]["sha256"],
@@ -169,11 +169,11 @@ def _judge(
     }
     context_file = work / "context.json"
     context_file.write_text(json.dumps(facts))
-    hosts = f"ssh://root@127.0.0.1:{login.port}"
+    hosts = f"ssh://root@127.0.0.1:{port}"
     command = [
         *(sys.executable, *session.words(context_file, report, hosts=hosts, root=spec.tree.root)),
         *("-W", "error", "-p", "builder.machine.outside", "-p", "builder.machine.browser"),
-        *("--ssh-config", str(login.configuration), "--ssh-identity-file", str(key)),
+        *("--ssh-config", str(configuration), "--ssh-identity-file", str(key)),
         *(["-k", select] if select else []),
     ]
     environment = {**os.environ, **session.ENVIRONMENT, "PYTHONPATH": str(_TREE)}
@@ -181,7 +181,7 @@ def _judge(
     passed = done.returncode == 0
     if spec.holds_checks and report.exists():
         passed &= _agrees(
-            spec, login, report, output.selftest_report, console=console, select=select
+            spec, shell, report, output.selftest_report, console=console, select=select
         )
     traces = _kernel_traces(shell, output.logs / "dmesg.log")
     for trace in traces:
@@ -198,7 +198,7 @@ def _judge(
 
 def _agrees(
     spec: ImageSpec,
-    login: Login,
+    shell: Sequence[str],
     report: Path,
     own_report: Path,
     *,
@@ -207,7 +207,7 @@ def _agrees(
 ) -> bool:
     """Have the board check itself; return whether it finds what was found from outside."""
     console.print(f"{COMMAND} on the board itself")
-    found = run_selftest(spec, login, select=select)
+    found = run_selftest(spec, shell, select=select)
     own_report.write_text(json.dumps(found, indent=1) + "\n")
     different = differences(json.loads(report.read_text()), found)
     for line in different:

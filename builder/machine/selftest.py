@@ -6,9 +6,7 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from builder.checks.context import secrets
@@ -21,17 +19,10 @@ _LONGEST = 3600
 """Seconds that it may take."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Login:
-    """How root's commands get to the board: by ssh, to a local port."""
-
-    port: int
-    key: Path
-    configuration: Path
-
-
-def run_selftest(spec: ImageSpec, login: Login, *, select: str | None) -> dict[str, Any]:
+def run_selftest(spec: ImageSpec, shell: Sequence[str], *, select: str | None) -> dict[str, Any]:
     """Have the board run its checks, with the secrets that the image does not hold.
+
+    `shell` is the command that runs further words as root on the board.
 
     Raises:
         StepError: there is no report, or not in time.
@@ -43,13 +34,9 @@ def run_selftest(spec: ImageSpec, login: Login, *, select: str | None) -> dict[s
         for key in keys
     ]
     words = ["env", *given, COMMAND, "--json", "-", *(["-k", select] if select else [])]
-    command = [
-        *("ssh", "-F", str(login.configuration), "-i", str(login.key), "-p", str(login.port)),
-        *("root@127.0.0.1", shlex.join(words)),
-    ]
     try:
         done = subprocess.run(
-            command,
+            [*shell, shlex.join(words)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

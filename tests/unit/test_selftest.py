@@ -21,7 +21,7 @@ from builder.checks.session import ENVIRONMENT, variable, words
 from builder.engine.process import Processes
 from builder.engine.workspace import PlainWorkspace
 from builder.errors import StepError
-from builder.machine.selftest import Login, differences, run_selftest
+from builder.machine.selftest import differences, run_selftest
 from builder.plan import fingerprint
 from builder.plan.board import board_steps
 from builder.spec.reader import Tree
@@ -453,8 +453,7 @@ def ask(
         (tmp_path / "answer").write_text(answer)
         text = f'echo "$last" > {tmp_path}/asked\ncat {tmp_path}/answer\nexit {status}\n'
         stand_in(tmp_path, monkeypatch, text)
-        login = Login(port=1, key=tmp_path / "key", configuration=tmp_path / "configuration")
-        return run_selftest(files.resolve(), login, select="x and y")
+        return run_selftest(files.resolve(), ["ssh", "root@127.0.0.1"], select="x and y")
 
     return call
 
