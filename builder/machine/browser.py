@@ -68,10 +68,15 @@ class Browser:
     def __init__(self, driver: Chrome, longest: float = LONGEST) -> None:
         self.driver = driver
         self.longest = longest
+        self._dismissed: list[str] = []
 
     def open(self, url: str) -> None:
         """Go to a page, without waiting for it."""
         self.driver.get(url)
+
+    def dismiss(self, selector: str) -> None:
+        """From now on click away what may come at any time, a dialog over all, while waiting."""
+        self._dismissed.append(selector)
 
     def until(self, condition: Callable[[], Result], what: str) -> Result:
         """Wait until a condition is true, and return what it returns.
@@ -80,8 +85,16 @@ class Browser:
             TimeoutError: it does not come true: `what` was waited for in vain.
         """
         wait = WebDriverWait(self.driver, self.longest, ignored_exceptions=_PASSING)
+
+        def comes_true(driver: Chrome) -> Result:
+            for selector in self._dismissed:
+                for element in driver.find_elements(By.CSS_SELECTOR, selector):
+                    if element.is_displayed():
+                        element.click()
+            return condition()
+
         try:
-            return wait.until(lambda _: condition())
+            return wait.until(comes_true)
         except TimeoutException:
             raise TimeoutError(f"the browser waited {self.longest} s in vain for: {what}") from None
 

@@ -177,11 +177,6 @@ return [...document.querySelectorAll(".jp-Notebook .jp-CodeCell")].map(cell => (
 """
 """What a browser shows of the code cells of a notebook, asked in its own language. Pixels."""
 
-WITHOUT_DIALOGS = """
-setInterval(() => document.querySelector(".jp-Dialog .jp-mod-accept")?.click(), 1000)
-"""
-"""A slow board is late to answer now and then, of which the page tells in a dialog over all."""
-
 TO_LAST_CELL = """
 [...document.querySelectorAll(".jp-Notebook .jp-CodeCell")].at(-1).scrollIntoView(false)
 """
@@ -204,7 +199,8 @@ def test_in_a_browser(
         browser.open(f"{server}/lab/tree/Welcome.ipynb?reset")
         browser.enter("#password_input", parameters["jupyter"]["password"])
         browser.see(".jp-Notebook-ExecutionIndicator[data-status='idle']")
-        browser.ask(WITHOUT_DIALOGS)
+        # A slow board is late to answer now and then, of which the page tells.
+        browser.dismiss(".jp-Dialog .jp-mod-accept")
         browser.click(".lm-MenuBar-itemLabel", "Run")
         browser.click(".lm-Menu-itemLabel", "Run All Cells")
         browser.until(ended, "the end of all cells")

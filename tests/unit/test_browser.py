@@ -55,6 +55,22 @@ def test_a_page_is_used_as_a_person_would(browser: Browser, tmp_path: Path) -> N
         browser.see("#said", "other")
 
 
+def test_what_comes_over_the_page_is_clicked_away(browser: Browser) -> None:
+    browser.ask("""
+        const over = document.body.appendChild(document.createElement("div"))
+        over.style = "position: fixed; inset: 0"
+        over.innerHTML = "<button class='ok' hidden></button><button class='ok'>OK</button>"
+        over.onclick = event => { if (event.target.className == "ok") over.remove() }
+    """)
+    browser.longest = 1
+    with pytest.raises(TimeoutError, match="a click on button one"):
+        browser.click("button", "one")
+    browser.longest = 60
+    browser.dismiss(".ok")
+    browser.click("button", "one")
+    browser.see("button", "clicked")
+
+
 @pytest.mark.parametrize(
     ("programs", "says"),
     [
