@@ -78,13 +78,14 @@ class Processes:
         *,
         environment: Mapping[str, str],
         stdin: int | IO[str] | IO[bytes],
-        stdout: int | IO[str] | IO[bytes],
-        stderr: int | IO[str] | IO[bytes],
+        stdout: int | IO[str] | IO[bytes] | None,
+        stderr: int | IO[str] | IO[bytes] | None,
         cwd: Path | None = None,
     ) -> subprocess.Popen[str]:
         """Start a command in a session of its own, so that Ctrl-C reaches the builder alone.
 
-        The command dies with the builder, even if that is killed.
+        The command dies with the builder, even if that is killed. Output that is None goes where
+        the builder's goes.
 
         Raises:
             Interrupted: everything has been told to stop.
@@ -259,6 +260,24 @@ def run(
             details=said.tail,
         )
     return said.text
+
+
+def run_visibly(
+    argv: Sequence[str], *, environment: Mapping[str, str], processes: Processes
+) -> int:
+    """Run a command whose output goes where the builder's goes; return its status.
+
+    It ends with the builder, also if that is interrupted or killed.
+    """
+    process = processes.start(
+        argv, environment=environment, stdin=subprocess.DEVNULL, stdout=None, stderr=None
+    )
+    try:
+        return process.wait()
+    finally:
+        process.kill()
+        process.wait()
+        processes.forget(process)
 
 
 def _program(argv: Sequence[str]) -> str:

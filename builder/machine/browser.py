@@ -6,8 +6,12 @@ It is Chromium without a window, driven by Selenium. Checks need neither: they u
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,14 +24,15 @@ from selenium.common.exceptions import (
     StaleElementReferenceException,
     TimeoutException,
 )
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import ChromeOptions, Remote
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from builder.engine.process import Processes
 from builder.engine.requirements import BROWSER
+from builder.errors import HostError
 
 Result = TypeVar("Result")
 
@@ -39,10 +44,14 @@ WIDTH, HEIGHT = 1280, 2400
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _DRIVER = "chromedriver"
+_PORT = re.compile(r"started successfully on port (\d+)\D")
+_POLL_SECONDS = 0.1
 _OPTIONS = (
     "--headless=new",
     # Its sandbox refuses root, and containers without capabilities. All that it opens is the board.
     "--no-sandbox",
+    # By a pipe to its driver: it ends when that ends, even if that is killed.
+    "--remote-debugging-pipe",
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -65,7 +74,7 @@ _PASSING = (
 class Browser:
     """A browser's one page. Whatever is asked for is waited for; CSS selectors say what is meant."""
 
-    def __init__(self, driver: Chrome, longest: float = LONGEST) -> None:
+    def __init__(self, driver: Remote, longest: float = LONGEST) -> None:
         self.driver = driver
         self.longest = longest
         self._dismissed: list[str] = []
@@ -86,7 +95,7 @@ class Browser:
         """
         wait = WebDriverWait(self.driver, self.longest, ignored_exceptions=_PASSING)
 
-        def comes_true(driver: Chrome) -> Result:
+        def comes_true(driver: Remote) -> Result:
             for selector in self._dismissed:
                 for element in driver.find_elements(By.CSS_SELECTOR, selector):
                     if element.is_displayed():
@@ -153,13 +162,45 @@ def started() -> Iterator[Browser]:
     options.page_load_strategy = "none"
     for option in _OPTIONS:
         options.add_argument(option)
-    with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as profile:
-        options.add_argument(f"--user-data-dir={profile}")
-        driver = Chrome(options, Service(shutil.which(_DRIVER)))
-        try:
-            yield Browser(driver)
-        finally:
-            driver.quit()
+    with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as folder:
+        options.add_argument(f"--user-data-dir={folder}/profile")
+        with _driving(Path(folder)) as url:
+            driver = Remote(url, options=options)
+            try:
+                yield Browser(driver)
+            finally:
+                driver.quit()
+
+
+@contextmanager
+def _driving(work: Path) -> Iterator[str]:
+    """Run the program that drives browsers, and give its URL. It ends with this process.
+
+    Raises:
+        HostError: it does not start.
+    """
+    processes, output = Processes(), work / "driver.log"
+    with output.open("w") as log:
+        process = processes.start(
+            [_DRIVER, "--port=0"],
+            environment=os.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.DEVNULL,
+        )
+    try:
+        while not (found := _PORT.search(output.read_text())):
+            if process.poll() is not None:
+                raise HostError(
+                    f"{_DRIVER} ended with status {process.returncode}",
+                    details=output.read_text().splitlines(),
+                )
+            time.sleep(_POLL_SECONDS)
+        yield f"http://127.0.0.1:{found[1]}"
+    finally:
+        process.kill()
+        process.wait()
+        processes.forget(process)
 
 
 @pytest.fixture

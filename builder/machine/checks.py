@@ -19,7 +19,7 @@ from builder.checks import session
 from builder.checks.context import check_files, context
 from builder.emulation.derive import told
 from builder.emulation.facts import FirstStage, MachineFacts, machine_facts
-from builder.engine.process import Processes
+from builder.engine.process import Processes, run_visibly
 from builder.errors import UserError
 from builder.machine.emulator import Qemu
 from builder.machine.login import install_key, root_shell
@@ -119,6 +119,7 @@ def run_checks(
                     key=key,
                     stages=stages,
                     work=work,
+                    processes=processes,
                     console=console,
                     select=select,
                 )
@@ -149,6 +150,7 @@ def _judge(
     key: Path,
     stages: Sequence[Stage],
     work: Path,
+    processes: Processes,
     console: Console,
     select: str | None,
 ) -> bool:
@@ -176,9 +178,13 @@ def _judge(
         *("--ssh-config", str(configuration), "--ssh-identity-file", str(key)),
         *(["-k", select] if select else []),
     ]
-    environment = {**os.environ, **session.ENVIRONMENT, "PYTHONPATH": str(_TREE)}
-    done = subprocess.run(command, env=environment, check=False)
-    passed = done.returncode == 0
+    environment = {
+        **os.environ,
+        **session.ENVIRONMENT,
+        "PYTHONPATH": str(_TREE),
+        "TMPDIR": str(work),  # what is left there if it is killed goes with the board
+    }
+    passed = run_visibly(command, environment=environment, processes=processes) == 0
     if spec.holds_checks and report.exists():
         passed &= _agrees(
             spec, shell, report, output.selftest_report, console=console, select=select

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from builder.errors import HostError
 from builder.machine import browser as chromium
 from builder.machine.browser import Browser, lacking, started
 
@@ -69,6 +72,83 @@ def test_what_comes_over_the_page_is_clicked_away(browser: Browser) -> None:
     browser.dismiss(".ok")
     browser.click("button", "one")
     browser.see("button", "clicked")
+
+
+DRIVER = f"""#!{sys.executable}
+import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Driver(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        answer = json.dumps({{"value": {{"sessionId": "1", "capabilities": {{}}}}}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+server = HTTPServer(("127.0.0.1", 0), Driver)
+print(f"ChromeDriver was started successfully on port {{server.server_port}}.", flush=True)
+server.serve_forever()
+"""
+USER = """
+from builder.machine.browser import started
+with started():
+    print("started", flush=True)
+    input()
+"""
+
+
+@pytest.mark.parametrize("real", [False, True])
+def test_nothing_of_it_outlives_its_user(tmp_path: Path, *, real: bool) -> None:
+    path = os.environ["PATH"]
+    if not real:
+        path = f"{tmp_path}:{path}"
+        for name, text in {"chromium": "#!/bin/sh", "chromedriver": DRIVER}.items():
+            (tmp_path / name).write_text(text)
+            (tmp_path / name).chmod(0o755)
+    elif problem := lacking():
+        pytest.skip(problem)
+
+    def running() -> list[str]:
+        """All processes with our directory for temporary files."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if f"TMPDIR={tmp_path}\0".encode() in (process / "environ").read_bytes():
+                    found.append((process / "comm").read_text().strip())
+            except (FileNotFoundError, PermissionError, ProcessLookupError):
+                continue
+        return found
+
+    with subprocess.Popen(
+        [sys.executable, "-c", USER],
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as user:
+        assert user.stdout
+        assert user.stdout.readline() == "started\n"
+        assert "chromedriver" in running()
+        assert any(name in ("chromium", "chrome") for name in running()) == real
+        user.kill()
+    deadline = time.monotonic() + 30
+    while running():
+        assert time.monotonic() < deadline, running()
+        time.sleep(0.1)
+
+
+def test_a_driver_that_does_not_start_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("chromium", "chromedriver"):
+        (tmp_path / name).write_text("#!/bin/sh\necho no such port\nexit 3\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(HostError, match="chromedriver ended with status 3") as caught, started():
+        pass
+    assert caught.value.details == ("no such port",)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.engine.process import TAIL_LINES, Processes, clean_environment, run
+from builder.engine.process import TAIL_LINES, Processes, clean_environment, run, run_visibly
 from builder.errors import BuildError, CommandError, Interrupted
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -250,6 +250,38 @@ def test_commands_die_with_the_builder_however_it_dies(number: signal.Signals) -
         builder.send_signal(number)
         builder.wait()
         assert wait_for_end(pid)
+
+
+VISIBLE = f"""
+import signal, sys
+sys.path.insert(0, {str(ROOT)!r})
+from builder.engine.process import Processes, clean_environment, run_visibly
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+command = ["sh", "-c", "echo $$; exec sleep 60"]
+run_visibly(command, environment=clean_environment(), processes=Processes())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
+def test_what_is_seen_at_work_ends_with_the_builder_too(number: signal.Signals) -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", VISIBLE], stdout=pipe, stderr=pipe, text=True
+    ) as builder:
+        assert builder.stdout
+        pid = int(builder.stdout.readline())
+        assert alive(pid)
+        builder.send_signal(number)
+        builder.wait()
+        assert wait_for_end(pid)
+
+
+def test_what_is_seen_at_work_has_its_status(
+    processes: Processes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = shell("echo out; echo problem >&2; exit 7")
+    assert run_visibly(command, environment=clean_environment(), processes=processes) == 7
+    assert capfd.readouterr() == ("out\n", "problem\n")
 
 
 def test_ctrl_c_in_the_terminal_reaches_the_builder_alone(processes: Processes) -> None:
