@@ -100,17 +100,19 @@ def _contents(
             if path.is_file()
         },
         "layers": {
-            step.name: _unpacked_size(entries[step].files / LAYER)
+            step.name: entries[step].known("unpacked-size", _unpacked_size)
             for step in layers
             if step in entries
         },
     }
 
 
-def _unpacked_size(archive: Path) -> int:
-    """Return the bytes of an archive that zstd packed."""
+def _unpacked_size(files: Path) -> int:
+    """Return the bytes of a layer's archive, which zstd packed."""
     count = 0
-    with subprocess.Popen(["zstd", "-q", "-dc", archive], stdout=subprocess.PIPE) as unpacking:
+    with subprocess.Popen(
+        ["zstd", "-q", "-dc", files / LAYER], stdout=subprocess.PIPE
+    ) as unpacking:
         assert unpacking.stdout
         while chunk := unpacking.stdout.read(_CHUNK):
             count += len(chunk)

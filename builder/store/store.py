@@ -5,6 +5,7 @@ Layout under its root:
 
     entries/<key>/entry.json     what made it: step, components of its fingerprint, time
     entries/<key>/files/         the step's output; never changed once it is there
+    entries/<key>/known-<what>   a number that was found out about the files
     drafts/<key>/                an entry being written; renamed into entries/ when whole
     scratch/<name>/              room for a step's work, empty on disk when it is a tmpfs
     last/<scope>/<step>.json     components of the step's last fingerprint, to say what changed
@@ -51,6 +52,17 @@ class Entry:
     def files(self) -> Path:
         """The directory with the step's output."""
         return self.path / "files"
+
+    def known(self, what: str, find: Callable[[Path], int]) -> int:
+        """Return a number that follows from the output: as noted beside it, or found out now."""
+        note = self.path / f"known-{what}"
+        try:
+            return int(note.read_text())
+        except (FileNotFoundError, ValueError):  # a crash may have emptied it
+            number = find(self.files)
+            write_atomically(note, str(number))
+            note.chmod(0o644)
+            return number
 
 
 class Store:

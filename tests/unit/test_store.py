@@ -71,6 +71,27 @@ def test_what_was_committed_is_found(store: Store) -> None:
     assert not list((store.root / "drafts").iterdir())
 
 
+def test_what_is_found_out_about_an_entry_is_noted_beside_it(store: Store) -> None:
+    made, asked = add(store, "k", size=10), []
+
+    def find(files: Path) -> int:
+        asked.append(files)
+        return (files / "data").stat().st_size
+
+    assert [made.known("bytes", find), made.known("bytes", find)] == [10, 10]
+    found = store.get("k")
+    assert found
+    assert found.known("bytes", find) == 10
+    assert asked == [made.files]
+    assert [path.name for path in made.files.iterdir()] == ["data"]
+    note = made.path / "known-bytes"
+    assert stat.S_IMODE(note.stat().st_mode) == 0o644
+    note.write_text("")
+    assert made.known("bytes", find) == 10
+    assert made.known("other", lambda _: 3) == 3
+    assert len(asked) == 2
+
+
 def test_what_was_not_committed_is_not_found(store: Store) -> None:
     assert store.get("k") is None
     with store.building("k"):
