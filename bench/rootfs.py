@@ -26,7 +26,7 @@ from builder.engine.process import Processes
 from builder.errors import HostError
 from builder.plan.build import Build
 from builder.plan.plan import make_plan
-from builder.plan.rootfs import root_layers
+from builder.plan.rootfs import BoardView, root_layers
 from builder.spec.models import Architecture
 from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
@@ -107,7 +107,7 @@ def _work(architecture: Architecture) -> _Work:
     if native is None:
         raise HostError("there is nothing to compare: no packages for this machine")
     recipes = [recipe for recipe in spec.recipes if not recipe.model.board_specific]
-    layers = root_layers(recipes, target, native=native, board=spec.board, name=BOARD)
+    layers = root_layers(recipes, target, BoardView(name=BOARD, board=spec.board), native=native)
     return _Work(target=target, native=native, layers=layers)
 
 

@@ -14,7 +14,7 @@ from builder.bsp.provider import BootArtifacts
 from builder.checks.context import MODULES, check_files, context, without_secrets
 from builder.errors import UserError
 from builder.plan.products import PRODUCTS
-from builder.plan.rootfs import root_layers
+from builder.plan.rootfs import BoardView, root_layers
 from builder.spec.resolve import ImageSpec
 from builder.steps.checks import ChecksLayer
 from builder.steps.image import Compressed, Image
@@ -76,11 +76,10 @@ def board_steps(
     layers = root_layers(
         spec.recipes,
         archive,
+        BoardView(
+            name=spec.name, board=spec.board, overlays=spec.overlays, notebooks=spec.notebooks
+        ),
         native=native,
-        board=spec.board,
-        name=spec.name,
-        overlays=spec.overlays,
-        notebooks=spec.notebooks,
     )
     boot = PROVIDERS[spec.board.bsp.provider](spec, archive)
     image = Image(

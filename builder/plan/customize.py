@@ -15,7 +15,7 @@ from builder.archive.existing import ExistingSystem
 from builder.errors import UserError
 from builder.plan.plan import Planned
 from builder.plan.publish import Output, copy_sparse
-from builder.plan.rootfs import recipe_layers
+from builder.plan.rootfs import BoardView, recipe_layers
 from builder.report.events import Listener, Note
 from builder.spec.distributions import named_distribution
 from builder.spec.extra import ExtraRecipes
@@ -210,11 +210,13 @@ def custom_steps(
     layers = recipe_layers(
         recipes,
         request.recipes.known,
+        BoardView(
+            name=f"{board.board}-customized" if board else scope,
+            board=cast("Board", board),  # without one, no recipe is here that reads it
+        ),
         below=layers,
         archive=system,
         native=programs,
-        board=cast("Board", board),  # without one, no recipe is here that reads it
-        name=f"{board.board}-customized" if board else scope,
         scope=scope,
     )
     if request.designs:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from builder.archive.archive import Archive
@@ -20,26 +21,35 @@ from builder.steps.step import Step
 from builder.steps.wheels import Wheels
 
 
+@dataclass(frozen=True, kw_only=True)
+class BoardView:
+    """What recipes that are special to a board get to see of it.
+
+    name: what their layers are built for.
+    overlays: its designs.
+    notebooks: the directory of its notebooks.
+    """
+
+    name: str
+    board: Board
+    overlays: Sequence[Design] = ()
+    notebooks: Path | None = None
+
+
 def root_layers(
     recipes: Sequence[ResolvedRecipe],
     archive: Archive,
+    view: BoardView,
     *,
     native: Archive | None,
-    board: Board,
-    name: str,
-    overlays: Sequence[Design] = (),
-    notebooks: Path | None = None,
 ) -> list[Step]:
     """Return the steps whose layers make the root filesystem, the lowest first.
 
     Args:
         recipes: what to put in, each after those that it requires.
         archive: where packages come from, for the board's architecture.
-        native: the same for this machine's, if programs are to be taken from it.
-        board: what recipes that are special to a board get to see.
-        name: the board's name.
-        overlays: the board's designs, for the same recipes.
-        notebooks: the directory of the board's notebooks, for the same recipes.
+        view: the board, as recipes see it.
+        native: the archive for this machine's architecture, if programs are to be taken from it.
     """
     distribution, architecture = archive.distribution, archive.architecture
     scope = f"{distribution.name}-{architecture.value}"
@@ -51,43 +61,34 @@ def root_layers(
     return recipe_layers(
         recipes,
         {recipe.name: recipe for recipe in recipes},
+        view,
         below=[bootstrap],
         archive=archive,
         native=programs,
-        board=board,
-        name=name,
         scope=scope,
-        overlays=overlays,
-        notebooks=notebooks,
     )
 
 
 def recipe_layers(
     recipes: Sequence[ResolvedRecipe],
     known: Mapping[str, ResolvedRecipe],
+    view: BoardView,
     *,
     below: Sequence[Step],
     archive: Archive,
     native: Step | None,
-    board: Board,
-    name: str,
     scope: str,
-    overlays: Sequence[Design] = (),
-    notebooks: Path | None = None,
 ) -> list[Step]:
     """Return the layers `below`, and above them one for each recipe, the lowest first.
 
     Args:
         recipes: what to put in, each after those that it requires.
         known: all recipes, also those that are in the layers below, by name.
+        view: the board, as recipes see it.
         below: the steps that make the tree that the first recipe finds.
         archive: the distribution of that tree, and its date.
         native: programs of this machine to be used.
-        board: what recipes that are special to a board get to see.
-        name: the board's name.
         scope: what the layers are built for that are not special to a board.
-        overlays: the board's designs, for recipes that are special to it.
-        notebooks: the directory of the board's notebooks, for the same recipes.
     """
     layers = list(below)
     for recipe in recipes:
@@ -100,10 +101,10 @@ def recipe_layers(
                 downloads=_downloads(recipe, archive, scope),
                 native=native,
                 archive=archive,
-                board=board,
-                overlays=overlays,
-                notebooks=notebooks,
-                scope=name if recipe.model.board_specific else scope,
+                board=view.board,
+                overlays=view.overlays,
+                notebooks=view.notebooks,
+                scope=view.name if recipe.model.board_specific else scope,
             )
         )
     return layers

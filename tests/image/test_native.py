@@ -23,7 +23,7 @@ from builder.engine.host import host_architecture
 from builder.engine.process import Processes
 from builder.plan.build import Build
 from builder.plan.plan import make_plan
-from builder.plan.rootfs import root_layers
+from builder.plan.rootfs import BoardView, root_layers
 from builder.report.events import Event
 from builder.spec.models import Architecture
 from builder.spec.reader import Tree
@@ -72,7 +72,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
         native = native_archive(archive, store, listener=show)
         for programs in (native, None):
             steps[architecture, programs is not None] = root_layers(
-                recipes, archive, native=programs, board=spec.board, name=BOARD
+                recipes, archive, BoardView(name=BOARD, board=spec.board), native=programs
             )
     with store.in_use():
         entries = Build(

@@ -17,7 +17,7 @@ from builder.plan.board import board_steps
 from builder.plan.fingerprint import key, reason
 from builder.plan.joint import join
 from builder.plan.plan import Planned, lines, make_plan
-from builder.plan.rootfs import root_layers
+from builder.plan.rootfs import BoardView, root_layers
 from builder.spec.models import Architecture
 from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
@@ -498,8 +498,10 @@ def test_all_layers_stand_on_the_machines_own_programs_if_there_are_any(tmp_path
         for architecture in (spec.architecture, Architecture.AMD64)
     )
 
+    view = BoardView(name="board", board=spec.board)
+
     def layers(native: Archive | None) -> list[Step]:
-        return root_layers(spec.recipes, archive, native=native, board=spec.board, name="board")
+        return root_layers(spec.recipes, archive, view, native=native)
 
     emulated, helped = layers(None), layers(native)
     assert [step.name for step in helped] == [step.name for step in emulated]

@@ -22,7 +22,7 @@ from builder.engine.containers import Containers
 from builder.engine.process import Processes
 from builder.engine.workspace import PrivateWorkspace, Workspace
 from builder.errors import StepError, UserError
-from builder.plan.rootfs import root_layers
+from builder.plan.rootfs import BoardView, root_layers
 from builder.spec.distribution import Distribution
 from builder.spec.models import Architecture, Board, Download, Partitions
 from builder.spec.overlays import find_design
@@ -334,7 +334,7 @@ def test_a_host_script_finds_the_downloads_of_its_recipe(
         scripts={"host": "host.sh"},
     )
     (recipe.directory / "host.sh").write_text('cp "$DOWNLOADS/driver.tar" "$ROOT/driver"\n')
-    (_, step) = root_layers([recipe], archive, native=None, board=BOARD, name="B")
+    (_, step) = root_layers([recipe], archive, BoardView(name="B", board=BOARD), native=None)
     assert isinstance(step, RecipeLayer)
     (name,) = step.downloads
     assert isinstance(step.parents[name], UrlSource)
@@ -360,15 +360,8 @@ def test_a_host_script_of_a_board_finds_its_designs_and_notebooks(
     (recipe.directory / "host.sh").write_text(
         'cp -r "$OVERLAYS" "$ROOT/got"; echo "$BOARD $NOTEBOOKS" > "$ROOT/names"\n'
     )
-    (_, step) = root_layers(
-        [recipe],
-        archive,
-        native=None,
-        board=BOARD,
-        name="B",
-        overlays=[find_design(base)],
-        notebooks=notebooks,
-    )
+    view = BoardView(name="B", board=BOARD, overlays=[find_design(base)], notebooks=notebooks)
+    (_, step) = root_layers([recipe], archive, view, native=None)
     assert isinstance(step, RecipeLayer)
     assert {base / "base.bit", notebooks} < {*step.files()}
     assert base / "base.tcl" not in step.files()

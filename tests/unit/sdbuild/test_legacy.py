@@ -16,7 +16,7 @@ from builder.engine.containers import Containers
 from builder.engine.process import Processes
 from builder.engine.workspace import PrivateWorkspace, Workspace
 from builder.errors import CommandError
-from builder.plan.rootfs import root_layers
+from builder.plan.rootfs import BoardView, root_layers
 from builder.spec.models import Board
 from builder.spec.recipe import Recipe
 from builder.spec.resolve import ResolvedRecipe
@@ -113,7 +113,7 @@ class Package:
         recipe = ResolvedRecipe(
             name="wilc", directory=self.directory, model=model, parameters={}, origins={}
         )
-        (_, step) = root_layers([recipe], archive, native=None, board=BOARD, name="B")
+        (_, step) = root_layers([recipe], archive, BoardView(name="B", board=BOARD), native=None)
         assert isinstance(step, RecipeLayer)
         return step
 
