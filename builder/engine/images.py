@@ -6,12 +6,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import platform
 import shutil
 import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +22,7 @@ from docker.errors import APIError, DockerException, ImageNotFound
 
 from builder.engine.containers import ImageRecipe
 from builder.engine.process import PASSED_ON, Processes, clean_environment, run
+from builder.engine.workspace import PlainWorkspace, PrivateWorkspace, Workspace
 from builder.errors import CommandError, HostError
 
 NAME = "zynq-sd-builder"
@@ -111,15 +114,34 @@ def _base(
     say(f"making {made}: no registry gives {recipe.base}")
     with tempfile.TemporaryDirectory(prefix=f"{NAME}-") as folder:
         tree = Path(folder) / "base.tar"
-        run(
-            ["mmdebstrap", "--variant=minbase", recipe.suite, str(tree), "-"],
-            processes=processes,
-            stdin=recipe.sources,
-            log=log,
-        )
+        with _place_of_mmdebstrap(Path(folder), processes) as (place, environment):
+            place.run(
+                ["mmdebstrap", "--variant=minbase", recipe.suite, str(tree), "-"],
+                environment=environment,
+                cwd=Path("/"),
+                stdin=recipe.sources,
+                log=log,
+            )
         repository, _, tag = made.rpartition(":")
         client.api.import_image_from_file(str(tree), repository=repository, tag=tag)
     return made
+
+
+@contextmanager
+def _place_of_mmdebstrap(
+    folder: Path, processes: Processes
+) -> Iterator[tuple[Workspace, Mapping[str, str]]]:
+    """Give the place where mmdebstrap runs, and what it is to find in its environment.
+
+    It mounts /proc, /sys and more into the tree that it makes. Of others than root it makes
+    namespaces for that by itself, in which it cannot reach a directory that is theirs alone; as
+    root it mounts on the machine, where all stays if it is killed.
+    """
+    if os.geteuid():
+        yield PlainWorkspace(folder, processes=processes), {}
+    else:
+        with PrivateWorkspace(folder, processes=processes, network=True) as workspace:
+            yield workspace, {"TMPDIR": str(folder)}
 
 
 def _fetch_wheels(recipe: ImageRecipe, folder: Path, *, processes: Processes, log: IO[str]) -> None:

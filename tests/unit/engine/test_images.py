@@ -142,6 +142,22 @@ def test_without_a_registry_the_base_is_made_of_packages(
     assert not second.imported, "it was there"
 
 
+def test_what_mmdebstrap_leaves_mounted_is_gone_with_it(
+    recipe: ImageRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needs_root: None
+) -> None:
+    program = fake_mmdebstrap(tmp_path)
+    text = program.read_text()
+    told = tmp_path / "told"
+    leave = f"mkdir $TMPDIR/proc; mount -t tmpfs left $TMPDIR/proc; echo $TMPDIR > {told}\n"
+    program.write_text(text.replace("\n", f"\n{leave}", 1))
+    monkeypatch.setattr("builder.engine.images.shutil.which", lambda _: str(program))
+    monkeypatch.setattr("builder.engine.process.SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
+    make(Daemon(), recipe)
+    folder = Path(told.read_text().strip())
+    assert str(folder) not in Path("/proc/self/mounts").read_text()
+    assert not folder.exists()
+
+
 def test_without_registry_and_mmdebstrap_it_says_what_is_missing(
     recipe: ImageRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
