@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -12,8 +13,12 @@ from pathlib import Path
 import pytest
 
 from builder.engine.process import Processes
-from builder.store.store import Store
+from builder.steps.layers import Root
+from builder.steps.step import Job
+from builder.store.store import Entry, Store
 from tests.unit.command_line import TREE, CommandLine
+from tests.unit.jobs import MakeJob, PlainTools
+from tests.unit.support import Files
 from tests.unit.vendor import Vendor
 
 
@@ -54,6 +59,36 @@ def build_py(
     yield CommandLine(tmp_path / "store", tmp_path / "output", capsys)
     os.umask(umask)
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def make_job(store: Store, processes: Processes, tmp_path: Path) -> MakeJob:
+    def make(output: str = "output", root: Root | None = None, **inputs: Path) -> Job:
+        folder = tmp_path / output
+        folder.mkdir()
+        return Job(
+            inputs={
+                name: Entry(key=name, step=name, path=path, seconds=0, size=0)
+                for name, path in inputs.items()
+            },
+            output=folder,
+            log=io.StringIO(),
+            store=store,
+            tools=PlainTools(store, processes, root),
+            on_line=lambda _: None,
+        )
+
+    return make
+
+
+@pytest.fixture
+def job(make_job: MakeJob) -> Job:
+    return make_job()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
 
 
 @pytest.fixture

@@ -21,11 +21,6 @@ from tests.unit.command_line import TREE, CommandLine
 from tests.unit.support import BOARD, Files
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path)
-
-
 def test_every_value_says_where_it_is_written(files: Files) -> None:
     files.recipe("a", "parameters: {x: {default: 1, summary: s}, y: {default: 2, summary: s}}\n")
     files.board(f"{BOARD}parameters:\n  a: {{y: 3}}\n")

@@ -336,11 +336,6 @@ def test_the_kernels_name_on_a_card_may_be_in_any_case() -> None:
 PREBUILT = BOARD.replace("devicetree: b.dts\n", "")
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path)
-
-
 class Epoch:
     """Stands in for an archive."""
 

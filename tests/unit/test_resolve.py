@@ -3,20 +3,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from builder.errors import UserError
 from builder.spec.models import Architecture
 from builder.spec.reader import Tree
-from builder.spec.resolve import ResolvedRecipe, parse_setting, resolve
+from builder.spec.resolve import resolve
 from tests.unit.support import BOARD, DISTRIBUTION, Files
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path)
 
 
 def test_the_smallest_tree_resolves_with_defaults(files: Files) -> None:
@@ -232,6 +225,28 @@ def test_an_optional_export_may_be_missing_if_there_is_another_first_stage(files
     files.resolve()
 
 
+@pytest.mark.parametrize(
+    "partitions",
+    ["{boot: 67108865}", "{boot: 100000K}", "{root: {size: 1000K}}", "{root: {free: -5}}"],
+)
+def test_partitions_that_are_no_whole_number_of_mib_are_refused(
+    files: Files, partitions: str
+) -> None:
+    # The table counts sectors and mke2fs blocks from rounded offsets: they would not agree.
+    files.board(BOARD + f"partitions: {partitions}\n")
+    (problem,) = files.problems()
+    assert problem.startswith("boards/B/board.yaml:11: partitions.")
+
+
+def test_the_command_lines_profile_wins_over_the_boards(files: Files) -> None:
+    files.recipe("b")
+    files.write("profiles/q.yaml", "summary: q\nrecipes: [b]\n")
+    spec = resolve(files.tree, "B", profile="q")
+    assert [recipe.name for recipe in spec.recipes] == ["b"]
+    with pytest.raises(UserError, match=r"^--profile r: there is none \(there are: p, q\)$"):
+        resolve(files.tree, "B", profile="r")
+
+
 # Order of recipes
 
 
@@ -290,372 +305,3 @@ def test_an_outer_directory_shadows_the_trees_board(files: Files) -> None:
     files.board(BOARD.replace("a board", "another"), folder="elsewhere")
     tree = Tree(root=files.root, boards_dirs=(files.root / "elsewhere",))
     assert resolve(tree, "B").board.summary == "another"
-
-
-# Parameters
-
-PARAMETERS = """\
-parameters:
-  text: {default: recipe, summary: s}
-  number: {default: 1, summary: s}
-  truth: {default: true, summary: s}
-  words: {default: [x], summary: s}
-"""
-
-
-@pytest.mark.parametrize(
-    ("layers", "value"),
-    [
-        ("", "recipe"),
-        ("profile", "profile"),
-        ("profile board", "board"),
-        ("profile board local", "local"),
-        ("profile board local set", "set"),
-        ("profile set", "set"),
-        ("board local", "local"),
-        ("profile local", "local"),
-    ],
-)
-def test_later_layers_of_parameters_win(files: Files, layers: str, value: str) -> None:
-    files.recipe("a", PARAMETERS)
-    text = "parameters: {{a: {{text: {}}}}}\n"
-    if "profile" in layers:
-        files.profile("a", text=text.format("profile"))
-    if "board" in layers:
-        files.board(BOARD + text.format("board"))
-    if "local" in layers:
-        files.write("local.yaml", text.format("local"))
-    spec = files.resolve(settings=["a.text=set"] if "set" in layers else [])
-    assert spec.parameters()["a"]["text"] == value
-    assert spec.parameters()["a"]["number"] == 1, "the others keep their defaults"
-
-
-@pytest.mark.parametrize(
-    ("setting", "key", "value"),
-    [
-        ("a.text=x=y.z", "text", "x=y.z"),
-        ("a.text=", "text", ""),
-        ("a.text=5", "text", "5"),
-        ("a.number=5", "number", 5),
-        ("a.number=-5", "number", -5),
-        ("a.truth=false", "truth", False),
-        ("a.truth=True", "truth", True),
-        ("a.words=p,q", "words", ["p", "q"]),
-        ("a.words=", "words", []),
-    ],
-)
-def test_a_setting_is_read_as_the_type_of_the_default(
-    files: Files, setting: str, key: str, value: object
-) -> None:
-    files.recipe("a", PARAMETERS)
-    assert files.resolve(settings=[setting]).parameters()["a"][key] == value
-
-
-def test_the_last_setting_wins(files: Files) -> None:
-    files.recipe("a", PARAMETERS)
-    spec = files.resolve(settings=["a.number=2", "a.number=3"])
-    assert spec.parameters()["a"]["number"] == 3
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("a.number=five", "--set a.number: must be a number, not 'five'"),
-        ("a.number=1.5", "--set a.number: must be a number, not '1.5'"),
-        ("a.number=5-", "--set a.number: must be a number, not '5-'"),
-        ("a.number=", "--set a.number: must be a number, not ''"),
-        ("a.truth=yes", "--set a.truth: must be true or false, not 'yes'"),
-        ("a.txt=x", "--set a.txt: recipe a has no parameter txt (did you mean text?)"),
-        ("b.text=x", "--set b.text: the image has no recipe b (there are: a)"),
-        ("number=5", "--set number=5: must be RECIPE.PARAMETER=VALUE"),
-        ("a.number", "--set a.number: must be RECIPE.PARAMETER=VALUE"),
-        (".number=5", "--set .number=5: must be RECIPE.PARAMETER=VALUE"),
-        ("a.=5", "--set a.=5: must be RECIPE.PARAMETER=VALUE"),
-    ],
-)
-def test_a_setting_that_does_not_fit_is_refused(files: Files, setting: str, message: str) -> None:
-    files.recipe("a", PARAMETERS)
-    with pytest.raises(UserError) as caught:
-        files.resolve(settings=[setting])
-    assert caught.value.message == message
-
-
-@pytest.mark.parametrize("value", ["--5", "\N{SUPERSCRIPT TWO}"])
-def test_a_number_that_only_looks_like_one_is_refused(files: Files, value: str) -> None:
-    files.recipe("a", PARAMETERS)
-    with pytest.raises(UserError, match="must be a number"):
-        files.resolve(settings=[f"a.number={value}"])
-
-
-@pytest.mark.parametrize(
-    ("line", "what"),
-    [
-        ("a: {number: '5'}", "a.number: must be a number, not '5'"),
-        ("a: {number: true}", "a.number: must be a number, not True"),
-        ("a: {text: 5}", "a.text: must be a text, not 5"),
-        ("a: {truth: 'no!'}", "a.truth: must be true or false, not 'no!'"),
-        ("a: {words: x}", "a.words: must be a list of texts, not 'x'"),
-        ("a: {wrods: [x]}", "a.wrods: recipe a has no parameter wrods (did you mean words?)"),
-        ("b: {text: x}", "b.text: the image has no recipe b (there are: a)"),
-    ],
-)
-def test_parameters_in_files_are_checked_at_their_line(files: Files, line: str, what: str) -> None:
-    files.recipe("a", PARAMETERS)
-    text = f"parameters:\n  {line}\n"
-    files.board(BOARD + text)
-    files.profile("a", text=text)
-    files.write("local.yaml", text)
-    assert files.problems() == [
-        f"boards/B/board.yaml:12: parameters.{what}",
-        f"local.yaml:2: parameters.{what}",
-        f"profiles/p.yaml:4: parameters.{what}",
-    ]
-
-
-PATTERNS = """parameters:
-  key: {default: '', summary: 8 characters, secret: true, pattern: '.{8}'}
-  kind: {default: one, summary: one or two, pattern: one|two}
-  list: {default: [], summary: small letters, pattern: '[a-z]+'}
-"""
-
-
-def test_a_default_that_does_not_match_is_for_somebody_to_set(files: Files) -> None:
-    files.recipe("a", PATTERNS)
-    assert files.problems() == [
-        "boards/B/board.yaml:1: parameters.a.key: must be set: 8 characters"
-    ]
-    assert files.resolve(settings=["a.key=12345678"]).parameters()["a"]["key"] == "12345678"
-    files.write("local.yaml", "parameters: {a: {key: '12345678', list: [x, yz], kind: two}}\n")
-    assert files.resolve().parameters()["a"]["list"] == ["x", "yz"]
-
-
-def test_a_value_that_does_not_match_is_refused_and_a_secret_one_not_repeated(files: Files) -> None:
-    files.recipe("a", PATTERNS)
-    files.write("local.yaml", "parameters:\n  a: {key: geheim, kind: three, list: [a, B]}\n")
-    assert files.problems() == [
-        "local.yaml:2: parameters.a.key: must match .{8} (8 characters)",
-        "local.yaml:2: parameters.a.kind: must match one|two (one or two), not 'three'",
-        "local.yaml:2: parameters.a.list: must match [a-z]+ (small letters), not 'B'",
-    ]
-    (files.root / "local.yaml").unlink()
-    with pytest.raises(UserError) as caught:
-        files.resolve(settings=["a.key=geheim"])
-    assert caught.value.message == "--set a.key: must match .{8} (8 characters)"
-
-
-def test_a_pattern_has_to_be_a_regular_expression(files: Files) -> None:
-    files.recipe("a", "parameters: {p: {default: x, summary: s, pattern: '('}}\n")
-    (found,) = files.problems()
-    assert "recipes/a/recipe.yaml:2: parameters.p.pattern: " in found
-
-
-def test_local_settings_may_be_for_recipes_of_other_images(files: Files) -> None:
-    files.recipe("b", PARAMETERS)
-    files.write("local.yaml", "parameters: {b: {text: x}}\n")
-    assert "b" not in files.resolve().parameters()
-    files.profile("a", "b")
-    assert files.resolve().parameters()["b"]["text"] == "x"
-
-
-def test_a_distribution_without_a_lock_file_is_unusable(files: Files) -> None:
-    files.recipe("a", "pip: '{distribution}.txt'\n")
-    spec = files.resolve()
-    lock = files.root / "recipes/a/one.txt"
-    problem = f"recipe a has no lock file for one on armhf: {lock} is missing"
-    assert spec.unusable(spec.distributions[0]) == problem
-    lock.touch()
-    assert spec.unusable(spec.distributions[0]) is None
-
-
-def test_parse_setting_splits_at_the_first_signs() -> None:
-    assert parse_setting("users.user=a.b=c") == ("users", "user", "a.b=c")
-
-
-# Distributions
-
-
-def test_a_pinned_distribution_is_the_only_one(files: Files) -> None:
-    files.write("distributions/two.yaml", DISTRIBUTION.replace("One", "Two"))
-    assert [item.name for item in files.resolve(distro="two").distributions] == ["two"]
-    with pytest.raises(UserError, match=r"^--distro tow: there is none \(did you mean two\?\)$"):
-        files.resolve(distro="tow")
-
-
-@pytest.mark.parametrize("archive", ["main", "main-amd64"])
-def test_mirrors_of_local_settings_reach_their_distribution(files: Files, archive: str) -> None:
-    """Also those for one architecture, which the distribution need not have."""
-    files.write("local.yaml", f"mirrors: {{one: {{{archive}: http://near.invalid}}}}\n")
-    (distribution,) = files.resolve().distributions
-    assert distribution.mirrors == {archive: "http://near.invalid"}
-
-
-def test_a_mirror_for_an_archive_that_there_is_not_is_refused(files: Files) -> None:
-    files.write("local.yaml", "mirrors:\n  one: {mian: http://near.invalid}\n")
-    (problem,) = files.problems()
-    assert problem.startswith("local.yaml:2: mirrors.one.mian: ")
-    assert "did you mean main?" in problem
-
-
-@pytest.mark.parametrize(
-    ("apt", "packages"),
-    [
-        ("[x, y]", "x y"),
-        ("{all: [x], one: [y], two: [z]}", "x y"),
-        ("{debian: [x], ubuntu: [y]}", "x"),
-        ("{armhf: [x], arm64: [y]}", "x"),
-        ("{armhf: [p], debian: [q], one: [r], all: [s]}", "s r q p"),
-        ("[]", ""),
-    ],
-)
-def test_packages_are_added_up_for_distribution_family_and_architecture(
-    files: Files, apt: str, packages: str
-) -> None:
-    files.write("distributions/two.yaml", DISTRIBUTION)
-    files.recipe("a", f"apt: {apt}\n")
-    spec = files.resolve()
-    (recipe,) = spec.recipes
-    assert recipe.packages(spec.distributions[0], spec.architecture) == packages.split()
-
-
-def test_the_lock_file_is_that_of_distribution_and_architecture(files: Files) -> None:
-    def lock(recipe: ResolvedRecipe) -> Path | None:
-        return recipe.lock_file(spec.distributions[0], spec.architecture)
-
-    spec = files.resolve()
-    assert lock(spec.recipes[0]) is None
-    files.recipe("a", "pip: '{distribution}-{architecture}.txt'\n")
-    spec = files.resolve()
-    assert lock(spec.recipes[0]) == files.root / "recipes/a/one-armhf.txt"
-
-
-@pytest.mark.parametrize(
-    ("pip", "lock"),
-    [
-        ("{all: a}", "a"),
-        ("{armhf: b, all: a}", "b"),
-        ("{debian: c, armhf: b, all: a}", "c"),
-        ("{one: d, debian: c, armhf: b, all: a}", "d"),
-        ("{two: d, ubuntu: c, arm64: b}", None),
-        ("{arm64: '{distribution}.txt', armhf: '{distribution}-{architecture}'}", "one-armhf"),
-    ],
-)
-def test_of_several_lock_files_that_of_the_narrowest_target_is_taken(
-    files: Files, pip: str, lock: str | None
-) -> None:
-    files.write("distributions/two.yaml", DISTRIBUTION)
-    files.recipe("a", f"pip: {pip}\n")
-    spec = files.resolve()
-    (recipe,) = spec.recipes
-    expected = files.root / "recipes/a" / lock if lock else None
-    assert recipe.lock_file(spec.distributions[0], spec.architecture) == expected
-    assert (spec.unusable(spec.distributions[0]) is None) == (lock is None)
-
-
-@pytest.mark.parametrize("name", ["{distro}.txt", "{}.txt", "{distribution"])
-@pytest.mark.parametrize(("form", "key"), [("'{}'", "pip"), ("{{one: '{}'}}", "pip.one")])
-def test_a_placeholder_in_a_lock_files_name_that_is_unknown_is_a_problem(
-    files: Files, name: str, form: str, key: str
-) -> None:
-    files.recipe("a", f"pip: {form.format(name)}\n")
-    (problem,) = files.problems()
-    assert problem.startswith(f"recipes/a/recipe.yaml:2: {key}: may hold ")
-
-
-@pytest.mark.parametrize(
-    "partitions",
-    ["{boot: 67108865}", "{boot: 100000K}", "{root: {size: 1000K}}", "{root: {free: -5}}"],
-)
-def test_partitions_that_are_no_whole_number_of_mib_are_refused(
-    files: Files, partitions: str
-) -> None:
-    # The table counts sectors and mke2fs blocks from rounded offsets: they would not agree.
-    files.board(BOARD + f"partitions: {partitions}\n")
-    (problem,) = files.problems()
-    assert problem.startswith("boards/B/board.yaml:11: partitions.")
-
-
-DESIGN = ("base.bit", "base.hwh", "base.py", "notebooks/first/led.ipynb", "parts/__init__.py")
-
-
-def test_a_boards_designs_are_found_without_the_project_beside_them(files: Files) -> None:
-    for name in (
-        *DESIGN,
-        "parts/a.h",
-        "base.tcl",
-        "base.runs/synth.bit",
-        "parts/__pycache__/a.pyc",
-    ):
-        files.write(f"boards/B/designs/base/{name}", "")
-    files.board(
-        BOARD + "overlays:\n  - designs/base\n  - {directory: later, optional: true}\n"
-        "boot-overlay: base\n"
-    )
-    spec = files.resolve()
-    (design,) = spec.overlays
-    assert design.name == "base"
-    assert design.directory == files.root / "boards/B/designs/base"
-    assert [str(path) for path in design.files] == [*DESIGN, "parts/a.h"]
-    assert spec.board.boot_overlay == "base"
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("overlays: [none]", "11: overlays.0: there is no directory "),
-        ("overlays: [empty]", "11: overlays.0: there is no bitstream (*.bit) in "),
-        ("overlays: [base, x/base]", "11: overlays.1: has the name of another, base: "),
-        ("overlays: [{dir: base}]", "11: overlays.0.dir: is not a known key"),
-        ("overlays: [/base]", "11: overlays.0: must be a path below the directory of this file"),
-        ("notebooks: none", "11: notebooks: there is no directory "),
-    ],
-)
-def test_a_design_that_is_not_there_is_named(files: Files, text: str, problem: str) -> None:
-    for folder in ("base", "x/base"):
-        files.write(f"boards/B/{folder}/base.bit", "")
-    files.write("boards/B/empty/base.tcl", "")
-    files.board(BOARD + text + "\n")
-    assert [line for line in files.problems() if line.startswith(f"boards/B/board.yaml:{problem}")]
-
-
-def test_a_variant_has_the_designs_of_the_board_that_it_extends(files: Files) -> None:
-    files.write("boards/B/base/base.bit", "")
-    files.write("boards/V/own/own.bit", "")
-    files.board(BOARD + "overlays: [base]\n")
-    files.variant("extends: B\noverlays+: [own]\n")
-    found = files.resolve(board="V").overlays
-    assert [design.directory for design in found] == [
-        files.root / "boards/B/base",
-        files.root / "boards/V/own",
-    ]
-
-
-def test_the_command_lines_profile_wins_over_the_boards(files: Files) -> None:
-    files.recipe("b")
-    files.write("profiles/q.yaml", "summary: q\nrecipes: [b]\n")
-    spec = resolve(files.tree, "B", profile="q")
-    assert [recipe.name for recipe in spec.recipes] == ["b"]
-    with pytest.raises(UserError, match=r"^--profile r: there is none \(there are: p, q\)$"):
-        resolve(files.tree, "B", profile="r")
-
-
-def test_source_distributions_are_those_of_the_target(files: Files) -> None:
-    one, two = "1" * 64, "2" * 64
-    files.write("recipes/a/host.sh", "")
-    files.recipe("a", f"scripts: {{host: host.sh}}\nsdists: {{a-1.tar.gz: {one!r}}}\n")
-    (distribution,) = files.resolve().distributions
-    armhf = Architecture.ARMHF
-    assert files.resolve().recipes[0].sdists(distribution, armhf) == {"a-1.tar.gz": one}
-    files.recipe(
-        "a",
-        f"""\
-        scripts: {{host: host.sh}}
-        sdists:
-          all: {{a-1.tar.gz: "{one}"}}
-          armhf: {{b-1.tar.gz: "{two}"}}
-          arm64: {{c-1.tar.gz: "{two}"}}
-        """,
-    )
-    found = files.resolve().recipes[0].sdists(distribution, armhf)
-    assert found == {"a-1.tar.gz": one, "b-1.tar.gz": two}
-    files.recipe("a", "sdists: {risc: {a-1.tar.gz: x}}\n")
-    assert files.problems()

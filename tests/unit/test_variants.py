@@ -14,12 +14,6 @@ from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
 from tests.unit.support import BOARD, Files
 
-
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path)
-
-
 # What a variant takes over
 
 

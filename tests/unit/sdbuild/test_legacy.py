@@ -44,11 +44,6 @@ BOARD = Board.model_validate(
 # What is checked
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""The hardware of an imported board: its export, device tree and kernel."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from builder.errors import UserError
+from builder.sdbuild import facts
+from builder.sdbuild.devicetree import read_user_tree
+from builder.sdbuild.report import Outcome
+from builder.spec.models import Soc
+from tests.unit.sdbuild.imports import Imports, said
+from tests.unit.sdbuild.repository import BOARDS, LAYER, LINUX
+from tests.unit.sdbuild.repository import TREE as DTSI
+
+# The hardware
+
+
+def test_export_and_firmware_come_out_of_the_bsp(imports: Imports) -> None:
+    imports("SURFv6revB")
+    place = imports.target / "SURFv6revB"
+    # The project's own export, not the one that a design left in `hardware/`.
+    assert (place / "hardware/SURFv6revB.xsa").read_bytes()[:2] == b"PK"
+    assert (place / "firmware/pmufw.elf").read_bytes() == b"\x7fELF pmu"
+
+
+def test_a_bsp_that_is_none_is_said(imports: Imports) -> None:
+    (imports.write("SURFv6revB") / "SURFv6revB.bsp").write_bytes(b"no archive")
+    report = imports("SURFv6revB")
+    (what,) = said(report, Outcome.PERSON, "SURFv6revB.bsp")
+    assert what.startswith("is no BSP of PetaLinux: ")
+
+
+def test_a_url_without_checksum_is_for_a_person_unless_it_is_fetched(
+    imports: Imports, tmp_path: Path
+) -> None:
+    report = imports("RFSoC4x2")
+    (what,) = said(report, Outcome.PERSON, "RFSoC4x2.spec", 2)
+    assert "needs its sha256" in what
+    file = tmp_path / "vendor.bsp"
+    file.write_bytes(b"a BSP")
+    again = Imports(tmp_path / "again")
+    spec = again.write("RFSoC4x2") / "RFSoC4x2.spec"
+    spec.write_text(
+        spec.read_text().replace("https://vendor.invalid/RFSoC4x2.bsp?raw=1", f"file://{file}")
+    )
+    report = again("RFSoC4x2", fetch=True)
+    bsp = yaml.safe_load(again.text("RFSoC4x2", "board.yaml"))["bsp"]
+    digest = hashlib.sha256(b"a BSP").hexdigest()
+    assert bsp["petalinux"]["bsp"] == {"url": f"file://{file}", "sha256": digest}
+    assert bsp["provider"] == "petalinux"
+    assert not report.problems
+
+
+def test_a_url_that_gives_nothing_is_an_error_and_leaves_nothing(imports: Imports) -> None:
+    spec = imports.write("RFSoC4x2") / "RFSoC4x2.spec"
+    spec.write_text(spec.read_text().replace("https://vendor.invalid", "file:///nowhere"))
+    with pytest.raises(UserError, match="cannot be had"):
+        imports("RFSoC4x2", fetch=True)
+    assert imports.wrote() == []
+
+
+def test_a_board_like_one_of_the_tree_has_its_tree_under_its_own_name(imports: Imports) -> None:
+    report = imports("Pynq-ZED", like="Pynq-Z2")
+    source = imports.text("Pynq-ZED", "devicetree/zynq-pynq-zed-board.dts")
+    assert 'pynq_board = "Pynq-ZED";' in source
+    assert (imports.target / "Pynq-ZED/ps7/arty-z7.registers.yaml").is_file()
+    assert any(
+        "those of Pynq-Z2: see if they fit" in what
+        for what in said(report, Outcome.PERSON, "Pynq-ZED.spec")
+    )
+
+
+def test_a_board_of_the_trees_own_name_is_that_board(imports: Imports) -> None:
+    report = imports("Pynq-Z2")
+    assert (imports.target / "Pynq-Z2/ps7/arty-z7.registers.yaml").is_file()
+    assert any("of this tree" in what for what in said(report, Outcome.CONVERTED, "Pynq-Z2.spec"))
+    assert any("add what that lacks" in what for what in said(report, Outcome.PERSON, DTSI))
+
+
+@pytest.mark.parametrize(
+    ("like", "message"),
+    [
+        ("Pynq-Z3", "--like Pynq-Z3: no such board (did you mean Pynq-Z2?)"),
+        ("ZCU111", "--like ZCU111: it is zynqmp, Pynq-ZED is zynq"),
+    ],
+)
+def test_a_board_cannot_be_like_any(imports: Imports, like: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        imports("Pynq-ZED", like=like)
+    assert caught.value.message == message
+    assert imports.wrote() == []
+
+
+@pytest.mark.parametrize("board", facts.known_boards(), ids=lambda board: board.names[0])
+def test_names_of_known_boards_are_plain_and_of_one_board(board: facts.KnownBoard) -> None:
+    for name in board.names:
+        assert facts.plain(name) == name
+        assert facts.known_board(name) is board
+    assert board.devicetree.startswith(board.soc.value)
+
+
+# The device tree
+
+
+def test_a_tree_of_its_own_begins_with_the_familys(imports: Imports) -> None:
+    imports("e200")
+    source = imports.text("e200", "devicetree/zynq-e200-board.dts")
+    assert '#include "zynq-7000.dtsi"' in source
+    assert "serial0 = &uart1;" in source, "as the board's additions say"
+    assert "mmc0 = &sdhci0;" in source
+    assert "qspi: spi@e000d000" in source, "Linux 6.1 does not have it"
+    assert "memory@0" not in source, "the additions have it"
+    lines = [line for line in source.splitlines() if line.startswith("#include")]
+    assert lines[1:] == [
+        '#include "zynq-e200-board-system-user.dtsi"',
+        '#include "pynq-pl-zynq.dtsi"',
+    ]
+    added = imports.text("e200", "devicetree/zynq-e200-board-system-user.dtsi").splitlines()
+    assert added[:3] == [
+        '/* of PetaLinux: "system-conf.dtsi" */',
+        '#include "zynq-e200-board-e200-sensors.dtsi"',
+        "#include <dt-bindings/gpio/gpio.h>",
+    ]
+
+
+def test_what_in_a_tree_does_not_fit_is_said_with_its_line(imports: Imports) -> None:
+    report = imports("e200")
+    text = str(BOARDS["e200"][DTSI])
+
+    def line(part: str) -> int:
+        return 1 + next(i for i, each in enumerate(text.splitlines()) if part in each)
+
+    for part, what in [
+        ("bootargs", "bootargs cma=64M quiet: not taken over"),
+        ("dma@40400000", "dma@40400000 is in the programmable logic"),
+        ("axi_gpio_0", "&axi_gpio_0 is no label of zynq-7000.dtsi"),
+    ]:
+        (found,) = said(report, Outcome.PERSON, DTSI, line(part))
+        assert found.startswith(what)
+    assert len(said(report, Outcome.PERSON, DTSI)) == 3
+
+
+@pytest.mark.parametrize(
+    ("soc", "node", "memory"),
+    [
+        (Soc.ZYNQ, "memory { reg = <0x0 0x20000000>; };", 512 << 20),
+        (Soc.ZYNQ, 'memory@0 { device_type = "memory"; reg = <0 0x40000000>; };', 1 << 30),
+        (Soc.ZYNQMP, "memory { reg = <0x0 0x0 0x0 0x80000000>; };", 2 << 30),
+        (Soc.ZYNQMP, "memory@0 { reg = <0 0 0 0x80000000 0x8 0 0 0x80000000>; };", 4 << 30),
+        (Soc.ZYNQMP, "memory@0 { reg = <0 0 0 0x80000000>, <0x8 0 0x1 0>; };", 6 << 30),
+        (Soc.ZYNQ, "// memory { reg = <0 0x1000>; };", 0),
+        (Soc.ZYNQ, "/* memory { reg = <0 0x1000>; }; */", 0),
+        (Soc.ZYNQ, "reserved-memory { };", 0),
+    ],
+)
+def test_memory_of_a_tree(soc: Soc, node: str, memory: int) -> None:
+    assert read_user_tree(f"/ {{ {node} }};", soc, beside=(), whole=True).memory == memory
+
+
+def test_known_boards_begin_with_linuxs_tree(imports: Imports) -> None:
+    imports("Zybo-Z7-20")
+    source = imports.text("Zybo-Z7-20", "devicetree/zynq-zybo-z7-20-board.dts")
+    assert '#include "zynq-zybo-z7.dts"' in source
+    assert "mmc0 = &sdhci0;" in source, "Linux's tree lacks it"
+    assert 'pynq_board = "Zybo-Z7-20";' in source
+
+
+# The kernel
+
+
+def test_fragments_lose_what_only_amds_kernel_has(imports: Imports) -> None:
+    report = imports("e200")
+    lines = imports.text("e200", "kernel/radio.cfg").splitlines()
+    assert lines[2:] == [
+        "# of AMD's kernel: CONFIG_XILINX_APF=y",
+        "CONFIG_SPI_SPIDEV=y",
+        "# of AMD's kernel: CONFIG_XILINX_FCLK is not set",
+    ]
+    path = f"{LINUX}/linux-xlnx/radio.cfg"
+    assert len(said(report, Outcome.LEFT, path)) == 2
+    assert said(report, Outcome.LEFT, f"{LINUX}/linux-xlnx/left.cfg")
+    # PetaLinux gets it as it was.
+    kept = imports.text("e200", path)
+    assert kept == BOARDS["e200"][path]
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        (f"{LINUX}/linux-xlnx_%.bbappend", "`:append`"),
+        (f"{LINUX}/linux-xlnx/0001-radio.patch", "mainline applies no patches"),
+        (f"{LAYER}/conf/layer.conf", "LAYERSERIES_COMPAT"),
+        (f"{LAYER}/recipes-modules/radio/radio_1.0.bb", "kernel modules"),
+        (f"{LAYER}/recipes-apps/hello/hello.bb", "does not build this part"),
+    ],
+)
+def test_parts_of_the_user_layer_that_want_a_look(imports: Imports, path: str, what: str) -> None:
+    assert any(what in each for each in said(imports("e200"), Outcome.PERSON, path))
