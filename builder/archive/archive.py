@@ -18,6 +18,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -189,6 +190,29 @@ class Archive:
         self._place.symlink_to(draft.root)
         self.root = draft.root
         self._release = None
+
+    @property
+    def missing(self) -> list[Pocket]:
+        """The pockets that were to be used and could not be had."""
+        lost = self.left_out.keys() - self._without.keys()
+        return [pocket for pocket in self.distribution.model.pockets if pocket.suite in lost]
+
+    def can_be_had(self, pocket: Pocket) -> bool:
+        """Fetch the indexes of one pocket alone, and say whether they are good."""
+        others = {each.suite: "" for each in self.distribution.model.pockets if each != pocket}
+        with tempfile.TemporaryDirectory(prefix="pocket-") as folder:
+            trial = Archive(
+                Path(folder),
+                self.distribution,
+                self.architecture,
+                without=others,
+                for_programs=True,
+            )
+            try:
+                trial._fetch()
+            except ArchiveUnavailable:
+                return False
+        return True
 
     def source(self, name: str, *, binary: bool) -> SourcePackage:
         """Look up a package that holds sources.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,12 +16,16 @@ from builder.archive.mirrors import mirror
 from builder.engine.host import host_architecture
 from builder.errors import HostError, UserError
 from builder.report.events import Listener, Note
+from builder.spec.distribution import Pocket
 from builder.spec.models import Architecture
 from builder.spec.resolve import NamedDistribution
 from builder.store.locks import locked
 from builder.store.store import Store, write_atomically
 
 _PROBE_SECONDS = 10
+_AGAIN_SECONDS = 600
+"""How long a pocket that could not be had is not asked for again."""
+_AGAIN_PROBE_SECONDS = 2
 
 
 def choose(
@@ -36,7 +41,9 @@ def choose(
     """Return the archive to build from.
 
     What was chosen is recorded in the store and stays until `update`: a mirror that comes and
-    goes must not turn one distribution's image into another's.
+    goes must not turn one distribution's image into another's. But pockets that were left out,
+    as security updates may have been, are asked for again, and if they can be had, all indexes are
+    fetched anew.
 
     `unusable` says why an image cannot be made of a distribution, whose turn is passed then.
 
@@ -53,7 +60,7 @@ def choose(
             for item in distributions
         ]
         if not update:
-            known = _recorded(record, archives, listener)
+            known = _recorded(record, archives, listener, again=not offline)
             if known and not unusable(known.distribution):
                 return known
         if offline:
@@ -111,13 +118,18 @@ def fetch(archive: Archive, *, offline: bool) -> None:
     archive.update()
 
 
-def _recorded(record: Path, archives: Sequence[Archive], listener: Listener) -> Archive | None:
+def _recorded(
+    record: Path, archives: Sequence[Archive], listener: Listener, *, again: bool
+) -> Archive | None:
     try:
         chosen = json.loads(record.read_text())
     except (FileNotFoundError, ValueError):
         return None
     for archive in archives:
         if archive.distribution.name == chosen["distribution"] and archive.known:
+            if again and _completed(archive, listener):
+                chosen["date"] = _today()
+                write_atomically(record, json.dumps(chosen))
             refused = "".join(f"; {why}" for why in chosen["refused"])
             listener(
                 Note(
@@ -128,6 +140,30 @@ def _recorded(record: Path, archives: Sequence[Archive], listener: Listener) -> 
             _say_left_out(archive, listener)
             return archive
     return None
+
+
+def _completed(archive: Archive, listener: Listener) -> bool:
+    """Fetch an archive's indexes anew if a pocket that was left out can be had by now.
+
+    That is found out with little, and not at every turn: nobody waits long for a mirror that is
+    still at it.
+    """
+    record = archive.root / "release.json"
+    if not archive.missing or time.time() - record.stat().st_mtime < _AGAIN_SECONDS:
+        return False
+    os.utime(record)
+    for pocket in archive.missing:
+        try:
+            _answers(archive, pocket, timeout=_AGAIN_PROBE_SECONDS)
+            if not archive.can_be_had(pocket):
+                continue
+            archive.update()
+        except (ArchiveUnavailable, HostError, UserError):
+            continue
+        text = f"the packages of {pocket.suite} can be had again: all indexes were fetched anew"
+        listener(Note(text=text, loud=True))
+        return True
+    return False
 
 
 def _probe(
@@ -150,7 +186,7 @@ def _probe(
             continue
         listener(Note(text=f"distribution: {name}", loud=True))
         _say_left_out(archive, listener)
-        chosen = {"distribution": name, "date": time.strftime("%Y-%m-%d"), "refused": refused}
+        chosen = {"distribution": name, "date": _today(), "refused": refused}
         write_atomically(record, json.dumps(chosen))
         return archive
     raise UserError(
@@ -158,6 +194,10 @@ def _probe(
         hint="check the network, set a mirror in local.yaml, or use --distro",
         details=refused,
     )
+
+
+def _today() -> str:
+    return time.strftime("%Y-%m-%d")
 
 
 def _say_left_out(archive: Archive, listener: Listener) -> None:
@@ -173,13 +213,21 @@ def _usable(archive: Archive, problem: str | None) -> None:
     """
     if problem:
         raise ArchiveUnavailable(problem)
-    pocket = archive.distribution.model.pockets[0]
+    _answers(archive, archive.distribution.model.pockets[0])
+
+
+def _answers(archive: Archive, pocket: Pocket, *, timeout: float = _PROBE_SECONDS) -> None:
+    """Ask a pocket's mirror for its release file, for so many seconds at most.
+
+    Raises:
+        ArchiveUnavailable: it does not answer.
+    """
     base = mirror(archive.distribution, pocket, archive.architecture)
     if not base.startswith("http"):
         return
     try:
         answer = requests.head(
-            f"{base}/dists/{pocket.suite}/InRelease", timeout=_PROBE_SECONDS, allow_redirects=True
+            f"{base}/dists/{pocket.suite}/InRelease", timeout=timeout, allow_redirects=True
         )
     except requests.RequestException as error:
         raise ArchiveUnavailable(f"{base} does not answer ({type(error).__name__})") from error

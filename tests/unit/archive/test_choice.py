@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
+from pathlib import Path
 
 import pytest
 
@@ -156,6 +159,75 @@ def test_pockets_that_were_left_out_are_said_loudly_every_time(
     for _ in range(2):
         assert choosing(good) == "good"
         assert "WITHOUT the packages of one-security: " in choosing.loudly
+
+
+def later(choosing: Choosing) -> None:
+    """Let so much time pass that what could not be had is asked for again."""
+    record = choosing.store.root / "archives/good-armhf/release.json"
+    os.utime(record, (0, time.time() - 3600))
+
+
+def sets(choosing: Choosing) -> Path:
+    return (choosing.store.root / "archives/good-armhf").resolve()
+
+
+def test_a_pocket_that_was_left_out_is_asked_for_again(
+    choosing: Choosing, good: NamedDistribution, repository: Repository
+) -> None:
+    spoil_index(repository, "one-security")
+    choosing(good)
+    before = sets(choosing)
+    # While it cannot be had, nothing changes, whatever the other pockets have by now.
+    repository.package("linux-source", "5.16-1")
+    repository.pocket("one", epoch=EPOCH + DAY)
+    later(choosing)
+    choosing(good)
+    assert sets(choosing) == before
+    assert "WITHOUT the packages of one-security: " in choosing.loudly
+    # Once it can be had, it is not asked for at once, nor without the network.
+    repository.pocket("one-security")
+    choosing(good)
+    later(choosing)
+    choosing(good, offline=True)
+    assert sets(choosing) == before
+    assert "WITHOUT" in choosing.loudly
+    choosing(good)
+    assert sets(choosing) != before
+    assert choosing.loudly == (
+        "the packages of one-security can be had again: all indexes were fetched anew"
+    )
+    known = Archive(choosing.store.root / "archives/good-armhf", good, ARMHF)
+    assert set(known.pockets) == set(SUITES)
+    assert known.source("linux-source", binary=True).version == "5.16-1"
+    choosing(good)
+    assert not choosing.loudly
+
+
+def test_what_can_be_had_again_is_taken_whatever_else_cannot(
+    choosing: Choosing, good: NamedDistribution, repository: Repository
+) -> None:
+    for suite in SUITES[1:]:
+        spoil_index(repository, suite)
+    choosing(good)
+    repository.pocket("one-security")
+    later(choosing)
+    choosing(good)
+    assert "WITHOUT the packages of one-updates: " in choosing.loudly
+    assert "WITHOUT the packages of one-security: " not in choosing.loudly
+
+
+def test_asking_again_in_vain_leaves_what_was_fetched(
+    choosing: Choosing, good: NamedDistribution, repository: Repository
+) -> None:
+    spoil_index(repository, "one-security")
+    choosing(good)
+    before = sets(choosing)
+    repository.pocket("one-security")
+    spoil_index(repository, "one")
+    later(choosing)
+    assert choosing(good) == "good"
+    assert sets(choosing) == before
+    assert "WITHOUT the packages of one-security: " in choosing.loudly
 
 
 def test_a_distribution_without_a_known_mirror_is_passed_over(
