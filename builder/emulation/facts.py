@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import struct
 from pathlib import Path
 
 import yaml
@@ -17,18 +16,6 @@ from builder.spec.models import Board, Model, Size, Soc
 DIRECTORY = Path(__file__).parent
 
 
-class SecondProcessor(Model):
-    """The program, in 32-bit little-endian words, that the second processor begins with."""
-
-    address: int
-    words: tuple[int, ...]
-
-    @property
-    def program(self) -> bytes:
-        """Its bytes."""
-        return struct.pack(f"<{len(self.words)}I", *self.words)
-
-
 class FirstStage(Model):
     """How a card's first stage is started, by a QEMU that is new enough (`builder.emulation.qemu`).
 
@@ -38,7 +25,6 @@ class FirstStage(Model):
     machine: str
     cpus: int
     boot_rom: Soc
-    second_processor: SecondProcessor
 
 
 class MachineFacts(Model):

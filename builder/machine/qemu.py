@@ -102,10 +102,7 @@ class EmulatedBoard:
         stages = [*([] if prebuilt or facts.no_u_boot else _U_BOOT_STAGES), *_LINUX_STAGES]
         if first_stage and facts.first_stage:
             machine, cpus = facts.first_stage.machine, facts.first_stage.cpus
-            second = facts.first_stage.second_processor
-            waiting = work / "second-processor.bin"
-            waiting.write_bytes(second.program)
-            start = [*_loaded(*first_stage), *_loaded(waiting, second.address, processor=1)]
+            start = _loaded(*first_stage)
             stages.insert(0, _FIRST_STAGE)
         elif prebuilt:
             start = _prebuilt(image, boot_offset, device_tree, work)
@@ -214,10 +211,9 @@ def _program(image: Path, boot_offset: int, facts: MachineFacts, work: Path) -> 
     return ["-kernel", str(kernel), "-dtb", str(tree)]
 
 
-def _loaded(program: Path, address: int, *, processor: int = 0) -> list[str]:
+def _loaded(program: Path, address: int) -> list[str]:
     """Return QEMU's options that put a program to an address and start it there."""
-    where = f"addr={address:#x},cpu-num={processor}"
-    return ["-device", f"loader,file={program},{where},force-raw=on"]
+    return ["-device", f"loader,file={program},addr={address:#x},cpu-num=0"]
 
 
 def _prebuilt(image: Path, boot_offset: int, device_tree: Path, work: Path) -> list[str]:
