@@ -190,6 +190,17 @@ def test_in_a_browser(
     answer = session.get(f"{server}/api/contents/Welcome.ipynb", timeout=REQUEST).json()
     count = sum(cell["cell_type"] == "code" for cell in answer["content"]["cells"])
 
+    def run_all() -> bool:
+        browser.click(".lm-MenuBar-itemLabel", "Run")
+        browser.click(".lm-Menu-itemLabel", "Run All Cells")
+        try:
+            return bool(browser.until(begun, "a cell that runs", longest=30))
+        except TimeoutError:
+            return False  # a kernel that was just being replaced forgets what it was to run
+
+    def begun() -> bool:
+        return any(cell["prompt"] != "[ ]:" for cell in browser.ask(CELLS))
+
     def ended() -> bool:
         cells = browser.ask(CELLS)
         done = [cell for cell in cells if re.fullmatch(r"\[\d+\]:", cell["prompt"])]
@@ -201,8 +212,7 @@ def test_in_a_browser(
         browser.see(".jp-Notebook-ExecutionIndicator[data-status='idle']")
         # A slow board is late to answer now and then, of which the page tells.
         browser.dismiss(".jp-Dialog .jp-mod-accept")
-        browser.click(".lm-MenuBar-itemLabel", "Run")
-        browser.click(".lm-Menu-itemLabel", "Run All Cells")
+        browser.until(run_all, "all cells to run")
         browser.until(ended, "the end of all cells")
         assert not [cell["text"] for cell in browser.ask(CELLS) if cell["error"]]
         # What is out of sight is not drawn.
