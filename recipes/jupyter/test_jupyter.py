@@ -146,6 +146,14 @@ def test_lab(server: str, session: requests.Session) -> None:
     assert session.get(f"{server}{program}", timeout=REQUEST).status_code == 200
 
 
+def test_it_stays_at_home(server: str, session: requests.Session) -> None:
+    """JupyterLab asks nobody for news or updates."""
+    settings = "lab/api/settings/@jupyterlab/apputils-extension:notification"
+    found = session.get(f"{server}/{settings}", timeout=REQUEST).json()["schema"]["properties"]
+    assert found["fetchNews"]["default"] == "false"
+    assert found["checkForUpdates"]["default"] is False
+
+
 def test_kernel_computes(kernel: websocket.WebSocket) -> None:
     """A kernel starts and computes with NumPy."""
     code = "import numpy as np; print(int(np.arange(1000).reshape(10, 100).sum()))"
