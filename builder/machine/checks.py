@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -20,7 +21,8 @@ from builder.checks.context import check_files, context
 from builder.emulation.derive import told
 from builder.emulation.facts import FirstStage, MachineFacts, machine_facts
 from builder.engine.process import Processes, run_visibly
-from builder.errors import UserError
+from builder.errors import StepError, UserError
+from builder.machine.card import emulated_tree
 from builder.machine.emulator import Qemu
 from builder.machine.login import install_key, root_shell
 from builder.machine.qemu import EmulatedBoard, Stage, extract_first_stage
@@ -66,6 +68,10 @@ def run_checks(
     facts = machine_facts(spec.board.soc)
     device_tree = output.directory / "boot/emulated.dtb"
     if not device_tree.exists():
+        # The boot files may have gone from the store before the image that holds them.
+        with suppress(StepError):
+            emulated_tree(output.image, device_tree.parent, device_tree.parent)
+    if not device_tree.exists():
         raise UserError(
             f"{spec.name} cannot be tested: there is no device tree for QEMU",
             hint="the notes at the end of the build say why",
@@ -75,11 +81,16 @@ def run_checks(
     console.print(f"emulated by {qemu}")
     _say_differences(output, facts, console, prebuilt=prebuilt)
     # What is there of an earlier test says nothing of this one.
-    for left in (output.test_report, output.selftest_report, output.screenshot):
+    kernel_log = output.logs / "dmesg.log"
+    for left in (
+        *(output.test_report, output.selftest_report, output.screenshot),
+        *(output.console, kernel_log),
+    ):
         left.unlink(missing_ok=True)
     processes = Processes()
-    with tempfile.TemporaryDirectory(prefix="board-") as folder:
-        work = Path(folder)
+    with ExitStack() as at_end:
+        at_end.callback(write_report, output, spec)
+        work = Path(at_end.enter_context(tempfile.TemporaryDirectory(prefix="board-")))
         first_stage = None
         if facts.first_stage and not prebuilt:
             first_stage = _first_stage(output, facts.first_stage, qemu, work, console)
@@ -119,13 +130,13 @@ def run_checks(
                     key=key,
                     stages=stages,
                     work=work,
+                    kernel_log=kernel_log,
                     processes=processes,
                     console=console,
                     select=select,
                 )
         finally:
             output.console.write_text(board.console())
-            write_report(output, spec)
 
 
 def _first_stage(
@@ -150,6 +161,7 @@ def _judge(
     key: Path,
     stages: Sequence[Stage],
     work: Path,
+    kernel_log: Path,
     processes: Processes,
     console: Console,
     select: str | None,
@@ -189,11 +201,11 @@ def _judge(
         passed &= _agrees(
             spec, shell, report, output.selftest_report, console=console, select=select
         )
-    traces = _kernel_traces(shell, output.logs / "dmesg.log")
-    for trace in traces:
-        console.print(f"[red]the kernel says: {escape(trace)}[/]")
+    problems = kernel_problems(shell, kernel_log)
+    for problem in problems:
+        console.print(f"[red]{escape(problem)}[/]")
     boot = duration(stages[-1].seconds)
-    passed &= not traces
+    passed &= not problems
     style, word = ("green", "passed") if passed else ("red", "NOT PASSED")
     console.print(
         f"[bold {style}]{escape(spec.name)}: {word}[/], booted to ssh in {boot}; "
@@ -226,11 +238,25 @@ def _agrees(
     return not different
 
 
-def _kernel_traces(shell: Sequence[str], log: Path) -> list[str]:
-    """Keep the kernel's messages of the whole run, and return those that tell of a bug in it."""
-    said = subprocess.run([*shell, "dmesg"], capture_output=True, text=True, check=False)
-    log.write_text(said.stdout or f"the kernel's messages cannot be read: {said.stderr}")
-    return kernel_traces(said.stdout)
+def kernel_problems(shell: Sequence[str], log: Path) -> list[str]:
+    """Keep the kernel's messages of the whole run; say which of them tell of a bug in it.
+
+    A board that does not give them any more is a problem as well.
+    """
+    said = subprocess.run(
+        [*shell, "dmesg"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if said.returncode:
+        problem = f"the kernel's messages cannot be read: {said.stderr.strip()}"
+        log.write_text(f"{said.stdout}{problem}\n")
+        return [problem]
+    log.write_text(said.stdout)
+    return [f"the kernel says: {line}" for line in kernel_traces(said.stdout)]
 
 
 def kernel_traces(messages: str) -> list[str]:

@@ -9,6 +9,7 @@ import select
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from builder.errors import StepError
 
@@ -31,6 +32,7 @@ def change_password(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=environment,
+        bufsize=0,
     ) as login:
         assert login.stdin
         assert login.stdout
@@ -45,8 +47,9 @@ def change_password(
                 said += text
                 # What is typed before a question is thrown away, so each is waited for.
                 if answered < len(answers) and _PROMPT.search(said[-80:]):
-                    login.stdin.write(f"{answers[answered]}\n".encode())
-                    login.stdin.flush()
+                    # Who has hung up takes none, but may still say why.
+                    with suppress(BrokenPipeError):
+                        login.stdin.write(f"{answers[answered]}\n".encode())
                     answered += 1
                     said += b"\n"
         finally:

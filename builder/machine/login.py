@@ -18,10 +18,16 @@ from pathlib import Path
 from builder.errors import StepError
 from builder.machine.expired import change_password
 
-_OPTIONS = (
-    *("-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no"),
-    *("-o", "LogLevel=ERROR", "-o", "ConnectTimeout=60"),
-)
+_SETTINGS = {
+    "UserKnownHostsFile": "/dev/null",
+    "StrictHostKeyChecking": "no",
+    "LogLevel": "ERROR",
+    "ConnectTimeout": "60",
+    # A board that has stopped does not hang up: ssh does, after ten minutes without an answer.
+    "ServerAliveInterval": "60",
+    "ServerAliveCountMax": "10",
+}
+"""Of ssh, for a board whose key nobody knows yet (ssh_config(5))."""
 _TRIES = 5
 _PAUSE = 5
 """Seconds between them: the server may speak before logins are allowed (pam_nologin)."""
@@ -32,10 +38,9 @@ def root_shell(port: int, key: Path, config: Path) -> list[str]:
 
     It uses a configuration of ssh that is written to `config`.
     """
-    config.write_text(
-        "Host 127.0.0.1\n  UserKnownHostsFile /dev/null\n  StrictHostKeyChecking no\n"
-        f"  LogLevel ERROR\n  ConnectTimeout 60\n  ControlPath {config.parent}/%C\n"
-    )
+    settings = {**_SETTINGS, "ControlPath": f"{config.parent}/%C"}
+    lines = [f"  {name} {value}" for name, value in settings.items()]
+    config.write_text("\n".join(["Host 127.0.0.1", *lines, ""]))
     return ["ssh", "-F", str(config), "-i", str(key), "-p", str(port), "root@127.0.0.1"]
 
 
@@ -60,8 +65,10 @@ def install_key(port: int, user: str, password: str, work: Path, *, expired: boo
     )
     if expired:
         script += " && chpasswd"
+    options = {**_SETTINGS, "PubkeyAuthentication": "no"}
     ssh = [
-        *("ssh", *_OPTIONS, "-p", str(port), "-o", "PubkeyAuthentication=no", f"{user}@127.0.0.1")
+        *("ssh", *(f"-o{name}={value}" for name, value in options.items())),
+        *("-p", str(port), f"{user}@127.0.0.1"),
     ]
     command = [*ssh, f"sudo -S -p '' sh -c {shlex.quote(script)}"]
     environment = {

@@ -28,16 +28,17 @@ def run_selftest(spec: ImageSpec, shell: Sequence[str], *, select: str | None) -
         StepError: there is no report, or not in time.
     """
     values = spec.parameters()
-    given = [
-        f"{variable(recipe, key)}={values[recipe][key]}"
+    # Not among the words: everybody on this machine may list those of its processes.
+    given = "".join(
+        f"{variable(recipe, key)}={shlex.quote(str(values[recipe][key]))}\n"
         for recipe, keys in secrets(spec).items()
         for key in keys
-    ]
-    words = ["env", *given, COMMAND, "--json", "-", *(["-k", select] if select else [])]
+    )
+    words = [COMMAND, "--json", "-", *(["-k", select] if select else [])]
     try:
         done = subprocess.run(
-            [*shell, shlex.join(words)],
-            stdin=subprocess.DEVNULL,
+            [*shell, f'set -a; eval "$(cat)"; exec {shlex.join(words)} < /dev/null'],
+            input=given,
             capture_output=True,
             text=True,
             check=False,

@@ -1,11 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""What the kernel's messages of a run are looked through for."""
+"""What a test of a booted image leaves, and what the kernel's messages are looked through for."""
 
 from __future__ import annotations
 
-import pytest
+import io
+import json
+import subprocess
+from pathlib import Path
 
-from builder.machine.checks import kernel_traces
+import pytest
+from rich.console import Console
+
+from builder.emulation.qemu import qemu_source
+from builder.errors import UserError
+from builder.machine.checks import kernel_problems, kernel_traces, run_checks
+from builder.machine.emulator import Qemu
+from builder.machine.login import root_shell
+from builder.machine.qemu import BootError
+from builder.plan.publish import Output
+from builder.spec.resolve import resolve
+from tests.unit.command_line import TREE
+from tests.unit.test_page import MANIFEST, TEST
 
 
 @pytest.mark.parametrize(
@@ -37,3 +52,78 @@ def test_traces_are_seen(line: str) -> None:
 )
 def test_other_messages_are_not(line: str) -> None:
     assert kernel_traces(line) == []
+
+
+BUG = "[   12.3] kernel BUG at drivers/cpufreq/cpufreq.c:1499!"
+
+
+def test_the_kernels_messages_are_kept(tmp_path: Path) -> None:
+    said = f"[    0.0] Linux version 6.1\n{BUG}\n"
+    (tmp_path / "said").write_text(said)
+    shell = ["sh", "-c", f"cat {tmp_path}/said"]
+    assert kernel_problems(shell, tmp_path / "log") == [f"the kernel says: {BUG}"]
+    assert (tmp_path / "log").read_text() == said
+
+
+def test_a_board_that_does_not_answer_any_more_has_not_passed(tmp_path: Path) -> None:
+    shell = ["sh", "-c", "echo 'Connection timed out' >&2; exit 255"]
+    problem = "the kernel's messages cannot be read: Connection timed out"
+    assert kernel_problems(shell, tmp_path / "log") == [problem]
+    assert problem in (tmp_path / "log").read_text()
+
+
+def test_ssh_gives_up_a_board_that_has_stopped(tmp_path: Path) -> None:
+    words = root_shell(22, tmp_path / "key", tmp_path / "config")
+    settings = subprocess.check_output([words[0], "-G", *words[1:]], text=True).splitlines()
+    assert {"serveraliveinterval 60", "serveralivecountmax 10"} <= {*settings}
+
+
+@pytest.fixture
+def tested(tmp_path: Path) -> Output:
+    """An output directory with an image that passed an earlier test."""
+    output = Output(directory=tmp_path, board="Pynq-Z2")
+    output.logs.mkdir()
+    output.manifest.write_text(json.dumps(MANIFEST))
+    output.test_report.write_text(json.dumps(TEST))
+    output.console.write_text("login:")
+    output.report.write_text("all passed")
+    return output
+
+
+def check(output: Output) -> None:
+    run_checks(
+        resolve(TREE, "Pynq-Z2"),
+        output,
+        qemu=Qemu(source=qemu_source(), version=(7, 2)),
+        console=Console(file=io.StringIO()),
+    )
+
+
+def test_a_boot_that_fails_leaves_nothing_of_an_earlier_test(
+    tested: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_board(*_: object, **__: object) -> None:
+        raise BootError("no QEMU")
+
+    monkeypatch.setattr("builder.machine.checks.EmulatedBoard", no_board)
+    boot = tested.directory / "boot"
+    boot.mkdir()
+    (boot / "emulated.dtb").touch()
+    (boot / "changes.json").write_text("[]")
+    with pytest.raises(BootError):
+        check(tested)
+    assert not tested.test_report.exists()
+    assert not tested.console.exists()
+    assert "all passed" not in tested.report.read_text()
+
+
+def test_the_tree_for_qemu_is_looked_for_on_the_card(
+    tested: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Path] = []
+    monkeypatch.setattr(
+        "builder.machine.checks.emulated_tree", lambda image, *_: looked.append(image)
+    )
+    with pytest.raises(UserError, match="no device tree for QEMU"):
+        check(tested)
+    assert looked == [tested.image]

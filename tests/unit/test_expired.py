@@ -54,3 +54,12 @@ def test_a_login_without_a_question_is_an_error(ssh: Path) -> None:
     ssh.write_text("#!/bin/sh\nprintf '$ '\nexec sleep 60\n")
     with pytest.raises(StepError):
         change_password([str(ssh)], os.environ, old="old", new="new", timeout=0.5)
+
+
+def test_who_hangs_up_at_the_question_is_an_error_with_what_was_said(ssh: Path) -> None:
+    ssh.write_text(
+        "#!/bin/sh\nexec 0<&-\nprintf 'Current password: '\nsleep 0.3\nprintf 'bye\\n'\n"
+    )
+    with pytest.raises(StepError) as caught:
+        change_password([str(ssh)], os.environ, old="old", new="new", timeout=5)
+    assert caught.value.details[-1] == "bye"

@@ -451,8 +451,14 @@ def ask(
 
     def call(answer: str, status: int) -> dict[str, Any]:
         (tmp_path / "answer").write_text(answer)
-        text = f'echo "$last" > {tmp_path}/asked\ncat {tmp_path}/answer\nexit {status}\n'
+        text = f'echo "$*" > {tmp_path}/asked\nexec sh -c "$last"\n'
         stand_in(tmp_path, monkeypatch, text)
+        board = tmp_path / "bin/board-selftest"
+        board.write_text(
+            f'#!/bin/sh\nprintf "%s|" "$@" "$PARAM_A_PASSWORD" "$PARAM_A_ROOT_PASSWORD" '
+            f"> {tmp_path}/given\ncat - {tmp_path}/answer\nexit {status}\n"
+        )
+        board.chmod(0o755)
         return run_selftest(files.resolve(), ["ssh", "root@127.0.0.1"], select="x and y")
 
     return call
@@ -462,9 +468,8 @@ def test_the_board_is_given_the_secrets_and_the_selection(
     ask: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     assert ask('{"failed": 0, "checks": [1]}', 0) == {"failed": 0, "checks": [1]}
-    assert (tmp_path / "asked").read_text() == (
-        "env PARAM_A_PASSWORD=sesame PARAM_A_ROOT_PASSWORD= board-selftest --json - -k 'x and y'\n"
-    )
+    assert (tmp_path / "given").read_text() == "--json|-|-k|x and y|sesame||"
+    assert "sesame" not in (tmp_path / "asked").read_text(), "anybody may see a command line"
 
 
 @pytest.mark.parametrize(
