@@ -66,7 +66,3 @@ class Listener(Protocol):
     """Receives every event, from any thread."""
 
     def __call__(self, event: Event) -> None: ...
-
-
-def ignore(event: Event) -> None:
-    """Drop an event: the listener of code that runs without a view."""
