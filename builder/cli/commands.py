@@ -31,9 +31,10 @@ from builder.machine.checks import run_checks
 from builder.machine.emulator import Qemu, found_qemu
 from builder.plan.build import Build
 from builder.plan.joint import join
+from builder.plan.owner import give_to_caller
 from builder.plan.plan import Planned, lines, make_plan
 from builder.plan.products import PRODUCTS
-from builder.plan.publish import BoardResult, finish, give_to_caller
+from builder.plan.publish import BoardResult, finish
 from builder.plan.toolbox import Toolbox
 from builder.report.console import columns, duration, size
 from builder.report.events import Note
@@ -220,11 +221,13 @@ def test(arguments: argparse.Namespace, context: Context) -> int:
     qemu = found_qemu(built.qemu)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     specs = resolved(arguments, context)
-    verdicts = {
-        name: _verdict(spec, arguments, context, qemu, alone=len(specs) == 1)
-        for name, spec in specs.items()
-    }
-    give_to_caller(context.output)
+    try:
+        verdicts = {
+            name: _verdict(spec, arguments, context, qemu, alone=len(specs) == 1)
+            for name, spec in specs.items()
+        }
+    finally:
+        give_to_caller(context.output)
     if len(verdicts) > 1:
         for line in columns(list(verdicts.items())):
             context.console.print(escape(line))

@@ -34,8 +34,8 @@ from builder.plan.customize import (
     custom_steps,
     publish_custom,
 )
+from builder.plan.owner import give_to_caller
 from builder.plan.plan import make_plan
-from builder.plan.publish import give_to_caller
 from builder.report.console import LineView, duration, size
 from builder.report.events import Note
 from builder.spec.extra import extra_recipes

@@ -13,6 +13,7 @@ from typing import Any, cast
 from builder.archive.archive import Archive
 from builder.archive.existing import ExistingSystem
 from builder.errors import UserError
+from builder.plan.manifest import python_packages, sources
 from builder.plan.plan import Planned
 from builder.plan.publish import Output, copy_sparse
 from builder.plan.rootfs import BoardView, recipe_layers
@@ -305,8 +306,13 @@ def _manifest(
         "sha256": steps.facts.sha256,
         "base": before.get("base"),
     }
+    old = before.get("sources") or ()
+    both = (*(before.get("python-packages") or ()), *python_packages(plan, entries))
+    python = {each["package"]: each for each in both}  # the newer one of a name is seen in Python
+    # Where the bytes of the base image go says nothing of this one.
+    known = {key: value for key, value in before.items() if key != "contents"}
     return {
-        **before,
+        **known,
         "board": output.board,
         "image": {"file": output.image.name, **facts},
         "base": {key: value for key, value in base.items() if value},
@@ -318,6 +324,8 @@ def _manifest(
         "recipes": {**before.get("recipes", {}), **recipes},
         "packages": packages
         or [{"package": name, "version": v} for name, v in steps.facts.packages.items()],
+        "python-packages": [*python.values()],
+        "sources": [*old, *(each for each in sources(plan) if each not in old)],
         "applied": {
             "recipes": [*recipes],
             "packages": steps.packages.wanted if steps.packages else [],

@@ -57,7 +57,7 @@ def manifest(
             for recipe in spec.recipes
         },
         "packages": packages,
-        "python-packages": _python_packages(plan, entries),
+        "python-packages": python_packages(plan, entries),
         "sources": sources(plan),
         "contents": _contents(steps, image, entries),
         "notes": notes(steps, entries),
@@ -85,25 +85,33 @@ def _contents(
 ) -> dict[str, dict[str, int]]:
     """Return where the bytes of a card go: its partitions, boot files, layers of the root.
 
-    A layer counts as the archive that it is, unpacked.
+    A layer counts as the archive that it is, unpacked. Nothing is known of the files of a step that
+    has gone from the store, as those may on which only what is kept stands.
     """
     layers = [*steps.layers, steps.boot.kernel_layer, *steps.boot.more_layers]
-    boot = entries[steps.boot.boot_files].files / "fat"
     return {
         "partitions": {
             "boot": steps.spec.board.partitions.boot,
             "root": image["root-size"],
         },
-        "boot files": {
-            path.relative_to(boot).as_posix(): path.stat().st_size
-            for path in sorted(boot.rglob("*"))
-            if path.is_file()
-        },
+        "boot files": _boot_files(entries.get(steps.boot.boot_files)),
         "layers": {
             step.name: entries[step].known("unpacked-size", _unpacked_size)
             for step in layers
             if step in entries
         },
+    }
+
+
+def _boot_files(made: Entry | None) -> dict[str, int]:
+    """Return the sizes of the files on the boot partition."""
+    if made is None:
+        return {}
+    card = made.files / "fat"
+    return {
+        path.relative_to(card).as_posix(): path.stat().st_size
+        for path in sorted(card.rglob("*"))
+        if path.is_file()
     }
 
 
@@ -141,9 +149,8 @@ def notes(steps: BoardSteps, entries: Mapping[Step, Entry]) -> list[str]:
     ]
 
 
-def _python_packages(
-    plan: Sequence[Planned], entries: Mapping[Step, Entry]
-) -> list[dict[str, str]]:
+def python_packages(plan: Sequence[Planned], entries: Mapping[Step, Entry]) -> list[dict[str, str]]:
+    """Return the wheels that a plan's steps fetched."""
     found: list[dict[str, str]] = []
     for item in plan:
         entry = entries.get(item.step)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.emulation.derive import told
+from builder.errors import StepError
 from builder.plan.board import BoardSteps
 from builder.plan.joint import BoardPlan
 from builder.plan.manifest import manifest, notes
@@ -223,18 +223,24 @@ def _write(path: Path, text: str) -> None:
     path.chmod(0o644)
 
 
-def give_to_caller(path: Path) -> None:
-    """Make the user who called sudo the owner of a directory and all in it."""
-    if "SUDO_UID" in os.environ and os.geteuid() == 0:
-        user, group = int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"])
-        for item in (path, *path.rglob("*")):
-            os.chown(item, user, group, follow_symlinks=False)
-
-
 def copy_sparse(source: Path, target: Path) -> None:
-    """Copy a file with its holes, and without copying where the filesystem can share blocks."""
+    """Copy a file with its holes, and without copying where the filesystem can share blocks.
+
+    Raises:
+        StepError: it cannot be copied; nothing of it is left.
+    """
     partial = target.with_name(f".{target.name}.part")
-    subprocess.run(
-        ["cp", "--sparse=auto", "--reflink=auto", "--", str(source), str(partial)], check=True
-    )
-    partial.rename(target)
+    try:
+        copying = subprocess.run(
+            ["cp", "--sparse=auto", "--reflink=auto", "--", source, partial],
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if copying.returncode:
+            raise StepError(
+                f"{target} cannot be written", details=copying.stderr.strip().splitlines()
+            )
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -93,6 +93,7 @@ class Toolbox:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
-        self._open_worker.close()
-        self._engine.close()
+        with ExitStack() as each:  # all of it ends, whatever goes wrong with one
+            each.callback(self._engine.close)
+            each.callback(self._open_worker.close)
+            each.callback(self._open.close)

@@ -7,7 +7,6 @@ task (`builder.plan.worker`) and takes away what its command says, and how it en
 
 from __future__ import annotations
 
-import os
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from builder.engine.foreign import register_foreign
 from builder.engine.process import Processes
 from builder.engine.relay import RelayedContainers
 from builder.errors import BuildError
+from builder.plan.owner import give
 from builder.plan.toolbox import Toolbox
 from builder.plan.worker import SOCKET, Task
 from builder.steps.step import Job
@@ -46,14 +46,20 @@ def main() -> None:
         address.chmod(0o666)  # the directory is the caller's alone
         while True:
             connection = listener.accept()
-            task: Task = connection.recv()
+            try:
+                task: Task = connection.recv()
+            except (EOFError, OSError):
+                # The builder has hung up, or could not send it; it knows.
+                connection.close()
+                continue
             which = (task.store, task.offline)
             if which not in toolboxes:
                 toolboxes[which] = Toolbox(Store(task.store), Processes(), offline=task.offline)
-            pool.submit(_carry_out, connection, task, toolboxes[which])
+            pool.submit(carry_out, connection, task, toolboxes[which])
 
 
-def _carry_out(connection: Connection, task: Task, toolbox: Toolbox) -> None:
+def carry_out(connection: Connection, task: Task, toolbox: Toolbox) -> None:
+    """Carry out a step, and tell the other side what it says and how it ends, whatever happens."""
     lock = threading.Lock()
 
     def send(what: str, content: object = None) -> None:
@@ -64,35 +70,29 @@ def _carry_out(connection: Connection, task: Task, toolbox: Toolbox) -> None:
         if task.root:
             toolbox.turn_to(task.root)
         store = Store(task.store)
-        with task.log.open("a") as log:
-            task.step.run(
-                Job(
-                    inputs=task.inputs,
-                    output=task.output,
-                    log=log,
-                    store=store,
-                    tools=toolbox,
-                    on_line=lambda line: send("line", line),
+        try:
+            with task.log.open("a") as log:
+                task.step.run(
+                    Job(
+                        inputs=task.inputs,
+                        output=task.output,
+                        log=log,
+                        store=store,
+                        tools=toolbox,
+                        on_line=lambda line: send("line", line),
+                    )
                 )
-            )
+        finally:
+            # The builder is not root: what it is to keep, or to remove, must be its own.
+            for made in (task.output, store.root / "archives"):
+                give(made, *caller())
     except BuildError as error:
         send("error", error)
     except BaseException:  # noqa: BLE001 - it is raised on the other side
         send("error", RuntimeError(traceback.format_exc()))
     else:
-        # The builder is not root: what it is to keep must be its own.
-        for made in (task.output, store.root / "archives"):
-            give(made, *caller())
         send("done")
     connection.close()
-
-
-def give(path: Path, user: int, group: int) -> None:
-    """Make somebody the owner of a directory and all in it that is root's."""
-    for item in (path, *path.rglob("*")):
-        with suppress(FileNotFoundError):
-            if item.lstat().st_uid == 0 != user:
-                os.chown(item, user, group, follow_symlinks=False)
 
 
 if __name__ == "__main__":

@@ -14,20 +14,24 @@ from builder.archive.archive import Archive
 from builder.errors import UserError
 from builder.plan.customize import (
     Archives,
+    CustomOutput,
     CustomSteps,
     Request,
     base_manifest,
     custom_steps,
     distribution_of,
+    publish_custom,
 )
-from builder.plan.plan import make_plan
+from builder.plan.plan import Planned, make_plan
 from builder.report.events import Event, Note
 from builder.spec.extra import extra_recipes
 from builder.spec.models import Architecture
 from builder.spec.overlays import find_design
 from builder.spec.reader import Tree
 from builder.steps.base_image import BaseFacts, BaseImage
+from builder.steps.custom_image import IMAGE
 from builder.steps.native.programs import Rules
+from builder.steps.wheels import Wheels
 from builder.store.store import Store
 from tests.unit.command_line import TREE, FakeArchive
 from tests.unit.support import Files
@@ -218,3 +222,40 @@ def test_a_manifest_belongs_to_the_image_whose_checksum_it_names(tmp_path: Path)
     found = base_manifest(image, facts())
     assert found
     assert found[1].name == "card.img.json"
+
+
+def test_the_manifest_says_of_the_base_image_what_still_holds(
+    steps: Steps, store: Store, tmp_path: Path
+) -> None:
+    found = steps()
+    with store.building("k"):
+        made = store.draft("k")
+        for name in (IMAGE, f"{IMAGE}.bmap"):
+            (made / name).touch()
+        (made / "image.json").write_text('{"sha256": "2"}')
+        image = store.commit("k", step="image", components={}, seconds=1)
+    with store.building("w"):
+        (store.draft("w") / "numpy-2.0-py3-none-any.whl").touch()
+        wheels = store.commit("w", step="wheels", components={}, seconds=1)
+    (tmp_path / "lock").touch()
+    step = Wheels(
+        "wheels:x", tmp_path / "lock", python="3.11", architecture=Architecture.ARMHF, scope="x"
+    )
+    output = CustomOutput(directory=tmp_path, board="Pynq-Z2", path=tmp_path / "new.img")
+    old = {"package": "numpy", "version": "1.0", "file": "numpy-1.0-py3-none-any.whl"}
+    publish_custom(
+        output,
+        found,
+        Request(recipes=extra_recipes(TREE, [], present={})),
+        plan=[Planned(step=step, key="w", components={}, reason="", needed=True)],
+        entries={found.image: image, step: wheels},
+        before={
+            "contents": {"partitions": {"root": 1}},
+            "python-packages": [old],
+            "sources": [{"url": "u"}],
+        },
+    )
+    manifest = json.loads(output.manifest.read_text())
+    assert "contents" not in manifest
+    assert manifest["sources"] == [{"url": "u"}]
+    assert [each["version"] for each in manifest["python-packages"]] == ["2.0"]

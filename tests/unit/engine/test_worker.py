@@ -8,8 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Client, Connection
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
@@ -19,8 +22,11 @@ from builder.engine.process import Processes, run
 from builder.engine.relay import Relay
 from builder.errors import CommandError, Interrupted, StepError
 from builder.plan.build import Build, StepFailure
+from builder.plan.owner import give
 from builder.plan.plan import make_plan
-from builder.plan.workbench import give
+from builder.plan.toolbox import Toolbox
+from builder.plan.workbench import carry_out
+from builder.plan.worker import Task
 from builder.report.events import Event, StepProgress
 from builder.steps.step import Step
 from builder.store.store import Store
@@ -160,9 +166,113 @@ def test_what_root_made_is_given_to_the_caller(
     (made / "folder").mkdir(parents=True)
     (made / "folder/link").symlink_to("/nowhere")
     monkeypatch.setattr(
-        "builder.plan.workbench.os.chown", lambda *words, **how: given.append((*words, how))
+        "builder.plan.owner.os.chown", lambda *words, **how: given.append((*words, how))
     )
     give(made, 7, 8)
     mine = os.getuid() == 0
     paths = (made, made / "folder", made / "folder/link")
     assert given == [(path, 7, 8, {"follow_symlinks": False}) for path in paths if mine]
+
+
+@pytest.mark.parametrize("how", ["badly", "well"])
+def test_what_a_step_left_is_given_to_the_caller_and_a_failure_of_that_is_told(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Nobody waits for a step for ever, and the builder can remove what it did not finish."""
+    given: list[Path] = []
+
+    def refuse(path: Path, *_: int) -> None:
+        given.append(path)
+        raise PermissionError("not root")
+
+    monkeypatch.setattr("builder.plan.workbench.give", refuse)
+    output = tmp_path / "made"
+    output.mkdir()
+    here, there = Pipe()
+    task = Task(
+        step=Capable(how),
+        inputs={},
+        output=output,
+        log=tmp_path / "log",
+        store=store.root,
+        root=None,
+        offline=False,
+    )
+    carry_out(there, task, Toolbox(store, Processes()))
+    said = []
+    with suppress(EOFError):
+        while True:
+            said.append(here.recv())
+    here.close()
+    assert given == [output]
+    assert [what for what, _ in said] == ["line", "error"]
+    assert "not root" in str(said[-1][1])
+
+
+def test_who_hangs_up_before_saying_what_to_do_ends_nobody_elses_step(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = Client
+
+    def twice(address: str, family: str) -> Connection:
+        connect(address, family).close()
+        return connect(address, family)
+
+    monkeypatch.setattr("builder.plan.worker.Client", twice)
+    first, second = building(Capable(), Capable("again"))
+    assert first == second
+
+
+def test_what_goes_meanwhile_is_not_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "archives/replaced").mkdir(parents=True)
+    scan = os.scandir
+
+    def replacing(path: Any) -> Any:
+        found = list(scan(path))
+        with suppress(FileNotFoundError):
+            (tmp_path / "archives/replaced").rmdir()
+        return _Listing(found)
+
+    monkeypatch.setattr("os.scandir", replacing)
+    give(tmp_path, 7, 8)
+    assert not (tmp_path / "archives/replaced").exists()
+
+
+class _Listing:
+    """What os.scandir returns, of what is there no more."""
+
+    def __init__(self, found: list[os.DirEntry[str]]) -> None:
+        self._found = iter(found)
+
+    def __enter__(self) -> _Listing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[os.DirEntry[str]]:
+        return self._found
+
+    def __next__(self) -> os.DirEntry[str]:
+        return next(self._found)
+
+
+def test_all_that_a_build_opened_is_closed_whatever_goes_wrong_with_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+
+    class Engine:
+        @contextmanager
+        def workspace(self, directory: Path, **_: object) -> Iterator[Path]:
+            yield directory
+            closed.append("layers")
+            raise OSError("busy")
+
+        def close(self) -> None:
+            closed.append("engine")
+
+    monkeypatch.setattr("builder.plan.toolbox.engine_here", lambda _: Engine())
+    with pytest.raises(OSError, match="busy"), Toolbox(store, Processes()) as toolbox:
+        toolbox.layers()
+    assert closed == ["layers", "engine"]

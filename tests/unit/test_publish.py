@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""What the output directory holds when something is missing or goes wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from builder.errors import StepError
+from builder.plan.board import BoardSteps, board_steps
+from builder.plan.manifest import manifest
+from builder.plan.publish import Output, copy_sparse, publish
+from builder.spec.resolve import resolve
+from builder.steps.step import Step
+from builder.store.store import Entry, Store
+from tests.unit.command_line import TREE, FakeArchive
+
+
+@pytest.fixture
+def steps() -> BoardSteps:
+    return board_steps(resolve(TREE, "Pynq-Z2", distro="debian-bookworm"), FakeArchive())
+
+
+@pytest.fixture
+def image_alone(steps: BoardSteps, store: Store) -> dict[Step, Entry]:
+    """The entries of a store out of which all but the image has gone."""
+    with store.building("k"):
+        made = store.draft("k")
+        (made / "Pynq-Z2.img").write_text("card")
+        (made / "image.json").write_text(json.dumps({"sha256": "1", "size": 4, "root-size": 2}))
+        entry = store.commit("k", step="image", components={}, seconds=1)
+    return {steps.image: entry}
+
+
+def test_an_image_is_published_though_what_it_was_made_of_has_gone_from_the_store(
+    steps: BoardSteps, image_alone: dict[Step, Entry], tmp_path: Path
+) -> None:
+    output = Output(directory=tmp_path / "output", board="Pynq-Z2")
+    output.directory.mkdir()
+    assert publish(output, steps, [], image_alone)
+    assert output.image.read_text() == "card"
+    assert json.loads(output.manifest.read_text())["contents"]["boot files"] == {}
+    assert not publish(output, steps, [], image_alone), "nothing to do"
+
+
+def test_the_manifest_counts_the_boot_files(
+    steps: BoardSteps, image_alone: dict[Step, Entry], store: Store
+) -> None:
+    with store.building("b"):
+        card = store.draft("b") / "fat"
+        card.mkdir()
+        (card / "BOOT.BIN").write_bytes(bytes(7))
+        entry = store.commit("b", step="boot-files", components={}, seconds=1)
+    found = manifest(steps, [], {**image_alone, steps.boot.boot_files: entry})
+    assert found["contents"]["boot files"] == {"BOOT.BIN": 7}
+
+
+def test_a_file_that_cannot_be_copied_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    target = tmp_path / "target.img"
+    with pytest.raises(StepError, match=r"target\.img cannot be written") as caught:
+        copy_sparse(tmp_path / "source", target)
+    assert "omitting directory" in caught.value.details[0]
+    assert {path.name for path in tmp_path.iterdir()} == {"source"}
+
+
+def test_an_interrupted_copy_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "source", tmp_path / "target.img"
+    source.write_text("card")
+
+    def interrupted(words: list[object], **_: object) -> None:
+        Path(str(words[-1])).write_text("ca")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builder.plan.publish.subprocess.run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        copy_sparse(source, target)
+    assert {path.name for path in tmp_path.iterdir()} == {"source"}
