@@ -27,7 +27,7 @@ from builder.porting.devicetree import Base, Chosen, board_tree, choose, with_lo
 from builder.porting.families import PORTING
 from builder.porting.first_stage import FirstStage, first_stage
 from builder.porting.logic import Logic, describe
-from builder.spec.models import Board, format_size
+from builder.spec.models import FORMAT, Board, format_size
 from builder.spec.reader import Reader, Tree, closest
 from builder.spec.resolve import resolve
 
@@ -245,6 +245,7 @@ class _Writer:
             same["memory"] = format_size(self._like.memory)
             own = {key: value for key, value in facts.items() if same[key] != value}
             return {
+                "format": FORMAT,
                 "board": wish.name,
                 "extends": self._like.board,
                 "summary": self._summary,
@@ -255,6 +256,7 @@ class _Writer:
                 **({"recipes+": recipes} if recipes else {}),
             }
         return {
+            "format": FORMAT,
             "board": wish.name,
             "summary": self._summary,
             **facts,

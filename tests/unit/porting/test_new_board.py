@@ -18,7 +18,7 @@ from builder.errors import UserError
 from builder.porting import board as module
 from builder.porting.bitstream import loadable
 from builder.porting.board import OVERLAY
-from builder.spec.models import Soc
+from builder.spec.models import FORMAT, Soc
 from builder.spec.reader import Tree
 from builder.spec.resolve import ImageSpec, resolve
 from tests.exports import bitstream, hwh, make_xsa, start_up
@@ -91,6 +91,8 @@ def test_a_whole_board(maker: Maker, soc: Soc) -> None:
     )
     assert spec.board.memory == {Soc.ZYNQ: 512 << 20, Soc.ZYNQMP: 4 << 30}[soc]
     assert spec.parameters()[OVERLAY] == {"load": False}, "the logic is not touched by itself"
+    written = yaml.safe_load((maker.boards / "New/board.yaml").read_text())
+    assert written["format"] == FORMAT, "a later builder knows how to read it"
 
 
 def test_what_it_writes_can_be_read(maker: Maker) -> None:
@@ -172,6 +174,7 @@ def test_a_variant(maker: Maker) -> None:
     new = maker.boards / "New"
     written = yaml.safe_load((new / "board.yaml").read_text())
     assert written == {
+        "format": FORMAT,
         "board": "New",
         "extends": "Pynq-Z2",
         "summary": "New, xc7z020clg400-1, 512 MB",
