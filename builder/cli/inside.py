@@ -16,7 +16,7 @@ import termios
 import threading
 import tty
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -281,7 +281,7 @@ def _reclaim(context: Context, docker: Docker, container: Container) -> None:
     """Make the caller the owner of what a worker that was killed left in the store."""
     user = os.getuid()
     places = [context.store, context.output]
-    if user == 0 or not any(_of_root(place) for place in places):
+    if user == 0 or not any(of_root(place) for place in places):
         return
     docker.run(
         replace(
@@ -295,14 +295,15 @@ def _reclaim(context: Context, docker: Docker, container: Container) -> None:
     )
 
 
-def _of_root(folder: Path) -> bool:
+def of_root(folder: Path) -> bool:
     """Return whether root owns something in a directory that is not the finished entries'."""
     for place, names, files in os.walk(folder):
         if Path(place) == folder and "entries" in names:
             names.remove("entries")  # given away before they became entries
         for name in (*names, *files):
-            if (Path(place) / name).lstat().st_uid == 0:
-                return True
+            with suppress(FileNotFoundError):  # another build may be at work there
+                if (Path(place) / name).lstat().st_uid == 0:
+                    return True
     return False
 
 

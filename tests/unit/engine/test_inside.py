@@ -94,7 +94,7 @@ def context(tmp_path: Path) -> Context:
 def as_user(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builder.cli.inside.os.getuid", lambda: 1001)
     monkeypatch.setattr("builder.cli.inside.os.getgid", lambda: 100)
-    monkeypatch.setattr("builder.cli.inside._of_root", lambda _: False)
+    monkeypatch.setattr("builder.cli.inside.of_root", lambda _: False)
 
 
 def run(context: Context, daemon: Daemon, wish: Wish | None = None) -> int:
@@ -231,13 +231,22 @@ def test_what_root_left_is_given_back(
 ) -> None:
     ran: list[Container] = []
     monkeypatch.setattr(daemon, "run", lambda each, **_: ran.append(each), raising=False)
-    monkeypatch.setattr("builder.cli.inside._of_root", lambda _: False)
+    monkeypatch.setattr("builder.cli.inside.of_root", lambda _: False)
     run(context, daemon)
     assert not ran
-    monkeypatch.setattr("builder.cli.inside._of_root", lambda _: True)
+    monkeypatch.setattr("builder.cli.inside.of_root", lambda _: True)
     run(context, daemon)
     assert len(ran) == 2, "before and after"
     chown = ran[0]
     assert chown.argv[:4] == ["chown", "-R", "--from=0", "1001:100"]
     assert chown.argv[4:] == [str(context.store), str(context.output)]
     assert (chown.user, chown.network) == ("0:0", False)
+
+
+def test_what_another_build_removes_meanwhile_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "builder.cli.inside.os.walk", lambda folder: [(folder, ["drafts"], ["gone"])]
+    )
+    assert not inside.of_root(tmp_path)
