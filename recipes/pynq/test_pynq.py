@@ -182,7 +182,7 @@ def test_notebooks_run_in_the_environment(host: Host, parameters: Parameters, bo
         "import jupyter_client.manager as m; k, c = m.start_new_kernel(startup_timeout=300); "
         "r = c.execute_interactive('import os, sys, pynq; "
         'print(os.geteuid(), sys.prefix, os.environ["BOARD"])\', timeout=300, '
-        "output_hook=lambda s: print(s['content'].get('text', ''), end='')); "
+        "output_hook=lambda s: s['content'].get('name') == 'stdout' and print(s['content']['text'], end='')); "
         "c.stop_channels(); k.shutdown_kernel()"
     )
     user = parameters["users"]["user"]

@@ -43,7 +43,8 @@ def pc(host: Host, parameters: Parameters, until: Until) -> Iterator[str]:
         pytest.skip("this kernel has no USB device controller made of software")
     product = parameters["usb-gadget"]["product-id"].removeprefix("0x")
     yield until(f"dirname $(grep --files-with-matches {product} /sys/bus/usb/devices/*/idProduct)")
-    host.check_output("systemctl stop usb-gadget && rmmod dummy_hcd")
+    # The target too, with which the next controller begins.
+    host.check_output("systemctl stop usb-gadget usb-gadget.target && rmmod dummy_hcd")
 
 
 @pytest.fixture(params=[(2, "cdc_ether"), (1, "rndis_host")], ids=["ECM", "RNDIS"])

@@ -35,7 +35,11 @@ for path; do
     case $path in
     */strings/*) ;;
     */configs/*) /bin/mkdir "$path/strings" ;;
-    */functions/rndis.*) /bin/mkdir -p "$path/os_desc/interface.rndis" ;;
+    */functions/rndis.*)
+        /bin/mkdir -p "$path/os_desc/interface.rndis"
+        echo usb0 >"$path/ifname"
+        ;;
+    */functions/ecm.*) echo usb1 >"$path/ifname" ;;
     */functions/mass_storage.*) /bin/mkdir "$path/lun.0" ;;
     */functions/*) ;;
     *)
@@ -137,7 +141,12 @@ def test_the_gadget_is_bound_last_and_has_all_functions(gadget: Gadget) -> None:
     assert gadget.links() == both | {"c.1/rndis.usb0", "c.2/ecm.usb0"}
     assert (gadget.path / "os_desc/c.1").readlink() == gadget.path / "configs/c.1"
     assert gadget.read("functions/mass_storage.usb0/lun.0/file").endswith("/state/disk.img")
-    assert "ip link add name usb-gadget type bridge" in gadget.log.read_text()
+    networks = [line for line in gadget.log.read_text().splitlines() if line.startswith("ip ")]
+    assert networks[-3:] == [
+        "ip link add name usb-gadget type bridge",
+        "ip link set dev usb0 master usb-gadget up",
+        "ip link set dev usb1 master usb-gadget up",
+    ]
 
 
 def test_addresses_and_serial_number_are_the_boards_own_and_stay(gadget: Gadget) -> None:
