@@ -16,6 +16,12 @@ from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
 
+KNOWN = "xilinx"
+"""The password of all images that nobody chose one for."""
+
+OWN = '{"PasswordIdentityProvider": {"hashed_password": "argon2:a hash"}}'
+"""What `jupyter server password` writes into the user's home."""
+
 START = 600
 """Seconds that the server may take to answer."""
 REQUEST = 120
@@ -135,6 +141,22 @@ def test_password_is_not_in_plain(host: Host, parameters: Parameters) -> None:
     assert file.mode == 0o600
     config = json.loads(file.content_string)
     assert config["PasswordIdentityProvider"]["hashed_password"].startswith("argon2:$argon2id$")
+
+
+def test_notice_of_the_default_password(host: Host, parameters: Parameters) -> None:
+    """A login says that the password is the one of all images, until the user has one of his own."""
+    script = "/etc/update-motd.d/62-default-jupyter-password"
+    folder = f"/home/{parameters['users']['user']}/.jupyter"
+    notice = "The password of Jupyter is still the one that everybody knows"
+    assert (notice in host.check_output(script)) == (parameters["jupyter"]["password"] == KNOWN)
+    own = f"{folder}/jupyter_server_config.json"
+    if host.file(own).exists:
+        pytest.skip("the user has a configuration of his own")
+    try:
+        host.check_output("mkdir -p %s && printf %%s %s > %s", folder, OWN, own)
+        assert host.check_output(script) == ""
+    finally:
+        host.check_output("rm %s && rmdir --ignore-fail-on-non-empty %s", own, folder)
 
 
 def test_lab(server: str, session: requests.Session) -> None:

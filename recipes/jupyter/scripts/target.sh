@@ -17,4 +17,8 @@ hashed = hash_secret(
 config = json.loads(path.read_text())
 config["PasswordIdentityProvider"]["hashed_password"] = f"argon2:{hashed.decode()}"
 path.write_text(json.dumps(config, indent=2) + "\n")
+# For the notice at login.
+if os.environ["PARAM_PASSWORD"] == "xilinx":
+    path.with_name("known-password").write_text(f"{hashed.decode()}\n")
+    path.with_name("known-password").chmod(0o600)
 EOF
