@@ -10,7 +10,7 @@ PYTHON := .venv/bin/python
 help:
 	@echo 'make image BOARD=Pynq-Z2   set up what is missing, build the card image'
 	@echo 'make test                  run every test: unit, image, boot'
-	@echo 'make acceptance            the long tests: boards out of exports and of sdbuild, built and booted'
+	@echo 'make acceptance            the long tests: boards out of exports and of sdbuild; roots built emulated'
 	@echo 'make unit                  run the tests that need no root and no network'
 	@echo 'make lint                  ruff, mypy, direction of imports'
 	@echo 'make bench                 measure this machine, as ratios against references'
