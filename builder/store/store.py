@@ -22,7 +22,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -151,6 +151,25 @@ class Store:
         """Remove what processes that died have left: drafts, scratch directories, free locks."""
         with self.in_use():
             pass
+
+    @contextmanager
+    def unattended(self) -> Iterator[list[Path]]:
+        """Give the paths of all that no process is at work in, and keep it so.
+
+        Drafts and scratch directories are left out while somebody works in them, and so are the two
+        directories that hold them: others may come meanwhile. Nothing is evicted.
+        """
+        working = [self.root / "drafts", self.root / "scratch"]
+        with ExitStack() as held:
+            held.enter_context(locked(self._lock("in-use"), shared=True))
+            left = [
+                path
+                for folder in working
+                for path in sorted(folder.iterdir())
+                if held.enter_context(try_locked(self._lock(path.name)))
+            ]
+            others = [path for path in sorted(self.root.iterdir()) if path not in working]
+            yield [*left, *others]
 
     def last(self, scope: str, step: str) -> dict[str, str] | None:
         """Return the components of the last fingerprint that a step was built with."""

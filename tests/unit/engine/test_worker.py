@@ -24,6 +24,7 @@ from builder.errors import CommandError, Interrupted, StepError
 from builder.plan.build import Build, StepFailure
 from builder.plan.owner import give
 from builder.plan.plan import make_plan
+from builder.plan.reclaim import main as reclaim
 from builder.plan.toolbox import Toolbox
 from builder.plan.workbench import carry_out
 from builder.plan.worker import Task
@@ -172,6 +173,29 @@ def test_what_root_made_is_given_to_the_caller(
     mine = os.getuid() == 0
     paths = (made, made / "folder", made / "folder/link")
     assert given == [(path, 7, 8, {"follow_symlinks": False}) for path in paths if mine]
+
+
+def test_what_another_builder_works_at_stays_whose_it_is(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A root filesystem on disk has files of root's that are to stay so: owners go into images."""
+    output = tmp_path / "output"
+    for made in ("drafts/dead", "scratch/left", "archives/sets"):
+        (store.root / made).mkdir()
+    (output / "logs").mkdir(parents=True)
+    given: list[Path] = []
+    monkeypatch.setattr("builder.plan.owner.give_alone", lambda path, *_: given.append(path))
+    monkeypatch.setattr("builder.plan.reclaim.give_alone", lambda path, *_: given.append(path))
+    with store.building("alive"), store.scratch("alive") as scratch:
+        draft = store.draft("alive")
+        for folder in (draft, scratch):
+            (folder / "root.txt").touch()
+        reclaim([str(store.root), str(output), "7", "8"])
+    names = {str(path.relative_to(tmp_path)) for path in given if "alive" in str(path)}
+    assert all(name.endswith(".lock") for name in names), "the locks alone"
+    assert {store.root, store.root / "drafts", store.root / "scratch"} <= {*given}
+    assert {store.root / "drafts/dead", store.root / "scratch/left"} <= {*given}
+    assert {store.root / "archives/sets", output / "logs"} <= {*given}
 
 
 @pytest.mark.parametrize("how", ["badly", "well"])
