@@ -27,7 +27,7 @@ from builder.plan.plan import make_plan
 from builder.plan.reclaim import main as reclaim
 from builder.plan.toolbox import Toolbox
 from builder.plan.workbench import carry_out
-from builder.plan.worker import Task
+from builder.plan.worker import Task, _Ending
 from builder.report.events import Event, StepProgress
 from builder.steps.step import Step
 from builder.store.store import Store
@@ -157,6 +157,26 @@ def test_an_interrupt_reaches_the_worker(building: Building) -> None:
         building(Capable("slowly"))
     assert time.monotonic() - started < 30
     assert building.store.entries() == []
+
+
+def test_an_interrupt_wakes_who_waits_for_the_worker() -> None:
+    here, there = Pipe()
+    woken: list[bool] = []
+
+    def wait() -> None:
+        with suppress(EOFError):
+            here.recv()
+        woken.append(True)
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    time.sleep(0.2)  # it is in the call by now
+    _Ending(here).kill()
+    waiting.join(5)
+    assert woken
+    here.close()
+    there.close()
+    _Ending(here).kill()
 
 
 def test_what_root_made_is_given_to_the_caller(
