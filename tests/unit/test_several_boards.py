@@ -534,6 +534,25 @@ def test_a_qemu_is_got_beside_the_build(
     assert place.is_relative_to(tmp_path / "store/entries")
 
 
+def test_what_is_tested_and_its_qemu_stay_in_the_store_until_the_end(
+    factory: Factory, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[list[str]] = []
+
+    def run_checks(*_: object, **__: object) -> bool:
+        assert store.evict(0) == [], "another process"
+        kept.append([entry.step for entry in store.entries()])
+        return True
+
+    monkeypatch.setattr("builder.cli.commands.run_checks", run_checks)
+    factory.got = Work("qemu", "")
+    words = ["--boards-dir", str(factory.boards_dir), "--board", "One", "--store-size", "1K"]
+    assert factory.build_py.there("test", *words).status == 0
+    (while_tested,) = kept
+    assert {"qemu", "image"} <= {*while_tested}
+    assert store.entries() == []
+
+
 def test_without_that_qemu_boards_are_tested_all_the_same(
     factory: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
