@@ -381,6 +381,21 @@ def test_layers_that_were_kept_are_not_read_again_to_say_what_takes_room(
     assert after["contents"] == before
 
 
+def test_an_image_says_of_when_its_packages_are_and_which_are_missing(
+    factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_out = {"bookworm-security": "the mirror does not answer"}
+    monkeypatch.setattr(FakeArchive, "left_out", left_out)
+    monkeypatch.setattr(FakeArchive, "epoch", 86400)
+    factory("build", "One")
+    output = tmp_path / "output/One"
+    told = json.loads((output / "manifest.json").read_text())["distribution"]
+    assert (told["left-out"], told["as-of"]) == (left_out, 86400)
+    page = (output / "report.html").read_text()
+    assert "Made without the packages of bookworm-security: the mirror does not answer" in page
+    assert "<dt>packages as of</dt><dd>1970-01-02 00:00 UTC</dd>" in page
+
+
 def test_the_manifest_before_is_kept_when_the_image_changes(
     factory: Factory, tmp_path: Path
 ) -> None:
