@@ -49,7 +49,16 @@ _PASSED = "passed"
 
 def build(arguments: argparse.Namespace, context: Context) -> int:
     """Build the boards' images; those that can be finished are, whatever becomes of the others."""
-    return _build(arguments, context).status
+    return _build(_entered(arguments, context), arguments, context).status
+
+
+def _entered(
+    arguments: argparse.Namespace, context: Context, *, browser: bool = False
+) -> dict[str, ImageSpec]:
+    """Return what is wanted of the boards' images, in a process where they can be built."""
+    specs = resolved(arguments, context)
+    enter(context, Wish(shown=_shown(specs), browser=browser))
+    return specs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +69,15 @@ class _Built:
     qemu: Path | None = None
 
 
-def _build(arguments: argparse.Namespace, context: Context, *, emulate: bool = False) -> _Built:
+def _build(
+    specs: Mapping[str, ImageSpec],
+    arguments: argparse.Namespace,
+    context: Context,
+    *,
+    emulate: bool = False,
+) -> _Built:
     """Build the boards' images, and beside them get a QEMU that can boot them, if wanted."""
     started = time.monotonic()
-    specs = resolved(arguments, context)
-    enter(context, Wish(shown=_shown(specs), browser=arguments.run is test))
     store = context.open_store()
     outputs = {name: context.output_of(name) for name in specs}
     with store.in_use(), context.view() as view:
@@ -200,8 +213,7 @@ def _show_all(context: Context, results: Sequence[BoardResult], *, taken: str) -
 
 def plan(arguments: argparse.Namespace, context: Context) -> int:
     """Show the plan."""
-    specs = resolved(arguments, context)
-    enter(context, Wish(shown=_shown(specs)))
+    specs = _entered(arguments, context)
     store = context.open_store()
     steps = planning(arguments, specs, store, context.console_note).plan
     width = max(len(item.label) for item in steps)
@@ -215,12 +227,23 @@ def plan(arguments: argparse.Namespace, context: Context) -> int:
 
 def test(arguments: argparse.Namespace, context: Context) -> int:
     """Build the images if need be, boot one after the other and check it."""
-    built = _build(argparse.Namespace(**{**vars(arguments), "jobs": 2}), context, emulate=True)
+    specs = _entered(arguments, context, browser=True)
+    store = context.open_store()
+    try:
+        with store.in_use():  # QEMU runs out of it
+            return _test(specs, arguments, context)
+    finally:
+        store.evict(context.store_size)
+
+
+def _test(specs: Mapping[str, ImageSpec], arguments: argparse.Namespace, context: Context) -> int:
+    built = _build(
+        specs, argparse.Namespace(**{**vars(arguments), "jobs": 2}), context, emulate=True
+    )
     if built.status:
         return built.status
     qemu = found_qemu(built.qemu)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    specs = resolved(arguments, context)
     try:
         verdicts = {
             name: _verdict(spec, arguments, context, qemu, alone=len(specs) == 1)

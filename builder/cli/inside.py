@@ -286,7 +286,10 @@ def _reclaim(context: Context, docker: Docker, container: Container) -> None:
     docker.run(
         replace(
             container,
-            argv=["chown", "-R", "--from=0", container.user, *map(str, places)],
+            argv=[
+                *(_PYTHON, "-m", "builder.plan.reclaim"),
+                *(*map(str, places), *container.user.split(":")),
+            ],
             user="0:0",
             capabilities=_FILES,
             network=False,

@@ -98,8 +98,12 @@ def _recipes(tree: Tree) -> Iterator[str]:
     for name, file in tree.profile_files().items():
         profile = reader.profile(file)
         if profile:
-            listed = ", ".join(f"[{each}](#{each})" for each in profile.recipes)
-            yield from ("", f"**Profile `{name}`**: {profile.summary}. {listed}.")
+            base = [f"all of `{profile.extends}`"] if profile.extends else []
+            listed = ", ".join([*base, *(f"[{each}](#{each})" for each in profile.recipes)])
+            yield from (
+                "",
+                f"**Profile `{name}`**: {profile.summary}. {listed[0].upper()}{listed[1:]}.",
+            )
     for name, file in sorted(tree.recipe_files().items()):
         recipe = reader.recipe(file)
         if recipe:

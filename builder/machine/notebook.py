@@ -62,7 +62,7 @@ class Notebooks:
             try:
                 answer = self._session.get(f"{self._url}/login", timeout=_REQUEST_SECONDS)
                 answer.raise_for_status()
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(1)

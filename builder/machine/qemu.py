@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -85,7 +86,6 @@ class EmulatedBoard:
         prebuilt: bool = False,
         first_stage: tuple[Path, int] | None = None,
     ) -> None:
-        self.ports: dict[int, int] = {port: free_port() for port in forward}
         self.memory = memory
         self.console_log = work / "console.log"
         self._processes = processes
@@ -108,29 +108,35 @@ class EmulatedBoard:
             start = _prebuilt(image, boot_offset, device_tree, work)
         else:
             start = _program(image, boot_offset, facts, work)
-        self.command = [
-            qemu.program(facts.program),
-            *("-M", machine, "-m", f"{memory >> 20}M", "-smp", str(cpus)),
-            *("-display", "none", "-monitor", "none"),
-            # QEMU gives its options to the machine's devices in order: fillers for the others.
-            *("-serial", "null") * serial,
-            *("-serial", f"file:{self.console_log}"),
-            *("-drive", f"file={overlay},if=sd,format=qcow2,index={sd}"),
-            *("-nic", "user") * nic,
-            *("-nic", _forwarding(self.ports)),
-            *start,
-        ]
-        self._stages = stages
-        self._log = (work / "qemu.log").open("w")
-        self.started = time.monotonic()
-        self._qemu = processes.start(
-            self.command,
-            environment=clean_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            cwd=work,
-        )
+        with ExitStack() as held:
+            holders = {port: held.enter_context(hold_port()) for port in forward}
+            self.ports: dict[int, int] = {
+                port: holder.getsockname()[1] for port, holder in holders.items()
+            }
+            self.command = [
+                qemu.program(facts.program),
+                *("-M", machine, "-m", f"{memory >> 20}M", "-smp", str(cpus)),
+                *("-display", "none", "-monitor", "none"),
+                # QEMU gives its options to the machine's devices in order: fillers for the others.
+                *("-serial", "null") * serial,
+                *("-serial", f"file:{self.console_log}"),
+                *("-drive", f"file={overlay},if=sd,format=qcow2,index={sd}"),
+                *("-nic", "user") * nic,
+                *("-nic", _forwarding(self.ports)),
+                *start,
+            ]
+            self._stages = stages
+            log = held.enter_context((work / "qemu.log").open("w"))
+            self.started = time.monotonic()
+            self._qemu = processes.start(
+                self.command,
+                environment=clean_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=work,
+            )
+            self._held = held.pop_all()
 
     def wait_for_ssh(
         self, port: int, timeout: float, on_stage: Callable[[Stage], None]
@@ -200,7 +206,7 @@ class EmulatedBoard:
         self._qemu.kill()
         self._qemu.wait()
         self._processes.forget(self._qemu)
-        self._log.close()
+        self._held.close()
 
 
 def _program(image: Path, boot_offset: int, facts: MachineFacts, work: Path) -> list[str]:
@@ -308,12 +314,16 @@ def boot_file(image: Path, boot_offset: int, name: str, work: Path) -> Path:
     return work / name
 
 
-def free_port() -> int:
-    """Return a TCP port of the loopback interface that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def hold_port() -> socket.socket:
+    """Return a socket that keeps a free TCP port of the loopback interface for QEMU.
+
+    Nobody is given this port as long as the socket is open. QEMU can listen on it all the same, for
+    it asks for SO_REUSEADDR as this does, and this does not listen (socket(7)).
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder
 
 
 def _forwarding(ports: Mapping[int, int]) -> str:

@@ -19,13 +19,14 @@ def give(path: Path, user: int, group: int) -> None:
 
     Others may be at work there: what is gone meanwhile is passed over.
     """
-    _give(path, user, group)
+    give_alone(path, user, group)
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
-            _give(Path(folder, name), user, group)
+            give_alone(Path(folder, name), user, group)
 
 
-def _give(path: Path, user: int, group: int) -> None:
+def give_alone(path: Path, user: int, group: int) -> None:
+    """Make somebody the owner of a file or a directory, if it is root's, and of nothing in it."""
     with suppress(FileNotFoundError):
         if path.lstat().st_uid == 0 != user:
             os.chown(path, user, group, follow_symlinks=False)

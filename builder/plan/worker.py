@@ -8,6 +8,8 @@ layers that were unpacked for one are there for the next.
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from collections import deque
@@ -84,7 +86,7 @@ class Worker:
         Raises:
             BuildError: what the step raised, or the container is gone.
         """
-        with self._connected() as connection, self._processes.registered(_Closing(connection)):
+        with self._connected() as connection, self._processes.registered(_Ending(connection)):
             try:
                 connection.send(task)
                 while True:
@@ -108,7 +110,7 @@ class Worker:
 
     def _live(self) -> None:
         try:
-            with self._processes.registered(_Closing(self._own)):
+            with self._processes.registered(_Stopping(self._own)):
                 self._containers.work(processes=self._own, on_line=self._said.append)
         except BuildError as error:
             self._failure = error
@@ -124,8 +126,20 @@ class Worker:
         return StepError("the container that carried out the step is gone", details=[*self._said])
 
 
-class _Closing:
-    """Lets `Processes.stop` close a connection, or stop what others run."""
+class _Ending:
+    """Lets `Processes.stop` end a connection, whoever waits for something to come by it."""
 
-    def __init__(self, what: Connection | Processes) -> None:
-        self.kill = what.stop if isinstance(what, Processes) else what.close
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def kill(self) -> None:
+        # Closing it would not wake a thread that reads from it.
+        with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as same:
+            same.shutdown(socket.SHUT_RDWR)
+
+
+class _Stopping:
+    """Lets `Processes.stop` stop what others run."""
+
+    def __init__(self, others: Processes) -> None:
+        self.kill = others.stop

@@ -110,6 +110,7 @@ def render(report: Report) -> str:
         manifest=manifest,
         made=_date(max((step.get("ended", 0) for step in manifest["steps"]), default=0)),
         as_of=_date(manifest["distribution"].get("as-of") or 0),
+        left_out=manifest["distribution"].get("left-out") or {},
         profile=manifest["spec"].get("profile"),
         timeline=timeline(manifest["steps"]),
         card=_card(contents),

@@ -23,6 +23,7 @@ from builder.sdbuild.petalinux import EDF_SETTINGS, BoardSupport, convert_suppor
 from builder.sdbuild.report import Outcome, Report
 from builder.sdbuild.specification import Specification, read_specification
 from builder.spec.models import FORMAT, Board, Bsp, Model, Provider, Soc, format_size
+from builder.spec.profiles import read_profiles
 from builder.spec.reader import Reader, Tree, closest
 from builder.spec.resolve import resolve
 
@@ -356,8 +357,9 @@ class _Import:
 
     def select(self, recipes: Sequence[str]) -> None:
         """Put recipes that the profile does not have into board.yaml."""
-        profile = Reader().profile(self.draft.tree.profile_files()[_PROFILE])
-        there = profile.recipes if profile else ()
+        files = self.draft.tree.profile_files()
+        profiles = read_profiles(Reader(), files[_PROFILE], files) or ()
+        there = {name for _, profile in profiles for name in profile.recipes}
         more = [name for name in recipes if name not in there]
         if more:
             self.draft.keys["recipes"] = more

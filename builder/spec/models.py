@@ -15,6 +15,8 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -407,7 +409,21 @@ class Profile(Model):
     """A named list of recipes: `profiles/<name>.yaml`."""
 
     summary: str = Field(description="One line on what the image is for")
-    recipes: tuple[Name, ...] = Field(min_length=1, description="Recipes")
+    extends: Name | None = Field(
+        default=None,
+        description="Profile whose recipes come before the ones here, and whose parameters hold "
+        "unless they are set here",
+    )
+    recipes: tuple[Name, ...] = Field(
+        default=(), validate_default=True, description="Recipes; needed without `extends`"
+    )
     parameters: dict[Name, dict[Name, Scalar]] = Field(
         default={}, description="Parameters of recipes: recipe, parameter, value"
     )
+
+    @field_validator("recipes")
+    @classmethod
+    def _holds_something(cls, recipes: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not recipes and info.data.get("extends", "") is None:
+            raise ValueError("must name a recipe at least; or give `extends`")
+        return recipes

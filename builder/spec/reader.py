@@ -246,7 +246,7 @@ def _problems(document: Document, error: ValidationError, model: type[Model]) ->
             if not document.whole:
                 continue  # it may be in what could not be read
             what = "is missing"
-        elif item["type"] == "extra_forbidden" and str(where[-1]).endswith("+"):
+        elif _adds_to_nothing(item["type"], where, model):
             what = "can only add a list to a list of the board that is extended"
         elif item["type"] == "extra_forbidden":
             what = "is not a known key" + closest(str(where[-1]), _keys(document, model, where))
@@ -262,6 +262,11 @@ def _problems(document: Document, error: ValidationError, model: type[Model]) ->
         if what not in reasons:
             reasons.append(what)
     return [document.problem(where, ", or ".join(reasons)) for where, reasons in found.items()]
+
+
+def _adds_to_nothing(kind: str, where: KeyPath, model: type[Model]) -> bool:
+    """Return whether what pydantic does not know is a `KEY+`, which variants of boards have."""
+    return kind == "extra_forbidden" and str(where[-1]).endswith("+") and model is Board
 
 
 def _is_scalar(value: object) -> bool:

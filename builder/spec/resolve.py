@@ -22,6 +22,7 @@ from builder.spec.models import (
 )
 from builder.spec.order import in_order
 from builder.spec.overlays import Design, find_design
+from builder.spec.profiles import read_profiles
 from builder.spec.reader import Reader, Tree, closest, shown
 from builder.spec.recipe import Parameter, Recipe
 from builder.spec.recipe_rules import check_recipe
@@ -275,23 +276,23 @@ class _Resolution:
         petalinux = self.petalinux_use(local)
         distributions = self.distributions(board, local, distro)
         profile_file = self.profile_files.get(board.profile)
-        profile = None
+        profiles = None
         if profile_file is None:
             known = closest(board.profile, self.profile_files)
             self.complain(("profile",), f"there is no profile {board.profile}{known}")
         else:
-            profile = self.reader.profile(profile_file)
+            profiles = read_profiles(self.reader, profile_file, self.profile_files)
         names: list[str] = []
-        if profile and profile_file:
-            names += self.known_recipes(profile_file, ("recipes",), profile.recipes)
+        for path, profile in profiles or ():
+            names += self.known_recipes(path, ("recipes",), profile.recipes)
         names += self.known_recipes(self.board_file, ("recipes",), board.recipes)
         ordered = in_order(self.reader, names, self.recipes, self.recipe_files)
-        if profile is None:
+        if profiles is None:
             return None  # what its recipes would declare is not known
         values, origins = self.parameters(
             ordered,
             [
-                *([(profile_file, profile.parameters)] if profile_file else []),
+                *((path, profile.parameters) for path, profile in profiles),
                 (self.board_file, board.parameters),
                 (self.tree.local_file, local.parameters),
             ],

@@ -25,6 +25,8 @@ def json_schema(kind: str) -> dict[str, Any]:
     schema = KINDS[kind].model_json_schema(by_alias=True)
     if kind == "board":
         _admit_variants(schema)
+    if kind == "profile":
+        schema["anyOf"] = [{"required": ["extends"]}, {"required": ["recipes"]}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

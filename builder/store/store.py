@@ -22,7 +22,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -152,6 +152,25 @@ class Store:
         with self.in_use():
             pass
 
+    @contextmanager
+    def unattended(self) -> Iterator[list[Path]]:
+        """Give the paths of all that no process is at work in, and keep it so.
+
+        Drafts and scratch directories are left out while somebody works in them, and so are the two
+        directories that hold them: others may come meanwhile. Nothing is evicted.
+        """
+        working = [self.root / "drafts", self.root / "scratch"]
+        with ExitStack() as held:
+            held.enter_context(locked(self._lock("in-use"), shared=True))
+            left = [
+                path
+                for folder in working
+                for path in sorted(folder.iterdir())
+                if held.enter_context(try_locked(self._lock(path.name)))
+            ]
+            others = [path for path in sorted(self.root.iterdir()) if path not in working]
+            yield [*left, *others]
+
     def last(self, scope: str, step: str) -> dict[str, str] | None:
         """Return the components of the last fingerprint that a step was built with."""
         try:
@@ -269,8 +288,14 @@ def _read(path: Path) -> Entry:
 def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a reader, or a crash, sees the old text or the new one."""
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        file.write(text)
-    Path(file.name).replace(path)
+        fresh = Path(file.name)
+        try:
+            file.write(text)
+            file.close()
+            fresh.replace(path)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
 
 
 def remove_tree(path: Path) -> None:

@@ -18,7 +18,7 @@ MANIFEST: dict[str, Any] = {
         "name": "debian-bookworm",
         "architecture": "armhf",
         "release-files": {"bookworm": "11"},
-        "left-out": [],
+        "left-out": {},
         "as-of": 1000,
     },
     "spec": {"board": "X", "memory": 512, "partitions": {"boot": 100, "root": {"free": 1}}},

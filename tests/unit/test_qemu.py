@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,7 @@ from builder.machine.qemu import (
     extract_kernel,
     extract_linux,
     extract_u_boot,
+    hold_port,
 )
 from builder.spec.models import Soc
 
@@ -193,6 +197,40 @@ def test_a_boot_begins_with_the_first_stage(
     words = (tmp_path / "words").read_text()
     assert "-M xilinx-zynq-a9,boot-mode=sd -m 512M -smp 1 " in words
     assert f"-device loader,file={tmp_path}/spl,addr=0x0,cpu-num=0" in words
+
+
+@needs_qemu_img
+def test_a_boards_ports_are_nobody_elses_until_it_ends(
+    first_stage: Callable[[str, str], EmulatedBoard],
+) -> None:
+    with first_stage("U-Boot", "sleep 60") as board:
+        address = ("127.0.0.1", board.ports[22])
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(address)
+    with socket.socket() as other:
+        other.bind(address)
+
+
+@pytest.mark.skipif(not shutil.which("qemu-system-arm"), reason="needs qemu-system-arm")
+def test_qemu_listens_on_a_port_that_is_held_for_it(tmp_path: Path) -> None:
+    """A machine without a processor: what QEMU makes of the option is all that is looked at."""
+    with hold_port() as holder:
+        address = holder.getsockname()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address)
+        words = ["qemu-system-arm", "-M", "none", "-S", "-display", "none", "-monitor", "none"]
+        forward = f"user,id=net,hostfwd=tcp:127.0.0.1:{address[1]}-:22"
+        with (tmp_path / "log").open("w") as log:
+            qemu = subprocess.Popen([*words, "-serial", "none", "-netdev", forward], stderr=log)
+        try:
+            while qemu.poll() is None:
+                with suppress(ConnectionRefusedError), socket.create_connection(address):
+                    break
+                time.sleep(0.05)
+            assert qemu.poll() is None, (tmp_path / "log").read_text()
+        finally:
+            qemu.kill()
+            qemu.wait()
 
 
 @pytest.mark.parametrize(

@@ -173,7 +173,7 @@ def test_a_recipes_mistake_is_named_with_line_key_and_what_would_be_right(
     ("text", "problem"),
     [
         ("recipes: [a, b]", "there is no recipe b (there are: a)"),
-        ("recipes: []", "tuple should have at least 1 item"),
+        ("recipes: []", "must name a recipe at least; or give `extends`"),
     ],
 )
 def test_a_profiles_mistake_is_named(files: Files, text: str, problem: str) -> None:

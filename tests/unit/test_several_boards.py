@@ -381,6 +381,21 @@ def test_layers_that_were_kept_are_not_read_again_to_say_what_takes_room(
     assert after["contents"] == before
 
 
+def test_an_image_says_of_when_its_packages_are_and_which_are_missing(
+    factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_out = {"bookworm-security": "the mirror does not answer"}
+    monkeypatch.setattr(FakeArchive, "left_out", left_out)
+    monkeypatch.setattr(FakeArchive, "epoch", 86400)
+    factory("build", "One")
+    output = tmp_path / "output/One"
+    told = json.loads((output / "manifest.json").read_text())["distribution"]
+    assert (told["left-out"], told["as-of"]) == (left_out, 86400)
+    page = (output / "report.html").read_text()
+    assert "Made without the packages of bookworm-security: the mirror does not answer" in page
+    assert "<dt>packages as of</dt><dd>1970-01-02 00:00 UTC</dd>" in page
+
+
 def test_the_manifest_before_is_kept_when_the_image_changes(
     factory: Factory, tmp_path: Path
 ) -> None:
@@ -532,6 +547,25 @@ def test_a_qemu_is_got_beside_the_build(
     assert place
     assert place.name == "bin"
     assert place.is_relative_to(tmp_path / "store/entries")
+
+
+def test_what_is_tested_and_its_qemu_stay_in_the_store_until_the_end(
+    factory: Factory, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[list[str]] = []
+
+    def run_checks(*_: object, **__: object) -> bool:
+        assert store.evict(0) == [], "another process"
+        kept.append([entry.step for entry in store.entries()])
+        return True
+
+    monkeypatch.setattr("builder.cli.commands.run_checks", run_checks)
+    factory.got = Work("qemu", "")
+    words = ["--boards-dir", str(factory.boards_dir), "--board", "One", "--store-size", "1K"]
+    assert factory.build_py.there("test", *words).status == 0
+    (while_tested,) = kept
+    assert {"qemu", "image"} <= {*while_tested}
+    assert store.entries() == []
 
 
 def test_without_that_qemu_boards_are_tested_all_the_same(

@@ -168,6 +168,16 @@ def test_only_what_dead_processes_left_is_cleaned_up(store: Store) -> None:
     assert store.get("k") is None
 
 
+def test_what_a_living_process_works_at_is_attended(store: Store) -> None:
+    with child(KILLED, store.root):
+        (store.root / "scratch/left").mkdir()
+        with store.unattended() as paths:
+            names = {str(path.relative_to(store.root)) for path in paths}
+            assert names == {"scratch/left", "archives", "entries", "last", "locks"}
+            with try_locked(store.root / "locks/left.lock") as free:
+                assert not free, "nobody begins to work there meanwhile"
+
+
 def test_scratch_is_gone_afterwards_whatever_happens(store: Store) -> None:
     def work() -> None:
         with store.scratch("work") as path:
@@ -408,6 +418,21 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
         write_atomically(path, "new")
         assert before.read() == "old"
     assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_not_replaced_leaves_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "x"
+    path.write_text("old")
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -65,14 +65,6 @@ def test_each_board_resolves_with_each_of_its_distributions(board: str) -> None:
         assert resolve(TREE, board, distro=distribution.name).distributions == (distribution,)
 
 
-def test_the_full_profile_has_all_of_the_default_one() -> None:
-    files = FILES["profile"]
-    full, default = (
-        yaml.safe_load(files[name].read_text())["recipes"] for name in ("pynq-full", "pynq")
-    )
-    assert [recipe for recipe in full if recipe in default] == default
-
-
 @pytest.mark.parametrize("profile", FILES["profile"])
 def test_each_profile_resolves_on_a_board(profile: str, tmp_path: Path) -> None:
     source = FILES["board"]["Pynq-Z2"].parent

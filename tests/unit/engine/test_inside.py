@@ -237,10 +237,11 @@ def test_what_root_left_is_given_back(
     monkeypatch.setattr("builder.cli.inside.of_root", lambda _: True)
     run(context, daemon)
     assert len(ran) == 2, "before and after"
-    chown = ran[0]
-    assert chown.argv[:4] == ["chown", "-R", "--from=0", "1001:100"]
-    assert chown.argv[4:] == [str(context.store), str(context.output)]
-    assert (chown.user, chown.network) == ("0:0", False)
+    _, *module, store, output, user, group = ran[0].argv
+    assert module == ["-m", "builder.plan.reclaim"]
+    assert (store, output) == (str(context.store), str(context.output))
+    assert (user, group) == ("1001", "100")
+    assert (ran[0].user, ran[0].network) == ("0:0", False)
 
 
 def test_what_another_build_removes_meanwhile_is_nobodys(

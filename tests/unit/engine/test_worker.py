@@ -24,9 +24,10 @@ from builder.errors import CommandError, Interrupted, StepError
 from builder.plan.build import Build, StepFailure
 from builder.plan.owner import give
 from builder.plan.plan import make_plan
+from builder.plan.reclaim import main as reclaim
 from builder.plan.toolbox import Toolbox
 from builder.plan.workbench import carry_out
-from builder.plan.worker import Task
+from builder.plan.worker import Task, _Ending
 from builder.report.events import Event, StepProgress
 from builder.steps.step import Step
 from builder.store.store import Store
@@ -158,6 +159,26 @@ def test_an_interrupt_reaches_the_worker(building: Building) -> None:
     assert building.store.entries() == []
 
 
+def test_an_interrupt_wakes_who_waits_for_the_worker() -> None:
+    here, there = Pipe()
+    woken: list[bool] = []
+
+    def wait() -> None:
+        with suppress(EOFError):
+            here.recv()
+        woken.append(True)
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    time.sleep(0.2)  # it is in the call by now
+    _Ending(here).kill()
+    waiting.join(5)
+    assert woken
+    here.close()
+    there.close()
+    _Ending(here).kill()
+
+
 def test_what_root_made_is_given_to_the_caller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +193,29 @@ def test_what_root_made_is_given_to_the_caller(
     mine = os.getuid() == 0
     paths = (made, made / "folder", made / "folder/link")
     assert given == [(path, 7, 8, {"follow_symlinks": False}) for path in paths if mine]
+
+
+def test_what_another_builder_works_at_stays_whose_it_is(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A root filesystem on disk has files of root's that are to stay so: owners go into images."""
+    output = tmp_path / "output"
+    for made in ("drafts/dead", "scratch/left", "archives/sets"):
+        (store.root / made).mkdir()
+    (output / "logs").mkdir(parents=True)
+    given: list[Path] = []
+    monkeypatch.setattr("builder.plan.owner.give_alone", lambda path, *_: given.append(path))
+    monkeypatch.setattr("builder.plan.reclaim.give_alone", lambda path, *_: given.append(path))
+    with store.building("alive"), store.scratch("alive") as scratch:
+        draft = store.draft("alive")
+        for folder in (draft, scratch):
+            (folder / "root.txt").touch()
+        reclaim([str(store.root), str(output), "7", "8"])
+    names = {str(path.relative_to(tmp_path)) for path in given if "alive" in str(path)}
+    assert all(name.endswith(".lock") for name in names), "the locks alone"
+    assert {store.root, store.root / "drafts", store.root / "scratch"} <= {*given}
+    assert {store.root / "drafts/dead", store.root / "scratch/left"} <= {*given}
+    assert {store.root / "archives/sets", output / "logs"} <= {*given}
 
 
 @pytest.mark.parametrize("how", ["badly", "well"])

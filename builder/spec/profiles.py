@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: MIT
+"""Profiles with those that they extend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from builder.spec.models import Profile
+from builder.spec.reader import Reader, closest
+
+
+def read_profiles(
+    reader: Reader, path: Path, files: Mapping[str, Path]
+) -> list[tuple[Path, Profile]] | None:
+    """Read a profile and all that it extends, each with its file; the undermost comes first.
+
+    None if there are problems, of which the reader is told. `files` are the profiles by name.
+    """
+    trail: list[Path] = []
+    found: list[tuple[Path, Profile]] = []
+    while True:
+        profile = reader.profile(path)
+        if profile is None:
+            return None
+        trail.append(path)
+        found.insert(0, (path, profile))
+        name = profile.extends
+        if name is None:
+            return found
+        if name not in files:
+            what = f"there is no profile {name}{closest(name, files)}"
+            reader.complain(path, ("extends",), what)
+            return None
+        if files[name] in trail:
+            circle = [*trail[trail.index(files[name]) :], files[name]]
+            what = f"goes in a circle: {' -> '.join(each.stem for each in circle)}"
+            reader.complain(path, ("extends",), what)
+            return None
+        path = files[name]
