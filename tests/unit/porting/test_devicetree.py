@@ -33,6 +33,7 @@ PERIPHERALS = {
         "can0": "can@e0008000",
         "gpio0": "gpio@e000a000",
         "clkc": "clkc@f8000100",
+        "scutimer": "timer@f8f00600",
         "intc": "interrupt-controller@f8f01000",
     },
     Soc.ZYNQMP: {
