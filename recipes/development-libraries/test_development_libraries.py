@@ -9,7 +9,7 @@ PROGRAMS = {
         "#include <opencv2/core.hpp>\n#include <cstdio>\n"
         'int main() { cv::Mat m = cv::Mat::eye(3, 3, CV_32F); printf("%d", (int)cv::sum(m)[0]); }'
     ),
-    "libssl": (
+    "libcrypto": (
         "#include <openssl/crypto.h>\n#include <cstdio>\n"
         'int main() { printf("%d", OpenSSL_version_num() ? 3 : 0); }'
     ),
