@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -41,6 +42,8 @@ def main() -> int:
     unknown = [name for name in arguments.section if name not in SECTIONS]
     if unknown:
         parser.error(f"there is no section {unknown[0]}")
+    # However it is ended, what is being measured ends with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     found: dict[str, object] = {
         "machine": platform.machine(),
         "processors": len(os.sched_getaffinity(0)),

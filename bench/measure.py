@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -90,13 +91,21 @@ def cost_of(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
-        # The usage of this one child and what it waited for.
-        _, status, usage = os.wait4(process.pid, 0)
+        try:
+            # The usage of this one child and what it waited for.
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            # Interrupted: what runs and all that it started go too.
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+            raise
+        finally:
+            done.set()
+            sampler.join()
         process.returncode = os.waitstatus_to_exitcode(status)
     wall = time.monotonic() - started
-    done.set()
-    sampler.join()
     if process.returncode != 0:
         raise StepError(f"{' '.join(words)[:200]} ended with {process.returncode}; {log}")
     return Cost(wall=wall, cpu=usage.ru_utime + usage.ru_stime, memory=before - lowest)
