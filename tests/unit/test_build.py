@@ -463,7 +463,6 @@ sys.path.insert(0, {str(ROOT)!r})
 from builder.engine.process import Processes
 from builder.plan.build import Build
 from builder.plan.plan import make_plan
-from builder.report.events import ignore
 from builder.steps.step import Step
 from builder.store.store import Store
 
@@ -479,7 +478,7 @@ class Slow(Step):
 root = Path(sys.argv[1])
 store = Store(root / "store")
 with store.in_use():
-    Build(make_plan([Slow("slow", scope="s")], store), store=store, logs=root, listener=ignore,
+    Build(make_plan([Slow("slow", scope="s")], store), store=store, logs=root, listener=lambda event: None,
           processes=Processes(), jobs=1).run()
 print("done")
 """
