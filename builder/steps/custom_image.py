@@ -11,7 +11,7 @@ from builder.engine.workspace import Workspace
 from builder.errors import UserError
 from builder.report.console import size as shown_size
 from builder.steps.base_image import HEAD, BaseFacts, BaseImage
-from builder.steps.filesystem import Ext4Format, content_size, make_root, seal
+from builder.steps.filesystem import Ext4Format, content_size, make_root, seal, take_boot
 from builder.steps.layers import Root
 from builder.steps.sparse import written_meanwhile
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
@@ -98,10 +98,7 @@ class CustomImage(Step):
         job.run(root.workspace, "rm", "-rf", staging)
         job.run(root.workspace, "mkdir", staging)
         if self.facts.boot_mounted:
-            mount_point = root.path / "boot"
-            job.run(root.workspace, "cp", "-rT", mount_point, staging)
-            job.run(root.workspace, "find", mount_point, "-mindepth", "1", "-delete")
-            job.run(root.workspace, "touch", "-d", f"@{self.facts.epoch}", mount_point)
+            take_boot(job, root, staging, epoch=self.facts.epoch)
         if self.boot_files:
             job.run(root.workspace, "cp", "--", *self.boot_files, staging)
         return staging

@@ -55,6 +55,17 @@ def content_size(job: Job, root: Root) -> int:
     return content
 
 
+def take_boot(job: Job, root: Root, staging: Path, *, epoch: int) -> None:
+    """Move what a tree has in /boot, where the board mounts another partition, to `staging`.
+
+    The directory itself stays, and with it the time of the one above it.
+    """
+    mount_point = root.path / "boot"
+    job.run(root.workspace, "cp", "-rT", mount_point, staging)
+    job.run(root.workspace, "find", mount_point, "-mindepth", "1", "-delete")
+    job.run(root.workspace, "touch", "-d", f"@{epoch}", mount_point)
+
+
 def make_root(
     job: Job, root: Root, image: Path, form: Ext4Format, *, offset: int, size: int, epoch: int
 ) -> None:

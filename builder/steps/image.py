@@ -16,7 +16,7 @@ from pathlib import Path
 from builder.engine.workspace import Workspace
 from builder.errors import UserError
 from builder.spec.models import Partitions, format_size
-from builder.steps.filesystem import BLOCK, Ext4Format, content_size, make_root, seal
+from builder.steps.filesystem import BLOCK, Ext4Format, content_size, make_root, seal, take_boot
 from builder.steps.layers import Root
 from builder.steps.sparse import sha256, written_meanwhile
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
@@ -129,11 +129,7 @@ class Image(Step):
         job.run(workspace, "rm", "-rf", staging)
         # On the board /boot is this partition: what recipes put there comes along. Of two files of
         # one name the boot files' wins.
-        mount_point = root.path / "boot"
-        job.run(workspace, "cp", "-rT", mount_point, staging)
-        # The directory itself stays, and with it the time of the one above it.
-        job.run(workspace, "find", mount_point, "-mindepth", "1", "-delete")
-        job.run(workspace, "touch", "-d", f"@{self.epoch}", mount_point)
+        take_boot(job, root, staging, epoch=self.epoch)
         job.run(workspace, "cp", "-rT", source, staging)
         outside = workspace.outside(staging)
         (outside / "REVISION").write_text(self._revision(source))
