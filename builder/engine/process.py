@@ -117,6 +117,37 @@ class Processes:
             self._running.add(process)
         return process
 
+    @contextmanager
+    def running(
+        self,
+        argv: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        stdout: int | IO[str] | IO[bytes] | None,
+        stderr: int | IO[str] | IO[bytes] | None,
+        cwd: Path | None = None,
+    ) -> Iterator[subprocess.Popen[str]]:
+        """Start a command as `start` does, with nothing to read; it ends with the context.
+
+        Raises:
+            Interrupted: everything has been told to stop.
+            HostError: the program does not exist.
+        """
+        process = self.start(
+            argv,
+            environment=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=cwd,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+            self.forget(process)
+
     def forget(self, process: Running) -> None:
         """Stop keeping track of a process that has ended."""
         with self._lock:
@@ -269,15 +300,8 @@ def run_visibly(
 
     It ends with the builder, also if that is interrupted or killed.
     """
-    process = processes.start(
-        argv, environment=environment, stdin=subprocess.DEVNULL, stdout=None, stderr=None
-    )
-    try:
+    with processes.running(argv, environment=environment, stdout=None, stderr=None) as process:
         return process.wait()
-    finally:
-        process.kill()
-        process.wait()
-        processes.forget(process)
 
 
 def _program(argv: Sequence[str]) -> str:

@@ -182,16 +182,16 @@ def _driving(work: Path) -> Iterator[str]:
     Raises:
         HostError: it does not start.
     """
-    processes, output = Processes(), work / "driver.log"
-    with output.open("w") as log:
-        process = processes.start(
+    output = work / "driver.log"
+    with (
+        output.open("w") as log,
+        Processes().running(
             [_DRIVER, "--port=0"],
             environment=os.environ,
-            stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.DEVNULL,
-        )
-    try:
+        ) as process,
+    ):
         while not (found := _PORT.search(output.read_text())):
             if process.poll() is not None:
                 raise HostError(
@@ -200,10 +200,6 @@ def _driving(work: Path) -> Iterator[str]:
                 )
             time.sleep(_POLL_SECONDS)
         yield f"http://127.0.0.1:{found[1]}"
-    finally:
-        process.kill()
-        process.wait()
-        processes.forget(process)
 
 
 @pytest.fixture

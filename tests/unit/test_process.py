@@ -239,19 +239,6 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_commands_die_with_the_builder_however_it_dies(number: signal.Signals) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", BUILDER], stdout=subprocess.PIPE, text=True
-    ) as builder:
-        assert builder.stdout
-        pid = int(builder.stdout.readline())
-        assert alive(pid)
-        builder.send_signal(number)
-        builder.wait()
-        assert wait_for_end(pid)
-
-
 VISIBLE = f"""
 import signal, sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -262,11 +249,19 @@ run_visibly(command, environment=clean_environment(), processes=Processes())
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
-def test_what_is_seen_at_work_ends_with_the_builder_too(number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("program", "number"),
+    [
+        *((BUILDER, number) for number in (signal.SIGKILL, signal.SIGTERM)),
+        *((VISIBLE, number) for number in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM)),
+    ],
+)
+def test_commands_die_with_the_builder_however_it_dies(
+    program: str, number: signal.Signals
+) -> None:
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        [sys.executable, "-c", VISIBLE], stdout=pipe, stderr=pipe, text=True
+        [sys.executable, "-c", program], stdout=pipe, stderr=pipe, text=True
     ) as builder:
         assert builder.stdout
         pid = int(builder.stdout.readline())
