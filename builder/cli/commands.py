@@ -49,7 +49,9 @@ _PASSED = "passed"
 
 def build(arguments: argparse.Namespace, context: Context) -> int:
     """Build the boards' images; those that can be finished are, whatever becomes of the others."""
-    return _build(_entered(arguments, context), arguments, context).status
+    built = _build(_entered(arguments, context), arguments, context)
+    context.open_store().evict(context.store_size)
+    return built.status
 
 
 def _entered(
@@ -108,7 +110,6 @@ def _build(
             if not failure.board:
                 view(Note(text=without_new(failure.message), loud=True))
     give_to_caller(context.output)
-    store.evict(context.store_size)
     taken = duration(time.monotonic() - started)
     if len(results) > 1:
         _show_all(context, results, taken=taken)

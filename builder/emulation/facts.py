@@ -16,24 +16,15 @@ from builder.spec.models import Board, Model, Size, Soc
 DIRECTORY = Path(__file__).parent
 
 
-class FirstStage(Model):
-    """How a card's first stage is started, by a QEMU that is new enough (`builder.emulation.qemu`).
-
-    `boot_rom` is the family whose BootROM is stood in for; `machine` and `cpus` are as below.
-    """
-
-    machine: str
-    cpus: int
-    boot_rom: Soc
-
-
 class MachineFacts(Model):
     """How QEMU emulates a family's boards.
 
     `machine` is the value of QEMU's option -M, `cpus` that of -smp. `serial`, `sd` and `nic`
     are the device tree's names of the devices that QEMU's options of that kind are for, in QEMU's
     order. `most_memory` is what it can have, in bytes. `u_boot_address` is where U-Boot proper
-    runs; a machine on which it cannot has `no_u_boot` instead, the reason.
+    runs; a machine on which it cannot has `no_u_boot` instead, the reason. `first_stage_machine` stands for
+    `machine` where a card's first stage is started, by a QEMU that is new enough
+    (`builder.emulation.qemu`).
     """
 
     program: str
@@ -45,7 +36,7 @@ class MachineFacts(Model):
     most_memory: Size
     u_boot_address: int | None = None
     no_u_boot: str | None = None
-    first_stage: FirstStage | None = None
+    first_stage_machine: str | None = None
 
     @model_validator(mode="after")
     def _one_start(self) -> MachineFacts:

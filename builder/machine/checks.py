@@ -19,7 +19,7 @@ from rich.markup import escape
 from builder.checks import session
 from builder.checks.context import check_files, context
 from builder.emulation.derive import told
-from builder.emulation.facts import FirstStage, MachineFacts, machine_facts
+from builder.emulation.facts import MachineFacts, machine_facts
 from builder.engine.process import Processes, run_visibly
 from builder.errors import StepError, UserError
 from builder.machine.card import emulated_tree
@@ -29,7 +29,7 @@ from builder.machine.qemu import EmulatedBoard, Stage, extract_first_stage
 from builder.machine.selftest import COMMAND, differences, run_selftest
 from builder.plan.publish import Output, write_report
 from builder.report.console import duration
-from builder.spec.models import Scalar
+from builder.spec.models import Scalar, Soc
 from builder.spec.resolve import ImageSpec
 from builder.steps.image import BOOT_OFFSET
 
@@ -92,8 +92,8 @@ def run_checks(
         at_end.callback(write_report, output, spec)
         work = Path(at_end.enter_context(tempfile.TemporaryDirectory(prefix="board-")))
         first_stage = None
-        if facts.first_stage and not prebuilt:
-            first_stage = _first_stage(output, facts.first_stage, qemu, work, console)
+        if facts.first_stage_machine and not prebuilt:
+            first_stage = _first_stage(output, spec.board.soc, qemu, work, console)
         board = EmulatedBoard(
             output.image,
             facts,
@@ -140,13 +140,13 @@ def run_checks(
 
 
 def _first_stage(
-    output: Output, facts: FirstStage, qemu: Qemu, work: Path, console: Console
+    output: Output, soc: Soc, qemu: Qemu, work: Path, console: Console
 ) -> tuple[Path, int] | None:
     """Return the first stage out of the card's BOOT.BIN and its address, if QEMU can run it."""
     if not qemu.new:
         console.print(f"BOOT.BIN is left out of this boot: {qemu} has no DDR controller")
         return None
-    program = extract_first_stage(output.image, BOOT_OFFSET, facts.boot_rom, work)
+    program = extract_first_stage(output.image, BOOT_OFFSET, soc, work)
     if program is None:
         console.print("BOOT.BIN is left out of this boot: its first stage is not U-Boot's SPL")
     return program

@@ -88,7 +88,6 @@ class EmulatedBoard:
     ) -> None:
         self.memory = memory
         self.console_log = work / "console.log"
-        self._processes = processes
         overlay = work / "card.qcow2"
         _tool(
             *("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw"),
@@ -98,10 +97,10 @@ class EmulatedBoard:
         serial, sd, nic = (
             position(tree, alias, devices) for alias, devices in facts.devices(console).items()
         )
-        machine, cpus = facts.machine, facts.cpus
+        machine = facts.machine
         stages = [*([] if prebuilt or facts.no_u_boot else _U_BOOT_STAGES), *_LINUX_STAGES]
-        if first_stage and facts.first_stage:
-            machine, cpus = facts.first_stage.machine, facts.first_stage.cpus
+        if first_stage and facts.first_stage_machine:
+            machine = facts.first_stage_machine
             start = _loaded(*first_stage)
             stages.insert(0, _FIRST_STAGE)
         elif prebuilt:
@@ -115,7 +114,7 @@ class EmulatedBoard:
             }
             self.command = [
                 qemu.program(facts.program),
-                *("-M", machine, "-m", f"{memory >> 20}M", "-smp", str(cpus)),
+                *("-M", machine, "-m", f"{memory >> 20}M", "-smp", str(facts.cpus)),
                 *("-display", "none", "-monitor", "none"),
                 # QEMU gives its options to the machine's devices in order: fillers for the others.
                 *("-serial", "null") * serial,
@@ -128,13 +127,14 @@ class EmulatedBoard:
             self._stages = stages
             log = held.enter_context((work / "qemu.log").open("w"))
             self.started = time.monotonic()
-            self._qemu = processes.start(
-                self.command,
-                environment=clean_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=work,
+            self._qemu = held.enter_context(
+                processes.running(
+                    self.command,
+                    environment=clean_environment(),
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=work,
+                )
             )
             self._held = held.pop_all()
 
@@ -203,9 +203,6 @@ class EmulatedBoard:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._qemu.kill()
-        self._qemu.wait()
-        self._processes.forget(self._qemu)
         self._held.close()
 
 
