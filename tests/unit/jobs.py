@@ -10,7 +10,7 @@ from typing import IO, cast
 from builder.engine.containers import Containers
 from builder.engine.process import Processes
 from builder.engine.workspace import PrivateWorkspace, Workspace
-from builder.spec.models import Download
+from builder.spec.models import Board, Download
 from builder.steps.layers import LayerStack, Root
 from builder.steps.native.tree import NativeTree
 from builder.steps.sources import UrlSource
@@ -18,6 +18,21 @@ from builder.steps.step import Job
 from builder.store.store import Entry, Store
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+BOARD = Board.model_validate(
+    {
+        "board": "B",
+        "summary": "a board",
+        "soc": "zynq",
+        "memory": "512M",
+        "console": "ttyPS0,115200",
+        "root-device": "/dev/mmcblk0p2",
+        "devicetree": "b.dts",
+        "distro": ["jammy"],
+    }
+)
+"""A board that nothing is read of but what every board has."""
 
 
 class PlainStack(LayerStack):

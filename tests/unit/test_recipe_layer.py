@@ -16,7 +16,7 @@ from builder.engine.workspace import PrivateWorkspace
 from builder.errors import UserError
 from builder.plan.rootfs import BoardView, root_layers
 from builder.spec.distribution import Distribution
-from builder.spec.models import Architecture, Board
+from builder.spec.models import Architecture
 from builder.spec.overlays import find_design
 from builder.spec.recipe import Recipe
 from builder.spec.resolve import NamedDistribution, ResolvedRecipe
@@ -24,7 +24,7 @@ from builder.steps.layers import Root
 from builder.steps.recipe import RecipeLayer, _Renderer
 from builder.steps.sources import UrlSource
 from builder.steps.wheels import Wheels
-from tests.unit.jobs import EMPTY, MakeJob
+from tests.unit.jobs import BOARD, EMPTY, MakeJob
 
 DISTRIBUTION = NamedDistribution(
     name="jammy",
@@ -45,18 +45,6 @@ DISTRIBUTION = NamedDistribution(
             "sources": {"linux": "linux", "u-boot": "u-boot", "trusted-firmware": "tf-a"},
         }
     ),
-)
-BOARD = Board.model_validate(
-    {
-        "board": "B",
-        "summary": "a board",
-        "soc": "zynq",
-        "memory": "512M",
-        "console": "ttyPS0,115200",
-        "root-device": "/dev/mmcblk0p2",
-        "devicetree": "b.dts",
-        "distro": ["jammy"],
-    }
 )
 
 

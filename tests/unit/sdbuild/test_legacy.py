@@ -17,7 +17,6 @@ from builder.engine.process import Processes
 from builder.engine.workspace import PrivateWorkspace, Workspace
 from builder.errors import CommandError
 from builder.plan.rootfs import BoardView, root_layers
-from builder.spec.models import Board
 from builder.spec.recipe import Recipe
 from builder.spec.resolve import ResolvedRecipe
 from builder.steps.layers import LayerStack, Root
@@ -26,20 +25,8 @@ from builder.steps.recipe import RecipeLayer
 from builder.steps.step import Job
 from builder.store.store import Store
 from tests.unit.command_line import FakeArchive
+from tests.unit.jobs import BOARD
 from tests.unit.support import Files
-
-BOARD = Board.model_validate(
-    {
-        "board": "B",
-        "summary": "a board",
-        "soc": "zynq",
-        "memory": "512M",
-        "console": "ttyPS0,115200",
-        "root-device": "/dev/mmcblk0p2",
-        "distro": ["one"],
-    }
-)
-
 
 # What is checked
 
