@@ -229,7 +229,7 @@ def copy_sparse(source: Path, target: Path) -> None:
     Raises:
         StepError: it cannot be copied; nothing of it is left.
     """
-    partial = target.with_name(f".{target.name}.part")
+    partial, old = (target.with_name(f".{target.name}.{what}") for what in ("part", "old"))
     try:
         copying = subprocess.run(
             ["cp", "--sparse=auto", "--reflink=auto", "--", source, partial],
@@ -241,6 +241,13 @@ def copy_sparse(source: Path, target: Path) -> None:
             raise StepError(
                 f"{target} cannot be written", details=copying.stderr.strip().splitlines()
             )
+        # Renamed onto the old file, the new one would have to go to the disk now (ext4(5),
+        # auto_da_alloc), which takes longer than the copy.
+        if target.exists():
+            target.rename(old)
         partial.rename(target)
     finally:
         partial.unlink(missing_ok=True)
+        if old.exists() and not target.exists():
+            old.rename(target)
+        old.unlink(missing_ok=True)

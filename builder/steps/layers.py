@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from builder.store.store import Entry
 
 # Layers must not depend on how the machine's overlayfs is set up: none of its optional marks.
 _OVERLAY_OPTIONS = "redirect_dir=off,metacopy=off,index=off,xino=off"
+_UNPACKED_AT_ONCE = 2
+"""One layer's tar and zstd keep a core and a half busy, and the lowest is most of the work."""
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 
@@ -52,6 +55,7 @@ class LayerStack:
         self.workspace = workspace
         self._lock = threading.Lock()
         self._mounts = 0
+        self._listed = False
 
     @contextmanager
     def mounted(
@@ -65,8 +69,9 @@ class LayerStack:
 
         With `native` below all, commands in the tree run natively where they can.
         """
-        lower = [self._unpacked(entry, log) for entry in layers]
         with self._lock:
+            with ThreadPoolExecutor(_UNPACKED_AT_ONCE) as pool:
+                lower = [*pool.map(lambda entry: self._unpacked(entry, log), layers)]
             self._mounts += 1
             base = self.workspace.directory / f"m{self._mounts}"
         upper, work, tree = (base / name for name in ("upper", "work", "root"))
@@ -114,8 +119,10 @@ class LayerStack:
         """Make sure that the target's programs see what a directory holds.
 
         On filesystems with 64-bit directory offsets, 32-bit ARM programs under qemu-user take
-        directories for empty (QEMU bug 1805913), silently.
+        directories for empty (QEMU bug 1805913), silently. The first tree tells for all.
         """
+        if self._listed:
+            return
         seen = self.workspace.run(["chroot", root.path, "/bin/ls", "-1", "/etc"], log=log)
         there = self.workspace.run(["ls", "-1", root.path / "etc"])
         if seen.split() != there.split():
@@ -125,21 +132,22 @@ class LayerStack:
                 hint="free memory, so that the build can use a tmpfs (about 6 GiB), or use "
                 "--store on a filesystem such as ext4 made with -O ^dir_index",
             )
+        self._listed = True
 
     def _unpacked(self, entry: Entry, log: IO[str] | None) -> Path:
+        """Return where a layer is unpacked; needs the lock, or another may unpack it too."""
         path = self.workspace.directory / entry.key[:10]
-        with self._lock:
-            if not self.workspace.outside(path).exists():
-                partial = path.with_suffix(".part")
-                run = self.workspace.run
-                run(["mkdir", partial], log=log)
-                run(
-                    [
-                        *("tar", "--extract", "--numeric-owner", "--same-permissions"),
-                        *("--xattrs", "--xattrs-include=*", "--use-compress-program=zstd -d -T0"),
-                        *("--directory", partial, "--file", entry.files / LAYER),
-                    ],
-                    log=log,
-                )
-                run(["mv", partial, path], log=log)
+        if not self.workspace.outside(path).exists():
+            partial = path.with_suffix(".part")
+            run = self.workspace.run
+            run(["mkdir", partial], log=log)
+            run(
+                [
+                    *("tar", "--extract", "--numeric-owner", "--same-permissions"),
+                    *("--xattrs", "--xattrs-include=*", "--use-compress-program=zstd -d -T0"),
+                    *("--directory", partial, "--file", entry.files / LAYER),
+                ],
+                log=log,
+            )
+            run(["mv", partial, path], log=log)
         return path

@@ -31,6 +31,9 @@ from builder.store.locks import locked, remove_free, try_locked
 
 _SECRET_BYTES = 32
 _DESCRIPTION = "entry.json"
+_FEW = 50
+"""More files than this are not written to the disk one by one: that takes longer than writing all
+that any process has pending, which is what a sync of everything waits for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +122,7 @@ class Store:
         (draft / _DESCRIPTION).write_text(json.dumps(description, indent=1))
         target = self.root / "entries" / key
         # A power cut must not leave a renamed entry with empty files.
-        os.sync()
+        _settle(draft)
         draft.rename(target)
         return _read(target)
 
@@ -283,6 +286,26 @@ def _read(path: Path) -> Entry:
         size=entry["size"],
         ended=built.timestamp(),
     )
+
+
+def _settle(directory: Path) -> None:
+    """Have all that a directory holds written to the disk."""
+    paths = [directory, *directory.rglob("*")]
+    if len(paths) > _FEW:
+        os.sync()
+        return
+    for path in paths:
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            continue
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except PermissionError:  # it is another user's, of a namespace of ours
+            os.sync()
+            return
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_atomically(path: Path, text: str) -> None:
