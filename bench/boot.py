@@ -9,19 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import requests
+from rich.console import Console
 
-from bench.board import BOARD
+from bench.board import BOARD, qemu_of_tests
 from bench.measure import Row, say, seconds
 from builder.cli.context import ROOT
-from builder.emulation.facts import machine_facts
 from builder.engine.process import Processes
 from builder.errors import StepError, UserError
-from builder.machine.emulator import found_qemu
+from builder.machine.checks import emulated_board
 from builder.machine.qemu import EmulatedBoard
 from builder.plan.publish import Output
 from builder.spec.reader import Tree
 from builder.spec.resolve import ImageSpec, resolve
-from builder.steps.image import BOOT_OFFSET
 
 _SSH = 22
 _TIMEOUT = 600.0
@@ -40,21 +39,18 @@ def booted(
     if not output.image.exists():
         raise UserError(f"there is no {output.image}", hint=f"build.py --board {BOARD}")
     spec = resolve(Tree(root=ROOT), BOARD)
-    qemu = found_qemu()
-    facts = machine_facts(spec.board.soc)
+    qemu = qemu_of_tests()
     say(f"booting, {qemu}")
-    with EmulatedBoard(
-        output.image,
-        facts,
+    with emulated_board(
+        spec,
+        output,
         device_tree=output.directory / "boot/emulated.dtb",
-        memory=facts.memory(spec.board),
-        card=spec.board.emulate.card,
-        console=spec.board.console,
-        boot_offset=BOOT_OFFSET,
         forward=ports,
+        prebuilt=False,
+        qemu=qemu,
         work=place,
         processes=Processes(),
-        qemu=qemu,
+        console=Console(stderr=True),
     ) as board:
         stages = board.wait_for_ssh(_SSH, _TIMEOUT, lambda _: None)
         yield spec, board, {stage.name: stage.seconds for stage in stages}

@@ -91,23 +91,16 @@ def run_checks(
     with ExitStack() as at_end:
         at_end.callback(write_report, output, spec)
         work = Path(at_end.enter_context(tempfile.TemporaryDirectory(prefix="board-")))
-        first_stage = None
-        if facts.first_stage_machine and not prebuilt:
-            first_stage = _first_stage(output, spec.board.soc, qemu, work, console)
-        board = EmulatedBoard(
-            output.image,
-            facts,
+        board = emulated_board(
+            spec,
+            output,
             device_tree=device_tree,
-            memory=facts.memory(spec.board),
-            card=spec.board.emulate.card,
-            console=spec.board.console,
-            boot_offset=BOOT_OFFSET,
-            work=work,
             forward=_ports(parameters),
-            processes=processes,
-            qemu=qemu,
             prebuilt=prebuilt,
-            first_stage=first_stage,
+            qemu=qemu,
+            work=work,
+            processes=processes,
+            console=console,
         )
         try:
             with board:
@@ -137,6 +130,43 @@ def run_checks(
                 )
         finally:
             output.console.write_text(board.console())
+
+
+def emulated_board(
+    spec: ImageSpec,
+    output: Output,
+    *,
+    device_tree: Path,
+    forward: Sequence[int],
+    prebuilt: bool,
+    qemu: Qemu,
+    work: Path,
+    processes: Processes,
+    console: Console,
+) -> EmulatedBoard:
+    """Return the board of an image, not started yet: from the first stage on, where QEMU can run it.
+
+    The parameters are those of `EmulatedBoard`; `console` is told what of the card is left out.
+    """
+    facts = machine_facts(spec.board.soc)
+    first_stage = None
+    if facts.first_stage_machine and not prebuilt:
+        first_stage = _first_stage(output, spec.board.soc, qemu, work, console)
+    return EmulatedBoard(
+        output.image,
+        facts,
+        device_tree=device_tree,
+        memory=facts.memory(spec.board),
+        card=spec.board.emulate.card,
+        console=spec.board.console,
+        boot_offset=BOOT_OFFSET,
+        work=work,
+        forward=forward,
+        processes=processes,
+        qemu=qemu,
+        prebuilt=prebuilt,
+        first_stage=first_stage,
+    )
 
 
 def _first_stage(
