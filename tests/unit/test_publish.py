@@ -80,3 +80,26 @@ def test_an_interrupted_copy_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         copy_sparse(source, target)
     assert {path.name for path in tmp_path.iterdir()} == {"source"}
+
+
+def test_a_file_that_is_there_stays_until_the_new_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "source", tmp_path / "target.img"
+    source.write_text("new")
+    target.write_text("old")
+    rename = Path.rename
+
+    def interrupted(path: Path, to: Path) -> Path:
+        if path.suffix == ".part":
+            raise KeyboardInterrupt
+        return rename(path, to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            copy_sparse(source, target)
+    assert target.read_text() == "old"
+    copy_sparse(source, target)
+    assert target.read_text() == "new"
+    assert {path.name for path in tmp_path.iterdir()} == {"source", "target.img"}

@@ -134,6 +134,37 @@ def test_a_crash_before_the_rename_leaves_nothing_visible(
     assert store.get("k") is not None
 
 
+@pytest.mark.parametrize("more", [0, 60])
+def test_an_entry_is_on_the_disk_before_it_can_be_seen(
+    store: Store, more: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few files each by itself; many with all that any process has pending."""
+    synced: list[str] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def noting(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    def renamed(path: Path, to: Path) -> Path:
+        synced.append("renamed")
+        return rename(path, to)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    monkeypatch.setattr(os, "sync", lambda: synced.append("all"))
+    monkeypatch.setattr(Path, "rename", renamed)
+    with store.building("k"):
+        draft = store.draft("k")
+        (draft / "file").write_text("x")
+        (draft / "link").symlink_to("file")
+        for number in range(more):
+            (draft / str(number)).touch()
+        store.commit("k", step="s", components={}, seconds=0)
+    assert synced[-1] == "renamed"
+    wanted = {"all"} if more else {"k", "files", "file", "entry.json"}
+    assert {*synced[:-1]} == wanted
+
+
 KILLED = """
 store = Store(Path(sys.argv[1]))
 with store.in_use(), store.building("k"), store.scratch("work") as scratch:
