@@ -18,6 +18,7 @@ from bench.measure import Row, as_json, markdown
 from builder.cli.context import ROOT, default_store
 from builder.engine.host import available_memory
 from builder.errors import BuildError
+from builder.store.store import write_atomically
 
 SECTIONS: dict[str, tuple[str, Callable[[Path, bool], list[Row]]]] = {
     "rootfs": ("Root filesystem", rootfs.run),
@@ -44,11 +45,7 @@ def main() -> int:
         parser.error(f"there is no section {unknown[0]}")
     # However it is ended, what is being measured ends with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    found: dict[str, object] = {
-        "machine": platform.machine(),
-        "processors": len(os.sched_getaffinity(0)),
-        "memory": available_memory(),
-    }
+    found = _found(arguments.json)
     # On the disk that the store is on: that is where builds happen.
     scratch = default_store().parent
     with tempfile.TemporaryDirectory(prefix="builder-bench-", dir=scratch) as folder:
@@ -61,12 +58,28 @@ def main() -> int:
             except BuildError as error:
                 sys.stderr.write(f"bench {name}: {error}\n")
                 return error.exit_code
-            found[name] = as_json(rows)
             sys.stdout.write(f"{markdown(title, rows)}\n")
             sys.stdout.flush()
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(found, indent=1))
+            # What was measured is kept, whatever becomes of the next section.
+            found[name] = as_json(rows)
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(arguments.json, json.dumps(found, indent=1))
     return 0
+
+
+def _found(path: Path) -> dict[str, object]:
+    """Return what other sections have found on this machine before, and what machine it is."""
+    machine: dict[str, object] = {
+        "machine": platform.machine(),
+        "processors": len(os.sched_getaffinity(0)),
+        "memory": available_memory(),
+    }
+    try:
+        before = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return machine
+    same = all(before.get(key) == value for key, value in machine.items() if key != "memory")
+    return {**before, **machine} if same else machine
 
 
 if __name__ == "__main__":

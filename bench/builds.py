@@ -8,13 +8,20 @@ import shutil
 from pathlib import Path
 
 from bench.board import BOARD, new_store, steps_of
-from bench.measure import Cost, Row, cost_of, say, seconds
+from bench.measure import Cost, Row, cost_of, costs, say, seconds
 from builder.cli.context import ROOT
+from builder.errors import StepError
 from builder.plan.plan import make_plan
 from builder.steps.step import Step
 
 SECOND = "Second"
-_RECIPE = "recipes/ssh/templates/sshd.conf.j2"
+_RECIPES = {
+    "ssh": "recipes/ssh/templates/sshd.conf.j2",
+    "base": "recipes/base/recipe.yaml",
+}
+"""A file of a recipe in the middle of the profile, and of its lowest one, above which all are made
+again."""
+_RECIPE_SECONDS = 20.0
 _FRAGMENT = "petalinux_bsp/meta-user/recipes-kernel/linux/linux-xlnx/filesystems.cfg"
 
 
@@ -41,8 +48,11 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
     cold = build("cold build")
     longest = _longest_path(tree, store, place / "output")
     again = build("nothing changed")
-    _touch(tree / _RECIPE)
-    recipe = build("one recipe's file changed")
+    touched = {}
+    for name, path in _RECIPES.items():
+        _touch(tree / path)
+        touched[name] = build(f"a file of recipe {name} changed")
+        _check_no_packages(place / "output")
     _touch(tree / _FRAGMENT)
     fragment = build("one kernel fragment changed")
     second = build("second board", SECOND, "--boards-dir", _second_board(tree, place))
@@ -53,18 +63,55 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
         seconds(
             "nothing changed: wall after Python's start", again.wall - start.wall, "1 s", 1.0, 1
         ),
-        seconds("one recipe's file changed: wall", recipe.wall, "20 s", 20.0, 1),
-        seconds("one kernel fragment changed: wall", fragment.wall, "cold build", cold.wall),
-        seconds("second board of the family: wall", second.wall, "cold build", cold.wall),
-        seconds("second board of the family: CPU", second.cpu, "cold build", cold.cpu),
+        *(
+            seconds(
+                f"a file of recipe {name} changed: wall",
+                cost.wall,
+                f"{_RECIPE_SECONDS:.0f} s",
+                _RECIPE_SECONDS,
+                1,
+            )
+            for name, cost in touched.items()
+        ),
+        *costs("nothing changed", again, "cold build", cold),
+        *(
+            row
+            for name, cost in touched.items()
+            for row in costs(f"a file of recipe {name} changed", cost, "cold build", cold)
+        ),
+        *costs("one kernel fragment changed", fragment, "cold build", cold),
+        *costs("second board of the family", second, "cold build", cold),
         Row(
             what="cold build: peak memory",
             ours=cold.memory,
             unit="bytes",
-            against="bytes in the store after all",
-            reference=_size(store),
+            against="its image's data",
+            reference=_data(place / "output" / BOARD / f"{BOARD}.img"),
+        ),
+        Row(
+            what="the store after all of these",
+            ours=_size(store),
+            unit="bytes",
+            against="one image's data",
+            reference=_data(place / "output" / BOARD / f"{BOARD}.img"),
         ),
     ]
+
+
+def _check_no_packages(output: Path) -> None:
+    """Make sure that the last build has not run apt again.
+
+    Raises:
+        StepError: it has.
+    """
+    manifest = json.loads((output / BOARD / "manifest.json").read_text())
+    made = {step["name"] for step in manifest["steps"] if not step["kept"]}
+    if "bootstrap" in made:
+        raise StepError("the packages were installed again")
+
+
+def _data(path: Path) -> int:
+    return path.stat().st_blocks * 512
 
 
 def _longest_path(tree: Path, store: Path, output: Path) -> float:

@@ -62,14 +62,24 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
         (place / "root.ext4").unlink()
         rows = [
             seconds(
-                "image: wall",
+                "image, its layers unpacked: wall",
                 taken,
                 "cp of the same bytes, holes left out, with fsync",
                 copy.wall,
                 AT_MOST,
             ),
-            seconds("image: wall", taken, "cp with the holes written, with fsync", full.wall),
-            seconds("image: wall", taken, "mke2fs -d of the root partition alone", by_hand.wall),
+            seconds(
+                "image, its layers unpacked: wall",
+                taken,
+                "cp with the holes written, with fsync",
+                full.wall,
+            ),
+            seconds(
+                "image, its layers unpacked: wall",
+                taken,
+                "mke2fs -d of the root partition alone",
+                by_hand.wall,
+            ),
             Row(
                 what="image step: peak memory, layers unpacked on tmpfs",
                 ours=ours.memory,
@@ -88,7 +98,9 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
                  "--tmppath", place / "tmp", "--outputpath", place / "genimage"],
                 log=place / "genimage.log",
             )  # fmt: skip
-            rows.append(seconds("image: wall", taken, "genimage", genimage.wall))
+            rows.append(
+                seconds("image, its layers unpacked: wall", taken, "genimage", genimage.wall)
+            )
         else:
             say("genimage is not installed: left out")
     return rows

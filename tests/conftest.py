@@ -9,6 +9,13 @@ from builder.plan.publish import Output
 from tests.support import BOARDS, ROOT, build_py
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let those who have less time than all of a board's checks take pick some."""
+    parser.addoption(
+        "--boot-checks", metavar="EXPRESSION", help="which checks boot tests run, as with pytest -k"
+    )
+
+
 @pytest.fixture(scope="session")
 def outputs() -> dict[str, Output]:
     """The boards' output directories, built by one call, from the store as far as that goes."""
