@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -31,11 +32,8 @@ IDENTIFICATION: Final = 0x584C4E58  # "XLNX" as one word; in the file, XNLX
 PMU_BYTES: Final = 128 * 1024
 """The memory of Zynq UltraScale+'s platform management unit, in bytes."""
 
-_REGISTER_PAIRS: Final = 256
-_UNUSED: Final = 0xFFFFFFFF
 _TABLE_VERSIONS: Final = (0x01010000, 0x01020000)
-_ENCRYPTION: Final = {0: "none", 0xA5C3C5A3: "eFUSE key", 0x3A5C3C5A: "battery-backed key"}
-_DESTINATIONS: Final = {0: "none", 1: "PS", 2: "PL"}
+_ENCRYPTION: Final = (0, 0xA5C3C5A3, 0x3A5C3C5A)  # none; the key in eFUSEs; in battery-backed RAM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +42,12 @@ class HeaderFormat:
 
     length: bytes of the header; the first stage starts there or after it.
     words: what stands from 0x20 on, up to the checksum.
-    registers: where the initialisation table is.
     loads: the addresses that the first stage is loaded to, and of the byte after the room for it.
-    tables: whether tables of partitions are read.
+    tables: whether tables of partitions are verified.
     """
 
     length: int
     words: tuple[str, ...]
-    registers: int
     loads: range
     tables: bool
 
@@ -63,7 +59,6 @@ FORMATS: Final = {
             *("width", "identification", "encryption", "user", "offset"),
             *("length", "load", "entry", "total", "style"),
         ),
-        registers=0xA0,
         # What the BootROM leaves of the on-chip memory, which is at 0 then.
         loads=range(192 * 1024),
         tables=True,
@@ -74,7 +69,6 @@ FORMATS: Final = {
             *("width", "identification", "encryption", "load", "offset"),
             *("pmu", "total pmu", "length", "total", "attributes"),
         ),
-        registers=0xB8,
         # The on-chip memory up to where the first stage puts Trusted Firmware (its BL31_BASE).
         loads=range(0xFFFC0000, 0xFFFEA000),
         tables=False,
@@ -94,51 +88,19 @@ class BootHeader:
     first stage are `BootImage.first_stage`.
     """
 
-    encryption: str
     source_offset: int
     length: int
     load_address: int
-    entry: int
-    total_length: int
     pmu_length: int
-    checksum: int
     image_table_offset: int
     partition_table_offset: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegisterWrite:
-    """One write of the BootROM before it starts the first stage."""
-
-    address: int
-    value: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Partition:
-    """One loadable part. Sizes and offsets are in bytes, offsets count from the file's start.
-
-    `checksum` is "MD5" if the data has one (it has been verified then), else None.
-    """
-
-    image: str
-    offset: int
-    length: int
-    load_address: int
-    entry: int
-    destination: str
-    encrypted: bool
-    signed: bool
-    checksum: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
 class BootImage:
-    """A boot image. `partitions` is empty for what mkimage makes; so is `pmu` on Zynq-7000."""
+    """A boot image; `pmu` is empty on Zynq-7000."""
 
     header: BootHeader
-    registers: tuple[RegisterWrite, ...]
-    partitions: tuple[Partition, ...]
     pmu: bytes = field(repr=False)
     first_stage: bytes = field(repr=False)
 
@@ -163,14 +125,11 @@ def parse(path: Path, soc: Soc) -> BootImage:
 
 def _parse(data: bytes, form: HeaderFormat) -> BootImage:
     header = _header(data, form)
-    pmu_end = header.source_offset + header.pmu_length
-    partitions: tuple[Partition, ...] = ()
     if form.tables and header.image_table_offset:
-        partitions = tuple(_partitions(data, header))
+        _verify_partitions(data, header)
+    pmu_end = header.source_offset + header.pmu_length
     return BootImage(
         header=header,
-        registers=tuple(_registers(data, form)),
-        partitions=partitions,
         pmu=data[header.source_offset : pmu_end],
         first_stage=data[pmu_end : pmu_end + header.length],
     )
@@ -216,82 +175,47 @@ def _header(data: bytes, form: HeaderFormat) -> BootHeader:
         raise BootImageError(f"PMU firmware of {pmu} bytes does not fit the PMU's {PMU_BYTES}")
     image_table, partition_table = struct.unpack_from("<2I", data, 0x98)
     return BootHeader(
-        encryption=_ENCRYPTION[words["encryption"]],
         source_offset=offset,
         length=length,
         load_address=load,
-        entry=words.get("entry", load),
-        total_length=total,
         pmu_length=pmu,
-        checksum=checksum,
         image_table_offset=image_table,
         partition_table_offset=partition_table,
     )
 
 
-def _registers(data: bytes, form: HeaderFormat) -> list[RegisterWrite]:
-    """Return the initialisation table; a pair whose address is all ones is not used."""
-    pairs = struct.unpack_from(f"<{2 * _REGISTER_PAIRS}I", data, form.registers)
-    return [
-        RegisterWrite(address=address, value=value)
-        for address, value in zip(pairs[::2], pairs[1::2], strict=True)
-        if address != _UNUSED
-    ]
-
-
-def _partitions(data: bytes, header: BootHeader) -> list[Partition]:
+def _verify_partitions(data: bytes, header: BootHeader) -> None:
     (version,) = struct.unpack_from("<I", data, header.image_table_offset)
     if version not in _TABLE_VERSIONS:
         raise BootImageError(f"the image table has the unknown version {version:#010x}")
-    found: list[Partition] = []
-    at = header.partition_table_offset
-    while True:
+    for index in count():
         # Offsets and lengths in these tables are counted in 4-byte words.
-        words = struct.unpack_from("<16I", data, at)
+        words = struct.unpack_from("<16I", data, header.partition_table_offset + 64 * index)
         if not any(words[:15]):
-            return found
+            return
         if words[15] != _complement(words[:15]):
             raise BootImageError(
-                f"the checksum of partition header {len(found)} is {words[15]:#010x},"
+                f"the checksum of partition header {index} is {words[15]:#010x},"
                 f" not {_complement(words[:15]):#010x}"
             )
-        found.append(_partition(data, words, len(found)))
-        at += 64
+        _verify_partition(data, words, index)
 
 
-def _partition(data: bytes, words: tuple[int, ...], index: int) -> Partition:
-    stored, plain, total, load, entry, offset, attributes, _, checksum_at, image, signature = words[
-        :11
-    ]
-    offset, length, end = 4 * offset, 4 * plain, 4 * (offset + total)
-    name = _image_name(data, 4 * image)
-    has_checksum = (attributes >> 12) & 7 == 1
-    if has_checksum:
+def _verify_partition(data: bytes, words: tuple[int, ...], index: int) -> None:
+    stored, total, offset, checksum_at, name_at = (4 * words[i] for i in (0, 2, 5, 8, 9))
+    name, end = _image_name(data, name_at), offset + total
+    has_md5 = (words[6] >> 12) & 7 == 1
+    if has_md5:
         # bootgen puts the checksums behind all data.
-        end = max(end, 4 * checksum_at + 16)
+        end = max(end, checksum_at + 16)
     if end > len(data):
         raise BootImageError(
             f"partition {index} ({name}) ends at {end}, the file at {len(data)} bytes: cut off"
         )
-    checksum = None
-    if has_checksum:
-        checksum = "MD5"
-        # MD5 is what the format has; it guards against damage, not against an attacker.
-        actual = hashlib.md5(data[offset : offset + 4 * stored], usedforsecurity=False).digest()
-        if data[4 * checksum_at : 4 * checksum_at + 16] != actual:
-            raise BootImageError(f"the data of partition {index} ({name}) does not match its MD5")
-    destination = (attributes >> 4) & 0xF
-    return Partition(
-        image=name,
-        offset=offset,
-        length=length,
-        load_address=load,
-        entry=entry,
-        destination=_DESTINATIONS.get(destination, f"device {destination}"),
-        encrypted=stored != plain,
-        signed=signature != 0,
-        checksum=checksum,
-    )
+    # MD5 is what the format has; it guards against damage, not against an attacker.
+    actual = hashlib.md5(data[offset : offset + stored], usedforsecurity=False).digest()
+    if has_md5 and data[checksum_at : checksum_at + 16] != actual:
+        raise BootImageError(f"the data of partition {index} ({name}) does not match its MD5")
 
 
 def _image_name(data: bytes, at: int) -> str:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The pytest plugin that boards' checks run with: fixtures, places, and the report.
 
-`host` is testinfra's. A check's label in the report is the first line of its docstring.
+`host` is testinfra's. A check's label in the report is the first line of its docstring,
+and what pytest calls its parameters.
 
 Images hold this very file, to run their checks on the board itself: it needs nothing but pytest and
 testinfra, also of old releases.
@@ -203,6 +204,15 @@ def driver_of(host: Host) -> Callable[[str], str]:
     return find
 
 
+def _label(item: pytest.Item, name: str) -> str:
+    """Return the first line of a check's docstring, and its parameters as `name` has them."""
+    doc = (getattr(getattr(item, "obj", None), "__doc__", None) or "").strip()
+    if not doc:
+        return name
+    _, bracket, parameters = name.partition("[")
+    return doc.splitlines()[0] + (f" [{parameters}" if bracket else "")
+
+
 class _Report:
     """Keeps checks to where they belong; collects results, shows what was left out, writes JSON."""
 
@@ -217,8 +227,7 @@ class _Report:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
             name = self.names[item.nodeid] = self._name(item)
-            doc = getattr(getattr(item, "obj", None), "__doc__", None)
-            self.labels[item.nodeid] = (doc or name.rpartition("::")[2]).strip().splitlines()[0]
+            self.labels[item.nodeid] = _label(item, name.partition("::")[2])
             for marker in item.iter_markers("only"):
                 if len(marker.args) != 2 or marker.args[0] not in PLACES:
                     raise pytest.UsageError(

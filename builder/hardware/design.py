@@ -50,7 +50,6 @@ class Block:
     instance: str
     path: str
     kind: str
-    vlnv: str
     parameters: Mapping[str, str]
     ports: Mapping[str, Port]
 
@@ -71,11 +70,9 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """Where the processing system sees a block: bytes from `base` on, through its port `master`."""
+    """Where the processing system sees a block: `size` bytes from `base` on."""
 
     instance: str
-    interface: str
-    master: str
     base: int
     size: int
     memory: bool
@@ -242,7 +239,6 @@ def _blocks(tree: ET.Element) -> Iterator[Block]:
             instance=module.get("INSTANCE", ""),
             path=module.get("FULLNAME", ""),
             kind=module.get("MODTYPE", ""),
-            vlnv=module.get("VLNV", ""),
             parameters={
                 each.get("NAME", ""): each.get("VALUE", "")
                 for each in module.iterfind("PARAMETERS/PARAMETER")
@@ -278,8 +274,6 @@ def _ranges(export: HardwareExport, system: ET.Element) -> Iterator[Range]:
             ) from error
         yield Range(
             instance=instance,
-            interface=each.get("SLAVEBUSINTERFACE", ""),
-            master=each.get("MASTERBUSINTERFACE", ""),
             base=base,
             size=last - base + 1,
             memory=each.get("MEMTYPE") == "MEMORY",

@@ -37,7 +37,6 @@ _DISTRIBUTIONS: Final = ["debian-bookworm"]
 """What a new board accepts: the distributions that have been built."""
 OVERLAY: Final = "pl-overlay"
 """The new board's recipe with the device tree overlay of its programmable logic."""
-_DESCRIBED = {Kind.UART, Kind.SD, Kind.ETHERNET}
 
 
 @dataclass(frozen=True, kw_only=True)

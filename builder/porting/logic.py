@@ -129,7 +129,7 @@ class _Description:
         blocks, nodes = [], []
         for instance, ranges in seen.items():
             block = self._design.blocks.get(instance) or Block(
-                instance=instance, path=instance, kind="unknown", vlnv="", parameters={}, ports={}
+                instance=instance, path=instance, kind="unknown", parameters={}, ports={}
             )
             described, node = self._block(block, ranges)
             blocks.append(described)

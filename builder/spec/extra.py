@@ -12,8 +12,8 @@ from builder.spec.models import Scalar
 from builder.spec.reader import Reader, Tree, closest
 from builder.spec.recipe import SECRET
 from builder.spec.recipe_rules import check_recipe
-from builder.spec.resolve import ResolvedRecipe, parse_setting
-from builder.spec.values import parse, unfit
+from builder.spec.resolve import ResolvedRecipe
+from builder.spec.values import parse_setting, read_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +116,7 @@ class _Work:
             UserError: there is none, or it cannot have this value.
         """
         recipe = self.found[name]
-        declared = recipe.model.parameters
-        value = parse(raw, declared[key].default) if key in declared else raw
-        problem = unfit({name: declared}, name, key, value)
-        if problem:
-            raise UserError(f"--set {name}.{key}: {problem}")
+        value = read_value({name: recipe.model.parameters}, name, key, raw)
         self.found[name] = replace(recipe, parameters={**recipe.parameters, key: value})
 
     def check_secrets(self, name: str) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from builder.errors import UserError
+from builder.spec.board_rules import check_board
 from builder.spec.distribution import Distribution
-from builder.spec.document import Document, KeyPath
+from builder.spec.document import Document
 from builder.spec.local import LocalSettings
 from builder.spec.models import (
     Architecture,
@@ -18,15 +19,14 @@ from builder.spec.models import (
     Download,
     Provider,
     Scalar,
-    Soc,
 )
 from builder.spec.order import in_order
 from builder.spec.overlays import Design, find_design
 from builder.spec.profiles import read_profiles
-from builder.spec.reader import Reader, Tree, closest, shown
-from builder.spec.recipe import Parameter, Recipe
+from builder.spec.reader import Reader, Tree, closest
+from builder.spec.recipe import Recipe
 from builder.spec.recipe_rules import check_recipe
-from builder.spec.values import parse, unfit, unset
+from builder.spec.values import Layer, settle, unset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,19 +168,6 @@ class ImageSpec:
         return {recipe.name: dict(recipe.parameters) for recipe in self.recipes}
 
 
-def parse_setting(text: str) -> tuple[str, str, str]:
-    """Split `recipe.parameter=value` as `--set` takes it.
-
-    Raises:
-        UserError: it has another form.
-    """
-    name, equals, value = text.partition("=")
-    recipe, dot, parameter = name.partition(".")
-    if not (equals and dot and recipe and parameter):
-        raise UserError(f"--set {text}: must be RECIPE.PARAMETER=VALUE")
-    return recipe, parameter, value
-
-
 def resolve(
     tree: Tree,
     board: str,
@@ -233,7 +220,7 @@ def resolve(
 
 
 class _Resolution:
-    """The work of `resolve`: each method one rule, all problems collected."""
+    """The work of `resolve`: all problems are collected."""
 
     def __init__(
         self,
@@ -251,7 +238,7 @@ class _Resolution:
         self.board_file = board_file
         self.directory = board_file.parent
         self.board = reader.board(board_file, tree.board_files())
-        self.boot_files: Path | Download | None = boot_files
+        self.given_boot_files = boot_files
         if self.board and profile:
             self.board = self.board.model_copy(update={"profile": profile})
         if self.board and boot_files:
@@ -271,7 +258,7 @@ class _Resolution:
         board = self.board
         if board is None:
             return None
-        self.check_board(board)
+        check_board(self.reader, self.board_file, board, boot_files=self.given_boot_files)
         overlays = self.overlays(board)
         petalinux = self.petalinux_use(local)
         distributions = self.distributions(board, local, distro)
@@ -289,12 +276,15 @@ class _Resolution:
         ordered = in_order(self.reader, names, self.recipes, self.recipe_files)
         if profiles is None:
             return None  # what its recipes would declare is not known
-        values, origins = self.parameters(
+        # A user's own settings are for all images, whatever recipes they have.
+        elsewhere = self.recipe_files.keys() - {*ordered}
+        own = {name: given for name, given in local.parameters.items() if name not in elsewhere}
+        recipes = self.with_parameters(
             ordered,
             [
                 *((path, profile.parameters) for path, profile in profiles),
                 (self.board_file, board.parameters),
-                (self.tree.local_file, local.parameters),
+                (self.tree.local_file, own),
             ],
             settings,
         )
@@ -307,41 +297,15 @@ class _Resolution:
             hardware=self.hardware(board),
             tree=self.tree,
             board=board,
-            boot_files=self.boot_files,
+            boot_files=self.boot_files(board),
             distributions=distributions,
-            recipes=tuple(
-                ResolvedRecipe(
-                    name=name,
-                    directory=self.recipe_files[name].parent,
-                    model=model,
-                    parameters=values[name],
-                    origins=origins[name],
-                )
-                for name in ordered
-                if (model := self.recipes[name])
-            ),
+            recipes=recipes,
             overlays=overlays,
             petalinux=petalinux,
         )
 
     def complain(self, where: tuple[str | int, ...], what: str) -> None:
         self.reader.complain(self.board_file, where, what)
-
-    def check_board(self, board: Board) -> None:
-        if board.board != self.directory.name:
-            self.complain(("board",), f"must be the directory's name, {self.directory.name}")
-        if board.devicetree:
-            self.check_file(("devicetree",), board.devicetree)
-        match board.bsp.provider:
-            case "prebuilt":
-                self.check_prebuilt(board)
-            case "petalinux":
-                self.check_petalinux(board)
-            case "mainline":
-                self.check_mainline(board)
-        card = board.emulate.card
-        if card & (card - 1):
-            self.complain(("emulate", "card"), "must be a power of two, as QEMU's card readers ask")
 
     def overlays(self, board: Board) -> tuple[Design, ...]:
         """Return the board's designs that are there, and check that the others may be missing."""
@@ -361,38 +325,6 @@ class _Resolution:
             self.complain(("notebooks",), f"there is no directory {board.notebooks}")
         return tuple(found.values())
 
-    def check_prebuilt(self, board: Board) -> None:
-        """Find the boot files."""
-        if self.boot_files:
-            return  # of the command line
-        place = board.bsp.boot_files
-        if place is None:
-            self.complain(("bsp",), "the provider prebuilt needs `boot-files`")
-        elif place.file:
-            self.boot_files = self.directory / place.file
-            if not self.boot_files.exists():
-                self.complain(
-                    ("bsp", "boot-files", "file"),
-                    f"there is no file or directory {self.boot_files}",
-                )
-        else:
-            self.boot_files = place.download
-
-    def check_petalinux(self, board: Board) -> None:
-        """Check that there is something to make a project from."""
-        hardware, petalinux = board.bsp.hardware, board.bsp.petalinux
-        exported = hardware and (self.directory / hardware.xsa).is_file()
-        if hardware and not hardware.optional:
-            self.check_file(("bsp", "hardware", "xsa"), hardware.xsa)
-        elif not petalinux.bsp and not exported:
-            self.complain(
-                ("bsp",), "PetaLinux needs `hardware` with its file, or a BSP in `petalinux.bsp`"
-            )
-        if petalinux.bsp and petalinux.bsp.file:
-            self.check_file(("bsp", "petalinux", "bsp", "file"), petalinux.bsp.file)
-        if petalinux.bitstream:
-            self.check_file(("bsp", "petalinux", "bitstream"), petalinux.bitstream)
-
     def petalinux_use(self, local: LocalSettings) -> PetaLinuxUse:
         """Return what the command line says of PetaLinux, else the user's settings."""
         given, own = self.petalinux, local.petalinux
@@ -406,65 +338,18 @@ class _Resolution:
         installer = given.installer or (Path(own.installer) if own.installer else None)
         return replace(given, installer=installer, base=given.base or own.base)
 
-    def check_mainline(self, board: Board) -> None:
-        """Check that the files are there which boot files are built from."""
-        bsp = board.bsp
-        if not board.devicetree:
-            self.complain(("devicetree",), "is missing")
-        if bsp.boot_files:
-            self.complain(("bsp", "boot-files"), "is for `provider: prebuilt`")
-        if bsp.hardware and not bsp.hardware.optional:
-            self.check_file(("bsp", "hardware", "xsa"), bsp.hardware.xsa)
-        if table := bsp.start_up_table:
-            if table.registers:
-                self.check_file(("bsp", "start-up-table", "registers"), table.registers)
-            if table.parameters:
-                self.check_file(("bsp", "start-up-table", "parameters"), table.parameters)
-        if bsp.boot_bin:
-            self.check_file(("bsp", "boot-bin"), bsp.boot_bin)
-        for index, fragment in enumerate(bsp.kernel_fragments):
-            self.check_file(("bsp", "kernel-fragments", index), fragment)
-        self.check_firmware(board)
-        exported = bsp.hardware and (self.directory / bsp.hardware.xsa).is_file()
-        if not (exported or bsp.firmware.fsbl or bsp.start_up_table or bsp.boot_bin):
-            self.complain(
-                ("bsp",),
-                "the first stage needs `hardware` with its file, `start-up-table` or `boot-bin`",
-            )
+    def boot_files(self, board: Board) -> Path | Download | None:
+        """Return where finished boot files are, if they are not built."""
+        place = board.bsp.boot_files
+        if self.given_boot_files or board.bsp.provider != "prebuilt" or place is None:
+            return self.given_boot_files
+        return self.directory / place.file if place.file else place.download
 
     def hardware(self, board: Board) -> str:
         """Return the name of the board whose device tree this one has."""
         if board.devicetree is None:
             return board.board
         return self.document.place(("devicetree",)).path.parent.name
-
-    def check_firmware(self, board: Board) -> None:
-        """Check what only one of the families has."""
-        firmware, table = board.bsp.firmware, board.bsp.start_up_table
-        programs = {
-            "pmu": firmware.pmu,
-            "pmu-configuration": firmware.pmu_configuration,
-            "fsbl": firmware.fsbl,
-        }
-        for key, program in programs.items():
-            where = ("bsp", "firmware", key)
-            if program is None:
-                continue
-            if board.soc is not Soc.ZYNQMP:
-                self.complain(where, f"is for {Soc.ZYNQMP.value}, this board is {board.soc.value}")
-            elif program.file and not program.optional:
-                self.check_file((*where, "file"), program.file)
-        if table and board.soc is not Soc.ZYNQ:
-            for key, name in (("registers", table.registers), ("parameters", table.parameters)):
-                if name:
-                    self.complain(
-                        ("bsp", "start-up-table", key),
-                        f"is for {Soc.ZYNQ.value}, this board is {board.soc.value}",
-                    )
-
-    def check_file(self, where: tuple[str | int, ...], path: str) -> None:
-        if not (self.directory / path).is_file():
-            self.complain(where, f"there is no file {self.directory / path}")
 
     def distributions(
         self, board: Board, local: LocalSettings, pinned: str | None
@@ -536,61 +421,23 @@ class _Resolution:
                 self.known_recipes(file, ("requires",), recipe.requires)
         return known
 
-    def parameters(
-        self,
-        names: Sequence[str],
-        layers: Sequence[tuple[Path, Mapping[str, Mapping[str, Scalar]]]],
-        settings: Sequence[str],
-    ) -> tuple[dict[str, dict[str, Scalar]], dict[str, dict[str, str]]]:
-        """Return the value of each parameter, and where it is from.
-
-        Later layers win, and `settings` over all.
-        """
-        values: dict[str, dict[str, Scalar]] = {}
-        origins: dict[str, dict[str, str]] = {}
-        declared: dict[str, Mapping[str, Parameter]] = {}
-        for name in names:
-            recipe = self.recipes.get(name)
-            if recipe:
-                declared[name] = recipe.parameters
-                values[name] = {key: item.default for key, item in recipe.parameters.items()}
-                file = self.recipe_files[name]
-                origins[name] = {
-                    key: self.origin(file, ("parameters", key)) for key in recipe.parameters
-                }
-        broken = {name for name, recipe in self.recipes.items() if recipe is None}
-        for path, layer in layers:
-            # A user's own settings are for all images, whatever recipes they have.
-            elsewhere = self.recipe_files.keys() - declared if path == self.tree.local_file else ()
-            for name, given in layer.items():
-                if name in broken or name in elsewhere:
-                    continue
-                for key, value in given.items():
-                    problem = unfit(declared, name, key, value)
-                    if problem:
-                        self.reader.complain(path, ("parameters", name, key), problem)
-                    else:
-                        values[name][key] = value
-                        origins[name][key] = self.origin(path, ("parameters", name, key))
-        for text in settings:
-            name, key, raw = parse_setting(text)
-            if name in broken:
-                continue
-            parameter = declared.get(name, {}).get(key)
-            parsed = parse(raw, parameter.default) if parameter else raw
-            problem = unfit(declared, name, key, parsed)
-            if problem:
-                raise UserError(f"--set {name}.{key}: {problem}")
-            values[name][key] = parsed
-            origins[name][key] = "--set"
+    def with_parameters(
+        self, names: Sequence[str], layers: Sequence[Layer], settings: Sequence[str]
+    ) -> tuple[ResolvedRecipe, ...]:
+        """Return the recipes, each with the values of its parameters."""
+        recipes = {name: self.recipes[name] for name in names}
+        values, origins = settle(self.reader, recipes, self.recipe_files, layers, settings)
         # Where there are problems, somebody may have tried.
-        for name, key, summary in [] if self.reader.problems else unset(self.recipes, values):
+        for name, key, summary in [] if self.reader.problems else unset(recipes, values):
             self.complain(("parameters", name, key), f"must be set: {summary}")
-        return values, origins
-
-    def origin(self, path: Path, where: KeyPath) -> str:
-        """Return where a value of a file is written."""
-        return self.reader.document(path).origin(where)
-
-
-__all__ = ["ImageSpec", "NamedDistribution", "ResolvedRecipe", "parse_setting", "resolve", "shown"]
+        return tuple(
+            ResolvedRecipe(
+                name=name,
+                directory=self.recipe_files[name].parent,
+                model=model,
+                parameters=values[name],
+                origins=origins[name],
+            )
+            for name, model in recipes.items()
+            if model
+        )

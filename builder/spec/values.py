@@ -1,19 +1,116 @@
 # SPDX-License-Identifier: MIT
-"""Values of recipes' parameters: what they are read from, and whether they fit."""
+"""Values of recipes' parameters: where they are from, and whether they fit."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
+from builder.errors import UserError
+from builder.spec.document import KeyPath
 from builder.spec.models import Scalar
-from builder.spec.reader import closest
+from builder.spec.reader import Reader, closest
 from builder.spec.recipe import Parameter, Recipe
 
 _TYPE_NAMES = {str: "a text", int: "a number", bool: "true or false", list: "a list of texts"}
 
+Layer = tuple[Path, Mapping[str, Mapping[str, Scalar]]]
+"""A file that sets parameters, and what it sets: recipe, parameter, value."""
 
-def unfit(
+
+def settle(
+    reader: Reader,
+    recipes: Mapping[str, Recipe | None],
+    files: Mapping[str, Path],
+    layers: Sequence[Layer],
+    settings: Sequence[str],
+) -> tuple[dict[str, dict[str, Scalar]], dict[str, dict[str, str]]]:
+    """Return the value of each recipe's parameters, and where it is from.
+
+    Args:
+        reader: told of values that do not fit.
+        recipes: the recipes by name; None for one with problems of its own.
+        files: the file of each recipe.
+        layers: what files set; later ones win.
+        settings: `recipe.parameter=value` lines, which win over all files.
+
+    Raises:
+        UserError: something is wrong with one of the settings.
+    """
+    values: dict[str, dict[str, Scalar]] = {}
+    origins: dict[str, dict[str, str]] = {}
+    declared = {name: recipe.parameters for name, recipe in recipes.items() if recipe}
+    broken = recipes.keys() - declared
+
+    def origin(path: Path, where: KeyPath) -> str:
+        return reader.document(path).origin(where)
+
+    for name, parameters in declared.items():
+        values[name] = {key: item.default for key, item in parameters.items()}
+        origins[name] = {key: origin(files[name], ("parameters", key)) for key in parameters}
+    for path, layer in layers:
+        for name, given in layer.items():
+            if name in broken:
+                continue
+            for key, value in given.items():
+                where = ("parameters", name, key)
+                problem = _unfit(declared, name, key, value)
+                if problem:
+                    reader.complain(path, where, problem)
+                else:
+                    values[name][key] = value
+                    origins[name][key] = origin(path, where)
+    for text in settings:
+        name, key, raw = parse_setting(text)
+        if name in broken:
+            continue
+        values[name][key] = read_value(declared, name, key, raw)
+        origins[name][key] = "--set"
+    return values, origins
+
+
+def parse_setting(text: str) -> tuple[str, str, str]:
+    """Split `recipe.parameter=value` as `--set` takes it.
+
+    Raises:
+        UserError: it has another form.
+    """
+    name, equals, value = text.partition("=")
+    recipe, dot, parameter = name.partition(".")
+    if not (equals and dot and recipe and parameter):
+        raise UserError(f"--set {text}: must be RECIPE.PARAMETER=VALUE")
+    return recipe, parameter, value
+
+
+def read_value(
+    declared: Mapping[str, Mapping[str, Parameter]], recipe: str, key: str, raw: str
+) -> Scalar:
+    """Return the value that `--set` gives a parameter.
+
+    Raises:
+        UserError: there is no such parameter, or it cannot have this value.
+    """
+    parameter = declared.get(recipe, {}).get(key)
+    value = _parse(raw, parameter.default) if parameter else raw
+    problem = _unfit(declared, recipe, key, value)
+    if problem:
+        raise UserError(f"--set {recipe}.{key}: {problem}")
+    return value
+
+
+def unset(
+    declared: Mapping[str, Recipe | None], values: Mapping[str, Mapping[str, Scalar]]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield recipe, parameter and summary where a default does not fit and nobody has set a value."""
+    for name, given in values.items():
+        recipe = declared[name]
+        for key, parameter in recipe.parameters.items() if recipe else ():
+            if _mismatch(parameter, given[key]):
+                yield name, key, parameter.summary
+
+
+def _unfit(
     declared: Mapping[str, Mapping[str, Parameter]], recipe: str, key: str, value: Scalar
 ) -> str | None:
     """Say why a parameter cannot take a value; None if it can. A secret value is not repeated."""
@@ -26,10 +123,10 @@ def unfit(
     if type(value) is not wanted:
         given = "what was given" if parameter.secret else repr(value)
         return f"must be {_TYPE_NAMES[wanted]}, not {given}"
-    return mismatch(parameter, value)
+    return _mismatch(parameter, value)
 
 
-def mismatch(parameter: Parameter, value: Scalar) -> str | None:
+def _mismatch(parameter: Parameter, value: Scalar) -> str | None:
     """Say which text of a value does not match the parameter's pattern; None if all do."""
     if parameter.pattern is None:
         return None
@@ -40,18 +137,7 @@ def mismatch(parameter: Parameter, value: Scalar) -> str | None:
     return None
 
 
-def unset(
-    declared: Mapping[str, Recipe | None], values: Mapping[str, Mapping[str, Scalar]]
-) -> Iterator[tuple[str, str, str]]:
-    """Yield recipe, parameter and summary where a default does not fit and nobody has set a value."""
-    for name, given in values.items():
-        recipe = declared[name]
-        for key, parameter in recipe.parameters.items() if recipe else ():
-            if mismatch(parameter, given[key]):
-                yield name, key, parameter.summary
-
-
-def parse(raw: str, default: Scalar) -> Scalar:
+def _parse(raw: str, default: Scalar) -> Scalar:
     """Read a value given as text as the type of a default; the text itself if it does not fit."""
     if isinstance(default, bool):
         return {"true": True, "false": False}.get(raw.lower(), raw)

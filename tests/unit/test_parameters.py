@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from builder.errors import UserError
-from builder.spec.resolve import parse_setting
+from builder.spec.values import parse_setting
 from tests.unit.support import BOARD, Files
 
 PARAMETERS = """\

@@ -268,6 +268,40 @@ def test_checks_run_where_they_belong(run: Run, capfd: pytest.CaptureFixture[str
     assert said.endswith("B, one: 4 passed, 0 failed, 2 skipped\n")
 
 
+def test_labels_tell_which_parameters_a_check_had(files: Files, run: Run) -> None:
+    text = """
+import pytest
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_said(host, number):
+    '''It counts.'''
+
+def test_once(host):
+    '''Once.'''
+
+@pytest.mark.parametrize("words", ["a::b"])
+def test_not_said(words):
+    pass
+
+@pytest.mark.parametrize("words", ["a[0]"])
+def test_alone(words):
+    '''
+    It is alone.
+
+    More.
+    '''
+"""
+    files.write("recipes/a/test_one.py", text)
+    _, report = run("-k", "test_one")
+    assert [check["label"] for check in report["checks"]] == [
+        "It counts. [1]",
+        "It counts. [2]",
+        "Once.",
+        "test_not_said[a::b]",
+        "It is alone. [a[0]]",
+    ]
+
+
 def test_a_check_that_fails_is_told_and_ends_with_1(files: Files, run: Run) -> None:
     files.write("recipes/a/test_one.py", "def test_fails(host):\n    assert 1 == 2\n")
     status, report = run("-k", "test_fails")

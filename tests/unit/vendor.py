@@ -83,8 +83,7 @@ def boot_bin(soc: Soc = Soc.ZYNQ) -> bytes:
     }
     words = [changed.get(name, 0) for name in form.words]
     head = bytes(0x20) + struct.pack(f"<{len(words) + 1}I", *words, ~sum(words) & 0xFFFFFFFF)
-    registers = head.ljust(form.registers, b"\0") + b"\xff" * 2048
-    return registers.ljust(form.length, b"\0") + bytes(64)
+    return head.ljust(form.length, b"\0") + bytes(64)
 
 
 def compiled(source: str, folder: Path) -> bytes:
