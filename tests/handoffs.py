@@ -49,7 +49,7 @@ def handoffs(folder: Path) -> dict[str, Path]:
 
 def _checksum() -> str:
     recipe = yaml.safe_load((ROOT / "recipes/pynq/recipe.yaml").read_text())
-    checksum: str = recipe["sdists"][_FILE]
+    checksum: str = recipe["sdists"]["armhf"][_FILE]
     return checksum
 
 

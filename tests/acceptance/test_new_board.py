@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What `new-board` writes for a Pynq-Z2 is the tree's own board, but for a list of differences."""
+"""The device tree of a new Pynq-Z2 is that of the tree's own board, but for a list of differences."""
 
 from __future__ import annotations
 
@@ -11,24 +11,11 @@ import pytest
 
 from builder.emulation.derive import Tree, read_tree
 from builder.plan.publish import Output
-from builder.spec.models import Board
-from builder.spec.reader import Reader
-from builder.spec.reader import Tree as Files
-from tests.handoffs import PREFIX, build_boards, exports, handoffs, make_boards
-from tests.support import ROOT
+from tests.handoffs import PREFIX, build_boards, exports, make_boards
 
 NEW = f"{PREFIX}Pynq-Z2"
 
 PHY = "an export does not say what is on MDIO: the kernel looks for it"
-KEYS = {
-    "board": "its name",
-    "summary": "words",
-    "devicetree": "a file of its own",
-    "bsp": "this export has start-up code, which the tree's board is without",
-    "distro": "what has been built",
-    "profile": "as it was asked for",
-    "recipes": "the logic's overlay",
-}
 PROPERTIES = {
     ("/", "compatible"): "a board's own is its maker's to give",
     ("/", "model"): "a name",
@@ -95,31 +82,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_the_specification(folder: Path) -> None:
-    files = Files(root=ROOT, boards_dirs=(folder / "boards",)).board_files()
-    reader = Reader()
-    boards = [reader.board(files[name], files) for name in ("Pynq-Z2", NEW)]
-    reader.raise_problems()
-    own, new = (board.model_dump() for board in boards if isinstance(board, Board))
-    assert {key for key in own if own[key] != new[key]} == {*KEYS}
-
-
 def test_the_device_tree(outputs: dict[str, Output], folder: Path) -> None:
     (new,) = build_boards(folder, "build", NEW).values()
     trees = [outputs["Pynq-Z2"].directory / "boot/board.dtb", new.directory / "boot/board.dtb"]
     ours, theirs = (properties(read_tree(path)) for path in trees)
     different = {key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key)}
     assert different == {*PROPERTIES}
-
-
-def test_a_design_without_start_up_code_says_what_that_means(folder: Path) -> None:
-    name = f"{PREFIX}Bare"
-    make_boards(folder, {name: handoffs(folder)["Pynq-Z2"]})
-    readme = (folder / f"boards/{name}/README.md").read_text()
-    assert "do not expect it to start a board" in readme
-    # The designs' differences from the board's own parameters are those of the logic's clocks.
-    assert "FPGA3 clock: the parameters say 100.000 MHz, the table 166.667 MHz" in readme
-    assert "DDR" not in readme.partition("contradicts the design:")[2].partition("\n")[0]
 
 
 def test_overlays_are_made_for_the_board(folder: Path) -> None:

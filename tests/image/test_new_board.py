@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""What `new-board` writes of real designs: the tree's own board, but for a list of keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from builder.spec.models import Board
+from builder.spec.reader import Reader, Tree
+from tests.handoffs import PREFIX, exports, handoffs, make_boards
+from tests.support import ROOT
+
+NEW = f"{PREFIX}Pynq-Z2"
+
+KEYS = {
+    "board": "its name",
+    "summary": "words",
+    "devicetree": "a file of its own",
+    "bsp": "this export has start-up code, which the tree's board is without",
+    "distro": "what has been built",
+    "profile": "as it was asked for",
+    "recipes": "the logic's overlay",
+}
+"""What differs in board.yaml, and why."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the new board in `boards/`."""
+    path = tmp_path_factory.mktemp("new-board")
+    make_boards(path, {NEW: exports(path)[NEW]})
+    return path
+
+
+def test_the_specification(folder: Path) -> None:
+    files = Tree(root=ROOT, boards_dirs=(folder / "boards",)).board_files()
+    reader = Reader()
+    boards = [reader.board(files[name], files) for name in ("Pynq-Z2", NEW)]
+    reader.raise_problems()
+    own, new = (board.model_dump() for board in boards if isinstance(board, Board))
+    assert {key for key in own if own[key] != new[key]} == {*KEYS}
+
+
+def test_a_design_without_start_up_code_says_what_that_means(folder: Path) -> None:
+    name = f"{PREFIX}Bare"
+    make_boards(folder, {name: handoffs(folder)["Pynq-Z2"]})
+    readme = (folder / f"boards/{name}/README.md").read_text()
+    assert "do not expect it to start a board" in readme
+    # The designs' differences from the board's own parameters are those of the logic's clocks.
+    assert "FPGA3 clock: the parameters say 100.000 MHz, the table 166.667 MHz" in readme
+    assert "DDR" not in readme.partition("contradicts the design:")[2].partition("\n")[0]
