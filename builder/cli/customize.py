@@ -85,6 +85,8 @@ def customize(arguments: argparse.Namespace, context: Context) -> int:
         plan = make_plan([step], store)
         facts = BaseFacts.read(build(plan, jobs=1).run()[step].files)
         base = _base(arguments, context, path, facts)
+        if arguments.test:
+            _check_testable(base)
         request = _request(arguments, context, base, designs, boot_files)
         steps = custom_steps(
             step,
@@ -106,9 +108,11 @@ def customize(arguments: argparse.Namespace, context: Context) -> int:
     store.evict(context.store_size)
     _summary(context, output, steps, taken=duration(time.monotonic() - started))
     qemu = entries[emulator.step].files / PROGRAMS if emulator else None
-    passed = _test(arguments, context, base, request, output, qemu=qemu) if arguments.test else True
-    for made in (logs.parent, target, *target.parent.glob(f"{target.name}.*")):
-        give_to_caller(made)
+    try:
+        passed = not arguments.test or _test(arguments, context, base, request, output, qemu=qemu)
+    finally:
+        for made in (logs.parent, target, *target.parent.glob(f"{target.name}.*")):
+            give_to_caller(made)
     return 0 if passed else 3
 
 
@@ -169,6 +173,20 @@ def _base(arguments: argparse.Namespace, context: Context, path: Path, facts: Ba
             f"{spec.architecture.value}"
         )
     return _Base(facts=facts, manifest=manifest, directory=path.parent, spec=spec)
+
+
+def _check_testable(base: _Base) -> None:
+    """Say that an image like this one cannot be booted here before a new one is made."""
+    if base.spec is None:
+        raise UserError(
+            "the image cannot be tested: nothing says which board it is for",
+            hint="name it by --board",
+        )
+    if base.facts.boot_offset != BOOT_OFFSET:
+        raise UserError(
+            "the image cannot be tested: its partitions are not laid out as ours",
+            hint="leave --test away",
+        )
 
 
 def _request(
@@ -241,17 +259,10 @@ def _test(
     qemu: Path | None,
 ) -> bool:
     """Boot the new image, and check all recipes that it is known to have."""
-    spec = base.spec
-    if spec is None:
-        raise UserError(
-            "the image cannot be tested: nothing says which board it is for",
-            hint="name it by --board",
-        )
-    if base.facts.boot_offset != BOOT_OFFSET:
-        raise UserError("the image cannot be tested: its partitions are not laid out as ours")
+    assert base.spec, "checked before the image was made"
     emulated_tree(output.image, output.directory / "boot", base.directory / "boot")
     return run_checks(
-        _tested(context, base, spec, request),
+        _tested(context, base, base.spec, request),
         output,
         qemu=found_qemu(qemu),
         console=context.console,

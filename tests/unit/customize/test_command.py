@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""The command `customize` with `--test`: what it refuses, and when."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.errors import UserError
+from builder.plan.plan import Planned
+from builder.steps.base_image import FACTS
+from builder.steps.step import Step
+from builder.store.store import Entry
+from tests.unit.command_line import Answer, CommandLine
+from tests.unit.customize.test_steps_of_custom import facts
+
+Customize = Callable[..., Answer]
+HERE = "builder.cli.customize"
+
+
+@pytest.fixture
+def built() -> list[list[str]]:
+    """The steps that were built, for each time that some were."""
+    return []
+
+
+@pytest.fixture
+def customize(
+    build_py: CommandLine, built: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Customize:
+    """Run the command on an image of which certain facts are known; nothing is built."""
+    monkeypatch.setattr(f"{HERE}.enter", lambda *_: None)
+    monkeypatch.setattr(f"{HERE}.emulator_plan", lambda *_: None)
+
+    def run(*words: str, **known: Any) -> Answer:
+        entry = Entry(key="0", step="base-image", path=tmp_path / "entry", seconds=0, size=0)
+        entry.files.mkdir(parents=True)
+        (entry.files / FACTS).write_text(json.dumps(asdict(facts(**known))))
+
+        class NoBuild:
+            def __init__(self, plan: Sequence[Planned], **_: Any) -> None:
+                self.plan = plan
+
+            def run(self) -> Mapping[Step, Entry]:
+                built.append([each.step.name for each in self.plan])
+                return {each.step: entry for each in self.plan}
+
+        monkeypatch.setattr(f"{HERE}.Build", NoBuild)
+        image = tmp_path / "card.img"
+        image.write_bytes(b"a card")
+        return build_py.there("customize", str(image), "-o", str(tmp_path / "new.img"), *words)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        ({"board": ""}, "nothing says which board it is for"),
+        ({"board": "Pynq-Z9"}, "nothing says which board it is for"),
+        ({"boot_offset": 1 << 20}, "its partitions are not laid out as ours"),
+    ],
+)
+def test_what_cannot_be_tested_is_refused_before_a_new_image_is_made(
+    customize: Customize, built: list[list[str]], known: dict[str, Any], message: str
+) -> None:
+    answer = customize("--test", **known)
+    assert answer.status == UserError.exit_code
+    assert f"the image cannot be tested: {message}" in answer.errors
+    assert built == [["base-image"]]
+
+
+def test_a_new_image_is_the_callers_also_if_it_does_not_boot(
+    customize: Customize, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Path] = []
+
+    def fail(*_: Any, **__: Any) -> bool:
+        raise UserError("the boot failed")
+
+    def publish(*_: Any, **__: Any) -> None:
+        for name in ("new.img", "new.img.json"):
+            (tmp_path / name).touch()
+
+    monkeypatch.setattr(f"{HERE}.publish_custom", publish)
+    monkeypatch.setattr(f"{HERE}._test", fail)
+    monkeypatch.setattr(f"{HERE}.give_to_caller", given.append)
+    answer = customize("--test")
+    assert "the boot failed" in answer.errors
+    assert {"new.img", "new.img.json", "new"} <= {path.name for path in given}
