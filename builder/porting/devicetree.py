@@ -119,28 +119,39 @@ def with_logic(system: System) -> list[str]:
 
 
 def board_tree(
-    system: System, chosen: Chosen, *, name: str, model: str, about: str, base: Base | None
+    system: System,
+    chosen: Chosen,
+    *,
+    name: str,
+    model: str,
+    about: str,
+    base: Base | None = None,
+    additions: Sequence[str] = (),
 ) -> str:
     """Return the source of a board's device tree.
 
     Args:
-        system: the processing system of the design.
+        system: the processing system of the design; without memory if `additions` describe that.
         chosen: console, card and network.
         name: the board's name, for `chosen/pynq_board`.
         model: what the board is; a board built on another's tree keeps that one's.
         about: a comment for the top of the file.
         base: the tree to build on, None for the SoC's.
+        additions: sources that are included after all that the design says.
     """
-    return _BoardTree(system, chosen, base).source(name=name, model=model, about=about)
+    return _BoardTree(system, chosen, base, additions).source(name=name, model=model, about=about)
 
 
 class _BoardTree:
     """The work of `board_tree`."""
 
-    def __init__(self, system: System, chosen: Chosen, base: Base | None) -> None:
+    def __init__(
+        self, system: System, chosen: Chosen, base: Base | None, additions: Sequence[str]
+    ) -> None:
         self._system = system
         self._chosen = chosen
         self._base = base
+        self._additions = additions
         self._family: PortingFamily = PORTING[system.soc]
         self._extra: list[Node] = []
         self._references: dict[str, str] = {}
@@ -163,8 +174,9 @@ class _BoardTree:
             *includes,
             "",
         ]
-        end = "" if self._base else f'\n#include "{self._family.snippet}"\n'
-        return "\n".join(head) + "\n" + body + end
+        last = [*self._additions, *([] if self._base else [self._family.snippet])]
+        end = "".join(f'#include "{each}"\n' for each in last)
+        return "\n".join(head) + "\n" + body + (f"\n{end}" if end else "")
 
     def _includes(self) -> Sequence[str]:
         return (self._base.include,) if self._base else self._family.includes
@@ -209,6 +221,9 @@ class _BoardTree:
         regions = [
             cells([*wide(at, width), *wide(size, width)]) for at, size in self._system.memory
         ]
+        memory = Node(
+            head="memory@0", lines=['device_type = "memory"', f"reg = {', '.join(regions)}"]
+        )
         baud = chosen.console.details.get("baud", "115200")
         own = [f"model = {text(model)}", f"compatible = {text(family.compatible)}"]
         return Node(
@@ -216,10 +231,7 @@ class _BoardTree:
             lines=[] if self._base else own,
             children=[
                 Node(head="aliases", lines=aliases),
-                Node(
-                    head="memory@0",
-                    lines=['device_type = "memory"', f"reg = {', '.join(regions)}"],
-                ),
+                *([memory] if regions else []),
                 Node(
                     head="chosen",
                     lines=[f'stdout-path = "serial0:{baud}n8"', f"pynq_board = {text(name)}"],
@@ -331,7 +343,8 @@ class _BoardTree:
         reset = [] if pin is None else [f"reset-gpios = {line}"]
         about = f"{each.name}, {each.pins}, as a host."
         if self._zynq:
-            phy = f"usb_phy{each.number}"
+            # Not `usb_phy0`: so boards call the one that they describe themselves.
+            phy = f"ulpi{each.number}"
             self._extra.append(
                 Node(
                     head=f"{phy}: phy{each.number}",

@@ -31,7 +31,7 @@ _ARGUMENTS = {
 }
 
 
-_QSPI = """\
+QSPI = """\
 &amba {
 	/* Linux's zynq-7000.dtsi has it from 6.2 on; where it is there already, the two are merged. */
 	qspi: spi@e000d000 {
@@ -186,7 +186,7 @@ def board_tree(
         lines.append('\t\tstdout-path = "serial0:115200n8";')
     lines += [f'\t\tpynq_board = "{board}";', "\t};", "};", ""]
     if soc is Soc.ZYNQ and "qspi" in told.references:
-        lines.append(_QSPI)
+        lines.append(QSPI)
     if not model:
         for device in wanted.values():
             lines += [f"&{device} {{", '\tstatus = "okay";', "};", ""]

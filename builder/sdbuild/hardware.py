@@ -6,12 +6,17 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import requests
 
 from builder.errors import UserError
+from builder.hardware.design import read_design
+from builder.hardware.export import open_export
+from builder.hardware.system import System, read_system
+from builder.porting.devicetree import Chosen, choose
 from builder.sdbuild.draft import Draft
 from builder.sdbuild.report import Outcome
 from builder.sdbuild.specification import Specification, Word
@@ -19,6 +24,34 @@ from builder.sdbuild.specification import Specification, Word
 _EXPORT = "hardware"
 _PMU = "firmware/pmufw.elf"
 _CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What a hardware export says: the processing system, and what a card starts from."""
+
+    system: System
+    chosen: Chosen
+
+    @property
+    def console(self) -> str:
+        """The console as board.yaml has it."""
+        return f"ttyPS0,{self.chosen.console.details.get('baud', '115200')}"
+
+
+def read_export(draft: Draft, name: str) -> Exported | None:
+    """Return what an export in the result says of the hardware; None if it has no design.
+
+    Raises:
+        UserError: it cannot be read, or a board cannot be started from its design.
+    """
+    export = open_export(draft.directory / name)
+    if not export.named(".hwh"):
+        return None
+    system = read_system(read_design(export))
+    if system.soc is not draft.soc:
+        raise UserError(f"its design is for {system.soc.value}, the board is {draft.soc.value}")
+    return Exported(system=system, chosen=choose(system))
 
 
 def convert_hardware(draft: Draft) -> str | None:

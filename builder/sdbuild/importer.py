@@ -6,18 +6,26 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from builder.errors import UserError
+from builder.hardware.system import Kind
+from builder.porting.devicetree import board_tree as tree_of_design
 from builder.sdbuild.designs import convert_designs
-from builder.sdbuild.devicetree import board_tree, source_name
+from builder.sdbuild.devicetree import QSPI, UserTree, board_tree, source_name
 from builder.sdbuild.draft import Draft, files_of
 from builder.sdbuild.facts import KnownBoard, known_board, plain
-from builder.sdbuild.hardware import convert_bsp, convert_hardware, inside_bsp
+from builder.sdbuild.hardware import (
+    Exported,
+    convert_bsp,
+    convert_hardware,
+    inside_bsp,
+    read_export,
+)
 from builder.sdbuild.packages import convert_packages
 from builder.sdbuild.petalinux import EDF_SETTINGS, BoardSupport, convert_support, edf_settings
 from builder.sdbuild.report import Outcome, Report
@@ -277,6 +285,10 @@ class _Import:
             self.as_like(bsp, *self.like)
             return
         known, told, keys = self.known, support.tree, self.draft.keys
+        export = None if known else self.exported(bsp)
+        if export:
+            self.as_exported(export, told)
+            return
         memory = _MEMORY[self.draft.soc]
         if known:
             memory = known.memory
@@ -309,6 +321,57 @@ class _Import:
             aliases=known.aliases if known else {},
         )
         self.draft.write(name, text)
+
+    def exported(self, bsp: Mapping[str, Any]) -> Exported | None:
+        """Return what the hardware export says; None without one, or if it is of no use, which is said."""
+        if "hardware" not in bsp:
+            return None
+        name = bsp["hardware"]["xsa"]
+        try:
+            return read_export(self.draft, name)
+        except UserError as error:
+            why = error.message.replace(f"{self.draft.directory}/", "")
+            what = f"nothing was taken out of {name}: {why}"
+            self.report.add(self.specification.file, Outcome.PERSON, what)
+            return None
+
+    def as_exported(self, export: Exported, told: tuple[str, UserTree] | None) -> None:
+        """Describe what the hardware export says, as PetaLinux does, and after it the additions."""
+        draft, system, chosen = self.draft, export.system, export.chosen
+        memory, additions = system.memory_size, []
+        if told:
+            name, user = told
+            if user.memory not in (0, memory):
+                what = (
+                    f"the device tree has memory {format_size(user.memory)}, which is taken, the "
+                    f"hardware export {format_size(memory)}"
+                )
+                self.report.add(self.specification.file, Outcome.PERSON, what)
+            if user.memory:
+                memory, system = user.memory, replace(system, memory=())
+            if draft.soc is Soc.ZYNQ and "qspi" in user.references and not system.all_of(Kind.QSPI):
+                additions.append(f"{Path(self.source).stem}-qspi.dtsi")
+                draft.write(f"devicetree/{additions[0]}", QSPI)
+            additions.append(name)
+        draft.keys["memory"] = format_size(memory)
+        draft.keys["console"] = export.console
+        draft.keys["devicetree"] = f"devicetree/{self.source}"
+        network = chosen.network.name if chosen.network else "no network"
+        facts = f"{chosen.console.name}, {chosen.card.name}, {network}"
+        draft.write(
+            draft.keys["devicetree"],
+            tree_of_design(
+                system,
+                chosen,
+                name=draft.name,
+                model=draft.name,
+                about=f"{draft.name}, converted from a board of PYNQ's sdbuild, and written from its "
+                f"hardware export: {facts}.",
+                additions=additions,
+            ),
+        )
+        what = f"memory and devicetree/{self.source}, as the hardware export says: {facts}"
+        self.report.add(self.specification.file, Outcome.CONVERTED, what)
 
     def assumed(self, memory: int, told: bool) -> None:  # noqa: FBT001 - private
         facts = ["console on the first UART", "card and network on the usual controllers"]

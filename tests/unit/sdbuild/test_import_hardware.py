@@ -14,6 +14,7 @@ from builder.sdbuild import facts
 from builder.sdbuild.devicetree import read_user_tree
 from builder.sdbuild.report import Outcome
 from builder.spec.models import Soc
+from tests.exports import hwh, make_xsa, start_up
 from tests.unit.sdbuild.imports import Imports, said
 from tests.unit.sdbuild.repository import BOARDS, LAYER, LINUX
 from tests.unit.sdbuild.repository import TREE as DTSI
@@ -169,6 +170,94 @@ def test_known_boards_begin_with_linuxs_tree(imports: Imports) -> None:
     assert '#include "zynq-zybo-z7.dts"' in source
     assert "mmc0 = &sdhci0;" in source, "Linux's tree lacks it"
     assert 'pynq_board = "Zybo-Z7-20";' in source
+
+
+# The hardware export
+
+
+def export(path: Path, soc: Soc, **parameters: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = {"design_1.hwh": hwh(soc, parameters=parameters), **start_up(soc)}
+    make_xsa(path, files)
+
+
+def gigabyte_and_second_uart(path: Path) -> None:
+    export(
+        path,
+        Soc.ZYNQ,
+        PCW_DDR_RAM_HIGHADDR="0x3FFFFFFF",
+        PCW_UART0_PERIPHERAL_ENABLE="0",
+        PCW_UART1_PERIPHERAL_ENABLE="1",
+        PCW_UART1_UART1_IO="MIO 48 .. 49",
+        PCW_UART1_BAUD_RATE="921600",
+    )
+
+
+@pytest.fixture
+def exported(imports: Imports) -> Path:
+    """A board of which nothing is known but its export, and what it adds to the device tree."""
+    board = imports.source / "Robot"
+    gigabyte_and_second_uart(board / "petalinux_bsp/hardware_project/robot.xsa")
+    (board / "Robot.spec").write_text("ARCH_Robot := arm\nBSP_Robot :=\n")
+    (board / DTSI).parent.mkdir(parents=True)
+    (board / DTSI).write_text(
+        '/include/ "system-conf.dtsi"\n/ { usb_phy0: phy0@e0002000 { #phy-cells = <0>; }; };\n'
+        "&gem0 { phy-handle = <&phy>; phy: ethernet-phy@7 { reg = <7>; }; };\n"
+    )
+    return board
+
+
+def test_the_hardware_export_says_what_the_board_is(imports: Imports, exported: Path) -> None:
+    report = imports("Robot")
+    assert not report.problems
+    keys = yaml.safe_load(imports.text("Robot", "board.yaml"))
+    assert keys["memory"] == "1G"
+    assert keys["console"] == "ttyPS0,921600"
+    source = imports.text("Robot", keys["devicetree"])
+    assert "serial0 = &uart1;" in source
+    assert "reg = <0x0 0x40000000>;" in source
+    assert 'stdout-path = "serial0:921600n8";' in source
+    assert 'pynq_board = "Robot";' in source
+    # The additions come last but for what images need; no label is given twice.
+    included = [line for line in source.splitlines() if line.startswith("#include")]
+    assert included[-2:] == [
+        '#include "zynq-robot-board-system-user.dtsi"',
+        '#include "pynq-pl-zynq.dtsi"',
+    ]
+    assert "usb_phy0:" not in source
+    person = said(report, Outcome.PERSON, "Robot.spec")
+    assert not [what for what in person if "assumed" in what]
+    (what,) = [w for w in said(report, Outcome.CONVERTED, "Robot.spec") if "export" in w]
+    assert "UART 1, SD 0, Ethernet 0" in what
+
+
+def test_memory_of_the_additions_goes_before_the_exports(imports: Imports, exported: Path) -> None:
+    with (exported / DTSI).open("a") as file:
+        file.write("/ { memory { reg = <0x0 0x20000000>; }; };\n&qspi { };\n")
+    report = imports("Robot")
+    assert yaml.safe_load(imports.text("Robot", "board.yaml"))["memory"] == "512M"
+    assert any(
+        "memory 512M, which is taken, the hardware export 1G" in what
+        for what in said(report, Outcome.PERSON, "Robot.spec")
+    )
+    source = imports.text("Robot", "devicetree/zynq-robot-board.dts")
+    assert "memory@0" not in source, "two nodes would be counted as both"
+    # The design has no QSPI controller: its label is there all the same.
+    assert '#include "zynq-robot-board-qspi.dtsi"' in source
+    assert "qspi: spi@e000d000" in imports.text("Robot", "devicetree/zynq-robot-board-qspi.dtsi")
+
+
+def test_an_export_that_is_of_no_use_is_said_and_the_usual_is_assumed(
+    imports: Imports, exported: Path
+) -> None:
+    export(exported / "petalinux_bsp/hardware_project/robot.xsa", Soc.ZYNQMP)
+    report = imports("Robot")
+    person = said(report, Outcome.PERSON, "Robot.spec")
+    assert any(
+        "nothing was taken out of hardware/robot.xsa: its design is for zynqmp" in what
+        for what in person
+    )
+    assert any("assumed, since no file says" in what for what in person)
 
 
 # The kernel
