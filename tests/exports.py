@@ -234,7 +234,7 @@ def start_up(soc: Soc) -> dict[str, str]:
     """Return start-up code that U-Boot compiles, in the place of Vivado's.
 
     That of Zynq-7000 is a real one, of a board of the Pynq-Z2's class. That of Zynq UltraScale+ sets
-    nothing up: QEMU runs neither.
+    nothing up: QEMU needs none of it, and checks no value of either.
     """
     if soc is Soc.ZYNQ:
         table = read_table(ROOT / "boards/Pynq-Z2/ps7/arty-z7.registers.yaml")

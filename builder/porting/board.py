@@ -23,7 +23,7 @@ from builder.hardware.export import HardwareExport, open_export
 from builder.hardware.system import Kind, System, read_system
 from builder.porting.bitstream import loadable
 from builder.porting.checks import checks
-from builder.porting.devicetree import Base, Chosen, board_tree, choose, with_logic
+from builder.porting.devicetree import Base, Chosen, baud_warning, board_tree, choose, with_logic
 from builder.porting.families import PORTING
 from builder.porting.first_stage import FirstStage, first_stage
 from builder.porting.logic import Logic, describe
@@ -120,7 +120,8 @@ class _Writer:
         self._slug = re.sub(r"[^a-z0-9]+", "-", wish.name.lower()).strip("-") or "board"
         # U-Boot's and the kernel's trees begin with the family: no name of theirs is taken.
         self._stem = f"{self._slug}-{self._design.soc.value}"
-        self._warnings: list[str] = [*self._first_stage.warnings]
+        baud = baud_warning(self._chosen.console)
+        self._warnings: list[str] = [*self._first_stage.warnings, *([baud] if baud else [])]
 
     def write(self) -> NewBoard:
         files = _Files(content={**self._first_stage.files})

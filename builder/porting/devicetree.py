@@ -21,6 +21,9 @@ from builder.spec.models import Soc
 _REFERENCE_CRYSTAL = 33.333333
 """MHz, of the SoCs' own trees."""
 
+UBOOT_BAUD = "115200"
+"""The speed of U-Boot's console: CONFIG_BAUDRATE, which nothing sets for a board."""
+
 # Pins of each bank of the multiplexer of Zynq UltraScale+.
 _MIO_BANK = 26
 
@@ -110,6 +113,17 @@ def _has_phy(peripheral: Peripheral) -> bool:
     return bool(peripheral.pins) and not peripheral.in_logic and not mdio.startswith("EMIO")
 
 
+def baud_warning(console: Peripheral) -> str | None:
+    """Return what a console with another speed than U-Boot's means; None if it has that."""
+    baud = console.details.get("baud", UBOOT_BAUD)
+    if baud == UBOOT_BAUD:
+        return None
+    return (
+        f"the design's console has {baud} baud: the kernel and the login speak that, U-Boot before them "
+        f"{UBOOT_BAUD} baud, since nothing here sets its speed"
+    )
+
+
 def with_logic(system: System) -> list[str]:
     """Return the labels of peripherals that are of use only once the logic is loaded."""
     family = PORTING[system.soc]
@@ -185,11 +199,16 @@ class _BoardTree:
         """Return whether the tree that this one is built on describes a peripheral already."""
         if self._base is None:
             return False
-        named = re.search(rf"&{label}\s*\{{|\b{label}:", self._base.source)
         # It may be built on a whole board's tree of the kernel's, which is not here. The one label
         # that is not in all of these trees is that of the QSPI controller.
         on_kernels = re.search(r'#include "[^"]+\.dts"', self._base.source)
-        return bool(named or (on_kernels and not (label == "qspi" and self._zynq)))
+        whole = bool(on_kernels) and not (label == "qspi" and self._zynq)
+        return whole or self._named(self._base, label)
+
+    @staticmethod
+    def _named(base: Base, label: str) -> bool:
+        """Return whether another board's tree itself says something of a peripheral."""
+        return bool(re.search(rf"&{label}\s*\{{|\b{label}:", base.source))
 
     @property
     def _zynq(self) -> bool:
@@ -293,10 +312,12 @@ class _BoardTree:
                 continue
             for label in labels:
                 if label not in there and self._known(label):
+                    has = f"{self._base.board} has it, " * self._named(self._base, label)
+                    comment = f"{has}this design does not switch it on."
                     yield Node(
                         head=f"&{label}",
                         lines=['status = "disabled"'],
-                        comment=f"{self._base.board} has it, this design does not switch it on.",
+                        comment=comment[0].upper() + comment[1:],
                     )
 
     def _sd(self, each: Peripheral, label: str) -> Iterator[Node]:

@@ -23,8 +23,10 @@ from builder.hardware.design import Design
 from builder.hardware.export import HardwareExport
 from builder.hardware.system import UNSET
 from builder.spec.models import Board, Soc
+from builder.spec.reader import closest
 
 _KNOWN = Path(__file__).with_name("boards.yaml")
+_TABLES = Path(__file__).with_name("start_up_tables.yaml")
 _STAND_IN = "zynqmp-zcu102-rev1.0"
 """Of Zynq UltraScale+: some table has to be compiled."""
 
@@ -62,8 +64,10 @@ def first_stage(
         registers: tables of this tree, of which the one that fits best stands in.
 
     Raises:
-        UserError: the export's start-up code is damaged.
+        UserError: the export's start-up code is damaged, or U-Boot has no such table.
     """
+    if table:
+        _check_table(table, design.soc)
     place = f"hardware/{name}.xsa"
     start_up = START_UPS[design.soc]
     if start_up.source in export.members:
@@ -73,6 +77,7 @@ def first_stage(
             bsp={"hardware": {"xsa": place}},
             about=f"{start_up.source} of the export, in {place}",
             files={place: export.path},
+            warnings=(_passed_over(start_up.source, table),) if table else (),
         )
     bsp = {"hardware": {"xsa": place, "optional": True}}
     own = table or _known(design)
@@ -83,6 +88,22 @@ def first_stage(
             warnings=(_borrowed(start_up.source, own),),
         )
     return _stand_in(name, design, bsp, like=like, registers=registers)
+
+
+def _check_table(table: str, soc: Soc) -> None:
+    tables = yaml.safe_load(_TABLES.read_text(encoding="utf-8"))[soc.value]
+    if table not in tables:
+        raise UserError(
+            f"--start-up-table {table}: U-Boot has none of such a {soc.value} board"
+            f"{closest(table, tables)}",
+            hint=f"it has those of {', '.join(tables)}",
+        )
+
+
+def _passed_over(source: str, table: str) -> str:
+    return (
+        f"U-Boot's table of {table} is not used: the export has {source}, which is this board's own"
+    )
 
 
 def _borrowed(source: str, table: str) -> str:
@@ -160,7 +181,8 @@ def _meaning(about: str, mismatches: Iterable[Mismatch]) -> str:
     differences = "; ".join(map(str, mismatches))
     return (
         f"the export has no start-up code: the first stage has {about}, of another board. Such an "
-        "image boots in QEMU, which does not run the first stage; do not expect it to start a board. "
+        "image boots in QEMU, which checks none of the table's values; do not expect it to start a "
+        "board. "
         + (
             f"The table contradicts the design: {differences}"
             if differences

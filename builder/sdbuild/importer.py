@@ -14,6 +14,7 @@ import yaml
 
 from builder.errors import UserError
 from builder.hardware.system import Kind
+from builder.porting.devicetree import baud_warning
 from builder.porting.devicetree import board_tree as tree_of_design
 from builder.sdbuild.designs import convert_designs
 from builder.sdbuild.devicetree import QSPI, UserTree, board_tree, source_name
@@ -356,6 +357,9 @@ class _Import:
         draft.keys["memory"] = format_size(memory)
         draft.keys["console"] = export.console
         draft.keys["devicetree"] = f"devicetree/{self.source}"
+        baud = baud_warning(chosen.console)
+        if baud:
+            self.report.add(self.specification.file, Outcome.PERSON, baud)
         network = chosen.network.name if chosen.network else "no network"
         facts = f"{chosen.console.name}, {chosen.card.name}, {network}"
         draft.write(

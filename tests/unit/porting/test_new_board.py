@@ -150,6 +150,53 @@ def test_what_the_stand_in_contradicts_is_told(maker: Maker) -> None:
 
 
 @pytest.mark.parametrize(
+    ("like", "label", "known"),
+    [("ZCU111", "can0", False), ("Pynq-Z2", "qspi", True)],
+)
+def test_a_variants_tree_says_of_the_other_board_what_is_in_its_source(
+    maker: Maker, like: str, label: str, *, known: bool
+) -> None:
+    soc = {"ZCU111": Soc.ZYNQMP, "Pynq-Z2": Soc.ZYNQ}[like]
+    maker(maker.xsa(soc), "--like", like)
+    tree = (maker.boards / f"New/devicetree/new-{soc.value}.dts").read_text()
+    (comment,) = re.findall(rf"/\* (.*) \*/\n&{label} \{{", tree)
+    has = f"{like} has it, this design" if known else "This design"
+    assert comment == f"{has} does not switch it on."
+
+
+def test_a_table_that_u_boot_does_not_have_is_refused(maker: Maker) -> None:
+    for export in (maker.hwh(Soc.ZYNQMP), maker.xsa(Soc.ZYNQMP)):
+        made = maker(export, "--start-up-table", "zynqmp-zcu106-revB")
+        assert made.status == UserError.exit_code
+        assert "(did you mean zynqmp-zcu106-revA?)" in made.errors
+        assert not maker.boards.exists()
+
+
+def test_a_table_that_is_not_needed_is_not_passed_over_without_a_word(maker: Maker) -> None:
+    made = maker(maker.xsa(Soc.ZYNQMP), "--start-up-table", "zynqmp-zcu106-revA")
+    assert made.status == 0
+    assert "table of zynqmp-zcu106-revA is not used: the export has psu_init_gpl.c" in made.output
+
+
+def test_known_boards_are_among_u_boots() -> None:
+    known, tables = (
+        yaml.safe_load((ROOT / f"builder/porting/{name}.yaml").read_text())
+        for name in ("boards", "start_up_tables")
+    )
+    for family, boards in known.items():
+        assert {*boards.values()} <= {*tables[family]}
+
+
+def test_another_speed_of_the_console_is_said(maker: Maker) -> None:
+    text = hwh(Soc.ZYNQ, parameters={"PCW_UART0_BAUD_RATE": "921600"})
+    made = maker(maker.xsa(Soc.ZYNQ, **{"design_1.hwh": text}))
+    assert "the design's console has 921600 baud" in made.output
+    assert "U-Boot before them 115200 baud" in made.output
+    assert "921600 baud: the kernel" in (maker.boards / "New/README.md").read_text()
+    assert maker.spec().board.console == "ttyPS0,921600"
+
+
+@pytest.mark.parametrize(
     ("words", "board", "table", "stand_in"),
     [
         ((), "xilinx.com:zcu104:part0:1.1", "zynqmp-zcu104-revC", False),
