@@ -47,6 +47,23 @@ def handoffs(folder: Path) -> dict[str, Path]:
     return found
 
 
+def base_design(folder: Path, board: str) -> Path:
+    """Return AMD's base design of a board, put into a directory: all but the sources of its logic."""
+    archive = _stored() or _downloaded(folder)
+    top = f"pynq-3.1.2/boards/{board}/base/"
+    with tarfile.open(archive) as members:
+        for member in members:
+            if not member.isfile() or not member.name.startswith(top):
+                continue
+            target = folder / "base" / member.name.removeprefix(top)
+            content = members.extractfile(member)
+            assert content
+            if target.suffix != ".tcl":
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content.read())
+    return folder / "base"
+
+
 def _checksum() -> str:
     recipe = yaml.safe_load((ROOT / "recipes/pynq/recipe.yaml").read_text())
     checksum: str = recipe["sdists"]["armhf"][_FILE]
