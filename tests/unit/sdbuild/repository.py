@@ -201,7 +201,7 @@ BOARDS: dict[str, dict[str, str | bytes]] = {
             {
                 "hardware/old.xsa": b"other",
                 "project-spec/hw-description/system.xsa": xsa(start="psu_init_gpl"),
-                "pre-built/linux/images/pmufw.elf": b"\x7fELF pmu",
+                "pre-built/linux/images/pmufw.elf": b"the PMU's memory",
             },
         ),
         "base/base.bit": b"\0bits",
