@@ -3,7 +3,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -13,7 +13,9 @@ Parameters = dict[str, dict[str, Any]]
 ReadWord = Callable[[int], int]
 
 OVERLAYS = "/usr/local/lib/python3.*/dist-packages/pynq/overlays"
+VENV = "/usr/local/share/pynq-venv"
 MANAGER = "/sys/class/fpga_manager/fpga0"
+BOOT_OVERLAY = "/etc/pynq/boot-overlay"
 DEVCFG_CTRL = 0xF8007000
 DEVCFG_INT_STS = 0xF800700C
 PCFG_DONE = 1 << 2
@@ -127,7 +129,7 @@ def test_boot_overlay(host: Host, board: Any, read_word: Callable[[int], int]) -
     """The design that is loaded at the start is; without one, the service has nothing to do."""
     service = host.service("pynq-boot-overlay")
     assert service.is_enabled
-    name = host.file("/etc/pynq/boot-overlay").content_string.strip()
+    name = host.file(BOOT_OVERLAY).content_string.strip()
     if not name:
         assert not service.is_running
         assert host.check_output("systemctl show -P ExecMainStatus pynq-boot-overlay") == "0"
@@ -248,25 +250,41 @@ print(json.dumps([checked.bitfile_name, checked.is_loaded(), type(block).__modul
 """
 
 
-@pytest.fixture
-def package(host: Host, base: str) -> Iterator[str]:
-    """A package with a design, installed by pip; the value is its directory."""
+class Package(NamedTuple):
+    """A package with a design."""
+
+    python: str
+    """The Python that it was installed for."""
+    place: str
+    """Its directory."""
+
+
+@pytest.fixture(params=["system", "environment"])
+def package(
+    request: pytest.FixtureRequest, host: Host, base: str, parameters: Parameters
+) -> Iterator[Package]:
+    """A package with a design, installed by root's pip for all, or by the user's, without root."""
     assert base
     wheel = "/tmp/checked_overlay-1.0-py3-none-any.whl"
+    python, pip = "python3", "pip3 --quiet"
+    if request.param == "environment":
+        python, pip = f"{VENV}/bin/python3", f"{VENV}/bin/pip --quiet"
+        pip = f"runuser -u {parameters['users']['user']} -- {pip}"
     host.check_output("python3 -W ignore -c %s %s", MAKE_WHEEL, wheel)
-    host.check_output(f"pip3 install -q --no-index --root-user-action=ignore {wheel}")
-    yield host.check_output(
-        "python3 -c 'import checked_overlay; print(checked_overlay.__path__[0])'"
-    )
-    host.check_output("pip3 uninstall -q --yes --root-user-action=ignore checked-overlay")
+    host.check_output(f"{pip} install --no-index --root-user-action=ignore {wheel}")
+    code = "import checked_overlay; print(checked_overlay.__path__[0])"
+    yield Package(python, host.check_output(f"{python} -c '{code}'"))
+    host.check_output(f"{pip} uninstall --yes --root-user-action=ignore checked-overlay")
     host.check_output(f"rm {wheel}")
 
 
-def test_a_design_out_of_a_package(host: Host, package: str, *, can_load: bool) -> None:
+def test_a_design_out_of_a_package(host: Host, package: Package, *, can_load: bool) -> None:
     """A design that pip installed is found by its name and loaded, and its driver is used."""
-    printed = host.check_output("python3 -W ignore -c %s", USE_PACKAGE % can_load)
+    # As a notebook's kernel, which is root's.
+    printed = host.check_output(f"{package.python} -W ignore -c %s", USE_PACKAGE % can_load)
     file, loaded, driver = json.loads(printed.splitlines()[-1])
-    assert file == f"{package}/checked.bit"
+    assert file == f"{package.place}/checked.bit"
+    assert package.place.startswith(VENV) == package.python.startswith(VENV)
     assert driver == "checked_overlay.driver"
     assert loaded == can_load
     if can_load:
