@@ -60,6 +60,12 @@ print(json.dumps(found))
 """,
 }
 
+REGISTERS = """
+print(pynq.MMIO(%d, 0x1000).read(0xFC))
+"""
+ETHERNET = {"zynq": (0xE000B000, 0x00020118), "zynqmp": (0xFF0E0000, 0x40070106)}
+"""Where the Ethernet controller is, and its identity (UG585, gem.module_id; UG1087)."""
+
 COMPLAINTS = "dmesg --level=emerg,alert,crit,err,warn"
 CONTIGUOUS = "sync; echo 3 > /proc/sys/vm/drop_caches; awk '/CmaFree/ {print $2}' /proc/meminfo"
 
@@ -96,13 +102,14 @@ NOTEBOOK = pytest.param(
 
 
 @pytest.fixture(scope="module", params=["program", NOTEBOOK])
-def ran(request: pytest.FixtureRequest, host: Host, base: str) -> dict[str, Any]:
+def ran(request: pytest.FixtureRequest, host: Host, board: Any, base: str) -> dict[str, Any]:
     """What the cells printed, what the kernel complained of, and lost memory in KiB."""
     assert base
     run = request.getfixturevalue(f"run_{request.param}")
     before, free = host.check_output(COMPLAINTS), int(host.check_output(CONTIGUOUS))
-    printed = run("checks of the base design", [*CELLS.values()])
-    found = {name: json.loads(text) for name, text in zip(CELLS, printed, strict=True)}
+    cells = {**CELLS, "registers": REGISTERS % ETHERNET[board.soc][0]}
+    printed = run("checks of the base design", [*cells.values()])
+    found = {name: json.loads(text) for name, text in zip(cells, printed, strict=True)}
     found["complaints"] = host.check_output(COMPLAINTS).removeprefix(before).strip().splitlines()
     found["lost"] = free - int(host.check_output(CONTIGUOUS))
     return found
@@ -196,6 +203,11 @@ def test_its_buffers_are_physical_memory(ran: dict[str, Any]) -> None:
     """What NumPy writes into allocate()'s arrays stands at their physical addresses, and back."""
     assert ran["buffers"] == [[True, "PYNQ", 0]] * 2
     assert ran["lost"] < 1024, "contiguous memory is not given back"
+
+
+def test_registers_of_the_processing_system(board: Any, ran: dict[str, Any]) -> None:
+    """MMIO on the library's own device reads the Ethernet controller's identity."""
+    assert ran["registers"] == ETHERNET[board.soc][1]
 
 
 def test_notebooks_are_the_users(host: Host, parameters: Parameters, designs: list[str]) -> None:
