@@ -2,6 +2,7 @@
 """Designs: all can be imported; the base design, if there is one, loaded and used by a notebook and a program."""
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
@@ -221,6 +222,98 @@ def test_notebooks_are_the_users(host: Host, parameters: Parameters, designs: li
         *(["base"] if any(path.endswith("/base/base") for path in designs) else []),
     ):
         assert int(host.check_output(f"find {folder}/{name} -name '*.ipynb' | wc -l")) > 4
+
+
+@pytest.fixture
+def boot_with(host: Host, base: str) -> Iterator[Callable[[str], None]]:
+    """Start the service as a boot does, with a design of that name to load."""
+    assert base
+    kept = host.file(BOOT_OVERLAY).content_string.strip()
+
+    def start(name: str) -> None:
+        host.check_output("systemctl stop pynq-boot-overlay")
+        host.check_output(f"echo %s > {BOOT_OVERLAY} && systemctl start pynq-boot-overlay", name)
+
+    yield start
+    start(kept)
+
+
+def test_a_design_is_loaded_at_the_start(
+    host: Host, boot_with: Callable[[str], None], until: Callable[..., str], *, can_load: bool
+) -> None:
+    """The service loads the design that its file names, and the manager says that it operates."""
+    if not can_load:
+        pytest.skip("this QEMU's configuration engine is shut off")
+    boot_with("base")
+    assert host.service("pynq-boot-overlay").is_running
+    # Not what another check loaded: this start of the service did.
+    invocation = host.check_output("systemctl show -P InvocationID pynq-boot-overlay")
+    said = until(
+        "journalctl --output=cat _SYSTEMD_INVOCATION_ID=%s | grep '^loaded '",
+        invocation,
+        seconds=10,
+    )
+    assert said.endswith("/pynq/overlays/base/base.bit")
+    loaded = host.check_output("python3 -W ignore -c 'import pynq; print(pynq.PL.bitfile_name)'")
+    assert loaded == said.removeprefix("loaded ")
+    assert host.check_output(f"cat {MANAGER}/state") == "operating"
+
+
+# A block of registers that is the overlay's alone. Nothing but the driver's device is looked at.
+TREE = """
+/dts-v1/;
+/plugin/;
+/ {
+    fragment@0 {
+        target-path = "/";
+        __overlay__ {
+            checked-logic {
+                compatible = "generic-uio";
+                reg = <%s>;
+            };
+        };
+    };
+};
+"""
+BLOCK = {"zynq": "0x43c00000 0x1000", "zynqmp": "0 0xa0000000 0 0x1000"}
+USE_TREE = """
+import json, pathlib, pynq, pynq.uio
+design = pynq.Overlay("/run/checked-design/checked.bit")
+device = pynq.uio.get_uio_device("checked-logic")
+there = bool(device) and pathlib.Path(device).is_char_device()
+design.free()
+print(json.dumps([design.dtbo, there, pynq.uio.get_uio_device("checked-logic")]))
+"""
+
+
+@pytest.mark.only("outside", "what compiles device trees is no part of the image")
+def test_a_designs_own_device_tree(
+    host: Host, board: Any, base: str, send: Callable[[bytes, str], None], *, can_load: bool
+) -> None:
+    """The .dtbo beside a design is inserted with it, its device appears, and goes when it is freed."""
+    if not can_load:
+        pytest.skip("this QEMU's configuration engine is shut off")
+    blob = subprocess.run(
+        ["dtc", "-q", "-@", "-I", "dts", "-O", "dtb"],
+        input=(TREE % BLOCK[board.soc]).encode(),
+        capture_output=True,
+        check=True,
+    ).stdout
+    host.check_output("mkdir /run/checked-design")
+    try:
+        for suffix in ("bit", "hwh"):
+            host.check_output(f"cp {base}.{suffix} /run/checked-design/checked.{suffix}")
+        send(blob, "/run/checked-design/checked.dtbo")
+        before = host.check_output(COMPLAINTS)
+        printed = host.check_output("python3 -W ignore -c %s", USE_TREE)
+        tree, there, after = json.loads(printed.splitlines()[-1])
+        assert tree == "/run/checked-design/checked.dtbo"
+        assert there
+        assert after is None
+        assert not host.file("/sys/kernel/config/device-tree/overlays/checked").exists
+        assert host.check_output(COMPLAINTS) == before
+    finally:
+        host.check_output("rm -r /run/checked-design")
 
 
 # A package as vendors of designs publish them: the design, a driver for a block of it, and entry
