@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import requests
 from rich.console import Console
 
 from bench.board import BOARD, qemu_of_tests
 from bench.measure import Row, say, seconds
 from builder.cli.context import ROOT
 from builder.engine.process import Processes
-from builder.errors import StepError, UserError
+from builder.errors import UserError
 from builder.machine.checks import emulated_board
+from builder.machine.jupyter import wait_for_jupyter
 from builder.machine.qemu import EmulatedBoard
 from builder.plan.publish import Output
 from builder.spec.reader import Tree
@@ -60,18 +59,10 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
     """Boot the image in output/."""
     port = int(str(resolve(Tree(root=ROOT), BOARD).parameters()["jupyter"]["port"]))
     with booted(place, [_SSH, port]) as (_, board, reached):
-        jupyter = _wait_for_jupyter(board, board.ports[port])
+        jupyter = wait_for_jupyter(
+            board.ports[port], started=board.started, timeout=_TIMEOUT
+        ).seconds
     return [
         seconds(f"boot to {name}", taken, "boot to systemd", reached["systemd"])
         for name, taken in (("ssh", reached["ssh"]), ("Jupyter", jupyter))
     ]
-
-
-def _wait_for_jupyter(board: EmulatedBoard, port: int) -> float:
-    while time.monotonic() - board.started < _TIMEOUT:
-        try:
-            if requests.get(f"http://127.0.0.1:{port}/api", timeout=10).ok:
-                return time.monotonic() - board.started
-        except requests.RequestException:
-            time.sleep(0.5)
-    raise StepError(f"no Jupyter after {_TIMEOUT:.0f} s")

@@ -90,7 +90,7 @@ def test_added_modules_come_and_go(host: Host, added: list[str]) -> None:
 def test_buffers_under_stress(
     host: Host, board: Any, added: list[str], send: Callable[[bytes, str], None], tmp_path: Path
 ) -> None:
-    """Buffers: 1,000 by 8 processes, half of them killed, twice; all memory is back, nothing is said."""
+    """Buffers: 1,000 by 8 processes, half of them killed, twice, and closed by threads; nothing is lost or said."""
     if "pynq-buffer" not in added:
         pytest.skip("there is no buffer device")
     folder = SOURCES / "pynq-buffer/files"
@@ -98,7 +98,7 @@ def test_buffers_under_stress(
     subprocess.run(
         [
             *(COMPILERS[board.architecture], "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-s"),
-            *("-o", program, folder / "pynq-buffer-test.c"),
+            *("-pthread", "-o", program, folder / "pynq-buffer-test.c"),
         ],
         check=True,
     )
@@ -107,5 +107,12 @@ def test_buffers_under_stress(
     done = host.run("/run/pynq-buffer-test")
     assert done.rc == 0, done.stdout
     assert re.search(r"^\d+ checks, 0 failed$", done.stdout, re.MULTILINE), done.stdout
-    assert len(re.findall(r"^\d+ buffers by 8 processes$", done.stdout, re.MULTILINE)) == 2
+    rounds = re.findall(
+        r"^(\d+) buffers by 8 processes, (\d+) of them killed$", done.stdout, re.MULTILINE
+    )
+    assert len(rounds) == 2
+    for buffers, killed in rounds:
+        assert int(buffers) >= 1000
+        assert int(killed) == 4
+    assert re.search(r"^\d+ operations by 8 threads, ", done.stdout, re.MULTILINE), done.stdout
     assert host.check_output(COMPLAINTS) == before

@@ -2,8 +2,9 @@
 """Designs: all can be imported; the base design, if there is one, loaded and used by a notebook and a program."""
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -13,7 +14,9 @@ Parameters = dict[str, dict[str, Any]]
 ReadWord = Callable[[int], int]
 
 OVERLAYS = "/usr/local/lib/python3.*/dist-packages/pynq/overlays"
+VENV = "/usr/local/share/pynq-venv"
 MANAGER = "/sys/class/fpga_manager/fpga0"
+BOOT_OVERLAY = "/etc/pynq/boot-overlay"
 DEVCFG_CTRL = 0xF8007000
 DEVCFG_INT_STS = 0xF800700C
 PCFG_DONE = 1 << 2
@@ -58,6 +61,12 @@ print(json.dumps(found))
 """,
 }
 
+REGISTERS = """
+print(pynq.MMIO(%d, 0x1000).read(0xFC))
+"""
+ETHERNET = {"zynq": (0xE000B000, 0x00020118), "zynqmp": (0xFF0E0000, 0x40070106)}
+"""Where the Ethernet controller is, and its identity (UG585, gem.module_id; UG1087)."""
+
 COMPLAINTS = "dmesg --level=emerg,alert,crit,err,warn"
 CONTIGUOUS = "sync; echo 3 > /proc/sys/vm/drop_caches; awk '/CmaFree/ {print $2}' /proc/meminfo"
 
@@ -94,13 +103,14 @@ NOTEBOOK = pytest.param(
 
 
 @pytest.fixture(scope="module", params=["program", NOTEBOOK])
-def ran(request: pytest.FixtureRequest, host: Host, base: str) -> dict[str, Any]:
+def ran(request: pytest.FixtureRequest, host: Host, board: Any, base: str) -> dict[str, Any]:
     """What the cells printed, what the kernel complained of, and lost memory in KiB."""
     assert base
     run = request.getfixturevalue(f"run_{request.param}")
     before, free = host.check_output(COMPLAINTS), int(host.check_output(CONTIGUOUS))
-    printed = run("checks of the base design", [*CELLS.values()])
-    found = {name: json.loads(text) for name, text in zip(CELLS, printed, strict=True)}
+    cells = {**CELLS, "registers": REGISTERS % ETHERNET[board.soc][0]}
+    printed = run("checks of the base design", [*cells.values()])
+    found = {name: json.loads(text) for name, text in zip(cells, printed, strict=True)}
     found["complaints"] = host.check_output(COMPLAINTS).removeprefix(before).strip().splitlines()
     found["lost"] = free - int(host.check_output(CONTIGUOUS))
     return found
@@ -127,7 +137,7 @@ def test_boot_overlay(host: Host, board: Any, read_word: Callable[[int], int]) -
     """The design that is loaded at the start is; without one, the service has nothing to do."""
     service = host.service("pynq-boot-overlay")
     assert service.is_enabled
-    name = host.file("/etc/pynq/boot-overlay").content_string.strip()
+    name = host.file(BOOT_OVERLAY).content_string.strip()
     if not name:
         assert not service.is_running
         assert host.check_output("systemctl show -P ExecMainStatus pynq-boot-overlay") == "0"
@@ -196,6 +206,11 @@ def test_its_buffers_are_physical_memory(ran: dict[str, Any]) -> None:
     assert ran["lost"] < 1024, "contiguous memory is not given back"
 
 
+def test_registers_of_the_processing_system(board: Any, ran: dict[str, Any]) -> None:
+    """MMIO on the library's own device reads the Ethernet controller's identity."""
+    assert ran["registers"] == ETHERNET[board.soc][1]
+
+
 def test_notebooks_are_the_users(host: Host, parameters: Parameters, designs: list[str]) -> None:
     """The notebooks of the designs lie in the user's directory, and are the user's."""
     user = parameters["users"]["user"]
@@ -207,6 +222,98 @@ def test_notebooks_are_the_users(host: Host, parameters: Parameters, designs: li
         *(["base"] if any(path.endswith("/base/base") for path in designs) else []),
     ):
         assert int(host.check_output(f"find {folder}/{name} -name '*.ipynb' | wc -l")) > 4
+
+
+@pytest.fixture
+def boot_with(host: Host, base: str) -> Iterator[Callable[[str], None]]:
+    """Start the service as a boot does, with a design of that name to load."""
+    assert base
+    kept = host.file(BOOT_OVERLAY).content_string.strip()
+
+    def start(name: str) -> None:
+        host.check_output("systemctl stop pynq-boot-overlay")
+        host.check_output(f"echo %s > {BOOT_OVERLAY} && systemctl start pynq-boot-overlay", name)
+
+    yield start
+    start(kept)
+
+
+def test_a_design_is_loaded_at_the_start(
+    host: Host, boot_with: Callable[[str], None], until: Callable[..., str], *, can_load: bool
+) -> None:
+    """The service loads the design that its file names, and the manager says that it operates."""
+    if not can_load:
+        pytest.skip("this QEMU's configuration engine is shut off")
+    boot_with("base")
+    assert host.service("pynq-boot-overlay").is_running
+    # Not what another check loaded: this start of the service did.
+    invocation = host.check_output("systemctl show -P InvocationID pynq-boot-overlay")
+    said = until(
+        "journalctl --output=cat _SYSTEMD_INVOCATION_ID=%s | grep '^loaded '",
+        invocation,
+        seconds=10,
+    )
+    assert said.endswith("/pynq/overlays/base/base.bit")
+    loaded = host.check_output("python3 -W ignore -c 'import pynq; print(pynq.PL.bitfile_name)'")
+    assert loaded == said.removeprefix("loaded ")
+    assert host.check_output(f"cat {MANAGER}/state") == "operating"
+
+
+# A block of registers that is the overlay's alone. Nothing but the driver's device is looked at.
+TREE = """
+/dts-v1/;
+/plugin/;
+/ {
+    fragment@0 {
+        target-path = "/";
+        __overlay__ {
+            checked-logic {
+                compatible = "generic-uio";
+                reg = <%s>;
+            };
+        };
+    };
+};
+"""
+BLOCK = {"zynq": "0x43c00000 0x1000", "zynqmp": "0 0xa0000000 0 0x1000"}
+USE_TREE = """
+import json, pathlib, pynq, pynq.uio
+design = pynq.Overlay("/run/checked-design/checked.bit")
+device = pynq.uio.get_uio_device("checked-logic")
+there = bool(device) and pathlib.Path(device).is_char_device()
+design.free()
+print(json.dumps([design.dtbo, there, pynq.uio.get_uio_device("checked-logic")]))
+"""
+
+
+@pytest.mark.only("outside", "what compiles device trees is no part of the image")
+def test_a_designs_own_device_tree(
+    host: Host, board: Any, base: str, send: Callable[[bytes, str], None], *, can_load: bool
+) -> None:
+    """The .dtbo beside a design is inserted with it, its device appears, and goes when it is freed."""
+    if not can_load:
+        pytest.skip("this QEMU's configuration engine is shut off")
+    blob = subprocess.run(
+        ["dtc", "-q", "-@", "-I", "dts", "-O", "dtb"],
+        input=(TREE % BLOCK[board.soc]).encode(),
+        capture_output=True,
+        check=True,
+    ).stdout
+    host.check_output("mkdir /run/checked-design")
+    try:
+        for suffix in ("bit", "hwh"):
+            host.check_output(f"cp {base}.{suffix} /run/checked-design/checked.{suffix}")
+        send(blob, "/run/checked-design/checked.dtbo")
+        before = host.check_output(COMPLAINTS)
+        printed = host.check_output("python3 -W ignore -c %s", USE_TREE)
+        tree, there, after = json.loads(printed.splitlines()[-1])
+        assert tree == "/run/checked-design/checked.dtbo"
+        assert there
+        assert after is None
+        assert not host.file("/sys/kernel/config/device-tree/overlays/checked").exists
+        assert host.check_output(COMPLAINTS) == before
+    finally:
+        host.check_output("rm -r /run/checked-design")
 
 
 # A package as vendors of designs publish them: the design, a driver for a block of it, and entry
@@ -248,25 +355,41 @@ print(json.dumps([checked.bitfile_name, checked.is_loaded(), type(block).__modul
 """
 
 
-@pytest.fixture
-def package(host: Host, base: str) -> Iterator[str]:
-    """A package with a design, installed by pip; the value is its directory."""
+class Package(NamedTuple):
+    """A package with a design."""
+
+    python: str
+    """The Python that it was installed for."""
+    place: str
+    """Its directory."""
+
+
+@pytest.fixture(params=["system", "environment"])
+def package(
+    request: pytest.FixtureRequest, host: Host, base: str, parameters: Parameters
+) -> Iterator[Package]:
+    """A package with a design, installed by root's pip for all, or by the user's, without root."""
     assert base
     wheel = "/tmp/checked_overlay-1.0-py3-none-any.whl"
+    python, pip = "python3", "pip3 --quiet"
+    if request.param == "environment":
+        python, pip = f"{VENV}/bin/python3", f"{VENV}/bin/pip --quiet"
+        pip = f"runuser -u {parameters['users']['user']} -- {pip}"
     host.check_output("python3 -W ignore -c %s %s", MAKE_WHEEL, wheel)
-    host.check_output(f"pip3 install -q --no-index --root-user-action=ignore {wheel}")
-    yield host.check_output(
-        "python3 -c 'import checked_overlay; print(checked_overlay.__path__[0])'"
-    )
-    host.check_output("pip3 uninstall -q --yes --root-user-action=ignore checked-overlay")
+    host.check_output(f"{pip} install --no-index --root-user-action=ignore {wheel}")
+    code = "import checked_overlay; print(checked_overlay.__path__[0])"
+    yield Package(python, host.check_output(f"{python} -c '{code}'"))
+    host.check_output(f"{pip} uninstall --yes --root-user-action=ignore checked-overlay")
     host.check_output(f"rm {wheel}")
 
 
-def test_a_design_out_of_a_package(host: Host, package: str, *, can_load: bool) -> None:
+def test_a_design_out_of_a_package(host: Host, package: Package, *, can_load: bool) -> None:
     """A design that pip installed is found by its name and loaded, and its driver is used."""
-    printed = host.check_output("python3 -W ignore -c %s", USE_PACKAGE % can_load)
+    # As a notebook's kernel, which is root's.
+    printed = host.check_output(f"{package.python} -W ignore -c %s", USE_PACKAGE % can_load)
     file, loaded, driver = json.loads(printed.splitlines()[-1])
-    assert file == f"{package}/checked.bit"
+    assert file == f"{package.place}/checked.bit"
+    assert package.place.startswith(VENV) == package.python.startswith(VENV)
     assert driver == "checked_overlay.driver"
     assert loaded == can_load
     if can_load:

@@ -82,6 +82,7 @@ def test_the_boot_went_through_its_stages(report: dict[str, object]) -> None:
     ]
     assert [*stages][: [*stages].index("systemd")] == wanted
     assert [*stages.values()] == sorted(stages.values())
+    assert [*stages][-2:] == ["ssh", "Jupyter"]
 
 
 def test_there_is_a_report_to_look_at(report: dict[str, object], built: Output) -> None:

@@ -2,7 +2,7 @@
 /*
  * Tests /dev/pynq-buffer on a running system, as root:
  *
- *	arm-linux-gnueabihf-gcc -O2 -Wall -static -o pynq-buffer-test pynq-buffer-test.c
+ *	arm-linux-gnueabihf-gcc -O2 -Wall -static -pthread -o pynq-buffer-test pynq-buffer-test.c
  *
  * Nothing else may allocate buffers meanwhile. The limits of the module are
  * changed, and left at their defaults. Ends with 0 if everything held.
@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -30,8 +31,29 @@
 #define MIB		(1024UL * 1024)
 #define PAGE		((unsigned long)getpagesize())
 
+/* Every second process is killed; those that live make 1,000 buffers. */
 #define PROCESSES	8
-#define ALLOCATIONS	125
+#define ALLOCATIONS	250
+#define LARGEST		MIB
+
+#define THREADS		8
+#define OPERATIONS	500
+#define SHARED		16
+#define SHARED_SIZE	(4 * PAGE)
+
+/**
+ * struct thread - one of the threads that share buffers
+ * @id: the thread
+ * @seed: where its sequence of operations begins
+ * @closed: operations that met a descriptor that had been closed
+ * @wrong: operations that failed otherwise
+ */
+struct thread {
+	pthread_t id;
+	unsigned int seed, closed, wrong;
+};
+
+static int shared[SHARED];
 
 static int device = -1;
 static unsigned int checks, failures;
@@ -278,7 +300,10 @@ static void test_buffer_requests(__u32 flags)
 	CHECK(mapped != MAP_FAILED);
 	CHECK(mremap(mapped, PAGE, 2 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED);
 	munmap(mapped, PAGE);
-	close(fd);
+
+	CHECK(!close(fd));
+	CHECK(ERROR(close(fd)) == EBADF);
+	CHECK(ERROR(ioctl(fd, PYNQ_BUFFER_INFO, &alloc)) == EBADF);
 }
 
 static void test_limits(void)
@@ -385,13 +410,14 @@ static void test_owners(void)
 	close(sockets[1]);
 }
 
-static void allocate_and_hold(unsigned int seed, int progress)
+/* Ends after ALLOCATIONS if number is even, and else only when it is killed. */
+static void allocate_and_hold(unsigned char number, int progress)
 {
 	struct pynq_buffer_alloc held[4] = { 0 };
 	void *mapped[4] = { NULL };
-	unsigned int i, slot;
+	unsigned int i, slot, seed = number + 1;
 
-	for (i = 0; i < ALLOCATIONS; i++) {
+	for (i = 0; number % 2 || i < ALLOCATIONS; i++) {
 		seed = seed * 1103515245 + 12345;
 		slot = i % 4;
 		if (mapped[slot]) {
@@ -400,7 +426,7 @@ static void allocate_and_hold(unsigned int seed, int progress)
 			mapped[slot] = NULL;
 		}
 		/* Another process may have the rest of the memory just now. */
-		while (allocate(&held[slot], 1 + (seed >> 8) % (2 * MIB), seed >> 31)) {
+		while (allocate(&held[slot], 1 + (seed >> 8) % LARGEST, seed >> 31)) {
 			if (errno != ENOMEM)
 				_exit(1);
 			usleep(1000);
@@ -410,7 +436,7 @@ static void allocate_and_hold(unsigned int seed, int progress)
 		    !all_zero(mapped[slot], held[slot].size))
 			_exit(1);
 		memset(mapped[slot], 0xa5, held[slot].size);
-		if (write(progress, "", 1) != 1)
+		if (write(progress, &number, 1) != 1)
 			_exit(1);
 	}
 	_exit(0);
@@ -419,36 +445,122 @@ static void allocate_and_hold(unsigned int seed, int progress)
 /* Every second process is killed in the midst of it, with buffers mapped. */
 static void test_many(void)
 {
-	unsigned int i, made = 0;
+	unsigned int i, total = 0, killed = 0, made[PROCESSES] = { 0 };
 	pid_t children[PROCESSES];
 	int pipes[2], status;
-	char byte;
+	unsigned char number;
 
 	CHECK(!pipe(pipes));
 	for (i = 0; i < PROCESSES; i++) {
 		children[i] = fork();
 		if (!children[i])
-			allocate_and_hold(i + 1, pipes[1]);
+			allocate_and_hold(i, pipes[1]);
 	}
 	close(pipes[1]);
-	while (read(pipes[0], &byte, 1) == 1) {
-		made++;
-		if (made >= PROCESSES * ALLOCATIONS / 4 && made % 50 == 0) {
-			i = made / 50 % PROCESSES;
-			if (i % 2)
-				kill(children[i], SIGKILL);
-		}
+	/* One after the other, while the others allocate. */
+	while (read(pipes[0], &number, 1) == 1) {
+		total++;
+		made[number]++;
+		if (number % 2 && made[number] == 10U * number)
+			kill(children[number], SIGKILL);
 	}
 	close(pipes[0]);
 
 	for (i = 0; i < PROCESSES; i++) {
 		waitpid(children[i], &status, 0);
-		if (i % 2 && WIFSIGNALED(status))
-			CHECK(WTERMSIG(status) == SIGKILL);
+		if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
+			killed++;
 		else
-			CHECK(!status);
+			CHECK(!status && made[i] == ALLOCATIONS);
 	}
-	printf("%u buffers by %u processes\n", made, PROCESSES);
+	printf("%u buffers by %u processes, %u of them killed\n", total, PROCESSES,
+	       killed);
+	CHECK(killed == PROCESSES / 2);
+	CHECK(total >= 1000);
+}
+
+static void *shares(void *argument)
+{
+	struct pynq_buffer_alloc alloc;
+	struct thread *thread = argument;
+	unsigned int i, seed = thread->seed;
+	int *slot, error;
+	char *bytes;
+
+	for (i = 0; i < OPERATIONS; i++) {
+		seed = seed * 1103515245 + 12345;
+		slot = &shared[(seed >> 16) % SHARED];
+		error = 0;
+		switch ((seed >> 24) % 8) {
+		case 0:
+		case 1:
+		case 2:
+			if (allocate(&alloc, SHARED_SIZE, seed >> 31)) {
+				thread->wrong++;
+				break;
+			}
+			alloc.fd = __atomic_exchange_n(slot, alloc.fd, __ATOMIC_ACQ_REL);
+			error = ERROR(close(alloc.fd));
+			break;
+		case 3:
+			/* Stays in its slot: others go on with it, and close it again. */
+			error = ERROR(close(__atomic_load_n(slot, __ATOMIC_ACQUIRE)));
+			break;
+		case 4:
+		case 5:
+			error = ERROR(sync_range(__atomic_load_n(slot, __ATOMIC_ACQUIRE),
+						 0, SHARED_SIZE,
+						 PYNQ_BUFFER_DIRECTIONS));
+			break;
+		default:
+			bytes = mmap(NULL, SHARED_SIZE, PROT_READ | PROT_WRITE,
+				     MAP_SHARED,
+				     __atomic_load_n(slot, __ATOMIC_ACQUIRE), 0);
+			if (bytes == MAP_FAILED) {
+				error = errno;
+				break;
+			}
+			memset(bytes, i, SHARED_SIZE);
+			munmap(bytes, SHARED_SIZE);
+			break;
+		}
+		thread->closed += error == EBADF;
+		thread->wrong += error && error != EBADF;
+	}
+
+	return NULL;
+}
+
+/*
+ * Threads use and close each other's descriptors. One that was closed may have
+ * become the next buffer's; whatever is open is in a slot, so none is lost.
+ */
+static void test_threads(void)
+{
+	struct thread threads[THREADS] = { 0 };
+	unsigned int i, closed = 0, wrong = 0;
+	int before = open_files();
+
+	for (i = 0; i < SHARED; i++)
+		shared[i] = -1;
+	for (i = 0; i < THREADS; i++) {
+		threads[i].seed = i + 1;
+		if (pthread_create(&threads[i].id, NULL, shares, &threads[i]))
+			exit(2);
+	}
+	for (i = 0; i < THREADS; i++) {
+		pthread_join(threads[i].id, NULL);
+		closed += threads[i].closed;
+		wrong += threads[i].wrong;
+	}
+	for (i = 0; i < SHARED; i++)
+		close(shared[i]);
+
+	printf("%u operations by %u threads, %u of them on what was closed\n",
+	       THREADS * OPERATIONS, THREADS, closed);
+	CHECK(!wrong);
+	CHECK(closed && closed < THREADS * OPERATIONS);
+	CHECK(open_files() == before);
 }
 
 int main(void)
@@ -475,6 +587,7 @@ int main(void)
 	test_alloc_requests();
 	test_limits();
 	test_owners();
+	test_threads();
 	for (i = 0; i < 2; i++)
 		test_many();
 

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+"""LEDs that show the end of the start."""
+
+import json
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+BASE = "/usr/local/lib/python3.*/dist-packages/pynq/overlays/base/base.bit"
+MANAGER = "/sys/class/fpga_manager/fpga0"
+FIND = """
+import json, runpy, pynq
+found = runpy.run_path("/usr/local/sbin/boot-leds")["leds"]
+print(json.dumps(found(pynq.Overlay("base", download=False).ip_dict)))
+"""
+LEDS = {"zynq": ("leds_gpio", 4), "zynqmp": ("gpio_leds", 4)}
+"""Those of the library's base designs."""
+
+
+def test_it_does_not_fail(host: Host) -> None:
+    """It is started at boot and has not failed; without a design it has not been run at all."""
+    service = host.service("boot-leds")
+    assert service.is_enabled
+    assert host.run("systemctl is-failed boot-leds").stdout.strip() == "inactive"
+    if not host.file("/etc/pynq/boot-overlay").content_string.strip():
+        assert host.check_output("systemctl show -P ExecMainPID boot-leds") == "0"
+
+
+def test_it_finds_the_leds_of_the_base_design(host: Host, board: Any) -> None:
+    """Of the base design's blocks it takes that with the LEDs of one colour, and knows how many."""
+    if host.run(f"ls {BASE}").failed:
+        pytest.skip("the board has no design base")
+    if not host.file(f"{MANAGER}/firmware").exists:
+        pytest.skip("this board has no FPGA manager, without which the library finds no board")
+    printed = host.check_output("python3 -W ignore -c %s", FIND)
+    found = json.loads(printed.splitlines()[-1])
+    assert [(name, count) for name, _, count in found] == [LEDS[board.soc]]
