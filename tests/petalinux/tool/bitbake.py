@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.petalinux.tool import devicetree, images, kconfig, recipes
+from tests.petalinux.tool import devicetree, images, kconfig, modules, recipes
 from tests.petalinux.tool.project import Project
 from tests.petalinux.tool.recipes import Recipe
 from tests.petalinux.tool.talk import Stop
@@ -297,6 +297,19 @@ class Bitbake:
 
     def _done(self, recipe: Recipe, fingerprint: str) -> None:
         images.deploy(self.project, recipe.name, fingerprint)
+        release = images.kernel_release(self.project)
+        if recipe.name == "linux-xlnx":
+            modules.deploy_kernels(self.project, release)
+        if recipe.module:
+            try:
+                modules.deploy(self.project, recipe, release)
+            except modules.NotShipped as error:
+                raise Failed(
+                    recipe,
+                    "package",
+                    f"QA Issue: {recipe.name}: Files/directories were installed but not shipped in "
+                    "any package:\n" + "".join(f"  {name}\n" for name in error.files),
+                ) from None
         for path in (self._sstate(fingerprint), self.stamps / f"{recipe.name}-{recipe.version}"):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(fingerprint, encoding="utf-8")

@@ -25,7 +25,7 @@ from builder.steps.pack import LAYER
 from tests.petalinux.double import make_xsa
 from tests.petalinux.installed import install
 from tests.petalinux.tool.containers import AARCH64, MICROBLAZE
-from tests.unit.petalinux_provider.support import BASH, DTSI, PACKED, PYTHON, Bench
+from tests.unit.petalinux_provider.support import BASH, DTSI, MODULES, PACKED, PYTHON, Bench
 from tests.unit.vendor import RELEASE, needs_programs
 
 pytestmark = [
@@ -44,7 +44,7 @@ def test_boot_files_from_a_hardware_export(bench: Bench, release: str) -> None:
     built = bench.build()
     assert built.made == {
         *("petalinux", "petalinux-project", "petalinux-device-tree", "petalinux-kernel"),
-        *("petalinux-fsbl", "petalinux-u-boot", "petalinux-boot-script", *PACKED),
+        *("petalinux-fsbl", "petalinux-u-boot", "petalinux-boot-script", MODULES, *PACKED),
     }
     said = bench.containers.said()
     assert said[:3] == [
@@ -74,14 +74,91 @@ def test_boot_files_from_a_hardware_export(bench: Bench, release: str) -> None:
     assert not bench.build().made
 
 
-def test_the_layer_has_modules_and_headers(built: Bench) -> None:
-    layer = built.build().entries["prebuilt"] / LAYER
-    plain = subprocess.run(["zstd", "-dcq", layer], check=True, capture_output=True).stdout
+def layer(folder: Path) -> dict[str, bytes]:
+    """Return the files of a step's layer."""
+    plain = subprocess.run(["zstd", "-dcq", folder / LAYER], check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
-        names = {member.name.removeprefix("./") for member in archive}
+        return {
+            member.name.removeprefix("./"): file.read()
+            for member in archive
+            if member.isfile() and (file := archive.extractfile(member))
+        }
+
+
+def test_the_layer_has_modules_and_headers(built: Bench) -> None:
+    names = layer(built.build().entries["prebuilt"])
     headers = f"usr/src/linux-headers-{RELEASE}"
-    assert {f"usr/lib/modules/{RELEASE}/some.ko", f"{headers}/Makefile"} <= names
+    assert {f"usr/lib/modules/{RELEASE}/some.ko", f"{headers}/Makefile"} <= {*names}
     assert f"{headers}/scripts/basic/fixdep.c" in names
+
+
+OWN = ("fpga-mgr-sysfs", "of-overlay-configfs", "pynq-buffer")
+"""The modules of the tree's user layer."""
+
+
+@pytest.mark.parametrize(
+    ("release", "soc", "has_zocl"),
+    [
+        (BASH, Soc.ZYNQ, True),
+        (PYTHON, Soc.ZYNQ, False),
+        (PYTHON, Soc.ZYNQMP, True),
+    ],
+)
+def test_modules_beside_the_kernels(
+    bench: Bench, release: str, soc: Soc, *, has_zocl: bool
+) -> None:
+    bench.describe("hardware: {xsa: hw.xsa}", soc)
+    bench.layer(
+        "recipes-modules/my-led/my-led_1.0.bb", 'inherit module\nSRC_URI = "file://Makefile"\n'
+    )
+    bench.layer("recipes-modules/my-led/files/Makefile", "obj-m := my-led.o my-key.o\n")
+    bench.installer(release)
+    built = bench.build(modules_alone=True)
+    recipes = sorted(["my-led", *OWN, *(["zocl"] if has_zocl else [])])
+    said = [line for line in bench.containers.said() if line.startswith("petalinux-build -c ")]
+    assert [line for line in said if line.split()[-1] in (*recipes, "zocl")] == [
+        f"petalinux-build -c {name}" for name in recipes
+    ]
+    files = layer(built.entries[MODULES])
+    modules = f"usr/lib/modules/{RELEASE}"
+    wanted = {f"updates/{name}.ko" for name in ("my-led", "my-key", *OWN)}
+    wanted |= {"extra/zocl.ko"} if has_zocl else set()
+    assert {name for name in files if name.endswith(".ko")} == {
+        f"{modules}/{name}" for name in wanted
+    }, "and none of the kernel's own"
+    listed = files[f"{modules}/modules.dep"].decode().splitlines()
+    assert {line.partition(":")[0] for line in listed} == {"some.ko", *wanted}
+    assert f"{modules}/modules.dep.bin" in files
+    source = bench.tree / "petalinux_bsp/meta-user/recipes-modules/pynq-buffer/files"
+    assert {name: files[name] for name in files if not name.startswith("usr/lib/modules/")} == {
+        "usr/lib/modules-load.d/pynq-buffer.conf": b"pynq-buffer\n",
+        "usr/lib/udev/rules.d/60-pynq-buffer.rules": (source / "60-pynq-buffer.rules").read_bytes(),
+        "usr/include/pynq-buffer.h": (source / "pynq-buffer.h").read_bytes(),
+    }
+    assert "Missed 20 " in built.logs[MODULES], "the kernel is not built a second time"
+
+
+def test_a_changed_module_builds_modules_alone(built: Bench) -> None:
+    source = built.tree / "petalinux_bsp/meta-user/recipes-modules/pynq-buffer/files/pynq-buffer.c"
+    source.write_text(f"{source.read_text()}\n")
+    assert built.build().made == {MODULES}
+
+
+def test_modules_for_another_kernel_are_refused(built: Bench, tmp_path: Path) -> None:
+    other = tmp_path / "other/modules/lib/modules/1.2.3"
+    other.mkdir(parents=True)
+    built.layer("recipes-modules/my-led/my-led.bb", "inherit module\n")
+    built.layer("recipes-modules/my-led/files/Makefile", "obj-m := my-led.o\n")
+    built.containers.environment["DOUBLE_ARTIFACTS"] = str(tmp_path / "other")
+    with pytest.raises(StepError, match=rf" is for the kernel 1.2.3, the kernel is {RELEASE}"):
+        built.build(modules_alone=True)
+
+
+def test_a_recipe_without_packages(built: Bench) -> None:
+    """Its own error, not a card without what was asked for."""
+    built.layer("recipes-modules/my-led/my-led.bb", "# inherits nothing\n")
+    with pytest.raises(StepError, match="deployed no package my-led-"):
+        built.build(modules_alone=True)
 
 
 @needs_bootgen
@@ -131,7 +208,7 @@ def test_what_a_change_builds_again(built: Bench) -> None:
 
     fragment = built.tree / "petalinux_bsp/meta-user/recipes-kernel/linux/linux-xlnx/wifi.cfg"
     fragment.write_text(f"{fragment.read_text()}\n# more\n")
-    assert built.build().made == {"petalinux-kernel", *PACKED}
+    assert built.build().made == {"petalinux-kernel", MODULES, *PACKED}
 
     built.layer("recipes-bsp/u-boot/files/bsp.cfg", "CONFIG_BOOTDELAY=9\n")
     assert built.build().made == {"petalinux-u-boot", "petalinux-boot-script", *PACKED}
@@ -256,10 +333,9 @@ def test_what_builds_share_is_kept_for_other_boards(bench: Bench) -> None:
     assert "Missed 0" in built.logs["petalinux-u-boot"]
 
 
-def test_headers_that_are_no_package_are_left_out(
-    built: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tests.unit.petalinux_provider.support.RPM", b"none")
+def test_headers_that_are_no_package_are_left_out(built: Bench) -> None:
+    shutil.rmtree(built.root / "artifacts/kernel-devsrc")
+    built.containers.environment["DOUBLE_ARTIFACTS"] = str(built.root / "artifacts")
     built.layer("recipes-kernel/linux/more.cfg", "")
     done = built.build()
     assert "there is no package of the kernel's headers" in done.logs["petalinux-kernel"]
