@@ -47,6 +47,7 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
             release=release,
             base=_base(spec, release),
             folder=spec.tree.root / "docker/petalinux",
+            shared_by=installer.name,
             offline=use.offline,
             explain=explain,
         ),

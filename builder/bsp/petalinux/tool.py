@@ -31,6 +31,11 @@ class Installer:
         """The SHA-256 of the file."""
         return file_sha256(self.path)
 
+    @property
+    def name(self) -> str:
+        """What tells it apart from other installers, of its release too: "2024.1-0123456789ab"."""
+        return f"{self.release.version}-{self.sha256[:12]}"
+
     @cached_property
     def release(self) -> Release:
         """The release that it installs, which its name says.

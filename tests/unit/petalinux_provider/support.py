@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import shutil
@@ -235,6 +234,8 @@ class Bench:
         self.name = "B"
         self.use = PetaLinuxUse(accepted=True)
         self.store = Store(root / "store")
+        self.logs = root / "logs"
+        self.logs.mkdir(exist_ok=True)
         self.containers = OnThisMachine(root)
         self.processes = Processes()
         self.files: Files
@@ -304,9 +305,10 @@ class Bench:
         for item in plan:
             entry = self.store.get(item.key)
             if entry is None:
-                log = io.StringIO()
-                entry = self._made(item, entries, log)
-                logs[item.step.name] = log.getvalue()
+                path = self.logs / f"{item.step.name}.log"
+                with path.open("w") as log:
+                    entry = self._made(item, entries, log)
+                logs[item.step.name] = path.read_text()
             entries[item.step] = entry
         return Built(
             plan=plan,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -18,8 +19,9 @@ from pathlib import Path
 import pytest
 
 from builder.bsp.fit import read_fit
+from builder.bsp.petalinux.tool import Installer, PetaLinuxTool
 from builder.emulation.derive import read_tree
-from builder.errors import HostError, StepError, UserError
+from builder.errors import CommandError, HostError, StepError, UserError
 from builder.spec.models import Soc
 from builder.steps.pack import LAYER
 from tests.petalinux.double import make_xsa
@@ -223,6 +225,23 @@ def test_a_fault_in_the_device_tree_is_told(built: Bench) -> None:
         built.build()
 
 
+def test_the_log_of_a_failed_task_is_kept(built: Bench) -> None:
+    """Under a path of this machine, and until the step is built again."""
+    built.containers.environment["DOUBLE_FAIL"] = "compile@u-boot-xlnx"
+    built.layer("recipes-bsp/u-boot/files/bsp.cfg", "CONFIG_BOOTDELAY=9\n")
+    with pytest.raises(CommandError, match="u-boot-xlnx do_compile failed") as caught:
+        built.build()
+    (line,) = (each for each in caught.value.details if each.startswith("log of "))
+    kept = built.logs / "petalinux-u-boot.u-boot-xlnx.do_compile.log"
+    assert line == f"log of u-boot-xlnx do_compile: {kept}"
+    assert "drivers/foo.c:1:1: error: the double was told to fail" in kept.read_text()
+    assert not [each for each in caught.value.details if "/petalinux/work" in each]
+
+    del built.containers.environment["DOUBLE_FAIL"]
+    built.build()
+    assert not kept.exists()
+
+
 def test_a_full_disk_is_the_machines_fault(built: Bench) -> None:
     built.containers.environment["DOUBLE_FAIL"] = "no-space"
     built.layer(DTSI, "/ { };\n")
@@ -314,7 +333,9 @@ def test_offline(built: Bench) -> None:
     built.layer(DTSI, '/include/ "system-conf.dtsi"\n/ { model = "two"; };\n')
     with pytest.raises(StepError, match="the network may not be used"):
         built.build()
-    (built.store.root / f"petalinux/{PYTHON}/downloads/sources.tar.gz").write_bytes(b"x")
+    (shared,) = (built.store.root / "petalinux").iterdir()
+    assert re.fullmatch(rf"{PYTHON}-[0-9a-f]{{12}}", shared.name)
+    (shared / "downloads/sources.tar.gz").write_bytes(b"x")
     assert built.build().made == {"petalinux-device-tree", *PACKED}
     assert not any(command.network for command in built.containers.commands)
 
@@ -331,6 +352,21 @@ def test_what_builds_share_is_kept_for_other_boards(bench: Bench) -> None:
     built = bench.build()
     assert "petalinux" not in built.made
     assert "Missed 0" in built.logs["petalinux-u-boot"]
+
+
+def test_installers_of_one_release_share_nothing(bench: Bench, tmp_path: Path) -> None:
+    given = bench.installer()
+    name = Installer(given).name
+    with given.open("ab") as file:
+        file.write(b"\n")
+    other = Installer(given).name
+    assert name.startswith(f"{PYTHON}-")
+    assert other.startswith(f"{PYTHON}-")
+    assert name != other
+    system = next(
+        step.system for item in bench.plan() if isinstance(step := item.step, PetaLinuxTool)
+    )
+    assert system.shared_by == other
 
 
 def test_headers_that_are_no_package_are_left_out(built: Bench) -> None:
