@@ -17,7 +17,7 @@ from typing import IO
 
 from builder.bsp.petalinux.component import MODULES, KernelBuild, opened
 from builder.bsp.petalinux.layer import UserLayer
-from builder.bsp.petalinux.system import PROJECT, WORK, Session
+from builder.bsp.petalinux.system import PROJECT, WORK, ContainerStep, Session
 from builder.bsp.prebuilt.modules import Bundle
 from builder.engine.workspace import Workspace
 from builder.errors import StepError
@@ -53,7 +53,7 @@ _BESIDE: Mapping[str, re.Pattern[str]] = {
 _PACKAGES = "packages.tar.gz"
 
 
-class ModulesBuild(Step):
+class ModulesBuild(ContainerStep):
     """The modules of `recipes-modules` of the tree and the boards, and zocl where the release has it.
 
     Output: a layer to be put on the kernel's. It has the indexes of all modules (modules.dep and

@@ -21,7 +21,7 @@ from builder.engine.containers import Container, ImageRecipe, Mount
 from builder.engine.process import PASSED_ON, SEARCH_PATH
 from builder.errors import BuildError, CommandError
 from builder.spec.resolve import NamedDistribution
-from builder.steps.step import Job
+from builder.steps.step import Job, Step
 
 INSTALLED = Path("/petalinux/installed")
 """Where containers see the directory with PetaLinux."""
@@ -104,6 +104,10 @@ class System:
         for mount in mounts:
             mount.source.mkdir(parents=True, exist_ok=True)
         return mounts
+
+
+class ContainerStep(Step):
+    """A step that opens a session: its commands run in containers, whatever the engine is."""
 
 
 class Session:
