@@ -49,6 +49,13 @@ def wanted_failure(project: Project) -> tuple[str, str]:
     return kind, recipe
 
 
+def wanted_delay(project: Project) -> float:
+    """Return how long a compilation shall last, in seconds."""
+    path = project.meta_user / "conf/DOUBLE_DELAY"
+    given = path.read_text(encoding="utf-8") if path.is_file() else "0"
+    return float(os.environ.get("DOUBLE_DELAY", given))
+
+
 def check_host(project: Project) -> None:
     """Do the checks that come before anything is parsed."""
     tool = project.tool
@@ -250,7 +257,7 @@ class Bitbake:
         if step == "fetch":
             self._fetch(recipe)
         elif step == "compile":
-            time.sleep(float(os.environ.get("DOUBLE_DELAY", "0")))
+            time.sleep(wanted_delay(self.project))
             if recipe.name == "device-tree":
                 if faults := devicetree.faults(self.project, forced=self.failure == "dts"):
                     raise Failed(recipe, "compile", "Execution of run.do_compile failed", faults)

@@ -217,6 +217,25 @@ class Built:
         return next(item.reason for item in self.plan if item.step.name == step)
 
 
+def artifacts(folder: Path, soc: Soc) -> Path:
+    """Write what the double gives for built: as much of it as is looked into."""
+    modules = folder / f"modules/lib/modules/{RELEASE}"
+    modules.mkdir(parents=True)
+    (modules / "modules.dep").write_text("")
+    (modules / "some.ko").write_bytes(b"\x7fELF")
+    for name in ("Makefile", "scripts/basic/fixdep.c"):
+        path = folder / "kernel-devsrc" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    chosen = 'bootargs = "console=ttyPS0,115200 earlycon root=/dev/sda1 ro";'
+    names = {Soc.ZYNQ: "xlnx,zynq-7000", Soc.ZYNQMP: "xlnx,zynqmp"}
+    dtb = tree(folder, chosen=chosen, compatible=names[soc])
+    (folder / "system.dtb").write_bytes(dtb)
+    (folder / "zImage").write_bytes(zimage(BANNER))
+    (folder / "Image").write_bytes(image_arm64())
+    return folder
+
+
 class Bench:
     """A board B, whose boot files PetaLinux builds: good until a test spoils it.
 
@@ -262,23 +281,7 @@ class Bench:
         make_xsa(self.board / "hw.xsa", {Soc.ZYNQ: "zynq", Soc.ZYNQMP: "zynqMP"}[soc])
 
     def artifacts(self) -> Path:
-        """Return what the double gives for built: as much of it as is looked into."""
-        folder = self.root / "artifacts"
-        modules = folder / f"modules/lib/modules/{RELEASE}"
-        modules.mkdir(parents=True)
-        (modules / "modules.dep").write_text("")
-        (modules / "some.ko").write_bytes(b"\x7fELF")
-        for name in ("Makefile", "scripts/basic/fixdep.c"):
-            path = folder / "kernel-devsrc" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("x")
-        chosen = 'bootargs = "console=ttyPS0,115200 earlycon root=/dev/sda1 ro";'
-        names = {Soc.ZYNQ: "xlnx,zynq-7000", Soc.ZYNQMP: "xlnx,zynqmp"}
-        dtb = tree(folder, chosen=chosen, compatible=names[self.soc])
-        (folder / "system.dtb").write_bytes(dtb)
-        (folder / "zImage").write_bytes(zimage(BANNER))
-        (folder / "Image").write_bytes(image_arm64())
-        return folder
+        return artifacts(self.root / "artifacts", self.soc)
 
     def installer(self, release: str = PYTHON) -> Path:
         folder = self.root / "given"
