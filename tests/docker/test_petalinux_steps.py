@@ -128,14 +128,17 @@ def test_ctrl_c_leaves_nothing(vendor: Vendor, tmp_path: Path) -> None:
     log = tmp_path / "said"
     try:
         with log.open("w") as out, theirs.start(*words, caller=CALLER, stdout=out) as process:
-            until = time.monotonic() + SECONDS
-            while not at_work("petalinux-build") and process.poll() is None:
-                assert time.monotonic() < until, log.read_text()
-                time.sleep(1)
-            time.sleep(5)  # to be in the middle of it
-            assert at_work("petalinux-build"), log.read_text()
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=120)
+            try:
+                until = time.monotonic() + SECONDS
+                while not at_work("petalinux-build") and process.poll() is None:
+                    assert time.monotonic() < until, log.read_text()
+                    time.sleep(1)
+                time.sleep(5)  # to be in the middle of it
+                assert at_work("petalinux-build"), log.read_text()
+                process.send_signal(signal.SIGINT)
+                process.wait(timeout=120)
+            finally:
+                process.kill()
     finally:
         delay.unlink()
     assert process.returncode == 130, log.read_text()
