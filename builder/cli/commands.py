@@ -21,7 +21,7 @@ from rich.table import Table
 from builder.cli.context import Context
 from builder.cli.emulator import emulator_plan, without_new
 from builder.cli.errors import error_console, report
-from builder.cli.inside import Wish, chosen, enter
+from builder.cli.inside import Wish, check_containers, chosen, enter
 from builder.cli.options import Verbs, positive
 from builder.cli.planning import board_names, planning, resolved
 from builder.engine.process import Processes
@@ -89,6 +89,7 @@ def _build(
         if any(not item.kept for item in plan):
             for lack in check_machine(context.store):
                 view(Note(text=f"this machine is short of {lack.what}", loud=True))
+            check_containers(plan)
             if arguments.offline:
                 _check_offline(planned.plan)
         _stop_on_interrupt()

@@ -15,13 +15,14 @@ import tempfile
 import termios
 import threading
 import tty
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from builder.archive.base import base_of
+from builder.bsp.petalinux.system import ContainerStep
 from builder.cli.context import ROOT, Context, become_root
 from builder.engine.containers import Container, ImageRecipe, Mount
 from builder.engine.docker import Docker, RunningContainer
@@ -30,6 +31,7 @@ from builder.engine.process import PASSED_ON, Processes
 from builder.engine.relay import Relay, RelayedContainers
 from builder.engine.requirements import BROWSER
 from builder.errors import HostError, Interrupted
+from builder.plan.plan import Planned
 from builder.spec.distributions import named_distribution
 from builder.spec.resolve import NamedDistribution
 from builder.steps.step import ROOT_FILESYSTEM
@@ -322,7 +324,27 @@ def chosen(engine: str) -> Docker | None:
         return None
     try:
         return Docker()
-    except HostError:
+    except HostError as error:
         if engine == "docker":
-            raise
+            hint = f"{error.hint}; or use --engine host" if error.hint else "use --engine host"
+            raise HostError(error.message, hint=hint, details=error.details) from error
         return None
+
+
+def check_containers(plan: Iterable[Planned]) -> None:
+    """Make sure, before anything is built, that the steps can be that run in containers anyway.
+
+    Raises:
+        HostError: there are such steps, and Docker cannot be used.
+    """
+    steps = [item for item in plan if not item.kept and isinstance(item.step, ContainerStep)]
+    if not steps or control():
+        return
+    try:
+        Docker().close()
+    except HostError as error:
+        raise HostError(
+            f"step {steps[0].label} runs in a container, with --engine host too, and {error.message}",
+            hint=error.hint,
+            details=error.details,
+        ) from error

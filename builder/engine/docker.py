@@ -59,8 +59,7 @@ class Docker:
             raise HostError(
                 "the Docker daemon is rootless, which cannot make the devices and owners of a "
                 "root filesystem",
-                hint="use the system's daemon (DOCKER_HOST=unix:///var/run/docker.sock), or "
-                "--engine host",
+                hint="use the system's daemon (DOCKER_HOST=unix:///var/run/docker.sock)",
             )
 
     def close(self) -> None:
@@ -249,10 +248,10 @@ def _unreachable(error: Exception) -> HostError:
     if isinstance(error, PermissionError) or "Permission denied" in str(error):
         return HostError(
             "this user may not use the Docker daemon",
-            hint="sudo usermod -aG docker $USER, and log in again; or --engine host",
+            hint="sudo usermod -aG docker $USER, and log in again",
         )
     return HostError(
         "no Docker daemon answers",
-        hint="start it (sudo systemctl start docker), set DOCKER_HOST, or use --engine host",
+        hint="start it (sudo systemctl start docker), or set DOCKER_HOST",
         details=[str(error)],
     )

@@ -10,7 +10,7 @@ Layout under its root:
     scratch/<name>/              room for a step's work, empty on disk when it is a tmpfs
     last/<scope>/<step>.json     components of the step's last fingerprint, to say what changed
     archives/                    package indexes (see builder.archive)
-    petalinux/<release>/         what bitbake keeps (see builder.bsp.petalinux)
+    petalinux/<installer>/       what bitbake keeps (see builder.bsp.petalinux)
     locks/                       one lock file an entry, scratch directory or archive
 """
 

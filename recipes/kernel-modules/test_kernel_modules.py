@@ -51,8 +51,8 @@ def test_modules_at_boot(host: Host, parameters: Parameters) -> None:
 
 @pytest.mark.only("outside", "the sources are no part of the image")
 def test_added_modules_are_those_of_this_tree(added: list[str]) -> None:
-    """Every module that this tree has sources of is there."""
-    assert added == sorted(path.name for path in SOURCES.iterdir())
+    """Every module that this tree has sources of is there; a board may have more."""
+    assert {*added} >= {path.name for path in SOURCES.iterdir()}
 
 
 def test_added_modules_are_described_and_fit_the_kernel(host: Host, added: list[str]) -> None:
@@ -73,15 +73,21 @@ def test_added_modules_are_described_and_fit_the_kernel(host: Host, added: list[
 
 
 def test_added_modules_come_and_go(host: Host, added: list[str]) -> None:
-    """They were loaded at boot, can be taken out, and loaded again, without a word of complaint."""
+    """They were loaded at boot, can be taken out, and loaded again, without a word of complaint.
+
+    AMD's kernel has itself what some of them give: with it these are not loaded.
+    """
+    listed = host.check_output("cat /usr/lib/modules-load.d/*.conf").split()
+    loaded = [name for name in added if name in listed]
+    assert "pynq-buffer" in loaded
     before = host.check_output(COMPLAINTS)
     for _ in range(3):
-        for name in added:
+        for name in loaded:
             assert host.file(f"/sys/module/{name.replace('-', '_')}").is_directory
-        host.check_output(f"modprobe --remove {' '.join(added)}")
-        for name in added:
+        host.check_output(f"modprobe --remove {' '.join(loaded)}")
+        for name in loaded:
             assert not host.file(f"/sys/module/{name.replace('-', '_')}").exists
-        host.check_output(f"modprobe --all {' '.join(added)}")
+        host.check_output(f"modprobe --all {' '.join(loaded)}")
     host.check_output("udevadm settle")
     assert host.check_output(COMPLAINTS) == before
 

@@ -7,10 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import docker
 import pytest
@@ -18,7 +19,7 @@ import pytest
 from builder.engine.docker import Docker
 from builder.engine.images import NAME
 from builder.errors import HostError
-from builder.store.store import Store
+from builder.store.store import Entry, Store
 from tests.support import ROOT
 
 CALLER = 12345
@@ -58,14 +59,16 @@ class Checkout:
         python = [sys.executable, "-c", _MAIN]
         return [*(as_user(caller) if caller else []), *python, *words, *places]
 
-    def start(self, *words: str, caller: int = 0) -> subprocess.Popen[str]:
+    def start(
+        self, *words: str, caller: int = 0, stdout: IO[str] | int = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
         """Start build.py."""
         return subprocess.Popen(
             self.command(*words, caller=caller),
             cwd=self.tree,
             env={**os.environ, "PYTHONPATH": str(self.tree), **self.environment},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.STDOUT,
             text=True,
         )
@@ -110,14 +113,19 @@ def checkout(folder: Path) -> Checkout:
     return Checkout(tree=tree, store=folder / "store", output=folder / "output")
 
 
-def take_over(source: Path, target: Path, *, steps: Sequence[str]) -> None:
-    """Copy a store's indexes, its secret and the outputs of some steps to an empty store."""
+def take_over(source: Path, target: Path, *, wanted: Callable[[Entry], bool]) -> None:
+    """Give an empty store another's indexes, its secret and some of its entries.
+
+    Entries are never changed, so they are the same files where both stores are on one filesystem.
+    """
     target.mkdir(exist_ok=True)
-    names = ["archives", "secret", "last"]
-    names += [f"entries/{entry.key}" for entry in Store(source).entries() if entry.step in steps]
-    (target / "entries").mkdir()
-    for name in names:
+    for name in ("archives", "secret", "last"):
         subprocess.run(["cp", "-a", str(source / name), str(target / name)], check=True)
+    (target / "entries").mkdir(exist_ok=True)
+    same = source.stat().st_dev == target.stat().st_dev
+    for entry in filter(wanted, Store(source).entries()):
+        words = ["cp", "-al" if same else "-a", str(entry.path), str(target / "entries")]
+        subprocess.run(words, check=True)
     # Links to the sets of indexes, and apt's configuration in these, say where the store was.
     for link in (target / "archives").iterdir():
         if link.is_symlink():

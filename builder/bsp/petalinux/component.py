@@ -17,13 +17,14 @@ from builder.bsp.petalinux.system import (
     PROJECT,
     SSTATE,
     WORK,
+    ContainerStep,
     Session,
     session,
 )
 from builder.emulation.derive import read_tree
 from builder.errors import StepError
 from builder.spec.models import Soc
-from builder.steps.step import Job, Step
+from builder.steps.step import Job
 
 HEADERS = "headers.tar.gz"
 MODULES = "modules.tgz"
@@ -92,7 +93,7 @@ PROGRAMS = (FSBL, PMUFW, TRUSTED_FIRMWARE, U_BOOT, BOOT_SCRIPT)
 """Components that need nothing but petalinux-build."""
 
 
-class ComponentBuild(Step):
+class ComponentBuild(ContainerStep):
     """A component's files, out of a copy of the project with the user layer in it."""
 
     def __init__(

@@ -9,7 +9,7 @@ shows all of it, its end or nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -95,7 +95,10 @@ class FailedTask:
 
 
 def explain(
-    error: CommandError, output: str, read_log: Callable[[str], str | None] = lambda _: None
+    error: CommandError,
+    output: str,
+    read_log: Callable[[str], str | None] = lambda _: None,
+    keep_log: Callable[[str, str], str | None] = lambda path, _: path,
 ) -> BuildError:
     """Return the error to show for a command of PetaLinux, or its installer, that failed.
 
@@ -106,10 +109,13 @@ def explain(
         error: what the command ended with.
         output: all that it said.
         read_log: gives the text of a task's log, whose path is the container's; None without one.
+        keep_log: keeps a task's log, given its path and a name for it; returns where it is for the
+            user, None if nowhere.
     """
     said = _relevant(output)
     tasks = failed_tasks(said)
     logs = [(task, read_log(task.log)) for task in tasks if task.log]
+    kept = {task: keep_log(task.log, f"{task.recipe}.{task.task}") for task in tasks if task.log}
     read = [(task, _relevant(text)) for task, text in logs if text]
     for failure in known_failures():
         for of, text in [*read, (None, said)]:
@@ -120,7 +126,7 @@ def explain(
                     failure.kind,
                     error,
                     message=_message(error, task, failure.what.format_map(values)),
-                    details=[*_around(text, match), *_whereabouts(task, tasks)],
+                    details=[*_around(text, match), *_whereabouts(task, tasks, kept)],
                     hint=failure.hint.format_map(values),
                 )
     task = tasks[0] if tasks else None
@@ -131,7 +137,7 @@ def explain(
         message=_message(error, task),
         details=[
             *(_end(_part(said, task), log) or error.details),
-            *_whereabouts(task, tasks),
+            *_whereabouts(task, tasks, kept),
         ],
     )
 
@@ -216,10 +222,13 @@ def _lines(text: str) -> list[str]:
     ]
 
 
-def _whereabouts(task: FailedTask | None, tasks: Sequence[FailedTask]) -> list[str]:
+def _whereabouts(
+    task: FailedTask | None, tasks: Sequence[FailedTask], logs: Mapping[FailedTask, str | None]
+) -> list[str]:
     others = ", ".join(str(other) for other in tasks if other != task)
     lines = [f"failed too: {others}"] if others else []
-    return [*lines, f"log of {task}: {task.log}"] if task and task.log else lines
+    log = logs.get(task) if task else None
+    return [*lines, f"log of {task}: {log}"] if log else lines
 
 
 def _made(

@@ -59,6 +59,13 @@ class UserLayer:
                 found.setdefault(name, []).append(sha256(path)[:16])
         return {f"layer {name}": "+".join(sums) for name, sums in sorted(found.items())}
 
+    def recipes(self, part: str) -> list[str]:
+        """Return the names of the recipes that are in a part of the layers, sorted."""
+        files = (
+            path for layer in (self.shared, *self.own) for path in (layer / part).glob("*/*.bb")
+        )
+        return sorted({path.stem.partition("_")[0] for path in files})
+
     def write(self, project: Path, target: Path) -> None:
         """Write the files of the project's layer that become others into `target`, another tree."""
         before, after = project / META_USER, target / META_USER

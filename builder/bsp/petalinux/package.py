@@ -24,7 +24,7 @@ from builder.bsp.petalinux.component import (
     opened,
 )
 from builder.bsp.petalinux.project import PetaLinuxProject
-from builder.bsp.petalinux.system import INPUT, WORK, Session
+from builder.bsp.petalinux.system import INPUT, WORK, ContainerStep, Session
 from builder.bsp.soc import FAMILIES
 from builder.errors import StepError
 from builder.spec.models import Soc
@@ -63,7 +63,7 @@ _BIF: Mapping[Soc, Mapping[str, str]] = {
 }
 
 
-class PetaLinuxBoot(Step):
+class PetaLinuxBoot(ContainerStep):
     """A directory of boot files, as the provider `prebuilt` takes them."""
 
     packages = ("u-boot-tools", "device-tree-compiler")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from builder.archive.archive import Archive
@@ -10,13 +12,13 @@ from builder.bsp.petalinux.component import (
     DEVICE_TREE,
     KERNEL,
     PROGRAMS,
-    Component,
     ComponentBuild,
     DeviceTreeBuild,
     KernelBuild,
 )
 from builder.bsp.petalinux.failures import explain
 from builder.bsp.petalinux.layer import UserLayer
+from builder.bsp.petalinux.modules import PARTS, ModulesBuild
 from builder.bsp.petalinux.package import PetaLinuxBoot
 from builder.bsp.petalinux.project import PetaLinuxProject
 from builder.bsp.petalinux.releases import Release
@@ -45,6 +47,7 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
             release=release,
             base=_base(spec, release),
             folder=spec.tree.root / "docker/petalinux",
+            shared_by=installer.name,
             offline=use.offline,
             explain=explain,
         ),
@@ -60,20 +63,21 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
         root_device=spec.board.root_device,
     )
 
-    def layer(component: Component) -> UserLayer:
-        return UserLayer.of(soc, spec.tree.root, spec.directories, parts=component.parts)
+    def layer(parts: Sequence[str]) -> UserLayer:
+        return UserLayer.of(soc, spec.tree.root, spec.directories, parts=parts)
 
+    kernel = KernelBuild(spec.name, project=project, layer=layer(KERNEL.parts))
     builds: list[ComponentBuild] = [
         DeviceTreeBuild(
             spec.name,
             project=project,
-            layer=layer(DEVICE_TREE),
+            layer=layer(DEVICE_TREE.parts),
             console=spec.board.console,
             hardware=spec.hardware,
         ),
-        KernelBuild(spec.name, project=project, layer=layer(KERNEL)),
+        kernel,
         *(
-            ComponentBuild(spec.name, each, project=project, layer=layer(each))
+            ComponentBuild(spec.name, each, project=project, layer=layer(each.parts))
             for each in PROGRAMS
             if soc in each.outputs
         ),
@@ -86,7 +90,8 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
         bitstream=spec.directory / bitstream if bitstream else None,
         epoch=archive.epoch,
     )
-    return taken_from(boot, spec, archive)
+    modules = ModulesBuild(spec.name, kernel=kernel, layer=layer(PARTS), epoch=archive.epoch)
+    return replace(taken_from(boot, spec, archive), more_layers=(modules,))
 
 
 def _bsp(spec: ImageSpec) -> Path | UrlSource | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from builder.bsp.petalinux.layer import CONFIG, set_symbols, symbols
 from builder.bsp.petalinux.releases import TEMPLATES
-from builder.bsp.petalinux.system import INPUT, PROJECT, WORK, Session, session
+from builder.bsp.petalinux.system import INPUT, PROJECT, WORK, ContainerStep, Session, session
 from builder.bsp.petalinux.tool import PetaLinuxTool, file_sha256
 from builder.errors import StepError, UserError
 from builder.steps.sources import UrlSource
@@ -30,7 +30,7 @@ _NEEDED = {_ROOTFS.format("EXT4"), _SD_ROOT, _FPGA_MANAGER}
 """Symbols without which a card is none of ours."""
 
 
-class PetaLinuxProject(Step):
+class PetaLinuxProject(ContainerStep):
     """A configured project, as it is before anything is built in it."""
 
     def __init__(

@@ -31,6 +31,7 @@ class Facts(Model):
     base: Name
     accept: str
     commands: Literal["options", "words"]
+    zocl: tuple[Soc, ...]
 
 
 class _Table(Model):

@@ -21,7 +21,7 @@ from builder.engine.containers import Container, ImageRecipe, Mount
 from builder.engine.process import PASSED_ON, SEARCH_PATH
 from builder.errors import BuildError, CommandError
 from builder.spec.resolve import NamedDistribution
-from builder.steps.step import Job
+from builder.steps.step import Job, Step
 
 INSTALLED = Path("/petalinux/installed")
 """Where containers see the directory with PetaLinux."""
@@ -39,16 +39,24 @@ PROJECT = WORK / "project"
 """Where containers see the project."""
 
 SSTATE, DOWNLOADS = Path("/petalinux/sstate-cache"), Path("/petalinux/downloads")
-"""Where containers see what bitbake keeps between builds, for all projects of a release."""
+"""Where containers see what bitbake keeps between builds, for all projects of an installer."""
 
 
 class Explain(Protocol):
     """Makes the error to show of the one that a command ended with."""
 
     def __call__(
-        self, error: CommandError, output: str, *, read_log: Callable[[str], str | None]
+        self,
+        error: CommandError,
+        output: str,
+        *,
+        read_log: Callable[[str], str | None],
+        keep_log: Callable[[str, str], str | None],
     ) -> BuildError:
-        """`output` is all that it said; `read_log` reads files by their paths in the container."""
+        """`output` is all that it said; `read_log` reads files by their paths in the container.
+
+        `keep_log` keeps one of them under a name of its own, and returns its path on this machine.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +64,14 @@ class System:
     """Where a release of PetaLinux runs: a container of packages of a distribution.
 
     folder: directory with the Dockerfile.
+    shared_by: name of what builds share between them: the release and which installer of it.
     offline: whether it has to do without the network.
     """
 
     release: Release
     base: NamedDistribution
     folder: Path
+    shared_by: str
     offline: bool
     explain: Explain
 
@@ -89,11 +99,15 @@ class System:
 
     def shared(self, job: Job) -> list[Mount]:
         """Return the directories that builds share, which are made if need be."""
-        root = job.store.root / "petalinux" / self.release.version
+        root = job.store.root / "petalinux" / self.shared_by
         mounts = [Mount(source=root / path.name, target=path) for path in (SSTATE, DOWNLOADS)]
         for mount in mounts:
             mount.source.mkdir(parents=True, exist_ok=True)
         return mounts
+
+
+class ContainerStep(Step):
+    """A step that opens a session: its commands run in containers, whatever the engine is."""
 
 
 class Session:
@@ -166,7 +180,9 @@ class Session:
                 status=error.status,
                 details=error.details,
             )
-            raise self.system.explain(named, "".join(said), read_log=self._read) from error
+            raise self.system.explain(
+                named, "".join(said), read_log=self._read, keep_log=self._keep
+            ) from error
 
     def clean(self) -> None:
         """Remove what commands wrote, if that takes their user."""
@@ -188,6 +204,16 @@ class Session:
             return (self.work / inside.relative_to(WORK)).read_text(errors="replace")
         except OSError:
             return None
+
+    def _keep(self, path: str, name: str) -> str | None:
+        """Keep a file of the container, which is gone with the session, beside the step's log."""
+        text = self._read(path)
+        if text is None:
+            return None
+        log = Path(self.job.log.name)
+        kept = log.with_name(f"{log.stem}.{name}.log")
+        kept.write_text(text)
+        return str(kept)
 
 
 @contextmanager
@@ -215,6 +241,9 @@ def session(
             Mount(source=path, target=INPUT / name, read_only=True) for name, path in given.items()
         ]
         mounts += system.shared(job)
+        log = Path(job.log.name)
+        for old in log.parent.glob(f"{log.stem}.*.do_*.log"):  # of a failure before
+            old.unlink()
         opened = Session(job, system, work=folder / "work", mounts=mounts)
         for mount in system.shared(job):
             opened.open_to_user(mount.source)

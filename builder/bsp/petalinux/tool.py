@@ -10,11 +10,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from builder.bsp.petalinux.releases import PLATFORMS, Release, releases
-from builder.bsp.petalinux.system import INPUT, TOOL, WORK, System, session
+from builder.bsp.petalinux.system import INPUT, TOOL, WORK, ContainerStep, System, session
 from builder.errors import StepError, UserError
 from builder.spec.models import Soc
 from builder.steps import sources
-from builder.steps.step import Job, Step
+from builder.steps.step import Job
 
 _NAME = re.compile(r"petalinux-v(?P<version>\d{4}\.\d)-.*\.run")
 _INSTALLER = "installer.run"
@@ -30,6 +30,11 @@ class Installer:
     def sha256(self) -> str:
         """The SHA-256 of the file."""
         return file_sha256(self.path)
+
+    @property
+    def name(self) -> str:
+        """What tells it apart from other installers, of its release too: "2024.1-0123456789ab"."""
+        return f"{self.release.version}-{self.sha256[:12]}"
 
     @cached_property
     def release(self) -> Release:
@@ -98,7 +103,7 @@ def _how_to_give(example: str) -> str:
     )
 
 
-class PetaLinuxTool(Step):
+class PetaLinuxTool(ContainerStep):
     """PetaLinux, installed for one of the SoC families: the same for all its boards."""
 
     def __init__(self, installer: Installer, system: System, *, soc: Soc, accepted: bool) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.petalinux.tool import devicetree, images, kconfig, recipes
+from tests.petalinux.tool import devicetree, images, kconfig, modules, recipes
 from tests.petalinux.tool.project import Project
 from tests.petalinux.tool.recipes import Recipe
 from tests.petalinux.tool.talk import Stop
@@ -47,6 +47,13 @@ def wanted_failure(project: Project) -> tuple[str, str]:
     if kind and kind not in FAILURES:
         raise project.tool.talk.stop(f"the double knows no failure {kind!r}", code=70)
     return kind, recipe
+
+
+def wanted_delay(project: Project) -> float:
+    """Return how long a compilation shall last, in seconds."""
+    path = project.meta_user / "conf/DOUBLE_DELAY"
+    given = path.read_text(encoding="utf-8") if path.is_file() else "0"
+    return float(os.environ.get("DOUBLE_DELAY", given))
 
 
 def check_host(project: Project) -> None:
@@ -250,7 +257,7 @@ class Bitbake:
         if step == "fetch":
             self._fetch(recipe)
         elif step == "compile":
-            time.sleep(float(os.environ.get("DOUBLE_DELAY", "0")))
+            time.sleep(wanted_delay(self.project))
             if recipe.name == "device-tree":
                 if faults := devicetree.faults(self.project, forced=self.failure == "dts"):
                     raise Failed(recipe, "compile", "Execution of run.do_compile failed", faults)
@@ -297,6 +304,19 @@ class Bitbake:
 
     def _done(self, recipe: Recipe, fingerprint: str) -> None:
         images.deploy(self.project, recipe.name, fingerprint)
+        release = images.kernel_release(self.project)
+        if recipe.name == "linux-xlnx":
+            modules.deploy_kernels(self.project, release)
+        if recipe.module:
+            try:
+                modules.deploy(self.project, recipe, release)
+            except modules.NotShipped as error:
+                raise Failed(
+                    recipe,
+                    "package",
+                    f"QA Issue: {recipe.name}: Files/directories were installed but not shipped in "
+                    "any package:\n" + "".join(f"  {name}\n" for name in error.files),
+                ) from None
         for path in (self._sstate(fingerprint), self.stamps / f"{recipe.name}-{recipe.version}"):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(fingerprint, encoding="utf-8")

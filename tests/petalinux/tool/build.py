@@ -106,9 +106,11 @@ def _wanted(found: Project, component: str) -> list[Recipe]:
     if component == "project":
         return [recipes.RECIPES[name] for name in recipes.whole(found.family)]
     recipe = recipes.resolve(found, component)
-    if recipe is None:
+    if recipe is None or recipes.skipped(found, component):
         talk = found.tool.talk
-        talk.raw(f"ERROR: Nothing PROVIDES '{component}'")
+        why = recipes.skipped(found, component)
+        said = f"\n{component} was skipped: {why}" if why else ""
+        talk.raw(f"ERROR: Nothing PROVIDES '{component}'{said}")
         raise talk.stop(f"Command bitbake {component} failed") if found.tool.python else Stop(1)
     return [recipe]
 

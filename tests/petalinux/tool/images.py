@@ -65,7 +65,7 @@ def deploy(project: Project, recipe: str, tag: str) -> None:
         headers = project.tool.artifacts() / "kernel-devsrc"
         content = containers.MARK + b"not a real rpm"
         if headers.is_dir():
-            content = rpm.package(headers, f"lib/modules/{_kernel_release(project)}/build")
+            content = rpm.package(headers, f"lib/modules/{kernel_release(project)}/build")
         (rpms / name).write_bytes(content)
 
 
@@ -99,7 +99,8 @@ def _content(project: Project, name: str, tag: str) -> bytes:
     return containers.MARK + f"{name} {tag}\n".encode()
 
 
-def _kernel_release(project: Project) -> str:
+def kernel_release(project: Project) -> str:
+    """Return the release of the kernel that is given out."""
     found = sorted(project.tool.artifacts().glob("modules/lib/modules/*"))
     return found[0].name if found else project.tool.kernel_release
 

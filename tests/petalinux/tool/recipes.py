@@ -25,6 +25,7 @@ class Recipe:
     target: what bitbake is told to build. version: as in the names of work directories.
     inputs: patterns below meta-user. after: recipes whose output this one needs.
     settings: beginnings of the symbols of configs/config that it depends on.
+    module: whether kernel modules are made. file: of a recipe of the user's, the .bb.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Recipe:
     hardware: bool = False
     settings: tuple[str, ...] = ()
     tasks: int = 20
+    module: bool = False
+    file: Path | None = None
 
 
 IMAGE = "petalinux-image-minimal"
@@ -112,6 +115,7 @@ RECIPES = {
             tasks=35,
         ),
         Recipe("kernel-devsrc", "kernel-devsrc", "1.0-r0", (), after=("linux-xlnx",)),
+        Recipe("zocl", "zocl", "202410.2.17.0-r0", (), after=("linux-xlnx",), module=True),
         Recipe(
             IMAGE,
             IMAGE,
@@ -158,7 +162,18 @@ def resolve(project: Project, component: str) -> Recipe | None:
         for path in layer.glob("recipes-*/*/*.bb"):
             if path.stem.split("_")[0] == name:
                 below = f"recipes-*/{path.parent.name}/**/*"
-                return Recipe(name, name, "1.0-r0", (below,))
+                text = path.read_text(encoding="utf-8")
+                module = re.search(r"^inherit .*\bmodule\b", text, re.MULTILINE) is not None
+                after = ("linux-xlnx",) if module else ()
+                return Recipe(name, name, "1.0-r0", (below,), after, module=module, file=path)
+    return None
+
+
+def skipped(project: Project, component: str) -> str | None:
+    """Say why a recipe that is there cannot be built for the machine; None if it can."""
+    # COMPATIBLE_MACHINE of recipes-xrt/zocl in meta-xilinx, with XRT of 2024.1 and later
+    if component == "zocl" and project.tool.python and project.family != "zynqMP":
+        return f"incompatible with machine {project.machine} (not in COMPATIBLE_MACHINE)"
     return None
 
 

@@ -17,11 +17,12 @@ _DIRECTORY, _FILE, _LINK = 0o040755, 0o100644, 0o120777
 
 
 def package(folder: Path, name: str) -> bytes:
-    """Return a package that installs a directory as /`name`."""
+    """Return a package that installs a directory as /`name`, or what is in it into / without one."""
+    top = f"./{name}" if name else "."
     above = reversed([Path(name), *Path(name).parents][:-1])
     entries = [_entry(f"./{each}", _DIRECTORY, b"") for each in above]
     for path in sorted(folder.rglob("*")):
-        inside = f"./{name}/{path.relative_to(folder)}"
+        inside = f"{top}/{path.relative_to(folder)}"
         if path.is_symlink():
             entries.append(_entry(inside, _LINK, os.readlink(str(path)).encode()))  # noqa: PTH115 - Python 3.8
         elif path.is_dir():

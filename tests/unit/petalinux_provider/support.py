@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import os
 import re
 import shutil
-import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -35,8 +32,8 @@ from tests.unit.vendor import BANNER, RELEASE, image_arm64, tree, zimage
 BASH, PYTHON = "2022.1", "2024.1"
 DTSI = "recipes-bsp/device-tree/files/system-user.dtsi"
 PACKED = {"petalinux-boot", "prebuilt", "boot-files"}
-"""The steps after those of components."""
-RPM = b"\xed\xab\xee\xdb"
+"""The steps after those of components, but modules beside the kernel's."""
+MODULES = "petalinux-modules"
 
 BOARD = """\
 board: B
@@ -52,11 +49,30 @@ distro: [one]
 profile: p
 """
 
-# In place of libarchive's: for packages that are four bytes and a .tar.gz, as `run` writes them.
+# In place of libarchive's: for packages as the double's rpm.py writes them.
 _BSDTAR = """\
-#!/bin/sh
-[ "$1" = -czf ] || exit 2
-tail -c +5 "${3#@}" > "$2"
+#!/usr/bin/env python3
+import gzip, io, sys, tarfile
+assert sys.argv[1] == "-czf"
+with tarfile.open(sys.argv[2], "w:gz") as out:
+    for word in sys.argv[3:]:
+        data = open(word[1:], "rb").read()
+        assert word[0] == "@" and data[:4] == bytes.fromhex("edabeedb")
+        data = gzip.decompress(data[96 + 2 * 16:])  # behind the lead and two empty headers
+        at = 0
+        while True:
+            fields = [int(data[at + 6 + 8 * n:at + 14 + 8 * n], 16) for n in range(13)]
+            mode, size, length = fields[1], fields[6], fields[11]
+            name = data[at + 110:at + 110 + length - 1].decode()
+            start = at + (110 + length + 3 & ~3)
+            at = start + (size + 3 & ~3)
+            if name == "TRAILER!!!":
+                break
+            member = tarfile.TarInfo(name)
+            member.mode = mode & 0o777
+            if mode & 0o170000 == 0o100000:
+                member.size = size
+                out.addfile(member, io.BytesIO(data[start:start + size]))
 """
 
 
@@ -128,9 +144,6 @@ class OnThisMachine:
             _rewrite(work, back)
             for mount in container.mounts:
                 assert not mount.read_only or _state(mount) == before[mount.source], mount
-        if "kernel-devsrc" in container.argv[-1]:
-            (package,) = work.rglob("*.rpm")
-            package.write_bytes(RPM + _headers())
         return back(said)
 
     def _become(self) -> list[str]:
@@ -172,16 +185,6 @@ def _state(mount: Mount) -> list[tuple[str, int, int]]:
     ]
 
 
-def _headers() -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        for name in ("Makefile", "scripts/basic/fixdep.c"):
-            member = tarfile.TarInfo(f"./lib/modules/{RELEASE}/build/{name}")
-            member.size = 1
-            archive.addfile(member, io.BytesIO(b"x"))
-    return gzip.compress(out.getvalue())
-
-
 class _Tools(Here):
     def __init__(self, directory: Path, containers: OnThisMachine, processes: Processes) -> None:
         super().__init__(directory)
@@ -214,6 +217,25 @@ class Built:
         return next(item.reason for item in self.plan if item.step.name == step)
 
 
+def artifacts(folder: Path, soc: Soc) -> Path:
+    """Write what the double gives for built: as much of it as is looked into."""
+    modules = folder / f"modules/lib/modules/{RELEASE}"
+    modules.mkdir(parents=True)
+    (modules / "modules.dep").write_text("")
+    (modules / "some.ko").write_bytes(b"\x7fELF")
+    for name in ("Makefile", "scripts/basic/fixdep.c"):
+        path = folder / "kernel-devsrc" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    chosen = 'bootargs = "console=ttyPS0,115200 earlycon root=/dev/sda1 ro";'
+    names = {Soc.ZYNQ: "xlnx,zynq-7000", Soc.ZYNQMP: "xlnx,zynqmp"}
+    dtb = tree(folder, chosen=chosen, compatible=names[soc])
+    (folder / "system.dtb").write_bytes(dtb)
+    (folder / "zImage").write_bytes(zimage(BANNER))
+    (folder / "Image").write_bytes(image_arm64())
+    return folder
+
+
 class Bench:
     """A board B, whose boot files PetaLinux builds: good until a test spoils it.
 
@@ -231,6 +253,8 @@ class Bench:
         self.name = "B"
         self.use = PetaLinuxUse(accepted=True)
         self.store = Store(root / "store")
+        self.logs = root / "logs"
+        self.logs.mkdir(exist_ok=True)
         self.containers = OnThisMachine(root)
         self.processes = Processes()
         self.files: Files
@@ -257,19 +281,7 @@ class Bench:
         make_xsa(self.board / "hw.xsa", {Soc.ZYNQ: "zynq", Soc.ZYNQMP: "zynqMP"}[soc])
 
     def artifacts(self) -> Path:
-        """Return what the double gives for built: as much of it as is looked into."""
-        folder = self.root / "artifacts"
-        modules = folder / f"modules/lib/modules/{RELEASE}"
-        modules.mkdir(parents=True)
-        (modules / "modules.dep").write_text("")
-        (modules / "some.ko").write_bytes(b"\x7fELF")
-        chosen = 'bootargs = "console=ttyPS0,115200 earlycon root=/dev/sda1 ro";'
-        names = {Soc.ZYNQ: "xlnx,zynq-7000", Soc.ZYNQMP: "xlnx,zynqmp"}
-        dtb = tree(folder, chosen=chosen, compatible=names[self.soc])
-        (folder / "system.dtb").write_bytes(dtb)
-        (folder / "zImage").write_bytes(zimage(BANNER))
-        (folder / "Image").write_bytes(image_arm64())
-        return folder
+        return artifacts(self.root / "artifacts", self.soc)
 
     def installer(self, release: str = PYTHON) -> Path:
         folder = self.root / "given"
@@ -283,21 +295,23 @@ class Bench:
     def steps(self) -> BootArtifacts:
         return boot_artifacts(self.spec(), FakeArchive())
 
-    def plan(self) -> list[Planned]:
+    def plan(self, *, modules_alone: bool = False) -> list[Planned]:
         steps = self.steps()
-        return make_plan([steps.boot_files, steps.kernel_layer], self.store)
+        rest = [] if modules_alone else [steps.boot_files, steps.kernel_layer]
+        return make_plan([*steps.more_layers, *rest], self.store)
 
-    def build(self) -> Built:
+    def build(self, *, modules_alone: bool = False) -> Built:
         """Make what is not kept."""
-        plan = self.plan()
+        plan = self.plan(modules_alone=modules_alone)
         entries: dict[Step, Entry] = {}
         logs: dict[str, str] = {}
         for item in plan:
             entry = self.store.get(item.key)
             if entry is None:
-                log = io.StringIO()
-                entry = self._made(item, entries, log)
-                logs[item.step.name] = log.getvalue()
+                path = self.logs / f"{item.step.name}.log"
+                with path.open("w") as log:
+                    entry = self._made(item, entries, log)
+                logs[item.step.name] = path.read_text()
             entries[item.step] = entry
         return Built(
             plan=plan,

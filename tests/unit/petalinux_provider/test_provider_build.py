@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -18,14 +19,15 @@ from pathlib import Path
 import pytest
 
 from builder.bsp.fit import read_fit
+from builder.bsp.petalinux.tool import Installer, PetaLinuxTool
 from builder.emulation.derive import read_tree
-from builder.errors import HostError, StepError, UserError
+from builder.errors import CommandError, HostError, StepError, UserError
 from builder.spec.models import Soc
 from builder.steps.pack import LAYER
 from tests.petalinux.double import make_xsa
 from tests.petalinux.installed import install
 from tests.petalinux.tool.containers import AARCH64, MICROBLAZE
-from tests.unit.petalinux_provider.support import BASH, DTSI, PACKED, PYTHON, Bench
+from tests.unit.petalinux_provider.support import BASH, DTSI, MODULES, PACKED, PYTHON, Bench
 from tests.unit.vendor import RELEASE, needs_programs
 
 pytestmark = [
@@ -44,7 +46,7 @@ def test_boot_files_from_a_hardware_export(bench: Bench, release: str) -> None:
     built = bench.build()
     assert built.made == {
         *("petalinux", "petalinux-project", "petalinux-device-tree", "petalinux-kernel"),
-        *("petalinux-fsbl", "petalinux-u-boot", "petalinux-boot-script", *PACKED),
+        *("petalinux-fsbl", "petalinux-u-boot", "petalinux-boot-script", MODULES, *PACKED),
     }
     said = bench.containers.said()
     assert said[:3] == [
@@ -74,14 +76,91 @@ def test_boot_files_from_a_hardware_export(bench: Bench, release: str) -> None:
     assert not bench.build().made
 
 
-def test_the_layer_has_modules_and_headers(built: Bench) -> None:
-    layer = built.build().entries["prebuilt"] / LAYER
-    plain = subprocess.run(["zstd", "-dcq", layer], check=True, capture_output=True).stdout
+def layer(folder: Path) -> dict[str, bytes]:
+    """Return the files of a step's layer."""
+    plain = subprocess.run(["zstd", "-dcq", folder / LAYER], check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
-        names = {member.name.removeprefix("./") for member in archive}
+        return {
+            member.name.removeprefix("./"): file.read()
+            for member in archive
+            if member.isfile() and (file := archive.extractfile(member))
+        }
+
+
+def test_the_layer_has_modules_and_headers(built: Bench) -> None:
+    names = layer(built.build().entries["prebuilt"])
     headers = f"usr/src/linux-headers-{RELEASE}"
-    assert {f"usr/lib/modules/{RELEASE}/some.ko", f"{headers}/Makefile"} <= names
+    assert {f"usr/lib/modules/{RELEASE}/some.ko", f"{headers}/Makefile"} <= {*names}
     assert f"{headers}/scripts/basic/fixdep.c" in names
+
+
+OWN = ("fpga-mgr-sysfs", "of-overlay-configfs", "pynq-buffer")
+"""The modules of the tree's user layer."""
+
+
+@pytest.mark.parametrize(
+    ("release", "soc", "has_zocl"),
+    [
+        (BASH, Soc.ZYNQ, True),
+        (PYTHON, Soc.ZYNQ, False),
+        (PYTHON, Soc.ZYNQMP, True),
+    ],
+)
+def test_modules_beside_the_kernels(
+    bench: Bench, release: str, soc: Soc, *, has_zocl: bool
+) -> None:
+    bench.describe("hardware: {xsa: hw.xsa}", soc)
+    bench.layer(
+        "recipes-modules/my-led/my-led_1.0.bb", 'inherit module\nSRC_URI = "file://Makefile"\n'
+    )
+    bench.layer("recipes-modules/my-led/files/Makefile", "obj-m := my-led.o my-key.o\n")
+    bench.installer(release)
+    built = bench.build(modules_alone=True)
+    recipes = sorted(["my-led", *OWN, *(["zocl"] if has_zocl else [])])
+    said = [line for line in bench.containers.said() if line.startswith("petalinux-build -c ")]
+    assert [line for line in said if line.split()[-1] in (*recipes, "zocl")] == [
+        f"petalinux-build -c {name}" for name in recipes
+    ]
+    files = layer(built.entries[MODULES])
+    modules = f"usr/lib/modules/{RELEASE}"
+    wanted = {f"updates/{name}.ko" for name in ("my-led", "my-key", *OWN)}
+    wanted |= {"extra/zocl.ko"} if has_zocl else set()
+    assert {name for name in files if name.endswith(".ko")} == {
+        f"{modules}/{name}" for name in wanted
+    }, "and none of the kernel's own"
+    listed = files[f"{modules}/modules.dep"].decode().splitlines()
+    assert {line.partition(":")[0] for line in listed} == {"some.ko", *wanted}
+    assert f"{modules}/modules.dep.bin" in files
+    source = bench.tree / "petalinux_bsp/meta-user/recipes-modules/pynq-buffer/files"
+    assert {name: files[name] for name in files if not name.startswith("usr/lib/modules/")} == {
+        "usr/lib/modules-load.d/pynq-buffer.conf": b"pynq-buffer\n",
+        "usr/lib/udev/rules.d/60-pynq-buffer.rules": (source / "60-pynq-buffer.rules").read_bytes(),
+        "usr/include/pynq-buffer.h": (source / "pynq-buffer.h").read_bytes(),
+    }
+    assert "Missed 20 " in built.logs[MODULES], "the kernel is not built a second time"
+
+
+def test_a_changed_module_builds_modules_alone(built: Bench) -> None:
+    source = built.tree / "petalinux_bsp/meta-user/recipes-modules/pynq-buffer/files/pynq-buffer.c"
+    source.write_text(f"{source.read_text()}\n")
+    assert built.build().made == {MODULES}
+
+
+def test_modules_for_another_kernel_are_refused(built: Bench, tmp_path: Path) -> None:
+    other = tmp_path / "other/modules/lib/modules/1.2.3"
+    other.mkdir(parents=True)
+    built.layer("recipes-modules/my-led/my-led.bb", "inherit module\n")
+    built.layer("recipes-modules/my-led/files/Makefile", "obj-m := my-led.o\n")
+    built.containers.environment["DOUBLE_ARTIFACTS"] = str(tmp_path / "other")
+    with pytest.raises(StepError, match=rf" is for the kernel 1.2.3, the kernel is {RELEASE}"):
+        built.build(modules_alone=True)
+
+
+def test_a_recipe_without_packages(built: Bench) -> None:
+    """Its own error, not a card without what was asked for."""
+    built.layer("recipes-modules/my-led/my-led.bb", "# inherits nothing\n")
+    with pytest.raises(StepError, match="deployed no package my-led-"):
+        built.build(modules_alone=True)
 
 
 @needs_bootgen
@@ -131,7 +210,7 @@ def test_what_a_change_builds_again(built: Bench) -> None:
 
     fragment = built.tree / "petalinux_bsp/meta-user/recipes-kernel/linux/linux-xlnx/wifi.cfg"
     fragment.write_text(f"{fragment.read_text()}\n# more\n")
-    assert built.build().made == {"petalinux-kernel", *PACKED}
+    assert built.build().made == {"petalinux-kernel", MODULES, *PACKED}
 
     built.layer("recipes-bsp/u-boot/files/bsp.cfg", "CONFIG_BOOTDELAY=9\n")
     assert built.build().made == {"petalinux-u-boot", "petalinux-boot-script", *PACKED}
@@ -144,6 +223,23 @@ def test_a_fault_in_the_device_tree_is_told(built: Bench) -> None:
     built.layer(DTSI, "/ {\n    model = ;\n};\n")
     with pytest.raises(UserError, match=r"device-tree do_compile failed: .*system-user.dtsi:2"):
         built.build()
+
+
+def test_the_log_of_a_failed_task_is_kept(built: Bench) -> None:
+    """Under a path of this machine, and until the step is built again."""
+    built.containers.environment["DOUBLE_FAIL"] = "compile@u-boot-xlnx"
+    built.layer("recipes-bsp/u-boot/files/bsp.cfg", "CONFIG_BOOTDELAY=9\n")
+    with pytest.raises(CommandError, match="u-boot-xlnx do_compile failed") as caught:
+        built.build()
+    (line,) = (each for each in caught.value.details if each.startswith("log of "))
+    kept = built.logs / "petalinux-u-boot.u-boot-xlnx.do_compile.log"
+    assert line == f"log of u-boot-xlnx do_compile: {kept}"
+    assert "drivers/foo.c:1:1: error: the double was told to fail" in kept.read_text()
+    assert not [each for each in caught.value.details if "/petalinux/work" in each]
+
+    del built.containers.environment["DOUBLE_FAIL"]
+    built.build()
+    assert not kept.exists()
 
 
 def test_a_full_disk_is_the_machines_fault(built: Bench) -> None:
@@ -237,7 +333,9 @@ def test_offline(built: Bench) -> None:
     built.layer(DTSI, '/include/ "system-conf.dtsi"\n/ { model = "two"; };\n')
     with pytest.raises(StepError, match="the network may not be used"):
         built.build()
-    (built.store.root / f"petalinux/{PYTHON}/downloads/sources.tar.gz").write_bytes(b"x")
+    (shared,) = (built.store.root / "petalinux").iterdir()
+    assert re.fullmatch(rf"{PYTHON}-[0-9a-f]{{12}}", shared.name)
+    (shared / "downloads/sources.tar.gz").write_bytes(b"x")
     assert built.build().made == {"petalinux-device-tree", *PACKED}
     assert not any(command.network for command in built.containers.commands)
 
@@ -256,10 +354,24 @@ def test_what_builds_share_is_kept_for_other_boards(bench: Bench) -> None:
     assert "Missed 0" in built.logs["petalinux-u-boot"]
 
 
-def test_headers_that_are_no_package_are_left_out(
-    built: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tests.unit.petalinux_provider.support.RPM", b"none")
+def test_installers_of_one_release_share_nothing(bench: Bench, tmp_path: Path) -> None:
+    given = bench.installer()
+    name = Installer(given).name
+    with given.open("ab") as file:
+        file.write(b"\n")
+    other = Installer(given).name
+    assert name.startswith(f"{PYTHON}-")
+    assert other.startswith(f"{PYTHON}-")
+    assert name != other
+    system = next(
+        step.system for item in bench.plan() if isinstance(step := item.step, PetaLinuxTool)
+    )
+    assert system.shared_by == other
+
+
+def test_headers_that_are_no_package_are_left_out(built: Bench) -> None:
+    shutil.rmtree(built.root / "artifacts/kernel-devsrc")
+    built.containers.environment["DOUBLE_ARTIFACTS"] = str(built.root / "artifacts")
     built.layer("recipes-kernel/linux/more.cfg", "")
     done = built.build()
     assert "there is no package of the kernel's headers" in done.logs["petalinux-kernel"]

@@ -11,14 +11,16 @@ from typing import get_args
 
 import pytest
 
+from builder.archive.archive import Archive
 from builder.bsp.petalinux.releases import releases
 from builder.errors import UserError
 from builder.plan import manifest
-from builder.plan.board import PROVIDERS
+from builder.plan.board import PROVIDERS, BoardSteps
 from builder.spec.models import Provider, Soc
+from builder.spec.resolve import ImageSpec
 from builder.steps.sources import sha256
 from tests.petalinux.releases import RELEASES
-from tests.unit.command_line import CommandLine
+from tests.unit.command_line import CommandLine, FakeArchive
 from tests.unit.petalinux_provider.support import BASH, PYTHON, Bench
 from tests.unit.support import BOARD
 
@@ -239,3 +241,40 @@ def test_the_manifest_names_what_was_given(bench: Bench) -> None:
 
 def test_the_provider_is_known_to_plans() -> None:
     assert {*PROVIDERS} == {*get_args(Provider)}
+
+
+@pytest.mark.parametrize("engine", ["host", "auto"])
+def test_without_a_daemon_nothing_is_begun(
+    build_py: CommandLine, bench: Bench, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    """And nobody is told to use the engine that is in use."""
+
+    def steps(spec: ImageSpec, archive: Archive, **_: object) -> BoardSteps:
+        boot = bench.steps()
+        return BoardSteps(
+            spec=spec,
+            archive=archive,
+            boot=boot,
+            layers=[],
+            image=boot.boot_files,
+            compressed=None,
+            only="boot-files",
+            product=boot.boot_files,
+        )
+
+    bench.installer()
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{bench.root}/none.sock")
+    monkeypatch.setattr("builder.cli.planning.choose", lambda *_, **__: FakeArchive())
+    monkeypatch.setattr("builder.cli.planning.native_archive", lambda *_, **__: None)
+    monkeypatch.setattr("builder.cli.planning.board_steps", steps)
+    monkeypatch.setattr("builder.cli.commands.check_machine", lambda _: [])
+    words = ("--board", "Pynq-Z2", "--engine", engine, "--only", "boot-files")
+    answer = build_py.there("build", *words)
+    assert answer.status == 4
+    first, *_, last = answer.errors.splitlines()
+    assert first == (
+        "error: step petalinux runs in a container, with --engine host too, and no Docker daemon "
+        "answers"
+    )
+    assert last == "hint: start it (sudo systemctl start docker), or set DOCKER_HOST"
+    assert not list((bench.root / "store/entries").iterdir()), "nothing was built"

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""Kernel modules that are not the kernel's own: those of the user layers, and AMD's zocl.
+
+bitbake packs each recipe of `inherit module` as others do (module.bbclass and
+kernel-module-split.bbclass of OpenEmbedded): its modules one by one into kernel-module-MODULE, with
+a file for modules-load.d if it is to be loaded at boot, headers into RECIPE-dev, the rest, such as
+rules for udev, into RECIPE.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from builder.bsp.petalinux.component import MODULES, KernelBuild, opened
+from builder.bsp.petalinux.layer import UserLayer
+from builder.bsp.petalinux.system import PROJECT, WORK, ContainerStep, Session
+from builder.bsp.prebuilt.modules import Bundle
+from builder.engine.workspace import Workspace
+from builder.errors import StepError
+from builder.steps.pack import LAYER, pack
+from builder.steps.step import Job, Step
+
+NEED = 1 << 30
+"""Bytes that the modules of the kernel and those beside it take."""
+
+PARTS = ("recipes-kernel", "recipes-modules")
+"""Directories of the user layer: modules fit the one kernel that they are compiled for."""
+
+ZOCL = "zocl"
+
+_OWN, _RELEASES = "updates", "extra"
+"""Directories below the kernel's modules: for those of the layers, and for zocl. Where kbuild puts
+modules by itself changed with Linux 6.3, from the second to the first. depmod prefers the first."""
+
+# Packages of a recipe or a kernel that have nothing for a card.
+_NOT_FOR_CARDS = re.compile(r".*-(?:dbg|src|doc|lic|staticdev)-\d[^-]*-[^-]*\.rpm")
+_MODULE = re.compile(
+    r"(?:usr/)?lib/modules/(?P<release>[^/]+)/(?!kernel/)(?:.*/)?(?P<name>[^/]+\.ko(?:\.\w+)?)"
+)
+_BESIDE: Mapping[str, re.Pattern[str]] = {
+    "usr/lib/modules-load.d": re.compile(r"(?:etc|usr/lib)/modules-load\.d/([^/]+\.conf)"),
+    "usr/lib/modprobe.d": re.compile(r"(?:etc|(?:usr/)?lib)/modprobe\.d/([^/]+\.conf)"),
+    "usr/lib/udev/rules.d": re.compile(r"(?:etc|(?:usr/)?lib)/udev/rules\.d/([^/]+\.rules)"),
+    "usr/lib/firmware": re.compile(r"(?:usr/)?lib/firmware/(.+)"),
+    "usr/include": re.compile(r"usr/include/([^/]+\.h)"),
+}
+"""Where files of packages go that are no modules: as the card's distribution has it."""
+
+_PACKAGES = "packages.tar.gz"
+
+
+class ModulesBuild(ContainerStep):
+    """The modules of `recipes-modules` of the tree and the boards, and zocl where the release has it.
+
+    Output: a layer to be put on the kernel's. It has the indexes of all modules (modules.dep and
+    its kin) in place of those that know the kernel's own alone.
+    """
+
+    packages = ("kmod", "zstd")
+
+    def __init__(self, board: str, *, kernel: KernelBuild, layer: UserLayer, epoch: int) -> None:
+        project = kernel.project
+        # After the kernel: bitbake finds it in its cache then.
+        steps: Sequence[Step] = (project.tool, project, kernel)
+        super().__init__(
+            "petalinux-modules", scope=board, parents={step.name: step for step in steps}
+        )
+        self.kernel = kernel
+        self.project = project
+        self.layer = layer
+        self.epoch = epoch
+
+    @property
+    def recipes(self) -> list[str]:
+        """The recipes that are built."""
+        tool = self.project.tool
+        releases = [ZOCL] if tool.soc in tool.release.facts.zocl else []
+        return sorted({*releases, *self.layer.recipes("recipes-modules")})
+
+    def settings(self) -> Mapping[str, object]:
+        return {"recipes": self.recipes, "epoch": self.epoch, **self.layer.settings()}
+
+    def run(self, job: Job) -> None:
+        with opened(job, self.project, layer=self.layer) as container:
+            packages = self._packages(container)
+            with job.workspace("petalinux-modules", need=NEED) as workspace:
+                self._layer(job, workspace, packages)
+
+    def _packages(self, container: Session) -> Path:
+        """Build the recipes; return an archive of what is in their packages."""
+        for recipe in self.recipes:
+            container.petalinux("petalinux-build", "-c", recipe)
+        wanted = ("kernel-module-", *(f"{recipe}-" for recipe in self.recipes))
+        found = [
+            path
+            for path in sorted((container.project / "build/tmp/deploy/rpm").rglob("*.rpm"))
+            if path.name.startswith(wanted) and not _NOT_FOR_CARDS.fullmatch(path.name)
+        ]
+        for prefix in wanted:
+            if not any(path.name.startswith(prefix) for path in found):
+                raise StepError(f"petalinux-build deployed no package {prefix}*.rpm")
+        inside = (PROJECT / path.relative_to(container.project) for path in found)
+        container.run("bsdtar", "-czf", WORK / _PACKAGES, *(f"@{path}" for path in inside))
+        return container.work / _PACKAGES
+
+    def _layer(self, job: Job, workspace: Workspace, packages: Path) -> None:
+        """Make the layer out of packages, with what depmod finds in all modules together."""
+        archive = job.input(self.kernel.name) / MODULES
+        kernel = Bundle(name=MODULES, root=archive.parent, archives=[archive])
+        releases = kernel.releases()
+        if len(releases) != 1:
+            raise StepError(f"{MODULES} has modules of {', '.join(releases) or 'no kernel'}")
+        (release,) = releases
+        modules = Path("usr/lib/modules") / release
+        stage, whole = workspace.directory / "stage", workspace.directory / "kernel"
+        outside, beside = workspace.outside(stage), workspace.outside(whole)
+        self._take(packages, release, outside)
+        kernel.copy_modules(release, beside / modules)
+        before = _indexes(beside / modules)
+        job.run(workspace, "cp", "-r", f"{stage / modules}/.", whole / modules)
+        job.run(workspace, "depmod", "--basedir", whole / "usr", release)
+        for name, content in _indexes(beside / modules).items():
+            if before.get(name) != content:
+                (outside / modules / name).write_bytes(content)
+        pack(workspace, stage, job.output / LAYER, epoch=self.epoch, of_root=True, log=job.log)
+
+    def _take(self, packages: Path, release: str, stage: Path) -> None:
+        """Put what a card needs of packages where a card has it."""
+        for name, file in _files(packages):
+            module = _MODULE.fullmatch(name)
+            if module and module["release"] != release:
+                raise StepError(
+                    f"{module['name']} is for the kernel {module['release']}, the kernel is {release}"
+                )
+            target = _place(name)
+            if target:
+                (stage / target).parent.mkdir(parents=True, exist_ok=True)
+                (stage / target).write_bytes(file.read())
+        if not any(stage.rglob("*.ko*")):
+            raise StepError(f"there are no modules in the packages of {', '.join(self.recipes)}")
+
+
+def _files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    """Yield the plain files of an archive: name, and the file to read at once."""
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            name = member.name.removeprefix("./").lstrip("/")
+            file = tar.extractfile(member) if member.isfile() else None
+            if file and ".." not in name.split("/"):
+                yield name, file
+
+
+def _place(name: str) -> Path | None:
+    """Return where a card has a file of a package; None if nowhere."""
+    if module := _MODULE.fullmatch(name):
+        below = _RELEASES if module["name"].partition(".")[0] == ZOCL else _OWN
+        return Path("usr/lib/modules", module["release"], below, module["name"])
+    for place, pattern in _BESIDE.items():
+        if found := pattern.fullmatch(name):
+            return Path(place) / found[1]
+    return None
+
+
+def _indexes(modules: Path) -> dict[str, bytes]:
+    """Return the files that depmod reads and writes: name and content."""
+    return {path.name: path.read_bytes() for path in modules.glob("modules.*")}
