@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -240,7 +241,9 @@ class _Report:
         parameters = getattr(item, "callspec", None)
         if parameters and "_testinfra_host" in parameters.params:
             host = parameters.params["_testinfra_host"].backend.get_pytest_id()
-            name = name.replace(f"[{host}]", "").replace(f"[{host}-", "[")
+            host = re.escape(host)
+            # Behind the parameters of fixtures, in front of those of the check itself.
+            name = re.sub(rf"\[{host}]|(?<=\[){host}-|-{host}(?=[]-])", "", name, count=1)
         file = Path(getattr(item, "path", None) or item.fspath)  # `path` is of pytest 7
         for prefix, path in self.context["checks"].items():
             if file.is_relative_to(path):
