@@ -146,8 +146,8 @@ class Scripts(Model):
     host: RelativePath | None = Field(
         default=None,
         description="Run natively, with ROOT, ARCH, CROSS_COMPILE and, if there are any, DOWNLOADS "
-        "in its environment; of a board-specific recipe also BOARD and, if the board has them, "
-        "OVERLAYS and NOTEBOOKS",
+        "in its environment; of a board-specific recipe also BOARD, which is the name of the "
+        "board whose hardware it is, and, if the board has them, OVERLAYS and NOTEBOOKS",
     )
     inputs: tuple[RelativePath, ...] = Field(
         default=(), description="Other files and directories that the scripts read"
