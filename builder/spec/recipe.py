@@ -181,6 +181,12 @@ class Parameter(Model):
     default: Scalar = Field(description="Value, and type, if nobody sets it")
     summary: str = Field(description="One line on what it does")
     secret: bool = Field(default=False, description="Whether it is kept out of logs and reports")
+    no_default_with: str | None = Field(
+        default=None,
+        pattern=r"^[^.]+\.[^.]+$",
+        description="RECIPE.PARAMETER; if the image has it and it is true, somebody has to set "
+        "another value than the default",
+    )
     pattern: re.Pattern[str] | None = Field(
         default=None,
         description="Regular expression for the whole of a text or a number, or for each text of a "
