@@ -35,8 +35,8 @@ def downloads(tmp_path: Path) -> Path:
         file.write_text(text)
     folder = tmp_path / "downloads"
     folder.mkdir()
-    tar = ["tar", "-czf", folder / "pynq-3.1.2.tar.gz", "-C", source.parent, source.name]
-    subprocess.run(tar, check=True)
+    archive = folder / "pynq-3.1.2.tar.gz"
+    subprocess.run(["tar", "-czf", archive, "-C", source.parent, source.name], check=True)
     return folder
 
 
