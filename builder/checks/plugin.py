@@ -34,6 +34,9 @@ PLACES = {
 
 _EMULATED_BY = Path("/proc/device-tree/chosen/emulated-by")
 
+_DEVCFG_CTRL = 0xF8007000
+"""A Zynq-7000's configuration engine (UG585, appendix B)."""
+
 _READ_WORD = """
 import mmap, os, sys
 address = int(sys.argv[1], 0)
@@ -190,6 +193,16 @@ def until(host: Host) -> Callable[..., str]:
 def read_word(host: Host) -> Callable[[int], int]:
     """Read a 32-bit register of the board at a physical address, through /dev/mem."""
     return lambda address: int(host.check_output("python3 -c %s %s", _READ_WORD, hex(address)), 0)
+
+
+@pytest.fixture
+def can_load(host: Host, board: BoardUnderTest, read_word: Callable[[int], int]) -> bool:
+    """Whether the programmable logic takes designs, as it does on every real board."""
+    if not host.file("/sys/class/fpga_manager/fpga0/firmware").exists:
+        return False
+    # QEMU before 11.0: its model writes 0 to UNLOCK (0xF8007034) when it is reset, which shuts the
+    # whole of it off. The driver waits for bit 4 of STATUS (0xF8007014), PCFG_INIT, in vain.
+    return board.soc != "zynq" or read_word(_DEVCFG_CTRL) != 0
 
 
 @pytest.fixture
