@@ -94,6 +94,7 @@ def customize(arguments: argparse.Namespace, context: Context) -> int:
             request,
             tree=context.tree,
             board=base.spec.board if base.spec else None,
+            hardware=base.spec.hardware if base.spec else None,
             archives=_archives(arguments, store, facts, view),
             listener=view,
         )

@@ -77,7 +77,11 @@ def board_steps(
         spec.recipes,
         archive,
         BoardView(
-            name=spec.name, board=spec.board, overlays=spec.overlays, notebooks=spec.notebooks
+            name=spec.name,
+            board=spec.board,
+            overlays=spec.overlays,
+            notebooks=spec.notebooks,
+            hardware=spec.hardware,
         ),
         native=native,
     )

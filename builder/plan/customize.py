@@ -150,6 +150,7 @@ def custom_steps(
     *,
     tree: Tree,
     board: Board | None,
+    hardware: str | None = None,
     archives: Archives,
     listener: Listener,
 ) -> CustomSteps:
@@ -161,6 +162,7 @@ def custom_steps(
         request: what is to be done.
         tree: where distributions are described.
         board: the image's board, if it is known.
+        hardware: the board whose device tree that one has, if it is another.
         archives: where packages come from.
         listener: told what is worth knowing.
 
@@ -214,6 +216,7 @@ def custom_steps(
         BoardView(
             name=f"{board.board}-customized" if board else scope,
             board=cast("Board", board),  # without one, no recipe is here that reads it
+            hardware=hardware,
         ),
         below=layers,
         archive=system,

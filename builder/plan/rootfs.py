@@ -28,12 +28,14 @@ class BoardView:
     name: what their layers are built for.
     overlays: its designs.
     notebooks: the directory of its notebooks.
+    hardware: the board whose device tree it has, if that is another one.
     """
 
     name: str
     board: Board
     overlays: Sequence[Design] = ()
     notebooks: Path | None = None
+    hardware: str | None = None
 
 
 def root_layers(
@@ -104,6 +106,7 @@ def recipe_layers(
                 board=view.board,
                 overlays=view.overlays,
                 notebooks=view.notebooks,
+                hardware=view.hardware,
                 scope=view.name if recipe.model.board_specific else scope,
             )
         )

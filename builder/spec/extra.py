@@ -13,7 +13,7 @@ from builder.spec.reader import Reader, Tree, closest
 from builder.spec.recipe import SECRET
 from builder.spec.recipe_rules import check_recipe
 from builder.spec.resolve import ResolvedRecipe
-from builder.spec.values import parse_setting, read_value
+from builder.spec.values import forbidden, parse_setting, read_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,7 @@ def extra_recipes(
         work.set(recipe, key, raw)
     for name in work.applied:
         work.check_secrets(name)
+    work.check_defaults()
     return ExtraRecipes(applied=tuple(work.found[name] for name in work.applied), known=work.found)
 
 
@@ -138,3 +139,14 @@ class _Work:
                 f"tell: {', '.join(unknown)}",
                 hint=f"give them: {options}",
             )
+
+    def check_defaults(self) -> None:
+        """Make sure that no default stays that cannot, as far as values are known.
+
+        Raises:
+            UserError: another value has to be set.
+        """
+        models = {name: recipe.model for name, recipe in self.found.items()}
+        values = {name: recipe.parameters for name, recipe in self.found.items()}
+        for name, key, why in forbidden(models, values):
+            raise UserError(f"{name}.{key} {why}", hint=f"give another: --set {name}.{key}=...")

@@ -146,8 +146,8 @@ class Scripts(Model):
     host: RelativePath | None = Field(
         default=None,
         description="Run natively, with ROOT, ARCH, CROSS_COMPILE and, if there are any, DOWNLOADS "
-        "in its environment; of a board-specific recipe also BOARD and, if the board has them, "
-        "OVERLAYS and NOTEBOOKS",
+        "in its environment; of a board-specific recipe also BOARD, which is the name of the "
+        "board whose hardware it is, and, if the board has them, OVERLAYS and NOTEBOOKS",
     )
     inputs: tuple[RelativePath, ...] = Field(
         default=(), description="Other files and directories that the scripts read"
@@ -181,6 +181,12 @@ class Parameter(Model):
     default: Scalar = Field(description="Value, and type, if nobody sets it")
     summary: str = Field(description="One line on what it does")
     secret: bool = Field(default=False, description="Whether it is kept out of logs and reports")
+    no_default_with: str | None = Field(
+        default=None,
+        pattern=r"^[^.]+\.[^.]+$",
+        description="RECIPE.PARAMETER; if the image has it and it is true, somebody has to set "
+        "another value than the default",
+    )
     pattern: re.Pattern[str] | None = Field(
         default=None,
         description="Regular expression for the whole of a text or a number, or for each text of a "

@@ -26,7 +26,7 @@ from builder.spec.profiles import read_profiles
 from builder.spec.reader import Reader, Tree, closest
 from builder.spec.recipe import Recipe
 from builder.spec.recipe_rules import check_recipe
-from builder.spec.values import Layer, settle, unset
+from builder.spec.values import Layer, settle, unsettled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -428,8 +428,8 @@ class _Resolution:
         recipes = {name: self.recipes[name] for name in names}
         values, origins = settle(self.reader, recipes, self.recipe_files, layers, settings)
         # Where there are problems, somebody may have tried.
-        for name, key, summary in [] if self.reader.problems else unset(recipes, values):
-            self.complain(("parameters", name, key), f"must be set: {summary}")
+        for name, key, why in [] if self.reader.problems else unsettled(recipes, values):
+            self.complain(("parameters", name, key), why)
         return tuple(
             ResolvedRecipe(
                 name=name,

@@ -99,15 +99,29 @@ def read_value(
     return value
 
 
-def unset(
+def unsettled(
     declared: Mapping[str, Recipe | None], values: Mapping[str, Mapping[str, Scalar]]
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield recipe, parameter and summary where a default does not fit and nobody has set a value."""
+    """Yield recipe, parameter and reason where a default will not do and nobody has set a value."""
     for name, given in values.items():
         recipe = declared[name]
         for key, parameter in recipe.parameters.items() if recipe else ():
             if _mismatch(parameter, given[key]):
-                yield name, key, parameter.summary
+                yield name, key, f"must be set: {parameter.summary}"
+    yield from forbidden(declared, values)
+
+
+def forbidden(
+    declared: Mapping[str, Recipe | None], values: Mapping[str, Mapping[str, Scalar]]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield recipe, parameter and reason where a default cannot stay beside another parameter."""
+    for name, given in values.items():
+        recipe = declared[name]
+        for key, parameter in recipe.parameters.items() if recipe else ():
+            other, _, switch = (parameter.no_default_with or "").partition(".")
+            if given[key] == parameter.default and values.get(other, {}).get(switch):
+                what = f"the default, which everybody knows ({parameter.summary})"
+                yield name, key, f"must not be {what}: {parameter.no_default_with} is set"
 
 
 def _unfit(

@@ -49,6 +49,7 @@ class RecipeLayer(Step):
         scope: str,
         overlays: Sequence[Design] = (),
         notebooks: Path | None = None,
+        hardware: str | None = None,
     ) -> None:
         parents = {step.name: step for step in (*below, *downloads)} | native_parent(native)
         if wheels:
@@ -62,6 +63,7 @@ class RecipeLayer(Step):
         self.native = native
         self.archive = archive
         self.board = board
+        self.hardware = hardware
         specific = recipe.model.board_specific
         self.overlays = tuple(overlays) if specific else ()
         self.notebooks = notebooks if specific else None
@@ -82,6 +84,7 @@ class RecipeLayer(Step):
         values["epoch"] = self.archive.epoch
         if self.recipe.model.board_specific:
             values["board"] = self.board.model_dump(mode="json")
+            values["hardware"] = self.hardware
         return values
 
     def files(self) -> Sequence[Path]:
@@ -269,10 +272,13 @@ class RecipeLayer(Step):
         return {"DOWNLOADS": str(folder)}
 
     def _of_board(self, job: Job, root: Root) -> dict[str, str]:
-        """Name the board, gather its designs in one directory, and say where its notebooks are."""
+        """Name the board, gather its designs in one directory, and say where its notebooks are.
+
+        Its name is the one that it has when it runs, by which designs find out where they are.
+        """
         if not self.recipe.model.board_specific:
             return {}
-        found = {"BOARD": self.board.board}
+        found = {"BOARD": self.hardware or self.board.board}
         if self.overlays:
             folder = root.workspace.directory / "overlays"
             job.run(root.workspace, "rm", "-rf", folder)

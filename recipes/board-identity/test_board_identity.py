@@ -9,15 +9,15 @@ Parameters = dict[str, dict[str, Any]]
 
 
 def test_device_tree(host: Host, board: Any) -> None:
-    """The device tree says which board this is."""
+    """The device tree says which board's hardware this is."""
     node = host.file("/proc/device-tree/chosen/pynq_board")
-    assert node.content_string.rstrip("\0") == board.name
+    assert node.content_string.rstrip("\0") == board.hardware
 
 
 def test_environment(host: Host, board: Any) -> None:
     """Services and logins have BOARD."""
-    assert f"BOARD={board.name}" in host.check_output("systemctl show-environment").splitlines()
-    assert host.check_output("env -i bash -lc 'echo $BOARD'") == board.name
+    assert f"BOARD={board.hardware}" in host.check_output("systemctl show-environment").splitlines()
+    assert host.check_output("env -i bash -lc 'echo $BOARD'") == board.hardware
 
 
 def test_sudo_keeps_it(host: Host) -> None:

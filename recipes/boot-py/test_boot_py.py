@@ -44,7 +44,7 @@ def test_it_ran(host: Host) -> None:
 def test_what_it_prints_is_in_the_journal(board: Any, run: Callable[[str, str], list[str]]) -> None:
     """It knows the board, runs as root in /boot, and the journal has what it prints."""
     lines = run(PROBE, "stderr")
-    assert f"board {board.name} user 0 in /boot" in lines
+    assert f"board {board.hardware} user 0 in /boot" in lines
     assert "to stderr" in lines
 
 

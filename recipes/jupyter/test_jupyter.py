@@ -207,16 +207,35 @@ return [...document.querySelectorAll(".jp-Notebook .jp-CodeCell")].map(cell => (
 """
 """What a browser shows of the code cells of a notebook, asked in its own language. Pixels."""
 
+BASE = "/usr/local/lib/python3.*/dist-packages/pynq/overlays/base/base.bit"
+"""The design that the welcome notebook loads, where an image has one for its board."""
+
 TO_LAST_CELL = """
 [...document.querySelectorAll(".jp-Notebook .jp-CodeCell")].at(-1).scrollIntoView(false)
 """
 
 
+@pytest.fixture
+def expected(host: Host, board: Any, parameters: Parameters, *, can_load: bool) -> list[str]:
+    """What lines of the welcome notebook's output say, as regular expressions."""
+    name = board.hardware if "board-identity" in parameters else "unknown"
+    lines = [rf"^board +{re.escape(name)}$", r"^memory +\d+ MiB, "]
+    if can_load and host.run(f"ls {BASE}").succeeded:
+        lines.append(r"^design +\S+/base\.bit\nstate +operating$")
+    return lines
+
+
 @pytest.mark.only("outside", "a browser is no part of the image")
 def test_in_a_browser(
-    server: str, session: requests.Session, parameters: Parameters, browser: Any, output: Path
+    server: str,
+    session: requests.Session,
+    parameters: Parameters,
+    browser: Any,
+    *,
+    output: Path,
+    expected: list[str],
 ) -> None:
-    """Someone logs in with a browser, runs the welcome notebook and sees its plot."""
+    """Someone logs in with a browser, runs the welcome notebook, sees what it found and its plot."""
     answer = session.get(f"{server}/api/contents/Welcome.ipynb", timeout=REQUEST).json()
     count = sum(cell["cell_type"] == "code" for cell in answer["content"]["cells"])
 
@@ -244,7 +263,10 @@ def test_in_a_browser(
         browser.dismiss(".jp-Dialog .jp-mod-accept")
         browser.until(run_all, "all cells to run")
         browser.until(ended, "the end of all cells")
-        assert not [cell["text"] for cell in browser.ask(CELLS) if cell["error"]]
+        cells = browser.ask(CELLS)
+        assert not [cell["text"] for cell in cells if cell["error"]]
+        text = "\n".join(cell["text"] for cell in cells)
+        assert not [one for one in expected if not re.search(one, text, re.MULTILINE)], text
         # What is out of sight is not drawn.
         browser.ask(TO_LAST_CELL)
         (width,) = browser.until(lambda: browser.ask(CELLS)[-1]["pictures"], "the plot")

@@ -187,4 +187,4 @@ def test_notebooks_run_in_the_environment(host: Host, parameters: Parameters, bo
     )
     user = parameters["users"]["user"]
     found = host.check_output("runuser -u %s -- python3 -W ignore -c %s", user, code)
-    assert found == f"0 {VENV} {board.name}"
+    assert found == f"0 {VENV} {board.hardware}"

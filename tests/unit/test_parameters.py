@@ -6,7 +6,11 @@ from __future__ import annotations
 import pytest
 
 from builder.errors import UserError
+from builder.spec.models import Scalar
+from builder.spec.reader import Reader
+from builder.spec.resolve import resolve
 from builder.spec.values import parse_setting
+from tests.unit.command_line import TREE
 from tests.unit.support import BOARD, Files
 
 PARAMETERS = """\
@@ -142,6 +146,60 @@ def test_a_default_that_does_not_match_is_for_somebody_to_set(files: Files) -> N
     assert files.resolve(settings=["a.key=12345678"]).parameters()["a"]["key"] == "12345678"
     files.write("local.yaml", "parameters: {a: {key: '12345678', list: [x, yz], kind: two}}\n")
     assert files.resolve().parameters()["a"]["list"] == ["x", "yz"]
+
+
+SWITCH = "parameters: {force: {default: false, summary: switch}}\n"
+KNOWN = """parameters:
+  password: {default: known, summary: of the page, secret: true, no-default-with: b.force}
+"""
+
+
+def test_a_default_that_cannot_stay_beside_another_parameter_is_for_somebody_to_change(
+    files: Files,
+) -> None:
+    files.recipe("a", KNOWN)
+    files.recipe("b", SWITCH)
+    assert files.resolve().parameters()["a"] == {"password": "known"}
+    files.board(BOARD + "recipes: [b]\nparameters: {b: {force: true}}\n")
+    assert files.resolve(settings=["b.force=false"]).parameters()["a"] == {"password": "known"}
+    assert files.resolve(settings=["a.password=own"]).parameters()["a"]["password"] == "own"
+    problem = (
+        "boards/B/board.yaml:12: parameters.a.password: must not be the default, which everybody "
+        "knows (of the page): b.force is set"
+    )
+    assert files.problems() == [problem]
+    assert files.problems(settings=["a.password=known"]) == [problem]
+
+
+@pytest.mark.parametrize("recipe", ["jupyter", "samba"])
+def test_an_image_that_forces_another_password_has_no_other_that_everybody_knows(
+    recipe: str,
+) -> None:
+    given = {"users.force-password-change": "true", "jupyter.password": "1", "samba.password": "2"}
+    own = [f"{key}={value}" for key, value in given.items()]
+    assert resolve(TREE, "Pynq-Z2", settings=own).parameters()["users"]["force-password-change"]
+    with pytest.raises(UserError) as caught:
+        resolve(TREE, "Pynq-Z2", settings=[each for each in own if recipe not in each])
+    (problem,) = caught.value.details
+    assert f"parameters.{recipe}.password: must not be the default" in problem
+
+
+@pytest.mark.parametrize(
+    ("recipe", "key", "value"),
+    [
+        ("ssh", "permit-root-login", "prohibit-password"),
+        ("serial-console", "autologin", False),
+        ("users", "root-password", ""),
+    ],
+)
+def test_nobody_gets_in_who_knows_no_password_unless_somebody_asks_for_it(
+    recipe: str, key: str, value: Scalar
+) -> None:
+    model = Reader().recipe(TREE.recipe_files()[recipe])
+    assert model
+    assert model.parameters[key].default == value
+    for board in TREE.board_files():
+        assert resolve(TREE, board).parameters()[recipe][key] == value
 
 
 def test_a_value_that_does_not_match_is_refused_and_a_secret_one_not_repeated(files: Files) -> None:

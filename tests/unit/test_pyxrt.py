@@ -12,9 +12,11 @@ import gc
 import importlib.util
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -153,6 +155,26 @@ def test_a_sync_is_of_all_or_of_a_part(pyxrt: ModuleType, device: Device) -> Non
     assert device.synced == [(file, 0, 5000, 1), (file, 7, 100, 2), (file, 1000, 4000, 2)]
 
 
+@pytest.mark.parametrize(
+    ("size", "offset", "message"),
+    [
+        (None, 5001, "-1 bytes at 5001"),
+        (None, -1, "5001 bytes at -1"),
+        (5001, 0, "5001 bytes at 0"),
+        (100, 4901, "100 bytes at 4901"),
+        (-1, 0, "-1 bytes at 0"),
+        (1 << 64, 0, f"{1 << 64} bytes at 0"),
+    ],
+)
+def test_a_sync_of_what_is_outside_of_the_buffer_is_refused(
+    pyxrt: ModuleType, device: Device, size: int | None, offset: int, message: str
+) -> None:
+    buffer = made(pyxrt, 5000)
+    with pytest.raises(ValueError, match=f"{message} are not in a buffer of 5000"):
+        buffer.sync(pyxrt.xclBOSyncDirection.XCL_BO_SYNC_BO_TO_DEVICE, size, offset)
+    assert device.synced == []
+
+
 def test_the_last_one_frees(pyxrt: ModuleType, device: Device) -> None:
     buffer = made(pyxrt, PAGE)
     view = buffer.map()[8:16]
@@ -227,7 +249,30 @@ def test_a_device_knows_all_that_pynq_asks(pyxrt: ModuleType) -> None:
     assert [*infos["max_clock_frequency_mhz"]] == []
 
 
+@pytest.mark.parametrize("suffix", EXTENSION_SUFFIXES)
+def test_xrts_own_module_goes_first(tmp_path: Path, suffix: str) -> None:
+    """It is installed into the very directory where this one lies."""
+
+    def found() -> str | None:
+        PathFinder.invalidate_caches()
+        spec = PathFinder.find_spec("pyxrt", [str(tmp_path)])
+        return spec.origin if spec else None
+
+    shutil.copy(RECIPE / "pyxrt.py", tmp_path)
+    assert found() == str(tmp_path / "pyxrt.py")
+    (tmp_path / f"pyxrt{suffix}").touch()
+    assert found() == str(tmp_path / f"pyxrt{suffix}")
+
+
 # xclbinutil
+
+START = """
+import runpy, sys
+main = runpy.run_path(sys.argv.pop(1))["main"]
+main.__globals__["XRT"] = (sys.argv.pop(1),)
+sys.exit(main())
+"""
+"""Runs a xclbinutil which takes a directory for that of XRT's programs."""
 
 
 def packed(tmp_path: Path, memories: list[dict[str, object]], *more: str) -> Any:
@@ -276,6 +321,31 @@ def test_an_xclbin_has_its_sections(tmp_path: Path, pyxrt: ModuleType) -> None:
     identity = board.load_xclbin(tmp_path / "t.xclbin")
     assert identity == board.load_xclbin(str(tmp_path / "t.xclbin"))
     assert identity.to_string().replace("-", "") == data[0x1A0:0x1B0].hex()
+
+
+def test_xrts_own_program_is_started_instead(tmp_path: Path) -> None:
+    real = tmp_path / "xclbinutil"
+    real.write_text('#!/bin/sh\necho "$0 $*"\nexit 3\n')
+    real.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", START, RECIPE / "xclbinutil", tmp_path, "--info", "a b"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (3, f"{real} --info a b\n")
+
+
+def test_a_link_to_this_program_is_not_taken_for_xrts(tmp_path: Path) -> None:
+    (tmp_path / "xclbinutil").symlink_to(RECIPE / "xclbinutil")
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", START, RECIPE / "xclbinutil", tmp_path, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "Packs an xclbin" in done.stdout
 
 
 def test_another_content_is_another_xclbin(tmp_path: Path, pyxrt: ModuleType) -> None:

@@ -115,19 +115,33 @@ def test_a_host_script_finds_the_downloads_of_its_recipe(
     assert (tree / "driver").read_text() == "driver"
 
 
+@pytest.mark.parametrize(("hardware", "name"), [(None, "B"), ("A", "A")])
 def test_a_host_script_of_a_board_finds_its_designs_and_notebooks(
-    tmp_path: Path, archive: Archive, make_job: MakeJob, processes: Processes, needs_root: None
+    tmp_path: Path,
+    archive: Archive,
+    make_job: MakeJob,
+    processes: Processes,
+    needs_root: None,
+    *,
+    hardware: str | None,
+    name: str,
 ) -> None:
     base, notebooks = tmp_path / "board/base", tmp_path / "board/notebooks"
-    for name in ("base.bit", "parts/__init__.py", "base.tcl", "notebooks/led.ipynb"):
-        (base / name).parent.mkdir(parents=True, exist_ok=True)
-        (base / name).write_text(name)
+    for file in ("base.bit", "parts/__init__.py", "base.tcl", "notebooks/led.ipynb"):
+        (base / file).parent.mkdir(parents=True, exist_ok=True)
+        (base / file).write_text(file)
     notebooks.mkdir()
     recipe = resolved(tmp_path, "designs", {}, board_specific=True, scripts={"host": "host.sh"})
     (recipe.directory / "host.sh").write_text(
         'cp -r "$OVERLAYS" "$ROOT/got"; echo "$BOARD $NOTEBOOKS" > "$ROOT/names"\n'
     )
-    view = BoardView(name="B", board=BOARD, overlays=[find_design(base)], notebooks=notebooks)
+    view = BoardView(
+        name="B",
+        board=BOARD,
+        overlays=[find_design(base)],
+        notebooks=notebooks,
+        hardware=hardware,
+    )
     (_, step) = root_layers([recipe], archive, view, native=None)
     assert isinstance(step, RecipeLayer)
     assert {base / "base.bit", notebooks} < {*step.files()}
@@ -144,7 +158,7 @@ def test_a_host_script_of_a_board_finds_its_designs_and_notebooks(
         "notebooks/led.ipynb",
         "parts/__init__.py",
     ]
-    assert (tree / "names").read_text() == f"B {notebooks}\n"
+    assert (tree / "names").read_text() == f"{name} {notebooks}\n"
 
 
 def renderer(step: RecipeLayer) -> _Renderer:

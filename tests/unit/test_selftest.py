@@ -66,6 +66,24 @@ def test_hardware(host):
 def test_board(host, number):
     assert host.check_output("echo $LANG") == "C.UTF-8"
 """
+FIXTURES = """
+import pytest
+
+@pytest.fixture(params=["program", "notebook"])
+def ran(host, request):
+    return request.param
+
+def test_ran(ran):
+    pass
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_both(ran, number):
+    pass
+
+@pytest.mark.parametrize("name", ["local", "local-host"])
+def test_another_host(host, name):
+    pass
+"""
 SECRETS = """
 def test_secret(parameters):
     assert parameters["a"]["password"] == "open sesame"
@@ -415,31 +433,55 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
 
 
-def test_the_same_is_found_from_outside(
-    files: Files, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def look(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """Runs the checks from outside, against a board that a stand-in for ssh is; the report."""
+
+    def call() -> Any:
+        stand_in(tmp_path, monkeypatch, 'exec sh -c "$last"\n')
+        spec = files.resolve()
+        known = {
+            **context(spec, "one"),
+            "checks": {name: str(path) for name, path in check_files(spec).items()},
+            "emulated": False,
+            "ports": {22: 2022, 80: 2080},
+        }
+        file, report = tmp_path / "context.json", tmp_path / "outside.json"
+        file.write_text(json.dumps(known))
+        subprocess.run(
+            [sys.executable, *words(file, report, hosts="ssh://root@127.0.0.1:1", root=files.root)],
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+            check=True,
+        )
+        return json.loads(report.read_text())
+
+    return call
+
+
+def test_the_same_is_found_from_outside(files: Files, run: Run, look: Callable[[], Any]) -> None:
     _, own = run()
-    stand_in(tmp_path, monkeypatch, 'exec sh -c "$last"\n')
     files.write("recipes/a/test_one.py", PASSES.replace("22: 22, 80: 80", "22: 2022, 80: 2080"))
-    spec = files.resolve()
-    known = {
-        **context(spec, "one"),
-        "checks": {name: str(path) for name, path in check_files(spec).items()},
-        "emulated": False,
-        "ports": {22: 2022, 80: 2080},
-    }
-    file, report = tmp_path / "context.json", tmp_path / "outside.json"
-    file.write_text(json.dumps(known))
-    subprocess.run(
-        [sys.executable, *words(file, report, hosts="ssh://root@127.0.0.1:1", root=files.root)],
-        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
-        check=True,
-    )
-    found = json.loads(report.read_text())
+    found = look()
     assert [*outcomes(found)] == [*outcomes(own)]
     assert outcomes(found)["boards/B/tests/test_places.py::test_outside"] == "passed"
     assert outcomes(found)["boards/B/tests/test_places.py::test_board[1]"] == "skipped"
     assert differences(found, own) == []
+
+
+def test_a_name_does_not_tell_how_the_board_was_reached(
+    files: Files, run: Run, look: Callable[[], Any]
+) -> None:
+    files.write("recipes/a/test_one.py", FIXTURES)
+    names = {
+        *("test_ran[program]", "test_ran[notebook]"),
+        *("test_both[program-1]", "test_both[program-2]"),
+        *("test_both[notebook-1]", "test_both[notebook-2]"),
+        *("test_another_host[local]", "test_another_host[local-host]"),
+    }
+    for report in (run()[1], look()):
+        file = "recipes/a/test_one.py::"
+        found = {name for name in outcomes(report) if name.startswith(file)}
+        assert {name.removeprefix(file) for name in found} == names
 
 
 def checked(**outcomes: Any) -> dict[str, Any]:

@@ -10,8 +10,11 @@ import pytest
 from builder.archive.archive import Archive
 from builder.bsp.mainline.mainline import boot_artifacts
 from builder.errors import UserError
+from builder.plan.board import board_steps
 from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
+from builder.steps.recipe import RecipeLayer
+from tests.unit.command_line import FakeArchive
 from tests.unit.support import BOARD, Files
 
 # What a variant takes over
@@ -149,6 +152,17 @@ def test_the_hardware_is_that_of_the_board_with_the_device_tree(
     files.variant(f"extends: B\n{text}")
     assert files.resolve().hardware == "B"
     assert files.resolve(board="V").hardware == hardware
+
+
+def test_recipes_get_the_designs_of_the_hardware(files: Files) -> None:
+    files.recipe("a", "board-specific: true\nscripts: {host: host.sh}\n")
+    files.write("recipes/a/host.sh", "")
+    files.variant("extends: B\n")
+    steps = [board_steps(files.resolve(board="V"), FakeArchive()).image]
+    for step in steps:
+        steps += step.parents.values()
+    (layer,) = {step for step in steps if isinstance(step, RecipeLayer)}
+    assert (layer.board.board, layer.hardware) == ("V", "B")
 
 
 def test_recipes_of_the_bases_are_seen_and_nearer_ones_win(files: Files) -> None:

@@ -24,13 +24,22 @@ add_design() { # directory
     [ ! -d "$1/notebooks" ] || add_notebooks "$1/notebooks" "$name"
 }
 
-tar -xzf "$DOWNLOADS"/pynq-*.tar.gz -C "$work" --strip-components=1 --no-same-owner \
-    --exclude='*.tcl' --wildcards "*/boards/${PARAM_BOARD:-$BOARD}/*" 2> /dev/null ||
+model=${PARAM_BOARD:-$BOARD}
+members="*/boards/$model/*"
+if ! said=$(LC_ALL=C tar -xzf "$DOWNLOADS"/pynq-*.tar.gz -C "$work" --strip-components=1 \
+    --no-same-owner --exclude='*.tcl' --wildcards "$members" 2>&1); then
+    # All that may go wrong is that there is nothing for this board.
+    [ "$said" = "tar: $members: Not found in archive
+tar: Exiting with failure status due to previous errors" ] || {
+        echo "$said" >&2
+        exit 1
+    }
     [ -z "$PARAM_BOARD" ] || {
-    echo "the library has no designs for a board $PARAM_BOARD" >&2
-    exit 1
-}
-board=$work/boards/${PARAM_BOARD:-$BOARD}
+        echo "the library has no designs for a board $model" >&2
+        exit 1
+    }
+fi
+board=$work/boards/$model
 for bitstream in "$board"/*/*.bit; do
     [ ! -f "$bitstream" ] || add_design "$(dirname "$bitstream")"
 done

@@ -198,6 +198,7 @@ class bo:  # noqa: N801 - XRT's name
     def sync(self, direction: xclBOSyncDirection, size: int | None = None, offset: int = 0) -> None:
         """Make what one side wrote visible to the other: all of it, or `size` bytes at `offset`."""
         length = self._size - offset if size is None else size
+        self._check(offset, length)
         word = _DIRECTIONS[xclBOSyncDirection(direction)]
         fcntl.ioctl(self._file, _IOC_SYNC, _SYNC.pack(offset, length, word, 0))
 
@@ -211,9 +212,12 @@ class bo:  # noqa: N801 - XRT's name
         target = memoryview(data).cast("B")[:size]
         target[:] = self._part(skip, len(target))
 
-    def _part(self, offset: int, length: int) -> memoryview:
-        if not 0 <= offset <= self._size - length:
+    def _check(self, offset: int, length: int) -> None:
+        if not 0 <= offset <= offset + length <= self._size:
             raise ValueError(f"{length} bytes at {offset} are not in a buffer of {self._size}")
+
+    def _part(self, offset: int, length: int) -> memoryview:
+        self._check(offset, length)
         return self.map()[offset : offset + length]
 
 

@@ -48,6 +48,23 @@ def test_what_a_recipe_requires_comes_before_it(files: Files) -> None:
     assert applied(extra(files, "web")) == ["base", "users", "web"]
 
 
+def test_a_default_that_cannot_stay_beside_another_parameter_is_not_applied(files: Files) -> None:
+    files.recipe(
+        "shop",
+        """\
+        requires: [web]
+        parameters:
+          password: {default: known, summary: of it, secret: true, no-default-with: web.port}
+        """,
+    )
+    with pytest.raises(UserError, match=r"shop\.password must not be the default") as caught:
+        extra(files, "shop")
+    assert caught.value.hint == "give another: --set shop.password=..."
+    assert "shop" in applied(extra(files, "shop", settings=("shop.password=own",)))
+    kept = {"base": {}, "users": {}, "web": {}, "shop": {"password": SECRET}}
+    assert applied(extra(files, "web", present=kept)) == ["web"]
+
+
 def test_what_the_system_has_is_not_applied_again_but_known(files: Files) -> None:
     present = {"base": {}, "users": {"user": "me", "password": SECRET, "root-password": SECRET}}
     found = extra(files, "web", present=present)
