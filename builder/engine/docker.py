@@ -87,10 +87,13 @@ class Docker:
         processes: Processes,
         log: IO[str],
         say: Callable[[str], object],
+        offline: bool = False,
     ) -> str:
         """Return the tag of the image that a recipe describes, which is made if need be."""
         with _as_host_errors():
-            return make_image(self._client, recipe, processes=processes, log=log, say=say)
+            return make_image(
+                self._client, recipe, processes=processes, log=log, say=say, offline=offline
+            )
 
     def run(
         self,

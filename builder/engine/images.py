@@ -24,7 +24,7 @@ from builder.engine.containers import ImageRecipe
 from builder.engine.process import PASSED_ON, Processes, clean_environment, run
 from builder.engine.talk import Event, asked
 from builder.engine.workspace import PlainWorkspace, PrivateWorkspace, Workspace
-from builder.errors import CommandError, HostError
+from builder.errors import CommandError, HostError, UserError
 
 NAME = "zynq-sd-builder"
 """What the builder's images are called, and the label of its containers."""
@@ -54,10 +54,12 @@ def make_image(
     processes: Processes,
     log: IO[str],
     say: Callable[[str], object],
+    offline: bool = False,
 ) -> str:
     """Return the tag of the image, which is built unless it is there.
 
     Raises:
+        UserError: it is not there, and there is no network (`offline`).
         HostError: there is no way to its base.
         CommandError: it cannot be built.
         Interrupted: `processes` were told to stop; so was the daemon.
@@ -65,6 +67,12 @@ def make_image(
     tag = tag_of(recipe)
     if _exists(client, tag):
         return tag
+    if offline:
+        raise UserError(
+            f"--offline, but the image {tag} has not been made yet",
+            hint="do the same once with the network; `docker save` and `docker load` take an image "
+            "to a machine that has none",
+        )
     say(f"making the image {tag}")
     base = _base(client, recipe, processes=processes, log=log, say=say)
     with tempfile.TemporaryDirectory(prefix=f"{NAME}-") as folder:

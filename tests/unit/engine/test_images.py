@@ -18,7 +18,7 @@ from docker.errors import APIError, ImageNotFound
 from builder.engine.containers import ImageRecipe
 from builder.engine.images import make_image, tag_of
 from builder.engine.process import Processes
-from builder.errors import CommandError, HostError, Interrupted
+from builder.errors import CommandError, HostError, Interrupted, UserError
 
 
 @pytest.fixture
@@ -86,6 +86,8 @@ def make(
     recipe: ImageRecipe,
     said: list[str] | None = None,
     processes: Processes | None = None,
+    *,
+    offline: bool = False,
 ) -> str:
     return make_image(
         cast(docker.DockerClient, daemon),
@@ -93,6 +95,7 @@ def make(
         processes=processes or Processes(),
         log=io.StringIO(),
         say=(said if said is not None else []).append,
+        offline=offline,
     )
 
 
@@ -108,6 +111,16 @@ def test_an_image_is_made_once(recipe: ImageRecipe) -> None:
     again = Daemon(tag)
     assert make(again, recipe) == tag
     assert not again.built
+
+
+def test_offline_an_image_has_to_be_there(recipe: ImageRecipe) -> None:
+    daemon = Daemon("debian:test")
+    with pytest.raises(UserError, match=f"--offline, but the image {tag_of(recipe)}") as caught:
+        make(daemon, recipe, offline=True)
+    assert caught.value.exit_code == 2
+    assert "docker load" in str(caught.value.hint)
+    assert not daemon.built
+    assert make(Daemon(tag_of(recipe)), recipe, offline=True) == tag_of(recipe)
 
 
 def test_it_is_named_after_all_that_it_is_made_of(recipe: ImageRecipe, tmp_path: Path) -> None:
