@@ -59,7 +59,7 @@ def _entered(
 ) -> dict[str, ImageSpec]:
     """Return what is wanted of the boards' images, in a process where they can be built."""
     specs = resolved(arguments, context)
-    enter(context, Wish(shown=_shown(specs), browser=browser))
+    enter(context, Wish(shown=_shown(specs), browser=browser, offline=arguments.offline))
     return specs
 
 
@@ -284,7 +284,8 @@ def shell(arguments: argparse.Namespace, context: Context) -> int:
     if len(names) > 1:
         raise UserError(f"shell opens a step of one board, not of {len(names)}: {', '.join(names)}")
     specs = resolved(arguments, context)
-    enter(context, Wish(shown=_shown(specs), capable=True, stdin=True))
+    wish = Wish(shown=_shown(specs), capable=True, stdin=True, offline=arguments.offline)
+    enter(context, wish)
     store = context.open_store()
     processes = Processes()
     with store.in_use():

@@ -73,7 +73,7 @@ def customize(arguments: argparse.Namespace, context: Context) -> int:
     _check_paths(path, target)
     _check_names(arguments, context)
     shown = [path.parent, *(each.directory for each in designs), *boot_files]
-    enter(context, Wish(shown=shown, written=[target.parent]))
+    enter(context, Wish(shown=shown, written=[target.parent], offline=arguments.offline))
     checksum = sha256(path)
     check_sum(path, checksum)
     store = context.open_store()

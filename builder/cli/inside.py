@@ -60,6 +60,7 @@ class Wish:
     capable: whether it works in root filesystems itself; else a worker does it for it.
     stdin: whether the user types into it.
     browser: whether a browser is needed, which makes the image half as large again.
+    offline: whether it has to do without the network.
     """
 
     shown: Sequence[Path] = ()
@@ -67,6 +68,7 @@ class Wish:
     capable: bool = False
     stdin: bool = False
     browser: bool = False
+    offline: bool = False
 
 
 def enter(context: Context, wish: Wish | None = None) -> None:
@@ -169,6 +171,7 @@ def _image(context: Context, docker: Docker, wish: Wish) -> str:
             processes=Processes(),
             log=log,
             say=lambda line: context.console.print(line, style="dim", markup=False),
+            offline=wish.offline,
         )
 
 

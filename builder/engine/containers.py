@@ -88,10 +88,12 @@ class Containers(Protocol):
         processes: Processes,
         log: IO[str],
         say: Callable[[str], object],
+        offline: bool = False,
     ) -> str:
         """Return the tag of the image that a recipe describes, which is made if need be.
 
         Raises:
+            UserError: it would have to be made, and there is no network (`offline`).
             HostError: no Docker daemon can be used, or there is no way to its base.
             CommandError: it cannot be built.
         """

@@ -9,6 +9,7 @@ import shlex
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,17 +22,19 @@ from docker.utils.socket import frames_iter
 
 from builder.engine.containers import Container, ImageRecipe, not_root
 from builder.engine.images import NAME, make_image
+from builder.engine.owner import read_label, this_process
 from builder.engine.process import Processes, Transcript
 from builder.errors import CommandError, HostError, Interrupted
 
 _OWNER = f"{NAME}.owner"
 """Label with the process that a container belongs to."""
+_OLD = timedelta(days=1)
 
 
 class Docker:
     """The daemon that DOCKER_HOST or the usual socket leads to.
 
-    Containers belong to this process: those whose process is gone are removed by the next one.
+    Containers belong to this process: those whose process is gone are removed by the user's next one.
     Use it as a context manager, or close it.
     """
 
@@ -84,10 +87,13 @@ class Docker:
         processes: Processes,
         log: IO[str],
         say: Callable[[str], object],
+        offline: bool = False,
     ) -> str:
         """Return the tag of the image that a recipe describes, which is made if need be."""
         with _as_host_errors():
-            return make_image(self._client, recipe, processes=processes, log=log, say=say)
+            return make_image(
+                self._client, recipe, processes=processes, log=log, say=say, offline=offline
+            )
 
     def run(
         self,
@@ -128,7 +134,7 @@ class Docker:
                 container.image,
                 [*container.argv],
                 name=f"{NAME}-{os.getpid()}-{secrets.token_hex(3)}",
-                labels={NAME: "container", _OWNER: str(os.getpid())},
+                labels={NAME: "container", _OWNER: this_process().label},
                 user=container.user,
                 environment={**container.environment},
                 working_dir=str(container.cwd),
@@ -162,10 +168,17 @@ class Docker:
                 stream.close()
 
     def sweep(self) -> None:
-        """Remove containers that were left by processes that were killed."""
+        """Remove containers that processes of this user have left because they were killed.
+
+        Of a process that may be another machine's, what has not run for a day is left as well: whoever
+        is alive removes a container when it ends.
+        """
         with _as_host_errors():
-            for left in self._client.containers.list(all=True, filters={"label": _OWNER}):
-                if not Path(f"/proc/{left.labels[_OWNER]}").exists():
+            for left in self._client.containers.list(
+                all=True, filters={"label": _OWNER}, ignore_removed=True
+            ):
+                owner = read_label(left.labels[_OWNER])
+                if owner and (owner.is_gone() or (owner.user == os.getuid() and _is_old(left))):
                     with suppress(NotFound, APIError):
                         left.remove(force=True, v=True)
 
@@ -214,6 +227,15 @@ class RunningContainer:
         """Wait for the end of the command and return its status."""
         with _as_host_errors():
             return int(self._container.wait(timeout=None)["StatusCode"])
+
+
+def _is_old(container: DockerContainer) -> bool:
+    """Return whether a container has not been running for a day at least."""
+    if container.status not in ("created", "exited", "dead"):
+        return False
+    # Both begin like 2024-05-01T10:20:30, in UTC; what has not started, ended in the year 1.
+    ended = max(container.attrs["Created"], container.attrs["State"]["FinishedAt"])
+    return bool(ended < (datetime.now(timezone.utc) - _OLD).isoformat(timespec="seconds"))
 
 
 def _knock() -> None:

@@ -15,15 +15,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound
 
 from builder.engine.containers import ImageRecipe
 from builder.engine.process import PASSED_ON, Processes, clean_environment, run
+from builder.engine.talk import Event, asked
 from builder.engine.workspace import PlainWorkspace, PrivateWorkspace, Workspace
-from builder.errors import CommandError, HostError
+from builder.errors import CommandError, HostError, UserError
 
 NAME = "zynq-sd-builder"
 """What the builder's images are called, and the label of its containers."""
@@ -53,23 +54,33 @@ def make_image(
     processes: Processes,
     log: IO[str],
     say: Callable[[str], object],
+    offline: bool = False,
 ) -> str:
     """Return the tag of the image, which is built unless it is there.
 
     Raises:
+        UserError: it is not there, and there is no network (`offline`).
         HostError: there is no way to its base.
         CommandError: it cannot be built.
+        Interrupted: `processes` were told to stop; so was the daemon.
     """
     tag = tag_of(recipe)
     if _exists(client, tag):
         return tag
+    if offline:
+        raise UserError(
+            f"--offline, but the image {tag} has not been made yet",
+            hint="do the same once with the network; `docker save` and `docker load` take an image "
+            "to a machine that has none",
+        )
     say(f"making the image {tag}")
     base = _base(client, recipe, processes=processes, log=log, say=say)
     with tempfile.TemporaryDirectory(prefix=f"{NAME}-") as folder:
         if recipe.python_packages:
             say("fetching the Python packages of the image")
             _fetch_wheels(recipe, Path(folder), processes=processes, log=log)
-        _build(client, recipe, tag, base, context=_context(recipe, Path(folder)), log=log, say=say)
+        context = _context(recipe, Path(folder))
+        _build(client, recipe, tag, base, context=context, processes=processes, log=log, say=say)
     return tag
 
 
@@ -95,15 +106,11 @@ def _base(
     made = f"{NAME}/base:{recipe.suite}-{_hash(recipe.sources)[:12]}"
     if _exists(client, made):
         return made
-    try:
-        say(f"pulling {recipe.base}")
-        name, _, tag = recipe.base.rpartition(":")
-        client.images.pull(name, tag=tag)
-    except DockerException as error:
-        refusal = str(getattr(error, "explanation", None) or error)
-        log.write(f"{recipe.base} cannot be pulled: {refusal}\n")
-    else:
+    say(f"pulling {recipe.base}")
+    refusal = _pull(client, recipe.base, processes=processes)
+    if refusal is None:
         return recipe.base
+    log.write(f"{recipe.base} cannot be pulled: {refusal}\n")
     if not shutil.which("mmdebstrap"):
         raise HostError(
             f"the image {recipe.base} cannot be had from its registry",
@@ -123,8 +130,27 @@ def _base(
                 log=log,
             )
         repository, _, tag = made.rpartition(":")
-        client.api.import_image_from_file(str(tree), repository=repository, tag=tag)
+
+        def take() -> list[Event]:
+            client.api.import_image_from_file(str(tree), repository=repository, tag=tag)
+            return []
+
+        with asked(client.api, take, processes) as events:
+            list(events)
     return made
+
+
+def _pull(client: docker.DockerClient, image: str, *, processes: Processes) -> str | None:
+    """Pull an image; say why it cannot be had, if that is so."""
+
+    def pull() -> Iterator[Event]:
+        yield from client.api.pull(image, stream=True, decode=True)
+
+    try:
+        with asked(client.api, pull, processes) as events:
+            return next((str(each["error"]) for each in events if "error" in each), None)
+    except DockerException as error:
+        return str(getattr(error, "explanation", None) or error)
 
 
 @contextmanager
@@ -181,13 +207,15 @@ def _build(
     base: str,
     *,
     context: IO[bytes],
+    processes: Processes,
     log: IO[str],
     say: Callable[[str], object],
 ) -> None:
     proxies = {name: value for name, value in clean_environment().items() if name in PASSED_ON}
     lines: list[str] = []
-    try:
-        for event in client.api.build(
+
+    def build() -> Iterator[Event]:
+        return client.api.build(
             fileobj=context,
             custom_context=True,
             tag=tag,
@@ -196,18 +224,22 @@ def _build(
             rm=True,
             forcerm=True,
             decode=True,
-        ):
-            lines += _lines_of(event)
-            for line in _lines_of(event):
-                log.write(f"{line}\n")
-                say(line)
-            if "error" in event:
-                raise _failure(recipe, str(event["error"]), lines)
+        )
+
+    try:
+        with asked(client.api, build, processes) as events:
+            for event in events:
+                lines += _lines_of(event)
+                for line in _lines_of(event):
+                    log.write(f"{line}\n")
+                    say(line)
+                if "error" in event:
+                    raise _failure(recipe, str(event["error"]), lines)
     except APIError as error:
         raise _failure(recipe, str(error.explanation or error), lines) from error
 
 
-def _lines_of(event: Mapping[str, Any]) -> list[str]:
+def _lines_of(event: Event) -> list[str]:
     return [line for line in str(event.get("stream", "")).splitlines() if line.strip()]
 
 

@@ -102,6 +102,7 @@ class _Request(StreamRequestHandler):
                 self._send(result=result)
 
     def _image(self, given: dict[str, Any], processes: Processes) -> str:
+        offline = given.pop("offline")
         recipe = ImageRecipe(
             **{
                 **given,
@@ -114,6 +115,7 @@ class _Request(StreamRequestHandler):
             processes=processes,
             log=cast(IO[str], _Lines(lambda text: self._send(log=text))),
             say=lambda text: self._send(say=text),
+            offline=offline,
         )
 
     def _run(self, given: dict[str, Any], processes: Processes) -> None:
@@ -187,9 +189,10 @@ class RelayedContainers:
         processes: Processes,
         log: IO[str],
         say: Callable[[str], object],
+        offline: bool = False,
     ) -> str:
         """Return the tag of the image that a recipe describes, which is made if need be."""
-        for answer in self._ask("image", asdict(recipe), processes):
+        for answer in self._ask("image", {**asdict(recipe), "offline": offline}, processes):
             if "log" in answer:
                 log.write(answer["log"])
             elif "say" in answer:

@@ -124,6 +124,7 @@ class Session:
             processes=job.tools.processes,
             log=job.log,
             say=job.say,
+            offline=system.offline,
         )
         for path in (work, work / "home"):
             path.mkdir(exist_ok=True)

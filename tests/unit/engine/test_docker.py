@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The Docker daemon, where there is none that can be used."""
+"""The Docker daemon: whether there is one that can be used, and what is removed from it."""
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +14,24 @@ import pytest
 from docker.errors import APIError, DockerException
 
 from builder.engine.docker import Docker
+from builder.engine.owner import Owner, this_process
 from builder.errors import HostError
 from tests.unit.command_line import CommandLine
+
+
+class Left:
+    """A container of the daemon's."""
+
+    def __init__(self, owner: str, status: str = "running", ended: str = "0001") -> None:
+        self.labels = {"zynq-sd-builder.owner": owner}
+        self.status = status
+        self.attrs = {"Created": "2020-01-01T00:00:00.1Z", "State": {"FinishedAt": ended}}
+        self.removed = False
+
+    def remove(self, *, force: bool, v: bool) -> None:
+        assert force
+        assert v
+        self.removed = True
 
 
 class Client:
@@ -20,6 +40,14 @@ class Client:
     def __init__(self, answer: dict[str, Any] | Exception) -> None:
         self.answer = answer
         self.closed = False
+        self.containers = self
+        self.there: list[Left] = []
+
+    def list(self, *, all: bool, filters: dict[str, str], ignore_removed: bool) -> list[Left]:  # noqa: A002 - Docker's name
+        assert all
+        assert ignore_removed, "others may remove some meanwhile"
+        assert filters == {"label": "zynq-sd-builder.owner"}
+        return self.there
 
     def info(self) -> dict[str, Any]:
         if isinstance(self.answer, Exception):
@@ -89,3 +117,79 @@ def test_a_daemon_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     with Docker():
         assert not client.closed
     assert client.closed
+
+
+def dead() -> Owner:
+    """Return a process of ours that has ended."""
+    with subprocess.Popen(["sleep", "0"]) as ended:
+        ended.wait()
+    return replace(this_process(), process=ended.pid)
+
+
+OURS = this_process()
+
+
+@pytest.fixture
+def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Docker, Client]]:
+    client = Client({})
+    monkeypatch.setattr("builder.engine.docker._knock", lambda: None)
+    monkeypatch.setattr("builder.engine.docker.docker.from_env", lambda: client)
+    with Docker() as opened:
+        yield opened, client
+
+
+@pytest.mark.parametrize(
+    ("owner", "goes"),
+    [
+        (dead(), True),
+        (replace(OURS, started=OURS.started - 1), True),  # its number was used again
+        (OURS, False),
+        (replace(dead(), user=OURS.user + 1), False),
+        (replace(dead(), boot="another machine's"), False),
+        (replace(dead(), namespace=OURS.namespace + 1), False),
+        (replace(OURS, process=-1), False),
+    ],
+)
+def test_only_what_is_certainly_ours_and_dead_is_removed(
+    daemon: tuple[Docker, Client], owner: Owner, *, goes: bool
+) -> None:
+    docker, client = daemon
+    left = Left(owner.label)
+    client.there = [left]
+    docker.sweep()
+    assert left.removed == goes
+
+
+def test_what_another_version_labelled_stays(daemon: tuple[Docker, Client]) -> None:
+    docker, client = daemon
+    client.there = [Left("999999999"), Left("{}"), Left("")]
+    docker.sweep()
+    assert not [left for left in client.there if left.removed]
+
+
+def test_what_a_machine_that_was_cut_off_left_goes_after_a_day(
+    daemon: tuple[Docker, Client],
+) -> None:
+    docker, client = daemon
+    before = replace(OURS, boot="before")
+    now = datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
+    wanted = {
+        Left(before.label, "exited", "2020-02-01T00:00:00.5Z"): True,
+        Left(before.label, "created"): True,
+        Left(before.label, "exited", now): False,
+        Left(before.label, "running", "2020-02-01T00:00:00.5Z"): False,
+        Left(replace(before, user=OURS.user + 1).label, "exited"): False,
+    }
+    client.there = [*wanted]
+    docker.sweep()
+    assert [left.removed for left in wanted] == [*wanted.values()]
+
+
+def test_a_process_that_is_hidden_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /proc with hidepid=2 hides the processes of others."""
+    with subprocess.Popen(["sleep", "60"]) as alive:
+        owner = replace(OURS, process=alive.pid, started=1)
+        assert owner.is_gone(), "its number was used again"
+        monkeypatch.setattr("builder.engine.owner._started", lambda _: None)
+        assert not owner.is_gone()
+        alive.kill()

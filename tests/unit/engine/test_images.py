@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import io
 import tarfile
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +18,7 @@ from docker.errors import APIError, ImageNotFound
 from builder.engine.containers import ImageRecipe
 from builder.engine.images import make_image, tag_of
 from builder.engine.process import Processes
-from builder.errors import CommandError, HostError
+from builder.errors import CommandError, HostError, Interrupted, UserError
 
 
 @pytest.fixture
@@ -43,21 +45,28 @@ class Daemon:
     def __init__(self, *here: str) -> None:
         self.here = {*here}
         self.registry: set[str] = set()
+        self.refused: dict[str, str] = {}
         self.answers: list[dict[str, Any]] = [{"stream": "Step 1/2\n"}, {"stream": "done\n"}]
         self.built: dict[str, Any] = {}
         self.context: dict[str, bytes] = {}
         self.imported: list[str] = []
         self.images = self
         self.api = self
+        self.hooks: dict[str, list[object]] = {"response": []}
 
     def get(self, tag: str) -> None:
         if tag not in self.here:
             raise ImageNotFound(tag)
 
-    def pull(self, name: str, tag: str) -> None:
-        if f"{name}:{tag}" not in self.registry:
+    def pull(self, image: str, *, stream: bool, decode: bool) -> list[dict[str, str]]:
+        assert stream
+        assert decode
+        if image in self.refused:
+            return [{"status": "Pulling"}, {"error": self.refused[image]}]
+        if image not in self.registry:
             raise APIError("500", explanation="no such host")
-        self.here.add(f"{name}:{tag}")
+        self.here.add(image)
+        return [{"status": "Pulling"}]
 
     def import_image_from_file(self, path: str, repository: str, tag: str) -> None:
         self.imported.append(f"{repository}:{tag}")
@@ -72,13 +81,21 @@ class Daemon:
         return self.answers
 
 
-def make(daemon: Daemon, recipe: ImageRecipe, said: list[str] | None = None) -> str:
+def make(
+    daemon: Daemon,
+    recipe: ImageRecipe,
+    said: list[str] | None = None,
+    processes: Processes | None = None,
+    *,
+    offline: bool = False,
+) -> str:
     return make_image(
         cast(docker.DockerClient, daemon),
         recipe,
-        processes=Processes(),
+        processes=processes or Processes(),
         log=io.StringIO(),
         say=(said if said is not None else []).append,
+        offline=offline,
     )
 
 
@@ -94,6 +111,16 @@ def test_an_image_is_made_once(recipe: ImageRecipe) -> None:
     again = Daemon(tag)
     assert make(again, recipe) == tag
     assert not again.built
+
+
+def test_offline_an_image_has_to_be_there(recipe: ImageRecipe) -> None:
+    daemon = Daemon("debian:test")
+    with pytest.raises(UserError, match=f"--offline, but the image {tag_of(recipe)}") as caught:
+        make(daemon, recipe, offline=True)
+    assert caught.value.exit_code == 2
+    assert "docker load" in str(caught.value.hint)
+    assert not daemon.built
+    assert make(Daemon(tag_of(recipe)), recipe, offline=True) == tag_of(recipe)
 
 
 def test_it_is_named_after_all_that_it_is_made_of(recipe: ImageRecipe, tmp_path: Path) -> None:
@@ -119,6 +146,17 @@ def test_the_base_comes_from_a_registry(recipe: ImageRecipe) -> None:
     assert not daemon.imported
 
 
+def test_a_pull_that_fails_half_way_gives_no_base(
+    recipe: ImageRecipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.engine.images.shutil.which", lambda _: None)
+    daemon = Daemon()
+    daemon.refused["debian:test"] = "unexpected EOF"
+    with pytest.raises(HostError, match="cannot be had from its registry") as caught:
+        make(daemon, recipe)
+    assert caught.value.details == ("unexpected EOF",)
+
+
 def fake_mmdebstrap(folder: Path) -> Path:
     program = folder / "mmdebstrap"
     program.write_text('#!/bin/sh\ngrep -q "^deb http://x test main" && echo "a tree" > "$3"\n')
@@ -140,6 +178,30 @@ def test_without_a_registry_the_base_is_made_of_packages(
     second = Daemon(made)
     make(second, recipe)
     assert not second.imported, "it was there"
+
+
+def test_making_a_base_of_packages_can_be_stopped(
+    recipe: ImageRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = fake_mmdebstrap(tmp_path)
+    begun = tmp_path / "begun"
+    program.write_text(f"#!/bin/sh\ntouch {begun}\nexec sleep 600\n")
+    monkeypatch.setattr("builder.engine.images.shutil.which", lambda _: str(program))
+    monkeypatch.setattr("builder.engine.process.SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("builder.engine.images.os.geteuid", lambda: 1)
+    processes = Processes()
+
+    def stop() -> None:
+        while not begun.exists():
+            time.sleep(0.02)
+        processes.stop()
+
+    threading.Thread(target=stop, daemon=True).start()
+    daemon = Daemon()
+    with pytest.raises(Interrupted):
+        make(daemon, recipe, processes=processes)
+    assert not daemon.imported
+    assert not daemon.built
 
 
 def test_what_mmdebstrap_leaves_mounted_is_gone_with_it(

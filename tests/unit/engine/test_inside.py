@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +21,7 @@ from builder.engine.engine import CALLER, CAPABLE, CONTROL
 from builder.engine.requirements import BROWSER, PACKAGES
 from builder.errors import HostError
 from builder.steps.step import ROOT_FILESYSTEM
+from tests.unit.command_line import CommandLine
 
 
 class Daemon:
@@ -36,6 +37,7 @@ class Daemon:
         self.status = 0
         self.closed = False
         self.swept = False
+        self.offline = False
 
     def __enter__(self) -> Daemon:
         return self
@@ -46,8 +48,9 @@ class Daemon:
     def sweep(self) -> None:
         self.swept = True
 
-    def image(self, recipe: ImageRecipe, **_: object) -> str:
+    def image(self, recipe: ImageRecipe, *, offline: bool, **_: object) -> str:
         self.recipe = recipe
+        self.offline = offline
         return "tools:1"
 
     @contextmanager
@@ -151,6 +154,28 @@ def test_the_image_is_made_of_the_lists_of_packages(context: Context, daemon: Da
     for name in daemon.recipe.files:
         assert name in dockerfile
     assert not daemon.recipe.arguments
+    assert not daemon.offline
+
+
+@pytest.mark.parametrize("words", [("build",), ("test",), ("shell", "kernel"), ("plan",)])
+def test_offline_reaches_the_image(
+    build_py: CommandLine, monkeypatch: pytest.MonkeyPatch, words: Sequence[str]
+) -> None:
+    wishes: list[Wish] = []
+
+    def stop(_: Context, wish: Wish) -> None:
+        wishes.append(wish)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builder.cli.commands.enter", stop)
+    build_py(*words, "--board", "Pynq-Z2", "--offline")
+    build_py(*words, "--board", "Pynq-Z2")
+    assert [wish.offline for wish in wishes] == [True, False]
+
+
+def test_an_image_that_is_wanted_offline(context: Context, daemon: Daemon) -> None:
+    run(context, daemon, Wish(offline=True))
+    assert daemon.offline
 
 
 def test_only_tests_have_an_image_with_a_browser(context: Context, daemon: Daemon) -> None:

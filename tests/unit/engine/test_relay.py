@@ -27,6 +27,7 @@ class Here:
     def __init__(self) -> None:
         self.asked: list[Container | ImageRecipe] = []
         self.failure: BuildError | None = None
+        self.offline = False
 
     def image(
         self,
@@ -35,8 +36,10 @@ class Here:
         processes: Processes,  # noqa: ARG002 - the one signature
         log: IO[str],
         say: Callable[[str], object],
+        offline: bool = False,
     ) -> str:
         self.asked.append(recipe)
+        self.offline = offline
         if self.failure:
             raise self.failure
         log.write("a line for the log\n")
@@ -144,6 +147,9 @@ def test_an_image_is_made_outside(
     assert isinstance(asked, ImageRecipe)
     assert replace(asked, python_packages=("list", "3.11")) == recipe(tmp_path)
     assert (log.getvalue(), said) == ("a line for the log\n", ["being made"])
+    assert not outside.offline
+    containers.image(recipe(tmp_path), processes=processes, log=log, say=said.append, offline=True)
+    assert outside.offline
 
 
 def test_only_the_builders_own_worker_has_capabilities(

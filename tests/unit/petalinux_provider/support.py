@@ -81,6 +81,7 @@ class OnThisMachine:
 
     def __init__(self, root: Path) -> None:
         self.recipes: list[ImageRecipe] = []
+        self.offline = False
         self.commands: list[Container] = []
         self.programs = root / "programs"
         self.programs.mkdir()
@@ -101,8 +102,10 @@ class OnThisMachine:
         processes: Processes,
         log: IO[str],
         say: Callable[[str], object],
+        offline: bool = False,
     ) -> str:
         del processes, log, say
+        assert offline == self.offline
         self.recipes.append(recipe)
         return recipe.name
 

@@ -328,6 +328,7 @@ def test_a_bitstream_is_packed_though_the_fpga_manager_is_on(bench: Bench, relea
 
 def test_offline(built: Bench) -> None:
     built.use = replace(built.use, offline=True)
+    built.containers.offline = True
     assert not built.build().made
 
     built.layer(DTSI, '/include/ "system-conf.dtsi"\n/ { model = "two"; };\n')
