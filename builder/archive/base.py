@@ -16,38 +16,48 @@ _ARCHITECTURES = {"x86_64": Architecture.AMD64, "aarch64": Architecture.ARM64}
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """How a distribution's image is called by registries, and what it is made of without them."""
+    """How a distribution's image is called by registries, and what it is made of without them.
+
+    problem, remedy: why there are no sources, and what mends that.
+    """
 
     image: str
     suite: str
     sources: str
+    problem: str = ""
+    remedy: str = ""
 
 
 def base_of(distribution: NamedDistribution) -> Base:
     """Return the base that a distribution makes.
 
-    `sources` is empty where this machine does not know the distribution's archives.
+    `sources` is empty where this machine does not know the distribution's archives: it needs them
+    only if no registry answers.
     """
     model = distribution.model
     slim = "-slim" if model.family == "debian" else ""
+    sources, problem, remedy = "", "", ""
+    try:
+        sources = _sources(distribution)
+    except (HostError, UserError) as error:
+        problem, remedy = error.message, error.hint or ""
     return Base(
         image=f"{model.family}:{model.suite}{slim}",
         suite=model.suite,
-        sources=_sources(distribution),
+        sources=sources,
+        problem=problem,
+        remedy=remedy,
     )
 
 
 def _sources(distribution: NamedDistribution) -> str:
-    architecture = _ARCHITECTURES.get(platform.machine())
-    if architecture is None:
-        return ""
+    machine = platform.machine()
+    if machine not in _ARCHITECTURES:
+        raise HostError(f"{distribution.name}: there are no packages for a machine of {machine}")
     components = " ".join(distribution.model.components)
-    try:
-        signed = keyring(distribution)
-        return "".join(
-            f"deb [signed-by={signed}] {mirror(distribution, pocket, architecture)} "
-            f"{pocket.suite} {components}\n"
-            for pocket in distribution.model.pockets
-        )
-    except (HostError, UserError):
-        return ""
+    signed = keyring(distribution)
+    return "".join(
+        f"deb [signed-by={signed}] {mirror(distribution, pocket, _ARCHITECTURES[machine])} "
+        f"{pocket.suite} {components}\n"
+        for pocket in distribution.model.pockets
+    )

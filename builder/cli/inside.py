@@ -152,6 +152,8 @@ def tools_image(
         base=base.image,
         suite=base.suite,
         sources=base.sources,
+        problem=base.problem,
+        remedy=base.remedy,
         folder=tree_root / "docker/tools",
         files={
             "packages.txt": tree_root / "builder/engine/packages.txt",

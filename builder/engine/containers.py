@@ -27,6 +27,7 @@ class ImageRecipe:
     base: image that it begins with, as registries call it.
     suite, sources: where no registry answers, the base is made by mmdebstrap: the distribution's
         code name, and apt's list of where its packages come from.
+    problem, remedy: why `sources` is empty, if it is, and what mends that.
     folder: directory with the Dockerfile, which begins with `ARG BASE` and `FROM ${BASE}`.
     files: files that the Dockerfile copies beside those in `folder`, by their names.
     arguments: values of the Dockerfile's other ARGs.
@@ -42,6 +43,8 @@ class ImageRecipe:
     files: Mapping[str, Path] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)
     python_packages: tuple[str, str] | None = None
+    problem: str = ""
+    remedy: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

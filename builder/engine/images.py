@@ -8,11 +8,12 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -30,6 +31,7 @@ NAME = "zynq-sd-builder"
 """What the builder's images are called, and the label of its containers."""
 
 _TAIL_LINES = 25
+_KEYRING = re.compile(r"signed-by=([^\]\s]+)")
 
 
 def fingerprint(recipe: ImageRecipe) -> str:
@@ -111,24 +113,26 @@ def _base(
     if refusal is None:
         return recipe.base
     log.write(f"{recipe.base} cannot be pulled: {refusal}\n")
-    if not shutil.which("mmdebstrap"):
-        raise HostError(
-            f"the image {recipe.base} cannot be had from its registry",
-            hint="let the Docker daemon reach the registry, or install mmdebstrap, which makes "
-            "that base out of packages",
-            details=[refusal],
-        )
+    _check_packages(recipe, refusal)
     say(f"making {made}: no registry gives {recipe.base}")
     with tempfile.TemporaryDirectory(prefix=f"{NAME}-") as folder:
         tree = Path(folder) / "base.tar"
         with _place_of_mmdebstrap(Path(folder), processes) as (place, environment):
-            place.run(
-                ["mmdebstrap", "--variant=minbase", recipe.suite, str(tree), "-"],
-                environment=environment,
-                cwd=Path("/"),
-                stdin=recipe.sources,
-                log=log,
-            )
+            try:
+                place.run(
+                    ["mmdebstrap", "--variant=minbase", recipe.suite, str(tree), "-"],
+                    environment=environment,
+                    cwd=Path("/"),
+                    stdin=recipe.sources,
+                    log=log,
+                )
+            except CommandError as error:
+                raise _no_base(
+                    recipe,
+                    f"and cannot be made of packages: {error.message}",
+                    "let the archives of its packages be reached",
+                    [refusal, *error.details],
+                ) from error
         repository, _, tag = made.rpartition(":")
 
         def take() -> list[Event]:
@@ -138,6 +142,35 @@ def _base(
         with asked(client.api, take, processes) as events:
             list(events)
     return made
+
+
+def _check_packages(recipe: ImageRecipe, refusal: str) -> None:
+    """Check that a base can be made of packages, after it was refused by the registry.
+
+    Raises:
+        HostError: this machine lacks something.
+    """
+    if not recipe.sources:
+        why = f"and cannot be made of packages: {recipe.problem}"
+        raise _no_base(recipe, why, recipe.remedy, [refusal])
+    # Who wrote the sources may have been in a container with keyrings of its own.
+    for keyring in _KEYRING.findall(recipe.sources):
+        if not Path(keyring).is_file():
+            why = f"and the keyring {keyring} of its packages is not on this machine"
+            raise _no_base(recipe, why, "install the package that has it", [refusal])
+    if not shutil.which("mmdebstrap"):
+        remedy = "install mmdebstrap, which makes that base out of packages"
+        raise _no_base(recipe, "", remedy, [refusal])
+
+
+def _no_base(recipe: ImageRecipe, why: str, remedy: str, details: Sequence[str]) -> HostError:
+    first = f"the image {recipe.base} cannot be had from its registry"
+    hint = "let the Docker daemon reach the registry"
+    return HostError(
+        f"{first}, {why}" if why else first,
+        hint=f"{hint}, or {remedy}" if remedy else hint,
+        details=details,
+    )
 
 
 def _pull(client: docker.DockerClient, image: str, *, processes: Processes) -> str | None:

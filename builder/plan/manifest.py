@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from builder.bsp.petalinux.base import noted
 from builder.bsp.petalinux.project import PetaLinuxProject
 from builder.bsp.petalinux.tool import PetaLinuxTool
 from builder.bsp.prebuilt.prebuilt import Prebuilt
@@ -58,7 +59,7 @@ def manifest(
         },
         "packages": packages,
         "python-packages": python_packages(plan, entries),
-        "sources": sources(plan),
+        "sources": sources(plan, entries),
         "contents": _contents(steps, image, entries),
         "notes": notes(steps, entries),
         "steps": [_step(item, entries.get(item.step)) for item in plan],
@@ -146,6 +147,7 @@ def notes(steps: BoardSteps, entries: Mapping[Step, Entry]) -> list[str]:
             "they fetched was not checked, and this image cannot be made again as it is"
             for name in fetching
         ),
+        *dict.fromkeys(_other_bases(steps.boot.boot_files, entries)),
     ]
 
 
@@ -161,8 +163,24 @@ def python_packages(plan: Sequence[Planned], entries: Mapping[Step, Entry]) -> l
     return found
 
 
-def sources(plan: Sequence[Planned]) -> list[dict[str, Any]]:
-    """Return what a plan's steps take from outside, with versions and checksums."""
+def _other_bases(step: Step, entries: Mapping[Step, Entry]) -> Iterator[str]:
+    """Say where PetaLinux runs that a step needs, if it is not the distribution best for it."""
+    entry = entries.get(step)
+    if isinstance(step, PetaLinuxTool) and entry:
+        chosen = noted(entry.files)
+        if chosen and chosen.why:
+            yield chosen.said(step.release.version)
+    for parent in step.parents.values():
+        yield from _other_bases(parent, entries)
+
+
+def sources(
+    plan: Sequence[Planned], entries: Mapping[Step, Entry] | None = None
+) -> list[dict[str, Any]]:
+    """Return what a plan's steps take from outside, with versions and checksums.
+
+    Of PetaLinux, the distribution and the image that it runs in, where `entries` tell.
+    """
     found: list[dict[str, Any]] = []
     for item in plan:
         step = item.step
@@ -178,7 +196,12 @@ def sources(plan: Sequence[Planned]) -> list[dict[str, Any]]:
         elif isinstance(step, Prebuilt) and step.content:
             found.append({"boot-files": Path(str(step.given)).name, "sha256": step.content})
         elif isinstance(step, PetaLinuxTool):
-            found.append({"petalinux": step.release.version, "sha256": step.installer.sha256})
+            given = {"petalinux": step.release.version, "sha256": step.installer.sha256}
+            made = (entries or {}).get(step)
+            chosen = noted(made.files) if made else None
+            if chosen:
+                given |= {"base": chosen.distribution, "image": chosen.image}
+            found.append(given)
         elif isinstance(step, PetaLinuxProject) and step.bsp_sha256:
             found.append({"petalinux-bsp": step.bsp_name, "sha256": step.bsp_sha256})
     return found

@@ -45,7 +45,7 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
         installer,
         System(
             release=release,
-            base=_base(spec, release),
+            bases=_bases(spec, release),
             folder=spec.tree.root / "docker/petalinux",
             shared_by=installer.name,
             offline=use.offline,
@@ -103,11 +103,13 @@ def _bsp(spec: ImageSpec) -> Path | UrlSource | None:
     return spec.directory / (given.file or "")
 
 
-def _base(spec: ImageSpec, release: Release) -> NamedDistribution:
-    """Return the distribution that a release runs in: the user's choice, else the release's."""
-    name = spec.petalinux.base or release.facts.base
-    if name not in spec.tree.distribution_files():
+def _bases(spec: ImageSpec, release: Release) -> list[NamedDistribution]:
+    """Return the distributions that a release may run in: the user's choice, else the release's."""
+    names = [spec.petalinux.base] if spec.petalinux.base else release.facts.base
+    known = [name for name in names if name in spec.tree.distribution_files()]
+    if not known:
         raise UserError(
-            f"PetaLinux {release.version} runs in {name}, and there is no such distribution"
+            f"PetaLinux {release.version} runs in {' or '.join(names)}, and there is no such "
+            "distribution"
         )
-    return named_distribution(spec.tree, name)
+    return [named_distribution(spec.tree, name) for name in known]

@@ -28,7 +28,7 @@ class Facts(Model):
     """A release's entry in releases.yaml, where the keys are explained."""
 
     installer: str = Field(pattern=r"\.run$")
-    base: Name
+    base: list[Name] = Field(min_length=1)
     accept: str
     commands: Literal["options", "words"]
     zocl: tuple[Soc, ...]

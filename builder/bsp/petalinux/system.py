@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from builder.archive.base import base_of
+from builder.bsp.petalinux.base import choose, noted
 from builder.bsp.petalinux.releases import Release
 from builder.engine.containers import Container, ImageRecipe, Mount
 from builder.engine.process import PASSED_ON, SEARCH_PATH
@@ -63,39 +64,66 @@ class Explain(Protocol):
 class System:
     """Where a release of PetaLinux runs: a container of packages of a distribution.
 
+    bases: the distributions that it may be, the best first.
     folder: directory with the Dockerfile.
     shared_by: name of what builds share between them: the release and which installer of it.
     offline: whether it has to do without the network.
     """
 
     release: Release
-    base: NamedDistribution
+    bases: Sequence[NamedDistribution]
     folder: Path
     shared_by: str
     offline: bool
     explain: Explain
 
-    @property
-    def packages(self) -> list[str]:
-        """The packages that are in it."""
-        return self.release.packages(self.base.name, self.base.model.family)
+    def packages(self, base: NamedDistribution) -> list[str]:
+        """Return the packages that are in it, of a distribution."""
+        return self.release.packages(base.name, base.model.family)
 
     def settings(self) -> Mapping[str, object]:
         """Return what tells it apart from others."""
-        return {"base": self.base.name, "packages": self.packages}
+        return {"bases": {base.name: self.packages(base) for base in self.bases}}
 
-    def recipe(self, user: str) -> ImageRecipe:
+    def recipe(self, distribution: NamedDistribution, user: str) -> ImageRecipe:
         """Return what its image is made of, for commands of a user ("UID:GID")."""
-        base = base_of(self.base)
+        base = base_of(distribution)
         uid, _, gid = user.partition(":")
         return ImageRecipe(
             name=f"petalinux-{self.release.version}",
             base=base.image,
             suite=base.suite,
             sources=base.sources,
+            problem=base.problem,
+            remedy=base.remedy,
             folder=self.folder,
-            arguments={"PACKAGES": " ".join(self.packages), "USER_ID": uid, "GROUP_ID": gid},
+            arguments={
+                "PACKAGES": " ".join(self.packages(distribution)),
+                "USER_ID": uid,
+                "GROUP_ID": gid,
+            },
         )
+
+    def image(self, job: Job, *, tool: Path, install: bool) -> str:
+        """Return its image, in the distribution in which PetaLinux is installed, or will be."""
+        containers = job.tools.containers
+
+        def make(distribution: NamedDistribution) -> str:
+            return containers.image(
+                self.recipe(distribution, containers.user),
+                processes=job.tools.processes,
+                log=job.log,
+                say=job.say,
+                offline=self.offline,
+            )
+
+        before = None if install else noted(tool)
+        known = [base for base in self.bases if before and base.name == before.distribution]
+        chosen = choose(known or self.bases, make)
+        if install:
+            chosen.note(tool)
+            job.say(chosen.said(self.release.version))
+        return chosen.image
 
     def shared(self, job: Job) -> list[Mount]:
         """Return the directories that builds share, which are made if need be."""
@@ -113,19 +141,15 @@ class ContainerStep(Step):
 class Session:
     """An open session: `work` is this machine's path of WORK."""
 
-    def __init__(self, job: Job, system: System, *, work: Path, mounts: Sequence[Mount]) -> None:
+    def __init__(
+        self, job: Job, system: System, *, image: str, work: Path, mounts: Sequence[Mount]
+    ) -> None:
         self.job = job
         self.system = system
         self.work = work
         self._containers = job.tools.containers
         self._mounts = [Mount(source=work, target=WORK), *mounts]
-        self._image = self._containers.image(
-            system.recipe(self._containers.user),
-            processes=job.tools.processes,
-            log=job.log,
-            say=job.say,
-            offline=system.offline,
-        )
+        self._image = image
         for path in (work, work / "home"):
             path.mkdir(exist_ok=True)
             self.open_to_user(path)
@@ -245,7 +269,8 @@ def session(
         log = Path(job.log.name)
         for old in log.parent.glob(f"{log.stem}.*.do_*.log"):  # of a failure before
             old.unlink()
-        opened = Session(job, system, work=folder / "work", mounts=mounts)
+        image = system.image(job, tool=tool, install=install)
+        opened = Session(job, system, image=image, work=folder / "work", mounts=mounts)
         for mount in system.shared(job):
             opened.open_to_user(mount.source)
         try:

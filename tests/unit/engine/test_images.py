@@ -230,6 +230,33 @@ def test_without_registry_and_mmdebstrap_it_says_what_is_missing(
     assert caught.value.details == ("no such host",)
 
 
+def test_without_a_keyring_it_says_what_is_missing(
+    recipe: ImageRecipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("builder.engine.images.shutil.which", lambda _: "/usr/bin/mmdebstrap")
+    unknown = replace(recipe, sources="", problem="no keyring here", remedy="apt-get install it")
+    with pytest.raises(HostError, match=r"registry, and .* packages: no keyring here$") as caught:
+        make(Daemon(), unknown)
+    assert caught.value.exit_code == 4
+    assert str(caught.value.hint).endswith(", or apt-get install it")
+    gone = replace(recipe, sources=f"deb [signed-by={tmp_path}/gone.gpg] http://x test main\n")
+    with pytest.raises(HostError, match=f"the keyring {tmp_path}/gone.gpg of its packages is not"):
+        make(Daemon(), gone)
+
+
+def test_what_keeps_a_base_from_being_made_of_packages_is_the_machines(
+    recipe: ImageRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = fake_mmdebstrap(tmp_path)
+    program.write_text("#!/bin/sh\necho E: no route\nexit 100\n")
+    monkeypatch.setattr("builder.engine.images.shutil.which", lambda _: str(program))
+    monkeypatch.setattr("builder.engine.process.SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("builder.engine.images.os.geteuid", lambda: 1)
+    with pytest.raises(HostError, match="packages: mmdebstrap ended with status 100") as caught:
+        make(Daemon(), recipe)
+    assert caught.value.details == ("no such host", "E: no route")
+
+
 def test_a_failed_build_shows_its_last_lines(recipe: ImageRecipe) -> None:
     daemon = Daemon("debian:test")
     daemon.answers = [{"stream": "E: no package\n"}, {"error": "returned a non-zero code: 100"}]

@@ -3,24 +3,30 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from types import SimpleNamespace
+from typing import cast, get_args
 
 import pytest
 
 from builder.archive.archive import Archive
+from builder.bsp.petalinux.base import Chosen, choose, noted
 from builder.bsp.petalinux.releases import releases
-from builder.errors import UserError
+from builder.bsp.petalinux.tool import PetaLinuxTool
+from builder.errors import HostError, UserError
 from builder.plan import manifest
 from builder.plan.board import PROVIDERS, BoardSteps
+from builder.spec.distributions import named_distribution
 from builder.spec.models import Provider, Soc
-from builder.spec.resolve import ImageSpec
+from builder.spec.resolve import ImageSpec, NamedDistribution
 from builder.steps.sources import sha256
+from builder.steps.step import Job
 from tests.petalinux.releases import RELEASES
-from tests.unit.command_line import CommandLine, FakeArchive
+from tests.unit.command_line import TREE, CommandLine, FakeArchive
 from tests.unit.petalinux_provider.support import BASH, PYTHON, Bench
 from tests.unit.support import BOARD
 
@@ -50,7 +56,9 @@ def test_the_image(bench: Bench) -> None:
     bench.installer()
     bench.describe("hardware: {xsa: hw.xsa}\n  petalinux: {release: '2024.1'}")
     tool = next(item.step for item in bench.plan() if item.step.name == "petalinux")
-    recipe = tool.system.recipe("1000:100")  # type: ignore[attr-defined]
+    assert isinstance(tool, PetaLinuxTool)
+    (base,) = tool.system.bases
+    recipe = tool.system.recipe(base, "1000:100")
     assert recipe.name == f"petalinux-{PYTHON}"
     assert (recipe.base, recipe.suite) == ("debian:one-slim", "one")
     assert (recipe.folder / "Dockerfile").read_text().count("\nFROM ${BASE}\n") == 1
@@ -61,8 +69,92 @@ def test_the_image(bench: Bench) -> None:
 def test_a_base_without_a_distribution(bench: Bench) -> None:
     bench.installer()
     bench.files.write("local.yaml", "{}\n")
-    with pytest.raises(UserError, match="runs in ubuntu-jammy, and there is no such distribution"):
+    with pytest.raises(UserError, match="runs in ubuntu-jammy or debian-bookworm, and there is no"):
         bench.plan()
+
+
+def test_the_bases_of_a_release_are_those_that_there_are(bench: Bench) -> None:
+    bench.installer()
+    bench.files.write("local.yaml", "{}\n")
+    one = (bench.tree / "distributions/one.yaml").read_text()
+    bench.files.write("distributions/debian-bookworm.yaml", one)
+
+    def bases() -> list[str]:
+        tool = next(item.step for item in bench.plan() if item.step.name == "petalinux")
+        assert isinstance(tool, PetaLinuxTool)
+        return [base.name for base in tool.system.bases]
+
+    assert bases() == ["debian-bookworm"]
+    bench.files.write("distributions/ubuntu-jammy.yaml", one)
+    assert bases() == ["ubuntu-jammy", "debian-bookworm"]
+
+
+def distribution(name: str) -> NamedDistribution:
+    return named_distribution(TREE, name)
+
+
+BASES = [distribution("ubuntu-jammy"), distribution("debian-bookworm")]
+
+
+def test_petalinux_runs_in_the_first_base_that_can_be_had(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def make(base: NamedDistribution) -> str:
+        asked.append(base.name)
+        if base.name == "ubuntu-jammy":
+            raise HostError("no registry", hint="let it be reached", details=["no such host"])
+        return f"image-of-{base.name}"
+
+    chosen = choose(BASES, make)
+    assert asked == ["ubuntu-jammy", "debian-bookworm"]
+    assert (chosen.distribution, chosen.image) == ("debian-bookworm", "image-of-debian-bookworm")
+    assert chosen.said("2024.1") == (
+        "PetaLinux 2024.1 runs in debian-bookworm: ubuntu-jammy cannot be had: no registry"
+    )
+    chosen.note(tmp_path)
+    assert noted(tmp_path) == chosen
+    assert choose(BASES, lambda base: base.name).said("1") == "PetaLinux 1 runs in ubuntu-jammy"
+
+
+def test_without_any_base_the_error_is_that_of_the_first() -> None:
+    def make(base: NamedDistribution) -> str:
+        if base.name == "ubuntu-jammy":
+            raise HostError("no registry", hint="let it be reached", details=["no such host"])
+        raise HostError("no keyring")
+
+    with pytest.raises(HostError, match=r"^no registry$") as caught:
+        choose(BASES, make)
+    assert caught.value.exit_code == 4
+    assert caught.value.hint == "let it be reached"
+    assert caught.value.details == ("no such host", "debian-bookworm cannot be had: no keyring")
+
+
+def test_what_is_installed_in_a_base_stays_in_it(built: Bench) -> None:
+    """Also when the one that is better can be had again; and the manifest says which it is."""
+    plan = built.plan()
+    tool = next(item.step for item in plan if item.step.name == "petalinux")
+    assert isinstance(tool, PetaLinuxTool)
+    entries = {item.step: built.store.get(item.key) for item in plan}
+    entry = entries[tool]
+    assert entry
+    before = noted(entry.files)
+    assert before == Chosen(distribution="one", image=f"petalinux-{PYTHON}")
+    source = {"petalinux": PYTHON, "base": "one", "image": before.image}
+    assert source.items() <= manifest.sources(plan, {tool: entry})[0].items()
+
+    made: list[str] = []
+    system = replace(tool.system, bases=BASES)
+    job = SimpleNamespace(
+        tools=SimpleNamespace(containers=built.containers, processes=built.processes),
+        log=io.StringIO(),
+        say=made.append,
+    )
+    replace(before, distribution="debian-bookworm").note(entry.files)
+    system.image(cast(Job, job), tool=entry.files, install=False)
+    assert built.containers.recipes[-1].base == "debian:bookworm-slim"
+    system.image(cast(Job, job), tool=entry.files, install=True)
+    assert built.containers.recipes[-1].base == "ubuntu:jammy"
+    assert made == [f"PetaLinux {PYTHON} runs in ubuntu-jammy"]
 
 
 def test_nothing_is_installed_without_accepting_the_licence(bench: Bench) -> None:
