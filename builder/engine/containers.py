@@ -24,7 +24,8 @@ class ImageRecipe:
     """What an image is made of.
 
     name: the image's name, below the builder's own.
-    base: image that it begins with, as registries call it.
+    base: image that it begins with, as registries call it; with a digest (NAME@sha256:...) it is
+        that one and no later one.
     suite, sources: where no registry answers, the base is made by mmdebstrap: the distribution's
         code name, and apt's list of where its packages come from.
     problem, remedy: why `sources` is empty, if it is, and what mends that.

@@ -30,6 +30,9 @@ from builder.errors import CommandError, HostError, UserError
 NAME = "zynq-sd-builder"
 """What the builder's images are called, and the label of its containers."""
 
+_BASE = f"{NAME}.base"
+"""Label of an image with the base that it began with."""
+
 _TAIL_LINES = 25
 _KEYRING = re.compile(r"signed-by=([^\]\s]+)")
 
@@ -60,6 +63,8 @@ def make_image(
 ) -> str:
     """Return the tag of the image, which is built unless it is there.
 
+    The log says which image it is, and in which base it was made.
+
     Raises:
         UserError: it is not there, and there is no network (`offline`).
         HostError: there is no way to its base.
@@ -68,6 +73,7 @@ def make_image(
     """
     tag = tag_of(recipe)
     if _exists(client, tag):
+        log.write(f"{_described(client, tag)}\n")
         return tag
     if offline:
         raise UserError(
@@ -83,7 +89,22 @@ def make_image(
             _fetch_wheels(recipe, Path(folder), processes=processes, log=log)
         context = _context(recipe, Path(folder))
         _build(client, recipe, tag, base, context=context, processes=processes, log=log, say=say)
+    log.write(f"{_described(client, tag)}\n")
     return tag
+
+
+def _described(client: docker.DockerClient, tag: str) -> str:
+    """Say which image a tag is now, and what it began with."""
+    image = client.images.get(tag)
+    began = image.labels.get(_BASE, "a base that was not noted")
+    return f"the image {tag} is {image.id}, and began with {began}"
+
+
+def _named(client: docker.DockerClient, base: str) -> str:
+    """Return all by which a base can be told apart: name, id, its registry's digest if it has one."""
+    image = client.images.get(base)
+    digests = [each.rpartition("@")[2] for each in image.attrs.get("RepoDigests") or ()]
+    return ", ".join([base, str(image.id), *(f"digest {each}" for each in digests)])
 
 
 def _exists(client: docker.DockerClient, tag: str) -> bool:
@@ -247,13 +268,15 @@ def _build(
     proxies = {name: value for name, value in clean_environment().items() if name in PASSED_ON}
     lines: list[str] = []
 
+    began = _named(client, base)
+
     def build() -> Iterator[Event]:
         return client.api.build(
             fileobj=context,
             custom_context=True,
             tag=tag,
             buildargs={**proxies, **recipe.arguments, "BASE": base},
-            labels={NAME: recipe.name},
+            labels={NAME: recipe.name, _BASE: began},
             rm=True,
             forcerm=True,
             decode=True,

@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import docker
@@ -48,15 +49,18 @@ class Daemon:
         self.refused: dict[str, str] = {}
         self.answers: list[dict[str, Any]] = [{"stream": "Step 1/2\n"}, {"stream": "done\n"}]
         self.built: dict[str, Any] = {}
+        self.labels: dict[str, dict[str, str]] = {}
         self.context: dict[str, bytes] = {}
         self.imported: list[str] = []
         self.images = self
         self.api = self
         self.hooks: dict[str, list[object]] = {"response": []}
 
-    def get(self, tag: str) -> None:
+    def get(self, tag: str) -> SimpleNamespace:
         if tag not in self.here:
             raise ImageNotFound(tag)
+        digests = {"RepoDigests": ["debian@sha256:d"] if tag in self.registry else []}
+        return SimpleNamespace(id=f"sha256:{tag}", attrs=digests, labels=self.labels.get(tag, {}))
 
     def pull(self, image: str, *, stream: bool, decode: bool) -> list[dict[str, str]]:
         assert stream
@@ -70,10 +74,13 @@ class Daemon:
 
     def import_image_from_file(self, path: str, repository: str, tag: str) -> None:
         self.imported.append(f"{repository}:{tag}")
+        self.here.add(f"{repository}:{tag}")
         assert Path(path).read_text() == "a tree\n"
 
     def build(self, **given: Any) -> list[dict[str, Any]]:
         self.built = given
+        self.here.add(given["tag"])
+        self.labels[given["tag"]] = given["labels"]
         with tarfile.open(fileobj=given["fileobj"]) as context:
             for member in context:
                 file = context.extractfile(member)
@@ -88,12 +95,13 @@ def make(
     processes: Processes | None = None,
     *,
     offline: bool = False,
+    log: io.StringIO | None = None,
 ) -> str:
     return make_image(
         cast(docker.DockerClient, daemon),
         recipe,
         processes=processes or Processes(),
-        log=io.StringIO(),
+        log=log or io.StringIO(),
         say=(said if said is not None else []).append,
         offline=offline,
     )
@@ -144,6 +152,29 @@ def test_the_base_comes_from_a_registry(recipe: ImageRecipe) -> None:
     make(daemon, recipe)
     assert daemon.built["buildargs"]["BASE"] == "debian:test"
     assert not daemon.imported
+
+
+def test_the_base_that_it_began_with_is_noted_and_said(recipe: ImageRecipe) -> None:
+    daemon = Daemon()
+    daemon.registry.add("debian:test")
+    first, second = io.StringIO(), io.StringIO()
+    tag = make(daemon, recipe, log=first)
+    base = "debian:test, sha256:debian:test, digest sha256:d"
+    assert daemon.labels[tag] == {"zynq-sd-builder": "tool", "zynq-sd-builder.base": base}
+    # The base's name leads to another one by now.
+    daemon.here.remove("debian:test")
+    assert make(daemon, recipe, log=second) == tag
+    wanted = f"the image {tag} is sha256:{tag}, and began with {base}"
+    assert first.getvalue().splitlines()[-1] == wanted
+    assert second.getvalue().splitlines() == [wanted]
+
+
+def test_a_base_that_is_named_by_its_digest_is_that_one(recipe: ImageRecipe) -> None:
+    pinned = replace(recipe, base=f"debian@sha256:{'d' * 64}")
+    daemon = Daemon()
+    daemon.registry.add(pinned.base)
+    make(daemon, pinned)
+    assert daemon.built["buildargs"]["BASE"] == pinned.base
 
 
 def test_a_pull_that_fails_half_way_gives_no_base(
