@@ -74,9 +74,9 @@ def customize(arguments: argparse.Namespace, context: Context) -> int:
     _check_names(arguments, context)
     shown = [path.parent, *(each.directory for each in designs), *boot_files]
     enter(context, Wish(shown=shown, written=[target.parent], offline=arguments.offline))
-    checksum = sha256(path)
-    check_sum(path, checksum)
     store = context.open_store()
+    checksum = store.digest(path, sha256)
+    check_sum(path, checksum)
     step = BaseImage(path, checksum)
     with store.in_use(), context.view() as view:
         logs = context.output / "customized" / target.stem / "logs"

@@ -18,10 +18,12 @@ from builder.plan.rootfs import BoardView, root_layers
 from builder.spec.resolve import ImageSpec
 from builder.steps.checks import ChecksLayer
 from builder.steps.image import Compressed, Image
+from builder.steps.sources import sha256
 from builder.steps.step import Step
+from builder.store.digests import Read
 
-PROVIDERS: Mapping[str, Callable[[ImageSpec, Archive], BootArtifacts]] = {
-    "mainline": mainline.boot_artifacts,
+PROVIDERS: Mapping[str, Callable[[ImageSpec, Archive, Read], BootArtifacts]] = {
+    "mainline": lambda spec, archive, _: mainline.boot_artifacts(spec, archive),
     "prebuilt": prebuilt.boot_artifacts,
     "petalinux": petalinux.boot_artifacts,
 }
@@ -59,11 +61,13 @@ def board_steps(
     native: Archive | None = None,
     compress: str | None = None,
     only: str | None = None,
+    read: Read = sha256,
 ) -> BoardSteps:
     """Return the steps that make a board's image from an archive's packages.
 
     `native` is the same distribution's archive for this machine's architecture, if programs are
-    to be taken from it to save emulation. `only` is a by-product that is wanted and no image.
+    to be taken from it to save emulation. `only` is a by-product that is wanted and no image. `read`
+    returns the SHA-256 of the user's large files.
 
     Raises:
         UserError: the image cannot be made of this distribution's packages.
@@ -85,7 +89,7 @@ def board_steps(
         ),
         native=native,
     )
-    boot = PROVIDERS[spec.board.bsp.provider](spec, archive)
+    boot = PROVIDERS[spec.board.bsp.provider](spec, archive, read)
     image = Image(
         spec.name,
         spec.board.partitions,

@@ -10,6 +10,7 @@ Layout under its root:
     scratch/<name>/              room for a step's work, empty on disk when it is a tmpfs
     last/<scope>/<step>.json     components of the step's last fingerprint, to say what changed
     archives/                    package indexes (see builder.archive)
+    digests/                     checksums of the user's large files (see builder.store.digests)
     petalinux/<installer>/       what bitbake keeps (see builder.bsp.petalinux)
     locks/                       one lock file an entry, scratch directory or archive
 """
@@ -27,10 +28,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from builder.store.digests import Read, digest
 from builder.store.locks import locked, remove_free, try_locked
 
 _SECRET_BYTES = 32
 _DESCRIPTION = "entry.json"
+_MADE = ("entries", "drafts", "scratch", "last", "archives", "digests")
 _FEW = 50
 """More files than this are not written to the disk one by one: that takes longer than writing all
 that any process has pending, which is what a sync of everything waits for."""
@@ -63,8 +66,7 @@ class Entry:
             return int(note.read_text())
         except (FileNotFoundError, ValueError):  # a crash may have emptied it
             number = find(self.files)
-            write_atomically(note, str(number))
-            note.chmod(0o644)
+            _write_for_all(note, str(number))
             return number
 
 
@@ -73,7 +75,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in ("entries", "drafts", "scratch", "last", "archives", "locks"):
+        for name in (*_MADE, "locks"):
             (root / name).mkdir(parents=True, exist_ok=True)
 
     def get(self, key: str) -> Entry | None:
@@ -188,6 +190,14 @@ class Store:
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, json.dumps(dict(components), indent=1))
 
+    def digest(self, path: Path, read: Read) -> str:
+        """Return a file's checksum as `read` finds it, which reads it only if it may have changed.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return digest(self.root / "digests", path, read, _write_for_all)
+
     def secret(self) -> bytes:
         """Return 32 random bytes that belong to this store.
 
@@ -238,7 +248,7 @@ class Store:
         """Remove all that is kept; return False if another process uses the store."""
         with try_locked(self._lock("in-use")) as alone:
             if alone:
-                for name in ("entries", "drafts", "scratch", "last", "archives", "petalinux"):
+                for name in (*_MADE, "petalinux"):
                     remove_tree(self.root / name)
         return alone
 
@@ -319,6 +329,12 @@ def write_atomically(path: Path, text: str) -> None:
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
+
+
+def _write_for_all(path: Path, text: str) -> None:
+    """Write a file that everybody may read."""
+    write_atomically(path, text)
+    path.chmod(0o644)
 
 
 def remove_tree(path: Path) -> None:

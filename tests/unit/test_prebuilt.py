@@ -17,7 +17,7 @@ import pytest
 from builder.archive.archive import Archive
 from builder.bsp import linux_image
 from builder.bsp.fit import read_fit
-from builder.bsp.prebuilt.given import digest
+from builder.bsp.prebuilt.given import digest, listed
 from builder.bsp.prebuilt.inspection import kernel_name
 from builder.bsp.prebuilt.prebuilt import boot_artifacts
 from builder.bsp.provider import NOTES
@@ -27,7 +27,7 @@ from builder.plan.board import BoardSteps
 from builder.spec.models import Download
 from builder.spec.resolve import ImageSpec, resolve
 from builder.steps.pack import LAYER
-from builder.steps.sources import UrlSource
+from builder.steps.sources import UrlSource, sha256
 from builder.steps.step import Job, Step
 from tests.unit.command_line import CommandLine, FakeArchive
 from tests.unit.support import BOARD, NO_BYTES, Files
@@ -302,6 +302,17 @@ def test_the_digest_is_of_names_and_content_alone(vendor: Vendor) -> None:
     assert digest(elsewhere) != before
     vendor.write("boot.scr", b"other")
     assert digest(vendor.folder) != before
+
+
+def test_files_are_read_by_who_may_know_them(vendor: Vendor) -> None:
+    asked: list[Path] = []
+
+    def read(path: Path) -> str:
+        asked.append(path)
+        return sha256(path)
+
+    assert digest(vendor.folder, read) == digest(vendor.folder)
+    assert asked == [path for _, path in listed(vendor.folder)]
 
 
 def test_links_count_as_the_files_they_point_to(vendor: Vendor) -> None:

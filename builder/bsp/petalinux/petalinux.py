@@ -29,17 +29,18 @@ from builder.bsp.provider import BootArtifacts
 from builder.errors import UserError
 from builder.spec.distributions import named_distribution
 from builder.spec.resolve import ImageSpec, NamedDistribution
-from builder.steps.sources import UrlSource
+from builder.steps.sources import UrlSource, sha256
+from builder.store.digests import Read
 
 
-def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
+def boot_artifacts(spec: ImageSpec, archive: Archive, read: Read = sha256) -> BootArtifacts:
     """Return the steps that build a board's boot files with PetaLinux, and take them.
 
     Raises:
         UserError: there is no installer, or it cannot be used.
     """
     soc, bsp, use = spec.board.soc, spec.board.bsp, spec.petalinux
-    installer = find_installer(use.installer, bsp.petalinux.release)
+    installer = find_installer(use.installer, bsp.petalinux.release, read)
     release = installer.release
     tool = PetaLinuxTool(
         installer,
@@ -61,6 +62,7 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
         bsp=_bsp(spec),
         hardware=hardware if hardware and hardware.is_file() else None,
         root_device=spec.board.root_device,
+        read=read,
     )
 
     def layer(parts: Sequence[str]) -> UserLayer:

@@ -13,8 +13,9 @@ from builder.bsp.petalinux.releases import TEMPLATES
 from builder.bsp.petalinux.system import INPUT, PROJECT, WORK, ContainerStep, Session, session
 from builder.bsp.petalinux.tool import PetaLinuxTool, file_sha256
 from builder.errors import StepError, UserError
-from builder.steps.sources import UrlSource
+from builder.steps.sources import UrlSource, sha256
 from builder.steps.step import Job, Step
+from builder.store.digests import Read
 
 FOLDER = "project"
 """Directory with the project in the step's output."""
@@ -41,6 +42,7 @@ class PetaLinuxProject(ContainerStep):
         bsp: Path | UrlSource | None,
         hardware: Path | None,
         root_device: str,
+        read: Read = sha256,
     ) -> None:
         parents: dict[str, Step] = {tool.name: tool}
         if isinstance(bsp, UrlSource):
@@ -48,6 +50,7 @@ class PetaLinuxProject(ContainerStep):
         super().__init__("petalinux-project", scope=board, parents=parents)
         self.tool = tool
         self.bsp = bsp
+        self._read = read
         self.hardware = hardware
         self.root_device = root_device
 
@@ -73,7 +76,7 @@ class PetaLinuxProject(ContainerStep):
         """The SHA-256 of the BSP; None if there is none."""
         if isinstance(self.bsp, UrlSource):
             return self.bsp.download.sha256
-        return file_sha256(self.bsp) if self.bsp else None
+        return file_sha256(self.bsp, self._read) if self.bsp else None
 
     def run(self, job: Job) -> None:
         given = {}

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 from builder.bsp.petalinux.releases import PLATFORMS, Release, releases
@@ -15,6 +15,7 @@ from builder.errors import StepError, UserError
 from builder.spec.models import Soc
 from builder.steps import sources
 from builder.steps.step import Job
+from builder.store.digests import Read
 
 _NAME = re.compile(r"petalinux-v(?P<version>\d{4}\.\d)-.*\.run")
 _INSTALLER = "installer.run"
@@ -25,11 +26,12 @@ class Installer:
     """AMD's installer of a release, as the user gives it."""
 
     path: Path
+    read: Read = sources.sha256
 
     @cached_property
     def sha256(self) -> str:
         """The SHA-256 of the file."""
-        return file_sha256(self.path)
+        return file_sha256(self.path, self.read)
 
     @property
     def name(self) -> str:
@@ -71,7 +73,7 @@ class Installer:
         return release
 
 
-def find_installer(path: Path | None, wanted: str | None) -> Installer:
+def find_installer(path: Path | None, wanted: str | None, read: Read = sources.sha256) -> Installer:
     """Return the user's installer, which has to be of the `wanted` release if there is one.
 
     Raises:
@@ -88,7 +90,7 @@ def find_installer(path: Path | None, wanted: str | None) -> Installer:
             f"PetaLinux builds the boot files, and its installer ({name}) is not given",
             hint=_how_to_give(known[wanted or max(known)].facts.installer),
         )
-    installer = Installer(path)
+    installer = Installer(path, read)
     if wanted and installer.release.version != wanted:
         raise UserError(
             f"{path.name} is of PetaLinux {installer.release.version}, the board wants {wanted}"
@@ -148,20 +150,13 @@ class PetaLinuxTool(ContainerStep):
             raise StepError(f"{self.installer.path.name} ended well, and installed no settings.sh")
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a large file, which this process reads once for all boards.
+def file_sha256(path: Path, read: Read) -> str:
+    """Return the SHA-256 of a file of the user's.
 
     Raises:
         UserError: it cannot be read.
     """
     try:
-        status = path.stat()
-        return _sha256(path, status.st_size, status.st_mtime_ns)
+        return read(path)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
-
-
-@lru_cache
-def _sha256(path: Path, size: int, time: int) -> str:
-    del size, time  # that tell apart what was written under one name
-    return sources.sha256(path)

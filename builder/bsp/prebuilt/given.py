@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from builder.errors import UserError
 from builder.steps.sources import sha256
+from builder.store.digests import Read
 
 _MOST = 4 << 30
 """Bytes that a zip file may unpack to."""
@@ -37,16 +38,18 @@ def listed(folder: Path) -> Iterator[tuple[str, Path]]:
     yield from sorted(named)
 
 
-def digest(path: Path) -> str:
+def digest(path: Path, read: Read = sha256) -> str:
     """Return the SHA-256 of boot files; of a directory, that of what `sha256sum` prints of its files.
+
+    `read` returns the SHA-256 of a file.
 
     Raises:
         UserError: they are not there, or cannot be read.
     """
     try:
         if not path.is_dir():
-            return sha256(path)
-        lines = (f"{sha256(file)}  {name}\n" for name, file in listed(top(path)))
+            return read(path)
+        lines = (f"{read(file)}  {name}\n" for name, file in listed(top(path)))
         return hashlib.sha256("".join(lines).encode()).hexdigest()
     except OSError as error:
         raise UserError(f"{error.filename or path}: {error.strerror}") from error

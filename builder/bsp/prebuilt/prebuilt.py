@@ -20,8 +20,9 @@ from builder.errors import StepError, UserError
 from builder.spec.models import Download
 from builder.spec.resolve import ImageSpec
 from builder.steps.pack import LAYER, pack
-from builder.steps.sources import UrlSource
+from builder.steps.sources import UrlSource, sha256
 from builder.steps.step import Job, Step
+from builder.store.digests import Read
 
 NEED = 2 << 30
 """Bytes that unpacked boot files and modules take."""
@@ -41,10 +42,19 @@ class Prebuilt(Step):
 
     packages = ("kmod", "zstd")
 
-    def __init__(self, given: Path | Step, *, wanted: Wanted, epoch: int, scope: str) -> None:
+    def __init__(
+        self,
+        given: Path | Step,
+        *,
+        wanted: Wanted,
+        epoch: int,
+        scope: str,
+        read: Read = sha256,
+    ) -> None:
         made = {given.name: given} if isinstance(given, Step) else {}
         super().__init__("prebuilt", scope=scope, parents=made)
         self.given = given
+        self._read = read
         self.wanted = wanted
         self.epoch = epoch
 
@@ -62,7 +72,7 @@ class Prebuilt(Step):
     @cached_property
     def content(self) -> str | None:
         """The SHA-256 of boot files of this machine; None of a step's, which has its own key."""
-        return digest(self.given) if isinstance(self.given, Path) else None
+        return digest(self.given, self._read) if isinstance(self.given, Path) else None
 
     def run(self, job: Job) -> None:
         with job.workspace("prebuilt", need=NEED) as workspace:
@@ -155,16 +165,18 @@ class PrebuiltBootFiles(Step):
         (job.output / NOTES).write_text(json.dumps(notes, indent=1))
 
 
-def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
+def boot_artifacts(spec: ImageSpec, archive: Archive, read: Read = sha256) -> BootArtifacts:
     """Return the steps that take a board's boot files and modules from finished ones."""
     given = spec.boot_files
     assert given, "the provider is not chosen without"
     if isinstance(given, Download):
         return taken_from(UrlSource("prebuilt-zip", given, scope=spec.name), spec, archive)
-    return taken_from(given, spec, archive)
+    return taken_from(given, spec, archive, read)
 
 
-def taken_from(given: Path | Step, spec: ImageSpec, archive: Archive) -> BootArtifacts:
+def taken_from(
+    given: Path | Step, spec: ImageSpec, archive: Archive, read: Read = sha256
+) -> BootArtifacts:
     """Return the steps that take a board's boot files and modules from what is `given`."""
     board = spec.board
     wanted = Wanted(
@@ -174,6 +186,6 @@ def taken_from(given: Path | Step, spec: ImageSpec, archive: Archive) -> BootArt
         root_device=board.root_device,
         hardware=spec.hardware,
     )
-    prebuilt = Prebuilt(given, wanted=wanted, epoch=archive.epoch, scope=spec.name)
+    prebuilt = Prebuilt(given, wanted=wanted, epoch=archive.epoch, scope=spec.name, read=read)
     boot_files = PrebuiltBootFiles(spec.name, prebuilt=prebuilt, wanted=wanted)
     return BootArtifacts(boot_files=boot_files, kernel_layer=prebuilt)

@@ -15,11 +15,13 @@ import pytest
 
 from builder.archive.archive import Archive
 from builder.bsp.petalinux.base import Chosen, choose, noted
+from builder.bsp.petalinux.petalinux import boot_artifacts
 from builder.bsp.petalinux.releases import releases
 from builder.bsp.petalinux.tool import PetaLinuxTool
 from builder.errors import HostError, UserError
 from builder.plan import manifest
 from builder.plan.board import PROVIDERS, BoardSteps
+from builder.plan.plan import make_plan
 from builder.spec.distributions import named_distribution
 from builder.spec.models import Provider, Soc
 from builder.spec.resolve import ImageSpec, NamedDistribution
@@ -329,6 +331,23 @@ def test_the_manifest_names_what_was_given(bench: Bench) -> None:
         {"petalinux-bsp": "a.bsp", "sha256": sha256(bench.board / "a.bsp")},
     ]
     assert manifest.sources(bench.plan()) == wanted
+
+
+def test_large_files_are_read_by_who_may_know_them(bench: Bench) -> None:
+    installer = bench.installer()
+    bench.describe("petalinux: {bsp: {file: a.bsp}}")
+    (bench.board / "a.bsp").write_bytes(b"a")
+    asked: list[Path] = []
+
+    def read(path: Path) -> str:
+        asked.append(path)
+        return f"digest of {path.name}"
+
+    steps = boot_artifacts(bench.spec(), FakeArchive(), read)
+    plan = make_plan([steps.boot_files], bench.store)
+    given = [each["sha256"] for each in manifest.sources(plan)]
+    assert given == [f"digest of {installer.name}", "digest of a.bsp"]
+    assert asked == [installer, bench.board / "a.bsp"], "once each"
 
 
 def test_the_provider_is_known_to_plans() -> None:

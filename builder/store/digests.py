@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""Checksums of large files of the user's, noted so that what has not changed is not read again.
+
+A file counts as unchanged as long as it is the same inode with the same size and times. Programs can
+set the time of modification, but not that of the inode's change (ctime). Clocks of file systems are
+coarse, though: a change at about the time of reading may bear the same time. So only of a file
+that had not changed for a while when it was read is anything noted.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from os import stat_result
+from pathlib import Path
+
+Read = Callable[[Path], str]
+"""Returns the SHA-256 of a file's content. It is pickled with the steps that have it."""
+
+_COARSEST = 2_000_000_000
+"""Nanoseconds between two times that every file system tells apart: FAT counts in two seconds."""
+
+_LARGE = 1 << 20
+"""Bytes from which on reading takes longer than looking for a note."""
+
+
+def digest(folder: Path, path: Path, read: Read, write: Callable[[Path, str], None]) -> str:
+    """Return what `read` says of a file's content: as noted in `folder`, or by reading it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    before = path.stat()
+    if before.st_size < _LARGE:
+        return read(path)
+    note = folder / f"{before.st_dev}-{before.st_ino}.json"
+    known = _noted(note)
+    if known.get("state") == _state(before):
+        return str(known["digest"])
+    now = time.time_ns()
+    found = read(path)
+    if _state(path.stat()) == _state(before) and now - before.st_ctime_ns >= _COARSEST:
+        write(note, json.dumps({"state": _state(before), "digest": found}))
+    return found
+
+
+def _state(status: stat_result) -> list[int]:
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _noted(note: Path) -> dict[str, object]:
+    try:
+        known = json.loads(note.read_text())
+    except (FileNotFoundError, ValueError):  # a crash may have emptied it
+        return {}
+    return known if isinstance(known, dict) else {}
