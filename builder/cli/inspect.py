@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from builder.spec.dump import differences, dump
 from builder.spec.models import FORMAT
 from builder.spec.reader import SpecError, Tree
 from builder.spec.resolve import resolve
-from builder.spec.upgrade import upgraded
+from builder.spec.upgrade import upgraded, upgraded_profile
 
 _MANIFEST = "manifest.json"
 
@@ -184,32 +184,44 @@ def _as_json(verdict: Verdict) -> dict[str, object]:
 
 
 def upgrade(arguments: argparse.Namespace, context: Context) -> int:
-    """Bring boards' files to the format that this builder reads."""
-    outdated = 0
-    for word in arguments.directories:
-        folder = Path(word)
+    """Bring boards' files to the format that this builder reads: all of them, or none."""
+    outdated: dict[Path, str] = {}
+    for path, bring in _upgrades(arguments.directories).items():
+        before = path.read_text()
+        try:
+            text, notes = bring(before)
+        except UserError as error:
+            raise UserError(f"{path}: {error.message}", hint=error.hint) from error
+        if text != before:
+            outdated[path] = text
+        for note in notes if text != before else ["up to date"]:
+            context.console.print(f"{escape(str(path))}: {escape(note)}")
+    if arguments.check:
+        return UserError.exit_code if outdated else 0
+    for path, text in outdated.items():
+        partial = path.with_name(f".{path.name}.new")
+        partial.write_text(text)
+        partial.chmod(path.stat().st_mode)
+        partial.replace(path)
+    return 0
+
+
+def _upgrades(folders: Sequence[str]) -> dict[Path, Callable[[str], tuple[str, list[str]]]]:
+    """Return the files of boards and profiles that directories hold, with what upgrades each.
+
+    Raises:
+        UserError: a directory is no board's, and holds none.
+    """
+    found: dict[Path, Callable[[str], tuple[str, list[str]]]] = {}
+    for folder in map(Path, folders):
         files = [folder / "board.yaml", *sorted(folder.glob("*/board.yaml"))]
-        files = [path for path in files if path.is_file()]
-        if not files:
-            raise UserError(f"{word}: there is no board.yaml")
-        for path in files:
-            before = path.read_text()
-            try:
-                text, notes = upgraded(before)
-            except UserError as error:
-                raise UserError(f"{path}: {error.message}", hint=error.hint) from error
-            if text == before:
-                context.console.print(f"{escape(str(path))}: up to date")
-                continue
-            outdated += 1
-            for note in notes:
-                context.console.print(f"{escape(str(path))}: {escape(note)}")
-            if not arguments.check:
-                partial = path.with_name(".board.yaml.new")
-                partial.write_text(text)
-                partial.chmod(path.stat().st_mode)
-                partial.replace(path)
-    return UserError.exit_code if arguments.check and outdated else 0
+        boards = [path for path in files if path.is_file()]
+        if not boards:
+            raise UserError(f"{folder}: there is no board.yaml")
+        found |= dict.fromkeys(boards, upgraded)
+        for place in dict.fromkeys([folder, *(path.parent for path in boards)]):
+            found |= dict.fromkeys(sorted(place.glob("profiles/*.yaml")), upgraded_profile)
+    return found
 
 
 def _print_json(value: object) -> None:

@@ -16,7 +16,7 @@ from builder.spec.models import FORMAT
 from builder.spec.reader import Tree
 from builder.spec.recipe import SECRET
 from builder.spec.resolve import resolve
-from builder.spec.upgrade import UPGRADES, upgraded
+from builder.spec.upgrade import PROFILE_UPGRADES, UPGRADES, upgraded
 from tests.unit.command_line import TREE, CommandLine
 from tests.unit.support import BOARD, Files
 
@@ -177,6 +177,7 @@ def test_a_board_of_another_format_is_refused(files: Files, written: int, what: 
 
 def test_every_older_format_has_a_way_up() -> None:
     assert [*UPGRADES] == [*range(1, FORMAT)]
+    assert {*PROFILE_UPGRADES} <= {*UPGRADES}
 
 
 OLD = """\
@@ -228,6 +229,39 @@ def test_a_directory_of_boards_is_upgraded(build_py: CommandLine, tmp_path: Path
     assert [*path.parent.iterdir()] == [path]
     assert build_py.there("upgrade", "--check", str(tmp_path)).status == 0
     assert "there is no board.yaml" in build_py.there("upgrade", str(tmp_path / "none")).errors
+
+
+def test_profiles_are_upgraded_with_the_boards_that_have_them(
+    build_py: CommandLine, boards_dir: Path
+) -> None:
+    board = boards_dir / "Pynq-Z2"
+    path = board / "board.yaml"
+    path.write_text(path.read_text().replace("profile: pynq", "profile: one", 1))
+    profiles = [boards_dir / "profiles/all.yaml", board / "profiles/one.yaml"]
+    old = "# A vendor's.\nsummary: s\nextends: pynq-library  # with designs\nrecipes: []\n"
+    for profile in profiles:
+        profile.parent.mkdir()
+        profile.write_text(old)
+    assert build_py.there("validate", str(boards_dir)).status == 2
+    assert build_py.there("upgrade", "--check", str(boards_dir)).status == 2
+    answer = build_py.there("upgrade", str(boards_dir))
+    assert answer.status == 0
+    for profile in profiles:
+        assert f"{profile}: extends: pynq-library is a part of pynq now" in answer.output
+        assert profile.read_text() == old.replace("pynq-library", "pynq")
+        assert [*profile.parent.iterdir()] == [profile]
+    assert build_py.there("upgrade", "--check", str(board), str(boards_dir)).status == 0
+    assert build_py.there("validate", str(boards_dir)).status == 0
+
+
+def test_nothing_is_upgraded_where_a_file_cannot_be(build_py: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "board.yaml").write_text(OLD)
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles/bad.yaml").write_text("{")
+    answer = build_py.there("upgrade", str(tmp_path))
+    assert answer.status == 2
+    assert answer.errors.startswith(f"error: {tmp_path}/profiles/bad.yaml: not YAML")
+    assert (tmp_path / "board.yaml").read_text() == OLD
 
 
 @pytest.mark.parametrize(
