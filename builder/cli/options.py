@@ -106,7 +106,10 @@ def _image() -> argparse.ArgumentParser:
         help="the board, as `boards` lists them (may be repeated)",
     )  # fmt: skip
     completed(board, {"bash": BOARD_NAMES, "zsh": BOARD_NAMES})
-    which.add_argument("--all", action="store_true", help="all boards that `boards` lists")
+    which.add_argument(
+        "--all", action="store_true",
+        help="all boards of the tree, or with --boards-dir all of those directories alone",
+    )  # fmt: skip
     group.add_argument("--distro", metavar="NAME", help="use this distribution and no other")
     group.add_argument(
         "--profile", metavar="NAME", help="take this profile of recipes, whatever the board says"
