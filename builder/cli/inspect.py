@@ -24,6 +24,7 @@ from builder.spec.dump import differences, dump
 from builder.spec.models import FORMAT
 from builder.spec.reader import SpecError, Tree
 from builder.spec.resolve import resolve
+from builder.spec.unused import problems_of_board, problems_of_shared
 from builder.spec.upgrade import upgraded, upgraded_profile
 
 _MANIFEST = "manifest.json"
@@ -101,9 +102,12 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a check of a board's files came to. Warnings alone do not fail it."""
+    """What a check of a board's files came to. Warnings alone do not fail it.
 
-    board: str
+    No board: it is of recipes and profiles that boards share, and `file` is the directory of them.
+    """
+
+    board: str | None
     file: Path
     problems: Sequence[Problem]
     warnings: Sequence[str]
@@ -111,13 +115,15 @@ class Verdict:
 
 def validate(arguments: argparse.Namespace, context: Context) -> int:
     """Check the files of boards, without building anything."""
-    names, tree = _boards_in([Path(word) for word in arguments.directories], context)
+    names, tree, shared = _boards_in([Path(word) for word in arguments.directories], context)
     verdicts = [_judge(tree, name) for name in names]
+    verdicts += _judge_shared(tree, shared, verdicts)
     if arguments.json:
         _print_json([_as_json(verdict) for verdict in verdicts])
     for verdict in [] if arguments.json else verdicts:
         good = "[green]good[/]" if not verdict.problems else "[red]NOT GOOD[/]"
-        context.console.print(f"{escape(verdict.board)}: {good}")
+        name = verdict.board or _short(str(verdict.file))
+        context.console.print(f"{escape(name)}: {good}")
         for problem in verdict.problems:
             context.console.print(f"  {escape(_short(str(problem)))}")
         for warning in verdict.warnings:
@@ -125,16 +131,19 @@ def validate(arguments: argparse.Namespace, context: Context) -> int:
     return UserError.exit_code if any(verdict.problems for verdict in verdicts) else 0
 
 
-def _boards_in(folders: Sequence[Path], context: Context) -> tuple[list[str], Tree]:
+def _boards_in(folders: Sequence[Path], context: Context) -> tuple[list[str], Tree, list[Path]]:
     """Return the boards that directories hold, or are, and a tree that has them.
+
+    With them come the directories whose recipes and profiles are for all their boards.
 
     Raises:
         UserError: a directory holds none.
     """
     if not folders:
-        return sorted(context.tree.board_files()), context.tree
+        return sorted(context.tree.board_files()), context.tree, [ROOT, *context.boards_dirs]
     names: list[str] = []
     outer: list[Path] = []
+    shared: list[Path] = []
     for given in folders:
         folder = given.resolve()
         parent = folder.parent if (folder / "board.yaml").is_file() else folder
@@ -146,17 +155,19 @@ def _boards_in(folders: Sequence[Path], context: Context) -> tuple[list[str], Tr
             )
         names += own
         outer.append(parent)
-    return [*dict.fromkeys(names)], Tree(
-        root=ROOT, boards_dirs=tuple(dict.fromkeys((*context.boards_dirs, *outer)))
-    )
+        shared += [folder] if folder == parent else []
+    tree = Tree(root=ROOT, boards_dirs=tuple(dict.fromkeys((*context.boards_dirs, *outer))))
+    return [*dict.fromkeys(names)], tree, [*dict.fromkeys(shared)]
 
 
 def _judge(tree: Tree, name: str) -> Verdict:
     file = tree.board_files()[name]
+    problems = problems_of_board(tree, name)
     try:
         spec = resolve(tree, name)
     except SpecError as error:
-        return Verdict(board=name, file=file, problems=error.problems, warnings=())
+        found = sorted({*error.problems, *problems})
+        return Verdict(board=name, file=file, problems=found, warnings=())
     warnings: list[str] = []
     if ("format",) not in spec.document.places:
         warnings.append(
@@ -165,12 +176,23 @@ def _judge(tree: Tree, name: str) -> Verdict:
         )
     unusable = [reason for each in spec.distributions if (reason := spec.unusable(each))]
     warnings += unusable
-    problems: list[Problem] = []
     if len(unusable) == len(spec.distributions):
         problems.append(spec.document.problem(("distro",), "none of these can be used"))
     if not any((folder / "tests").is_dir() for folder in spec.directories):
         warnings.append("there are no checks of the board's own: a directory tests/")
     return Verdict(board=name, file=file, problems=problems, warnings=warnings)
+
+
+def _judge_shared(
+    tree: Tree, folders: Sequence[Path], of_boards: Sequence[Verdict]
+) -> Iterator[Verdict]:
+    """Judge recipes and profiles that boards share; only what no board's verdict says is said."""
+    said = {problem for verdict in of_boards for problem in verdict.problems}
+    boards = [path.parent for path in tree.board_files().values()]
+    for folder in folders:
+        found = {*problems_of_shared(tree, folder, boards)} - said
+        if found:
+            yield Verdict(board=None, file=folder, problems=sorted(found), warnings=())
 
 
 def _as_json(verdict: Verdict) -> dict[str, object]:

@@ -155,6 +155,53 @@ def test_a_vendor_has_recipes_and_profiles_for_all_his_boards(
     assert build_py.there("validate", str(boards_dir)).status == 0
 
 
+def test_files_that_no_board_uses_are_checked_too(build_py: CommandLine, boards_dir: Path) -> None:
+    board = boards_dir / "Pynq-Z2"
+    wrong = {
+        boards_dir / "recipes/idle/recipe.yaml": ("summary: s\nrequires: [bose]\n", "requires.0"),
+        boards_dir / "profiles/idle.yaml": ("summary: s\nextends: pynk\nrecipes: []\n", "extends"),
+        board / "recipes/idle/recipe.yaml": ("summary: s\nscripts: {target: no.sh}\n", "scripts"),
+        board / "profiles/idle.yaml": ("summary: s\nrecipes: [bose]\n", "recipes.0"),
+    }
+    for path, (text, _) in wrong.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    answer = build_py.there("validate", "--json", str(boards_dir))
+    assert answer.status == 2
+    verdicts = {each["board"]: each for each in json.loads(answer.output)}
+    assert {*verdicts} == {"Pynq-Z2", None}
+    found = {
+        each["path"]: (owner, each["key"])
+        for owner, verdict in verdicts.items()
+        for each in verdict["problems"]
+    }
+    assert {*found} == {*map(str, wrong)}
+    for path, (_, key) in wrong.items():
+        owner, where = found[str(path)]
+        assert owner == ("Pynq-Z2" if path.is_relative_to(board) else None)
+        assert where.startswith(key)
+    # Those of the board alone, where it alone is meant.
+    (verdict,) = json.loads(build_py.there("validate", "--json", str(board)).output)
+    assert len(verdict["problems"]) == 2
+    assert f"{boards_dir}: NOT GOOD" in build_py.there("validate", str(boards_dir)).output
+
+
+def test_shared_files_may_name_what_only_boards_have(
+    build_py: CommandLine, boards_dir: Path
+) -> None:
+    (boards_dir / "profiles").mkdir()
+    (boards_dir / "profiles/idle.yaml").write_text("summary: s\nextends: own\nrecipes: [blink]\n")
+    for name, text in (
+        ("profiles/own.yaml", "summary: s\nrecipes: [blink]\n"),
+        ("recipes/blink/recipe.yaml", "summary: s\n"),
+    ):
+        path = boards_dir / "Pynq-Z2" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    answer = build_py.there("validate", str(boards_dir))
+    assert answer.status == 0, answer.output
+
+
 @pytest.mark.parametrize(
     ("written", "what"),
     [
