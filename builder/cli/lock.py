@@ -28,7 +28,11 @@ ARCHITECTURES = (Architecture.ARMHF.value, Architecture.ARM64.value)
 
 
 def lock(arguments: argparse.Namespace, context: Context) -> int:
-    """Renew lock files; those of required recipes come first, since others build on them."""
+    """Renew lock files; those of required recipes come first, since others build on them.
+
+    Raises:
+        UserError: a name is unknown, or of a recipe that was named there is nothing to renew.
+    """
     recipes = _recipes(context)
     for name in arguments.recipes:
         if name not in recipes:
@@ -38,6 +42,7 @@ def lock(arguments: argparse.Namespace, context: Context) -> int:
         if name not in known:
             raise UserError(f"--distro {name}: there is none{closest(name, known)}")
     wanted = arguments.recipes or list(recipes)
+    work: list[tuple[ResolvedRecipe, NamedDistribution, Architecture, Path]] = []
     for distro in arguments.distros or list(known):
         distribution = named_distribution(context.tree, distro)
         for architecture in map(Architecture, arguments.architectures or ARCHITECTURES):
@@ -45,9 +50,28 @@ def lock(arguments: argparse.Namespace, context: Context) -> int:
                 path = recipe.lock_file(distribution, architecture)
                 # Unless it was asked for by name, what there is is renewed, and nothing added.
                 if path and recipe.name in wanted and (path.exists() or arguments.distros):
-                    text = _made(context, recipe, recipes, distribution, architecture)
-                    _show(context, path, write_lock(path, text))
+                    work.append((recipe, distribution, architecture, path))
+    for name in arguments.recipes:
+        if all(recipe.name != name for recipe, *_ in work):
+            raise _nothing_to_do(recipes[name], arguments.distros)
+    for recipe, distribution, architecture, path in work:
+        text = _made(context, recipe, recipes, distribution, architecture)
+        _show(context, path, write_lock(path, text))
     return 0
+
+
+def _nothing_to_do(recipe: ResolvedRecipe, distros: Sequence[str]) -> UserError:
+    """Return why there is nothing to be done for a recipe that was asked for."""
+    if not recipe.model.pip or distros:
+        place = f" for {', '.join(distros)}" if distros else ""
+        return UserError(
+            f"recipe {recipe.name} names no lock file{place}",
+            hint="name it in recipe.yaml in `pip`, and what it is made of in `requirements`",
+        )
+    return UserError(
+        f"recipe {recipe.name} has no lock file yet",
+        hint="say for which distribution it is to be made: --distro debian-bookworm",
+    )
 
 
 def _recipes(context: Context) -> Mapping[str, ResolvedRecipe]:
