@@ -347,7 +347,8 @@ def boards(arguments: argparse.Namespace, context: Context) -> int:
 def recipes(arguments: argparse.Namespace, context: Context) -> int:
     """List the recipes with their parameters."""
     reader = Reader()
-    for name, path in sorted(context.tree.recipe_files().items()):
+    files = context.tree.recipe_files([path.parent for path in context.tree.board_files().values()])
+    for name, path in sorted(files.items()):
         recipe = reader.recipe(path)
         if recipe:
             context.console.print(f"[bold]{escape(name)}[/]  {escape(recipe.summary)}")

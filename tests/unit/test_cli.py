@@ -230,6 +230,14 @@ def test_recipes_lists_all_with_their_parameters(build_py: CommandLine) -> None:
     assert "kernel-modules.load = []" in answer.output
 
 
+def test_recipes_of_boards_are_listed_too(build_py: CommandLine, boards_dir: Path) -> None:
+    path = boards_dir / "Pynq-Z2/recipes/blinking/recipe.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("summary: LEDs that blink\n")
+    answer = build_py.there("recipes", "--boards-dir", str(boards_dir))
+    assert "\nblinking  LEDs that blink\n" in answer.output
+
+
 def test_cache_lists_what_is_kept(build_py: CommandLine, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     with store.building("0123"):
