@@ -332,6 +332,25 @@ def test_it_hands_over_to_the_virtual_environment(alone: Path) -> None:
     assert done.stdout == f"{alone} --set a.b=c d\n"
 
 
+@pytest.mark.parametrize(
+    ("target", "engine"),
+    [
+        *((target, "docker") for target in ("setup", "image")),
+        *((target, "host") for target in ("test", "acceptance", "unit", "lint", "bench")),
+    ],
+)
+def test_make_sets_up_for_the_engine_that_is_asked_for(target: str, engine: str) -> None:
+    done = subprocess.run(
+        ["make", "-n", "ENGINE=docker", target],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = [line for line in done.stdout.splitlines() if "setup.sh" in line]
+    assert found == [f"sh scripts/setup.sh {engine}"]
+
+
 def test_every_python_3_can_read_it() -> None:
     compile((ROOT / "build.py").read_text(), "build.py", "exec", dont_inherit=True)
     text = (ROOT / "build.py").read_text()
