@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from builder.archive.choice import choose, native_archive
-from builder.cli.context import Context
+from builder.cli.context import Context, typed
 from builder.cli.emulator import emulator_plan
 from builder.cli.inside import Wish, enter
 from builder.cli.options import Verbs, positive, size_option
@@ -247,7 +247,7 @@ def _summary(context: Context, output: CustomOutput, steps: CustomSteps, *, take
         f"[bold green]customized[/] in {taken}: [bold]{escape(shown)}[/], "
         f"{size(output.image.stat().st_size)}, from {escape(steps.base.path.name)}"
     )
-    console.print(f"  write to card:  build.py flash {escape(shown)} /dev/YOUR-CARD")
+    console.print(f"  write to card:  {escape(typed('flash', shown, '/dev/YOUR-CARD'))}")
 
 
 def _test(

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from builder.cli.context import Context, become_root
+from builder.cli.context import Context, become_root, typed
 from builder.cli.options import Verbs
 from builder.engine.process import Processes
 from builder.errors import Interrupted, UserError
@@ -34,7 +34,7 @@ def flash(arguments: argparse.Namespace, context: Context) -> int:
             return 0
         raise UserError(
             f"which device is {os.path.relpath(image.path)} to be written onto?",
-            hint=f"build.py flash {os.path.relpath(image.path)} /dev/YOUR-CARD",
+            hint=typed("flash", os.path.relpath(image.path), "/dev/YOUR-CARD"),
         )
     assert image
     device = target(device_name, devices(), fixed=arguments.fixed_disk)
@@ -69,7 +69,7 @@ def _meant(arguments: argparse.Namespace, context: Context) -> tuple[CardImage |
         if not path.exists():
             raise UserError(
                 f"there is no image of {arguments.board} in {os.path.relpath(context.output)}",
-                hint=f"build.py --board {arguments.board}",
+                hint=typed("--board", arguments.board),
             )
         words.insert(0, path)
     if len(words) > 2:

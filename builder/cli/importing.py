@@ -12,7 +12,7 @@ from typing import get_args
 
 from rich.markup import escape
 
-from builder.cli.context import Context
+from builder.cli.context import Context, typed
 from builder.cli.options import Verbs
 from builder.errors import UserError
 from builder.sdbuild.importer import Wish, find_boards, import_board
@@ -85,9 +85,12 @@ def _show(context: Context, reports: Sequence[Report], target: str) -> None:
     for report in reports:
         for line in report.text():
             context.console.print(escape(line))
-        if report.directory:
-            words = f"build.py plan --board {report.board} --boards-dir {target}"
-            context.console.print(f"\n  next: {escape(words)}\n")
+        if report.directory and report.problems:
+            again = typed("validate", os.path.relpath(report.directory))
+            context.console.print(f"\n  then: {escape(again)}\n")
+        elif report.directory:
+            command = typed("plan", "--board", report.board, "--boards-dir", target)
+            context.console.print(f"\n  next: {escape(command)}\n")
 
 
 def _together(failures: Sequence[UserError]) -> UserError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -13,7 +14,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from builder.cli.context import ROOT, Context
+from builder.cli.context import ROOT, Context, typed
 from builder.cli.options import Verbs
 from builder.cli.planning import resolved
 from builder.errors import UserError
@@ -172,7 +173,7 @@ def _judge(tree: Tree, name: str) -> Verdict:
     if ("format",) not in spec.document.places:
         warnings.append(
             f"board.yaml does not say which format it is written in: `format: {FORMAT}`, or "
-            f"build.py upgrade {_short(str(file.parent))}"
+            f"{typed('upgrade', os.path.relpath(file.parent))}"
         )
     unusable = [reason for each in spec.distributions if (reason := spec.unusable(each))]
     warnings += unusable

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import shtab
 from rich.console import Console
 from rich.markup import escape
 
-from builder.cli.context import ROOT, Context
+from builder.cli.context import ROOT, Context, typed
 from builder.cli.options import BOARD_NAMES, Verbs, completed
 from builder.hardware.design import read_design
 from builder.hardware.export import open_export
@@ -45,8 +44,8 @@ def create(arguments: argparse.Namespace, context: Context) -> int:
     if made.directory.parent != ROOT / "boards":
         words += ["--boards-dir", os.path.relpath(made.directory.parent)]
     print_(f"  check by hand:  {escape(shown)}/README.md")
-    print_(f"  build it:       build.py {escape(shlex.join(words))}")
-    print_(f"  try it:         build.py test {escape(shlex.join(words))}")
+    print_(f"  build it:       {escape(typed(*words))}")
+    print_(f"  try it:         {escape(typed('test', *words))}")
     for warning in made.warnings:
         print_(f"[bold yellow]{escape(warning)}[/]")
     return 0

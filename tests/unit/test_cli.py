@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.cli.context import typed
 from builder.errors import UserError
 from builder.plan.build import StepFailure
 from builder.spec.schemas import KINDS
@@ -330,6 +332,19 @@ def test_it_hands_over_to_the_virtual_environment(alone: Path) -> None:
         check=True,
     )
     assert done.stdout == f"{alone} --set a.b=c d\n"
+
+
+def test_commands_are_shown_as_they_can_be_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert typed("flash", "a b.img") == "./build.py flash 'a b.img'"
+    for place in (ROOT / "boards", tmp_path):
+        monkeypatch.chdir(place)
+        program, *words = shlex.split(typed("boards"))
+        assert "/" in program
+        assert Path(program).resolve() == ROOT / "build.py"
+        assert words == ["boards"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import pytest
 
 from builder.archive.archive import Archive
 from builder.bsp.provider import BootArtifacts
+from builder.cli.context import typed
 from builder.cli.planning import Planning
 from builder.errors import BuildError, StepError, UserError
 from builder.plan.board import BoardSteps, board_steps
@@ -451,12 +452,13 @@ def test_a_build_ends_with_a_report_to_look_at(factory: Factory, tmp_path: Path)
 def test_one_board_is_told_as_ever(factory: Factory, tmp_path: Path) -> None:
     answer = factory("build", "One")
     image = os.path.relpath(tmp_path / "output/One/One.img")
+    where = os.path.relpath(factory.boards_dir)
     assert "  start   kernel (never built)\n" in answer.output
     first, *rest = answer.output.splitlines()[-3:]
     assert re.fullmatch(rf"built in \d+\.\d s: {re.escape(image)}, 5 B", first)
     assert rest == [
-        "  check it:       build.py test --board One",
-        f"  write to card:  build.py flash {image} /dev/YOUR-CARD",
+        f"  check it:       {typed('test', '--board', 'One', '--boards-dir', where)}",
+        f"  write to card:  {typed('flash', image, '/dev/YOUR-CARD')}",
     ]
 
 
