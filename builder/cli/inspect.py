@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import shtab
 from rich.markup import escape
 
 from builder.cli.context import ROOT, Context, typed
-from builder.cli.options import Verbs
+from builder.cli.options import BOARDS_OR_FILES, Verbs, completed
 from builder.cli.planning import resolved
 from builder.errors import UserError
 from builder.report.compare import Change, compare
@@ -275,26 +276,29 @@ def declare(verbs: Verbs) -> None:
     verb.add_argument("--json", action="store_true", help="as JSON, for programs")
     verb = verbs.add("diff", diff, "show what differs between two boards, or two builds")
     for side in ("left", "right"):
-        verb.add_argument(
+        word = verb.add_argument(
             side, metavar=side.upper(),
             help="a board's name, or a build's manifest.json or the directory that holds it",
         )  # fmt: skip
+        completed(word, BOARDS_OR_FILES)
     verb.add_argument("--json", action="store_true", help="as JSON, for programs")
     verb = verbs.add("validate", validate, "check the files of boards; builds nothing")
-    verb.add_argument(
+    folders = verb.add_argument(
         "directories", nargs="*", metavar="DIR",
         help="a board's directory, or one that holds boards (default: all that `boards` lists)",
     )  # fmt: skip
+    completed(folders, shtab.DIRECTORY)
     verb.add_argument("--json", action="store_true", help="as JSON, for programs")
     verb = verbs.add(
         "upgrade", upgrade, "bring boards' files to the format that this builder reads"
     )
-    verb.add_argument(
+    folders = verb.add_argument(
         "directories",
         nargs="+",
         metavar="DIR",
         help="a board's directory, or one that holds boards",
     )
+    completed(folders, shtab.DIRECTORY)
     verb.add_argument(
         "--check", action="store_true", help="change nothing; exit code 2 if there is work to do"
     )

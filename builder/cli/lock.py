@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from builder.archive.choice import choose
 from builder.cli.context import Context
-from builder.cli.options import Verbs
+from builder.cli.options import DISTRIBUTIONS, RECIPES, Verbs, completed
 from builder.errors import UserError
 from builder.lock.lock import Change, make_lock, write_lock
 from builder.lock.modules import apt_modules, has_modules
@@ -156,15 +156,17 @@ def _required(recipe: ResolvedRecipe, recipes: Mapping[str, ResolvedRecipe]) -> 
 def declare(verbs: Verbs) -> None:
     """Declare the command of this module."""
     verb = verbs.add("lock", lock, "renew the lock files of recipes' Python packages")
-    verb.add_argument(
+    recipe = verb.add_argument(
         "--recipe", action="append", default=[], dest="recipes", metavar="NAME",
         help="of this recipe (may be repeated; default: of all)",
     )  # fmt: skip
-    verb.add_argument(
+    completed(recipe, RECIPES)
+    distro = verb.add_argument(
         "--distro", action="append", default=[], dest="distros", metavar="NAME",
         help="for this distribution, also where there is none yet (may be repeated; default: all "
         "that there are)",
     )  # fmt: skip
+    completed(distro, DISTRIBUTIONS)
     verb.add_argument(
         "--architecture", action="append", default=[], dest="architectures", choices=ARCHITECTURES,
         help="for this architecture (may be repeated; default: for both)",

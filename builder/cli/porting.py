@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from builder.cli.context import ROOT, Context, typed
-from builder.cli.options import BOARD_NAMES, Verbs, completed
+from builder.cli.options import BOARDS, PROFILES, Verbs, completed
 from builder.hardware.design import read_design
 from builder.hardware.export import open_export
 from builder.hardware.system import read_system
@@ -123,13 +123,16 @@ def declare(verbs: Verbs) -> None:
         "--like", metavar="BOARD",
         help="make it a variant of this board, whose PHY, flash, LEDs and the like it has",
     )  # fmt: skip
-    completed(like, {"bash": BOARD_NAMES, "zsh": BOARD_NAMES})
+    completed(like, BOARDS)
     place = verb.add_argument(
         "--directory", type=Path, metavar="DIR",
         help="where to write it: a directory of boards, or its own (default: boards/NAME of the tree)",
     )  # fmt: skip
     completed(place, shtab.DIRECTORY)
-    verb.add_argument("--profile", metavar="NAME", help="profile of recipes (default: pynq)")
+    profile = verb.add_argument(
+        "--profile", metavar="NAME", help="profile of recipes (default: pynq)"
+    )
+    completed(profile, PROFILES)
     verb.add_argument(
         "--start-up-table", metavar="BOARD", dest="table",
         help="a board that U-Boot has the start-up table of, for exports without ps7_init or psu_init",

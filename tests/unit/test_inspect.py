@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Commands that look at boards and builds: dump, diff, validate, upgrade, completion."""
+"""Commands that look at boards and builds: dump, diff, validate, upgrade."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -309,27 +308,3 @@ def test_nothing_is_upgraded_where_a_file_cannot_be(build_py: CommandLine, tmp_p
     assert answer.status == 2
     assert answer.errors.startswith(f"error: {tmp_path}/profiles/bad.yaml: not YAML")
     assert (tmp_path / "board.yaml").read_text() == OLD
-
-
-@pytest.mark.parametrize(
-    ("words", "found"),
-    [(["plan", "--board", "ZC"], "ZCU111"), (["comp"], "completion"), (["--engine", "do"], None)],
-)
-def test_bash_completes(
-    build_py: CommandLine, tmp_path: Path, words: list[str], found: str | None
-) -> None:
-    script = tmp_path / "completion"
-    script.write_text(build_py.there("completion", "bash").output)
-    line = " ".join(["./build.py", *words])
-    text = f"""
-    source {script}
-    function=$(complete -p build.py | sed 's/.*-F \\([^ ]*\\).*/\\1/')
-    COMP_WORDS=({line}) COMP_CWORD={len(words)}
-    $function ./build.py {words[-1]} {words[-2] if len(words) > 1 else "./build.py"}
-    printf '%s\\n' "${{COMPREPLY[@]}}"
-    """
-    done = subprocess.run(
-        ["bash", "-eu", "-c", text], cwd=TREE.root, capture_output=True, text=True, check=True
-    )
-    if found:
-        assert done.stdout.split() == [found]
