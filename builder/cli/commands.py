@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import shutil
 import signal
 import time
@@ -18,7 +17,7 @@ from types import FrameType
 from rich.markup import escape
 from rich.table import Table
 
-from builder.cli.context import Context
+from builder.cli.context import Context, typed
 from builder.cli.emulator import emulator_plan, without_new
 from builder.cli.errors import error_console, report
 from builder.cli.inside import Wish, check_containers, chosen, enter
@@ -117,7 +116,7 @@ def _build(
     elif not failures and arguments.only:
         _show_products(context, results[0], taken=taken)
     elif not failures:
-        _summary(context, results[0], taken=taken, same=_same_image(arguments))
+        _summary(context, results[0], taken=taken, same=_same_image(arguments, context))
     for result in results:
         for note in result.notes:
             context.console.print(f"[bold yellow]{escape(note)}[/]")
@@ -159,14 +158,18 @@ def _stop_on_interrupt() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
-def _same_image(arguments: argparse.Namespace) -> list[str]:
+def _same_image(arguments: argparse.Namespace, context: Context) -> list[str]:
     """Return the words that other commands need to mean the same image."""
     given = {
+        "--distro": arguments.distro,
+        "--profile": arguments.profile,
         "--boot-files": arguments.boot_files,
         "--bsp": arguments.bsp,
         "--petalinux-installer": arguments.petalinux_installer,
     }
-    return [word for option, value in given.items() if value for word in (option, str(value))]
+    pairs = [("--boards-dir", os.path.relpath(path)) for path in context.boards_dirs]
+    pairs += [(option, str(value)) for option, value in given.items() if value]
+    return [word for pair in pairs for word in pair]
 
 
 def _summary(context: Context, result: BoardResult, *, taken: str, same: Sequence[str]) -> None:
@@ -182,8 +185,8 @@ def _summary(context: Context, result: BoardResult, *, taken: str, same: Sequenc
         f"[bold green]{what}[/] in {taken}: [bold]{escape(shown)}[/], {size(image.stat().st_size)}"
     )
     words = ["test", "--board", result.output.board, *same]
-    print_(f"  check it:       build.py {escape(shlex.join(words))}")
-    print_(f"  write to card:  build.py flash {escape(shown)} /dev/YOUR-CARD")
+    print_(f"  check it:       {escape(typed(*words))}")
+    print_(f"  write to card:  {escape(typed('flash', shown, '/dev/YOUR-CARD'))}")
 
 
 def _show_products(context: Context, result: BoardResult, *, taken: str) -> None:
@@ -348,7 +351,8 @@ def boards(arguments: argparse.Namespace, context: Context) -> int:
 def recipes(arguments: argparse.Namespace, context: Context) -> int:
     """List the recipes with their parameters."""
     reader = Reader()
-    for name, path in sorted(context.tree.recipe_files().items()):
+    files = context.tree.recipe_files([path.parent for path in context.tree.board_files().values()])
+    for name, path in sorted(files.items()):
         recipe = reader.recipe(path)
         if recipe:
             context.console.print(f"[bold]{escape(name)}[/]  {escape(recipe.summary)}")

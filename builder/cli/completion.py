@@ -10,22 +10,109 @@ from functools import partial
 import shtab
 
 from builder.cli.context import Context
-from builder.cli.options import BOARD_NAMES, Verbs
+from builder.cli.options import (
+    BOARDS,
+    BOARDS_OR_FILES,
+    DISTRIBUTIONS,
+    PROFILES,
+    RECIPES,
+    Verbs,
+)
 
-# Boards of the tree: the directory `boards` beside the program that is being completed.
-_PREAMBLE = {
-    "bash": f"""
-{BOARD_NAMES}() {{
-    local program=$(command -v -- "${{COMP_WORDS[0]}}")
-    compgen -W "$(cd -- "$(dirname -- "$program")/boards" 2>/dev/null && printf '%s\\n' *)" -- "$1"
+# What there is in the tree, beside the program that is being completed, and in --boards-dir.
+_BASH = f"""
+_builder_folders() {{
+    local program=$(command -v -- "${{COMP_WORDS[0]}}") index word
+    program=$(readlink -f -- "$program")
+    printf '%s\\n' "${{program%/*}}" "${{program%/*}}/boards"
+    for ((index = 1; index + 1 < ${{#COMP_WORDS[@]}}; index++)); do
+        if [ "${{COMP_WORDS[index]}}" = --boards-dir ]; then
+            word=${{COMP_WORDS[index + 1]}}
+            if [ "$word" = = ]; then word=${{COMP_WORDS[index + 2]-}}; fi
+            printf '%s\\n' "${{word/#\\~\\//$HOME/}}"
+        fi
+    done
 }}
-""",
-    "zsh": f"""
-{BOARD_NAMES}() {{
+
+_builder_files() {{
+    local folder pattern file
+    while IFS= read -r folder; do
+        for pattern; do
+            for file in "$folder"/$pattern; do
+                if [ -e "$file" ]; then printf '%s\\n' "$file"; fi
+            done
+        done
+    done < <(_builder_folders)
+}}
+
+_builder_stems() {{
+    _builder_files "$@" | sed 's|.*/||; s|\\.yaml$||'
+}}
+
+_builder_parents() {{
+    _builder_files "$@" | sed 's|/[^/]*$||; s|.*/||'
+}}
+
+{BOARDS["bash"]}() {{
+    compgen -W "$(_builder_parents '*/board.yaml')" -- "$1"
+}}
+
+{BOARDS_OR_FILES["bash"]}() {{
+    {BOARDS["bash"]} "$1" || :
+    compgen -f -- "$1"
+}}
+
+{RECIPES["bash"]}() {{
+    compgen -W "$(_builder_parents 'recipes/*/recipe.yaml' '*/recipes/*/recipe.yaml')" -- "$1"
+}}
+
+{PROFILES["bash"]}() {{
+    compgen -W "$(_builder_stems 'profiles/*.yaml')" -- "$1"
+}}
+
+{DISTRIBUTIONS["bash"]}() {{
+    compgen -W "$(_builder_stems 'distributions/*.yaml')" -- "$1"
+}}
+"""
+
+# After what shtab makes: without a command, options are those of `build`.
+_BASH_END = """
+_builder_complete() {
+    if [[ ${COMP_WORDS[1]-} == -* ]]; then
+        COMP_WORDS=("${COMP_WORDS[0]}" build "${COMP_WORDS[@]:1}")
+        ((COMP_CWORD += 1))
+    fi
+    _shtab_build_py "$@"
+}
+
+complete -o bashdefault -F _builder_complete build.py
+"""
+
+_ZSH = f"""
+{BOARDS["zsh"]}() {{
     compadd -- ${{${{(Q)words[1]}}:A:h}}/boards/*(/N:t)
 }}
-""",
-}
+
+{BOARDS_OR_FILES["zsh"]}() {{
+    {BOARDS["zsh"]}
+    _files
+}}
+
+{RECIPES["zsh"]}() {{
+    compadd -- ${{${{(Q)words[1]}}:A:h}}/recipes/*(/N:t)
+}}
+
+{PROFILES["zsh"]}() {{
+    compadd -- ${{${{(Q)words[1]}}:A:h}}/profiles/*.yaml(N:t:r)
+}}
+
+{DISTRIBUTIONS["zsh"]}() {{
+    compadd -- ${{${{(Q)words[1]}}:A:h}}/distributions/*.yaml(N:t:r)
+}}
+"""
+
+_AROUND = {"bash": (_BASH, _BASH_END), "zsh": (_ZSH, "")}
+"""For each shell what comes before and after that which shtab makes."""
 
 
 def completion(
@@ -34,9 +121,9 @@ def completion(
     context: Context,
 ) -> int:
     """Print a shell's script that completes this command line."""
-    sys.stdout.write(
-        shtab.complete(parser, arguments.shell, preamble=_PREAMBLE[arguments.shell]) + "\n"
-    )
+    before, after = _AROUND[arguments.shell]
+    script = shtab.complete(parser, arguments.shell, preamble=before)
+    sys.stdout.write(f"{script}\n{after}")
     return 0
 
 
@@ -47,4 +134,4 @@ def declare(verbs: Verbs) -> None:
         partial(completion, verbs.parser),
         'print a script for completion: eval "$(./build.py completion bash)"',
     )
-    verb.add_argument("shell", choices=sorted(_PREAMBLE), help="the shell")
+    verb.add_argument("shell", choices=sorted(_AROUND), help="the shell")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,13 @@ from builder.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout."""
+
+
+def typed(*words: str) -> str:
+    """Return a command line of this program as it can be typed in the current directory."""
+    program = os.path.relpath(ROOT / "build.py")
+    return shlex.join([program if "/" in program else f"./{program}", *words])
+
 
 DEFAULT_STORE_SIZE = "60G"
 

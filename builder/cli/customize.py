@@ -11,13 +11,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import shtab
 from rich.markup import escape
 
 from builder.archive.choice import choose, native_archive
-from builder.cli.context import Context
+from builder.cli.context import Context, typed
 from builder.cli.emulator import emulator_plan
 from builder.cli.inside import Wish, enter
-from builder.cli.options import Verbs, positive, size_option
+from builder.cli.options import BOARDS, RECIPES, Verbs, completed, positive, size_option
 from builder.engine.process import Processes
 from builder.errors import UserError
 from builder.machine.card import emulated_tree
@@ -247,7 +248,7 @@ def _summary(context: Context, output: CustomOutput, steps: CustomSteps, *, take
         f"[bold green]customized[/] in {taken}: [bold]{escape(shown)}[/], "
         f"{size(output.image.stat().st_size)}, from {escape(steps.base.path.name)}"
     )
-    console.print(f"  write to card:  build.py flash {escape(shown)} /dev/YOUR-CARD")
+    console.print(f"  write to card:  {escape(typed('flash', shown, '/dev/YOUR-CARD'))}")
 
 
 def _test(
@@ -297,19 +298,21 @@ def declare(verbs: Verbs) -> None:
     verb = verbs.add(
         "customize", customize, "make a new image out of one that is there, which stays as it is"
     )
-    verb.add_argument(
+    image = verb.add_argument(
         "image", type=Path, metavar="IMAGE",
         help="an image of this builder's, or a released one of PYNQ: .img, or packed (.img.xz, "
         ".img.zst, .zip, ...)",
     )  # fmt: skip
+    completed(image, shtab.FILE)
     verb.add_argument(
         "-o", dest="output_image", type=Path, required=True, metavar="NEW.img",
         help="the new image",
     )  # fmt: skip
-    verb.add_argument(
+    recipe = verb.add_argument(
         "--recipe", action="append", default=[], metavar="NAME",
         help="apply a recipe, and those that it requires and the image lacks (may be repeated)",
     )  # fmt: skip
+    completed(recipe, RECIPES)
     verb.add_argument(
         "--set", action="append", default=[], metavar="RECIPE.PARAMETER=VALUE", dest="settings",
         help="set a recipe's parameter, and apply that recipe (may be repeated)",
@@ -327,9 +330,10 @@ def declare(verbs: Verbs) -> None:
         "--boot-file", action="append", default=[], type=Path, metavar="FILE",
         help="put a file onto the boot partition, in place of one of that name (may be repeated)",
     )  # fmt: skip
-    verb.add_argument(
+    board = verb.add_argument(
         "--board", metavar="NAME", help="the image's board, if neither it nor its manifest says so"
     )
+    completed(board, BOARDS)
     verb.add_argument(
         "--free", type=size_option, default="512M", metavar="SIZE",
         help="space that the root partition has left at least (default: %(default)s)",

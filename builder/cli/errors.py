@@ -6,6 +6,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.markup import escape
 
+from builder.cli.context import typed
 from builder.errors import BuildError
 from builder.plan.build import StepFailure
 
@@ -26,7 +27,7 @@ def report(error: BuildError, console: Console) -> int:
             console.print(f"[bold]command:[/] {escape(error.replay)}")
         console.print(f"[bold]log:[/] {escape(str(error.log))}")
         if error.has_shell:
-            command = f"build.py shell {error.step} --board {error.board}"
+            command = typed("shell", error.step, "--board", error.board)
             console.print(f"[bold]look around:[/] {escape(command)}")
     if error.hint:
         console.print(f"[bold]hint:[/] {escape(error.hint)}")

@@ -10,13 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import shtab
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from builder.cli.context import Context, become_root
-from builder.cli.options import Verbs
+from builder.cli.context import Context, become_root, typed
+from builder.cli.options import BOARDS, Verbs, completed
 from builder.engine.process import Processes
 from builder.errors import Interrupted, UserError
 from builder.flash.devices import Device, candidates, check_room, devices, target
@@ -34,7 +35,7 @@ def flash(arguments: argparse.Namespace, context: Context) -> int:
             return 0
         raise UserError(
             f"which device is {os.path.relpath(image.path)} to be written onto?",
-            hint=f"build.py flash {os.path.relpath(image.path)} /dev/YOUR-CARD",
+            hint=typed("flash", os.path.relpath(image.path), "/dev/YOUR-CARD"),
         )
     assert image
     device = target(device_name, devices(), fixed=arguments.fixed_disk)
@@ -69,7 +70,7 @@ def _meant(arguments: argparse.Namespace, context: Context) -> tuple[CardImage |
         if not path.exists():
             raise UserError(
                 f"there is no image of {arguments.board} in {os.path.relpath(context.output)}",
-                hint=f"build.py --board {arguments.board}",
+                hint=typed("--board", arguments.board),
             )
         words.insert(0, path)
     if len(words) > 2:
@@ -167,12 +168,16 @@ class _Shown:
 def declare(verbs: Verbs) -> None:
     """Declare the command."""
     verb = verbs.add("flash", flash, "write an image onto a card, or list the cards there are")
-    verb.add_argument(
+    words = verb.add_argument(
         "words", nargs="*", metavar="IMAGE DEVICE",
         help="the image (.img, or packed: .img.xz, .img.zst, ...) and the whole device; without a "
         "device, the removable ones are listed",
     )  # fmt: skip
-    verb.add_argument("--board", metavar="NAME", help="the image that was built for this board")
+    completed(words, shtab.FILE)
+    board = verb.add_argument(
+        "--board", metavar="NAME", help="the image that was built for this board"
+    )
+    completed(board, BOARDS)
     verb.add_argument("--yes", action="store_true", help="ask nothing: for scripts")
     verb.add_argument(
         "--fixed-disk", action="store_true", help="also onto a disk that is not removable"

@@ -12,8 +12,8 @@ from typing import get_args
 
 from rich.markup import escape
 
-from builder.cli.context import Context
-from builder.cli.options import Verbs
+from builder.cli.context import Context, typed
+from builder.cli.options import BOARDS, Verbs, completed
 from builder.errors import UserError
 from builder.sdbuild.importer import Wish, find_boards, import_board
 from builder.sdbuild.report import Report
@@ -34,10 +34,11 @@ def declare(verbs: Verbs) -> None:
         "--board", action="append", dest="boards", metavar="NAME",
         help="this board of the directory alone (may be repeated)",
     )  # fmt: skip
-    parser.add_argument(
+    like = parser.add_argument(
         "--like", metavar="BOARD",
         help="the hardware is as of this board: memory, console, device tree, start-up",
     )  # fmt: skip
+    completed(like, BOARDS)
     parser.add_argument(
         "--bsp", choices=[name for name in get_args(Provider) if name != "prebuilt"],
         metavar="PROVIDER",
@@ -85,9 +86,12 @@ def _show(context: Context, reports: Sequence[Report], target: str) -> None:
     for report in reports:
         for line in report.text():
             context.console.print(escape(line))
-        if report.directory:
-            words = f"build.py plan --board {report.board} --boards-dir {target}"
-            context.console.print(f"\n  next: {escape(words)}\n")
+        if report.directory and report.problems:
+            again = typed("validate", os.path.relpath(report.directory))
+            context.console.print(f"\n  then: {escape(again)}\n")
+        elif report.directory:
+            command = typed("plan", "--board", report.board, "--boards-dir", target)
+            context.console.print(f"\n  next: {escape(command)}\n")
 
 
 def _together(failures: Sequence[UserError]) -> UserError:

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import shtab
 from rich.markup import escape
 
-from builder.cli.context import ROOT, Context
-from builder.cli.options import Verbs
+from builder.cli.context import ROOT, Context, typed
+from builder.cli.options import BOARDS_OR_FILES, Verbs, completed
 from builder.cli.planning import resolved
 from builder.errors import UserError
 from builder.report.compare import Change, compare
@@ -24,7 +26,8 @@ from builder.spec.dump import differences, dump
 from builder.spec.models import FORMAT
 from builder.spec.reader import SpecError, Tree
 from builder.spec.resolve import resolve
-from builder.spec.upgrade import upgraded
+from builder.spec.unused import problems_of_board, problems_of_shared
+from builder.spec.upgrade import upgraded, upgraded_profile
 
 _MANIFEST = "manifest.json"
 
@@ -101,9 +104,12 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a check of a board's files came to. Warnings alone do not fail it."""
+    """What a check of a board's files came to. Warnings alone do not fail it.
 
-    board: str
+    No board: it is of recipes and profiles that boards share, and `file` is the directory of them.
+    """
+
+    board: str | None
     file: Path
     problems: Sequence[Problem]
     warnings: Sequence[str]
@@ -111,13 +117,15 @@ class Verdict:
 
 def validate(arguments: argparse.Namespace, context: Context) -> int:
     """Check the files of boards, without building anything."""
-    names, tree = _boards_in([Path(word) for word in arguments.directories], context)
+    names, tree, shared = _boards_in([Path(word) for word in arguments.directories], context)
     verdicts = [_judge(tree, name) for name in names]
+    verdicts += _judge_shared(tree, shared, verdicts)
     if arguments.json:
         _print_json([_as_json(verdict) for verdict in verdicts])
     for verdict in [] if arguments.json else verdicts:
         good = "[green]good[/]" if not verdict.problems else "[red]NOT GOOD[/]"
-        context.console.print(f"{escape(verdict.board)}: {good}")
+        name = verdict.board or _short(str(verdict.file))
+        context.console.print(f"{escape(name)}: {good}")
         for problem in verdict.problems:
             context.console.print(f"  {escape(_short(str(problem)))}")
         for warning in verdict.warnings:
@@ -125,16 +133,19 @@ def validate(arguments: argparse.Namespace, context: Context) -> int:
     return UserError.exit_code if any(verdict.problems for verdict in verdicts) else 0
 
 
-def _boards_in(folders: Sequence[Path], context: Context) -> tuple[list[str], Tree]:
+def _boards_in(folders: Sequence[Path], context: Context) -> tuple[list[str], Tree, list[Path]]:
     """Return the boards that directories hold, or are, and a tree that has them.
+
+    With them come the directories whose recipes and profiles are for all their boards.
 
     Raises:
         UserError: a directory holds none.
     """
     if not folders:
-        return sorted(context.tree.board_files()), context.tree
+        return sorted(context.tree.board_files()), context.tree, [ROOT, *context.boards_dirs]
     names: list[str] = []
     outer: list[Path] = []
+    shared: list[Path] = []
     for given in folders:
         folder = given.resolve()
         parent = folder.parent if (folder / "board.yaml").is_file() else folder
@@ -146,31 +157,44 @@ def _boards_in(folders: Sequence[Path], context: Context) -> tuple[list[str], Tr
             )
         names += own
         outer.append(parent)
-    return [*dict.fromkeys(names)], Tree(
-        root=ROOT, boards_dirs=tuple(dict.fromkeys((*context.boards_dirs, *outer)))
-    )
+        shared += [folder] if folder == parent else []
+    tree = Tree(root=ROOT, boards_dirs=tuple(dict.fromkeys((*context.boards_dirs, *outer))))
+    return [*dict.fromkeys(names)], tree, [*dict.fromkeys(shared)]
 
 
 def _judge(tree: Tree, name: str) -> Verdict:
     file = tree.board_files()[name]
+    problems = problems_of_board(tree, name)
     try:
         spec = resolve(tree, name)
     except SpecError as error:
-        return Verdict(board=name, file=file, problems=error.problems, warnings=())
+        found = sorted({*error.problems, *problems})
+        return Verdict(board=name, file=file, problems=found, warnings=())
     warnings: list[str] = []
     if ("format",) not in spec.document.places:
         warnings.append(
             f"board.yaml does not say which format it is written in: `format: {FORMAT}`, or "
-            f"build.py upgrade {_short(str(file.parent))}"
+            f"{typed('upgrade', os.path.relpath(file.parent))}"
         )
     unusable = [reason for each in spec.distributions if (reason := spec.unusable(each))]
     warnings += unusable
-    problems: list[Problem] = []
     if len(unusable) == len(spec.distributions):
         problems.append(spec.document.problem(("distro",), "none of these can be used"))
     if not any((folder / "tests").is_dir() for folder in spec.directories):
         warnings.append("there are no checks of the board's own: a directory tests/")
     return Verdict(board=name, file=file, problems=problems, warnings=warnings)
+
+
+def _judge_shared(
+    tree: Tree, folders: Sequence[Path], of_boards: Sequence[Verdict]
+) -> Iterator[Verdict]:
+    """Judge recipes and profiles that boards share; only what no board's verdict says is said."""
+    said = {problem for verdict in of_boards for problem in verdict.problems}
+    boards = [path.parent for path in tree.board_files().values()]
+    for folder in folders:
+        found = {*problems_of_shared(tree, folder, boards)} - said
+        if found:
+            yield Verdict(board=None, file=folder, problems=sorted(found), warnings=())
 
 
 def _as_json(verdict: Verdict) -> dict[str, object]:
@@ -184,32 +208,44 @@ def _as_json(verdict: Verdict) -> dict[str, object]:
 
 
 def upgrade(arguments: argparse.Namespace, context: Context) -> int:
-    """Bring boards' files to the format that this builder reads."""
-    outdated = 0
-    for word in arguments.directories:
-        folder = Path(word)
+    """Bring boards' files to the format that this builder reads: all of them, or none."""
+    outdated: dict[Path, str] = {}
+    for path, bring in _upgrades(arguments.directories).items():
+        before = path.read_text()
+        try:
+            text, notes = bring(before)
+        except UserError as error:
+            raise UserError(f"{path}: {error.message}", hint=error.hint) from error
+        if text != before:
+            outdated[path] = text
+        for note in notes if text != before else ["up to date"]:
+            context.console.print(f"{escape(str(path))}: {escape(note)}")
+    if arguments.check:
+        return UserError.exit_code if outdated else 0
+    for path, text in outdated.items():
+        partial = path.with_name(f".{path.name}.new")
+        partial.write_text(text)
+        partial.chmod(path.stat().st_mode)
+        partial.replace(path)
+    return 0
+
+
+def _upgrades(folders: Sequence[str]) -> dict[Path, Callable[[str], tuple[str, list[str]]]]:
+    """Return the files of boards and profiles that directories hold, with what upgrades each.
+
+    Raises:
+        UserError: a directory is no board's, and holds none.
+    """
+    found: dict[Path, Callable[[str], tuple[str, list[str]]]] = {}
+    for folder in map(Path, folders):
         files = [folder / "board.yaml", *sorted(folder.glob("*/board.yaml"))]
-        files = [path for path in files if path.is_file()]
-        if not files:
-            raise UserError(f"{word}: there is no board.yaml")
-        for path in files:
-            before = path.read_text()
-            try:
-                text, notes = upgraded(before)
-            except UserError as error:
-                raise UserError(f"{path}: {error.message}", hint=error.hint) from error
-            if text == before:
-                context.console.print(f"{escape(str(path))}: up to date")
-                continue
-            outdated += 1
-            for note in notes:
-                context.console.print(f"{escape(str(path))}: {escape(note)}")
-            if not arguments.check:
-                partial = path.with_name(".board.yaml.new")
-                partial.write_text(text)
-                partial.chmod(path.stat().st_mode)
-                partial.replace(path)
-    return UserError.exit_code if arguments.check and outdated else 0
+        boards = [path for path in files if path.is_file()]
+        if not boards:
+            raise UserError(f"{folder}: there is no board.yaml")
+        found |= dict.fromkeys(boards, upgraded)
+        for place in dict.fromkeys([folder, *(path.parent for path in boards)]):
+            found |= dict.fromkeys(sorted(place.glob("profiles/*.yaml")), upgraded_profile)
+    return found
 
 
 def _print_json(value: object) -> None:
@@ -240,26 +276,29 @@ def declare(verbs: Verbs) -> None:
     verb.add_argument("--json", action="store_true", help="as JSON, for programs")
     verb = verbs.add("diff", diff, "show what differs between two boards, or two builds")
     for side in ("left", "right"):
-        verb.add_argument(
+        word = verb.add_argument(
             side, metavar=side.upper(),
             help="a board's name, or a build's manifest.json or the directory that holds it",
         )  # fmt: skip
+        completed(word, BOARDS_OR_FILES)
     verb.add_argument("--json", action="store_true", help="as JSON, for programs")
     verb = verbs.add("validate", validate, "check the files of boards; builds nothing")
-    verb.add_argument(
+    folders = verb.add_argument(
         "directories", nargs="*", metavar="DIR",
         help="a board's directory, or one that holds boards (default: all that `boards` lists)",
     )  # fmt: skip
+    completed(folders, shtab.DIRECTORY)
     verb.add_argument("--json", action="store_true", help="as JSON, for programs")
     verb = verbs.add(
         "upgrade", upgrade, "bring boards' files to the format that this builder reads"
     )
-    verb.add_argument(
+    folders = verb.add_argument(
         "directories",
         nargs="+",
         metavar="DIR",
         help="a board's directory, or one that holds boards",
     )
+    completed(folders, shtab.DIRECTORY)
     verb.add_argument(
         "--check", action="store_true", help="change nothing; exit code 2 if there is work to do"
     )

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from builder.archive.choice import choose
 from builder.cli.context import Context
-from builder.cli.options import Verbs
+from builder.cli.options import DISTRIBUTIONS, RECIPES, Verbs, completed
 from builder.errors import UserError
 from builder.lock.lock import Change, make_lock, write_lock
 from builder.lock.modules import apt_modules, has_modules
@@ -28,7 +28,11 @@ ARCHITECTURES = (Architecture.ARMHF.value, Architecture.ARM64.value)
 
 
 def lock(arguments: argparse.Namespace, context: Context) -> int:
-    """Renew lock files; those of required recipes come first, since others build on them."""
+    """Renew lock files; those of required recipes come first, since others build on them.
+
+    Raises:
+        UserError: a name is unknown, or of a recipe that was named there is nothing to renew.
+    """
     recipes = _recipes(context)
     for name in arguments.recipes:
         if name not in recipes:
@@ -38,6 +42,7 @@ def lock(arguments: argparse.Namespace, context: Context) -> int:
         if name not in known:
             raise UserError(f"--distro {name}: there is none{closest(name, known)}")
     wanted = arguments.recipes or list(recipes)
+    work: list[tuple[ResolvedRecipe, NamedDistribution, Architecture, Path]] = []
     for distro in arguments.distros or list(known):
         distribution = named_distribution(context.tree, distro)
         for architecture in map(Architecture, arguments.architectures or ARCHITECTURES):
@@ -45,9 +50,28 @@ def lock(arguments: argparse.Namespace, context: Context) -> int:
                 path = recipe.lock_file(distribution, architecture)
                 # Unless it was asked for by name, what there is is renewed, and nothing added.
                 if path and recipe.name in wanted and (path.exists() or arguments.distros):
-                    text = _made(context, recipe, recipes, distribution, architecture)
-                    _show(context, path, write_lock(path, text))
+                    work.append((recipe, distribution, architecture, path))
+    for name in arguments.recipes:
+        if all(recipe.name != name for recipe, *_ in work):
+            raise _nothing_to_do(recipes[name], arguments.distros)
+    for recipe, distribution, architecture, path in work:
+        text = _made(context, recipe, recipes, distribution, architecture)
+        _show(context, path, write_lock(path, text))
     return 0
+
+
+def _nothing_to_do(recipe: ResolvedRecipe, distros: Sequence[str]) -> UserError:
+    """Return why there is nothing to be done for a recipe that was asked for."""
+    if not recipe.model.pip or distros:
+        place = f" for {', '.join(distros)}" if distros else ""
+        return UserError(
+            f"recipe {recipe.name} names no lock file{place}",
+            hint="name it in recipe.yaml in `pip`, and what it is made of in `requirements`",
+        )
+    return UserError(
+        f"recipe {recipe.name} has no lock file yet",
+        hint="say for which distribution it is to be made: --distro debian-bookworm",
+    )
 
 
 def _recipes(context: Context) -> Mapping[str, ResolvedRecipe]:
@@ -132,15 +156,17 @@ def _required(recipe: ResolvedRecipe, recipes: Mapping[str, ResolvedRecipe]) -> 
 def declare(verbs: Verbs) -> None:
     """Declare the command of this module."""
     verb = verbs.add("lock", lock, "renew the lock files of recipes' Python packages")
-    verb.add_argument(
+    recipe = verb.add_argument(
         "--recipe", action="append", default=[], dest="recipes", metavar="NAME",
         help="of this recipe (may be repeated; default: of all)",
     )  # fmt: skip
-    verb.add_argument(
+    completed(recipe, RECIPES)
+    distro = verb.add_argument(
         "--distro", action="append", default=[], dest="distros", metavar="NAME",
         help="for this distribution, also where there is none yet (may be repeated; default: all "
         "that there are)",
     )  # fmt: skip
+    completed(distro, DISTRIBUTIONS)
     verb.add_argument(
         "--architecture", action="append", default=[], dest="architectures", choices=ARCHITECTURES,
         help="for this architecture (may be repeated; default: for both)",

@@ -17,8 +17,17 @@ Command: TypeAlias = Callable[[argparse.Namespace, Context], int]
 """A command: it takes the parsed arguments and returns an exit code."""
 
 
-BOARD_NAMES = "_builder_boards"
-"""The function by which shells complete names of boards."""
+def _by_function(name: str) -> Mapping[str, str]:
+    return {"bash": name, "zsh": name}
+
+
+# The functions of module `completion` by which shells complete names. Those that offer files too
+# are known to shtab by their names.
+BOARDS = _by_function("_builder_boards")
+BOARDS_OR_FILES = _by_function("_builder_boards_or_files")
+RECIPES = _by_function("_builder_recipes")
+PROFILES = _by_function("_builder_profiles")
+DISTRIBUTIONS = _by_function("_builder_distributions")
 
 
 class Verbs:
@@ -105,12 +114,19 @@ def _image() -> argparse.ArgumentParser:
         "--board", action="append", metavar="NAME", dest="boards",
         help="the board, as `boards` lists them (may be repeated)",
     )  # fmt: skip
-    completed(board, {"bash": BOARD_NAMES, "zsh": BOARD_NAMES})
-    which.add_argument("--all", action="store_true", help="all boards that `boards` lists")
-    group.add_argument("--distro", metavar="NAME", help="use this distribution and no other")
-    group.add_argument(
+    completed(board, BOARDS)
+    which.add_argument(
+        "--all", action="store_true",
+        help="all boards of the tree, or with --boards-dir all of those directories alone",
+    )  # fmt: skip
+    option = group.add_argument(
+        "--distro", metavar="NAME", help="use this distribution and no other"
+    )
+    completed(option, DISTRIBUTIONS)
+    option = group.add_argument(
         "--profile", metavar="NAME", help="take this profile of recipes, whatever the board says"
     )
+    completed(option, PROFILES)
     group.add_argument(
         "--set", action="append", default=[], metavar="RECIPE.PARAMETER=VALUE", dest="settings",
         help="set a recipe's parameter, as `recipes` lists them (may be repeated)",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,10 +34,22 @@ class Planning:
 
 
 def board_names(arguments: argparse.Namespace, context: Context) -> list[str]:
-    """Return the boards that are meant, each once."""
-    return (
-        sorted(context.tree.board_files()) if arguments.all else [*dict.fromkeys(arguments.boards)]
-    )
+    """Return the boards that are meant, each once.
+
+    Raises:
+        UserError: those of the user's directories are, which hold none.
+    """
+    if not arguments.all:
+        return [*dict.fromkeys(arguments.boards)]
+    if not context.boards_dirs:
+        return sorted(context.tree.board_files())
+    names = sorted(context.tree.outer_board_files())
+    if not names:
+        raise UserError(
+            f"--all: there is no board in {', '.join(map(os.path.relpath, context.boards_dirs))}",
+            hint="a board is a directory with a board.yaml in it",
+        )
+    return names
 
 
 def resolved(arguments: argparse.Namespace, context: Context) -> dict[str, ImageSpec]:

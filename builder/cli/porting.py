@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import shtab
 from rich.console import Console
 from rich.markup import escape
 
-from builder.cli.context import ROOT, Context
-from builder.cli.options import BOARD_NAMES, Verbs, completed
+from builder.cli.context import ROOT, Context, typed
+from builder.cli.options import BOARDS, PROFILES, Verbs, completed
 from builder.hardware.design import read_design
 from builder.hardware.export import open_export
 from builder.hardware.system import read_system
@@ -45,8 +44,8 @@ def create(arguments: argparse.Namespace, context: Context) -> int:
     if made.directory.parent != ROOT / "boards":
         words += ["--boards-dir", os.path.relpath(made.directory.parent)]
     print_(f"  check by hand:  {escape(shown)}/README.md")
-    print_(f"  build it:       build.py {escape(shlex.join(words))}")
-    print_(f"  try it:         build.py test {escape(shlex.join(words))}")
+    print_(f"  build it:       {escape(typed(*words))}")
+    print_(f"  try it:         {escape(typed('test', *words))}")
     for warning in made.warnings:
         print_(f"[bold yellow]{escape(warning)}[/]")
     return 0
@@ -124,13 +123,16 @@ def declare(verbs: Verbs) -> None:
         "--like", metavar="BOARD",
         help="make it a variant of this board, whose PHY, flash, LEDs and the like it has",
     )  # fmt: skip
-    completed(like, {"bash": BOARD_NAMES, "zsh": BOARD_NAMES})
+    completed(like, BOARDS)
     place = verb.add_argument(
         "--directory", type=Path, metavar="DIR",
         help="where to write it: a directory of boards, or its own (default: boards/NAME of the tree)",
     )  # fmt: skip
     completed(place, shtab.DIRECTORY)
-    verb.add_argument("--profile", metavar="NAME", help="profile of recipes (default: pynq)")
+    profile = verb.add_argument(
+        "--profile", metavar="NAME", help="profile of recipes (default: pynq)"
+    )
+    completed(profile, PROFILES)
     verb.add_argument(
         "--start-up-table", metavar="BOARD", dest="table",
         help="a board that U-Boot has the start-up table of, for exports without ps7_init or psu_init",

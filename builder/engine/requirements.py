@@ -55,7 +55,7 @@ def _lacking_tools() -> list[Lack]:
         found += [
             Lack(
                 what=f"programs for {architecture} do not run",
-                mend="make setup (registers qemu-user with binfmt_misc)",
+                mend="make setup ENGINE=host (registers qemu-user with binfmt_misc)",
             )
             for architecture in FOREIGN
             if not runs(architecture)
@@ -110,7 +110,7 @@ def check_machine(store: Path) -> list[Lack]:
     if vital:
         raise HostError(
             f"this machine lacks {vital[0].what}",
-            hint=f"make setup, or: {vital[0].mend}",
+            hint=f"make setup ENGINE=host, or: {vital[0].mend}",
             details=[lack.what for lack in vital[1:]],
         )
     return found

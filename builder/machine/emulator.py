@@ -43,7 +43,7 @@ def found_qemu(directory: Path | None = None) -> Qemu:
     name = source.programs[0]
     program = str(directory / name) if directory else name
     if shutil.which(program) is None:
-        raise HostError(f"{program} is not on this machine", hint="make setup")
+        raise HostError(f"{program} is not on this machine", hint="make setup ENGINE=host")
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
     try:
         version = version_in(done.stdout)

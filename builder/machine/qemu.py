@@ -368,7 +368,9 @@ def _tool(*argv: str) -> str:
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
-        raise HostError(f"{argv[0]} is not on this machine", hint="make setup") from error
+        raise HostError(
+            f"{argv[0]} is not on this machine", hint="make setup ENGINE=host"
+        ) from error
     if done.returncode != 0:
         raise CommandError(
             f"{argv[0]} ended with status {done.returncode}",

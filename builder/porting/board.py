@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -333,6 +334,8 @@ class _Writer:
             for each in shown
             if family.label(each) or each.kind in (Kind.GPIO, Kind.TIMER, Kind.WATCHDOG)
         ]
+        # From the checkout, where the README's commands are typed.
+        place = os.path.relpath(self._wish.directory.parent, self._tree.root)
         outside = self._wish.directory.parent != self._tree.root / "boards"
         return self._render(
             "README.md.j2",
@@ -340,7 +343,7 @@ class _Writer:
             origin=self._wish.export.name,
             design=self._design,
             like=self._wish.like,
-            options=f" --boards-dir {self._wish.directory.parent}" if outside else "",
+            options=f" --boards-dir {shlex.quote(place)}" if outside else "",
             warnings=self._warnings,
             memory=f"{self._system.memory_size >> 20} MB",
             system=self._system,

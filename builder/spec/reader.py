@@ -43,8 +43,12 @@ class Tree:
 
     def board_files(self) -> dict[str, Path]:
         """Return the `board.yaml` of each board by name; outer directories shadow the tree."""
+        return _files(self.root / "boards", "board.yaml") | self.outer_board_files()
+
+    def outer_board_files(self) -> dict[str, Path]:
+        """Return the `board.yaml` of each board of the directories outside of the tree, by name."""
         found: dict[str, Path] = {}
-        for folder in (self.root / "boards", *self.boards_dirs):
+        for folder in self.boards_dirs:
             found |= _files(folder, "board.yaml")
         return found
 

@@ -152,9 +152,12 @@ class ImageSpec:
         for recipe in self.recipes:
             lock = recipe.lock_file(distribution, self.architecture)
             if lock and not lock.is_file():
+                # It is remembered with what was chosen, for other checkouts too.
+                root = self.tree.root
+                named = lock.relative_to(root) if lock.is_relative_to(root) else lock
                 return (
                     f"recipe {recipe.name} has no lock file for {distribution.name} on "
-                    f"{self.architecture.value}: {lock} is missing"
+                    f"{self.architecture.value}: {named} is missing"
                 )
         return None
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Brings a board's file from an older version of the format to this one.
+"""Brings files of a board's maker from an older version of the format to this one.
 
 Texts are changed where they must be and nowhere else: comments and layout stay.
 """
@@ -18,17 +18,26 @@ FIRST = 1
 """The format of a file that does not say which it has been written for."""
 
 
-def _library_is_in_pynq(text: str) -> tuple[str, list[str]]:
-    changed = _set(text, "profile", "pynq-library", "pynq")
-    if changed == text:
-        return text, []
-    return changed, ["profile: pynq-library is a part of pynq now"]
-
-
 _Upgrade = Callable[[str], tuple[str, list[str]]]
 
-UPGRADES: Mapping[int, _Upgrade] = {1: _library_is_in_pynq}
-"""For each older format what makes the next one of it, and says what it changed."""
+
+def _library_is_in_pynq(key: str) -> _Upgrade:
+    """Return what brings a file over that names a profile at a key."""
+
+    def upgrade(text: str) -> tuple[str, list[str]]:
+        changed = _set(text, key, "pynq-library", "pynq")
+        if changed == text:
+            return text, []
+        return changed, [f"{key}: pynq-library is a part of pynq now"]
+
+    return upgrade
+
+
+UPGRADES: Mapping[int, _Upgrade] = {1: _library_is_in_pynq("profile")}
+"""For each older format what makes the next one of a board's file, and says what it changed."""
+
+PROFILE_UPGRADES: Mapping[int, _Upgrade] = {1: _library_is_in_pynq("extends")}
+"""The same of a profile. It does not say its format, so that each must leave a newer one alone."""
 
 
 def upgraded(text: str) -> tuple[str, list[str]]:
@@ -53,6 +62,19 @@ def upgraded(text: str) -> tuple[str, list[str]]:
     elif version != FORMAT:
         text = _set(text, "format", written, str(FORMAT))
         notes.append(f"format: {written} -> {FORMAT}")
+    return text, notes
+
+
+def upgraded_profile(text: str) -> tuple[str, list[str]]:
+    """Return a profile as this builder reads it, and what was changed, a line each.
+
+    Raises:
+        UserError: it is not YAML.
+    """
+    notes: list[str] = []
+    for step in PROFILE_UPGRADES.values():
+        text, changes = step(text)
+        notes += changes
     return text, notes
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.cli.context import typed
 from builder.errors import UserError
 from builder.plan.build import StepFailure
 from builder.spec.schemas import KINDS
@@ -230,6 +232,14 @@ def test_recipes_lists_all_with_their_parameters(build_py: CommandLine) -> None:
     assert "kernel-modules.load = []" in answer.output
 
 
+def test_recipes_of_boards_are_listed_too(build_py: CommandLine, boards_dir: Path) -> None:
+    path = boards_dir / "Pynq-Z2/recipes/blinking/recipe.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("summary: LEDs that blink\n")
+    answer = build_py.there("recipes", "--boards-dir", str(boards_dir))
+    assert "\nblinking  LEDs that blink\n" in answer.output
+
+
 def test_cache_lists_what_is_kept(build_py: CommandLine, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     with store.building("0123"):
@@ -322,6 +332,38 @@ def test_it_hands_over_to_the_virtual_environment(alone: Path) -> None:
         check=True,
     )
     assert done.stdout == f"{alone} --set a.b=c d\n"
+
+
+def test_commands_are_shown_as_they_can_be_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert typed("flash", "a b.img") == "./build.py flash 'a b.img'"
+    for place in (ROOT / "boards", tmp_path):
+        monkeypatch.chdir(place)
+        program, *words = shlex.split(typed("boards"))
+        assert "/" in program
+        assert Path(program).resolve() == ROOT / "build.py"
+        assert words == ["boards"]
+
+
+@pytest.mark.parametrize(
+    ("target", "engine"),
+    [
+        *((target, "docker") for target in ("setup", "image")),
+        *((target, "host") for target in ("test", "acceptance", "unit", "lint", "bench")),
+    ],
+)
+def test_make_sets_up_for_the_engine_that_is_asked_for(target: str, engine: str) -> None:
+    done = subprocess.run(
+        ["make", "-n", "ENGINE=docker", target],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = [line for line in done.stdout.splitlines() if "setup.sh" in line]
+    assert found == [f"sh scripts/setup.sh {engine}"]
 
 
 def test_every_python_3_can_read_it() -> None:

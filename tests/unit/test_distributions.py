@@ -104,7 +104,7 @@ def test_a_distribution_without_a_lock_file_is_unusable(files: Files) -> None:
     files.recipe("a", "pip: '{distribution}.txt'\n")
     spec = files.resolve()
     lock = files.root / "recipes/a/one.txt"
-    problem = f"recipe a has no lock file for one on armhf: {lock} is missing"
+    problem = "recipe a has no lock file for one on armhf: recipes/a/one.txt is missing"
     assert spec.unusable(spec.distributions[0]) == problem
     lock.touch()
     assert spec.unusable(spec.distributions[0]) is None

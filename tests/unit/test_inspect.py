@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Commands that look at boards and builds: dump, diff, validate, upgrade, completion."""
+"""Commands that look at boards and builds: dump, diff, validate, upgrade."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from builder.spec.models import FORMAT
 from builder.spec.reader import Tree
 from builder.spec.recipe import SECRET
 from builder.spec.resolve import resolve
-from builder.spec.upgrade import UPGRADES, upgraded
+from builder.spec.upgrade import PROFILE_UPGRADES, UPGRADES, upgraded
 from tests.unit.command_line import TREE, CommandLine
 from tests.unit.support import BOARD, Files
 
@@ -155,6 +154,53 @@ def test_a_vendor_has_recipes_and_profiles_for_all_his_boards(
     assert build_py.there("validate", str(boards_dir)).status == 0
 
 
+def test_files_that_no_board_uses_are_checked_too(build_py: CommandLine, boards_dir: Path) -> None:
+    board = boards_dir / "Pynq-Z2"
+    wrong = {
+        boards_dir / "recipes/idle/recipe.yaml": ("summary: s\nrequires: [bose]\n", "requires.0"),
+        boards_dir / "profiles/idle.yaml": ("summary: s\nextends: pynk\nrecipes: []\n", "extends"),
+        board / "recipes/idle/recipe.yaml": ("summary: s\nscripts: {target: no.sh}\n", "scripts"),
+        board / "profiles/idle.yaml": ("summary: s\nrecipes: [bose]\n", "recipes.0"),
+    }
+    for path, (text, _) in wrong.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    answer = build_py.there("validate", "--json", str(boards_dir))
+    assert answer.status == 2
+    verdicts = {each["board"]: each for each in json.loads(answer.output)}
+    assert {*verdicts} == {"Pynq-Z2", None}
+    found = {
+        each["path"]: (owner, each["key"])
+        for owner, verdict in verdicts.items()
+        for each in verdict["problems"]
+    }
+    assert {*found} == {*map(str, wrong)}
+    for path, (_, key) in wrong.items():
+        owner, where = found[str(path)]
+        assert owner == ("Pynq-Z2" if path.is_relative_to(board) else None)
+        assert where.startswith(key)
+    # Those of the board alone, where it alone is meant.
+    (verdict,) = json.loads(build_py.there("validate", "--json", str(board)).output)
+    assert len(verdict["problems"]) == 2
+    assert f"{boards_dir}: NOT GOOD" in build_py.there("validate", str(boards_dir)).output
+
+
+def test_shared_files_may_name_what_only_boards_have(
+    build_py: CommandLine, boards_dir: Path
+) -> None:
+    (boards_dir / "profiles").mkdir()
+    (boards_dir / "profiles/idle.yaml").write_text("summary: s\nextends: own\nrecipes: [blink]\n")
+    for name, text in (
+        ("profiles/own.yaml", "summary: s\nrecipes: [blink]\n"),
+        ("recipes/blink/recipe.yaml", "summary: s\n"),
+    ):
+        path = boards_dir / "Pynq-Z2" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    answer = build_py.there("validate", str(boards_dir))
+    assert answer.status == 0, answer.output
+
+
 @pytest.mark.parametrize(
     ("written", "what"),
     [
@@ -177,6 +223,7 @@ def test_a_board_of_another_format_is_refused(files: Files, written: int, what: 
 
 def test_every_older_format_has_a_way_up() -> None:
     assert [*UPGRADES] == [*range(1, FORMAT)]
+    assert {*PROFILE_UPGRADES} <= {*UPGRADES}
 
 
 OLD = """\
@@ -230,25 +277,34 @@ def test_a_directory_of_boards_is_upgraded(build_py: CommandLine, tmp_path: Path
     assert "there is no board.yaml" in build_py.there("upgrade", str(tmp_path / "none")).errors
 
 
-@pytest.mark.parametrize(
-    ("words", "found"),
-    [(["plan", "--board", "ZC"], "ZCU111"), (["comp"], "completion"), (["--engine", "do"], None)],
-)
-def test_bash_completes(
-    build_py: CommandLine, tmp_path: Path, words: list[str], found: str | None
+def test_profiles_are_upgraded_with_the_boards_that_have_them(
+    build_py: CommandLine, boards_dir: Path
 ) -> None:
-    script = tmp_path / "completion"
-    script.write_text(build_py.there("completion", "bash").output)
-    line = " ".join(["./build.py", *words])
-    text = f"""
-    source {script}
-    function=$(complete -p build.py | sed 's/.*-F \\([^ ]*\\).*/\\1/')
-    COMP_WORDS=({line}) COMP_CWORD={len(words)}
-    $function ./build.py {words[-1]} {words[-2] if len(words) > 1 else "./build.py"}
-    printf '%s\\n' "${{COMPREPLY[@]}}"
-    """
-    done = subprocess.run(
-        ["bash", "-eu", "-c", text], cwd=TREE.root, capture_output=True, text=True, check=True
-    )
-    if found:
-        assert done.stdout.split() == [found]
+    board = boards_dir / "Pynq-Z2"
+    path = board / "board.yaml"
+    path.write_text(path.read_text().replace("profile: pynq", "profile: one", 1))
+    profiles = [boards_dir / "profiles/all.yaml", board / "profiles/one.yaml"]
+    old = "# A vendor's.\nsummary: s\nextends: pynq-library  # with designs\nrecipes: []\n"
+    for profile in profiles:
+        profile.parent.mkdir()
+        profile.write_text(old)
+    assert build_py.there("validate", str(boards_dir)).status == 2
+    assert build_py.there("upgrade", "--check", str(boards_dir)).status == 2
+    answer = build_py.there("upgrade", str(boards_dir))
+    assert answer.status == 0
+    for profile in profiles:
+        assert f"{profile}: extends: pynq-library is a part of pynq now" in answer.output
+        assert profile.read_text() == old.replace("pynq-library", "pynq")
+        assert [*profile.parent.iterdir()] == [profile]
+    assert build_py.there("upgrade", "--check", str(board), str(boards_dir)).status == 0
+    assert build_py.there("validate", str(boards_dir)).status == 0
+
+
+def test_nothing_is_upgraded_where_a_file_cannot_be(build_py: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "board.yaml").write_text(OLD)
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles/bad.yaml").write_text("{")
+    answer = build_py.there("upgrade", str(tmp_path))
+    assert answer.status == 2
+    assert answer.errors.startswith(f"error: {tmp_path}/profiles/bad.yaml: not YAML")
+    assert (tmp_path / "board.yaml").read_text() == OLD

@@ -485,7 +485,7 @@ def test_a_pinned_distribution_without_a_lock_file_is_refused_with_what_to_do(
 ) -> None:
     spec = resolve(Tree(root=ROOT), "Pynq-Z2", distro="ubuntu-jammy")
     archive = Archive(tmp_path, spec.distributions[0], spec.architecture)
-    missing = r"^recipe jupyter has no lock file for ubuntu-jammy on armhf: /.* is missing$"
+    missing = r"^recipe jupyter has no lock file for ubuntu-jammy on armhf: recipes/jupyter/.* is missing$"
     with pytest.raises(UserError, match=missing) as caught:
         board_steps(spec, archive)
     assert caught.value.hint == "take another distribution with --distro, or write the lock file"

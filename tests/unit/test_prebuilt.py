@@ -21,6 +21,7 @@ from builder.bsp.prebuilt.given import digest, listed
 from builder.bsp.prebuilt.inspection import kernel_name
 from builder.bsp.prebuilt.prebuilt import boot_artifacts
 from builder.bsp.provider import NOTES
+from builder.cli.context import typed
 from builder.emulation.derive import read_tree
 from builder.errors import StepError
 from builder.plan.board import BoardSteps
@@ -486,7 +487,8 @@ def test_a_build_says_what_its_boot_files_are(
         lines = answer.output.splitlines()
         assert any(line.startswith(headline) for line in lines)
         assert note in lines, "each time, whatever was kept"
-    assert f"build.py test --board Pynq-Z2 --boot-files {vendor.folder}" in answer.output
+    command = typed("test", "--board", "Pynq-Z2", "--boot-files", str(vendor.folder))
+    assert f"  check it:       {command}\n" in answer.output
     manifest = json.loads((tmp_path / "output/Pynq-Z2/manifest.json").read_text())
     assert manifest["sources"] == [{"boot-files": "given", "sha256": digest(vendor.folder)}]
     assert note in manifest["notes"]

@@ -108,7 +108,7 @@ def test_a_build_does_not_begin_on_a_machine_that_lacks_something(
     with pytest.raises(HostError, match=r"^this machine lacks packages: gcc$") as caught:
         check_machine(tmp_path)
     assert caught.value.exit_code == 4
-    assert caught.value.hint == "make setup, or: apt-get install gcc"
+    assert caught.value.hint == "make setup ENGINE=host, or: apt-get install gcc"
     assert caught.value.details == ("root",)
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from builder.archive.archive import Archive
 from builder.bsp.provider import BootArtifacts
+from builder.cli.context import typed
 from builder.cli.planning import Planning
 from builder.errors import BuildError, StepError, UserError
 from builder.plan.board import BoardSteps, board_steps
@@ -90,21 +91,9 @@ def test_what_is_wrong_with_some_boards_alone_names_them(
     assert second.startswith("  Two: --set jupyter.port: the image has no recipe jupyter")
 
 
-@pytest.mark.parametrize(
-    ("words", "boards"),
-    [
-        (["--board", "Two", "--board", "One"], ["Two", "One"]),
-        (["--board", "One", "--board", "One"], ["One"]),
-        (["--all"], sorted([*TREE.board_files(), "One", "Two"])),
-    ],
-)
-def test_boards_are_taken_once_in_their_order(
-    build_py: CommandLine,
-    two_boards: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    words: list[str],
-    boards: list[str],
-) -> None:
+@pytest.fixture
+def meant(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The boards that a call means: it ends there, with exit code 2."""
     seen: list[str] = []
 
     def far_enough(_: object, specs: dict[str, ImageSpec], *__: object) -> Planning:
@@ -112,8 +101,35 @@ def test_boards_are_taken_once_in_their_order(
         raise UserError("far enough")
 
     monkeypatch.setattr("builder.cli.commands.planning", far_enough)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("words", "boards"),
+    [
+        (["--board", "Two", "--board", "One"], ["Two", "One"]),
+        (["--board", "One", "--board", "One"], ["One"]),
+        (["--all"], ["One", "Two"]),
+    ],
+)
+def test_boards_are_taken_once_in_their_order(
+    build_py: CommandLine, two_boards: Path, meant: list[str], words: list[str], boards: list[str]
+) -> None:
     assert build_py.there("plan", "--boards-dir", str(two_boards), *words).status == 2
-    assert seen == boards
+    assert meant == boards
+
+
+def test_without_a_directory_all_boards_are_the_trees(
+    build_py: CommandLine, meant: list[str]
+) -> None:
+    assert build_py.there("plan", "--all").status == 2
+    assert meant == sorted(TREE.board_files())
+
+
+def test_all_boards_of_a_directory_that_has_none(build_py: CommandLine, tmp_path: Path) -> None:
+    answer = build_py.there("plan", "--all", "--boards-dir", str(tmp_path))
+    assert answer.status == 2
+    assert answer.errors.startswith("error: --all: there is no board in ")
 
 
 def test_a_shell_is_one_boards(build_py: CommandLine) -> None:
@@ -436,12 +452,13 @@ def test_a_build_ends_with_a_report_to_look_at(factory: Factory, tmp_path: Path)
 def test_one_board_is_told_as_ever(factory: Factory, tmp_path: Path) -> None:
     answer = factory("build", "One")
     image = os.path.relpath(tmp_path / "output/One/One.img")
+    where = os.path.relpath(factory.boards_dir)
     assert "  start   kernel (never built)\n" in answer.output
     first, *rest = answer.output.splitlines()[-3:]
     assert re.fullmatch(rf"built in \d+\.\d s: {re.escape(image)}, 5 B", first)
     assert rest == [
-        "  check it:       build.py test --board One",
-        f"  write to card:  build.py flash {image} /dev/YOUR-CARD",
+        f"  check it:       {typed('test', '--board', 'One', '--boards-dir', where)}",
+        f"  write to card:  {typed('flash', image, '/dev/YOUR-CARD')}",
     ]
 
 

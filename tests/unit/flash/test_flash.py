@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from builder.cli.context import typed
 from builder.engine.process import Processes
 from builder.errors import Interrupted, StepError, UserError
 from builder.flash.image import card_image, read_map
@@ -298,7 +299,7 @@ def test_a_board_stands_for_its_image(
 ) -> None:
     answer = run("--board", "B", card, "--yes")
     assert answer.status == 2
-    assert "hint: build.py --board B" in answer.errors
+    assert f"hint: {typed('--board', 'B')}\n" in answer.errors
     (tmp_path / "output/B").mkdir(parents=True)
     image.rename(tmp_path / "output/B/B.img")
     assert run("--board", "B", card, "--yes").status == 0

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
 import sys
 from itertools import pairwise
@@ -14,6 +16,7 @@ import yaml
 
 from builder.bsp.mainline.mainline import boot_artifacts
 from builder.bsp.ps7_check import read_parameters
+from builder.cli.context import typed
 from builder.errors import UserError
 from builder.porting import board as module
 from builder.porting.bitstream import loadable
@@ -56,6 +59,18 @@ def maker(tmp_path: Path, build_py: CommandLine) -> Maker:
     return Maker(tmp_path, build_py)
 
 
+def test_the_readmes_commands_can_be_pasted_in_the_checkout(maker: Maker) -> None:
+    maker.boards = maker.folder / "our boards"
+    assert maker(maker.xsa(Soc.ZYNQ), "--profile", "minimal").status == 0
+    readme = (maker.boards / "New/README.md").read_text()
+    (line,) = (line for line in readme.splitlines() if line.startswith("./build.py --board"))
+    program, *_, place = shlex.split(line)
+    assert shlex.split(line)[1:4] == ["--board", "New", "--boards-dir"]
+    assert (ROOT / program).is_file()
+    assert not place.startswith("/")
+    assert (ROOT / place).resolve() == maker.boards
+
+
 def files_of(directory: Path) -> set[str]:
     return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
 
@@ -65,7 +80,8 @@ def test_a_whole_board(maker: Maker, soc: Soc) -> None:
     export = maker.xsa(soc)
     made = maker(export, "--profile", "minimal")
     assert made.status == 0, made.errors
-    assert "build.py --board New --boards-dir" in made.output
+    command = typed("--board", "New", "--boards-dir", os.path.relpath(maker.boards))
+    assert f"  build it:       {command}\n" in made.output
     assert files_of(maker.boards / "New") == {
         "board.yaml",
         "README.md",

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from builder.cli.context import typed
 from builder.errors import UserError
 from builder.sdbuild.importer import Wish, find_boards, import_board
 from builder.spec.reader import Tree
@@ -205,7 +207,19 @@ def test_the_command_says_what_a_person_has_to_do_first(
     found = [next(i for i, line in enumerate(lines) if line.startswith(each)) for each in titles]
     assert found == sorted(found)
     assert "  packages/radio/: 4 files: recipe radio" in lines
-    assert any(line.startswith("  next: build.py plan --board e200 ") for line in lines)
+    assert any(line.startswith(f"  next: {typed('plan', '--board', 'e200')} ") for line in lines)
+
+
+def test_a_board_that_is_not_ready_is_not_to_be_planned_next(
+    build_py: CommandLine, tmp_path: Path
+) -> None:
+    write_board(tmp_path / "old", "Ultra96")
+    answer = build_py("import-spec", str(tmp_path / "old"), "--to", str(tmp_path / "new"))
+    assert answer.status == 0
+    assert "NOT ready to be planned" in answer.output
+    assert "next:" not in answer.output
+    again = typed("validate", os.path.relpath(tmp_path / "new/Ultra96"))
+    assert answer.output.endswith(f"\n  then: {again}\n\n")
 
 
 def test_the_command_reports_as_json(build_py: CommandLine, tmp_path: Path) -> None:

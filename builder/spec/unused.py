@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""What is wrong with recipes and profiles, also with those that no board uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from builder.spec.document import Problem
+from builder.spec.profiles import read_profiles
+from builder.spec.reader import Reader, Tree, closest
+from builder.spec.recipe_rules import check_recipe
+
+
+def problems_of_board(tree: Tree, name: str) -> list[Problem]:
+    """Return what is wrong with a board's own recipes and profiles.
+
+    Nothing, if its `board.yaml` cannot be read: what they may name is not known then.
+    """
+    reader, files = Reader(), tree.board_files()
+    if reader.board(files[name], files) is None:
+        return []
+    bases = [path.parent for path in reader.document(files[name]).bases]
+    folders = [*bases, files[name].parent]
+    return _problems(
+        tree, files[name].parent, tree.recipe_files(folders), tree.profile_files(folders)
+    )
+
+
+def problems_of_shared(tree: Tree, folder: Path, boards: Sequence[Path]) -> list[Problem]:
+    """Return what is wrong with the recipes and profiles that several boards share.
+
+    They may name what only boards have; `boards` are the directories of these.
+    """
+    return _problems(
+        tree,
+        folder,
+        tree.recipe_files(boards) | tree.recipe_files(),
+        tree.profile_files(boards) | tree.profile_files(),
+    )
+
+
+def _problems(
+    tree: Tree, folder: Path, recipes: Mapping[str, Path], profiles: Mapping[str, Path]
+) -> list[Problem]:
+    """Return the problems of a directory's files, which may name these recipes and profiles."""
+    reader = Reader()
+    named: list[tuple[Path, str, tuple[str, ...]]] = []
+    for path in sorted(folder.glob("recipes/*/recipe.yaml")):
+        recipe = reader.recipe(path)
+        if recipe:
+            check_recipe(reader, path, recipe, tree.distribution_files())
+            named.append((path, "requires", recipe.requires))
+    for path in sorted(folder.glob("profiles/*.yaml")):
+        read = read_profiles(reader, path, profiles)
+        if read:
+            named.append((path, "recipes", read[-1][1].recipes))
+    for path, key, names in named:
+        for index, name in enumerate(names):
+            if name not in recipes:
+                what = f"there is no recipe {name}{closest(name, recipes)}"
+                reader.complain(path, (key, index), what)
+    return reader.problems
