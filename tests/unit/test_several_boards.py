@@ -295,7 +295,7 @@ def test_boards_with_equal_needs_differ_in_their_boot_files_alone(
     assert own == {
         f"{name} ({board})"
         for name in (
-            *("recipe:pynq-overlays", "checks"),
+            *("recipe:pynq-overlays", "recipe:boot-leds", "checks"),
             *("device-tree", "u-boot", "boot-bin", "boot-files", "image"),
         )
         for board in ("One", "Two")
