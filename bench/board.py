@@ -3,22 +3,18 @@
 
 from __future__ import annotations
 
-from functools import partial
+import argparse
 from pathlib import Path
 
 from bench.measure import say
-from builder.archive.archive import ArchiveUnavailable
 from builder.archive.choice import choose, native_archive
-from builder.archive.emulator import emulator_archive
 from builder.cli.context import ROOT, default_store
-from builder.emulation.qemu import qemu_source
+from builder.cli.emulator import emulator_plan
 from builder.machine.emulator import Qemu, found_qemu
 from builder.plan.board import BoardSteps, board_steps
-from builder.plan.plan import make_plan
-from builder.spec.distributions import named_distribution
 from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
-from builder.steps.qemu import PROGRAMS, QemuPrograms
+from builder.steps.qemu import PROGRAMS
 from builder.store.store import Store
 
 BOARD = "Pynq-Z2"
@@ -48,12 +44,8 @@ def steps_of(tree: Path, store: Store) -> BoardSteps:
 
 def qemu_of_tests() -> Qemu:
     """Return the QEMU that boot tests use: the one that the last of them got, or the machine's own."""
-    store, source = Store(default_store()), qemu_source()
-    named = partial(named_distribution, Tree(root=ROOT))
-    try:
-        archive = emulator_archive(source, store, named=named, offline=True)
-    except ArchiveUnavailable:
-        return found_qemu()
-    (planned,) = make_plan([QemuPrograms(archive, source)], store)
-    entry = store.get(planned.key)
+    store = Store(default_store())
+    words = argparse.Namespace(update=False, offline=True)
+    planned = emulator_plan(words, Tree(root=ROOT), store, say_event)
+    entry = store.get(planned.key) if planned else None
     return found_qemu(entry.files / PROGRAMS if entry else None)

@@ -56,6 +56,7 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
     _touch(tree / _FRAGMENT)
     fragment = build("one kernel fragment changed")
     second = build("second board", SECOND, "--boards-dir", _second_board(tree, place))
+    data = (place / "output" / BOARD / f"{BOARD}.img").stat().st_blocks * 512
     return [
         seconds(
             "cold build: wall", cold.wall, "sum of the steps on its longest path", longest, 1.2
@@ -86,14 +87,14 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
             ours=cold.memory,
             unit="bytes",
             against="its image's data",
-            reference=_data(place / "output" / BOARD / f"{BOARD}.img"),
+            reference=data,
         ),
         Row(
             what="the store after all of these",
             ours=_size(store),
             unit="bytes",
             against="one image's data",
-            reference=_data(place / "output" / BOARD / f"{BOARD}.img"),
+            reference=data,
         ),
     ]
 
@@ -108,10 +109,6 @@ def _check_no_packages(output: Path) -> None:
     made = {step["name"] for step in manifest["steps"] if not step["kept"]}
     if "bootstrap" in made:
         raise StepError("the packages were installed again")
-
-
-def _data(path: Path) -> int:
-    return path.stat().st_blocks * 512
 
 
 def _longest_path(tree: Path, store: Path, output: Path) -> float:

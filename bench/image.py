@@ -22,6 +22,7 @@ from builder.steps.step import Job
 from builder.store.store import Store
 
 AT_MOST = 2.0
+_WHAT = "image, its layers unpacked: wall"
 _GENIMAGE = """\
 image boot.vfat {{ vfat {{ label = "PYNQ" }} size = 100M mountpoint = "/boot" }}
 image root.ext4 {{ ext4 {{ label = "root" }} size = {size} mountpoint = "/" }}
@@ -62,20 +63,20 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
         (place / "root.ext4").unlink()
         rows = [
             seconds(
-                "image, its layers unpacked: wall",
+                _WHAT,
                 taken,
                 "cp of the same bytes, holes left out, with fsync",
                 copy.wall,
                 AT_MOST,
             ),
             seconds(
-                "image, its layers unpacked: wall",
+                _WHAT,
                 taken,
                 "cp with the holes written, with fsync",
                 full.wall,
             ),
             seconds(
-                "image, its layers unpacked: wall",
+                _WHAT,
                 taken,
                 "mke2fs -d of the root partition alone",
                 by_hand.wall,
@@ -98,9 +99,7 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
                  "--tmppath", place / "tmp", "--outputpath", place / "genimage"],
                 log=place / "genimage.log",
             )  # fmt: skip
-            rows.append(
-                seconds("image, its layers unpacked: wall", taken, "genimage", genimage.wall)
-            )
+            rows.append(seconds(_WHAT, taken, "genimage", genimage.wall))
         else:
             say("genimage is not installed: left out")
     return rows

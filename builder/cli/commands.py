@@ -83,7 +83,7 @@ def _build(
     outputs = {name: context.output_of(name) for name in specs}
     with store.in_use(), context.view() as view:
         planned = planning(arguments, specs, store, view)
-        emulator = emulator_plan(arguments, context, store, view) if emulate else None
+        emulator = emulator_plan(arguments, context.tree, store, view) if emulate else None
         plan = [*([emulator] if emulator else []), *planned.plan]
         if any(not item.kept for item in plan):
             for lack in check_machine(context.store):

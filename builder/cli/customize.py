@@ -100,7 +100,7 @@ def customize(arguments: argparse.Namespace, context: Context) -> int:
             listener=view,
         )
         plan = make_plan([steps.image], store)
-        emulator = emulator_plan(arguments, context, store, view) if arguments.test else None
+        emulator = emulator_plan(arguments, context.tree, store, view) if arguments.test else None
         wanted = [*([emulator] if emulator else []), *plan]
         entries = build(wanted, jobs=arguments.jobs, offline=arguments.offline).run()
         output = CustomOutput(

@@ -8,19 +8,19 @@ from functools import partial
 
 from builder.archive.archive import ArchiveUnavailable
 from builder.archive.emulator import emulator_archive
-from builder.cli.context import Context
 from builder.emulation.qemu import qemu_source
 from builder.errors import HostError
 from builder.machine.emulator import found_qemu
 from builder.plan.plan import Planned, make_plan
 from builder.report.events import Listener, Note
 from builder.spec.distributions import named_distribution
+from builder.spec.reader import Tree
 from builder.steps.qemu import QemuPrograms
 from builder.store.store import Store
 
 
 def emulator_plan(
-    arguments: argparse.Namespace, context: Context, store: Store, listener: Listener
+    arguments: argparse.Namespace, tree: Tree, store: Store, listener: Listener
 ) -> Planned | None:
     """Plan the step that gets a QEMU; None if this machine's own is to be used.
 
@@ -37,7 +37,7 @@ def emulator_plan(
         archive = emulator_archive(
             source,
             store,
-            named=partial(named_distribution, context.tree),
+            named=partial(named_distribution, tree),
             update=arguments.update,
             offline=arguments.offline,
         )

@@ -121,7 +121,7 @@ class _Writer:
         self._slug = re.sub(r"[^a-z0-9]+", "-", wish.name.lower()).strip("-") or "board"
         # U-Boot's and the kernel's trees begin with the family: no name of theirs is taken.
         self._stem = f"{self._slug}-{self._design.soc.value}"
-        baud = baud_warning(self._chosen.console)
+        baud = baud_warning(self._chosen)
         self._warnings: list[str] = [*self._first_stage.warnings, *([baud] if baud else [])]
 
     def write(self) -> NewBoard:
@@ -230,7 +230,7 @@ class _Writer:
         facts: dict[str, Any] = {
             "soc": self._design.soc.value,
             "memory": format_size(system.memory_size),
-            "console": f"ttyPS0,{chosen.console.details.get('baud', '115200')}",
+            "console": chosen.kernel_console,
             "root-device": "/dev/mmcblk0p2",
         }
         bsp = dict(self._first_stage.bsp)

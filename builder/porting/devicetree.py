@@ -48,6 +48,16 @@ class Chosen:
     card: Peripheral
     network: Peripheral | None
 
+    @property
+    def baud(self) -> str:
+        """The console's speed in bits a second."""
+        return self.console.details.get("baud", UBOOT_BAUD)
+
+    @property
+    def kernel_console(self) -> str:
+        """The console as board.yaml has it, and the kernel's command line."""
+        return f"ttyPS0,{self.baud}"
+
 
 def choose(system: System, *, console: int | None = None, card: int | None = None) -> Chosen:
     """Choose among the peripherals of a design; `console` and `card` are numbers that are wanted.
@@ -113,13 +123,12 @@ def _has_phy(peripheral: Peripheral) -> bool:
     return bool(peripheral.pins) and not peripheral.in_logic and not mdio.startswith("EMIO")
 
 
-def baud_warning(console: Peripheral) -> str | None:
+def baud_warning(chosen: Chosen) -> str | None:
     """Return what a console with another speed than U-Boot's means; None if it has that."""
-    baud = console.details.get("baud", UBOOT_BAUD)
-    if baud == UBOOT_BAUD:
+    if chosen.baud == UBOOT_BAUD:
         return None
     return (
-        f"the design's console has {baud} baud: the kernel and the login speak that, U-Boot before them "
+        f"the design's console has {chosen.baud} baud: the kernel and the login speak that, U-Boot before them "
         f"{UBOOT_BAUD} baud, since nothing here sets its speed"
     )
 
@@ -243,7 +252,6 @@ class _BoardTree:
         memory = Node(
             head="memory@0", lines=['device_type = "memory"', f"reg = {', '.join(regions)}"]
         )
-        baud = chosen.console.details.get("baud", "115200")
         own = [f"model = {text(model)}", f"compatible = {text(family.compatible)}"]
         return Node(
             head="/",
@@ -253,7 +261,10 @@ class _BoardTree:
                 *([memory] if regions else []),
                 Node(
                     head="chosen",
-                    lines=[f'stdout-path = "serial0:{baud}n8"', f"pynq_board = {text(name)}"],
+                    lines=[
+                        f'stdout-path = "serial0:{chosen.baud}n8"',
+                        f"pynq_board = {text(name)}",
+                    ],
                 ),
             ],
         )

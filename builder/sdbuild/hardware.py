@@ -33,11 +33,6 @@ class Exported:
     system: System
     chosen: Chosen
 
-    @property
-    def console(self) -> str:
-        """The console as board.yaml has it."""
-        return f"ttyPS0,{self.chosen.console.details.get('baud', '115200')}"
-
 
 def read_export(draft: Draft, name: str) -> Exported | None:
     """Return what an export in the result says of the hardware; None if it has no design.

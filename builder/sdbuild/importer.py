@@ -355,9 +355,9 @@ class _Import:
                 draft.write(f"devicetree/{additions[0]}", QSPI)
             additions.append(name)
         draft.keys["memory"] = format_size(memory)
-        draft.keys["console"] = export.console
+        draft.keys["console"] = chosen.kernel_console
         draft.keys["devicetree"] = f"devicetree/{self.source}"
-        baud = baud_warning(chosen.console)
+        baud = baud_warning(chosen)
         if baud:
             self.report.add(self.specification.file, Outcome.PERSON, baud)
         network = chosen.network.name if chosen.network else "no network"

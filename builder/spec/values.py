@@ -103,11 +103,9 @@ def unsettled(
     declared: Mapping[str, Recipe | None], values: Mapping[str, Mapping[str, Scalar]]
 ) -> Iterator[tuple[str, str, str]]:
     """Yield recipe, parameter and reason where a default will not do and nobody has set a value."""
-    for name, given in values.items():
-        recipe = declared[name]
-        for key, parameter in recipe.parameters.items() if recipe else ():
-            if _mismatch(parameter, given[key]):
-                yield name, key, f"must be set: {parameter.summary}"
+    for name, key, parameter in _parameters(declared, values):
+        if _mismatch(parameter, values[name][key]):
+            yield name, key, f"must be set: {parameter.summary}"
     yield from forbidden(declared, values)
 
 
@@ -115,13 +113,21 @@ def forbidden(
     declared: Mapping[str, Recipe | None], values: Mapping[str, Mapping[str, Scalar]]
 ) -> Iterator[tuple[str, str, str]]:
     """Yield recipe, parameter and reason where a default cannot stay beside another parameter."""
-    for name, given in values.items():
+    for name, key, parameter in _parameters(declared, values):
+        other, _, switch = (parameter.no_default_with or "").partition(".")
+        if values[name][key] == parameter.default and values.get(other, {}).get(switch):
+            what = f"the default, which everybody knows ({parameter.summary})"
+            yield name, key, f"must not be {what}: {parameter.no_default_with} is set"
+
+
+def _parameters(
+    declared: Mapping[str, Recipe | None], values: Mapping[str, Mapping[str, Scalar]]
+) -> Iterator[tuple[str, str, Parameter]]:
+    """Yield recipe, name and declaration of each parameter of the recipes that have values."""
+    for name in values:
         recipe = declared[name]
         for key, parameter in recipe.parameters.items() if recipe else ():
-            other, _, switch = (parameter.no_default_with or "").partition(".")
-            if given[key] == parameter.default and values.get(other, {}).get(switch):
-                what = f"the default, which everybody knows ({parameter.summary})"
-                yield name, key, f"must not be {what}: {parameter.no_default_with} is set"
+            yield name, key, parameter
 
 
 def _unfit(

@@ -113,7 +113,7 @@ class Planning:
 
     def __call__(self, *, offline: bool = False) -> Planned | None:
         arguments = argparse.Namespace(update=False, offline=offline)
-        return emulator_plan(arguments, self.context, self.store, self.listen)
+        return emulator_plan(arguments, self.context.tree, self.store, self.listen)
 
 
 @pytest.fixture
