@@ -37,6 +37,9 @@ _EMULATED_BY = Path("/proc/device-tree/chosen/emulated-by")
 _DEVCFG_CTRL = 0xF8007000
 """A Zynq-7000's configuration engine (UG585, appendix B)."""
 
+_ETHERNET = {"zynq": (0xE000B000, 0x00020118), "zynqmp": (0xFF0E0000, 0x40070106)}
+"""Controllers and their identity (UG585, gem.module_id; UG1087, GEM3)."""
+
 _READ_WORD = """
 import mmap, os, sys
 address = int(sys.argv[1], 0)
@@ -193,6 +196,26 @@ def until(host: Host) -> Callable[..., str]:
 def read_word(host: Host) -> Callable[[int], int]:
     """Read a 32-bit register of the board at a physical address, through /dev/mem."""
     return lambda address: int(host.check_output("python3 -c %s %s", _READ_WORD, hex(address)), 0)
+
+
+@pytest.fixture(scope="module")
+def run_program(host: Host) -> Callable[[str, Sequence[str]], list[str]]:
+    """Run cells as one program of root's, as `run_notebook` does in a notebook of a name."""
+    return lambda _, cells: host.check_output(
+        "python3 -W ignore -c %s", "\n".join(cells)
+    ).splitlines()
+
+
+@pytest.fixture(scope="module")
+def complaints(host: Host) -> Callable[[], str]:
+    """Return what the kernel has warned of until now."""
+    return lambda: str(host.check_output("dmesg --level=emerg,alert,crit,err,warn"))
+
+
+@pytest.fixture(scope="session")
+def known_register(board: BoardUnderTest) -> tuple[int, int]:
+    """The Ethernet controller's address, and what its register 0xFC reads as: its identity."""
+    return _ETHERNET[board.soc]
 
 
 @pytest.fixture

@@ -10,7 +10,27 @@ from typing import Any
 
 import pytest
 
+from builder.checks.plugin import BoardUnderTest
 from builder.machine.notebook import Notebooks
+
+# A block of registers where no logic is, or that no other device has: nothing but the driver's device
+# is looked at.
+_BLOCK = """
+/dts-v1/;
+/plugin/;
+/ {
+    fragment@0 {
+        target-path = "/";
+        __overlay__ {
+            %s {
+                compatible = "generic-uio";
+                reg = <%s>;
+            };
+        };
+    };
+};
+"""
+_PLACES = {"zynq": "0x43c00000 0x1000", "zynqmp": "0 0xa0000000 0 0x1000"}
 
 
 @pytest.fixture(scope="session")
@@ -37,5 +57,20 @@ def send(_facts: dict[str, Any]) -> Callable[[bytes, str], None]:
     def write(content: bytes, path: str) -> None:
         words = [*_facts["shell"], f"cat > {path} && chmod 0755 {path}"]
         subprocess.run(words, input=content, check=True, capture_output=True)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def send_block(
+    board: BoardUnderTest, send: Callable[[bytes, str], None]
+) -> Callable[[str, str], None]:
+    """Compile a device tree overlay with a UIO device of a name, and write it into a file of the board's."""
+
+    def write(device: str, path: str) -> None:
+        source = _BLOCK % (device, _PLACES[board.soc])
+        words = ["dtc", "-q", "-@", "-I", "dts", "-O", "dtb"]
+        done = subprocess.run(words, input=source.encode(), capture_output=True, check=True)
+        send(done.stdout, path)
 
     return write

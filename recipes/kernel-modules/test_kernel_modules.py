@@ -11,8 +11,8 @@ import pytest
 from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
+Complaints = Callable[[], str]
 
-COMPLAINTS = "dmesg --level=emerg,alert,crit,err,warn"
 SOURCES = Path(__file__).parents[2] / "petalinux_bsp/meta-user/recipes-modules"
 COMPILERS = {"armhf": "arm-linux-gnueabihf-gcc", "arm64": "aarch64-linux-gnu-gcc"}
 
@@ -72,7 +72,7 @@ def test_added_modules_are_described_and_fit_the_kernel(host: Host, added: list[
         assert fields["author"]
 
 
-def test_added_modules_come_and_go(host: Host, added: list[str]) -> None:
+def test_added_modules_come_and_go(host: Host, added: list[str], complaints: Complaints) -> None:
     """They were loaded at boot, can be taken out, and loaded again, without a word of complaint.
 
     AMD's kernel has itself what some of them give: with it these are not loaded.
@@ -80,7 +80,7 @@ def test_added_modules_come_and_go(host: Host, added: list[str]) -> None:
     listed = host.check_output("cat /usr/lib/modules-load.d/*.conf").split()
     loaded = [name for name in added if name in listed]
     assert "pynq-buffer" in loaded
-    before = host.check_output(COMPLAINTS)
+    before = complaints()
     for _ in range(3):
         for name in loaded:
             assert host.file(f"/sys/module/{name.replace('-', '_')}").is_directory
@@ -89,28 +89,31 @@ def test_added_modules_come_and_go(host: Host, added: list[str]) -> None:
             assert not host.file(f"/sys/module/{name.replace('-', '_')}").exists
         host.check_output(f"modprobe --all {' '.join(loaded)}")
     host.check_output("udevadm settle")
-    assert host.check_output(COMPLAINTS) == before
+    assert complaints() == before
 
 
-@pytest.mark.only("outside", "its program is compiled where the checks come from")
-def test_buffers_under_stress(
-    host: Host, board: Any, added: list[str], send: Callable[[bytes, str], None], tmp_path: Path
-) -> None:
-    """Buffers: 1,000 by 8 processes, half of them killed, twice, and closed by threads; nothing is lost or said."""
+@pytest.fixture
+def stress(board: Any, added: list[str], send: Callable[[bytes, str], None], tmp_path: Path) -> str:
+    """The program that makes many buffers, compiled for the board and sent there: its path."""
     if "pynq-buffer" not in added:
         pytest.skip("there is no buffer device")
-    folder = SOURCES / "pynq-buffer/files"
     program = tmp_path / "pynq-buffer-test"
     subprocess.run(
         [
             *(COMPILERS[board.architecture], "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-s"),
-            *("-pthread", "-o", program, folder / "pynq-buffer-test.c"),
+            *("-pthread", "-o", program, SOURCES / "pynq-buffer/files/pynq-buffer-test.c"),
         ],
         check=True,
     )
     send(program.read_bytes(), "/run/pynq-buffer-test")
-    before = host.check_output(COMPLAINTS)
-    done = host.run("/run/pynq-buffer-test")
+    return "/run/pynq-buffer-test"
+
+
+@pytest.mark.only("outside", "its program is compiled where the checks come from")
+def test_buffers_under_stress(host: Host, stress: str, complaints: Complaints) -> None:
+    """Buffers: 1,000 by 8 processes, half of them killed, twice, and closed by threads; nothing is lost or said."""
+    before = complaints()
+    done = host.run(stress)
     assert done.rc == 0, done.stdout
     assert re.search(r"^\d+ checks, 0 failed$", done.stdout, re.MULTILINE), done.stdout
     rounds = re.findall(
@@ -121,4 +124,4 @@ def test_buffers_under_stress(
         assert int(buffers) >= 1000
         assert int(killed) == 4
     assert re.search(r"^\d+ operations by 8 threads, ", done.stdout, re.MULTILINE), done.stdout
-    assert host.check_output(COMPLAINTS) == before
+    assert complaints() == before

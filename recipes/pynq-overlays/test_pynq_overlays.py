@@ -2,8 +2,7 @@
 """Designs: all can be imported; the base design, if there is one, loaded and used by a notebook and a program."""
 
 import json
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
@@ -11,6 +10,7 @@ import pytest
 from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
+Complaints = Callable[[], str]
 ReadWord = Callable[[int], int]
 
 OVERLAYS = "/usr/local/lib/python3.*/dist-packages/pynq/overlays"
@@ -63,10 +63,7 @@ print(json.dumps(found))
 REGISTERS = """
 print(pynq.MMIO(%d, 0x1000).read(0xFC))
 """
-ETHERNET = {"zynq": (0xE000B000, 0x00020118), "zynqmp": (0xFF0E0000, 0x40070106)}
-"""Where the Ethernet controller is, and its identity (UG585, gem.module_id; UG1087)."""
 
-COMPLAINTS = "dmesg --level=emerg,alert,crit,err,warn"
 CONTIGUOUS = "sync; echo 3 > /proc/sys/vm/drop_caches; awk '/CmaFree/ {print $2}' /proc/meminfo"
 
 
@@ -88,29 +85,27 @@ def base(host: Host, designs: list[str]) -> str:
     return found[0]
 
 
-@pytest.fixture(scope="module")
-def run_program(host: Host) -> Callable[[str, Sequence[str]], list[str]]:
-    """Run cells as one program of root's; return the lines that it printed."""
-    return lambda _, cells: host.check_output(
-        "python3 -W ignore -c %s", "\n".join(cells)
-    ).splitlines()
-
-
 NOTEBOOK = pytest.param(
     "notebook", marks=pytest.mark.only("outside", "it is run over the network, as by a browser")
 )
 
 
 @pytest.fixture(scope="module", params=["program", NOTEBOOK])
-def ran(request: pytest.FixtureRequest, host: Host, board: Any, base: str) -> dict[str, Any]:
+def ran(
+    request: pytest.FixtureRequest,
+    host: Host,
+    base: str,
+    complaints: Complaints,
+    known_register: tuple[int, int],
+) -> dict[str, Any]:
     """What the cells printed, what the kernel complained of, and lost memory in KiB."""
     assert base
     run = request.getfixturevalue(f"run_{request.param}")
-    before, free = host.check_output(COMPLAINTS), int(host.check_output(CONTIGUOUS))
-    cells = {**CELLS, "registers": REGISTERS % ETHERNET[board.soc][0]}
+    before, free = complaints(), int(host.check_output(CONTIGUOUS))
+    cells = {**CELLS, "registers": REGISTERS % known_register[0]}
     printed = run("checks of the base design", [*cells.values()])
     found = {name: json.loads(text) for name, text in zip(cells, printed, strict=True)}
-    found["complaints"] = host.check_output(COMPLAINTS).removeprefix(before).strip().splitlines()
+    found["complaints"] = complaints().removeprefix(before).strip().splitlines()
     found["lost"] = free - int(host.check_output(CONTIGUOUS))
     return found
 
@@ -195,9 +190,11 @@ def test_its_buffers_are_physical_memory(ran: dict[str, Any]) -> None:
     assert ran["lost"] < 1024, "contiguous memory is not given back"
 
 
-def test_registers_of_the_processing_system(board: Any, ran: dict[str, Any]) -> None:
+def test_registers_of_the_processing_system(
+    known_register: tuple[int, int], ran: dict[str, Any]
+) -> None:
     """MMIO on the library's own device reads the Ethernet controller's identity."""
-    assert ran["registers"] == ETHERNET[board.soc][1]
+    assert ran["registers"] == known_register[1]
 
 
 def test_notebooks_are_the_users(host: Host, parameters: Parameters, designs: list[str]) -> None:
@@ -248,23 +245,6 @@ def test_a_design_is_loaded_at_the_start(
     assert host.check_output(f"cat {MANAGER}/state") == "operating"
 
 
-# A block of registers that is the overlay's alone. Nothing but the driver's device is looked at.
-TREE = """
-/dts-v1/;
-/plugin/;
-/ {
-    fragment@0 {
-        target-path = "/";
-        __overlay__ {
-            checked-logic {
-                compatible = "generic-uio";
-                reg = <%s>;
-            };
-        };
-    };
-};
-"""
-BLOCK = {"zynq": "0x43c00000 0x1000", "zynqmp": "0 0xa0000000 0 0x1000"}
 USE_TREE = """
 import json, pathlib, pynq, pynq.uio
 design = pynq.Overlay("/run/checked-design/checked.bit")
@@ -277,30 +257,29 @@ print(json.dumps([design.dtbo, there, pynq.uio.get_uio_device("checked-logic")])
 
 @pytest.mark.only("outside", "what compiles device trees is no part of the image")
 def test_a_designs_own_device_tree(
-    host: Host, board: Any, base: str, send: Callable[[bytes, str], None], *, can_load: bool
+    host: Host,
+    base: str,
+    send_block: Callable[[str, str], None],
+    complaints: Complaints,
+    *,
+    can_load: bool,
 ) -> None:
     """The .dtbo beside a design is inserted with it, its device appears, and goes when it is freed."""
     if not can_load:
         pytest.skip("this QEMU's configuration engine is shut off")
-    blob = subprocess.run(
-        ["dtc", "-q", "-@", "-I", "dts", "-O", "dtb"],
-        input=(TREE % BLOCK[board.soc]).encode(),
-        capture_output=True,
-        check=True,
-    ).stdout
     host.check_output("mkdir /run/checked-design")
     try:
         for suffix in ("bit", "hwh"):
             host.check_output(f"cp {base}.{suffix} /run/checked-design/checked.{suffix}")
-        send(blob, "/run/checked-design/checked.dtbo")
-        before = host.check_output(COMPLAINTS)
+        send_block("checked-logic", "/run/checked-design/checked.dtbo")
+        before = complaints()
         printed = host.check_output("python3 -W ignore -c %s", USE_TREE)
         tree, there, after = json.loads(printed.splitlines()[-1])
         assert tree == "/run/checked-design/checked.dtbo"
         assert there
         assert after is None
         assert not host.file("/sys/kernel/config/device-tree/overlays/checked").exists
-        assert host.check_output(COMPLAINTS) == before
+        assert complaints() == before
     finally:
         host.check_output("rm -r /run/checked-design")
 

@@ -2,7 +2,6 @@
 """The PYNQ library on the board's kernel: in a notebook on the board's Jupyter, and in a program."""
 
 import json
-import subprocess
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,26 +10,9 @@ from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
 Run = Callable[[str, Sequence[str]], list[str]]
+Complaints = Callable[[], str]
 
 MANAGER = "/sys/class/fpga_manager/fpga0"
-
-# A block of registers where no logic is: nothing but the driver's device is looked at.
-TREE = """
-/dts-v1/;
-/plugin/;
-/ {
-    fragment@0 {
-        target-path = "/";
-        __overlay__ {
-            checked-block {
-                compatible = "generic-uio";
-                reg = <%s>;
-            };
-        };
-    };
-};
-"""
-BLOCK = {"zynq": "0x43c00000 0x1000", "zynqmp": "0 0xa0000000 0 0x1000"}
 
 INSERT = """
 import json, pathlib, warnings
@@ -57,8 +39,6 @@ class Memory:
         return pynq.pl_server.embedded_device.EmbeddedDevice.mmap(self, base, length)
 print(int(pynq.MMIO(%d, 0x1000, device=Memory()).read(0xFC)))
 """
-ETHERNET = {"zynq": (0xE000B000, 0x00020118), "zynqmp": (0xFF0E0000, 0x40070106)}
-"""Where the Ethernet controller is, and its identity (UG585, gem.module_id; UG1087)."""
 
 USER = """
 print(json.dumps(os.geteuid()))
@@ -66,35 +46,22 @@ print(json.dumps(os.geteuid()))
 
 OUTSIDE = pytest.mark.only("outside", "what compiles device trees is no part of the image")
 
-COMPLAINTS = "dmesg --level=emerg,alert,crit,err,warn"
-
-
-@pytest.fixture(scope="module")
-def run_program(host: Host) -> Run:
-    """Run cells as one program of root's; return the lines that it printed."""
-    return lambda _, cells: host.check_output(
-        "python3 -W ignore -c %s", "\n".join(cells)
-    ).splitlines()
-
 
 @pytest.fixture(scope="module", params=["program", "notebook"])
 def ran(
-    request: pytest.FixtureRequest, host: Host, board: Any, send: Callable[[bytes, str], None]
+    request: pytest.FixtureRequest,
+    send_block: Callable[[str, str], None],
+    complaints: Complaints,
+    known_register: tuple[int, int],
 ) -> dict[str, Any]:
     """What the cells printed, and what the kernel complained of meanwhile."""
-    blob = subprocess.run(
-        ["dtc", "-q", "-@", "-I", "dts", "-O", "dtb"],
-        input=(TREE % BLOCK[board.soc]).encode(),
-        capture_output=True,
-        check=True,
-    ).stdout
-    send(blob, "/run/checked-block.dtbo")
+    send_block("checked-block", "/run/checked-block.dtbo")
     run: Run = request.getfixturevalue(f"run_{request.param}")
-    before = host.check_output(COMPLAINTS)
-    cells = {"tree": INSERT, "registers": REGISTERS % ETHERNET[board.soc][0], "user": USER}
+    before = complaints()
+    cells = {"tree": INSERT, "registers": REGISTERS % known_register[0], "user": USER}
     printed = run("checks of the library", [*cells.values()])
     found = {name: json.loads(text) for name, text in zip(cells, printed, strict=True)}
-    found["complaints"] = host.check_output(COMPLAINTS).removeprefix(before).strip()
+    found["complaints"] = complaints().removeprefix(before).strip()
     return found
 
 
@@ -165,9 +132,9 @@ def test_device_tree_overlay(host: Host, ran: dict[str, Any]) -> None:
 
 
 @OUTSIDE
-def test_registers(board: Any, ran: dict[str, Any]) -> None:
+def test_registers(known_register: tuple[int, int], ran: dict[str, Any]) -> None:
     """It reads registers of the processing system: the Ethernet controller's identity."""
-    assert ran["registers"] == ETHERNET[board.soc][1]
+    assert ran["registers"] == known_register[1]
 
 
 @OUTSIDE
