@@ -201,11 +201,17 @@ CELLS = """
 return [...document.querySelectorAll(".jp-Notebook .jp-CodeCell")].map(cell => ({
   prompt: cell.querySelector(".jp-InputPrompt").textContent.trim(),
   text: [...cell.querySelectorAll(".jp-OutputArea-output")].map(each => each.innerText).join(""),
-  error: !!cell.querySelector("[data-mime-type='application/vnd.jupyter.error']"),
+  error: cell.innerText.includes("Traceback (most recent call last)"),
   pictures: [...cell.querySelectorAll(".jp-OutputArea-output img")].map(each => each.naturalWidth),
 }))
 """
 """What a browser shows of the code cells of a notebook, asked in its own language. Pixels."""
+
+READY = r"""
+return [...document.querySelectorAll(".jp-StatusBar-TextItem")].some(
+  each => /^(?!No Kernel).* \| Idle$/.test(each.textContent))
+"""
+"""Whether the line at the bottom names a kernel that is connected and idle."""
 
 BASE = "/usr/local/lib/python3.*/dist-packages/pynq/overlays/base/base.bit"
 """The design that the welcome notebook loads, where an image has one for its board."""
@@ -239,17 +245,6 @@ def test_in_a_browser(
     answer = session.get(f"{server}/api/contents/Welcome.ipynb", timeout=REQUEST).json()
     count = sum(cell["cell_type"] == "code" for cell in answer["content"]["cells"])
 
-    def run_all() -> bool:
-        browser.click(".lm-MenuBar-itemLabel", "Run")
-        browser.click(".lm-Menu-itemLabel", "Run All Cells")
-        try:
-            return bool(browser.until(begun, "a cell that runs", longest=30))
-        except TimeoutError:
-            return False  # a kernel that was just being replaced forgets what it was to run
-
-    def begun() -> bool:
-        return any(cell["prompt"] != "[ ]:" for cell in browser.ask(CELLS))
-
     def ended() -> bool:
         cells = browser.ask(CELLS)
         done = [cell for cell in cells if re.fullmatch(r"\[\d+\]:", cell["prompt"])]
@@ -258,10 +253,12 @@ def test_in_a_browser(
     try:
         browser.open(f"{server}/lab/tree/Welcome.ipynb?reset")
         browser.enter("#password_input", parameters["jupyter"]["password"])
-        browser.see(".jp-Notebook-ExecutionIndicator[data-status='idle']")
+        # Cells that are to be run before there is a kernel each ask for one, and get one.
+        browser.until(lambda: browser.ask(READY), "a kernel that waits for work")
         # A slow board is late to answer now and then, of which the page tells.
         browser.dismiss(".jp-Dialog .jp-mod-accept")
-        browser.until(run_all, "all cells to run")
+        browser.click(".lm-MenuBar-itemLabel", "Run")
+        browser.click(".lm-Menu-itemLabel", "Run All Cells")
         browser.until(ended, "the end of all cells")
         cells = browser.ask(CELLS)
         assert not [cell["text"] for cell in cells if cell["error"]]
