@@ -87,16 +87,13 @@ class Browser:
         """From now on click away what may come at any time, a dialog over all, while waiting."""
         self._dismissed.append(selector)
 
-    def until(
-        self, condition: Callable[[], Result], what: str, *, longest: float | None = None
-    ) -> Result:
+    def until(self, condition: Callable[[], Result], what: str) -> Result:
         """Wait until a condition is true, for `longest` seconds, and return what it returns.
 
         Raises:
             TimeoutError: it does not come true: `what` was waited for in vain.
         """
-        seconds = self.longest if longest is None else longest
-        wait = WebDriverWait(self.driver, seconds, ignored_exceptions=_PASSING)
+        wait = WebDriverWait(self.driver, self.longest, ignored_exceptions=_PASSING)
 
         def comes_true(driver: Remote) -> Result:
             for selector in self._dismissed:
@@ -108,7 +105,7 @@ class Browser:
         try:
             return wait.until(comes_true)
         except TimeoutException:
-            raise TimeoutError(f"the browser waited {seconds} s in vain for: {what}") from None
+            raise TimeoutError(f"the browser waited {self.longest} s in vain for: {what}") from None
 
     def see(self, selector: str, text: str | None = None) -> WebElement:
         """Return the first element that is to be seen, with just this text if one is given."""
