@@ -26,6 +26,10 @@ FEATURES = (
 )
 """What an ext4 of ours has."""
 
+_CHECKSUMS = "metadata_csum"
+_GROUP_CHECKSUMS = "uninit_bg"
+"""Of block groups alone; with these or the former, inode tables need not be written."""
+
 _MIB = 1 << 20
 
 
@@ -70,26 +74,39 @@ def make_root(
     job: Job, root: Root, image: Path, form: Ext4Format, *, offset: int, size: int, epoch: int
 ) -> None:
     """Write a tree as an ext4 of `size` bytes at `offset` of an image; `epoch` (s) is its date."""
+    date = {"E2FSPROGS_FAKE_TIME": str(epoch), "E2FSCK_TIME": str(epoch)}
+    # mke2fs computes the checksums of an inode and of its extents again with each of its blocks, which
+    # is half of its time. So they come afterwards, as on any filesystem that gets them later.
+    late = _CHECKSUMS in form.features
+    features = [_GROUP_CHECKSUMS if each == _CHECKSUMS else each for each in form.features]
     job.run(
         root.workspace,
         *("mke2fs", "-q", "-F", "-t", "ext4", "-L", form.label),
         *("-b", str(BLOCK), "-I", "256", "-m", "1"),
-        *("-O", ",".join(("none", *form.features)), "-U", str(form.uuid)),
+        *("-O", ",".join(("none", *features)), "-U", str(form.uuid)),
         # The kernel zeroes inode tables at first mount: a card written by its block map has
         # old data where the image has holes.
         *("-E", f"offset={offset},hash_seed={form.uuid},nodiscard,lazy_itable_init=1"),
         *("-d", root.path, image, str(size // BLOCK)),
-        environment={"E2FSPROGS_FAKE_TIME": str(epoch)},
+        environment=date,
     )
-    _settle_times(job, root.workspace, image, offset, epoch)
+    device = f"{image}?offset={offset}"
+    _settle_times(job, root.workspace, device, epoch)
+    if late:
+        job.run(root.workspace, "tune2fs", "-O", _CHECKSUMS, device, environment=date)
+    # Directories get room for their checksums, and their index, which mke2fs leaves out.
+    job.run(
+        root.workspace,
+        *("sh", "-c", 'e2fsck -f -p -D "$0" || [ $? = 1 ]', device),  # 1: it changed something
+        environment=date,
+    )
 
 
-def _settle_times(job: Job, workspace: Workspace, image: Path, offset: int, epoch: int) -> None:
+def _settle_times(job: Job, workspace: Workspace, device: str, epoch: int) -> None:
     """Set what mke2fs takes from the tree's inodes and no tool can set there: ctime, atime.
 
     Without this two builds of the same content differ.
     """
-    device = f"{image}?offset={offset}"
     header = job.run(workspace, "dumpe2fs", "-h", device)
     fields = dict(
         line.split(":", 1) for line in header.splitlines() if line.count(":") and line[0] != " "

@@ -17,10 +17,13 @@ import pytest
 from builder.bsp.bootbin import parse
 from builder.plan.publish import Output
 from builder.spec.models import Soc
+from builder.steps.filesystem import FEATURES
 from builder.steps.image import BOOT_OFFSET
 from tests.support import BOARD, ROOT, build_py
 
 MIB = 1 << 20
+INDEXED = 0x1000
+"""EXT4_INDEX_FL: a directory's flag."""
 U_BOOT = {"Pynq-Z2": "u-boot.img", "ZCU111": "u-boot.itb"}
 
 
@@ -94,6 +97,17 @@ def test_fit_has_the_board_first(built: Output) -> None:
 def test_root_filesystem_is_clean(root: Path) -> None:
     done = subprocess.run(["e2fsck", "-f", "-n", root], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_root_filesystem_has_what_an_ext4_of_ours_has(root: Path) -> None:
+    """Its features, checksums among them, and large directories with their index."""
+    header = re.search(r"^Filesystem features: +(.*)$", tool("dumpe2fs", "-h", root), re.MULTILINE)
+    assert header
+    assert {*header[1].split()} == {*FEATURES}
+    (flags,) = re.findall(
+        r"Flags: (0x[0-9a-f]+)", tool("debugfs", "-R", "stat /var/lib/dpkg/info", root)
+    )
+    assert int(flags, 16) & INDEXED
 
 
 @pytest.mark.parametrize(
