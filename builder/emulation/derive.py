@@ -165,11 +165,16 @@ def listed(changes: Iterable[Change]) -> str:
 
 
 def told(listed_changes: str) -> list[str]:
-    """Return what `listed` wrote as lines for a person: one a reason, with all its changes."""
+    """Return what `listed` wrote as lines for a person: one a reason, with all its changes.
+
+    Those whose reason is not known ("") are the last line.
+    """
     lines: dict[str, list[str]] = {}
     for change in json.loads(listed_changes):
         lines.setdefault(change["because"], []).append(change["text"])
-    return [f"{'; '.join(texts)} ({because})" for because, texts in lines.items()]
+    unknown = lines.pop("", None)
+    known = [f"{'; '.join(texts)} ({because})" for because, texts in lines.items()]
+    return [*known, "; ".join(unknown)] if unknown else known
 
 
 def check(board_dtb: Path, derived_dtb: Path, changes: Iterable[Change]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.bsp.fit import Fit, FitImage
 from builder.emulation.derive import (
     Change,
     Rule,
@@ -20,6 +21,7 @@ from builder.emulation.derive import (
     told,
 )
 from builder.errors import StepError, UserError
+from builder.machine import card
 
 MACHINES = Path(__file__).parents[2] / "builder" / "emulation"
 
@@ -158,6 +160,29 @@ def test_changes_of_the_zynq_machine(board: Path, tmp_path: Path) -> None:
     assert len(lines) == 4, "one line a reason"
     assert lines[2].count("; /emulated-timer-clock ") == 3
     check(board, tmp_path / "emulated.dtb", changes)
+
+
+def test_differences_of_a_finished_card_are_told(
+    board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They come out of the trees on it, in the form of those that a build listed; without reasons."""
+    derive(board, read_rules(MACHINES / "zynq.yaml"), tmp_path / "emulated.dtb")
+    trees = {"conf-board": board, "conf-emulated": tmp_path / "emulated.dtb"}
+    images = {
+        name: FitImage(name=name, arch="arm", data=path.read_bytes())
+        for name, path in trees.items()
+    }
+    found = Fit(
+        images=images, configurations={name: {"fdt": name} for name in trees}, default="conf-board"
+    )
+    monkeypatch.setattr(card, "boot_file", lambda *_: tmp_path / "image.ub")
+    monkeypatch.setattr(card, "read_fit", lambda _: found)
+    card.emulated_tree(tmp_path / "card.img", tmp_path / "boot", tmp_path)
+    assert (tmp_path / "boot/emulated.dtb").read_bytes() == images["conf-emulated"].data
+    (line,) = told((tmp_path / "boot/changes.json").read_text())
+    told_first, *_, told_last = line.split("; ")
+    assert told_first == "/axi/ethernet@e000b000/some-name@1 reg: <1> -> <7>"
+    assert told_last.startswith("/emulated-timer-clock phandle: none -> ")
 
 
 def test_changes_of_the_zynqmp_machine(ultrascale: Path, tmp_path: Path) -> None:
