@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import boot, buffers, builds, image, rootfs
+from bench import boot, buffers, builds, image, profiles, rootfs
 from bench.measure import Row, as_json, markdown
 from builder.cli.context import ROOT, default_store
 from builder.engine.host import available_memory
@@ -25,6 +25,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Path, bool], list[Row]]]] = {
     "builds": ("Builds of a board", builds.run),
     "image": ("Card image", image.run),
     "boot": ("Boot under QEMU", boot.run),
+    "profiles": ("Profiles", profiles.run),
     "buffers": ("Buffers for the programmable logic", buffers.run),
 }
 

@@ -27,19 +27,17 @@ _TIMEOUT = 600.0
 
 @contextmanager
 def booted(
-    place: Path, ports: Sequence[int]
-) -> Iterator[tuple[ImageSpec, EmulatedBoard, dict[str, float]]]:
-    """Boot the image in output/; give it with the seconds at which it reached each stage.
+    place: Path, spec: ImageSpec, output: Output, ports: Sequence[int]
+) -> Iterator[tuple[EmulatedBoard, dict[str, float]]]:
+    """Boot an image; give the board with the seconds at which it reached each stage.
 
     Raises:
         UserError: there is no image.
     """
-    output = Output(directory=ROOT / "output" / BOARD, board=BOARD)
     if not output.image.exists():
-        raise UserError(f"there is no {output.image}", hint=f"build.py --board {BOARD}")
-    spec = resolve(Tree(root=ROOT), BOARD)
+        raise UserError(f"there is no {output.image}", hint=f"build.py --board {spec.name}")
     qemu = qemu_of_tests()
-    say(f"booting, {qemu}")
+    say(f"booting {spec.name}, {qemu}")
     with emulated_board(
         spec,
         output,
@@ -52,17 +50,30 @@ def booted(
         console=Console(stderr=True),
     ) as board:
         stages = board.wait_for_ssh(_SSH, _TIMEOUT, lambda _: None)
-        yield spec, board, {stage.name: stage.seconds for stage in stages}
+        yield board, {stage.name: stage.seconds for stage in stages}
+
+
+def own_image() -> tuple[ImageSpec, Output]:
+    """Return the measured board, and where its image is: in output/."""
+    return resolve(Tree(root=ROOT), BOARD), Output(directory=ROOT / "output" / BOARD, board=BOARD)
+
+
+def reached(place: Path, spec: ImageSpec, output: Output) -> dict[str, float]:
+    """Boot an image; return the seconds at which it reached each stage, Jupyter if it has it."""
+    jupyter = spec.parameters().get("jupyter")
+    ports = [int(str(jupyter["port"]))] if jupyter else []
+    with booted(place, spec, output, [_SSH, *ports]) as (board, stages):
+        for port in ports:
+            stages["Jupyter"] = wait_for_jupyter(
+                board.ports[port], started=board.started, timeout=_TIMEOUT
+            ).seconds
+    return stages
 
 
 def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the sections' one signature
     """Boot the image in output/."""
-    port = int(str(resolve(Tree(root=ROOT), BOARD).parameters()["jupyter"]["port"]))
-    with booted(place, [_SSH, port]) as (_, board, reached):
-        jupyter = wait_for_jupyter(
-            board.ports[port], started=board.started, timeout=_TIMEOUT
-        ).seconds
+    stages = reached(place, *own_image())
     return [
-        seconds(f"boot to {name}", taken, "boot to systemd", reached["systemd"])
-        for name, taken in (("ssh", reached["ssh"]), ("Jupyter", jupyter))
+        seconds(f"boot to {name}", stages[name], "boot to systemd", stages["systemd"])
+        for name in ("ssh", "Jupyter")
     ]

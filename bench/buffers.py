@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 
 from bench.board import BOARD
-from bench.boot import booted
+from bench.boot import booted, own_image
 from bench.measure import Row, say
 from builder.errors import StepError, UserError
 from builder.machine.login import install_key, root_shell
@@ -58,7 +58,8 @@ print(json.dumps(found))
 
 def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the sections' one signature
     """Boot the image in output/, and measure on it."""
-    with booted(place, [_SSH]) as (spec, board, _):
+    spec, output = own_image()
+    with booted(place, spec, output, [_SSH]) as (board, _):
         users = spec.parameters()["users"]
         if "pyxrt" not in spec.parameters():
             raise UserError(f"the image of {BOARD} has no recipe pyxrt: there are no buffers")
