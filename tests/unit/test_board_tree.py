@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from builder.bsp.mainline.devicetree import snippet
+from builder.bsp.mainline.snippet import snippet
 from builder.bsp.soc import FAMILIES
 from builder.bsp.trees import memory_size
 from builder.emulation.derive import Tree, read_tree

@@ -280,6 +280,13 @@ def test_only_modules_count_as_code() -> None:
         assert importlib.util.find_spec(name), name
 
 
+@pytest.mark.parametrize("step", ["u_boot", "kernel"])
+def test_what_takes_minutes_does_not_depend_on_how_boards_are_emulated(step: str) -> None:
+    found = modules(f"builder.bsp.mainline.{step}")
+    assert "builder.bsp.soc" in found
+    assert not [name for name in found if name.startswith("builder.emulation")]
+
+
 def test_a_changed_helper_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     step = step_of("builder.bsp.mainline.boot_bin")
     before = components(step, {})

@@ -6,19 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from builder.bsp.soc import BSP_DIRECTORY, Family
+from builder.bsp.mainline.snippet import snippet
+from builder.bsp.soc import Family
 from builder.bsp.trees import check_devices, derive_emulated, memory_size
 from builder.emulation.derive import Tree, read_tree
 from builder.emulation.facts import machine_file
 from builder.errors import UserError
 from builder.steps.step import Job, Step
-
-_SNIPPETS = f"{BSP_DIRECTORY}/meta-user/recipes-bsp/device-tree/files"
-
-
-def snippet(tree: Path, family: Family) -> Path:
-    """Return what every board of a family includes at the end of its device tree."""
-    return tree / _SNIPPETS / f"pynq-pl-{family.soc.value}.dtsi"
 
 
 class DeviceTree(Step):

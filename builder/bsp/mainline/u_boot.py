@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from builder.bsp import ps7, ps7_check
-from builder.bsp.mainline.devicetree import snippet
 from builder.bsp.mainline.kbuild import KbuildTree
+from builder.bsp.mainline.snippet import snippet
 from builder.bsp.program import Program, downloads, files
 from builder.bsp.soc import BSP_DIRECTORY, Family
 from builder.bsp.start_up import START_UPS

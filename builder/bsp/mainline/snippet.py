@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: MIT
+"""What the builder adds to the device tree of every board of a family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from builder.bsp.soc import BSP_DIRECTORY, Family
+
+_SNIPPETS = f"{BSP_DIRECTORY}/meta-user/recipes-bsp/device-tree/files"
+
+
+def snippet(tree: Path, family: Family) -> Path:
+    """Return what every board of a family includes at the end of its device tree."""
+    return tree / _SNIPPETS / f"pynq-pl-{family.soc.value}.dtsi"
