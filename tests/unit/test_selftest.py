@@ -365,6 +365,23 @@ def test_secrets_come_from_the_callers_environment_or_their_checks_are_skipped(
     assert [*outcomes(report).values()] == ["passed", "passed"]
 
 
+def test_checks_find_around_them_what_logins_find(
+    files: Files, run: Run, command: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PYNQ finds its device by a variable that is set for logins; whoever calls, it is there."""
+    settings = tmp_path / "environment"
+    settings.write_text("# for PYNQ\nXILINX_XRT=/usr\nexport QUOTED='two words'\n\nLANG=xx\n")
+    monkeypatch.setattr(command, "OF_LOGINS", settings)
+    files.write(
+        "recipes/a/test_one.py",
+        "def test_one(host):\n"
+        "    found = host.check_output('echo $XILINX_XRT, $QUOTED, $LANG')\n"
+        "    assert found == '/usr, two words, C.UTF-8'\n",
+    )
+    _, report = run("-k", "test_one")
+    assert [*outcomes(report).values()] == ["passed"]
+
+
 def test_an_unknown_parameter_is_a_mistake_of_the_check(files: Files, run: Run) -> None:
     files.write("recipes/a/test_one.py", "def test_one(parameters):\n    parameters['a']['x']\n")
     status, report = run("-k", "test_one")

@@ -7,12 +7,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 HOME = Path("/usr/share/board-selftest")
+OF_LOGINS = Path("/etc/environment")
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(HOME))
 
@@ -61,6 +63,7 @@ def environment() -> dict[str, str]:
     """Return what checks find around them, whoever calls: root's login, and secrets if given."""
     secrets = {name: value for name, value in os.environ.items() if name.startswith("PARAM_")}
     return {
+        **of_logins(),
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": "/root",
         "USER": "root",
@@ -70,6 +73,18 @@ def environment() -> dict[str, str]:
         **session.ENVIRONMENT,
         **secrets,
     }
+
+
+def of_logins() -> dict[str, str]:
+    """Return what every login finds around it, as pam_env(8) reads it; PYNQ looks for its XRT there."""
+    text = OF_LOGINS.read_text() if OF_LOGINS.exists() else ""
+    found = {}
+    for line in text.splitlines():
+        words = shlex.split(line, comments=True)
+        name, equals, value = words[-1].partition("=") if words else ("", "", "")
+        if equals:
+            found[name] = value
+    return found
 
 
 if __name__ == "__main__":
