@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Login on the serial console."""
 
+from collections.abc import Callable
 from typing import Any
 
 from testinfra.host import Host
@@ -8,11 +9,12 @@ from testinfra.host import Host
 Parameters = dict[str, dict[str, Any]]
 
 
-def test_login(host: Host, board: Any) -> None:
+def test_login(host: Host, board: Any, until: Callable[..., str]) -> None:
     """A login waits on the board's console."""
     port = board.console.partition(",")[0]
     assert port in host.file("/sys/class/tty/console/active").content_string.split()
-    assert host.service(f"serial-getty@{port}").is_running
+    # ssh is up earlier than the login, on a slow board by much.
+    until("systemctl is-active %s", f"serial-getty@{port}")
 
 
 def test_autologin(host: Host, board: Any, parameters: Parameters) -> None:
