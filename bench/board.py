@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.measure import say
+from bench.measure import Cost, cost_of, say
 from builder.archive.choice import choose, native_archive
 from builder.cli.context import ROOT, default_store
 from builder.cli.emulator import emulator_plan
@@ -31,6 +31,22 @@ def new_store(root: Path) -> Store:
     if not (root / "archives").exists():
         (root / "archives").symlink_to(default_store() / "archives")
     return Store(root)
+
+
+def build(tree: Path, place: Path, what: str, board: str, *words: str | Path) -> Cost:
+    """Run the `build.py` of the checkout `tree` for a board, into `place`/output; say what it cost.
+
+    Raises:
+        StepError: it failed; its log in `place` is named.
+    """
+    say(what)
+    return cost_of(
+        [
+            *(tree / ".venv/bin/python", tree / "build.py", "--board", board),
+            *("--output", place / "output", "--progress", "plain", "--engine", "host", *words),
+        ],
+        log=place / f"{what.replace(' ', '-')}.log",
+    )
 
 
 def steps_of(tree: Path, store: Store) -> BoardSteps:

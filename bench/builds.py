@@ -7,8 +7,8 @@ import json
 import shutil
 from pathlib import Path
 
-from bench.board import BOARD, new_store, steps_of
-from bench.measure import Cost, Row, cost_of, costs, say, seconds
+from bench.board import BOARD, build, new_store, steps_of
+from bench.measure import Cost, Row, cost_of, costs, seconds
 from builder.cli.context import ROOT
 from builder.errors import StepError
 from builder.plan.plan import make_plan
@@ -29,33 +29,25 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
     """Build from an empty store, with the downloads that the user's store has."""
     tree = place / "tree"
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv", "output", ".*cache"))
-    python = tree / ".venv/bin/python"
     (tree / ".venv").symlink_to(ROOT / ".venv")
     store = place / "store"
     new_store(store)
 
-    def build(what: str, board: str = BOARD, *more: str | Path) -> Cost:
-        say(what)
-        return cost_of(
-            [
-                *(python, tree / "build.py", "--board", board, "--store", store),
-                *("--output", place / "output", "--progress", "plain", "--engine", "host", *more),
-            ],
-            log=place / f"{what.replace(' ', '-')}.log",
-        )
+    def built(what: str, board: str = BOARD, *more: str | Path) -> Cost:
+        return build(tree, place, what, board, "--store", store, *more)
 
-    start = cost_of([python, tree / "build.py", "--help"])
-    cold = build("cold build")
+    start = cost_of([tree / ".venv/bin/python", tree / "build.py", "--help"])
+    cold = built("cold build")
     longest = _longest_path(tree, store, place / "output")
-    again = build("nothing changed")
+    again = built("nothing changed")
     touched = {}
     for name, path in _RECIPES.items():
         _touch(tree / path)
-        touched[name] = build(f"a file of recipe {name} changed")
+        touched[name] = built(f"a file of recipe {name} changed")
         _check_no_packages(place / "output")
     _touch(tree / _FRAGMENT)
-    fragment = build("one kernel fragment changed")
-    second = build("second board", SECOND, "--boards-dir", _second_board(tree, place))
+    fragment = built("one kernel fragment changed")
+    second = built("second board", SECOND, "--boards-dir", _second_board(tree, place))
     data = (place / "output" / BOARD / f"{BOARD}.img").stat().st_blocks * 512
     return [
         seconds(

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import yaml
 
-from bench.board import BOARD, new_store
+from bench.board import BOARD, build, new_store
 from bench.boot import reached
-from bench.measure import Cost, Row, cost_of, say
+from bench.measure import Row
 from builder.cli.context import ROOT
 from builder.plan.publish import Output
 from builder.spec.reader import Tree
@@ -59,21 +58,13 @@ def _measured(place: Path, profile: str) -> dict[tuple[str, str], float]:
     (board / "board.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
     output = Output(directory=place / "output" / name, board=name)
 
-    def build(what: str, *words: str | Path) -> Cost:
-        say(f"{name}: {what}")
-        return cost_of(
-            [
-                *(sys.executable, ROOT / "build.py", "--board", name, "--boards-dir", board.parent),
-                *("--output", place / "output", "--progress", "plain", "--engine", "host", *words),
-            ],
-            log=place / f"{name}-{what}.log",
-        )
-
     store = place / f"store-{profile}"
     new_store(store)
-    root = build("rootfs", "--only", "rootfs", "--store", store)
+    places = ("--boards-dir", board.parent)
+    words = (*places, "--only", "rootfs", "--store", store)
+    root = build(ROOT, place, f"root of {profile}", name, *words)
     shutil.rmtree(store)
-    build("image")
+    build(ROOT, place, f"image of {profile}", name, *places)
     work = place / f"boot-{profile}"
     work.mkdir()
     stages = reached(work, resolve(Tree(root=ROOT, boards_dirs=(board.parent,)), name), output)

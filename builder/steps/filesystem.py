@@ -17,16 +17,17 @@ from builder.steps.step import Job
 BLOCK = 4096
 """Size of a block in bytes."""
 
+_CHECKSUMS = "metadata_csum"
+
 # One line of features, so that the tools of every release make the same filesystem, which the
 # oldest distribution's fsck (jammy's 1.46) understands: no orphan_file, no metadata_csum_seed.
 FEATURES = (
     *("has_journal", "ext_attr", "resize_inode", "dir_index", "filetype", "extent", "64bit"),
     *("flex_bg", "sparse_super", "large_file", "huge_file", "dir_nlink", "extra_isize"),
-    "metadata_csum",
+    _CHECKSUMS,
 )
 """What an ext4 of ours has."""
 
-_CHECKSUMS = "metadata_csum"
 _GROUP_CHECKSUMS = "uninit_bg"
 """Of block groups alone; with these or the former, inode tables need not be written."""
 

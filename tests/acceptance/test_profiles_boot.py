@@ -79,4 +79,4 @@ def test_it_boots_and_its_checks_pass(variant: tuple[str, Output]) -> None:
     for stage in ("ssh", "Jupyter"):
         sys.stdout.write(f"{name}: seconds to {stage}: {report['boot'].get(stage)}\n")
     assert report["boot"]["ssh"] > 0
-    assert ("Jupyter" in report["boot"]) == (name == "pynq-full")
+    assert ("Jupyter" in report["boot"]) == (name not in {"minimal", *ALONE})

@@ -370,13 +370,15 @@ def test_checks_find_around_them_what_logins_find(
 ) -> None:
     """PYNQ finds its device by a variable that is set for logins; whoever calls, it is there."""
     settings = tmp_path / "environment"
-    settings.write_text("# for PYNQ\nXILINX_XRT=/usr\nexport QUOTED='two words'\n\nLANG=xx\n")
+    settings.write_text(
+        "# for PYNQ\nXILINX_XRT=/usr\nexport QUOTED='two words'\n\nOWNER=Zoe's\nLANG=xx\n"
+    )
     monkeypatch.setattr(command, "OF_LOGINS", settings)
     files.write(
         "recipes/a/test_one.py",
         "def test_one(host):\n"
-        "    found = host.check_output('echo $XILINX_XRT, $QUOTED, $LANG')\n"
-        "    assert found == '/usr, two words, C.UTF-8'\n",
+        "    found = host.check_output('echo $XILINX_XRT, $QUOTED, $OWNER, $LANG')\n"
+        "    assert found == '/usr, two words, Zoe\\'s, C.UTF-8'\n",
     )
     _, report = run("-k", "test_one")
     assert [*outcomes(report).values()] == ["passed"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -80,10 +79,10 @@ def of_logins() -> dict[str, str]:
     text = OF_LOGINS.read_text() if OF_LOGINS.exists() else ""
     found = {}
     for line in text.splitlines():
-        words = shlex.split(line, comments=True)
-        name, equals, value = words[-1].partition("=") if words else ("", "", "")
+        setting = line.partition("#")[0].strip().removeprefix("export ")
+        name, equals, value = setting.partition("=")
         if equals:
-            found[name] = value
+            found[name] = value.strip("\"'")
     return found
 
 
