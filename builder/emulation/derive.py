@@ -191,9 +191,13 @@ def check(board_dtb: Path, derived_dtb: Path, changes: Iterable[Change]) -> None
         else:
             expected.setdefault(change.node, {})[change.property] = change.after
     details = [
-        f"{node} {name}: expected {_show(wanted)}, found {_show(found)}"
-        for node in sorted(expected.keys() | derived.keys())
-        for name, wanted, found in _differences(expected.get(node), derived.get(node))
+        f"{change.node} {change.property}: expected {_show(change.before)}, found {_show(change.after)}"
+        for change in differences(expected, derived)
+    ]
+    details += [
+        f"{node} (the node): expected {_show(b'' if node in expected else None)}, "
+        f"found {_show(b'' if node in derived else None)}"
+        for node in sorted(expected.keys() ^ derived.keys())
     ]
     if _reservations(board_dtb.read_bytes()) != _reservations(derived_dtb.read_bytes()):
         details.append("the memory reservations differ")
@@ -204,15 +208,15 @@ def check(board_dtb: Path, derived_dtb: Path, changes: Iterable[Change]) -> None
         )
 
 
-def _differences(
-    expected: Mapping[str, bytes] | None, found: Mapping[str, bytes] | None
-) -> Iterator[tuple[str, bytes | None, bytes | None]]:
-    if expected is None or found is None:
-        yield "(the node)", None if expected is None else b"", None if found is None else b""
-    for name in sorted((expected or {}).keys() | (found or {}).keys()):
-        wanted, got = (expected or {}).get(name), (found or {}).get(name)
-        if wanted != got:
-            yield name, wanted, got
+def differences(before: Tree, after: Tree) -> Iterator[Change]:
+    """Yield each property that differs between two trees. Why it does is not known from them."""
+    for node in sorted(before.keys() | after.keys()):
+        old, new = before.get(node, {}), after.get(node, {})
+        for name in sorted(old.keys() | new.keys()):
+            if old.get(name) != new.get(name):
+                yield Change(
+                    node=node, property=name, before=old.get(name), after=new.get(name), because=""
+                )
 
 
 def _targets(tree: Tree, rule: Rule) -> Iterator[tuple[str, str]]:

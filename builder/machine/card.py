@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from builder.bsp.fit import read_fit
-from builder.emulation.derive import Change, Tree, listed, parse_tree
+from builder.emulation.derive import differences, listed, parse_tree
 from builder.errors import StepError
 from builder.machine.qemu import EMULATED, boot_file
 from builder.steps.image import BOOT_OFFSET
@@ -36,7 +36,7 @@ def emulated_tree(image: Path, folder: Path, given: Path) -> None:
             emulated = board = None
     if emulated and board:
         (folder / _FILES[0]).write_bytes(emulated.data)
-        changes = _differences(parse_tree(board.data), parse_tree(emulated.data))
+        changes = differences(parse_tree(board.data), parse_tree(emulated.data))
         (folder / _FILES[1]).write_text(listed(changes))
     elif all((given / name).is_file() for name in _FILES):
         for name in _FILES:
@@ -47,18 +47,3 @@ def emulated_tree(image: Path, folder: Path, given: Path) -> None:
             hint="for boot files that were not built here it is in the directory boot/ beside the "
             "image that was built: keep it there",
         )
-
-
-def _differences(board: Tree, emulated: Tree) -> list[Change]:
-    """Return the properties that differ. Why they do is not on the card."""
-    found = []
-    for node in sorted(board.keys() | emulated.keys()):
-        before, after = board.get(node, {}), emulated.get(node, {})
-        found += [
-            Change(
-                node=node, property=name, before=before.get(name), after=after.get(name), because=""
-            )
-            for name in sorted(before.keys() | after.keys())
-            if before.get(name) != after.get(name)
-        ]
-    return found
