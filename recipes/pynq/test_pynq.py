@@ -12,6 +12,8 @@ Parameters = dict[str, dict[str, Any]]
 Run = Callable[[str, Sequence[str]], list[str]]
 Complaints = Callable[[], str]
 
+VERSION = {"zynq": "3.1.2", "zynqmp": "4.0.0"}
+VENV = "/usr/local/share/pynq-venv"
 MANAGER = "/sys/class/fpga_manager/fpga0"
 
 INSERT = """
@@ -65,26 +67,40 @@ def ran(
     return found
 
 
-VERSION = {"zynq": "3.1.2", "zynqmp": "4.0.0"}
-VENV = "/usr/local/share/pynq-venv"
+# To import the library takes an emulated board the better part of a minute: once for all of this.
+IMPORT = """
+import importlib.metadata, json, sys, pynq
+print(json.dumps({
+    "prefix": sys.prefix,
+    "versions": [importlib.metadata.version("pynq"), pynq.__version__],
+    "devices": [type(each).__name__ for each in pynq.Device.devices],
+}))
+"""
+FIND = "import importlib.util as u, sys; print(bool(u.find_spec('pynq')), sys.prefix)"
 
 
-def test_version(host: Host, board: Any) -> None:
+@pytest.fixture(scope="module")
+def imported(host: Host) -> dict[str, Any]:
+    """What root's Python says of the library, in a command."""
+    found: dict[str, Any] = json.loads(host.check_output("python3 -W ignore -c %s", IMPORT))
+    return found
+
+
+def test_version(imported: dict[str, Any], board: Any) -> None:
     """The library is there with its metadata, and needs nothing that is not there."""
-    code = "import importlib.metadata, pynq; print(importlib.metadata.version('pynq'), pynq.__version__)"
-    wanted = VERSION[board.soc]
-    assert host.check_output("python3 -W ignore -c %s", code) == f"{wanted} {wanted}"
+    assert imported["versions"] == [VERSION[board.soc]] * 2
 
 
-def test_everybody_has_it(host: Host, parameters: Parameters) -> None:
-    """The user and root import it, in a command and in a login, which has the environment's Python."""
-    user = parameters["users"]["user"]
-    code = "import sys, pynq; print(sys.prefix)"
-    for words, prefix in (("-c", "/usr"), ("-lc", VENV)):
-        command = f"python3 -W ignore -c '{code}'"
-        assert host.check_output("bash %s %s", words, command) == prefix
-        ran = host.check_output("runuser -u %s -- bash %s %s", user, words, command)
-        assert ran == prefix
+def test_everybody_has_it(host: Host, imported: dict[str, Any], parameters: Parameters) -> None:
+    """The user and root have it, in a command and in a login, which has the environment's Python."""
+    assert imported["prefix"] == "/usr"
+    as_user = f"runuser -u {parameters['users']['user']} -- "
+    assert host.check_output(f"{as_user}python3 -c %s", FIND) == "True /usr"
+    for caller in ("", as_user):
+        found = host.check_output(f"{caller}bash -lc %s", f'python3 -c "{FIND}"')
+        assert found == f"True {VENV}"
+    login = f"python3 -W ignore -c '{IMPORT}'"
+    assert json.loads(host.check_output(f"{as_user}bash -lc %s", login))["prefix"] == VENV
 
 
 def test_environment_of_notebooks(host: Host, parameters: Parameters) -> None:
@@ -114,11 +130,10 @@ def test_its_compiled_libraries_load(host: Host, name: str) -> None:
     host.check_output("python3 -c %s %s", code, path)
 
 
-def test_devices(host: Host) -> None:
+def test_devices(host: Host, imported: dict[str, Any]) -> None:
     """It finds the board as a device if the kernel can load its logic, and none otherwise."""
-    code = "import pynq; print(*(type(each).__name__ for each in pynq.Device.devices))"
-    found = host.check_output("python3 -W ignore -c %s", code)
-    assert found == ("EmbeddedDevice" if host.file(f"{MANAGER}/firmware").exists else "")
+    manager = host.file(f"{MANAGER}/firmware").exists
+    assert imported["devices"] == (["EmbeddedDevice"] if manager else [])
 
 
 @OUTSIDE
