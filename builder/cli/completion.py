@@ -89,8 +89,21 @@ complete -o bashdefault -F _builder_complete build.py
 """
 
 _ZSH = f"""
+_builder_folders() {{
+    local program=${{${{(Q)words[1]}}:A:h}} index
+    reply=($program $program/boards)
+    for ((index = 2; index < $#words; index++)); do
+        case $words[index] in
+            --boards-dir) reply+=(${{~${{(Q)words[index + 1]}}}}) ;;
+            --boards-dir=*) reply+=(${{~${{(Q)words[index]#*=}}}}) ;;
+        esac
+    done
+}}
+
 {BOARDS["zsh"]}() {{
-    compadd -- ${{${{(Q)words[1]}}:A:h}}/boards/*(/N:t)
+    local reply
+    _builder_folders
+    compadd -- $^reply/*/board.yaml(N:h:t)
 }}
 
 {BOARDS_OR_FILES["zsh"]}() {{
@@ -99,15 +112,21 @@ _ZSH = f"""
 }}
 
 {RECIPES["zsh"]}() {{
-    compadd -- ${{${{(Q)words[1]}}:A:h}}/recipes/*(/N:t)
+    local reply
+    _builder_folders
+    compadd -- $^reply/recipes/*/recipe.yaml(N:h:t) $^reply/*/recipes/*/recipe.yaml(N:h:t)
 }}
 
 {PROFILES["zsh"]}() {{
-    compadd -- ${{${{(Q)words[1]}}:A:h}}/profiles/*.yaml(N:t:r)
+    local reply
+    _builder_folders
+    compadd -- $^reply/profiles/*.yaml(N:t:r)
 }}
 
 {DISTRIBUTIONS["zsh"]}() {{
-    compadd -- ${{${{(Q)words[1]}}:A:h}}/distributions/*.yaml(N:t:r)
+    local reply
+    _builder_folders
+    compadd -- $^reply/distributions/*.yaml(N:t:r)
 }}
 """
 
