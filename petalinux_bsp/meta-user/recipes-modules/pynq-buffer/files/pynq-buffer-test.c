@@ -100,20 +100,6 @@ static long memory_kb(const char *key)
 	return value;
 }
 
-/* The kernel keeps files in free CMA memory too, while there is work for it. */
-static long free_cma_kb(void)
-{
-	FILE *file = fopen("/proc/sys/vm/drop_caches", "w");
-
-	sync();
-	if (file) {
-		fputs("3", file);
-		fclose(file);
-	}
-
-	return memory_kb("CmaFree");
-}
-
 static int open_files(void)
 {
 	int fd, count = 0;
@@ -132,6 +118,25 @@ static int allocate(struct pynq_buffer_alloc *alloc, __u64 size, __u32 flags)
 	alloc->fd = -1;
 
 	return ioctl(device, PYNQ_BUFFER_ALLOC, alloc);
+}
+
+/*
+ * The kernel lends free contiguous memory to programs and files. It gets all of
+ * it back for buffers, and what is free is counted when these are gone.
+ */
+static long free_cma_kb(void)
+{
+	struct pynq_buffer_alloc alloc;
+	long i, count = memory_kb("CmaTotal") / 1024;
+	int *buffers = calloc(count, sizeof(*buffers));
+
+	for (i = 0; i < count && !allocate(&alloc, MIB, 0); i++)
+		buffers[i] = alloc.fd;
+	while (i--)
+		close(buffers[i]);
+	free(buffers);
+
+	return memory_kb("CmaFree");
 }
 
 static int sync_range(int fd, __u64 offset, __u64 length, __u32 direction)
@@ -590,6 +595,7 @@ int main(void)
 
 	/* Once without counting: caches of the kernel fill. */
 	test_memory(0, MIB);
+	free_cma_kb();
 	free_before = free_cma_kb();
 
 	for (i = 0; i <= PYNQ_BUFFER_FLAGS; i++) {
@@ -605,7 +611,7 @@ int main(void)
 	for (i = 0; i < 2; i++)
 		test_many();
 
-	/* Pages on their way back, and others' pages in the area, blur it. */
+	/* Pages on their way back, and what is lent meanwhile, blur it. */
 	for (i = 0; i < 50; i++) {
 		free_after = free_cma_kb();
 		if (free_after + 1024 >= free_before)
