@@ -23,7 +23,6 @@ from builder.spec.extra import ExtraRecipes
 from builder.spec.models import Board
 from builder.spec.overlays import Design
 from builder.spec.reader import Tree
-from builder.spec.recipe import SECRET
 from builder.spec.resolve import NamedDistribution
 from builder.steps.added_packages import AddedPackages
 from builder.steps.base_image import BaseFacts, BaseImage
@@ -294,13 +293,7 @@ def _manifest(
     entries: Mapping[Step, Entry],
     before: Manifest,
 ) -> dict[str, Any]:
-    recipes = {
-        recipe.name: {
-            key: SECRET if recipe.model.parameters[key].secret else value
-            for key, value in recipe.parameters.items()
-        }
-        for recipe in request.recipes.applied
-    }
+    recipes = {recipe.name: recipe.told() for recipe in request.recipes.applied}
     packages = before.get("packages")
     if steps.packages:
         packages = json.loads((entries[steps.packages].files / "packages.json").read_text())

@@ -17,7 +17,6 @@ from builder.bsp.provider import NOTES
 from builder.plan.board import BoardSteps
 from builder.plan.plan import Planned
 from builder.spec.legacy import fetches
-from builder.spec.recipe import SECRET
 from builder.steps.index import IndexSource
 from builder.steps.pack import LAYER
 from builder.steps.sources import PackageSource, UrlSource
@@ -50,13 +49,7 @@ def manifest(
         "spec": spec.board.model_dump(
             mode="json", by_alias=True, exclude_none=True, exclude={"parameters"}
         ),
-        "recipes": {
-            recipe.name: {
-                key: SECRET if recipe.model.parameters[key].secret else value
-                for key, value in recipe.parameters.items()
-            }
-            for recipe in spec.recipes
-        },
+        "recipes": {recipe.name: recipe.told() for recipe in spec.recipes},
         "packages": packages,
         "python-packages": python_packages(plan, entries),
         "sources": sources(plan, entries),

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from builder.spec.document import Document, KeyPath
-from builder.spec.recipe import SECRET
 from builder.spec.resolve import ImageSpec
 
 DEFAULT = "default"
@@ -41,10 +40,10 @@ def dump(spec: ImageSpec) -> list[Value]:
         found += [
             Value(
                 key=f"recipe.{recipe.name}.{key}",
-                value=SECRET if recipe.model.parameters[key].secret else value,
+                value=value,
                 origin=recipe.origins.get(key, DEFAULT),
             )
-            for key, value in recipe.parameters.items()
+            for key, value in recipe.told().items()
         ]
     return found
 

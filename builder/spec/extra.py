@@ -98,12 +98,9 @@ class _Work:
             self.add(required, asked=False)
         self._trail.pop()
         values = {key: item.default for key, item in model.parameters.items()}
-        given = {} if self._local is None else self._local.parameters.get(name, {})
-        values |= {key: value for key, value in given.items() if key in values}
-        for key, value in self._present.get(name, {}).items():
-            # A secret that is empty by default sets nothing: what is there stays as it is.
-            if key in values and not (value == SECRET and values[key] == ""):
-                values[key] = value
+        own = {} if self._local is None else self._local.parameters.get(name, {})
+        for given in (own, self._present.get(name, {})):
+            values |= {key: value for key, value in given.items() if key in values}
         self.found[name] = ResolvedRecipe(
             name=name, directory=self._files[name].parent, model=model, parameters=values
         )

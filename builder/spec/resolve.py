@@ -24,7 +24,7 @@ from builder.spec.order import in_order
 from builder.spec.overlays import Design, find_design
 from builder.spec.profiles import read_profiles
 from builder.spec.reader import Reader, Tree, closest
-from builder.spec.recipe import Recipe
+from builder.spec.recipe import SECRET, Recipe
 from builder.spec.recipe_rules import check_recipe
 from builder.spec.values import Layer, settle, unsettled
 
@@ -50,6 +50,16 @@ class ResolvedRecipe:
     model: Recipe
     parameters: Mapping[str, Scalar]
     origins: Mapping[str, str] = field(default_factory=dict)
+
+    def told(self) -> dict[str, Scalar]:
+        """Return the values of its parameters as they may be shown and kept.
+
+        A secret is told by the word for one, unless it is empty: then there is none.
+        """
+        return {
+            key: SECRET if value and self.model.parameters[key].secret else value
+            for key, value in self.parameters.items()
+        }
 
     def packages(self, distribution: NamedDistribution, architecture: Architecture) -> list[str]:
         """Return the apt packages for a distribution and an architecture."""

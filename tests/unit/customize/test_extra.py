@@ -76,10 +76,9 @@ def test_what_the_system_has_is_not_applied_again_but_known(files: Files) -> Non
 def test_a_recipe_with_a_parameter_that_is_set_is_applied_with_the_others_as_they_are(
     files: Files,
 ) -> None:
-    present = {"base": {}, "users": {"user": "me", "password": SECRET, "root-password": SECRET}}
+    present = {"base": {}, "users": {"user": "me", "password": SECRET, "root-password": ""}}
     found = extra(files, present=present, settings=("users.password=new",))
     assert applied(found) == ["users"]
-    # No password of root's is given, so that recipe leaves it alone.
     assert found.applied[0].parameters == {
         "user": "me",
         "password": "new",
@@ -88,10 +87,11 @@ def test_a_recipe_with_a_parameter_that_is_set_is_applied_with_the_others_as_the
 
 
 def test_a_secret_that_nobody_tells_is_not_replaced_by_the_default(files: Files) -> None:
-    present = {"base": {}, "users": {"user": "me", "password": SECRET}}
+    # root's, too: the default is none.
+    present = {"base": {}, "users": {"password": SECRET, "root-password": SECRET}}
     with pytest.raises(UserError, match="secrets that its manifest does not tell") as caught:
         extra(files, present=present, settings=("users.user=you",))
-    assert caught.value.hint == "give them: --set users.password=..."
+    assert caught.value.hint == "give them: --set users.password=... --set users.root-password=..."
 
 
 def test_users_own_settings_count(files: Files) -> None:
