@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ from rich.progress import Progress as Bars
 from builder.cli.context import Context, become_root, typed
 from builder.cli.options import BOARDS, Verbs, completed
 from builder.engine.process import Processes
-from builder.errors import Interrupted, UserError
+from builder.errors import HostError, Interrupted, UserError
 from builder.flash.devices import Device, candidates, check_room, devices, target
 from builder.flash.image import CardImage, Progress, card_image
 from builder.flash.writing import flash as write
@@ -39,6 +40,8 @@ def flash(arguments: argparse.Namespace, context: Context) -> int:
         )
     assert image
     device = target(device_name, devices(), fixed=arguments.fixed_disk)
+    if not shutil.which("bmaptool"):
+        raise HostError("bmaptool is not installed", hint="apt-get install bmap-tools")
     become_root(context)
     started = time.monotonic()
     shown = _Shown(context)

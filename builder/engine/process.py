@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -91,6 +92,8 @@ class Processes:
             Interrupted: everything has been told to stop.
             HostError: the program does not exist.
         """
+        if not shutil.which(argv[0], path=environment.get("PATH")):
+            raise HostError(f"{argv[0]} is not installed", hint="see ./build.py doctor")
         # setpriv, not preexec_fn: that is not safe in a program with threads.
         guarded = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
         with self._lock:

@@ -264,6 +264,16 @@ def test_without_a_terminal_it_has_to_be_said(
     assert card.read_bytes() == OLD * 8
 
 
+def test_without_what_writes_cards_nothing_is_asked(
+    run: Callable[..., Answer], image: Path, card: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    answer = run(image, card)
+    assert answer.status == 4
+    assert "bmaptool is not installed" in answer.errors
+    assert "apt-get install bmap-tools" in answer.errors
+
+
 def test_too_small_a_card_is_refused(run: Callable[..., Answer], image: Path, card: Path) -> None:
     answer = run(image, card, "--yes", device=entry(str(card), size=5 * MIB))
     assert answer.status == 2
