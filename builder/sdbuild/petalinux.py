@@ -27,7 +27,7 @@ _TREES = "recipes-bsp/device-tree"
 _BUILT = (
     *("conf", _TREES, _LINUX, "recipes-bsp/u-boot", "recipes-bsp/fsbl", "recipes-bsp/embeddedsw"),
     *("recipes-bsp/pmu-firmware", "recipes-bsp/pmu", "recipes-bsp/arm-trusted-firmware"),
-    *("recipes-kernel",),
+    *("recipes-kernel", "recipes-modules"),
 )
 _OLD_SYNTAX = re.compile(r"\b\w+_(append|prepend|remove)(?:_\w+)?\s*=|\bFILESEXTRAPATHS_prepend\b")
 _OPTION = re.compile(r"(?:# )?CONFIG_(\w+)(?:=.*| is not set)")
@@ -91,8 +91,10 @@ def _keep(draft: Draft, path: Path, *, mainline: bool) -> None:
     say = draft.report.add
     if not any(place.is_relative_to(part) for part in _BUILT):
         what = "PetaLinux's provider does not build this part of a layer; write a recipe"
-        if place.is_relative_to("recipes-modules"):
-            what = "no provider builds a board's own kernel modules; give them as prebuilt files"
+        say(path, Outcome.PERSON, what)
+        return
+    if mainline and place.is_relative_to("recipes-modules"):
+        what = "the provider mainline does not build a board's own kernel modules, petalinux does"
         say(path, Outcome.PERSON, what)
         return
     say(path, Outcome.AS_IT_IS, "user layer, for the provider petalinux")

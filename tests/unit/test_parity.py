@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from builder.errors import UserError
 from builder.spec.parity import DATA, Row, page, read_parity
@@ -50,6 +51,14 @@ def words(rows: list[Row]) -> set[str]:
 def test_every_package_has_a_row(rows: dict[str, list[Row]]) -> None:
     named = {word for row in rows["Packages"] for word in re.findall(r"[\w-]+", row.what)}
     assert named >= PACKAGES
+
+
+def test_what_a_recipe_stands_for_needs_no_person(rows: dict[str, list[Row]]) -> None:
+    """What `import-spec` says of a package is what the comparison says."""
+    packages = yaml.safe_load((ROOT / "builder/sdbuild/packages.yaml").read_text())
+    made = {word for row in rows["Packages"] if row.recipes for word in row.what.split(", ")}
+    assert not made & {name for name, facts in packages.items() if "person" in facts}
+    assert made & packages.keys()
 
 
 def test_every_change_of_the_base_system_has_a_row(rows: dict[str, list[Row]]) -> None:

@@ -34,7 +34,7 @@ def test_a_boards_own_package_is_used_as_it_is(imports: Imports) -> None:
 @pytest.mark.parametrize(
     ("board", "path", "line", "what"),
     [
-        ("e200", "packages/radio/qemu.sh", 2, "there is no virtual environment"),
+        ("e200", "packages/radio/qemu.sh", 2, "this virtual environment is for what users add"),
         ("e200", "packages/radio/qemu.sh", 3, "`pip3 install` wants the network"),
         ("e200", "packages/radio/qemu.sh", 4, "write python3"),
         ("e200", "packages/spare/qemu.sh", 1, "`apt-get -y install` wants the network"),
