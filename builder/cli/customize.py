@@ -74,7 +74,15 @@ def customize(arguments: argparse.Namespace, context: Context) -> int:
     _check_paths(path, target)
     _check_names(arguments, context)
     shown = [path.parent, *(each.directory for each in designs), *boot_files]
-    enter(context, Wish(shown=shown, written=[target.parent], offline=arguments.offline))
+    enter(
+        context,
+        Wish(
+            shown=shown,
+            written=[target.parent],
+            browser=arguments.test,
+            offline=arguments.offline,
+        ),
+    )
     store = context.open_store()
     checksum = store.digest(path, sha256)
     check_sum(path, checksum)

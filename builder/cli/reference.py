@@ -51,15 +51,17 @@ def _schema(kind: str) -> str:
 def _commands(verbs: Verbs) -> Iterator[str]:
     yield from ("# Commands", "", _MADE, "")
     yield "Without a command, `build.py --board NAME` builds. Options may stand before the command."
-    shared = {option for group in verbs.shared for option in _options(group)}
     for name, verb in verbs.parsers.items():
         yield from ("", f"## `build.py {name}`", "", f"{verb.description}")
-        own = [line for line in _options(verb) if line not in shared]
-        takes = " and ".join(
-            f"the [{title}](#{title.replace(' ', '-')})"
+        options = _options(verb)
+        taken = {
+            title: rows
             for title, group in _TITLES.items()
-            if {*_options(verbs.shared[group])} <= {*_options(verb)}
-        )
+            if {*(rows := _options(verbs.shared[group]))} <= {*options}
+        }
+        shared = {row for rows in taken.values() for row in rows}
+        own = [row for row in options if row not in shared]
+        takes = " and ".join(f"the [{title}](#{title.replace(' ', '-')})" for title in taken)
         if own:
             yield from ("", *_TABLE, *own)
         yield from ("", f"It takes {takes}.")
