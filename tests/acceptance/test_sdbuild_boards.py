@@ -70,7 +70,7 @@ def test_at_least_eight_are_converted_and_no_shape_is_lost(imported: Imported) -
 @pytest.mark.parametrize("board", COMPLETE)
 def test_what_is_complete_has_boot_files(imported: Imported, board: str) -> None:
     assert imported.mainline(board)
-    boot = imported.output / board / "boot"
+    boot = imported.output / board / "boot" / "fat"
     assert {"BOOT.BIN", "boot.scr", "image.ub"} <= {path.name for path in boot.iterdir()}
 
 

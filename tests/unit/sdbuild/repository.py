@@ -223,7 +223,8 @@ BOARDS: dict[str, dict[str, str | bytes]] = {
         "edf.env": 'EDF_BOOT_MACHINE="zynqmp-zcu104-sdt-full"\nEDF_MODE=prebuilt # or custom\n'
         "EDF_BOARD_DTS=zcu104-revc\n",
         "edf_bsp/board.dtsi": '&i2c1 { status = "okay"; };\n',
-        "edf_bsp/kernel.cfg": "CONFIG_SENSORS_INA2XX=y\n",
+        # The chip has two drivers, of which a kernel has one.
+        "edf_bsp/kernel.cfg": "# CONFIG_INA2XX_ADC is not set\nCONFIG_SENSORS_INA2XX=y\n",
         "edf_bsp/u-boot/eeprom.cfg": "CONFIG_X=y\n",
         "edf_bsp/meta-remote/conf/layer.conf": "",
         "base/base.bit": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n",
