@@ -12,6 +12,7 @@ from builder.cli.context import ROOT, default_store
 from builder.cli.emulator import emulator_plan
 from builder.machine.emulator import Qemu, found_qemu
 from builder.plan.board import BoardSteps, board_steps
+from builder.report.events import Event, Note
 from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
 from builder.steps.qemu import PROGRAMS
@@ -20,9 +21,9 @@ from builder.store.store import Store
 BOARD = "Pynq-Z2"
 
 
-def say_event(event: object) -> None:
+def say_event(event: Event) -> None:
     """Show an event of the choice of archives."""
-    say(str(event))
+    say(event.text if isinstance(event, Note) else str(event))
 
 
 def new_store(root: Path) -> Store:

@@ -45,6 +45,7 @@ def pc(host: Host, parameters: Parameters, until: Until) -> Iterator[str]:
     yield until(f"dirname $(grep --files-with-matches {product} /sys/bus/usb/devices/*/idProduct)")
     # The target too, with which the next controller begins.
     host.check_output("systemctl stop usb-gadget usb-gadget.target && rmmod dummy_hcd")
+    assert host.run("systemctl is-failed serial-getty@ttyGS0").stdout.strip() != "failed"
 
 
 @pytest.fixture(params=[(2, "cdc_ether"), (1, "rndis_host")], ids=["ECM", "RNDIS"])
