@@ -57,7 +57,7 @@ def main() -> int:
             try:
                 rows = run(place, arguments.peers)
             except BuildError as error:
-                sys.stderr.write(f"bench {name}: {error}\n")
+                sys.stderr.write("\n".join([f"bench {name}: {error}", *error.details, ""]))
                 return error.exit_code
             sys.stdout.write(f"{markdown(title, rows)}\n")
             sys.stdout.flush()

@@ -18,6 +18,8 @@ from builder.engine.host import available_memory
 from builder.errors import StepError
 
 _SAMPLE_SECONDS = 0.2
+_LAST_LINES = 20
+"""How much of a log is shown of a command that failed: the log itself goes with the measurement."""
 _MIB = 1 << 20
 
 
@@ -115,7 +117,10 @@ def cost_of(
         process.returncode = os.waitstatus_to_exitcode(status)
     wall = time.monotonic() - started
     if process.returncode != 0:
-        raise StepError(f"{' '.join(words)[:200]} ended with {process.returncode}; {log}")
+        said = log.read_text(errors="replace").splitlines() if log else []
+        raise StepError(
+            f"{' '.join(words)[:200]} ended with {process.returncode}", details=said[-_LAST_LINES:]
+        )
     return Cost(wall=wall, cpu=usage.ru_utime + usage.ru_stime, memory=before - lowest)
 
 
