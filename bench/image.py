@@ -25,7 +25,7 @@ AT_MOST = 2.0
 _WHAT = "image, its layers unpacked: wall"
 _GENIMAGE = """\
 image boot.vfat {{ vfat {{ label = "PYNQ" }} size = 100M mountpoint = "/boot" }}
-image root.ext4 {{ ext4 {{ label = "root" }} size = {size} mountpoint = "/" }}
+image root.ext4 {{ ext4 {{ label = "root" use-mke2fs = true }} size = {size} mountpoint = "/" }}
 image card.img {{
     hdimage {{ }}
     partition boot {{ partition-type = 0xC bootable = true image = "boot.vfat" }}
