@@ -91,7 +91,7 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
         ]
         if shutil.which("genimage"):
             say("genimage")
-            (root / "boot").mkdir(exist_ok=True)
+            shutil.copytree(output / "fat", root / "boot", dirs_exist_ok=True)
             configuration = place / "genimage.cfg"
             configuration.write_text(_GENIMAGE.format(size=size))
             genimage = cost_of(
@@ -106,7 +106,7 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
 
 
 def _main() -> None:
-    """Make the image of a board that has been built, and a tarball of its root filesystem."""
+    """Make the image of a board that has been built; give its root filesystem and boot files too."""
     output = Path(sys.argv[1])
     store = Store(default_store())
     steps = steps_of(ROOT, store)
@@ -135,6 +135,7 @@ def _main() -> None:
             root.workspace.run(
                 ["tar", "-C", root.path, "--xattrs", "-cf", output / "tree.tar", "."]
             )
+        shutil.copytree(job.input("boot-files") / "fat", output / "fat")
         started = time.monotonic()
         steps.image.run(job)
         sys.stdout.write(f"seconds {time.monotonic() - started}\n")
