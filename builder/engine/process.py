@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import which
 from typing import IO, Protocol
 
 from builder.errors import CommandError, HostError, Interrupted, StepError
@@ -92,7 +92,7 @@ class Processes:
             Interrupted: everything has been told to stop.
             HostError: the program does not exist.
         """
-        if not shutil.which(argv[0], path=environment.get("PATH")):
+        if not which(argv[0], path=environment.get("PATH")):
             raise HostError(f"{argv[0]} is not installed", hint="see ./build.py doctor")
         # setpriv, not preexec_fn: that is not safe in a program with threads.
         guarded = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
