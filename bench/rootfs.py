@@ -106,8 +106,8 @@ def _work(architecture: Architecture) -> _Work:
     native = native_archive(target, store, listener=say_event)
     if native is None:
         raise HostError("there is nothing to compare: no packages for this machine")
-    recipes = [recipe for recipe in spec.recipes if not recipe.model.board_specific]
-    layers = root_layers(recipes, target, BoardView(name=BOARD, board=spec.board), native=native)
+    view = BoardView(name=BOARD, board=spec.board)
+    layers = root_layers(spec.boardless(), target, view, native=native)
     return _Work(target=target, native=native, layers=layers)
 
 

@@ -176,6 +176,14 @@ class ImageSpec:
         """Whether the board can run its checks on itself."""
         return any(recipe.model.checks for recipe in self.recipes)
 
+    def boardless(self) -> list[ResolvedRecipe]:
+        """Return the recipes that need no board: none reads it, none requires one that does."""
+        special: set[str] = set()
+        for recipe in self.recipes:
+            if recipe.model.board_specific or special & {*recipe.model.requires}:
+                special.add(recipe.name)
+        return [recipe for recipe in self.recipes if recipe.name not in special]
+
     def parameters(self) -> dict[str, dict[str, Scalar]]:
         """Return the parameters of all recipes."""
         return {recipe.name: dict(recipe.parameters) for recipe in self.recipes}

@@ -56,7 +56,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The layers of all root filesystems: name of the step and archive, the lowest first."""
     store = Store(default_store())
     spec = resolve(Tree(root=ROOT), BOARD)
-    recipes = [recipe for recipe in spec.recipes if not recipe.model.board_specific]
     steps: dict[tuple[Architecture, bool], Sequence[Step]] = {}
     for architecture in ARCHITECTURES:
         archive = choose(
@@ -65,7 +64,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
         native = native_archive(archive, store, listener=show)
         for programs in (native, None):
             steps[architecture, programs is not None] = root_layers(
-                recipes, archive, BoardView(name=BOARD, board=spec.board), native=programs
+                spec.boardless(), archive, BoardView(name=BOARD, board=spec.board), native=programs
             )
     with store.in_use():
         entries = Build(

@@ -276,6 +276,7 @@ def test_recipes_that_see_the_board_come_last_with_what_stands_on_them(files: Fi
     files.recipe("e", "requires: [c]\n")
     files.profile("a", "b", "c", "d", "e")
     assert files.order() == ["c", "e", "a", "b", "d"]
+    assert [recipe.name for recipe in files.resolve().boardless()] == ["c", "e"]
 
 
 def test_the_boards_recipes_come_after_the_profiles(files: Files) -> None:
