@@ -66,7 +66,7 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
         key = install_key(board.ports[_SSH], str(users["user"]), str(users["password"]), place)
         say("copying to buffers and back")
         done = subprocess.run(
-            [*root_shell(board.ports[_SSH], key, place), "python3 -"],
+            [*root_shell(board.ports[_SSH], key, place / "ssh_config"), "python3 -"],
             input=PROGRAM,
             capture_output=True,
             text=True,
