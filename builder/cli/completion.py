@@ -100,10 +100,16 @@ _builder_folders() {{
     done
 }}
 
-{BOARDS["zsh"]}() {{
-    local reply
+_builder_offer() {{
+    local reply pattern
     _builder_folders
-    compadd -- $^reply/*/board.yaml(N:h:t)
+    for pattern; do
+        compadd -- $^reply/${{~pattern}}
+    done
+}}
+
+{BOARDS["zsh"]}() {{
+    _builder_offer '*/board.yaml(N:h:t)'
 }}
 
 {BOARDS_OR_FILES["zsh"]}() {{
@@ -112,21 +118,15 @@ _builder_folders() {{
 }}
 
 {RECIPES["zsh"]}() {{
-    local reply
-    _builder_folders
-    compadd -- $^reply/recipes/*/recipe.yaml(N:h:t) $^reply/*/recipes/*/recipe.yaml(N:h:t)
+    _builder_offer 'recipes/*/recipe.yaml(N:h:t)' '*/recipes/*/recipe.yaml(N:h:t)'
 }}
 
 {PROFILES["zsh"]}() {{
-    local reply
-    _builder_folders
-    compadd -- $^reply/profiles/*.yaml(N:t:r)
+    _builder_offer 'profiles/*.yaml(N:t:r)'
 }}
 
 {DISTRIBUTIONS["zsh"]}() {{
-    local reply
-    _builder_folders
-    compadd -- $^reply/distributions/*.yaml(N:t:r)
+    _builder_offer 'distributions/*.yaml(N:t:r)'
 }}
 """
 
