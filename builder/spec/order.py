@@ -48,9 +48,15 @@ def in_order(
 
     for name in names:
         visit(name)
-    late: list[str] = []
-    for name in done:
-        recipe = recipes.get(name)
-        if recipe and (recipe.board_specific or {*recipe.requires} & {*late}):
-            late.append(name)
+    late = seeing_the_board(done, recipes)
     return [name for name in done if name not in late] + late
+
+
+def seeing_the_board(names: Sequence[str], recipes: Recipes) -> list[str]:
+    """Return those of `names`, each after what it requires, that see the board or stand on such."""
+    found: list[str] = []
+    for name in names:
+        recipe = recipes.get(name)
+        if recipe and (recipe.board_specific or {*recipe.requires} & {*found}):
+            found.append(name)
+    return found

@@ -20,7 +20,7 @@ from builder.spec.models import (
     Provider,
     Scalar,
 )
-from builder.spec.order import in_order
+from builder.spec.order import in_order, seeing_the_board
 from builder.spec.overlays import Design, find_design
 from builder.spec.profiles import read_profiles
 from builder.spec.reader import Reader, Tree, closest
@@ -178,10 +178,8 @@ class ImageSpec:
 
     def boardless(self) -> list[ResolvedRecipe]:
         """Return the recipes that need no board: none reads it, none requires one that does."""
-        special: set[str] = set()
-        for recipe in self.recipes:
-            if recipe.model.board_specific or special & {*recipe.model.requires}:
-                special.add(recipe.name)
+        models = {recipe.name: recipe.model for recipe in self.recipes}
+        special = seeing_the_board([*models], models)
         return [recipe for recipe in self.recipes if recipe.name not in special]
 
     def parameters(self) -> dict[str, dict[str, Scalar]]:
