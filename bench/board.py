@@ -38,7 +38,7 @@ def build(tree: Path, place: Path, what: str, board: str, *words: str | Path) ->
     """Run the `build.py` of the checkout `tree` for a board, into `place`/output; say what it cost.
 
     Raises:
-        StepError: it failed; its log in `place` is named.
+        StepError: it failed; the end of its log is with it.
     """
     say(what)
     return cost_of(

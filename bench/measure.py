@@ -15,11 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from builder.engine.host import available_memory
+from builder.engine.process import TAIL_LINES
 from builder.errors import StepError
 
 _SAMPLE_SECONDS = 0.2
-_LAST_LINES = 20
-"""How much of a log is shown of a command that failed: the log itself goes with the measurement."""
 _MIB = 1 << 20
 
 
@@ -117,9 +116,10 @@ def cost_of(
         process.returncode = os.waitstatus_to_exitcode(status)
     wall = time.monotonic() - started
     if process.returncode != 0:
+        # The log itself goes with the measurement.
         said = log.read_text(errors="replace").splitlines() if log else []
         raise StepError(
-            f"{' '.join(words)[:200]} ended with {process.returncode}", details=said[-_LAST_LINES:]
+            f"{' '.join(words)[:200]} ended with {process.returncode}", details=said[-TAIL_LINES:]
         )
     return Cost(wall=wall, cpu=usage.ru_utime + usage.ru_stime, memory=before - lowest)
 
