@@ -49,6 +49,22 @@ words = memoryview(mmap.mmap(memory, mmap.PAGESIZE, prot=mmap.PROT_READ, offset=
 print(hex(words[(address - page) // 4]))
 """
 
+# CmaFree tells less: the kernel lends free contiguous memory to programs and files, and takes it back
+# for buffers. A page of others that cannot move just then, or for long, takes a part away.
+_FREE_CONTIGUOUS = """
+import pyxrt
+with open("/proc/meminfo") as table:
+    kib = next(int(line.split()[1]) for line in table if line.startswith("CmaTotal"))
+PARTS = 512  # each is a file, of which a program may have 1024
+board, buffers = pyxrt.device(0), []
+try:
+    while len(buffers) < PARTS:
+        buffers.append(pyxrt.bo(board, kib * 1024 // PARTS, pyxrt.bo.flags.normal, 0))
+except OSError:
+    pass
+print(len(buffers) * kib // PARTS)
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BoardUnderTest:
@@ -210,6 +226,12 @@ def run_program(host: Host) -> Callable[[str, Sequence[str]], list[str]]:
 def complaints(host: Host) -> Callable[[], str]:
     """Return what the kernel has warned of until now."""
     return lambda: str(host.check_output("dmesg --level=emerg,alert,crit,err,warn"))
+
+
+@pytest.fixture(scope="module")
+def free_contiguous(host: Host) -> Callable[[], int]:
+    """Return how much contiguous memory buffers can have now, in KiB, but for a MiB at most."""
+    return lambda: int(host.check_output("python3 -c %s", _FREE_CONTIGUOUS))
 
 
 @pytest.fixture(scope="session")
