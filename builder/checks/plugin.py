@@ -50,7 +50,7 @@ print(hex(words[(address - page) // 4]))
 """
 
 # CmaFree tells less: the kernel lends free contiguous memory to programs and files, and takes it back
-# for buffers. A page of others that cannot move just then, or for long, takes a part away.
+# for buffers. Pages of files that are being written cannot move, and each takes a part away.
 _FREE_CONTIGUOUS = """
 import pyxrt
 with open("/proc/meminfo") as table:
@@ -230,8 +230,9 @@ def complaints(host: Host) -> Callable[[], str]:
 
 @pytest.fixture(scope="module")
 def free_contiguous(host: Host) -> Callable[[], int]:
-    """Return how much contiguous memory buffers can have now, in KiB, but for a MiB at most."""
-    return lambda: int(host.check_output("python3 -c %s", _FREE_CONTIGUOUS))
+    """Return how much contiguous memory buffers can have now, in KiB, give or take a few parts."""
+    emptied = "sync && echo 3 > /proc/sys/vm/drop_caches && python3 -c %s"
+    return lambda: int(host.check_output(emptied, _FREE_CONTIGUOUS))
 
 
 @pytest.fixture(scope="session")

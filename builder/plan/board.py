@@ -11,12 +11,10 @@ from builder.bsp.mainline import mainline
 from builder.bsp.petalinux import petalinux
 from builder.bsp.prebuilt import prebuilt
 from builder.bsp.provider import BootArtifacts
-from builder.checks.context import MODULES, check_files, context, without_secrets
 from builder.errors import UserError
 from builder.plan.products import PRODUCTS
-from builder.plan.rootfs import BoardView, root_layers
+from builder.plan.rootfs import BoardView, checks_layers, root_layers
 from builder.spec.resolve import ImageSpec
-from builder.steps.checks import ChecksLayer
 from builder.steps.image import Compressed, Image
 from builder.steps.sources import sha256
 from builder.steps.step import Step
@@ -90,10 +88,11 @@ def board_steps(
         native=native,
     )
     boot = PROVIDERS[spec.board.bsp.provider](spec, archive, read)
+    checks = checks_layers(spec, archive.distribution.name, epoch=archive.epoch, scope=spec.name)
     image = Image(
         spec.name,
         spec.board.partitions,
-        layers=[*layers, boot.kernel_layer, *boot.more_layers, *_checks(spec, archive)],
+        layers=[*layers, boot.kernel_layer, *boot.more_layers, *checks],
         boot_files=boot.boot_files,
         board_file=spec.directory / "board.yaml",
         epoch=archive.epoch,
@@ -108,14 +107,3 @@ def board_steps(
         only=only,
         product=PRODUCTS[only].step(spec, layers, boot) if only else None,
     )
-
-
-def _checks(spec: ImageSpec, archive: Archive) -> list[ChecksLayer]:
-    """Return the layer with the image's own checks, if it is to have one."""
-    if not spec.holds_checks:
-        return []
-    known = without_secrets(context(spec, archive.distribution.name))
-    layer = ChecksLayer(
-        check_files(spec), known, modules=MODULES, epoch=archive.epoch, scope=spec.name
-    )
-    return [layer]

@@ -16,14 +16,14 @@ from builder.errors import UserError
 from builder.plan.manifest import python_packages, sources
 from builder.plan.plan import Planned
 from builder.plan.publish import Output, copy_sparse
-from builder.plan.rootfs import BoardView, recipe_layers
+from builder.plan.rootfs import BoardView, checks_layers, recipe_layers
 from builder.report.events import Listener, Note
 from builder.spec.distributions import named_distribution
 from builder.spec.extra import ExtraRecipes
 from builder.spec.models import Board
 from builder.spec.overlays import Design
 from builder.spec.reader import Tree
-from builder.spec.resolve import NamedDistribution
+from builder.spec.resolve import ImageSpec, NamedDistribution
 from builder.steps.added_packages import AddedPackages
 from builder.steps.base_image import BaseFacts, BaseImage
 from builder.steps.custom_image import IMAGE, CustomImage
@@ -150,6 +150,7 @@ def custom_steps(
     tree: Tree,
     board: Board | None,
     hardware: str | None = None,
+    becomes: ImageSpec | None = None,
     archives: Archives,
     listener: Listener,
 ) -> CustomSteps:
@@ -162,6 +163,7 @@ def custom_steps(
         tree: where distributions are described.
         board: the image's board, if it is known.
         hardware: the board whose device tree that one has, if it is another.
+        becomes: what the new image is, if that is known: its own checks are made anew.
         archives: where packages come from.
         listener: told what is worth knowing.
 
@@ -224,6 +226,8 @@ def custom_steps(
     )
     if request.designs:
         layers.append(Designs(request.designs, below=layers, epoch=facts.epoch, scope=scope))
+    if becomes:
+        layers += checks_layers(becomes, distribution.name, epoch=facts.epoch, scope=scope)
     image = CustomImage(
         base, facts, layers=layers, boot_files=request.boot_files, free=request.free
     )

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.archive.archive import Archive
+from builder.checks.context import MODULES, check_files, context, without_secrets
 from builder.spec.models import Board
 from builder.spec.overlays import Design
-from builder.spec.resolve import ResolvedRecipe
+from builder.spec.resolve import ImageSpec, ResolvedRecipe
 from builder.steps.bootstrap import Bootstrap
+from builder.steps.checks import ChecksLayer
 from builder.steps.index import IndexSource
 from builder.steps.legacy import FetchingLegacyLayer, LegacyLayer
 from builder.steps.native.programs import NativePrograms
@@ -161,3 +163,20 @@ def _downloads(recipe: ResolvedRecipe, archive: Archive, scope: str) -> list[Ste
             for file, checksum in files.items()
         ),
     ]
+
+
+def checks_layers(
+    spec: ImageSpec, distribution: str, *, epoch: int, scope: str
+) -> list[ChecksLayer]:
+    """Return the layer with an image's own checks, if it is to have one.
+
+    Args:
+        spec: what the image is.
+        distribution: the name of its system's.
+        epoch: the layer's date (s).
+        scope: what it is built for.
+    """
+    if not spec.holds_checks:
+        return []
+    known = without_secrets(context(spec, distribution))
+    return [ChecksLayer(check_files(spec), known, modules=MODULES, epoch=epoch, scope=scope)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command `customize` with `--test`: what it refuses, and when."""
+"""The command `customize`: what it makes of an image, and what it refuses to test."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import pytest
 
 from builder.errors import UserError
 from builder.plan.plan import Planned
+from builder.spec.recipe import SECRET
 from builder.steps.base_image import FACTS
+from builder.steps.checks import ChecksLayer
 from builder.steps.step import Step
 from builder.store.store import Entry
-from tests.unit.command_line import Answer, CommandLine
+from tests.unit.command_line import Answer, CommandLine, FakeArchive
 from tests.unit.customize.test_steps_of_custom import facts
 
 Customize = Callable[..., Answer]
@@ -24,20 +26,23 @@ HERE = "builder.cli.customize"
 
 
 @pytest.fixture
-def built() -> list[list[str]]:
+def built() -> list[list[Step]]:
     """The steps that were built, for each time that some were."""
     return []
 
 
 @pytest.fixture
 def customize(
-    build_py: CommandLine, built: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    build_py: CommandLine, built: list[list[Step]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Customize:
-    """Run the command on an image of which certain facts are known; nothing is built."""
+    """Run the command on an image with certain facts and, `told` beside it, recipes; nothing is built."""
     monkeypatch.setattr(f"{HERE}.enter", lambda *_: None)
     monkeypatch.setattr(f"{HERE}.emulator_plan", lambda *_: None)
+    monkeypatch.setattr(f"{HERE}.publish_custom", lambda *_, **__: (tmp_path / "new.img").touch())
+    monkeypatch.setattr(f"{HERE}.choose", lambda *_, **__: FakeArchive())
+    monkeypatch.setattr(f"{HERE}.native_archive", lambda *_, **__: None)
 
-    def run(*words: str, **known: Any) -> Answer:
+    def run(*words: str, told: dict[str, Any] | None = None, **known: Any) -> Answer:
         entry = Entry(key="0", step="base-image", path=tmp_path / "entry", seconds=0, size=0)
         entry.files.mkdir(parents=True)
         (entry.files / FACTS).write_text(json.dumps(asdict(facts(**known))))
@@ -47,12 +52,15 @@ def customize(
                 self.plan = plan
 
             def run(self) -> Mapping[Step, Entry]:
-                built.append([each.step.name for each in self.plan])
+                built.append([each.step for each in self.plan])
                 return {each.step: entry for each in self.plan}
 
         monkeypatch.setattr(f"{HERE}.Build", NoBuild)
         image = tmp_path / "card.img"
         image.write_bytes(b"a card")
+        if told is not None:
+            manifest = {"board": "Pynq-Z2", "image": {"sha256": facts().sha256}, "recipes": told}
+            Path(f"{image}.json").write_text(json.dumps(manifest))
         return build_py.there("customize", str(image), "-o", str(tmp_path / "new.img"), *words)
 
     return run
@@ -67,12 +75,12 @@ def customize(
     ],
 )
 def test_what_cannot_be_tested_is_refused_before_a_new_image_is_made(
-    customize: Customize, built: list[list[str]], known: dict[str, Any], message: str
+    customize: Customize, built: list[list[Step]], known: dict[str, Any], message: str
 ) -> None:
     answer = customize("--test", **known)
     assert answer.status == UserError.exit_code
     assert f"the image cannot be tested: {message}" in answer.errors
-    assert built == [["base-image"]]
+    assert [[step.name for step in each] for each in built] == [["base-image"]]
 
 
 def test_a_new_image_is_the_callers_also_if_it_does_not_boot(
@@ -93,3 +101,46 @@ def test_a_new_image_is_the_callers_also_if_it_does_not_boot(
     answer = customize("--test")
     assert "the boot failed" in answer.errors
     assert {"new.img", "new.img.json", "new"} <= {path.name for path in given}
+
+
+def checks(built: list[list[Step]]) -> list[ChecksLayer]:
+    return [step for step in built[-1] if isinstance(step, ChecksLayer)]
+
+
+def test_a_board_that_checks_itself_gets_the_checks_of_what_it_is_now(
+    customize: Customize, built: list[list[Step]]
+) -> None:
+    """Those of the recipes that came, with the values that were set; no secret is among these."""
+    told = {
+        "base": {},
+        "hostname": {"name": "pynq"},
+        "selftest": {},
+        "users": {"user": "xilinx", "password": SECRET, "groups": []},
+    }
+    customize("--set", "hostname.name=zebra", "--recipe", "sensors", told=told)
+    (layer,) = checks(built)
+    assert layer.context["parameters"]["hostname"]["name"] == "zebra"
+    assert layer.context["parameters"]["users"]["user"] == "xilinx"
+    assert "password" not in layer.context["parameters"]["users"]
+    recipes = {Path(name).parent.name for name in layer.checks}
+    assert {"base", "hostname", "sensors", "users"} <= recipes
+    assert "samba" not in recipes
+
+
+@pytest.mark.parametrize(
+    ("told", "words", "count"),
+    [
+        ({"hostname": {"name": "pynq"}}, (), 0),  # its board cannot check itself
+        (None, (), 0),  # nothing says what is in it
+        (None, ("--recipe", "selftest"), 1),
+    ],
+)
+def test_checks_come_where_something_runs_them(
+    customize: Customize,
+    built: list[list[Step]],
+    told: dict[str, Any] | None,
+    words: Sequence[str],
+    count: int,
+) -> None:
+    customize("--set", "hostname.name=zebra", *words, told=told)
+    assert len(checks(built)) == count
