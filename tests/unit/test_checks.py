@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""What a test of a booted image leaves, and what the kernel's messages are looked through for."""
+"""What a test of a booted image asks for and leaves, and what the kernel's messages are looked through for."""
 
 from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from builder.checks.context import check_files, context, without_secrets
+from builder.checks.session import ENVIRONMENT, words
 from builder.emulation.qemu import qemu_source
 from builder.errors import UserError
 from builder.machine.checks import kernel_problems, kernel_traces, run_checks
@@ -127,3 +131,25 @@ def test_the_tree_for_qemu_is_looked_for_on_the_card(
     with pytest.raises(UserError, match="no device tree for QEMU"):
         check(tested)
     assert looked == [tested.image]
+
+
+@pytest.mark.parametrize("board", ["Pynq-Z2", "ZCU111", "ZedBoard"])
+def test_a_board_has_what_its_checks_ask_for(board: str, tmp_path: Path) -> None:
+    """A check that wants a fixture of outside says that it belongs there."""
+    spec = resolve(TREE, board, profile="pynq-full")
+    assert spec.holds_checks
+    assert "recipes/selftest/test_selftest.py" in check_files(spec)
+    known = {**without_secrets(context(spec, "one")), "checks": {}}
+    known["checks"] = {name: str(path) for name, path in check_files(spec).items()}
+    file, report = tmp_path / "context.json", tmp_path / "report.json"
+    file.write_text(json.dumps(known))
+    # Nothing is run: it is said what would be.
+    arguments = [*words(file, report, hosts="local://", root=TREE.root), "--setup-plan"]
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(TREE.root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from builder.spec.resolve import resolve
 from builder.steps.native.programs import NativePrograms
 from builder.steps.step import Job, Step
 from builder.store.store import Store
+from tests.unit.command_line import TREE, FakeArchive
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -516,3 +518,15 @@ def test_all_layers_stand_on_the_machines_own_programs_if_there_are_any(tmp_path
     (programs,) = {step.parents["native-programs"] for step in helped}
     assert isinstance(programs, NativePrograms)
     assert (programs.archive, programs.target) == (native, archive)
+
+
+def test_steps_can_be_handed_to_another_process(store: Store) -> None:
+    """In containers those that need root's power are: they must be the same steps there."""
+    spec = resolve(TREE, "Pynq-Z2", distro="debian-bookworm")
+    plan = make_plan(board_steps(spec, FakeArchive()).targets, store)
+    capable = [item for item in plan if item.step.capabilities]
+    assert {"bootstrap", "recipe:ssh", "image"} <= {item.step.name for item in capable}
+    for item in capable:
+        there = pickle.loads(pickle.dumps(item.step))  # noqa: S301 - our own
+        (again,) = [each for each in make_plan([there], store) if each.step is there]
+        assert again.key == item.key

@@ -585,25 +585,3 @@ def test_a_board_that_gives_no_honest_report(
 
 def test_a_variable_is_what_a_shell_takes() -> None:
     assert variable("my-recipe", "root-password") == "PARAM_MY_RECIPE_ROOT_PASSWORD"
-
-
-@pytest.mark.parametrize("board", ["Pynq-Z2", "ZCU111", "ZedBoard"])
-def test_a_board_has_what_its_checks_ask_for(board: str, tmp_path: Path) -> None:
-    """A check that wants a fixture of outside says that it belongs there."""
-    spec = resolve(Tree(root=ROOT), board, profile="pynq-full")
-    assert spec.holds_checks
-    assert "recipes/selftest/test_selftest.py" in check_files(spec)
-    known = {**without_secrets(context(spec, "one")), "checks": {}}
-    known["checks"] = {name: str(path) for name, path in check_files(spec).items()}
-    file, report = tmp_path / "context.json", tmp_path / "report.json"
-    file.write_text(json.dumps(known))
-    # Nothing is run: it is said what would be.
-    arguments = [*words(file, report, hosts="local://", root=ROOT), "--setup-plan"]
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import re
 import shutil
 import signal
@@ -594,15 +593,3 @@ def test_without_that_qemu_boards_are_tested_all_the_same(
     assert (answer.status, answer.errors) == (0, "")
     assert "cannot load designs: step qemu failed: broken" in answer.output
     assert factory.qemus == [None]
-
-
-def test_steps_can_be_handed_to_another_process(store: Store) -> None:
-    """In containers those that need root's power are: they must be the same steps there."""
-    spec = resolve(TREE, "Pynq-Z2", distro="debian-bookworm")
-    plan = make_plan(board_steps(spec, FakeArchive()).targets, store)
-    capable = [item for item in plan if item.step.capabilities]
-    assert {"bootstrap", "recipe:ssh", "image"} <= {item.step.name for item in capable}
-    for item in capable:
-        there = pickle.loads(pickle.dumps(item.step))  # noqa: S301 - our own
-        (again,) = [each for each in make_plan([there], store) if each.step is there]
-        assert again.key == item.key
