@@ -33,7 +33,7 @@ def memory():
     # Begins with a page, as buffers do.
     return np.frombuffer(mmap.mmap(-1, WHOLE), dtype=np.uint8)
 
-def rate(target, source, sync=lambda: None):
+def rate(target, source, sync=lambda begin: None):
     # Each time from other pages to others. Those a power of two apart are never together in QEMU's
     # table of translations, and are copied at a tenth of the pace.
     taken = []
@@ -43,7 +43,7 @@ def rate(target, source, sync=lambda: None):
         for _ in range(2):  # pages are there the second time, code is translated
             started = time.perf_counter()
             np.copyto(part, source[:SIZE])
-            sync()
+            sync(begin)
             last = time.perf_counter() - started
         taken.append(last)
     return SIZE / min(taken) / 1e6
@@ -54,9 +54,12 @@ found = {"own": rate(other, own)}
 for name, flags in (("past the caches", pyxrt.bo.flags.normal), ("cached", pyxrt.bo.flags.cacheable)):
     buffer = pyxrt.bo(pyxrt.device(0), WHOLE, flags, 0)
     array = np.frombuffer(buffer.map(), dtype=np.uint8)
-    for what, target, source, way in (("write", array, own, to), ("read", other, array, back)):
-        sync = [lambda: buffer.sync(way, SIZE, 0)] if name == "cached" else []
-        found[f"{what}, {name}"] = rate(target, source, *sync)
+    write, read = (array, own), (other, array)
+    if name == "cached":
+        write += (lambda begin: buffer.sync(to, SIZE, begin),)
+        read += (lambda begin: buffer.sync(back, SIZE, 0),)
+    found[f"write, {name}"] = rate(*write)
+    found[f"read, {name}"] = rate(*read)
 print(json.dumps(found))
 """
 

@@ -8,7 +8,7 @@ brought it there, else from the package index, by its hash.
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import requests
@@ -111,12 +111,10 @@ def make_boards(folder: Path, made_of: Mapping[str, Path], *words: str) -> Path:
     return boards
 
 
-def build_boards(
-    folder: Path, verb: str, *names: str, options: Sequence[str] = ()
-) -> dict[str, Output]:
+def build_boards(folder: Path, verb: str, *names: str) -> dict[str, Output]:
     """Build or test new boards, in one call; return their output directories."""
     words = [word for name in names for word in ("--board", name)]
     places = ("--boards-dir", str(folder / "boards"), "--output", str(folder / "output"))
-    done = build_py(verb, *words, *places, *options, "--progress", "plain")
+    done = build_py(verb, *words, *places, "--progress", "plain")
     assert done.returncode == 0, done.stdout[-6000:]
     return {name: Output(directory=folder / "output" / name, board=name) for name in names}

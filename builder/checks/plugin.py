@@ -230,7 +230,7 @@ def complaints(host: Host) -> Callable[[], str]:
 
 @pytest.fixture(scope="module")
 def free_contiguous(host: Host) -> Callable[[], int]:
-    """Return how much contiguous memory buffers can have now, in KiB, give or take a few parts."""
+    """Return how much contiguous memory buffers can have now, in KiB, give or take a MiB."""
     emptied = "sync && echo 3 > /proc/sys/vm/drop_caches && python3 -c %s"
     return lambda: int(host.check_output(emptied, _FREE_CONTIGUOUS))
 

@@ -97,6 +97,7 @@ def customize(arguments: argparse.Namespace, context: Context) -> int:
         if arguments.test:
             _check_testable(base)
         request = _request(arguments, context, base, designs, boot_files)
+        becomes = _becomes(context, base, base.spec, request) if base.spec else None
         steps = custom_steps(
             step,
             facts,
@@ -104,7 +105,7 @@ def customize(arguments: argparse.Namespace, context: Context) -> int:
             tree=context.tree,
             board=base.spec.board if base.spec else None,
             hardware=base.spec.hardware if base.spec else None,
-            becomes=_becomes(context, base, request),
+            becomes=becomes if _is_told(base, request) else None,
             archives=_archives(arguments, store, facts, view),
             listener=view,
         )
@@ -120,9 +121,7 @@ def customize(arguments: argparse.Namespace, context: Context) -> int:
     _summary(context, output, steps, taken=duration(time.monotonic() - started))
     qemu = entries[emulator.step].files / PROGRAMS if emulator else None
     try:
-        passed = not arguments.test or _test(
-            arguments, context, base, _tested(context, base, request), output, qemu=qemu
-        )
+        passed = not arguments.test or _test(arguments, context, base, becomes, output, qemu=qemu)
     finally:
         for made in (logs.parent, target, *target.parent.glob(f"{target.name}.*")):
             give_to_caller(made)
@@ -266,12 +265,13 @@ def _test(
     arguments: argparse.Namespace,
     context: Context,
     base: _Base,
-    spec: ImageSpec,
+    spec: ImageSpec | None,
     output: CustomOutput,
     *,
     qemu: Path | None,
 ) -> bool:
     """Boot the new image, and check all recipes that it is known to have."""
+    assert spec, "checked before the image was made"
     emulated_tree(output.image, output.directory / "boot", base.directory / "boot")
     return run_checks(
         spec,
@@ -282,22 +282,17 @@ def _test(
     )
 
 
-def _becomes(context: Context, base: _Base, request: Request) -> ImageSpec | None:
-    """Return what the new image is, if that is known well enough to tell the board."""
-    applied = any(recipe.model.checks for recipe in request.recipes.applied)
-    if base.spec is None or not (base.manifest or applied):
-        return None
-    return _tested(context, base, request)
+def _is_told(base: _Base, request: Request) -> bool:
+    """Whether the board can be given checks: it is known to have the command that runs them."""
+    return base.manifest is not None or any(each.model.checks for each in request.recipes.applied)
 
 
-def _tested(context: Context, base: _Base, request: Request) -> ImageSpec:
+def _becomes(context: Context, base: _Base, spec: ImageSpec, request: Request) -> ImageSpec:
     """Return what the new image is: the base image's recipes and values, and the new ones.
 
     Secrets that nobody told are taken to be what the board's own specification has.
     """
-    spec = base.spec
-    assert spec, "checked before the image was made"
-    present = base.manifest["recipes"] if base.manifest else spec.parameters()
+    present = spec.parameters() if base.manifest is None else base.manifest.get("recipes", {})
     files = context.tree.recipe_files(spec.directories)
     own = spec.parameters()
     known = {

@@ -163,7 +163,7 @@ def custom_steps(
         tree: where distributions are described.
         board: the image's board, if it is known.
         hardware: the board whose device tree that one has, if it is another.
-        becomes: what the new image is, if that is known: its own checks are made anew.
+        becomes: what the new image is, if the checks that it holds are to be made anew.
         archives: where packages come from.
         listener: told what is worth knowing.
 

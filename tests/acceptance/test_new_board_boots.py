@@ -12,16 +12,13 @@ from tests.handoffs import DESIGNS, PREFIX, SMALL, build_boards, exports, make_b
 
 NAMES = [f"{PREFIX}{name}" for name in (*DESIGNS, *SMALL)]
 
-CHECKS = "test_board or pl_overlay or test_base or test_network or test_ssh or serial_console"
-"""What a board can break: its name, fabric, card, memory, network and console."""
-
 
 @pytest.fixture(scope="module")
 def tested(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Output]:
     """All new boards, written, built and tested by the user's own commands."""
     folder = tmp_path_factory.mktemp("new-boards")
     make_boards(folder, exports(folder))
-    return build_boards(folder, "test", *NAMES, options=("-k", CHECKS))
+    return build_boards(folder, "test", *NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
