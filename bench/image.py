@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from builder.engine.process import Processes
 from builder.errors import UserError
 from builder.plan.plan import make_plan
 from builder.plan.toolbox import Toolbox
-from builder.steps.image import ROOT_LABEL
+from builder.steps.image import ROOT_LABEL, Image
 from builder.steps.step import Job
 from builder.store.store import Store
 
@@ -110,9 +111,11 @@ def _main() -> None:
     output = Path(sys.argv[1])
     store = Store(default_store())
     steps = steps_of(ROOT, store)
+    image = steps.image
+    assert isinstance(image, Image)
     entries = {item.step: store.get(item.key) for item in make_plan(steps.targets, store)}
     inputs = {}
-    for name, parent in steps.image.parents.items():
+    for name, parent in image.parents.items():
         entry = entries[parent]
         if entry is None:
             raise UserError(f"{BOARD} is not built", hint=f"build.py --board {BOARD}")
@@ -130,14 +133,17 @@ def _main() -> None:
             tools=tools,
             on_line=lambda _: None,
         )
-        layers = [entry for name, entry in inputs.items() if name != "boot-files"]
+        layers = [inputs[name] for name in image.layers]
         with tools.layers().mounted(layers) as root:
             root.workspace.run(
                 ["tar", "-C", root.path, "--xattrs", "-cf", output / "tree.tar", "."]
             )
         shutil.copytree(job.input("boot-files") / "fat", output / "fat")
+        os.sync()  # the archive must not be on its way to the disk beside the image
         started = time.monotonic()
-        steps.image.run(job)
+        image.run(job)
+        with (output / f"{BOARD}.img").open("rb") as file:
+            os.fsync(file.fileno())
         sys.stdout.write(f"seconds {time.monotonic() - started}\n")
 
 

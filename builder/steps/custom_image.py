@@ -11,6 +11,7 @@ from builder.engine.workspace import Workspace
 from builder.errors import UserError
 from builder.report.console import size as shown_size
 from builder.steps.base_image import HEAD, BaseFacts, BaseImage
+from builder.steps.ext4_writer import Ext4Writer
 from builder.steps.filesystem import Ext4Format, content_size, make_root, seal, take_boot
 from builder.steps.layers import Root
 from builder.steps.sparse import written_meanwhile
@@ -30,7 +31,7 @@ class CustomImage(Step):
     bytes; label, UUID and features of its filesystem stay.
     """
 
-    packages = ("mtools", "e2fsprogs", "fdisk", "bmap-tools")
+    packages = ("mtools", "e2fsprogs", "eatmydata", "fdisk", "bmap-tools")
     capabilities = ROOT_FILESYSTEM
 
     def __init__(
@@ -42,8 +43,11 @@ class CustomImage(Step):
         boot_files: Sequence[Path],
         free: int,
     ) -> None:
+        self.writer = Ext4Writer()
         super().__init__(
-            "image", scope="customized", parents={step.name: step for step in (base, *layers)}
+            "image",
+            scope="customized",
+            parents={step.name: step for step in (base, *layers, self.writer)},
         )
         self.base = base.name
         self.facts = facts
@@ -81,13 +85,16 @@ class CustomImage(Step):
                     root,
                     image,
                     Ext4Format(
-                        label=facts.label, uuid=uuid.UUID(facts.uuid), features=facts.features
+                        label=facts.label,
+                        uuid=uuid.UUID(facts.uuid),
+                        features=facts.features,
+                        offset=facts.root_offset,
+                        size=size,
+                        epoch=facts.epoch,
                     ),
-                    offset=facts.root_offset,
-                    size=size,
-                    epoch=facts.epoch,
+                    writer=job.input(self.writer.name),
                 )
-            seal(job, root.workspace, image, root_size=size)
+                seal(job, root.workspace, image, root_size=size)
 
     def _boot_files(self, job: Job, root: Root) -> Path:
         """Return a directory with what is to go onto the FAT partition.

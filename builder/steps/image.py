@@ -11,11 +11,13 @@ import shutil
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from builder.engine.workspace import Workspace
 from builder.errors import UserError
 from builder.spec.models import Partitions, format_size
+from builder.steps.ext4_writer import Ext4Writer
 from builder.steps.filesystem import BLOCK, Ext4Format, content_size, make_root, seal, take_boot
 from builder.steps.layers import Root
 from builder.steps.sparse import sha256, written_meanwhile
@@ -36,7 +38,7 @@ _NAMESPACE = uuid.UUID("b6d1ab9f-3f4f-4d0c-9d0b-0b2f6f3d7a55")
 class Image(Step):
     """The image, its checksum and its block map."""
 
-    packages = ("dosfstools", "mtools", "e2fsprogs", "fdisk", "bmap-tools")
+    packages = ("dosfstools", "mtools", "e2fsprogs", "eatmydata", "fdisk", "bmap-tools")
     capabilities = ROOT_FILESYSTEM
 
     def __init__(
@@ -49,7 +51,9 @@ class Image(Step):
         board_file: Path,
         epoch: int,
     ) -> None:
-        parents = {step.name: step for step in layers} | {"boot-files": boot_files}
+        self.writer = Ext4Writer()
+        parents = {step.name: step for step in (*layers, self.writer)}
+        parents["boot-files"] = boot_files
         super().__init__("image", scope=board, parents=parents)
         self.board = board
         self.partitions = partitions
@@ -68,20 +72,27 @@ class Image(Step):
         stack = job.tools.layers()
         image = job.output / f"{self.board}.img"
         with stack.mounted([job.entry(name) for name in self.layers], log=job.log) as root:
-            root_size = self._root_size(job, root)
-            self._partition(job, root.workspace, image, root_size)
+            staging = self._boot_files(job, root)
+            with ThreadPoolExecutor(1) as pool:
+                counting = pool.submit(content_size, job, root)
+                self._boot(job, root.workspace, image, staging)
+                size = self._root_size(counting.result())
+            self._partition(job, root.workspace, image, size)
             with written_meanwhile(image):
-                self._boot(job, root, image)
                 make_root(
                     job,
                     root,
                     image,
-                    Ext4Format(label=ROOT_LABEL, uuid=self._uuid("root")),
-                    offset=BOOT_OFFSET + self.partitions.boot,
-                    size=root_size,
-                    epoch=self.epoch,
+                    Ext4Format(
+                        label=ROOT_LABEL,
+                        uuid=self._uuid("root"),
+                        offset=BOOT_OFFSET + self.partitions.boot,
+                        size=size,
+                        epoch=self.epoch,
+                    ),
+                    writer=job.input(self.writer.name),
                 )
-            seal(job, root.workspace, image, root_size=root_size)
+                seal(job, root.workspace, image, root_size=size)
 
     def _uuid(self, what: str) -> uuid.UUID:
         return uuid.uuid5(_NAMESPACE, f"{self.board} {what}")
@@ -89,9 +100,8 @@ class Image(Step):
     def _problem(self, key: str, what: str) -> UserError:
         return UserError(f"{self.board_file}: partitions.{key}: {what}")
 
-    def _root_size(self, job: Job, root: Root) -> int:
+    def _root_size(self, content: int) -> int:
         """Return the size of the root partition in bytes."""
-        content = content_size(job, root)
         wanted = self.partitions.root
         if wanted.size is None:
             return -(-(content + wanted.free) // MIB) * MIB
@@ -104,13 +114,7 @@ class Image(Step):
 
     def _partition(self, job: Job, workspace: Workspace, image: Path, root_size: int) -> None:
         boot_size = self.partitions.boot
-        with image.open("wb") as file:
-            # Really written, no hole: a block map must cover the whole FAT partition, or old
-            # data of the card shows up in directory sectors that should be zero
-            # (bmap-tools issue 128).
-            file.seek(BOOT_OFFSET)
-            for _ in range(boot_size // MIB):
-                file.write(bytes(MIB))
+        with image.open("r+b") as file:
             file.truncate(BOOT_OFFSET + boot_size + root_size)
         first, second = BOOT_OFFSET // SECTOR, (BOOT_OFFSET + boot_size) // SECTOR
         table = (
@@ -119,19 +123,24 @@ class Image(Step):
             f"start={second}, size={root_size // SECTOR}, type=83\n"
         )
         job.run(
-            workspace, "sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", image, stdin=table
+            workspace,
+            *("sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "--wipe-partitions=never"),
+            image,
+            stdin=table,
         )
 
-    def _boot(self, job: Job, root: Root, image: Path) -> None:
-        workspace = root.workspace
+    def _boot_files(self, job: Job, root: Root) -> Path:
+        """Return a directory with what is to go onto the FAT partition.
+
+        On the board /boot is this partition: what recipes put there comes along. Of two files of
+        one name the boot files' wins.
+        """
         source = job.input("boot-files") / "fat"
-        staging = workspace.directory / "fat"
-        job.run(workspace, "rm", "-rf", staging)
-        # On the board /boot is this partition: what recipes put there comes along. Of two files of
-        # one name the boot files' wins.
+        staging = root.workspace.directory / "fat"
+        job.run(root.workspace, "rm", "-rf", staging)
         take_boot(job, root, staging, epoch=self.epoch)
-        job.run(workspace, "cp", "-rT", source, staging)
-        outside = workspace.outside(staging)
+        job.run(root.workspace, "cp", "-rT", source, staging)
+        outside = root.workspace.outside(staging)
         (outside / "REVISION").write_text(self._revision(source))
         size = self.partitions.boot
         taken = sum(-(-path.stat().st_size // BLOCK) * BLOCK for path in outside.rglob("*"))
@@ -140,6 +149,17 @@ class Image(Step):
                 "boot",
                 f"{format_size(size)} is too small: the boot files take {taken // MIB + 2}M",
             )
+        return staging
+
+    def _boot(self, job: Job, workspace: Workspace, image: Path, staging: Path) -> None:
+        """Begin the image with its FAT partition."""
+        size = self.partitions.boot
+        # Really written, no hole: a block map must cover the whole FAT partition, or old data of
+        # the card shows up in directory sectors that should be zero (bmap-tools issue 128).
+        with image.open("wb") as file:
+            file.seek(BOOT_OFFSET)
+            for _ in range(size // MIB):
+                file.write(bytes(MIB))
         job.run(
             workspace,
             *("mkfs.vfat", "--invariant", *fat_geometry(size)),
@@ -149,6 +169,7 @@ class Image(Step):
         job.run(
             workspace, "find", staging, "-exec", "touch", "-h", "-d", f"@{self.epoch}", "{}", "+"
         )
+        outside = workspace.outside(staging)
         names: list[Path] = sorted(staging / path.name for path in outside.iterdir())
         job.run(
             workspace,

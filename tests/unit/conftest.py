@@ -7,12 +7,14 @@ import io
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from builder.engine.process import Processes
+from builder.steps.ext4_writer import WRITER, compilation
 from builder.steps.layers import Root
 from builder.steps.step import Job
 from builder.store.store import Entry, Store
@@ -27,6 +29,17 @@ def needs_root() -> None:
     """Skip without the right to make namespaces; CI runs as root."""
     if os.geteuid() != 0:
         pytest.skip("needs root: namespaces, mounts")
+
+
+@pytest.fixture(scope="session")
+def ext4_writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store's entry of the program that writes a tree into an ext4."""
+    if shutil.which("gcc") is None or not Path("/usr/include/ext2fs/ext2fs.h").exists():
+        pytest.skip("needs gcc, libext2fs-dev")
+    entry = tmp_path_factory.mktemp("ext4-writer")
+    (entry / "files").mkdir()
+    subprocess.run(compilation(entry / "files" / WRITER), check=True)
+    return entry
 
 
 @pytest.fixture

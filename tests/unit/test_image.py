@@ -22,7 +22,10 @@ from builder.steps.layers import Root
 from builder.steps.sources import sha256
 from tests.unit.jobs import MakeJob, url_source
 
-PROGRAMS = ("sfdisk", "mkfs.vfat", "mcopy", "mdir", "mke2fs", "dumpe2fs", "debugfs", "bmaptool")
+PROGRAMS = (
+    *("sfdisk", "mkfs.vfat", "mcopy", "mdir", "mke2fs", "dumpe2fs", "debugfs", "bmaptool"),
+    "eatmydata",
+)
 needs_programs = pytest.mark.skipif(
     any(shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin") is None for name in PROGRAMS),
     reason=f"needs {', '.join(PROGRAMS)}",
@@ -32,8 +35,9 @@ needs_programs = pytest.mark.skipif(
 class Card:
     """Builds small images of a root filesystem with a few files."""
 
-    def __init__(self, base: Path, workspace: Workspace, make_job: MakeJob) -> None:
+    def __init__(self, base: Path, workspace: Workspace, make_job: MakeJob, writer: Path) -> None:
         self.base = base
+        self.writer = writer
         self.make_job = make_job
         self.tree = base / "tree"
         self.root = Root(path=self.tree, changes=self.tree, workspace=workspace)
@@ -56,6 +60,10 @@ class Card:
         for path in (self.tree, *self.tree.rglob("*")):
             os.utime(path, (time.time(), 1_600_000_000), follow_symlinks=False)
 
+    @property
+    def inputs(self) -> dict[str, Path]:
+        return {"boot-files": self.base / "boot", "ext4-writer": self.writer}
+
     def build(self, partitions: dict[str, object], *, output: str = "output") -> Path:
         step = Image(
             "B",
@@ -65,19 +73,19 @@ class Card:
             board_file=self.base / "board.yaml",
             epoch=1_700_000_000,
         )
-        job = self.make_job(output, self.root, **{"boot-files": self.base / "boot"})
+        job = self.make_job(output, self.root, **self.inputs)
         step.run(job)
         return job.output / "B.img"
 
 
 @pytest.fixture
 def card(
-    tmp_path: Path, processes: Processes, make_job: MakeJob, needs_root: None
+    tmp_path: Path, processes: Processes, make_job: MakeJob, ext4_writer: Path, needs_root: None
 ) -> Iterator[Card]:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     with PrivateWorkspace(scratch, processes=processes) as workspace:
-        yield Card(tmp_path, workspace, make_job)
+        yield Card(tmp_path, workspace, make_job, ext4_writer)
 
 
 def told(*argv: object) -> str:

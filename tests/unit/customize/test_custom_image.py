@@ -54,8 +54,9 @@ class Tools(Here):
 class Card:
     """A card, its parts, and the new one that is made of them."""
 
-    def __init__(self, folder: Path, store: Store, tree: Path | None = None) -> None:
+    def __init__(self, folder: Path, store: Store, writer: Path, tree: Path | None = None) -> None:
         self.folder = folder
+        self.writer = writer
         self.tree = tree or system(folder / "tree")
         self.path = card(folder / "card.img", self.tree)
         self.base = BaseImage(self.path, sha256(self.path))
@@ -82,9 +83,13 @@ class Card:
         )
         return place
 
+    @property
+    def inputs(self) -> dict[str, Path]:
+        return {"base-image": self.folder / "base", "ext4-writer": self.writer}
+
     def made(self, *boot_files: Path, free: int = 0, output: str = "new") -> Path:
         step = CustomImage(self.base, self.facts, layers=[], boot_files=boot_files, free=free)
-        return self.run(step, output, **{"base-image": self.folder / "base"}) / IMAGE
+        return self.run(step, output, **self.inputs) / IMAGE
 
     def names(self, image: Path) -> set[str]:
         return {*tool("mdir", "-b", "-i", f"{image}@@{START}", "::/").split()}
@@ -99,8 +104,8 @@ def _commands(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def given(tmp_path: Path, store: Store) -> Card:
-    return Card(tmp_path, store)
+def given(tmp_path: Path, store: Store, ext4_writer: Path) -> Card:
+    return Card(tmp_path, store, ext4_writer)
 
 
 def test_the_new_card_has_the_old_ones_layout_and_names(given: Card) -> None:
@@ -167,10 +172,12 @@ def test_what_recipes_put_into_boot_is_on_the_boot_partition(given: Card) -> Non
         assert filesystem.entries(found.number) == {}
 
 
-def test_a_boot_directory_that_is_none_stays(tmp_path: Path, store: Store) -> None:
+def test_a_boot_directory_that_is_none_stays(
+    tmp_path: Path, store: Store, ext4_writer: Path
+) -> None:
     tree = system(tmp_path / "tree")
     (tree / "boot/hidden").write_text("below what is mounted")
-    given = Card(tmp_path, store, tree)
+    given = Card(tmp_path, store, ext4_writer, tree)
     image = given.made()
     assert given.names(image) == {"::/BOOT.BIN", "::/REVISION"}
     with Ext4(image, offset=START + BOOT) as filesystem:
@@ -188,7 +195,7 @@ def test_boot_files_that_do_not_fit_are_refused(given: Card) -> None:
 def test_the_root_partition_keeps_its_size_where_that_is_enough(given: Card) -> None:
     facts = BaseFacts(**{**vars(given.facts), "root_size": 256 * MIB})
     step = CustomImage(given.base, facts, layers=[], boot_files=(), free=8 * MIB)
-    image = given.run(step, "new", **{"base-image": given.folder / "base"}) / IMAGE
+    image = given.run(step, "new", **given.inputs) / IMAGE
     assert image.stat().st_size == START + BOOT + 256 * MIB
 
 

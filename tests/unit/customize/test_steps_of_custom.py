@@ -117,7 +117,11 @@ def test_files_alone_need_no_archive(steps: Steps, store: Store) -> None:
     found = steps("board-identity")
     assert names(found) == ["base-image", "recipe:board-identity"]
     assert steps.asked == 0
-    assert [item.step.name for item in make_plan([found.image], store)] == [*names(found), "image"]
+    assert [item.step.name for item in make_plan([found.image], store)] == [
+        *names(found),
+        "ext4-writer",
+        "image",
+    ]
 
 
 def test_only_packages_that_the_system_lacks_are_added(steps: Steps) -> None:

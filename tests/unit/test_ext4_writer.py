@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""ext4_writer.c: a tree in an ext4, as the project's own reader and e2fsck find it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from builder.steps.ext4 import ROOT_INODE, Ext4, superblock
+from builder.steps.ext4_writer import WRITER
+from builder.steps.filesystem import FEATURES
+from tests.unit.customize.cards import tool
+
+MIB = 1 << 20
+SIZE = 48 * MIB
+OFFSET = 3 * MIB
+EPOCH = 1_700_000_000
+MTIME = 1_600_000_000_123_456_789
+LATER = 4_000_000_000_000_000_001
+"""In nanoseconds since 1970; the other one needs more than 32 bits of seconds."""
+
+CAPABILITY = bytes.fromhex("0100000280200000000000000000000000000000")
+FORMS = (
+    ("-b", "4096", "-O", ",".join(("none", *FEATURES))),
+    ("-b", "1024", "-O", "^metadata_csum,^64bit"),
+    ("-b", "4096", "-O", "^extent,^metadata_csum,^64bit"),
+    ("-b", "1024", "-I", "128", "-O", "^extent,^metadata_csum,^64bit"),
+)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tree")
+    (folder / "sub/empty").mkdir(parents=True)
+    (folder / "many").mkdir()
+    (folder / "nothing").write_text("")
+    (folder / "tiny").write_text("x")
+    (folder / "block").write_bytes(b"b" * 4096)
+    # Larger than a block group of blocks of 1 KiB, so that it lies in several places.
+    (folder / "large").write_bytes(b"".join(bytes([n % 251]) * 4099 for n in range(3000)))
+    (folder / "zeros").write_bytes(bytes(100_000))
+    with (folder / "sparse").open("wb") as file:
+        file.seek(MIB)
+        file.write(b"end")
+    (folder / "short").symlink_to("tiny")
+    (folder / "long").symlink_to("x" * 1000)
+    (folder / "sub/hard").hardlink_to(folder / "block")
+    os.link(folder / "long", folder / "long too", follow_symlinks=False)
+    os.mkfifo(folder / "pipe")
+    (folder / os.fsdecode(b"not \xff UTF-8")).write_text("")
+    for number in range(200):
+        (folder / f"many/a name that is {'very ' * 40}long {number}").write_text(str(number))
+    (folder / "tiny").chmod(0o4755)
+    (folder / "sub").chmod(0o1777)
+    if os.geteuid() == 0:
+        os.mknod(folder / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        os.mknod(folder / "disk", stat.S_IFBLK | 0o600, os.makedev(259, 300))
+        os.chown(folder / "nothing", 100_000, 70_000)
+        os.setxattr(folder / "block", "security.capability", CAPABILITY)
+    for path in folder.rglob("*"):
+        os.utime(path, ns=(0, MTIME), follow_symlinks=False)
+    os.utime(folder / "block", ns=(0, LATER))
+    return folder
+
+
+def empty(image: Path, *form: str) -> Path:
+    """Make an image with an empty filesystem in it, and old data where its blocks will be."""
+    with image.open("wb") as file:
+        file.write(b"\xff" * (OFFSET + SIZE))
+    where = f"offset={OFFSET},hash_seed=64448fe0-ddfb-5348-96b1-ed8a57f75452,nodiscard"
+    tool(
+        *("mke2fs", "-q", "-F", "-t", "ext4", "-U", "64448fe0-ddfb-5348-96b1-ed8a57f75452"),
+        *("-E", where, *form),
+        *(image, f"{SIZE // 1024}k"),
+        environment={"E2FSPROGS_FAKE_TIME": str(EPOCH)},
+    )
+    return image
+
+
+def written(writer: Path, image: Path, tree: Path) -> Path:
+    tool(writer / "files" / WRITER, image, str(OFFSET), tree, str(EPOCH))
+    return image
+
+
+@pytest.mark.parametrize("form", FORMS, ids=" ".join)
+def test_everything_of_a_tree_is_there(
+    ext4_writer: Path, tmp_path: Path, tree: Path, form: tuple[str, ...]
+) -> None:
+    image = written(ext4_writer, empty(tmp_path / "image", *form), tree)
+    tool("e2fsck", "-f", "-n", f"{image}?offset={OFFSET}")
+    with Ext4(image, offset=OFFSET) as filesystem:
+        numbers: dict[int, int] = {}
+
+        def compare(directory: Path, number: int) -> None:
+            entries = filesystem.entries(number)
+            entries.pop(b"lost+found", None)
+            assert set(entries) == {os.fsencode(path.name) for path in directory.iterdir()}
+            for name, found in entries.items():
+                path = directory / os.fsdecode(name)
+                status, inode = path.lstat(), filesystem.inode(found)
+                assert (inode.mode, inode.owner, inode.group) == (
+                    *(status.st_mode, status.st_uid, status.st_gid),
+                )
+                if superblock(image, offset=OFFSET).inode > 128:
+                    assert inode.mtime == status.st_mtime_ns
+                else:  # no room for more
+                    assert (inode.mtime - status.st_mtime_ns) // 10**9 % 2**32 in (0, 2**32 - 1)
+                assert numbers.setdefault(status.st_ino, found) == found
+                if path.is_symlink():
+                    assert filesystem.link(inode) == os.fsencode(path.readlink())
+                    assert inode.links == status.st_nlink
+                elif path.is_dir():
+                    compare(path, found)
+                else:
+                    assert inode.links == status.st_nlink
+                    if status.st_rdev:
+                        device = (os.major(status.st_rdev), os.minor(status.st_rdev))
+                        assert inode.device == device
+                    if path.is_file():
+                        assert b"".join(filesystem.content(inode)) == path.read_bytes()
+                if not path.is_symlink():
+                    assert filesystem.attributes(inode) == {
+                        each: os.getxattr(path, each) for each in os.listxattr(path)
+                    }
+
+        compare(tree, ROOT_INODE)
+        assert len(set(numbers.values())) == len(numbers)
+
+
+def test_all_other_times_are_the_date(ext4_writer: Path, tmp_path: Path, tree: Path) -> None:
+    image = written(ext4_writer, empty(tmp_path / "image", *FORMS[0]), tree)
+    shown = [
+        tool("debugfs", "-R", f"stat {name}", f"{image}?offset={OFFSET}").splitlines()
+        for name in ("/", "/tiny", "/sub", "/short", "/lost+found")
+    ]
+    date = "-- Tue Nov 14 22:13:20 2023"
+    for lines in shown:
+        times = [line.strip() for line in lines if "time: 0x" in line]
+        assert len(times) == 4
+        assert all(date in line for line in times if not line.startswith("mtime")), times
+    assert all(date in line for line in shown[0] if "mtime" in line)
+
+
+def test_the_same_tree_gives_the_same_bytes(ext4_writer: Path, tmp_path: Path, tree: Path) -> None:
+    first = written(ext4_writer, empty(tmp_path / "first", *FORMS[0]), tree)
+    again = tmp_path / "again"
+    tool("cp", "-a", tree, again)
+    for path in sorted(again.glob("many/*"), reverse=True):  # other inodes, another order
+        moved = path.rename(again / "moved")
+        shutil.copy2(moved, path)
+        moved.unlink()
+    os.utime(again / "many", ns=(0, MTIME))
+    os.utime(again, (0, 0))
+    second = written(ext4_writer, empty(tmp_path / "second", *FORMS[0]), again)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_rest_of_a_files_last_block_is_zero(
+    ext4_writer: Path, tmp_path: Path, tree: Path
+) -> None:
+    image = written(ext4_writer, empty(tmp_path / "image", *FORMS[0]), tree)
+    for name in ("tiny", "large"):
+        size = (tree / name).stat().st_size
+        listed = tool("debugfs", "-R", f"blocks /{name}", f"{image}?offset={OFFSET}").split()
+        assert len(listed) == -(-size // 4096)
+        with image.open("rb") as file:
+            file.seek(OFFSET + int(listed[-1]) * superblock(image, offset=OFFSET).block)
+            assert file.read(4096)[size % 4096 :] == bytes(4096 - size % 4096)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=" ".join)
+def test_what_does_not_fit_is_an_error(
+    ext4_writer: Path, tmp_path: Path, form: tuple[str, ...]
+) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    with (tree / "huge").open("wb") as file:
+        file.truncate(SIZE)
+    image = empty(tmp_path / "image", *form)
+    done = subprocess.run(
+        [ext4_writer / "files" / WRITER, image, str(OFFSET), tree, str(EPOCH)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"write-ext4: {tree}/huge: Could not allocate block")
+
+
+def test_what_is_no_filesystem_is_refused(ext4_writer: Path, tmp_path: Path, tree: Path) -> None:
+    (tmp_path / "image").write_bytes(bytes(MIB))
+    done = subprocess.run(
+        [ext4_writer / "files" / WRITER, tmp_path / "image", "0", tree, str(EPOCH)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Bad magic number in super-block" in done.stderr
