@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from builder.checks.context import check_files, context, without_secrets
+from builder.checks.plugin import without_delays
 from builder.checks.session import ENVIRONMENT, words
 from builder.emulation.qemu import qemu_source
 from builder.errors import UserError
@@ -56,6 +57,12 @@ def test_traces_are_seen(line: str) -> None:
 )
 def test_other_messages_are_not(line: str) -> None:
     assert kernel_traces(line) == []
+
+
+def test_a_slow_machine_is_no_drivers_fault() -> None:
+    kept = "[    9.1] macb e000b000.ethernet: Link is down\n[    9.3] check cabling!"
+    late = "[  231.042738] hrtimer: interrupt took 90814140 ns"
+    assert without_delays(f"{kept}\n{late}\n") == kept
 
 
 BUG = "[   12.3] kernel BUG at drivers/cpufreq/cpufreq.c:1499!"
