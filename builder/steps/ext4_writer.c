@@ -236,14 +236,12 @@ static blk64_t put_blocks(const struct content *content, ext2_ino_t number,
     return place + run;
 }
 
-/* Allocates the blocks of a file, and has them filled. */
-static void write_content(ext2_ino_t number, struct ext2_inode *inode, const char *name)
+/* Allocates the blocks of a file, and has them filled. Then the file is closed. */
+static void write_content(ext2_ino_t number, struct ext2_inode *inode, const char *name, int file)
 {
     static blk64_t goal = ~0ULL; /* the first file's: near its inode; others': after the last */
-    struct content content = {name, open(name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC),
-                              EXT2_I_SIZE(inode)};
+    struct content content = {name, file, EXT2_I_SIZE(inode)};
     blk64_t blocks = (content.size + fs->blocksize - 1) / fs->blocksize;
-    check_call(content.file >= 0, name);
     check(ext2fs_fallocate(fs, EXT2_FALLOCATE_FORCE_INIT, number, inode, goal, 0, blocks), name);
     goal = inode->i_flags & EXT4_EXTENTS_FL ? put_extents(&content, number, inode)
                                             : put_blocks(&content, number, inode, blocks);
@@ -268,12 +266,14 @@ static int compare_links(const void *one, const void *other)
     return (a->here > b->here) - (a->here < b->here);
 }
 
-static void write_attributes(ext2_ino_t number, const char *name)
+/* `file` is the file open, or -1. Returns whether there are any: then the inode is another. */
+static bool write_attributes(ext2_ino_t number, const char *name, int file)
 {
     static char names[ATTRIBUTES], value[ATTRIBUTES];
-    ssize_t length = llistxattr(name, names, sizeof names);
+    ssize_t length = file >= 0 ? flistxattr(file, names, sizeof names)
+                               : llistxattr(name, names, sizeof names);
     if (length == 0 || (length < 0 && errno == ENOTSUP))
-        return;
+        return false;
     check_call(length > 0, name);
     struct ext2_xattr_handle *attributes;
     check(ext2fs_xattrs_open(fs, number, &attributes), name);
@@ -284,6 +284,7 @@ static void write_attributes(ext2_ino_t number, const char *name)
         check(ext2fs_xattr_set(attributes, each, value, size), name);
     }
     check(ext2fs_xattrs_close(&attributes), name);
+    return true;
 }
 
 /* An inode with all that the filesystem has room for: 128 bytes, or more of them (256). */
@@ -331,7 +332,7 @@ static void dress(ext2_ino_t number, const char *name, const struct stat *status
     read_inode(number, &inode, name);
     set_status(&inode, status);
     write_inode(number, &inode, name);
-    write_attributes(number, name);
+    write_attributes(number, name, -1);
 }
 
 /* Does `...` again with a larger directory if there was no room for another name. */
@@ -382,8 +383,9 @@ static void set_device(struct ext2_inode *inode, dev_t device)
         inode->i_block[1] = (low & 0xFF) | high << 8 | (low & ~0xFFU) << 12;
 }
 
+/* `file` is the file open, if it is a regular one. */
 static void write_file(ext2_ino_t directory, const char *name, const struct stat *status,
-                       ext2_ino_t number)
+                       ext2_ino_t number, int file)
 {
     static union inode inode;
     struct ext2_inode *small = &inode.small;
@@ -405,9 +407,12 @@ static void write_file(ext2_ino_t directory, const char *name, const struct stat
     write_inode(number, &inode, name);
     WITH_ROOM(directory, name,
               ext2fs_link(fs, directory, name, number, entry_type(status->st_mode)));
-    if (S_ISREG(status->st_mode) && status->st_size)
-        write_content(number, small, name);
-    write_attributes(number, name);
+    if (write_attributes(number, name, file))
+        read_inode(number, &inode, name);
+    if (status->st_size && S_ISREG(status->st_mode))
+        write_content(number, small, name, file);
+    else if (file >= 0)
+        close(file);
 }
 
 /* Writes one more name of a file; returns false if this is the first. `number` is the inode that
@@ -453,6 +458,23 @@ static int is_entry(const struct dirent *entry)
     return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
 }
 
+/* Opens a regular file, and tells its status; returns -1 for all other kinds. */
+static int look(const struct dirent *entry, struct stat *status)
+{
+    int file = -1;
+    if (entry->d_type == DT_REG) { /* with it open, its path is looked up once */
+        file = open(entry->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        check_call(file >= 0 && fstat(file, status) == 0, entry->d_name);
+        return file;
+    }
+    check_call(lstat(entry->d_name, status) == 0, entry->d_name);
+    if (S_ISREG(status->st_mode)) { /* not all filesystems tell the kind with the name */
+        file = open(entry->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        check_call(file >= 0, entry->d_name);
+    }
+    return file;
+}
+
 /* Writes what is in the current directory. */
 static void write_tree(ext2_ino_t directory)
 {
@@ -462,18 +484,20 @@ static void write_tree(ext2_ino_t directory)
     for (int each = 0; each < count; each++) {
         const char *name = entries[each]->d_name;
         struct stat status;
-        check_call(lstat(name, &status) == 0, name);
+        int file = look(entries[each], &status);
         if (S_ISDIR(status.st_mode)) {
             write_directory(directory, name, &status);
         } else {
             ext2_ino_t number;
             check(ext2fs_new_inode(fs, directory, status.st_mode, NULL, &number), name);
-            if (status.st_nlink > 1 && write_name(directory, name, &status, number))
-                ;
-            else if (S_ISLNK(status.st_mode))
+            if (status.st_nlink > 1 && write_name(directory, name, &status, number)) {
+                if (file >= 0)
+                    close(file);
+            } else if (S_ISLNK(status.st_mode)) {
                 write_link(directory, name, &status, number);
-            else
-                write_file(directory, name, &status, number);
+            } else {
+                write_file(directory, name, &status, number, file);
+            }
         }
         free(entries[each]);
     }

@@ -73,12 +73,13 @@ class Image(Step):
         image = job.output / f"{self.board}.img"
         with stack.mounted([job.entry(name) for name in self.layers], log=job.log) as root:
             staging = self._boot_files(job, root)
-            with ThreadPoolExecutor(1) as pool:
-                counting = pool.submit(content_size, job, root)
-                self._boot(job, root.workspace, image, staging)
-                size = self._root_size(counting.result())
-            self._partition(job, root.workspace, image, size)
+            image.touch()
             with written_meanwhile(image):
+                with ThreadPoolExecutor(1) as pool:
+                    counting = pool.submit(content_size, job, root)
+                    self._boot(job, root.workspace, image, staging)
+                    size = self._root_size(counting.result())
+                self._partition(job, root.workspace, image, size)
                 make_root(
                     job,
                     root,
@@ -152,11 +153,11 @@ class Image(Step):
         return staging
 
     def _boot(self, job: Job, workspace: Workspace, image: Path, staging: Path) -> None:
-        """Begin the image with its FAT partition."""
+        """Write the FAT partition."""
         size = self.partitions.boot
         # Really written, no hole: a block map must cover the whole FAT partition, or old data of
         # the card shows up in directory sectors that should be zero (bmap-tools issue 128).
-        with image.open("wb") as file:
+        with image.open("r+b") as file:
             file.seek(BOOT_OFFSET)
             for _ in range(size // MIB):
                 file.write(bytes(MIB))

@@ -62,6 +62,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         os.mknod(folder / "disk", stat.S_IFBLK | 0o600, os.makedev(259, 300))
         os.chown(folder / "nothing", 100_000, 70_000)
         os.setxattr(folder / "block", "security.capability", CAPABILITY)
+        # Needs a block of its own.
+        os.setxattr(folder / "large", "trusted.note", b"n" * 900)
     for path in folder.rglob("*"):
         os.utime(path, ns=(0, MTIME), follow_symlinks=False)
     os.utime(folder / "block", ns=(0, LATER))
