@@ -12,7 +12,14 @@ from builder.errors import UserError
 from builder.report.console import size as shown_size
 from builder.steps.base_image import HEAD, BaseFacts, BaseImage
 from builder.steps.ext4_writer import Ext4Writer
-from builder.steps.filesystem import Ext4Format, content_size, make_root, seal, take_boot
+from builder.steps.filesystem import (
+    UNSYNCED,
+    Ext4Format,
+    content_size,
+    make_root,
+    seal,
+    take_boot,
+)
 from builder.steps.layers import Root
 from builder.steps.sparse import written_meanwhile
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
@@ -75,7 +82,8 @@ class CustomImage(Step):
                 file.truncate(facts.root_offset + size)
             job.run(
                 root.workspace,
-                *("sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "-N", "2", image),
+                *(UNSYNCED, "sfdisk", "--quiet", "--no-reread", "--no-tell-kernel"),
+                *("-N", "2", image),
                 stdin=f"{facts.root_offset // 512}, {size // 512}\n",
             )
             with written_meanwhile(image):

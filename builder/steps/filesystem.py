@@ -27,6 +27,12 @@ FEATURES = (
 )
 """What an ext4 of ours has."""
 
+UNSYNCED = "eatmydata"
+"""Before a tool's name: it does not wait for the disk, which others may be writing to.
+
+The store syncs what it keeps, once it is whole.
+"""
+
 _MIB = 1 << 20
 
 
@@ -80,7 +86,7 @@ def make_root(job: Job, root: Root, image: Path, form: Ext4Format, *, writer: Pa
     date = {"E2FSPROGS_FAKE_TIME": str(form.epoch), "E2FSCK_TIME": str(form.epoch)}
     run(
         workspace,
-        *("mke2fs", "-q", "-F", "-t", "ext4", "-L", form.label),
+        *(UNSYNCED, "mke2fs", "-q", "-F", "-t", "ext4", "-L", form.label),
         *("-b", str(BLOCK), "-I", "256", "-m", "1"),
         *("-O", ",".join(("none", *form.features)), "-U", str(form.uuid)),
         # The kernel zeroes inode tables at first mount: a card written by its block map has
@@ -90,12 +96,10 @@ def make_root(job: Job, root: Root, image: Path, form: Ext4Format, *, writer: Pa
         environment=date,
     )
     run(workspace, writer / WRITER, image, str(form.offset), root.path, str(form.epoch))
-    # Directories get their index. e2fsck would wait for all content to reach the disk; what the
-    # store keeps is synced when it is whole.
+    # Directories get their index.
     run(
         workspace,
-        # 1: it changed something.
-        *("sh", "-c", 'eatmydata e2fsck -f -p -D "$0" || [ $? = 1 ]'),
+        *(UNSYNCED, "sh", "-c", 'e2fsck -f -p -D "$0" || [ $? = 1 ]'),  # 1: it changed something
         f"{image}?offset={form.offset}",
         environment=date,
     )

@@ -18,7 +18,15 @@ from builder.engine.workspace import Workspace
 from builder.errors import UserError
 from builder.spec.models import Partitions, format_size
 from builder.steps.ext4_writer import Ext4Writer
-from builder.steps.filesystem import BLOCK, Ext4Format, content_size, make_root, seal, take_boot
+from builder.steps.filesystem import (
+    BLOCK,
+    UNSYNCED,
+    Ext4Format,
+    content_size,
+    make_root,
+    seal,
+    take_boot,
+)
 from builder.steps.layers import Root
 from builder.steps.sparse import sha256, written_meanwhile
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
@@ -125,7 +133,8 @@ class Image(Step):
         )
         job.run(
             workspace,
-            *("sfdisk", "--quiet", "--no-reread", "--no-tell-kernel", "--wipe-partitions=never"),
+            *(UNSYNCED, "sfdisk", "--quiet", "--no-reread", "--no-tell-kernel"),
+            "--wipe-partitions=never",
             image,
             stdin=table,
         )
@@ -163,7 +172,7 @@ class Image(Step):
                 file.write(bytes(MIB))
         job.run(
             workspace,
-            *("mkfs.vfat", "--invariant", *fat_geometry(size)),
+            *(UNSYNCED, "mkfs.vfat", "--invariant", *fat_geometry(size)),
             *("-n", BOOT_LABEL, "-i", self._uuid("boot").hex[:8]),
             *("--offset", str(BOOT_OFFSET // SECTOR), image, str(size // 1024)),
         )
