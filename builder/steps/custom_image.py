@@ -74,7 +74,7 @@ class CustomImage(Step):
         image = job.output / IMAGE
         with stack.mounted([job.entry(name) for name in self.layers], log=job.log) as root:
             staging = self._boot_files(job, root)
-            content = content_size(job, root)
+            content = content_size(root)
             needed = -(-(content + self.free) // _MIB) * _MIB
             size = max(facts.root_size, needed)
             _write_head(job.input(self.base) / HEAD, image, facts)

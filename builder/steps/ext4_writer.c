@@ -9,11 +9,10 @@
  * since 1970. For the same tree the same bytes are written.
  *
  * `mke2fs -d` does the same, but finds a place for each block alone and writes it alone, which
- * takes several times as long. Here libext2fs allocates the blocks of a file at once, and a second
- * thread brings the content there while the first goes on with the next file. The two do not meet:
- * libext2fs writes no block with content, the thread no other.
+ * takes twice as long. Here libext2fs allocates the blocks of a file at once, and a second thread
+ * brings the content there while the first goes on with the next file.
  *
- * Nothing is waited for to reach the disk.
+ * Holes of files become zeros that are there. Nothing is waited for to reach the disk.
  */
 
 #define _GNU_SOURCE
@@ -43,13 +42,15 @@ static ext2_filsys fs;
 static int image;
 static off_t offset;
 
-/* Ends the program. `name` is of a file in the directory that is being written, or NULL. */
+/* Ends the program. `name` is of a file, in the directory that is being written if it is no whole
+ * path, or NULL for that directory. */
 __attribute__((noreturn)) static void fail(const char *name, const char *message)
 {
-    char here[PATH_MAX];
-    if (!getcwd(here, sizeof here))
+    char here[PATH_MAX] = "";
+    bool whole = name && *name == '/';
+    if (!whole && !getcwd(here, sizeof here))
         *here = '\0';
-    fprintf(stderr, "write-ext4: %s/%s: %s\n", here, name ? name : "", message);
+    fprintf(stderr, "write-ext4: %s%s%s: %s\n", here, whole ? "" : "/", name ? name : "", message);
     _exit(1);
 }
 
@@ -197,34 +198,43 @@ static void put(const struct content *content, blk64_t first, blk64_t place, blk
         offer(false);
 }
 
-/* Both return the block after the last one. */
-
-static blk64_t put_extents(const struct content *content, ext2_ino_t number,
-                           struct ext2_inode *inode)
+static void put_extents(const struct content *content, ext2_ino_t number, struct ext2_inode *inode,
+                        blk64_t blocks, blk64_t *after)
 {
     ext2_extent_handle_t extents;
     struct ext2fs_extent extent;
-    blk64_t after = 0;
+    unsigned count = 0;
+    errcode_t error;
     check(ext2fs_extent_open2(fs, number, inode, &extents), content->name);
     int move = EXT2_EXTENT_ROOT;
-    while (ext2fs_extent_get(extents, move, &extent) == 0) {
+    while (!(error = ext2fs_extent_get(extents, move, &extent))) {
         move = EXT2_EXTENT_NEXT;
         if (!(extent.e_flags & EXT2_EXTENT_FLAGS_LEAF) ||
             extent.e_flags & EXT2_EXTENT_FLAGS_SECOND_VISIT)
             continue;
         put(content, extent.e_lblk, extent.e_pblk, extent.e_len);
-        after = extent.e_pblk + extent.e_len;
+        *after = extent.e_pblk + extent.e_len;
+        blocks -= extent.e_len;
+        count++;
     }
     ext2fs_extent_free(extents);
-    return after;
+    if (error != EXT2_ET_EXTENT_NO_NEXT)
+        check(error, content->name);
+    if (blocks)
+        fail(content->name, "not all of its blocks were allocated");
+    /* Where extents have blocks of their own, ext2fs_fallocate() leaves their number to others. */
+    if (count > EXTENTS_IN_INODE)
+        check(ext2fs_write_inode(fs, number, inode), content->name);
 }
 
-static blk64_t put_blocks(const struct content *content, ext2_ino_t number,
-                          struct ext2_inode *inode, blk64_t blocks)
+static void put_blocks(const struct content *content, ext2_ino_t number, struct ext2_inode *inode,
+                       blk64_t blocks)
 {
     blk64_t place = 0, run = 0, next;
     for (blk64_t block = 0; block < blocks; block++, run++) {
         check(ext2fs_bmap2(fs, number, inode, NULL, 0, block, NULL, &next), content->name);
+        if (!next)
+            fail(content->name, "not all of its blocks were allocated");
         if (run && next != place + run) {
             put(content, block - run, place, run);
             run = 0;
@@ -233,7 +243,6 @@ static blk64_t put_blocks(const struct content *content, ext2_ino_t number,
             place = next;
     }
     put(content, blocks - run, place, run);
-    return place + run;
 }
 
 /* Allocates the blocks of a file, and has them filled. Then the file is closed. */
@@ -243,8 +252,10 @@ static void write_content(ext2_ino_t number, struct ext2_inode *inode, const cha
     struct content content = {name, file, EXT2_I_SIZE(inode)};
     blk64_t blocks = (content.size + fs->blocksize - 1) / fs->blocksize;
     check(ext2fs_fallocate(fs, EXT2_FALLOCATE_FORCE_INIT, number, inode, goal, 0, blocks), name);
-    goal = inode->i_flags & EXT4_EXTENTS_FL ? put_extents(&content, number, inode)
-                                            : put_blocks(&content, number, inode, blocks);
+    if (inode->i_flags & EXT4_EXTENTS_FL)
+        put_extents(&content, number, inode, blocks, &goal);
+    else
+        put_blocks(&content, number, inode, blocks);
 }
 
 /* Names, and all that an inode holds but content. */
@@ -266,6 +277,11 @@ static int compare_links(const void *one, const void *other)
     return (a->here > b->here) - (a->here < b->here);
 }
 
+static int compare_names(const void *one, const void *other)
+{
+    return strcmp(*(const char *const *)one, *(const char *const *)other);
+}
+
 /* `file` is the file open, or -1. Returns whether there are any: then the inode is another. */
 static bool write_attributes(ext2_ino_t number, const char *name, int file)
 {
@@ -278,10 +294,16 @@ static bool write_attributes(ext2_ino_t number, const char *name, int file)
     struct ext2_xattr_handle *attributes;
     check(ext2fs_xattrs_open(fs, number, &attributes), name);
     check(ext2fs_xattrs_read(attributes), name);
-    for (const char *each = names; each < names + length; each += strlen(each) + 1) {
-        ssize_t size = lgetxattr(name, each, value, sizeof value);
+    /* In an order that does not depend on where the tree lies. */
+    const char *sorted[ATTRIBUTES / 2];
+    size_t count = 0;
+    for (const char *each = names; each < names + length; each += strlen(each) + 1)
+        sorted[count++] = each;
+    qsort(sorted, count, sizeof *sorted, compare_names);
+    for (size_t each = 0; each < count; each++) {
+        ssize_t size = lgetxattr(name, sorted[each], value, sizeof value);
         check_call(size >= 0, name);
-        check(ext2fs_xattr_set(attributes, each, value, size), name);
+        check(ext2fs_xattr_set(attributes, sorted[each], value, size), name);
     }
     check(ext2fs_xattrs_close(&attributes), name);
     return true;
@@ -306,22 +328,30 @@ static void write_inode(ext2_ino_t number, union inode *inode, const char *name)
     check(ext2fs_write_inode_full(fs, number, &inode->small, size), name);
 }
 
+/* What of a time has no room in 32 bits of seconds, as the kernel's ext4_encode_extra_time(). */
+static __u32 rest_of(struct timespec time)
+{
+    __u64 epochs = (__u64)time.tv_sec - (__s32)time.tv_sec;
+    return time.tv_nsec << 2 | (epochs >> 32 & 3);
+}
+
 static void set_status(union inode *inode, const struct stat *status)
 {
     struct ext2_inode *small = &inode->small;
+    struct ext2_inode_large *large = &inode->large;
     small->i_mode = status->st_mode;
     small->i_uid = status->st_uid & 0xFFFF;
     ext2fs_set_i_uid_high(*small, status->st_uid >> 16);
     small->i_gid = status->st_gid & 0xFFFF;
     ext2fs_set_i_gid_high(*small, status->st_gid >> 16);
-    small->i_atime = small->i_ctime = fs->now;
     small->i_mtime = status->st_mtime;
+    small->i_atime = small->i_ctime = fs->now;
     if (EXT2_INODE_SIZE(fs->super) > EXT2_GOOD_OLD_INODE_SIZE) {
-        inode->large.i_extra_isize = sizeof inode->large - EXT2_GOOD_OLD_INODE_SIZE;
-        inode->large.i_crtime = fs->now;
-        /* As the kernel's ext4_encode_extra_time(). */
-        __u64 epochs = (__u64)status->st_mtime - (__s32)status->st_mtime;
-        inode->large.i_mtime_extra = status->st_mtim.tv_nsec << 2 | (epochs >> 32 & 3);
+        __u32 rest = rest_of((struct timespec){.tv_sec = fs->now});
+        large->i_extra_isize = sizeof *large - EXT2_GOOD_OLD_INODE_SIZE;
+        large->i_mtime_extra = rest_of(status->st_mtim);
+        large->i_crtime = fs->now;
+        large->i_atime_extra = large->i_ctime_extra = large->i_crtime_extra = rest;
     }
 }
 
@@ -415,27 +445,29 @@ static void write_file(ext2_ino_t directory, const char *name, const struct stat
         close(file);
 }
 
-/* Writes one more name of a file; returns false if this is the first. `number` is the inode that
- * it has then. */
-static bool write_name(ext2_ino_t directory, const char *name, const struct stat *status,
-                       ext2_ino_t number)
+/* Returns what is known of a file with several names; `there` is 0 if nothing is yet. */
+static struct link *find_link(const struct stat *status, const char *name)
 {
     struct link *link = malloc(sizeof *link);
     check_call(link, name);
-    *link = (struct link){status->st_dev, status->st_ino, number};
+    *link = (struct link){status->st_dev, status->st_ino, 0};
     struct link **found = tsearch(link, &links, compare_links);
     check_call(found, name);
-    if (*found == link)
-        return false;
-    free(link);
-    number = (*found)->there;
+    if (*found != link)
+        free(link);
+    return *found;
+}
+
+/* Writes one more name of a file. */
+static void write_name(ext2_ino_t directory, const char *name, const struct stat *status,
+                       ext2_ino_t number)
+{
     static union inode inode;
     read_inode(number, &inode, name);
     inode.small.i_links_count++;
     write_inode(number, &inode, name);
     int type = S_ISLNK(status->st_mode) ? EXT2_FT_SYMLINK : entry_type(status->st_mode);
     WITH_ROOM(directory, name, ext2fs_link(fs, directory, name, number, type));
-    return true;
 }
 
 static void write_tree(ext2_ino_t directory);
@@ -443,8 +475,12 @@ static void write_tree(ext2_ino_t directory);
 static void write_directory(ext2_ino_t parent, const char *name, const struct stat *status)
 {
     ext2_ino_t number;
-    check(ext2fs_new_inode(fs, parent, status->st_mode, NULL, &number), name);
-    WITH_ROOM(parent, name, ext2fs_mkdir(fs, parent, number, name));
+    /* mke2fs has made a /lost+found. */
+    if (parent != EXT2_ROOT_INO ||
+        ext2fs_lookup(fs, parent, name, strlen(name), NULL, &number) != 0) {
+        check(ext2fs_new_inode(fs, parent, status->st_mode, NULL, &number), name);
+        WITH_ROOM(parent, name, ext2fs_mkdir(fs, parent, number, name));
+    }
     dress(number, name, status);
     int above = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     check_call(above >= 0 && chdir(name) == 0, name);
@@ -475,6 +511,26 @@ static int look(const struct dirent *entry, struct stat *status)
     return file;
 }
 
+/* Writes all that is no directory. `file` is the file open, if it is a regular one. */
+static void write_other(ext2_ino_t directory, const char *name, const struct stat *status, int file)
+{
+    struct link *link = status->st_nlink > 1 ? find_link(status, name) : NULL;
+    if (link && link->there) {
+        write_name(directory, name, status, link->there);
+        if (file >= 0)
+            close(file);
+        return;
+    }
+    ext2_ino_t number;
+    check(ext2fs_new_inode(fs, directory, status->st_mode, NULL, &number), name);
+    if (S_ISLNK(status->st_mode))
+        write_link(directory, name, status, number);
+    else
+        write_file(directory, name, status, number, file);
+    if (link)
+        link->there = number;
+}
+
 /* Writes what is in the current directory. */
 static void write_tree(ext2_ino_t directory)
 {
@@ -482,26 +538,28 @@ static void write_tree(ext2_ino_t directory)
     int count = scandir(".", &entries, is_entry, alphasort);
     check_call(count >= 0, NULL);
     for (int each = 0; each < count; each++) {
-        const char *name = entries[each]->d_name;
         struct stat status;
         int file = look(entries[each], &status);
-        if (S_ISDIR(status.st_mode)) {
-            write_directory(directory, name, &status);
-        } else {
-            ext2_ino_t number;
-            check(ext2fs_new_inode(fs, directory, status.st_mode, NULL, &number), name);
-            if (status.st_nlink > 1 && write_name(directory, name, &status, number)) {
-                if (file >= 0)
-                    close(file);
-            } else if (S_ISLNK(status.st_mode)) {
-                write_link(directory, name, &status, number);
-            } else {
-                write_file(directory, name, &status, number, file);
-            }
-        }
+        if (S_ISDIR(status.st_mode))
+            write_directory(directory, entries[each]->d_name, &status);
+        else
+            write_other(directory, entries[each]->d_name, &status, file);
         free(entries[each]);
     }
     free(entries);
+}
+
+/* Returns a number that is not negative, of an argument. */
+static long long number_of(const char *text)
+{
+    char *end;
+    errno = 0;
+    long long number = strtoll(text, &end, 10);
+    if (errno || end == text || *end || number < 0) {
+        fprintf(stderr, "write-ext4: %s is no number\n", text);
+        exit(2);
+    }
+    return number;
 }
 
 int main(int argc, char *argv[])
@@ -513,23 +571,27 @@ int main(int argc, char *argv[])
     char options[64];
     struct stat status;
     pthread_t copier;
-    offset = atoll(argv[2]);
+    offset = number_of(argv[2]);
+    long long epoch = number_of(argv[4]);
     snprintf(options, sizeof options, "offset=%lld", (long long)offset);
     initialize_ext2_error_table();
     image = open(argv[1], O_WRONLY | O_CLOEXEC);
     check_call(image >= 0, argv[1]);
-    /* What libext2fs reads here it has written itself: no need to check that. */
+    /* What is read here was written just now, by mke2fs or libext2fs: no need to check that. */
     int flags = EXT2_FLAG_RW | EXT2_FLAG_64BITS | EXT2_FLAG_IGNORE_CSUM_ERRORS;
     check(ext2fs_open2(argv[1], options, flags, 0, 0, unix_io_manager, &fs), argv[1]);
     check(ext2fs_read_bitmaps(fs), argv[1]);
-    fs->now = atoll(argv[4]);
+    /* Of a file without extents, libext2fs zeroes the blocks that it allocates: at once, not when
+     * the content is there already. */
+    if (!ext2fs_has_feature_extents(fs->super))
+        check(io_channel_set_options(fs->io, "cache=off"), argv[1]);
+    fs->now = epoch ? epoch : 1; /* for 0 libext2fs takes the clock's time */
     check_call(chdir(argv[3]) == 0 && lstat(".", &status) == 0, argv[3]);
     errno = pthread_create(&copier, NULL, copy_batches, NULL);
     check_call(errno == 0, NULL);
     status.st_mtim = (struct timespec){.tv_sec = fs->now}; /* a mount's own */
     dress(EXT2_ROOT_INO, ".", &status);
     write_tree(EXT2_ROOT_INO);
-    offer(false);
     offer(true);
     pthread_join(copier, NULL);
     check(ext2fs_close2(fs, EXT2_FLAG_FLUSH_NO_SYNC), argv[1]);

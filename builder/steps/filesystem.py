@@ -52,11 +52,9 @@ class Ext4Format:
     features: tuple[str, ...] = FEATURES
 
 
-def content_size(job: Job, root: Root) -> int:
+def content_size(root: Root) -> int:
     """Return the bytes that a tree takes in an ext4, with what the filesystem itself needs."""
-    listed = root.workspace.run(
-        ["find", root.path, "-xdev", "-printf", "%s %y\\n"], log=None
-    ).splitlines()
+    listed = root.workspace.run(["find", root.path, "-xdev", "-printf", "%s %y\\n"]).splitlines()
     blocks = 0
     for line in listed:
         size, kind = line.split()
@@ -64,9 +62,7 @@ def content_size(job: Job, root: Root) -> int:
         if kind in "fd":
             blocks += -(-int(size) // BLOCK)
     # Inodes (256 bytes), block maps and the journal, which mke2fs sizes by the whole.
-    content = int(blocks * BLOCK * 1.02) + len(listed) * 512 + 96 * _MIB
-    job.say(f"root: {len(listed)} files, {content // _MIB} MiB with the filesystem's own")
-    return content
+    return int(blocks * BLOCK * 1.02) + len(listed) * 512 + 96 * _MIB
 
 
 def take_boot(job: Job, root: Root, staging: Path, *, epoch: int) -> None:
@@ -83,6 +79,7 @@ def take_boot(job: Job, root: Root, staging: Path, *, epoch: int) -> None:
 def make_root(job: Job, root: Root, image: Path, form: Ext4Format, *, writer: Path) -> None:
     """Write a tree as an ext4 into an image; `writer` is the output of `Ext4Writer`."""
     run, workspace = job.run, root.workspace
+    job.say(f"root: a filesystem of {form.size // _MIB} MiB")
     date = {"E2FSPROGS_FAKE_TIME": str(form.epoch), "E2FSCK_TIME": str(form.epoch)}
     run(
         workspace,

@@ -84,7 +84,7 @@ class Image(Step):
             image.touch()
             with written_meanwhile(image):
                 with ThreadPoolExecutor(1) as pool:
-                    counting = pool.submit(content_size, job, root)
+                    counting = pool.submit(content_size, root)
                     self._boot(job, root.workspace, image, staging)
                     size = self._root_size(counting.result())
                 self._partition(job, root.workspace, image, size)

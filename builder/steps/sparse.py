@@ -8,8 +8,11 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+from builder.errors import StepError
 
 _CHUNK = 1 << 20
 _PERIOD = 0.1
@@ -52,6 +55,9 @@ def written_meanwhile(path: Path) -> Iterator[None]:
 
     Linux keeps up to a tenth of the memory back before it begins by itself (dirty_background_ratio),
     and who needs the file on disk then waits for all of that.
+
+    Raises:
+        StepError: it could not be written. The kernel tells that once, to whoever asks first.
     """
     done = threading.Event()
 
@@ -59,11 +65,15 @@ def written_meanwhile(path: Path) -> Iterator[None]:
         with path.open("rb") as file:
             while not done.wait(_PERIOD):
                 os.fdatasync(file.fileno())
+            os.fdatasync(file.fileno())
 
-    writer = threading.Thread(target=write, name="writer")
-    writer.start()
-    try:
-        yield
-    finally:
-        done.set()
-        writer.join()
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        try:
+            yield
+        finally:
+            done.set()
+        try:
+            writing.result()
+        except OSError as error:
+            raise StepError(f"{path} cannot be written: {error.strerror}") from error

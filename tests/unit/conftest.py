@@ -38,7 +38,7 @@ def ext4_writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("needs gcc, libext2fs-dev")
     entry = tmp_path_factory.mktemp("ext4-writer")
     (entry / "files").mkdir()
-    subprocess.run(compilation(entry / "files" / WRITER), check=True)
+    subprocess.run([*compilation(entry / "files" / WRITER), "-Werror"], check=True)
     return entry
 
 

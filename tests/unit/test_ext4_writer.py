@@ -25,11 +25,15 @@ LATER = 4_000_000_000_000_000_001
 """In nanoseconds since 1970; the other one needs more than 32 bits of seconds."""
 
 CAPABILITY = bytes.fromhex("0100000280200000000000000000000000000000")
+ALL = ",".join(("none", *FEATURES))
+OLD = (
+    "none,has_journal,ext_attr,resize_inode,dir_index,filetype,sparse_super,large_file,extra_isize"
+)
 FORMS = (
-    ("-b", "4096", "-O", ",".join(("none", *FEATURES))),
-    ("-b", "1024", "-O", "^metadata_csum,^64bit"),
-    ("-b", "4096", "-O", "^extent,^metadata_csum,^64bit"),
-    ("-b", "1024", "-I", "128", "-O", "^extent,^metadata_csum,^64bit"),
+    ("-b", "4096", "-O", ALL),
+    ("-b", "1024", "-O", f"{OLD},extent,flex_bg,uninit_bg"),
+    ("-b", "4096", "-O", OLD),
+    ("-b", "1024", "-I", "128", "-O", OLD),
 )
 
 
@@ -53,6 +57,10 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.link(folder / "long", folder / "long too", follow_symlinks=False)
     os.mkfifo(folder / "pipe")
     (folder / os.fsdecode(b"not \xff UTF-8")).write_text("")
+    (folder / "lost+found").mkdir(mode=0o750)
+    (folder / "lost+found/found").write_text("again")
+    (folder / "~last").write_text("but one")
+    (folder / "~last of all").write_text("one")
     for number in range(200):
         (folder / f"many/a name that is {'very ' * 40}long {number}").write_text(str(number))
     (folder / "tiny").chmod(0o4755)
@@ -64,6 +72,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         os.setxattr(folder / "block", "security.capability", CAPABILITY)
         # Needs a block of its own.
         os.setxattr(folder / "large", "trusted.note", b"n" * 900)
+        os.setxattr(folder / "zeros", "trusted.one", b"1")
+        os.setxattr(folder / "zeros", "trusted.other", b"2")
     for path in folder.rglob("*"):
         os.utime(path, ns=(0, MTIME), follow_symlinks=False)
     os.utime(folder / "block", ns=(0, LATER))
@@ -100,7 +110,6 @@ def test_everything_of_a_tree_is_there(
 
         def compare(directory: Path, number: int) -> None:
             entries = filesystem.entries(number)
-            entries.pop(b"lost+found", None)
             assert set(entries) == {os.fsencode(path.name) for path in directory.iterdir()}
             for name, found in entries.items():
                 path = directory / os.fsdecode(name)
@@ -156,10 +165,56 @@ def test_the_same_tree_gives_the_same_bytes(ext4_writer: Path, tmp_path: Path, t
         moved = path.rename(again / "moved")
         shutil.copy2(moved, path)
         moved.unlink()
+    for name in os.listxattr(again / "zeros"):
+        os.removexattr(again / "zeros", name)
+    for name in sorted(os.listxattr(tree / "zeros"), reverse=True):
+        os.setxattr(again / "zeros", name, os.getxattr(tree / "zeros", name))
     os.utime(again / "many", ns=(0, MTIME))
     os.utime(again, (0, 0))
     second = written(ext4_writer, empty(tmp_path / "second", *FORMS[0]), again)
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_file_may_lie_in_many_places(ext4_writer: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    content = b"".join(bytes([1 + number % 251]) * 4099 for number in range(10_000))
+    (tree / "large").write_bytes(content)
+    form = ("-b", "1024", "-O", f"{OLD},extent,uninit_bg")  # groups of 8 MiB, apart
+    image = written(ext4_writer, empty(tmp_path / "image", *form), tree)
+    tool("e2fsck", "-f", "-n", f"{image}?offset={OFFSET}")
+    assert "(ETB" in tool("debugfs", "-R", "stat /large", f"{image}?offset={OFFSET}")
+    with Ext4(image, offset=OFFSET) as filesystem:
+        found = filesystem.find("/large")
+        assert found
+        assert b"".join(filesystem.content(found)) == content
+
+
+@pytest.mark.parametrize(
+    ("epoch", "date"), [(5_000_000_000, "Jun 11 08:53:20 2128"), (0, "Jan  1 00:00:01 1970")]
+)
+def test_the_date_may_be_any(
+    ext4_writer: Path, tmp_path: Path, tree: Path, epoch: int, date: str
+) -> None:
+    image = empty(tmp_path / "image", *FORMS[0])
+    tool(ext4_writer / "files" / WRITER, image, str(OFFSET), tree, str(epoch))
+    for name in ("/tiny", "/sub", "/short"):
+        shown = tool("debugfs", "-R", f"stat {name}", f"{image}?offset={OFFSET}").splitlines()
+        times = [line for line in shown if "time: 0x" in line and "mtime" not in line]
+        assert len(times) == 3
+        assert all(date in line for line in times), times
+
+
+@pytest.mark.parametrize("wrong", [(1, "x"), (1, "-1"), (3, ""), (3, "1e9")])
+def test_numbers_are_numbers(ext4_writer: Path, tmp_path: Path, wrong: tuple[int, str]) -> None:
+    arguments = [str(tmp_path / "image"), "0", str(tmp_path), "1"]
+    arguments[wrong[0]] = wrong[1]
+    (tmp_path / "image").touch()
+    done = subprocess.run(
+        [ext4_writer / "files" / WRITER, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == f"write-ext4: {wrong[1]} is no number\n"
 
 
 def test_the_rest_of_a_files_last_block_is_zero(
@@ -203,4 +258,4 @@ def test_what_is_no_filesystem_is_refused(ext4_writer: Path, tmp_path: Path, tre
         check=False,
     )
     assert done.returncode == 1
-    assert "Bad magic number in super-block" in done.stderr
+    assert done.stderr.startswith(f"write-ext4: {tmp_path}/image: Bad magic number in super-block")

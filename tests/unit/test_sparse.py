@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
 
+from builder.errors import StepError
 from builder.steps.sparse import sha256, written_meanwhile
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -50,3 +53,17 @@ def test_whoever_writes_may_fail(tmp_path: Path) -> None:
     path.touch()
     with pytest.raises(RuntimeError), written_meanwhile(path):
         raise RuntimeError
+
+
+def test_what_could_not_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "file"
+    path.touch()
+    monkeypatch.setattr(os, "fdatasync", full)
+    with (
+        pytest.raises(StepError, match="file cannot be written: No space left"),
+        written_meanwhile(path),
+    ):
+        path.write_bytes(b"x")
