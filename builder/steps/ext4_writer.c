@@ -120,8 +120,7 @@ __attribute__((noreturn)) static void fail_at(int file, const char *message)
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
     if (readlink(link, path, sizeof path - 1) < 0)
         *path = '\0';
-    fprintf(stderr, "write-ext4: %s: %s\n", path, message);
-    _exit(1);
+    fail(path, message);
 }
 
 /* What is to be written at `at` of the image: neighbours are written together. */
@@ -381,6 +380,8 @@ static int entry_type(mode_t mode)
     switch (mode & S_IFMT) {
     case S_IFREG:
         return EXT2_FT_REG_FILE;
+    case S_IFLNK:
+        return EXT2_FT_SYMLINK;
     case S_IFCHR:
         return EXT2_FT_CHRDEV;
     case S_IFBLK:
@@ -419,7 +420,7 @@ static void write_file(ext2_ino_t directory, const char *name, const struct stat
 {
     static union inode inode;
     struct ext2_inode *small = &inode.small;
-    memset(&inode, 0, sizeof inode);
+    memset(&inode, 0, EXT2_INODE_SIZE(fs->super)); /* not all of it: it is large */
     set_status(&inode, status);
     small->i_links_count = 1;
     if (S_ISREG(status->st_mode)) {
@@ -466,8 +467,8 @@ static void write_name(ext2_ino_t directory, const char *name, const struct stat
     read_inode(number, &inode, name);
     inode.small.i_links_count++;
     write_inode(number, &inode, name);
-    int type = S_ISLNK(status->st_mode) ? EXT2_FT_SYMLINK : entry_type(status->st_mode);
-    WITH_ROOM(directory, name, ext2fs_link(fs, directory, name, number, type));
+    WITH_ROOM(directory, name,
+              ext2fs_link(fs, directory, name, number, entry_type(status->st_mode)));
 }
 
 static void write_tree(ext2_ino_t directory);
@@ -494,20 +495,18 @@ static int is_entry(const struct dirent *entry)
     return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
 }
 
-/* Opens a regular file, and tells its status; returns -1 for all other kinds. */
+/* Tells a file's status; opens it if it is a regular one, else returns -1. */
 static int look(const struct dirent *entry, struct stat *status)
 {
-    int file = -1;
-    if (entry->d_type == DT_REG) { /* with it open, its path is looked up once */
-        file = open(entry->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        check_call(file >= 0 && fstat(file, status) == 0, entry->d_name);
-        return file;
+    const char *name = entry->d_name;
+    if (entry->d_type != DT_REG) { /* or the filesystem does not tell the kind with the name */
+        check_call(lstat(name, status) == 0, name);
+        if (!S_ISREG(status->st_mode))
+            return -1;
     }
-    check_call(lstat(entry->d_name, status) == 0, entry->d_name);
-    if (S_ISREG(status->st_mode)) { /* not all filesystems tell the kind with the name */
-        file = open(entry->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        check_call(file >= 0, entry->d_name);
-    }
+    /* With the file open, its path is looked up once. */
+    int file = open(name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    check_call(file >= 0 && fstat(file, status) == 0, name);
     return file;
 }
 

@@ -99,6 +99,14 @@ def written(writer: Path, image: Path, tree: Path) -> Path:
     return image
 
 
+def refusal(writer: Path, *arguments: str | Path) -> tuple[int, str]:
+    """Return the status and the words of a program that does not do what it is told."""
+    done = subprocess.run(
+        [writer / "files" / WRITER, *arguments], capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stderr
+
+
 @pytest.mark.parametrize("form", FORMS, ids=" ".join)
 def test_everything_of_a_tree_is_there(
     ext4_writer: Path, tmp_path: Path, tree: Path, form: tuple[str, ...]
@@ -210,11 +218,8 @@ def test_numbers_are_numbers(ext4_writer: Path, tmp_path: Path, wrong: tuple[int
     arguments = [str(tmp_path / "image"), "0", str(tmp_path), "1"]
     arguments[wrong[0]] = wrong[1]
     (tmp_path / "image").touch()
-    done = subprocess.run(
-        [ext4_writer / "files" / WRITER, *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert done.stderr == f"write-ext4: {wrong[1]} is no number\n"
+    said = refusal(ext4_writer, *arguments)
+    assert said == (2, f"write-ext4: {wrong[1]} is no number\n")
 
 
 def test_the_rest_of_a_files_last_block_is_zero(
@@ -239,23 +244,13 @@ def test_what_does_not_fit_is_an_error(
     with (tree / "huge").open("wb") as file:
         file.truncate(SIZE)
     image = empty(tmp_path / "image", *form)
-    done = subprocess.run(
-        [ext4_writer / "files" / WRITER, image, str(OFFSET), tree, str(EPOCH)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"write-ext4: {tree}/huge: Could not allocate block")
+    status, said = refusal(ext4_writer, image, str(OFFSET), tree, str(EPOCH))
+    assert status == 1
+    assert said.startswith(f"write-ext4: {tree}/huge: Could not allocate block")
 
 
 def test_what_is_no_filesystem_is_refused(ext4_writer: Path, tmp_path: Path, tree: Path) -> None:
     (tmp_path / "image").write_bytes(bytes(MIB))
-    done = subprocess.run(
-        [ext4_writer / "files" / WRITER, tmp_path / "image", "0", tree, str(EPOCH)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"write-ext4: {tmp_path}/image: Bad magic number in super-block")
+    status, said = refusal(ext4_writer, tmp_path / "image", "0", tree, str(EPOCH))
+    assert status == 1
+    assert said.startswith(f"write-ext4: {tmp_path}/image: Bad magic number in super-block")
