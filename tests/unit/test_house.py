@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The rules of the house, kept by tests: linters, sizes, first lines, what must not be named."""
+"""The rules of the house, kept by tests: sizes, first lines, what must not be named.
+
+The linters are in tests/lint.
+"""
 
 from __future__ import annotations
 
@@ -39,20 +42,6 @@ def run(*words: str) -> None:
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}"
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["ruff", "check", "--no-cache"],
-        ["ruff", "format", "--check", "--no-cache"],
-        ["mypy"],
-        ["lint-imports"],
-    ],
-    ids=lambda command: " ".join(command[:2]),
-)
-def test_linters_have_nothing_to_say(command: list[str]) -> None:
-    run(*command)
-
-
 def test_the_site_can_be_built_and_its_links_lead_somewhere(tmp_path: Path) -> None:
     run("mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path))
     page = (tmp_path / "index.html").read_text()
@@ -79,14 +68,6 @@ def tracked() -> Iterator[Path]:
 
 def names(*endings: str) -> list[str]:
     return sorted(str(path.relative_to(ROOT)) for path in tracked() if path.suffix in endings)
-
-
-def test_shell_scripts_pass_shellcheck() -> None:
-    if shutil.which("shellcheck") is None:
-        pytest.skip("shellcheck is not installed")
-    scripts = names(".sh")
-    assert scripts
-    run("shellcheck", *scripts)
 
 
 @pytest.mark.parametrize("shell", ["sh", "dash"])
