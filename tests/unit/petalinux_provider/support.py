@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
+import subprocess
+import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -22,6 +25,7 @@ from builder.plan.plan import Planned, make_plan
 from builder.spec.models import Provider, Soc
 from builder.spec.reader import Tree
 from builder.spec.resolve import ImageSpec, PetaLinuxUse, resolve
+from builder.steps.pack import LAYER
 from builder.steps.step import Job, Step
 from builder.store.store import Entry, Store
 from tests.petalinux.double import make_installer, make_xsa
@@ -237,6 +241,17 @@ def artifacts(folder: Path, soc: Soc) -> Path:
     (folder / "zImage").write_bytes(zimage(BANNER))
     (folder / "Image").write_bytes(image_arm64())
     return folder
+
+
+def layer(folder: Path) -> dict[str, bytes]:
+    """Return the files of a step's layer."""
+    plain = subprocess.run(["zstd", "-dcq", folder / LAYER], check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
+        return {
+            member.name.removeprefix("./"): file.read()
+            for member in archive
+            if member.isfile() and (file := archive.extractfile(member))
+        }
 
 
 class Bench:
