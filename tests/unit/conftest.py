@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from builder.engine.process import Processes
 from builder.steps.ext4_writer import WRITER, compilation
@@ -20,8 +22,28 @@ from builder.steps.step import Job
 from builder.store.store import Entry, Store
 from tests.unit.command_line import TREE, CommandLine
 from tests.unit.jobs import MakeJob, PlainTools
+from tests.unit.leftovers import remaining
 from tests.unit.support import Files
 from tests.unit.vendor import Vendor
+
+SECONDS_TO_END = 10
+"""How long processes may take to end after the last test."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """Run a module's tests in one worker, which makes what they share once."""
+    if config.getoption("dist") != "load":  # the default; the caller may choose another one
+        return None
+    return LoadFileScheduling(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail if a process outlives the tests that names their directory for temporary files."""
+    yield
+    left = remaining(str(tmp_path_factory.getbasetemp()), SECONDS_TO_END)
+    assert not left, "tests left processes behind"
 
 
 @pytest.fixture

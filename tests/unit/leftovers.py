@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+"""Processes that tests left behind."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def naming(text: str) -> dict[int, str]:
+    """Return the processes whose command line or environment holds a text, with their commands.
+
+    This process and those that it descends from do not count.
+    """
+    found = {}
+    family = {*_family()}
+    for folder in Path("/proc").glob("[0-9]*"):
+        if int(folder.name) in family:
+            continue
+        try:
+            command = (folder / "cmdline").read_bytes()
+            if os.fsencode(text) in command + (folder / "environ").read_bytes():
+                found[int(folder.name)] = os.fsdecode(command.replace(b"\0", b" ").strip())
+        except OSError:  # it has ended, or is another user's
+            continue
+    return found
+
+
+def remaining(text: str, seconds: float) -> dict[int, str]:
+    """Wait until no process names a text; return those that still do after a time."""
+    end = time.monotonic() + seconds
+    while (found := naming(text)) and time.monotonic() < end:
+        time.sleep(0.1)
+    return found
+
+
+def _family() -> Iterator[int]:
+    number = os.getpid()
+    while number:
+        yield number
+        # The command's name, in parentheses, may hold anything.
+        status = Path(f"/proc/{number}/stat").read_text()
+        number = int(status.rpartition(")")[2].split()[1])
