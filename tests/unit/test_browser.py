@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,14 +100,21 @@ with started():
 """
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A directory for Chromium's sockets: their paths may have 107 bytes, and pytest's are longer."""
+    with tempfile.TemporaryDirectory(prefix="browser-", dir="/tmp") as name:
+        yield Path(name)
+
+
 @pytest.mark.parametrize("real", [False, True])
-def test_nothing_of_it_outlives_its_user(tmp_path: Path, *, real: bool) -> None:
+def test_nothing_of_it_outlives_its_user(short_path: Path, *, real: bool) -> None:
     path = os.environ["PATH"]
     if not real:
-        path = f"{tmp_path}:{path}"
+        path = f"{short_path}:{path}"
         for name, text in {"chromium": "#!/bin/sh", "chromedriver": DRIVER}.items():
-            (tmp_path / name).write_text(text)
-            (tmp_path / name).chmod(0o755)
+            (short_path / name).write_text(text)
+            (short_path / name).chmod(0o755)
     elif problem := lacking():
         pytest.skip(problem)
 
@@ -115,7 +123,7 @@ def test_nothing_of_it_outlives_its_user(tmp_path: Path, *, real: bool) -> None:
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                if f"TMPDIR={tmp_path}\0".encode() in (process / "environ").read_bytes():
+                if f"TMPDIR={short_path}\0".encode() in (process / "environ").read_bytes():
                     found.append((process / "comm").read_text().strip())
             except (FileNotFoundError, PermissionError, ProcessLookupError):
                 continue
@@ -123,7 +131,7 @@ def test_nothing_of_it_outlives_its_user(tmp_path: Path, *, real: bool) -> None:
 
     with subprocess.Popen(
         [sys.executable, "-c", USER],
-        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+        env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "TMPDIR": str(short_path)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
