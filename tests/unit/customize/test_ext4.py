@@ -36,14 +36,14 @@ FEATURES = (
 )
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    folder = tmp_path / "tree"
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree with all kinds of files, to be left as it is."""
+    folder = tmp_path_factory.mktemp("ext4") / "tree"
     (folder / "sub").mkdir(parents=True)
     (folder / "many").mkdir()
     (folder / "plain").write_text("hello\n")
     (folder / "tiny").write_text("x")
-    (folder / "large").unlink(missing_ok=True)
     content = b"".join(bytes([number % 251]) * 4096 for number in range(700))
     (folder / "content").write_bytes(content)
     with (folder / "sparse").open("wb") as file:
@@ -58,13 +58,17 @@ def tree(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(params=FEATURES, ids=" ".join)
-def made(request: pytest.FixtureRequest, tmp_path: Path, tree: Path) -> Path:
-    path = ext4(tmp_path / "fs", tree, *request.param, commands=CHANGES)
-    (tmp_path / "capability").write_bytes(CAPABILITY)
+@pytest.fixture(scope="module", params=FEATURES, ids=" ".join)
+def made(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tree: Path
+) -> Path:
+    """A filesystem of the tree, to be left as it is."""
+    folder = tmp_path_factory.mktemp("ext4")
+    path = ext4(folder / "fs", tree, *request.param, commands=CHANGES)
+    (folder / "capability").write_bytes(CAPABILITY)
     tool(
         *("debugfs", "-w", "-R"),
-        *(f"ea_set -f {tmp_path}/capability plain security.capability", path),
+        *(f"ea_set -f {folder}/capability plain security.capability", path),
     )
     return path
 
