@@ -181,15 +181,21 @@ def _replacer(paths: Mapping[str, str]) -> Callable[[str], str]:
 
 
 def _state(mount: Mount) -> list[tuple[str, int, int]]:
-    """Return what shows that somebody wrote into a mount."""
-    found = [mount.source, *mount.source.rglob("*")]
-    return [
-        (str(path), status.st_size, status.st_mtime_ns)
-        for path in sorted(found)
-        if path.name != "__pycache__" and path.parent.name != "__pycache__"
-        for status in [path.lstat()]
-        if not path.is_dir()
-    ]
+    """Return what shows that somebody wrote into a mount: names, sizes and times of its files."""
+    if not mount.source.is_dir():
+        status = mount.source.lstat()
+        return [(str(mount.source), status.st_size, status.st_mtime_ns)]
+    found = []
+    folders = [str(mount.source)]
+    while folders:
+        for entry in os.scandir(folders.pop()):
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name != "__pycache__":
+                    folders.append(entry.path)
+            else:
+                status = entry.stat(follow_symlinks=False)
+                found.append((entry.path, status.st_size, status.st_mtime_ns))
+    return sorted(found)
 
 
 class _Tools(Here):
