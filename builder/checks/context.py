@@ -11,7 +11,8 @@ from builder.emulation.facts import machine_facts
 from builder.spec.resolve import ImageSpec
 
 _HERE = Path(__file__).parent
-MODULES = {f"builder/checks/{name}": _HERE / name for name in ("plugin.py", "session.py")}
+_NAMES = ("commands.py", "plugin.py", "server.py", "session.py")
+MODULES = {f"builder/checks/{name}": _HERE / name for name in _NAMES}
 """What checks are run by, wherever they run: files by name."""
 
 

@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""The pytest plugin that boards' checks run with: fixtures, places, and the report.
+"""Pytest plugin for the checks of boards: fixtures, markers, and the report.
 
 `host` is testinfra's. A check's label in the report is the first line of its docstring,
 and what pytest calls its parameters.
 
-Images hold this very file, to run their checks on the board itself: it needs nothing but pytest and
-testinfra, also of old releases.
+Images hold this very file, to run their checks on the board itself: it needs nothing but pytest,
+pytest-timeout and testinfra, also of old releases.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,9 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
-from builder.checks.session import variable
+from builder.checks import session
+from builder.checks.commands import BoardBackend, BoardCommands
+from builder.checks.session import LONG, variable
 
 PLACES = {
     "outside": "from another machine",
@@ -39,6 +40,8 @@ _DEVCFG_CTRL = 0xF8007000
 
 _ETHERNET = {"zynq": (0xE000B000, 0x00020118), "zynqmp": (0xFF0E0000, 0x40070106)}
 """Controllers and their identity (UG585, gem.module_id; UG1087, GEM3)."""
+
+_POLL_SECONDS = 0.2
 
 _LATE = "hrtimer: interrupt took"
 """Once a machine was held up for long, an emulated one by its host: kernel/time/hrtimer.c."""
@@ -117,7 +120,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", f"only(place, why): the check belongs in one place alone: {listed}"
     )
-    config.pluginmanager.register(_Report(_context(config), config.getoption("report")))
+    config.addinivalue_line(
+        "markers", f"{LONG}(why): the check takes long on an emulated board: --quick leaves it out"
+    )
+    quick = config.getoption("markexpr") == session.QUICK
+    config.pluginmanager.register(
+        _Report(_context(config), config.getoption("report"), quick=quick)
+    )
 
 
 def _context(config: pytest.Config) -> dict[str, Any]:
@@ -140,6 +149,39 @@ def _context(config: pytest.Config) -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def _facts(pytestconfig: pytest.Config) -> dict[str, Any]:
     return _context(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def _commands(_facts: dict[str, Any]) -> Iterator[BoardCommands]:
+    commands = BoardCommands(_facts.get("shell", ()))
+    yield commands
+    commands.close()
+
+
+@pytest.fixture(scope="session")
+def host(_commands: BoardCommands) -> Host:
+    """Testinfra's view of the board, as root."""
+    backend = BoardBackend(_commands)
+    found = Host(backend)
+    backend.set_host(found)
+    return found
+
+
+@pytest.fixture(scope="session")
+def run_python(_commands: BoardCommands) -> Callable[..., str]:
+    """Run Python code as a program of root's; return what it prints, and fail if it does.
+
+    Arguments for its `sys.argv` follow the code. `modules` are imported once for all such programs,
+    each of which is a process of its own: an emulated board takes a minute to import the library.
+    """
+
+    def run(code: str, *arguments: str, modules: Sequence[str] = ()) -> str:
+        answer = _commands.run_python(code, *arguments, modules=modules)
+        said = answer.stderr.decode(errors="replace")
+        assert answer.status == 0, f"Python ended with status {answer.status}: {said}"
+        return answer.stdout.decode().rstrip("\n")
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -206,23 +248,21 @@ def until(host: Host) -> Callable[..., str]:
             if time.monotonic() > deadline:
                 said = f"{result.stdout}{result.stderr}"
                 pytest.fail(f"not within {seconds} s: {' '.join((command, *words))}: {said}")
-            time.sleep(1)
+            time.sleep(_POLL_SECONDS)
 
     return wait
 
 
-@pytest.fixture
-def read_word(host: Host) -> Callable[[int], int]:
+@pytest.fixture(scope="session")
+def read_word(run_python: Callable[..., str]) -> Callable[[int], int]:
     """Read a 32-bit register of the board at a physical address, through /dev/mem."""
-    return lambda address: int(host.check_output("python3 -c %s %s", _READ_WORD, hex(address)), 0)
+    return lambda address: int(run_python(_READ_WORD, hex(address)), 0)
 
 
-@pytest.fixture(scope="module")
-def run_program(host: Host) -> Callable[[str, Sequence[str]], list[str]]:
+@pytest.fixture(scope="session")
+def run_program(run_python: Callable[..., str]) -> Callable[[str, Sequence[str]], list[str]]:
     """Run cells as one program of root's, as `run_notebook` does in a notebook of a name."""
-    return lambda _, cells: host.check_output(
-        "python3 -W ignore -c %s", "\n".join(cells)
-    ).splitlines()
+    return lambda _, cells: run_python("\n".join(cells), modules=["pynq"]).splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -236,11 +276,15 @@ def without_delays(messages: str) -> str:
     return "\n".join(line for line in messages.splitlines() if _LATE not in line)
 
 
-@pytest.fixture(scope="module")
-def free_contiguous(host: Host) -> Callable[[], int]:
+@pytest.fixture(scope="session")
+def free_contiguous(host: Host, run_python: Callable[..., str]) -> Callable[[], int]:
     """Return how much contiguous memory buffers can have now, in KiB, give or take a MiB."""
-    emptied = "sync && echo 3 > /proc/sys/vm/drop_caches && python3 -c %s"
-    return lambda: int(host.check_output(emptied, _FREE_CONTIGUOUS))
+
+    def free() -> int:
+        host.check_output("sync && echo 3 > /proc/sys/vm/drop_caches")
+        return int(run_python(_FREE_CONTIGUOUS))
+
+    return free
 
 
 @pytest.fixture(scope="session")
@@ -284,18 +328,22 @@ def _label(item: pytest.Item, name: str) -> str:
 class _Report:
     """Keeps checks to where they belong; collects results, shows what was left out, writes JSON."""
 
-    def __init__(self, context: Mapping[str, Any], file: Path) -> None:
+    def __init__(self, context: Mapping[str, Any], file: Path, *, quick: bool) -> None:
         self.context = context
         self.file = file
+        self.quick = quick
         self.started = time.time()
         self.names: dict[str, str] = {}
         self.labels: dict[str, str] = {}
         self.checks: dict[str, dict[str, Any]] = {}
+        self.seconds: dict[str, float] = {}
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
             name = self.names[item.nodeid] = self._name(item)
             self.labels[item.nodeid] = _label(item, name.partition("::")[2])
+            if (long := item.get_closest_marker(LONG)) and len(long.args) != 1:
+                raise pytest.UsageError(f"{item.nodeid}: {LONG}(WHY)")
             for marker in item.iter_markers("only"):
                 if len(marker.args) != 2 or marker.args[0] not in PLACES:
                     raise pytest.UsageError(
@@ -303,45 +351,44 @@ class _Report:
                     )
 
     def _name(self, item: pytest.Item) -> str:
-        """Return what a check is called wherever its file is and however the board is reached."""
-        name = item.name
-        parameters = getattr(item, "callspec", None)
-        if parameters and "_testinfra_host" in parameters.params:
-            host = parameters.params["_testinfra_host"].backend.get_pytest_id()
-            host = re.escape(host)
-            # Behind the parameters of fixtures, in front of those of the check itself.
-            name = re.sub(rf"\[{host}]|(?<=\[){host}-|-{host}(?=[]-])", "", name, count=1)
+        """Return what a check is called wherever its file is."""
         file = Path(getattr(item, "path", None) or item.fspath)  # `path` is of pytest 7
         for prefix, path in self.context["checks"].items():
             if file.is_relative_to(path):
                 below = file.relative_to(path).as_posix()
-                return f"{prefix if below == '.' else f'{prefix}/{below}'}::{name}"
-        return f"{file.name}::{name}"
+                return f"{prefix if below == '.' else f'{prefix}/{below}'}::{item.name}"
+        return f"{file.name}::{item.name}"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         for marker in item.iter_markers("only"):
             place, why = marker.args
+            item.user_properties.append(("only", place))
             if place not in self.context["places"]:
-                item.user_properties.append(("only", place))
                 pytest.skip(f"only {PLACES[place]}: {why}")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when != "call" and report.outcome == "passed":
-            return
+        # What fails when a check is over takes the place of its having passed.
+        if report.when == "call" or report.outcome != "passed":
+            self.checks[report.nodeid] = self._check(report)
+        # Fixtures cost time too, and are charged to the first check that uses them.
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
+        if report.nodeid in self.checks:
+            self.checks[report.nodeid]["seconds"] = round(self.seconds[report.nodeid], 1)
+
+    def _check(self, report: pytest.TestReport) -> dict[str, Any]:
+        """Return what the report has of a check."""
         check = {
             "check": self.names.get(report.nodeid, report.nodeid),
             "label": self.labels.get(report.nodeid, report.nodeid),
             "outcome": report.outcome,
-            "seconds": round(report.duration, 1),
             **dict(report.user_properties),
         }
         if report.outcome == "skipped" and isinstance(report.longrepr, tuple):
             check["why"] = report.longrepr[2].removeprefix("Skipped: ")
         elif report.outcome != "passed":
             check["why"] = report.longreprtext
-        # What fails when a check is over takes the place of its having passed.
-        self.checks[report.nodeid] = check
+        return check
 
     def _count(self, outcome: str) -> int:
         return sum(check["outcome"] == outcome for check in self.checks.values())
@@ -359,6 +406,7 @@ class _Report:
             "boot": self.context.get("stages", {}),
             "image": self.context.get("image", ""),
             "emulator": self.context.get("emulator", ""),
+            "quick": self.quick,
             "passed": self._count("passed"),
             "failed": self._count("failed"),
             "skipped": self._count("skipped"),

@@ -7,6 +7,7 @@ For a machine that looks at a board, and for the board that looks at itself.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 ENVIRONMENT = {
@@ -18,21 +19,56 @@ ENVIRONMENT = {
 """What `words` wants to find in the environment."""
 
 
-def words(context: Path, report: Path, *, hosts: str, root: Path) -> list[str]:
+LONG = "long"
+"""Marker of checks that take long: `@pytest.mark.long(WHY)`."""
+
+QUICK = f"not {LONG}"
+"""What `--quick` runs, in pytest's words."""
+
+LIMIT = 1800
+"""Seconds that a check may take, its fixtures included. The longest takes two minutes on an emulated
+board with a processor of its own; machines of CI may be several times as slow."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Choice of checks: those that fit an expression, as pytest's -k; `quick` leaves out long ones."""
+
+    expression: str | None = None
+    quick: bool = False
+
+    def for_pytest(self) -> list[str]:
+        """Return the options of pytest's."""
+        return [
+            *(["-k", self.expression] if self.expression else []),
+            *(["-m", QUICK] if self.quick else []),
+        ]
+
+    def for_selftest(self) -> list[str]:
+        """Return the options of the command on the board."""
+        return [
+            *(["-k", self.expression] if self.expression else []),
+            *(["--quick"] if self.quick else []),
+        ]
+
+
+def words(context: Path, report: Path, *, root: Path, selection: Selection) -> list[str]:
     """Return Python's arguments that run the checks which a context names.
 
     Args:
         context: what is known of the image, a JSON file.
         report: where the report is to be written.
-        hosts: the board, as testinfra names it.
         root: what names of files are shown relative to.
+        selection: which of the checks are run.
     """
     checks = json.loads(context.read_text())["checks"].values()
     return [
         *("-m", "pytest", "-c", "/dev/null", "--rootdir", str(root), "--import-mode=importlib"),
-        *("-p", "no:cacheprovider", "-p", "testinfra.plugin", "-p", "builder.checks.plugin"),
-        *("-q", "--no-header", "--tb=short", "--strict-markers", "--hosts", hosts),
+        *("-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "builder.checks.plugin"),
+        *("-v", "--no-header", "--tb=short", "--strict-markers", "--durations=10"),
+        f"--timeout={LIMIT}",
         *("--context", str(context), "--report", str(report)),
+        *selection.for_pytest(),
         *(str(context.parent / path) for path in checks),
     ]
 

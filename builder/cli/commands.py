@@ -17,6 +17,7 @@ from types import FrameType
 from rich.markup import escape
 from rich.table import Table
 
+from builder.checks.session import Selection
 from builder.cli.context import Context, typed
 from builder.cli.emulator import emulator_plan, without_new
 from builder.cli.errors import error_console, report
@@ -272,7 +273,13 @@ def _verdict(
     """
     output = context.output_of(spec.name)
     try:
-        passed = run_checks(spec, output, qemu=qemu, console=context.console, select=arguments.k)
+        passed = run_checks(
+            spec,
+            output,
+            qemu=qemu,
+            console=context.console,
+            selection=Selection(arguments.k, arguments.quick),
+        )
     except (StepError, UserError) as error:
         if alone:
             raise
@@ -428,6 +435,7 @@ def declare(verbs: Verbs) -> None:
     )
     verb = verbs.add("test", test, "boot the images under QEMU and check them", spec=True)
     verb.add_argument("-k", metavar="EXPRESSION", help="only the checks that match, as pytest's -k")
+    verb.add_argument("--quick", action="store_true", help="leave out the checks that take long")
     verb = verbs.add(
         "shell", shell, "open a shell in a step's environment, of one board", spec=True
     )

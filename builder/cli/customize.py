@@ -15,6 +15,7 @@ import shtab
 from rich.markup import escape
 
 from builder.archive.choice import choose, native_archive
+from builder.checks.session import Selection
 from builder.cli.context import Context, typed
 from builder.cli.emulator import emulator_plan
 from builder.cli.inside import Wish, enter
@@ -278,7 +279,7 @@ def _test(
         output,
         qemu=found_qemu(qemu),
         console=context.console,
-        select=arguments.k,
+        selection=Selection(arguments.k, arguments.quick),
     )
 
 
@@ -355,6 +356,7 @@ def declare(verbs: Verbs) -> None:
     )  # fmt: skip
     verb.add_argument("--test", action="store_true", help="boot the new image in QEMU and check it")
     verb.add_argument("-k", metavar="EXPRESSION", help="only the checks that match, as pytest's -k")
+    verb.add_argument("--quick", action="store_true", help="leave out the checks that take long")
     verb.add_argument(
         "--jobs", type=positive, default=2, metavar="N",
         help="steps that run at once (default: %(default)s)",

@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from builder.checks import session
 from builder.checks.context import check_files, context
+from builder.checks.session import Selection
 from builder.emulation.derive import told
 from builder.emulation.facts import MachineFacts, machine_facts
 from builder.engine.process import Processes, run_visibly
@@ -46,7 +47,7 @@ _TRACE = re.compile(
 
 
 def run_checks(
-    spec: ImageSpec, output: Output, *, qemu: Qemu, console: Console, select: str | None = None
+    spec: ImageSpec, output: Output, *, qemu: Qemu, console: Console, selection: Selection
 ) -> bool:
     """Boot the image, run all checks, write the reports; return whether all passed.
 
@@ -112,7 +113,7 @@ def run_checks(
                     lambda stage: _say_stage(stage, console),
                 )
                 # Before the checks, which would slow it down; not for some of them alone.
-                if "jupyter" in parameters and select is None:
+                if "jupyter" in parameters and selection.expression is None:
                     stages += _jupyter(
                         spec, board, int(str(parameters["jupyter"]["port"])), console
                     )
@@ -132,7 +133,7 @@ def run_checks(
                     kernel_log=kernel_log,
                     processes=processes,
                     console=console,
-                    select=select,
+                    selection=selection,
                 )
         finally:
             output.console.write_text(board.console())
@@ -217,13 +218,12 @@ def _judge(
     kernel_log: Path,
     processes: Processes,
     console: Console,
-    select: str | None,
+    selection: Selection,
 ) -> bool:
     """Run pytest with the checks, here and then on the board; its plugin writes the reports."""
     report = output.test_report
     manifest = json.loads(output.manifest.read_text())
-    port, configuration = board.ports[SSH_PORT], work / "ssh_config"
-    shell = root_shell(port, key, configuration)
+    shell = root_shell(board.ports[SSH_PORT], key, work / "ssh_config")
     facts = {
         **context(spec, manifest["distribution"]["name"]),
         "image": manifest["image"]["sha256"],
@@ -236,12 +236,10 @@ def _judge(
     }
     context_file = work / "context.json"
     context_file.write_text(json.dumps(facts))
-    hosts = f"ssh://root@127.0.0.1:{port}"
     command = [
-        *(sys.executable, *session.words(context_file, report, hosts=hosts, root=spec.tree.root)),
+        sys.executable,
+        *session.words(context_file, report, root=spec.tree.root, selection=selection),
         *("-W", "error", "-p", "builder.machine.outside", "-p", "builder.machine.browser"),
-        *("--ssh-config", str(configuration), "--ssh-identity-file", str(key)),
-        *(["-k", select] if select else []),
     ]
     environment = {
         **os.environ,
@@ -252,7 +250,7 @@ def _judge(
     passed = run_visibly(command, environment=environment, processes=processes) == 0
     if spec.holds_checks and report.exists():
         passed &= _agrees(
-            spec, shell, report, output.selftest_report, console=console, select=select
+            spec, shell, report, output.selftest_report, console=console, selection=selection
         )
     problems = kernel_problems(shell, kernel_log)
     for problem in problems:
@@ -274,11 +272,11 @@ def _agrees(
     own_report: Path,
     *,
     console: Console,
-    select: str | None,
+    selection: Selection,
 ) -> bool:
     """Have the board check itself; return whether it finds what was found from outside."""
     console.print(f"{COMMAND} on the board itself")
-    found = run_selftest(spec, shell, select=select)
+    found = run_selftest(spec, shell, selection=selection)
     own_report.write_text(json.dumps(found, indent=1) + "\n")
     different = differences(json.loads(report.read_text()), found)
     for line in different:

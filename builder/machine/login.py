@@ -38,7 +38,9 @@ def root_shell(port: int, key: Path, config: Path) -> list[str]:
 
     It uses a configuration of ssh that is written to `config`.
     """
-    settings = {**_SETTINGS, "ControlPath": f"{config.parent}/%C"}
+    # The first login is shared with all others while it lasts (ssh_config(5)).
+    sharing = {"ControlMaster": "auto", "ControlPath": f"{config.parent}/%C"}
+    settings = {**_SETTINGS, **sharing}
     lines = [f"  {name} {value}" for name, value in settings.items()]
     config.write_text("\n".join(["Host 127.0.0.1", *lines, ""]))
     return ["ssh", "-F", str(config), "-i", str(key), "-p", str(port), "root@127.0.0.1"]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from builder.checks.context import secrets
-from builder.checks.session import variable
+from builder.checks.session import Selection, variable
 from builder.errors import StepError
 from builder.spec.resolve import ImageSpec
 
@@ -19,7 +19,7 @@ _LONGEST = 3600
 """Seconds that it may take."""
 
 
-def run_selftest(spec: ImageSpec, shell: Sequence[str], *, select: str | None) -> dict[str, Any]:
+def run_selftest(spec: ImageSpec, shell: Sequence[str], *, selection: Selection) -> dict[str, Any]:
     """Have the board run its checks, with the secrets that the image does not hold.
 
     `shell` is the command that runs further words as root on the board.
@@ -34,12 +34,13 @@ def run_selftest(spec: ImageSpec, shell: Sequence[str], *, select: str | None) -
         for recipe, keys in secrets(spec).items()
         for key in keys
     )
-    words = [COMMAND, "--json", "-", *(["-k", select] if select else [])]
+    words = [COMMAND, "--json", "-", *selection.for_selftest()]
     try:
         done = subprocess.run(
             [*shell, f'set -a; eval "$(cat)"; exec {shlex.join(words)} < /dev/null'],
             input=given,
-            capture_output=True,
+            # What it says of each check goes where ours goes, as it comes.
+            stdout=subprocess.PIPE,
             text=True,
             check=False,
             timeout=_LONGEST,
@@ -51,7 +52,7 @@ def run_selftest(spec: ImageSpec, shell: Sequence[str], *, select: str | None) -
     except ValueError as error:
         raise StepError(
             f"{COMMAND} on the board gives no report (status {done.returncode})",
-            details=(done.stdout + done.stderr).splitlines()[-20:],
+            details=done.stdout.splitlines()[-20:],
         ) from error
     # No checks, by a selection that no name fits, are no success.
     if done.returncode != (0 if report["checks"] and not report["failed"] else 1):

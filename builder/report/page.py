@@ -105,7 +105,7 @@ def render(report: Report) -> str:
     contents: Mapping[str, Mapping[str, int]] = manifest["contents"]
     comparison = compare(report.previous, manifest) if report.previous else None
     hidden = [text for text in report.secrets if len(text) >= _LEAST_HIDDEN]
-    test = _without({"skipped": 0, **report.test}, hidden) if report.test else None
+    test = _without({"skipped": 0, "quick": False, **report.test}, hidden) if report.test else None
     return _template().render(
         manifest=manifest,
         made=_date(max((step.get("ended", 0) for step in manifest["steps"]), default=0)),

@@ -2,6 +2,7 @@
 """LEDs that show the end of the start."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,12 +28,14 @@ def test_it_does_not_fail(host: Host) -> None:
         assert host.check_output("systemctl show -P ExecMainPID boot-leds") == "0"
 
 
-def test_it_finds_the_leds_of_the_base_design(host: Host, board: Any) -> None:
+def test_it_finds_the_leds_of_the_base_design(
+    host: Host, board: Any, run_python: Callable[..., str]
+) -> None:
     """Of the base design's blocks it takes that with the LEDs of one colour, and knows how many."""
     if host.run(f"ls {BASE}").failed:
         pytest.skip("the board has no design base")
     if not host.file(f"{MANAGER}/firmware").exists:
         pytest.skip("this board has no FPGA manager, without which the library finds no board")
-    printed = host.check_output("python3 -W ignore -c %s", FIND)
+    printed = run_python(FIND, modules=["pynq"])
     found = json.loads(printed.splitlines()[-1])
     assert [(name, count) for name, _, count in found] == [LEDS[board.soc]]

@@ -67,9 +67,9 @@ def session(server: str, parameters: Parameters) -> Iterator[requests.Session]:
         yield session
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def kernel(server: str, session: requests.Session) -> Iterator[websocket.WebSocket]:
-    """Yield the channels of a fresh Python kernel."""
+    """Yield the channels of a Python kernel."""
     answer = session.post(f"{server}/api/kernels", json={"name": "python3"}, timeout=REQUEST)
     answer.raise_for_status()
     path = f"/api/kernels/{answer.json()['id']}"
@@ -182,6 +182,7 @@ def test_kernel_computes(kernel: websocket.WebSocket) -> None:
     assert printed(execute(kernel, code)).strip() == "499500"
 
 
+@pytest.mark.long("it draws a picture, and loads a design if there is one")
 def test_welcome_notebook(
     server: str, session: requests.Session, kernel: websocket.WebSocket
 ) -> None:
@@ -231,6 +232,7 @@ def expected(host: Host, board: Any, parameters: Parameters, *, can_load: bool) 
     return lines
 
 
+@pytest.mark.long("it loads JupyterLab, starts a kernel, and loads a design if there is one")
 @pytest.mark.only("outside", "a browser is no part of the image")
 def test_in_a_browser(
     server: str,

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What PYNQ keeps of the design that is loaded."""
 
+from collections.abc import Callable
+
 from testinfra.host import Host
 
 PLACE = "/usr/local/lib/python3*/dist-packages/pynq/pl_server"
@@ -11,12 +13,12 @@ global_state.save_global_state(state, "check")
 """
 
 
-def test_the_state_goes_at_boot(host: Host) -> None:
+def test_the_state_goes_at_boot(host: Host, run_python: Callable[..., str]) -> None:
     """What PYNQ writes of a design is gone at the next boot, and stays until then."""
     # The board may have a design loaded right now.
     host.check_output(f"mkdir /run/kept && cp -a {PLACE}/global_pl_state_*.json /run/kept || true")
     try:
-        host.check_output("python3 -W ignore -c %s", WRITE)
+        run_python(WRITE, modules=["pynq"])
         host.check_output("systemd-tmpfiles --remove pl-state.conf")
         assert "state_check.json" in host.check_output(f"ls {PLACE}")
         host.check_output("systemd-tmpfiles --remove --boot pl-state.conf")

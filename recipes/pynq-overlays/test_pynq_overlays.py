@@ -12,6 +12,7 @@ from testinfra.host import Host
 Parameters = dict[str, dict[str, Any]]
 Complaints = Callable[[], str]
 ReadWord = Callable[[int], int]
+RunPython = Callable[..., str]
 
 OVERLAYS = "/usr/local/lib/python3.*/dist-packages/pynq/overlays"
 VENV = "/usr/local/share/pynq-venv"
@@ -83,6 +84,12 @@ def base(host: Host, designs: list[str]) -> str:
     return found[0]
 
 
+@pytest.fixture(scope="module")
+def loaded(run_python: RunPython) -> Callable[[], str]:
+    """Return the file of the design that is loaded, as the library knows it."""
+    return lambda: run_python("print(__import__('pynq').PL.bitfile_name)", modules=["pynq"])
+
+
 NOTEBOOK = pytest.param(
     "notebook", marks=pytest.mark.only("outside", "it is run over the network, as by a browser")
 )
@@ -108,7 +115,7 @@ def ran(
     return found
 
 
-def test_designs_are_whole(host: Host, designs: list[str]) -> None:
+def test_designs_are_whole(host: Host, designs: list[str], run_python: RunPython) -> None:
     """Each design has its description beside the bitstream, and its module can be imported."""
     modules = []
     for path in designs:
@@ -116,10 +123,10 @@ def test_designs_are_whole(host: Host, designs: list[str]) -> None:
         if host.file(f"{path.rpartition('/')[0]}/__init__.py").exists:
             modules.append(f"pynq.overlays.{path.split('/')[-2]}")
     if modules:
-        host.check_output("python3 -W ignore -c %s", f"import {', '.join(modules)}")
+        run_python(f"import {', '.join(modules)}", modules=["pynq"])
 
 
-def test_boot_overlay(host: Host, *, can_load: bool) -> None:
+def test_boot_overlay(host: Host, loaded: Callable[[], str], *, can_load: bool) -> None:
     """The design that is loaded at the start is; without one, the service has nothing to do."""
     service = host.service("pynq-boot-overlay")
     assert service.is_enabled
@@ -131,8 +138,7 @@ def test_boot_overlay(host: Host, *, can_load: bool) -> None:
     if not can_load:
         pytest.skip("this emulated board's programmable logic takes no design")
     assert service.is_running
-    loaded = host.check_output("python3 -W ignore -c 'import pynq; print(pynq.PL.bitfile_name)'")
-    assert loaded.endswith(f"/{name}/{name}.bit")
+    assert loaded().endswith(f"/{name}/{name}.bit")
 
 
 def test_the_base_design_is_loaded(
@@ -227,7 +233,12 @@ def boot_with(host: Host, base: str) -> Iterator[Callable[[str], None]]:
 
 
 def test_a_design_is_loaded_at_the_start(
-    host: Host, boot_with: Callable[[str], None], until: Callable[..., str], *, can_load: bool
+    host: Host,
+    boot_with: Callable[[str], None],
+    until: Callable[..., str],
+    loaded: Callable[[], str],
+    *,
+    can_load: bool,
 ) -> None:
     """The service loads the design that its file names, and the manager says that it operates."""
     if not can_load:
@@ -242,8 +253,7 @@ def test_a_design_is_loaded_at_the_start(
         seconds=10,
     )
     assert said.endswith("/pynq/overlays/base/base.bit")
-    loaded = host.check_output("python3 -W ignore -c 'import pynq; print(pynq.PL.bitfile_name)'")
-    assert loaded == said.removeprefix("loaded ")
+    assert loaded() == said.removeprefix("loaded ")
     assert host.check_output(f"cat {MANAGER}/state") == "operating"
 
 
@@ -262,6 +272,7 @@ def test_a_designs_own_device_tree(
     host: Host,
     base: str,
     send_block: Callable[[str, str], None],
+    run_python: RunPython,
     complaints: Complaints,
     *,
     can_load: bool,
@@ -275,7 +286,7 @@ def test_a_designs_own_device_tree(
             host.check_output(f"cp {base}.{suffix} /run/checked-design/checked.{suffix}")
         send_block("checked-logic", "/run/checked-design/checked.dtbo")
         before = complaints()
-        printed = host.check_output("python3 -W ignore -c %s", USE_TREE)
+        printed = run_python(USE_TREE, modules=["pynq"])
         tree, there, after = json.loads(printed.splitlines()[-1])
         assert tree == "/run/checked-design/checked.dtbo"
         assert there

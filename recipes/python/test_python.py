@@ -3,6 +3,7 @@
 
 from typing import Any
 
+import pytest
 from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
@@ -21,6 +22,7 @@ def test_venv(host: Host) -> None:
     assert host.check_output(script).startswith("pip ")
 
 
+@pytest.mark.long("pip takes long to start")
 def test_pip(host: Host, parameters: Parameters) -> None:
     """Outside of virtual environments pip installs only if that was allowed."""
     marker = "ls $(python3 -c 'import sysconfig; print(sysconfig.get_path(\"stdlib\"))')"

@@ -35,9 +35,9 @@ print(json.dumps(found))
 """
 
 
-def test_physical_pages_hold_what_was_written(host: Host) -> None:
+def test_physical_pages_hold_what_was_written(run_python: Callable[..., str]) -> None:
     """What Python writes into buffers stands at their physical addresses, and the other way round."""
-    found = json.loads(host.check_output("python3 -c %s", BUFFERS))
+    found = json.loads(run_python(BUFFERS))
     sizes = (1, 8192, 3_000_001)
     wanted = [[kind, size, True, True, 253] for kind in ("normal", "cacheable") for size in sizes]
     assert found == wanted

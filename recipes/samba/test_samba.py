@@ -2,11 +2,14 @@
 """The network drive."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
+Connect = Callable[..., Any]
 
 # Samba's own client, as a program on another machine would use the share. Arguments: share, user,
 # password, the newest protocol that it speaks. Prints what it read back, or why it was refused.
@@ -41,41 +44,44 @@ REFUSED = (
 )
 
 
-def connect(
-    host: Host, parameters: Parameters, *, user: str, password: str, protocol: str = "SMB3"
-) -> Any:
-    """Return what the client prints."""
+@pytest.fixture
+def connect(run_python: Callable[..., str], parameters: Parameters) -> Connect:
+    """Use the share as a user, with a password; return what the client prints."""
     share = parameters["samba"]["share"] or parameters["users"]["user"]
-    words = (share, user, password, protocol)
-    return json.loads(host.check_output("python3 -c %s %s %s %s %s", CLIENT, *words))
+
+    def connected(user: str, password: str, protocol: str = "SMB3") -> Any:
+        words = (share, user, password, protocol)
+        return json.loads(run_python(CLIENT, *words, modules=["samba"]))
+
+    return connected
 
 
-def test_files_pass(host: Host, parameters: Parameters) -> None:
+def test_files_pass(host: Host, parameters: Parameters, connect: Connect) -> None:
     """With the password a file is written, becomes the user's, and is read back."""
     user, settings = parameters["users"]["user"], parameters["samba"]
     file = host.file(f"/home/{user}/{settings['directory']}/check of the share.txt")
     try:
-        read = connect(host, parameters, user=user, password=settings["password"])
+        read = connect(user, settings["password"])
         assert read == "written by a PC"
         assert (file.content_string, file.user, file.mode) == (read, user, 0o644)
     finally:
         host.check_output("rm -f %s", file.path)
 
 
-def test_others_are_refused(host: Host, parameters: Parameters) -> None:
+def test_others_are_refused(parameters: Parameters, connect: Connect) -> None:
     """Nobody gets in by a wrong password, as a guest, or as somebody else."""
     user, password = parameters["users"]["user"], parameters["samba"]["password"]
-    wrong = connect(host, parameters, user=user, password=f"{password}-")
-    other = connect(host, parameters, user="root", password=password)
-    guest = connect(host, parameters, user="", password="")
+    wrong = connect(user, f"{password}-")
+    other = connect("root", password)
+    guest = connect("", "")
     assert {wrong, other} == {REFUSED}
     assert "Access Denied" in guest
 
 
-def test_no_old_protocol(host: Host, parameters: Parameters) -> None:
+def test_no_old_protocol(host: Host, parameters: Parameters, connect: Connect) -> None:
     """SMB 1, which is not safe, is not spoken; NetBIOS neither."""
     user, password = parameters["users"]["user"], parameters["samba"]["password"]
-    old = connect(host, parameters, user=user, password=password, protocol="NT1")
+    old = connect(user, password, "NT1")
     assert old != "written by a PC"
     assert not host.socket("tcp://0.0.0.0:139").is_listening
     assert not host.service("nmbd").is_running

@@ -29,6 +29,7 @@ def test_report(host: Host, parameters: Parameters) -> None:
     assert check["check"] == "recipes/base/test_base.py::test_root_is_writable"
 
 
+@pytest.mark.long("pytest takes long to start")
 @pytest.mark.only(*PLACE)
 def test_status(host: Host) -> None:
     """Its exit code says whether something failed; without root it says that it needs it."""

@@ -48,7 +48,12 @@ def pc(host: Host, parameters: Parameters, until: Until) -> Iterator[str]:
     assert host.run("systemctl is-failed serial-getty@ttyGS0").stdout.strip() != "failed"
 
 
-@pytest.fixture(params=[(2, "cdc_ether"), (1, "rndis_host")], ids=["ECM", "RNDIS"])
+RNDIS = pytest.param(
+    (1, "rndis_host"), marks=pytest.mark.long("the link goes down and up, and DHCP starts anew")
+)
+
+
+@pytest.fixture(scope="module", params=[(2, "cdc_ether"), RNDIS], ids=["ECM", "RNDIS"])
 def cable(host: Host, pc: str, until: Until, request: pytest.FixtureRequest) -> Iterator[str]:
     """The PC's network interface to the board, with either kind of network."""
     configuration, driver = request.param

@@ -32,10 +32,10 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=120) as c
 
 
 @pytest.fixture(scope="module")
-def page(until: Callable[..., str], parameters: Parameters) -> str:
-    """What is at the port, once Jupyter has started."""
-    port = parameters["web-port"]["port"]
-    return until("python3 -c %s %s", PAGE, str(port), seconds=600)
+def page(until: Callable[..., str], run_python: Callable[..., str], parameters: Parameters) -> str:
+    """The page at the port, once Jupyter has started."""
+    until(f"ss -Hltn sport = :{parameters['jupyter']['port']} | grep .", seconds=600)
+    return run_python(PAGE, str(parameters["web-port"]["port"]))
 
 
 def test_jupyter_answers(page: str, parameters: Parameters) -> None:
@@ -48,9 +48,9 @@ def test_jupyter_answers(page: str, parameters: Parameters) -> None:
 
 
 @pytest.mark.usefixtures("page")
-def test_channels_pass(host: Host, parameters: Parameters) -> None:
+def test_channels_pass(run_python: Callable[..., str], parameters: Parameters) -> None:
     """Requests for a channel, as notebooks make them, get to Jupyter, which asks for a login."""
-    answer = host.check_output("python3 -c %s %s", UPGRADE, str(parameters["web-port"]["port"]))
+    answer = run_python(UPGRADE, str(parameters["web-port"]["port"]))
     assert answer == "HTTP/1.1 403 Forbidden"
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import os
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from builder.checks.context import check_files, context, without_secrets
 from builder.checks.plugin import without_delays
-from builder.checks.session import ENVIRONMENT, words
+from builder.checks.session import ENVIRONMENT, Selection, words
 from builder.emulation.qemu import qemu_source
 from builder.errors import UserError
 from builder.machine.checks import kernel_problems, kernel_traces, run_checks
@@ -107,6 +108,7 @@ def check(output: Output) -> None:
         output,
         qemu=Qemu(source=qemu_source(), version=(7, 2)),
         console=Console(file=io.StringIO()),
+        selection=Selection(),
     )
 
 
@@ -151,7 +153,7 @@ def test_a_board_has_what_its_checks_ask_for(board: str, tmp_path: Path) -> None
     file, report = tmp_path / "context.json", tmp_path / "report.json"
     file.write_text(json.dumps(known))
     # Nothing is run: it is said what would be.
-    arguments = [*words(file, report, hosts="local://", root=TREE.root), "--setup-plan"]
+    arguments = [*words(file, report, root=TREE.root, selection=Selection()), "--setup-plan"]
     done = subprocess.run(
         [sys.executable, *arguments],
         env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(TREE.root)},
@@ -160,3 +162,26 @@ def test_a_board_has_what_its_checks_ask_for(board: str, tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def checks_of(file: Path) -> dict[str, bool]:
+    """Return the checks in a file by name, and whether each is marked as one that takes long."""
+    functions = [
+        each for each in ast.parse(file.read_text()).body if isinstance(each, ast.FunctionDef)
+    ]
+    return {
+        each.name: any("pytest.mark.long" in ast.unparse(mark) for mark in each.decorator_list)
+        for each in functions
+        if each.name.startswith("test_")
+    }
+
+
+@pytest.mark.parametrize(
+    "file",
+    [*TREE.root.glob("recipes/*/test_*.py"), *TREE.root.glob("boards/*/**/test_*.py")],
+    ids=lambda path: path.stem,
+)
+def test_a_quick_test_leaves_out_no_recipe_and_no_board(file: Path) -> None:
+    found = checks_of(file)
+    assert found
+    assert not all(found.values()), "all of its checks take long"

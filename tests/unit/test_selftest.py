@@ -17,7 +17,7 @@ from typing import Any, cast
 import pytest
 
 from builder.checks.context import MODULES, check_files, context, without_secrets
-from builder.checks.session import ENVIRONMENT, variable, words
+from builder.checks.session import ENVIRONMENT, Selection, variable, words
 from builder.engine.process import Processes
 from builder.engine.workspace import PlainWorkspace
 from builder.errors import StepError
@@ -91,6 +91,7 @@ def test_secret(parameters):
 def test_empty(parameters):
     assert parameters["a"]["root-password"] == ""
 """
+ALL = Selection()
 RECIPE = """\
 checks: true
 parameters:
@@ -170,7 +171,9 @@ def test_an_image_holds_its_checks_and_what_runs_them(image: Callable[[], Path])
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert found == {
         "boards/B/tests/test_places.py",
+        "builder/checks/commands.py",
         "builder/checks/plugin.py",
+        "builder/checks/server.py",
         "builder/checks/session.py",
         "context.json",
         "recipes/a/test_one.py",
@@ -320,6 +323,72 @@ def test_alone(words):
     ]
 
 
+LONG = """
+import time
+import pytest
+
+@pytest.fixture
+def slow():
+    time.sleep(0.3)
+    yield
+    time.sleep(0.3)
+
+@pytest.mark.long("an emulated board takes a minute")
+def test_long(host):
+    pass
+
+def test_short(host, slow):
+    pass
+"""
+
+
+def test_quick_leaves_out_what_takes_long(files: Files, run: Run, look: Callable[..., Any]) -> None:
+    files.write("recipes/a/test_one.py", LONG)
+    names = {"recipes/a/test_one.py::test_long", "recipes/a/test_one.py::test_short"}
+    status, report = run()
+    assert status == 0
+    assert names <= outcomes(report).keys()
+    assert report["quick"] is False
+    status, own = run("--quick")
+    outside = look(Selection(quick=True))
+    assert status == 0
+    for report in (own, outside):
+        assert names & outcomes(report).keys() == {"recipes/a/test_one.py::test_short"}
+        assert report["quick"] is True
+    assert differences(outside, own) == []
+
+
+def test_what_fixtures_take_counts(files: Files, run: Run) -> None:
+    files.write("recipes/a/test_one.py", LONG)
+    _, report = run("-k", "test_short")
+    (check,) = report["checks"]
+    assert check["seconds"] >= 0.6
+
+
+def test_a_mark_without_a_reason_is_an_error(
+    files: Files, start: Start, capfd: pytest.CaptureFixture[str]
+) -> None:
+    files.write("recipes/a/test_one.py", LONG.replace('("an emulated board takes a minute")', ""))
+    assert start() == 1
+    assert "test_one.py::test_long: long(WHY)" in capfd.readouterr().err
+
+
+def test_every_check_has_a_time_limit_and_is_named_before_it_ends(
+    files: Files, run: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = "def test_hangs(host):\n    host.run('sleep 60')\ndef test_next(host):\n    pass\n"
+    files.write("recipes/a/test_one.py", hanging)
+    monkeypatch.setattr("builder.checks.session.LIMIT", 1)
+    status, report = run("-k", "test_one")
+    assert status == 1
+    assert outcomes(report) == {
+        "recipes/a/test_one.py::test_hangs": "failed",
+        "recipes/a/test_one.py::test_next": "passed",
+    }
+    assert "Timeout (>1" in report["checks"][0]["why"]
+    assert "test_one.py::test_hangs FAILED" in capfd.readouterr().out
+
+
 def test_a_check_that_fails_is_told_and_ends_with_1(files: Files, run: Run) -> None:
     files.write("recipes/a/test_one.py", "def test_fails(host):\n    assert 1 == 2\n")
     status, report = run("-k", "test_fails")
@@ -456,7 +525,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None
 def look(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
     """Runs the checks from outside, against a board that a stand-in for ssh is; the report."""
 
-    def call() -> Any:
+    def call(selection: Selection = ALL) -> Any:
         stand_in(tmp_path, monkeypatch, 'exec sh -c "$last"\n')
         spec = files.resolve()
         known = {
@@ -464,11 +533,12 @@ def look(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
             "checks": {name: str(path) for name, path in check_files(spec).items()},
             "emulated": False,
             "ports": {22: 2022, 80: 2080},
+            "shell": ["ssh", "root@127.0.0.1"],
         }
         file, report = tmp_path / "context.json", tmp_path / "outside.json"
         file.write_text(json.dumps(known))
         subprocess.run(
-            [sys.executable, *words(file, report, hosts="ssh://root@127.0.0.1:1", root=files.root)],
+            [sys.executable, *words(file, report, root=files.root, selection=selection)],
             env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
             check=True,
         )
@@ -554,7 +624,8 @@ def ask(
             f"> {tmp_path}/given\ncat - {tmp_path}/answer\nexit {status}\n"
         )
         board.chmod(0o755)
-        return run_selftest(files.resolve(), ["ssh", "root@127.0.0.1"], select="x and y")
+        selection = Selection("x and y", quick=True)
+        return run_selftest(files.resolve(), ["ssh", "root@127.0.0.1"], selection=selection)
 
     return call
 
@@ -563,7 +634,7 @@ def test_the_board_is_given_the_secrets_and_the_selection(
     ask: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     assert ask('{"failed": 0, "checks": [1]}', 0) == {"failed": 0, "checks": [1]}
-    assert (tmp_path / "given").read_text() == "--json|-|-k|x and y|sesame||"
+    assert (tmp_path / "given").read_text() == "--json|-|-k|x and y|--quick|sesame||"
     assert "sesame" not in (tmp_path / "asked").read_text(), "anybody may see a command line"
 
 

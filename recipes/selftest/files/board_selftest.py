@@ -24,6 +24,7 @@ def main() -> int:
     """Run pytest and say what came of it."""
     parser = argparse.ArgumentParser(prog="board-selftest", description=__doc__)
     parser.add_argument("-k", metavar="EXPRESSION", help="only checks with these names, as pytest")
+    parser.add_argument("--quick", action="store_true", help="leave out the checks that take long")
     parser.add_argument(
         "--json", metavar="FILE", help="write the report as JSON into a file, or - to print it"
     )
@@ -37,10 +38,10 @@ def main() -> int:
     say = sys.stderr if arguments.json == "-" else sys.stdout
     with tempfile.TemporaryDirectory(prefix="board-selftest-") as folder:
         report = Path(folder) / "report.json"
-        words = session.words(HOME / "context.json", report, hosts="local://", root=HOME)
-        select = ["-k", arguments.k] if arguments.k else []
+        selection = session.Selection(arguments.k, arguments.quick)
+        words = session.words(HOME / "context.json", report, root=HOME, selection=selection)
         status = subprocess.run(
-            [sys.executable, *words, *select], env=environment(), stdout=say, check=False
+            [sys.executable, *words], env=environment(), stdout=say, check=False
         ).returncode
         if not report.exists():
             return 1

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""Server that runs shell commands and Python code for the checks, on the board.
+
+One login and one interpreter serve all checks. On an emulated board a login by ssh costs half a
+second, the start of Python one, and the import of the PYNQ library most of a minute.
+
+Requests come in on standard input and answers go out on standard output, one line of JSON each:
+
+* `{"command": TEXT}`: a command for `/bin/sh`.
+* `{"code": TEXT, "arguments": [TEXT, ...], "modules": [NAME, ...]}`: Python code, run in a child
+  process of this one, in which the named modules have been imported already.
+
+The answer to each is `{"status": N, "stdout": BASE64, "stderr": BASE64}`. As in a shell, the status
+of what a signal ended is 128 more than the signal's number.
+
+The server is sent to the board as text, so it imports nothing but the standard library of Python 3.8.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import os
+import subprocess
+import sys
+import traceback
+from typing import Any
+
+
+def main() -> None:
+    """Answer requests until there are no more."""
+    requests = os.fdopen(os.dup(0), "rb")
+    answers = os.dup(1)
+    # What imported modules print must not get between the answers.
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    for line in requests:
+        request = json.loads(line)
+        stdout, stderr = os.memfd_create("stdout"), os.memfd_create("stderr")
+        status = (
+            run_command(request["command"], stdout, stderr)
+            if "command" in request
+            else run_code(request, stdout, stderr)
+        )
+        if status is None:
+            return  # this is the child, at the end of its program
+        answer = {
+            "status": status,
+            "stdout": content(stdout),
+            "stderr": content(stderr),
+        }
+        write(answers, json.dumps(answer).encode() + b"\n")
+
+
+def run_command(command: str, stdout: int, stderr: int) -> int:
+    """Run a command of the shell's; return its status."""
+    with subprocess.Popen(
+        ["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+    ) as process:
+        status = process.wait()
+    return status if status >= 0 else 128 - status
+
+
+def run_code(request: dict[str, Any], stdout: int, stderr: int) -> int | None:
+    """Run Python code in a child process; return its status, and None in the child itself.
+
+    An exception of the code's is raised in the child, which it ends as it ends any program.
+    """
+    try:
+        for name in request["modules"]:
+            importlib.import_module(name)
+    except BaseException:  # noqa: BLE001 - told to whoever asked
+        write(stderr, traceback.format_exc().encode())
+        return 1
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            return 128 + os.WTERMSIG(status)
+        return os.WEXITSTATUS(status)
+    os.dup2(stdout, 1)
+    os.dup2(stderr, 2)
+    sys.argv = ["-c", *request["arguments"]]
+    exec(compile(request["code"], "<check>", "exec"), {"__name__": "__main__"})  # noqa: S102
+    return None
+
+
+def content(file: int) -> str:
+    """Return all that a file in memory holds, in base64, and close it."""
+    with os.fdopen(file, "rb") as reader:
+        reader.seek(0)
+        return base64.b64encode(reader.read()).decode()
+
+
+def write(file: int, data: bytes) -> None:
+    """Write all of some bytes."""
+    while data:
+        data = data[os.write(file, data) :]
+
+
+if __name__ == "__main__":
+    main()
