@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: MIT
 # The two commands of the README: `make image BOARD=Pynq-Z2` and `make test`.
 # ENGINE is where images are built: docker, host, or auto (docker where a daemon answers). `make setup`
-# sets up what that needs.
+# sets up what that needs. PART names a part of the acceptance; MINUTES is how long it may take.
 BOARD ?= Pynq-Z2
 ENGINE ?= auto
 PYTHON := .venv/bin/python
 
-.PHONY: help setup host image test acceptance unit lint bench lock schemas docs clean
+.PHONY: help setup host image test acceptance acceptance-status unit lint bench lock schemas docs clean
 
 help:
 	@echo 'make image BOARD=Pynq-Z2   set up what is missing, build the card image'
-	@echo 'make test                  run every test: unit, image, boot'
-	@echo 'make acceptance            the long tests: boards out of exports and of sdbuild; roots built emulated'
-	@echo 'make unit                  run the tests that need no root and no network'
-	@echo 'make lint                  ruff, mypy, direction of imports'
+	@echo 'make unit                  run the tests that need no root and no network: 1 min'
+	@echo 'make test BOARD=Pynq-Z2    linters, unit tests, the image opened and booted: 20 min'
+	@echo 'make acceptance            every other test, in parts (PART=NAME for one): hours'
+	@echo 'make acceptance-status     say which parts passed on the present files'
+	@echo 'make lint                  ruff, mypy, direction of imports, shellcheck'
 	@echo 'make bench                 measure this machine, as ratios against references'
 	@echo 'make setup                 virtual environment; host packages and qemu-user, unless ENGINE is docker'
 	@echo 'make lock                  renew requirements.txt from requirements.in'
@@ -30,20 +31,20 @@ host:
 image: setup
 	$(PYTHON) build.py --board $(BOARD) --engine $(ENGINE)
 
-test: host
-	$(PYTHON) -m pytest
+test: lint unit
+	$(PYTHON) -m pytest -v --durations=10 tests/image tests/boot --board $(BOARD)
 
 acceptance: host
-	$(PYTHON) -m pytest tests/acceptance
+	$(PYTHON) -m tests.acceptance run $(PART) $(if $(MINUTES),--minutes $(MINUTES))
+
+acceptance-status: setup
+	$(PYTHON) -m tests.acceptance status
 
 unit: host
-	$(PYTHON) -m pytest tests/unit
+	$(PYTHON) -m pytest tests/unit --numprocesses=auto --durations=10
 
 lint: host
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	.venv/bin/mypy
-	.venv/bin/lint-imports
+	$(PYTHON) -m pytest tests/lint
 
 bench: host
 	$(PYTHON) -m bench

@@ -1,31 +1,45 @@
 # SPDX-License-Identifier: MIT
-"""What the tests of images have in common."""
+"""Options and fixtures of the tests that build and boot images."""
 
 from __future__ import annotations
 
 import pytest
 
 from builder.plan.publish import Output
-from tests.support import BOARDS, ROOT, build_py
+from tests.support import BOARD, ROOT, build
+
+LIMITS = {"unit": 120, "lint": 600, "image": 1800}
+"""Seconds that a test in a directory may take, its fixtures included."""
+
+LONGEST = 5400
+"""Seconds that any other test may take: one builds images of five boards and boots them."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let those who have less time than all of a board's checks take pick some."""
+    """Let the caller choose the board and how much of it is checked."""
     parser.addoption(
-        "--boot-checks", metavar="EXPRESSION", help="which checks boot tests run, as with pytest -k"
+        "--board", default=BOARD, help="board that is built and booted (default: %(default)s)"
+    )
+    parser.addoption(
+        "--all-checks", action="store_true", help="boot tests run the checks that take long, too"
     )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test a time limit."""
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            folder = item.path.relative_to(ROOT / "tests").parts[0]
+            item.add_marker(pytest.mark.timeout(LIMITS.get(folder, LONGEST)))
+
+
 @pytest.fixture(scope="session")
-def outputs() -> dict[str, Output]:
-    """The boards' output directories, built by one call, from the store as far as that goes."""
-    words = [word for board in BOARDS for word in ("--board", board)]
-    done = build_py(*words, "--progress", "plain")
-    assert done.returncode == 0, f"the build failed:\n{done.stdout[-4000:]}"
-    return {board: Output(directory=ROOT / "output" / board, board=board) for board in BOARDS}
+def board(request: pytest.FixtureRequest) -> str:
+    """The board that is built and booted."""
+    return str(request.config.getoption("--board"))
 
 
-@pytest.fixture(scope="session", params=BOARDS)
-def built(request: pytest.FixtureRequest, outputs: dict[str, Output]) -> Output:
-    """A board's output directory."""
-    return outputs[request.param]
+@pytest.fixture(scope="session")
+def built(board: str) -> Output:
+    """The output directory of the board."""
+    return build(board)

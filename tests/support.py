@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from builder.plan.publish import Output
+
 ROOT = Path(__file__).resolve().parents[1]
 BOARD = "Pynq-Z2"
 BOARDS = (BOARD, "ZCU111")
-"""One of each architecture: all that is built and booted."""
+"""One of each architecture."""
 
 
 def build_py(
@@ -29,3 +31,10 @@ def build_py(
     )
     sys.stdout.write(done.stdout)
     return done
+
+
+def build(board: str) -> Output:
+    """Build a board's image, out of the store as far as that goes; return its output directory."""
+    done = build_py("--board", board, "--progress", "plain")
+    assert done.returncode == 0, f"the build failed:\n{done.stdout[-4000:]}"
+    return Output(directory=ROOT / "output" / board, board=board)

@@ -41,7 +41,7 @@ class Customized:
 
 
 @pytest.fixture(scope="module")
-def customized(outputs: dict[str, Output], tmp_path_factory: pytest.TempPathFactory) -> Customized:
+def customized(built: Output, tmp_path_factory: pytest.TempPathFactory) -> Customized:
     folder = tmp_path_factory.mktemp("customized")
     design = base_design(folder, BOARD)
     with (design / "__init__.py").open("a") as file:
@@ -51,7 +51,7 @@ def customized(outputs: dict[str, Output], tmp_path_factory: pytest.TempPathFact
     (recipe / "recipe.yaml").write_text("summary: The check of a design of our own\n")
     (recipe / "test_own_design.py").write_text(CHECK)
     done = build_py(
-        *("customize", str(outputs[BOARD].image), "-o", str(folder / "zebra.img")),
+        *("customize", str(built.image), "-o", str(folder / "zebra.img")),
         *("--recipe", "sensors", "--set", "hostname.name=zebra", "--overlay", str(design)),
         *("--boards-dir", str(folder / "vendor"), "--recipe", "own-design"),
         *("--progress", "plain", "--test"),

@@ -80,9 +80,9 @@ def versions(*before: str) -> dict[str, str]:
 
 
 def test_containers_make_the_same_image(
-    image: str, place: Checkout, outputs: dict[str, Output], tmp_path: Path
+    image: str, place: Checkout, built: Output, tmp_path: Path
 ) -> None:
-    here = outputs[BOARD].directory
+    here = built.directory
     # What a machine got long ago is older than what a container gets today: another fingerprint.
     ours, theirs = versions(), versions("docker", "run", "--rm", image)
     tools = [line.split()[0].rstrip("?") for line in PACKAGES.read_text().splitlines() if line]

@@ -23,7 +23,7 @@ from tests.docker.support import containers, needs_docker, take_over
 from tests.docker.vendor import DTSI, FAMILIES, RELEASE, Vendor, built, vendors_tree
 from tests.petalinux.double import make_installer
 from tests.petalinux.installed import install
-from tests.support import BOARDS
+from tests.support import BOARDS, build
 
 pytestmark = needs_docker
 
@@ -70,16 +70,15 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def vendor(
-    name: str, outputs: dict[str, Output], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Vendor]:
+def vendor(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendor]:
     folder = tmp_path_factory.mktemp("petalinux")
     place = vendors_tree(folder / "place", name)
-    artifacts = payload(outputs[name], folder / "payload")
+    output = build(name)
+    artifacts = payload(output, folder / "payload")
     installer = make_installer(RELEASE, folder / "given", artifacts=artifacts)
     # What the double makes must not come to be in the caches of the user's store.
     place.store.rmdir()
-    steps = json.loads(outputs[name].manifest.read_text())["steps"]
+    steps = json.loads(output.manifest.read_text())["steps"]
     keys = {step["fingerprint"] for step in steps}
     take_over(
         default_store(),

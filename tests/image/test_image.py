@@ -19,18 +19,22 @@ from builder.plan.publish import Output
 from builder.spec.models import Soc
 from builder.steps.filesystem import FEATURES
 from builder.steps.image import BOOT_OFFSET
-from tests.support import BOARD, ROOT, build_py
+from tests.support import ROOT, build_py
 
 MIB = 1 << 20
 INDEXED = 0x1000
 """EXT4_INDEX_FL: a directory's flag."""
-U_BOOT = {"Pynq-Z2": "u-boot.img", "ZCU111": "u-boot.itb"}
+U_BOOT = {Soc.ZYNQ: "u-boot.img", Soc.ZYNQMP: "u-boot.itb"}
 
 
 def tool(*argv: str | Path) -> str:
     return subprocess.run(
         [str(word) for word in argv], capture_output=True, text=True, check=True
     ).stdout
+
+
+def soc_of(built: Output) -> Soc:
+    return Soc(json.loads(built.manifest.read_text())["spec"]["soc"])
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +76,7 @@ def test_partitions(partitions: list[tuple[int, int, int, int]], built: Output) 
 def test_boot_partition(built: Output) -> None:
     image = f"{built.image}@@{BOOT_OFFSET}"
     listed = tool("mdir", "-b", "-i", image, "::/").split()
-    wanted = {"BOOT.BIN", U_BOOT[built.board], "boot.scr", "image.ub", "REVISION"}
+    wanted = {"BOOT.BIN", U_BOOT[soc_of(built)], "boot.scr", "image.ub", "REVISION"}
     assert {f"::/{name}" for name in wanted} <= {*listed}
     assert "PYNQ" in tool("mlabel", "-s", "-i", image, "::")
     assert f"Board: {built.board}" in tool("mtype", "-i", image, "::/REVISION")
@@ -84,8 +88,7 @@ def test_boot_bin(built: Output, tmp_path: Path) -> None:
     tool("mcopy", "-i", f"{built.image}@@{BOOT_OFFSET}", "::/BOOT.BIN", path)
     assert path.read_bytes() == (built.directory / "boot/fat/BOOT.BIN").read_bytes()
     # It has a header that the BootROM takes, and a first stage that fits where it is loaded.
-    soc = Soc(json.loads(built.manifest.read_text())["spec"]["soc"])
-    assert parse(path, soc).first_stage
+    assert parse(path, soc_of(built)).first_stage
 
 
 def test_fit_has_the_board_first(built: Output) -> None:
@@ -175,12 +178,18 @@ def test_a_second_build_does_nothing(built: Output) -> None:
     assert "all kept" in build_py("plan", "--board", built.board).stdout
 
 
-def test_a_second_board_adds_only_its_own_steps(outputs: dict[str, Output]) -> None:
-    assert BOARD in outputs
-    planned = build_py("plan", "--board", BOARD, "--board", "ZedBoard").stdout
+def test_a_second_board_adds_only_its_own_steps(built: Output, tmp_path: Path) -> None:
+    other = tmp_path / "boards/Other"
+    other.mkdir(parents=True)
+    (other / "board.yaml").write_text(
+        f"board: Other\nextends: {built.board}\nsummary: another\n"
+        "parameters: {hostname: {name: never-built-before}}\n"
+    )
+    words = ("--board", built.board, "--board", "Other", "--boards-dir", str(other.parent))
+    planned = build_py("plan", *words).stdout
     to_build = dict(re.findall(r"^(\S+) \((.*)\) +build: ", planned, re.MULTILINE))
-    assert to_build, planned
-    assert {*to_build.values()} == {"ZedBoard"}
+    assert {"recipe:hostname", "image"} <= to_build.keys(), planned
+    assert {*to_build.values()} == {"Other"}
 
 
 def test_writing_by_the_block_map_gives_the_image(built: Output, tmp_path: Path) -> None:

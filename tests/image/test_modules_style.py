@@ -21,7 +21,7 @@ NOT_FOR_US = "LINUX_VERSION_CODE,CONSTANT_COMPARISON"
 
 
 @pytest.fixture(scope="module")
-def checkpatch(outputs: dict[str, Output], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpatch(built: Output, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Take the script out of the sources that the images' kernels are built from."""
     if shutil.which("perl") is None:
         pytest.skip("there is no perl on this machine")

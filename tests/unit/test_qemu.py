@@ -280,6 +280,7 @@ def test_a_prebuilt_kernel_is_that_of_the_default_configuration(tmp_path: Path, 
         ("uImage", b"\x27\x05\x19\x56".ljust(64, b"\0") + zimage()),
         ("Image.gz", gzip.compress(zimage())),
     ],
+    ids=["zImage", "uImage", "Image.gz"],
 )
 def test_a_prebuilt_kernel_is_unpacked(
     tmp_path: Path, work: Path, name: str, content: bytes

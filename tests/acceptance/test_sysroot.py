@@ -12,7 +12,7 @@ import pytest
 from builder.plan.publish import Output
 from tests.support import BOARD, ROOT, build_py
 
-pytestmark = pytest.mark.usefixtures("outputs")
+pytestmark = pytest.mark.usefixtures("built")
 
 PROGRAM = """\
 #include <stdio.h>

@@ -39,7 +39,7 @@ def compared(before: Path, after: Path, *, offset: int) -> dict[str, Any]:
     done = subprocess.run(
         [
             *("unshare", "--mount", "--propagation", "private"),
-            *(sys.executable, str(ROOT / "tests/image/compare.py")),
+            *(sys.executable, str(ROOT / "tests/acceptance/compare.py")),
             *(str(before), str(offset), str(after), str(offset)),
         ],
         capture_output=True,
@@ -59,11 +59,11 @@ def customized(base: Path, new: Path, *words: str | Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def new(outputs: dict[str, Output], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def new(built: Output, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image of ours with a recipe more, another parameter, and a boot file more."""
     folder = tmp_path_factory.mktemp("customized")
     (folder / "uEnv.txt").write_text("added\n")
-    base = outputs[BOARD].image
+    base = built.image
     before = sha256(base)
     words = ("--recipe", "sensors", "--set", "hostname.name=zebra")
     customized(base, folder / "new.img", *words, "--boot-file", folder / "uEnv.txt")
@@ -71,8 +71,8 @@ def new(outputs: dict[str, Output], tmp_path_factory: pytest.TempPathFactory) ->
     return folder / "new.img"
 
 
-def test_only_what_was_asked_for_differs(outputs: dict[str, Output], new: Path) -> None:
-    found = compared(outputs[BOARD].image, new, offset=OFFSET)
+def test_only_what_was_asked_for_differs(built: Output, new: Path) -> None:
+    found = compared(built.image, new, offset=OFFSET)
     assert found["files"] > 10000
     assert found["gone"] == []
     assert {"usr/bin/sensors", "usr/share/doc/lm-sensors"} <= {*found["new"]}
@@ -80,7 +80,10 @@ def test_only_what_was_asked_for_differs(outputs: dict[str, Output], new: Path) 
     books = {"etc/ld.so.cache", "var/lib/dpkg/status", "var/lib/dpkg/status-old"}
     books |= {"var/lib/apt/extended_states", "var/lib/ucf/hashfile.0", "var/lib/ucf/hashfile.1"}
     content = {path for path, what in found["changed"].items() if "content" in what}
-    assert {"etc/hostname", "etc/hosts"} <= content <= books | {"etc/hostname", "etc/hosts"}
+    # The board's own checks know the new name and the new recipe.
+    asked_for = {"etc/hostname", "etc/hosts", "usr/share/board-selftest/context.json"}
+    assert "usr/share/board-selftest/recipes/sensors" in found["new"]
+    assert asked_for <= content <= books | asked_for
     others = {
         path: what
         for path, what in found["changed"].items()
@@ -89,23 +92,19 @@ def test_only_what_was_asked_for_differs(outputs: dict[str, Output], new: Path) 
     assert others == {}
 
 
-def test_the_boot_partition_has_the_new_file_beside_the_old_ones(
-    outputs: dict[str, Output], new: Path
-) -> None:
+def test_the_boot_partition_has_the_new_file_beside_the_old_ones(built: Output, new: Path) -> None:
     names = [
         {*tool("mdir", "-b", "-i", f"{image}@@{BOOT_OFFSET}", "::/").split()}
-        for image in (outputs[BOARD].image, new)
+        for image in (built.image, new)
     ]
     assert names[1] == names[0] | {"::/uEnv.txt"}
 
 
-def test_the_manifest_names_the_base_and_all_that_was_done(
-    outputs: dict[str, Output], new: Path
-) -> None:
+def test_the_manifest_names_the_base_and_all_that_was_done(built: Output, new: Path) -> None:
     manifest = json.loads(Path(f"{new}.json").read_text())
     assert manifest["base"] == {
         "file": f"{BOARD}.img",
-        "sha256": sha256(outputs[BOARD].image),
+        "sha256": sha256(built.image),
     }
     assert manifest["image"]["sha256"] == sha256(new)
     assert manifest["board"] == BOARD
@@ -122,10 +121,8 @@ def test_the_root_filesystem_is_in_order(new: Path, tmp_path: Path) -> None:
     assert tool("e2fsck", "-f", "-n", copy)
 
 
-def test_a_second_time_the_base_is_not_taken_apart_again(
-    outputs: dict[str, Output], new: Path
-) -> None:
-    said = customized(outputs[BOARD].image, new.parent / "more.img", "--set", "hostname.name=other")
+def test_a_second_time_the_base_is_not_taken_apart_again(built: Output, new: Path) -> None:
+    said = customized(built.image, new.parent / "more.img", "--set", "hostname.name=other")
     assert "kept    base-image" in said
     # And an image that was customized can be customized again.
     said = customized(new.parent / "more.img", new.parent / "again.img", "--recipe", "time")

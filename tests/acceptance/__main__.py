@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""Run parts of the acceptance, or say which of them count for the present files."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.acceptance.parts import LONGEST, Part, read_parts
+from tests.acceptance.record import (
+    FAILED,
+    INCOMPLETE,
+    PASSED,
+    WORK,
+    Run,
+    commit_of,
+    keep,
+    read_record,
+    verdict,
+)
+from tests.support import ROOT
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return 0 if all parts that were run passed, or that were asked for count; else 1."""
+    parser = argparse.ArgumentParser(prog="python -m tests.acceptance", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verb = verbs.add_parser("run", help="run parts: those that are named, or all that do not count")
+    verb.add_argument("names", nargs="*", metavar="PART")
+    verb.add_argument(
+        "--minutes",
+        type=float,
+        help="run as many parts as fit into this time, beginning with another one at each commit",
+    )
+    verbs.add_parser("status", help="say of each part whether its last run counts")
+    given = parser.parse_args(arguments)
+    parts = read_parts()
+    if given.verb == "status":
+        return status(parts)
+    unknown = {*given.names} - parts.keys()
+    if unknown:
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
+    chosen = [parts[name] for name in given.names] or to_run(parts)
+    if given.minutes is not None:
+        chosen = in_turn(chosen, commits())
+        return run_within(chosen, parts, given.minutes * 60)
+    failed = [part.name for part in chosen if not run(part, parts)]
+    return 1 if failed else 0
+
+
+def status(parts: Mapping[str, Part]) -> int:
+    """Print a line for each part; return 1 if one of them does not count."""
+    record = read_record()
+    verdicts = {name: verdict(part, record.get(name)) for name, part in parts.items()}
+    width = max(map(len, parts))
+    for name, (counts, why) in verdicts.items():
+        print(f"{'ok' if counts else '--'}  {name:{width}}  {why}")  # noqa: T201
+    missing = sum(not counts for counts, _ in verdicts.values())
+    said = f"{missing} of {len(parts)} parts are to be run before a release"
+    print(said if missing else "all parts passed on the present files")  # noqa: T201
+    return 1 if missing else 0
+
+
+def to_run(parts: Mapping[str, Part]) -> list[Part]:
+    """Return the parts whose last run does not count."""
+    record = read_record()
+    return [part for name, part in parts.items() if not verdict(part, record.get(name))[0]]
+
+
+def in_turn(parts: Sequence[Part], turn: int) -> list[Part]:
+    """Return the parts in their order, beginning with another one at each turn."""
+    start = turn % len(parts) if parts else 0
+    return [*parts[start:], *parts[:start]]
+
+
+def commits() -> int:
+    """Return how many commits lead to the one that is checked out."""
+    counted = subprocess.check_output(["git", "rev-list", "--count", "HEAD"], cwd=ROOT, text=True)
+    return int(counted)
+
+
+def run_within(chosen: Sequence[Part], parts: Mapping[str, Part], seconds: float) -> int:
+    """Run the parts that fit into a time, by what their last runs took; return 1 if one fails."""
+    end = time.monotonic() + seconds
+    record = read_record()
+    for part in chosen:
+        last = record.get(part.name)
+        needed = last.seconds * 1.5 if last else LONGEST
+        left = end - time.monotonic()
+        if needed > left:
+            say(f"{part.name} is left out: it may take {needed / 60:.0f} min, {left / 60:.0f} left")
+        elif not run(part, parts):
+            return 1
+    return 0
+
+
+def run(part: Part, parts: Mapping[str, Part]) -> bool:
+    """Run a part, from where an interrupted run of it stopped; record it if it came to its end."""
+    digest, commit = part.digest(), commit_of(part)
+    say(f"{part.name}: {part.summary}")
+    WORK.mkdir(parents=True, exist_ok=True)
+    # Of other files than the present ones, nothing has been tested yet.
+    progress = WORK / f"{part.name}-{digest[:16]}.json"
+    for old in WORK.glob(f"{part.name}-*.json"):
+        if old != progress and len(old.stem) == len(progress.stem):
+            old.unlink()
+    with temporary() as folder:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "pytest", "-v", "--durations=10"),
+                *("-p", "tests.acceptance.progress", "--progress", str(progress)),
+                *("--basetemp", str(folder / "pytest"), *part.tests),
+            ],
+            cwd=ROOT,
+            check=False,
+        )
+    # 1 is pytest's for failed tests, 5 for none left to run; all others are no whole run.
+    if done.returncode not in (0, 1, 5) or not progress.exists():
+        say(f"{part.name} was not finished (pytest's status {done.returncode})")
+        return False
+    found = summary(json.loads(progress.read_text()), digest=digest, commit=commit)
+    keep(part, found, parts)
+    if found.result != FAILED:
+        progress.unlink()
+    say(f"{part.name}: {found.result}, {found.tests} tests in {found.seconds / 60:.0f} min")
+    return found.result != FAILED
+
+
+def summary(tests: Mapping[str, Mapping[str, Any]], *, digest: str, commit: str) -> Run:
+    """Return what the record has of a run, from the outcomes of its tests."""
+    failed = [f"{_short(name)} failed" for name, test in tests.items() if test["outcome"] == FAILED]
+    skipped = [
+        f"{_short(name)} skipped ({test['why']})"
+        for name, test in tests.items()
+        if test["outcome"] == "skipped"
+    ]
+    return Run(
+        date=dt.datetime.now(tz=dt.timezone.utc).date().isoformat(),
+        commit=commit,
+        digest=digest,
+        result=FAILED if failed else INCOMPLETE if skipped else PASSED,
+        tests=sum(test["outcome"] == "passed" for test in tests.values()),
+        seconds=round(sum(test["seconds"] for test in tests.values())),
+        problems=(*failed, *skipped),
+    )
+
+
+def _short(name: str) -> str:
+    return name.rpartition("::")[2]
+
+
+@contextmanager
+def temporary() -> Iterator[Path]:
+    """Give a directory for gigabytes that all users can read, and remove it."""
+    folder = Path(tempfile.mkdtemp(prefix="acceptance-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def say(text: str) -> None:
+    """Print a line of our own between those of pytest."""
+    sys.stdout.write(f"\nacceptance: {text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
