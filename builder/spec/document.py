@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -91,9 +93,7 @@ def read(path: Path) -> Document:
         ProblemsError: it is missing, not YAML, not a mapping, or names a key twice.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.CSafeLoader)
-        data = yaml.load(text, Loader=yaml.CSafeLoader)
+        parsed = _parsed(path, path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ProblemsError(
             Problem(path=path, line=1, key="", what=f"cannot be read: {error.strerror}")
@@ -104,6 +104,14 @@ def read(path: Path) -> Document:
         raise ProblemsError(
             Problem(path=path, line=mark.line + 1 if mark else 1, key="", what=f"not YAML: {what}")
         ) from error
+    return replace(parsed, data=deepcopy(parsed.data), places={**parsed.places})
+
+
+@lru_cache(maxsize=256)
+def _parsed(path: Path, text: str) -> Document:
+    """Parse the text of a file: several boards read the same recipes, each with its own Reader."""
+    node = yaml.compose(text, Loader=yaml.CSafeLoader)
+    data = yaml.load(text, Loader=yaml.CSafeLoader)
     if not isinstance(node, yaml.MappingNode):
         raise ProblemsError(Problem(path=path, line=1, key="", what="must be a mapping of keys"))
     if _is_circular(node, ()):
