@@ -29,8 +29,9 @@ _BANNER = (
 )
 _COMMANDS = ("boot", "build", "config", "create", "devtool", "package", "upgrade", "util")
 _LICENSES = ("Petalinux_EULA.txt", "Third_Party_Software_EULA.txt")
+# Without `site`, which takes longer than the rest of Python's start on some machines.
 _COMMAND = """\
-#!/usr/bin/env python3
+#!/usr/bin/env -S python3 -S -E
 import os, sys
 root = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), {up!r}))
 sys.dont_write_bytecode = False

@@ -21,8 +21,15 @@ else
     error() { echo "ERROR: $*" 1>&2; }
 fi
 
-dist="$(sed -n 's/^NAME="\{0,1\}\([A-Za-z]*\).*/\1/p' /etc/os-release 2>/dev/null)"
-version="$(sed -n 's/^VERSION_ID="\{0,1\}\([0-9.]*\).*/\1/p' /etc/os-release 2>/dev/null)"
+dist=""
+version=""
+while IFS="=" read -r name value; do
+    value="${value//\"/}"
+    case "${name}" in
+        NAME) dist="${value%%[!A-Za-z]*}" ;;
+        VERSION_ID) version="${value%%[!0-9.]*}" ;;
+    esac
+done 2>/dev/null </etc/os-release
 
 there() {
     command -v "$1" >/dev/null 2>&1 && return 0
@@ -39,7 +46,7 @@ case " ${UBUNTU} " in
 esac
 
 info "Checking free disk space"
-free="$(df -B 1M . | tail -1 | awk '{print $4}')"
+free="$(df -P -B 1M . | { read -r _; read -r _ _ _ free _; echo "${free}"; })"
 [ "${free}" -gt 1024 ] || warning "You have less than 1Gbyte free space on the installation drive"
 
 failed=""

@@ -19,11 +19,12 @@ banner='@BANNER@'
 unset banner
 echo "PetaLinux environment set to '${PETALINUX}'"
 for _shell in /bin/sh sh; do
-    if ! "${_shell}" --version 2>/dev/null | grep -q "^GNU bash"; then
-        echo "WARNING: ${_shell} is not bash! "
-        echo "bash is PetaLinux recommended shell. Please set your default shell to bash."
-        break
-    fi
+    case "$("${_shell}" --version 2>/dev/null)" in
+        "GNU bash"*) continue ;;
+    esac
+    echo "WARNING: ${_shell} is not bash! "
+    echo "bash is PetaLinux recommended shell. Please set your default shell to bash."
+    break
 done
 unset _shell
 if [ -f "${PETALINUX}/@ENV_CHECK@" ]; then

@@ -15,14 +15,14 @@ import pytest
 
 from builder.bsp import bootbin
 from tests.petalinux.installed import Installed, install
-from tests.petalinux.tool import containers
-from tests.unit.petalinux.support import (
+from tests.petalinux.support import (
     BASH,
     PYTHON,
     append,
     configured,
     package,
 )
+from tests.petalinux.tool import containers
 
 # petalinux-package
 

@@ -10,7 +10,7 @@ import pytest
 from tests.petalinux.double import make_installer, make_xsa
 from tests.petalinux.installed import Installed, run
 from tests.petalinux.releases import RELEASES
-from tests.unit.petalinux.support import (
+from tests.petalinux.support import (
     BASH,
     PYTHON,
     append,

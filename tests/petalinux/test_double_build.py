@@ -13,17 +13,18 @@ from pathlib import Path
 import pytest
 
 from tests.petalinux.installed import Installed
-from tests.petalinux.tool.bitbake import check_host
-from tests.petalinux.tool.project import Project
-from tests.petalinux.tool.talk import Stop
-from tests.petalinux.tool.toolbox import Toolbox
-from tests.unit.petalinux.support import (
+from tests.petalinux.support import (
     BASH,
     DTS,
     PYTHON,
     append,
     configured,
 )
+from tests.petalinux.tool.bitbake import check_host
+from tests.petalinux.tool.project import Project
+from tests.petalinux.tool.talk import Stop
+from tests.petalinux.tool.toolbox import Toolbox
+from tests.support import ROOT
 
 # petalinux-build
 
@@ -193,13 +194,11 @@ def test_faults_of_a_layer(
     assert says in done.stdout
 
 
-def test_our_own_layer_is_right(
-    tmp_path: Path, tools: dict[str, Installed], repository: Path
-) -> None:
+def test_our_own_layer_is_right(tmp_path: Path, tools: dict[str, Installed]) -> None:
     for release in (BASH, PYTHON):
         (tmp_path / release).mkdir()
         project = configured(tools[release], tmp_path / release)
-        layer = repository / "petalinux_bsp/meta-user"
+        layer = ROOT / "petalinux_bsp/meta-user"
         shutil.copytree(layer, project / "project-spec/meta-user", dirs_exist_ok=True)
         done = tools[release].run("petalinux-build", cwd=project)
         assert done.returncode == 0, done.stdout
