@@ -41,6 +41,9 @@ _ERRORS = {
     each.__name__: each for each in (CommandError, HostError, Interrupted, StepError, UserError)
 }
 
+_POLL_SECONDS = 0.05
+"""How often the server looks whether it is to end: so long may closing take."""
+
 
 class Relay(ThreadingUnixStreamServer):
     """Answers at `folder`/SOCKET, in threads, while it is open.
@@ -59,7 +62,7 @@ class Relay(ThreadingUnixStreamServer):
         self.processes = Processes()
 
     def __enter__(self) -> Relay:
-        threading.Thread(target=self.serve_forever, name="relay").start()
+        threading.Thread(target=self.serve_forever, args=[_POLL_SECONDS], name="relay").start()
         return self
 
     def __exit__(self, *_: object) -> None:

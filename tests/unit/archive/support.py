@@ -151,7 +151,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
     """Answer by HTTP on this machine; the value is the host with its port."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=[0.02])
         thread.start()
         # Also after a failed test: the server's loop spins on a closed socket, and pytest never ends.
         try:
