@@ -80,6 +80,7 @@ class TestPmuMemory:
             (elf32((PMU_AT, b"xyz"))[:-1], "it is cut off"),
             (elf32((PMU_AT, b"x"))[:60], "no program for the PMU"),
         ],
+        ids=["empty", "too large", "64 bits", "below", "beyond", "cut off", "no header"],
     )
     def test_other_things(self, tmp_path: Path, content: bytes, complaint: str) -> None:
         path = tmp_path / "pmufw.elf"

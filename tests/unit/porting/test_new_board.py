@@ -367,7 +367,9 @@ def test_which_bitstream(maker: Maker) -> None:
 
 
 @pytest.mark.parametrize(
-    "bit", [b"", bitstream()[:-4], bitstream(b"\xff" * 64), bitstream(b"\xaa\x99\x55\x66\0")]
+    "bit",
+    [b"", bitstream()[:-4], bitstream(b"\xff" * 64), bitstream(b"\xaa\x99\x55\x66\0")],
+    ids=["empty", "cut off", "no synchronization word", "no whole words"],
 )
 def test_what_is_no_bitstream(bit: bytes) -> None:
     with pytest.raises(UserError, match="x is not a bitstream"):
