@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from xdist.remote import Producer  # type: ignore[import-untyped]
-from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from builder.engine.process import Processes
 from builder.steps.ext4_writer import WRITER, compilation
@@ -23,6 +22,7 @@ from builder.store.store import Entry, Store
 from tests.unit.command_line import TREE, CommandLine
 from tests.unit.jobs import MakeJob, PlainTools
 from tests.unit.leftovers import remaining
+from tests.unit.scheduling import ByDirectory
 from tests.unit.support import Files
 from tests.unit.vendor import Vendor
 
@@ -31,11 +31,11 @@ SECONDS_TO_END = 10
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
-    """Run a module's tests in one worker, which makes what they share once."""
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByDirectory | None:
+    """Schedule tests so that what they share is made once."""
     if config.getoption("dist") != "load":  # the default; the caller may choose another one
         return None
-    return LoadFileScheduling(config, log)
+    return ByDirectory(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: MIT
+"""Which tests run in one worker of pytest-xdist."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+
+class ByDirectory(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives all tests of a directory below tests/unit, and of a module in it, to one worker.
+
+    So what tests share by fixtures of wider scopes is made once.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = PurePath(nodeid.partition("::")[0])
+        return str(path if path.parent.name == "unit" else path.parent)
