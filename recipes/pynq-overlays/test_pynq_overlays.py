@@ -91,7 +91,11 @@ def loaded(run_python: RunPython) -> Callable[[], str]:
 
 
 NOTEBOOK = pytest.param(
-    "notebook", marks=pytest.mark.only("outside", "it is run over the network, as by a browser")
+    "notebook",
+    marks=[
+        pytest.mark.only("outside", "it is run over the network, as by a browser"),
+        pytest.mark.long("it starts a kernel, which imports the library"),
+    ],
 )
 
 
@@ -232,6 +236,7 @@ def boot_with(host: Host, base: str) -> Iterator[Callable[[str], None]]:
     start(kept)
 
 
+@pytest.mark.long("the library and a design take long to load")
 def test_a_design_is_loaded_at_the_start(
     host: Host,
     boot_with: Callable[[str], None],
@@ -267,6 +272,7 @@ print(json.dumps([design.dtbo, there, pynq.uio.get_uio_device("checked-logic")])
 """
 
 
+@pytest.mark.long("a design takes long to load")
 @pytest.mark.only("outside", "what compiles device trees is no part of the image")
 def test_a_designs_own_device_tree(
     host: Host,
@@ -347,7 +353,11 @@ class Package(NamedTuple):
 
 @pytest.fixture(params=["system", "environment"])
 def package(
-    request: pytest.FixtureRequest, host: Host, base: str, parameters: Parameters
+    request: pytest.FixtureRequest,
+    host: Host,
+    base: str,
+    parameters: Parameters,
+    run_python: RunPython,
 ) -> Iterator[Package]:
     """A package with a design, installed by root's pip for all, or by the user's, without root."""
     assert base
@@ -356,14 +366,16 @@ def package(
     if request.param == "environment":
         python, pip = f"{VENV}/bin/python3", f"{VENV}/bin/pip --quiet"
         pip = f"runuser -u {parameters['users']['user']} -- {pip}"
-    host.check_output("python3 -W ignore -c %s %s", MAKE_WHEEL, wheel)
+    run_python(MAKE_WHEEL, wheel, modules=["pynq"])
     host.check_output(f"{pip} install --no-index --root-user-action=ignore {wheel}")
     code = "import checked_overlay; print(checked_overlay.__path__[0])"
-    yield Package(python, host.check_output(f"{python} -c '{code}'"))
-    host.check_output(f"{pip} uninstall --yes --root-user-action=ignore checked-overlay")
-    host.check_output(f"rm {wheel}")
+    place = host.check_output(f"{python} -c '{code}'")
+    yield Package(python, place)
+    # By pip it would take half a minute more.
+    host.check_output(f"rm -r {wheel} {place} {place}-1.0.dist-info")
 
 
+@pytest.mark.long("pip and the library take long to start")
 def test_a_design_out_of_a_package(host: Host, package: Package, *, can_load: bool) -> None:
     """A design that pip installed is found by its name and loaded, and its driver is used."""
     # As a notebook's kernel, which is root's.
