@@ -7,6 +7,7 @@ import hashlib
 import json
 import lzma
 import os
+import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -54,23 +55,31 @@ def packed(image: Path, ending: str) -> Path:
     return path if ending else image
 
 
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    """An image of 6 MiB with a hole from the second to the fourth."""
-    path = tmp_path / "card.img"
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image of 6 MiB with a hole from the second to the fourth, and its map; to be copied."""
+    path = tmp_path_factory.mktemp("image") / "card.img"
     with path.open("wb") as file:
         file.write(os.urandom(MIB))
         file.seek(4 * MIB)
         file.write(os.urandom(MIB + 10 * 4096))
         file.truncate(6 * MIB)
+    words = ["bmaptool", "create", "-o", f"{path}.bmap", str(path)]
+    subprocess.run(words, check=True, capture_output=True)
     return path
 
 
 @pytest.fixture
-def block_map(image: Path) -> Path:
-    path = Path(f"{image}.bmap")
-    subprocess.run(["bmaptool", "create", "-o", path, image], check=True, capture_output=True)
+def image(original: Path, tmp_path: Path) -> Path:
+    """An image of 6 MiB with a hole from the second to the fourth."""
+    path = tmp_path / original.name
+    subprocess.run(["cp", "--sparse=always", original, path], check=True)
     return path
+
+
+@pytest.fixture
+def block_map(original: Path, image: Path) -> Path:
+    return Path(shutil.copy(f"{original}.bmap", image.parent))
 
 
 @pytest.fixture
