@@ -10,9 +10,10 @@ from pathlib import Path
 
 
 def naming(text: str) -> dict[int, str]:
-    """Return the processes whose command line or environment holds a text, with their commands.
+    """Return the processes whose command line or environment holds a text.
 
-    This process and those that it descends from do not count.
+    Their commands are given with the word or variable that holds it, which tells of the test. This
+    process and those that it descends from do not count.
     """
     found = {}
     family = {*_family()}
@@ -21,10 +22,13 @@ def naming(text: str) -> dict[int, str]:
             continue
         try:
             command = (folder / "cmdline").read_bytes()
-            if os.fsencode(text) in command + (folder / "environ").read_bytes():
-                found[int(folder.name)] = os.fsdecode(command.replace(b"\0", b" ").strip())
+            words = (command + (folder / "environ").read_bytes()).split(b"\0")
         except OSError:  # it has ended, or is another user's
             continue
+        shown = os.fsdecode(command.replace(b"\0", b" ").strip())
+        holding = [word for word in map(os.fsdecode, words) if text in word]
+        if holding:
+            found[int(folder.name)] = f"{shown} ({holding[0]})"
     return found
 
 

@@ -13,11 +13,14 @@ from tests.unit.leftovers import naming, remaining
 
 @pytest.mark.parametrize("by", ["words", "environment"])
 def test_a_process_that_names_a_directory_is_found(tmp_path: Path, by: str) -> None:
-    words = ["sh", "-c", "read _", "sh"] + ([str(tmp_path / "file")] if by == "words" else [])
+    words = ["sh", "-c", "echo; read _", "sh"] + ([str(tmp_path / "file")] if by == "words" else [])
     place = str(tmp_path / "home") if by == "environment" else "/"
-    with subprocess.Popen(words, stdin=subprocess.PIPE, env={"HOME": place}) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, env={"HOME": place}) as process:
+        assert process.stdout
+        process.stdout.readline()  # before, its command line may be empty yet
         found = naming(str(tmp_path))
         assert {process.pid} == {*remaining(str(tmp_path), 0)} == {*found}
-        assert found[process.pid].startswith("sh -c read _ sh")
+        assert found[process.pid].startswith("sh -c echo; read _ sh")
         process.communicate()
     assert not remaining(str(tmp_path), 10)
