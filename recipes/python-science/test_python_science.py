@@ -3,6 +3,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 RunPython = Callable[..., str]
 
 
@@ -24,6 +26,7 @@ def test_pandas(run_python: RunPython) -> None:
     assert run_python(code, modules=["pandas"]) == "{'a': 3, 'b': 3}"
 
 
+@pytest.mark.long("the first import looks for fonts")
 def test_matplotlib(run_python: RunPython) -> None:
     """Matplotlib draws a picture without a screen."""
     code = (

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
@@ -43,6 +44,7 @@ def test_physical_pages_hold_what_was_written(run_python: Callable[..., str]) ->
     assert found == wanted
 
 
+@pytest.mark.long("it drops caches, and counts by making buffers")
 def test_buffers_are_given_back(
     host: Host, meminfo: dict[str, int], free_contiguous: Callable[[], int]
 ) -> None:

@@ -18,19 +18,38 @@ Until = Callable[..., str]
 CHECK = "/run/systemd/network/10-check.network"
 """Makes systemd-networkd the PC's end too."""
 
-# What a PC's terminal shows on the serial port after a press of the return key.
+# What a PC's terminal shows on the serial port after a press of the return key. The login hangs up its
+# port when it starts, which takes the carrier from the PC's (cdc-acm): the terminal is opened again.
 TERMINAL = """
 import os, select, sys, termios, time
-port = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)
-mode = termios.tcgetattr(port)
-mode[0] = mode[1] = mode[3] = 0
-termios.tcsetattr(port, termios.TCSANOW, mode)
-seen, end = b"", time.monotonic() + 120
-while b"login:" not in seen and time.monotonic() < end:
-    os.write(port, b"\\r")
-    while select.select([port], [], [], 3)[0]:
-        seen += os.read(port, 1000)
-print(seen.decode(errors="replace"))
+
+def show(end):
+    port = os.open(sys.argv[1], os.O_RDWR | os.O_NOCTTY)
+    try:
+        mode = termios.tcgetattr(port)
+        mode[0] = mode[1] = mode[3] = 0
+        termios.tcsetattr(port, termios.TCSANOW, mode)
+        seen = b""
+        while b"login:" not in seen and time.monotonic() < end:
+            os.write(port, b"\\r")
+            while b"login:" not in seen and select.select([port], [], [], 3)[0]:
+                read = os.read(port, 1000)
+                if not read:
+                    raise OSError("hung up")
+                seen += read
+        return seen.decode(errors="replace")
+    finally:
+        os.close(port)
+
+end = time.monotonic() + 120
+while True:
+    try:
+        print(show(end))
+        break
+    except (OSError, termios.error):
+        if time.monotonic() > end:
+            raise
+        time.sleep(0.2)
 """
 
 
@@ -106,7 +125,10 @@ def test_addresses_of_hardware(host: Host, cable: str, parameters: Parameters) -
     assert address == wanted if wanted else address.startswith("02:")
 
 
-def test_serial_port(host: Host, pc: str, parameters: Parameters, until: Until) -> None:
+@pytest.mark.long("it waits for a login")
+def test_serial_port(
+    host: Host, pc: str, parameters: Parameters, until: Until, run_python: Callable[..., str]
+) -> None:
     """A terminal at the PC's serial port shows a login."""
     port = f"ls -d {pc}/*/tty/ttyACM*"
     if not parameters["usb-gadget"]["serial"]:
@@ -114,7 +136,7 @@ def test_serial_port(host: Host, pc: str, parameters: Parameters, until: Until) 
         return
     name = until(port).rpartition("/")[2]
     until("systemctl is-active serial-getty@ttyGS0")
-    assert "login:" in host.check_output("python3 -c %s %s", TERMINAL, f"/dev/{name}")
+    assert "login:" in run_python(TERMINAL, f"/dev/{name}")
 
 
 def test_disk(host: Host, pc: str, parameters: Parameters, until: Until) -> None:

@@ -89,6 +89,7 @@ def test_starts_with_the_adapter(
     assert host.service("wpa_supplicant").is_enabled is False
 
 
+@pytest.mark.long("it waits for an access point and DHCP")
 @pytest.mark.usefixtures("access_point", "card")
 def test_joins_the_network_of_the_card(host: Host, parameters: Parameters, until: Until) -> None:
     """With wpa_supplicant.conf on the FAT partition the board joins, and gets an address by DHCP."""
