@@ -41,10 +41,10 @@ acceptance-status: setup
 	$(PYTHON) -m tests.acceptance status
 
 unit: host
-	$(PYTHON) -m pytest tests/unit --numprocesses=auto --durations=10
+	$(PYTHON) -m pytest -v tests/unit --numprocesses=auto --durations=10
 
 lint: host
-	$(PYTHON) -m pytest tests/lint
+	$(PYTHON) -m pytest -v tests/lint
 
 bench: host
 	$(PYTHON) -m bench

@@ -74,17 +74,26 @@ RNDIS = pytest.param(
 
 @pytest.fixture(scope="module", params=[(2, "cdc_ether"), RNDIS], ids=["ECM", "RNDIS"])
 def cable(host: Host, pc: str, until: Until, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The PC's network interface to the board, with either kind of network."""
+    """The PC's network interface to the board, with either kind of network.
+
+    An interface that comes up while the board's end does may miss the notice of the connection, and
+    then never has a carrier: it is plugged in again, as a person would.
+    """
     configuration, driver = request.param
-    host.check_output(f"echo {configuration} > {pc}/bConfigurationValue")
-    interface = until(
-        "for each in /sys/class/net/*; do case $(readlink $each/device/driver) in "
-        f"*/{driver}) basename $each ;; esac; done | grep .",
-    )
     host.check_output(f"mkdir -p {CHECK.rpartition('/')[0]}")
-    host.check_output(
-        f"printf '[Match]\\nName={interface}\\n[Network]\\nDHCP=ipv4\\n' > {CHECK}; networkctl reload"
-    )
+    for _ in range(3):
+        host.check_output(f"echo 0 > {pc}/bConfigurationValue")
+        host.check_output(f"echo {configuration} > {pc}/bConfigurationValue")
+        interface = until(
+            "for each in /sys/class/net/*; do case $(readlink $each/device/driver) in "
+            f"*/{driver}) basename $each ;; esac; done | grep .",
+        )
+        host.check_output(
+            f"printf '[Match]\\nName={interface}\\n[Network]\\nDHCP=ipv4\\n' > {CHECK}; networkctl reload"
+        )
+        carrier = f"for i in $(seq 60); do grep -q 1 /sys/class/net/{interface}/carrier && exit; sleep 0.5; done"
+        if host.run(f"({carrier}; exit 1) 2> /dev/null").succeeded:
+            break
     yield interface
     host.check_output(f"rm {CHECK}; networkctl reload")
 
