@@ -31,6 +31,12 @@ SECONDS_TO_END = 10
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Start a worker more than there are cores: a third of the time tests wait for processes."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByDirectory | None:
     """Schedule tests so that what they share is made once."""
     if config.getoption("dist") != "load":  # the default; the caller may choose another one

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium.webdriver import Remote
 
 from builder.errors import HostError
 from builder.machine import browser as chromium
@@ -30,17 +31,24 @@ PAGE = """
 """
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    """A browser that shows the page."""
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Remote]:
+    """A browser's driver: it takes a second to start."""
     if problem := lacking():
         pytest.skip(problem)
+    with started() as running:
+        yield running.driver
+
+
+@pytest.fixture
+def browser(driver: Remote, tmp_path: Path) -> Browser:
+    """A browser that shows the page."""
     page = tmp_path / "page.html"
     page.write_text(PAGE)
-    with started() as running:
-        running.open(page.as_uri())
-        running.see("#field")
-        yield running
+    found = Browser(driver)
+    found.open(page.as_uri())
+    found.see("#field")
+    return found
 
 
 def test_a_page_is_used_as_a_person_would(browser: Browser, tmp_path: Path) -> None:
