@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from builder.plan.publish import Output
@@ -43,3 +45,10 @@ def board(request: pytest.FixtureRequest) -> str:
 def built(board: str) -> Output:
     """The output directory of the board."""
     return build(board)
+
+
+@pytest.fixture
+def needs_root() -> None:
+    """Skip without the right to make namespaces; CI runs as root."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: namespaces, mounts")

@@ -52,13 +52,6 @@ def nothing_is_left_running(tmp_path_factory: pytest.TempPathFactory) -> Iterato
     assert not left, "tests left processes behind"
 
 
-@pytest.fixture
-def needs_root() -> None:
-    """Skip without the right to make namespaces; CI runs as root."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root: namespaces, mounts")
-
-
 @pytest.fixture(scope="session")
 def ext4_writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store's entry of the program that writes a tree into an ext4."""
