@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from builder.plan.publish import Output
@@ -15,22 +17,34 @@ BOARDS = (BOARD, "ZCU111")
 """One of each architecture."""
 
 
-def build_py(
-    *words: str, engine: str = "host", timeout: float = 5400
-) -> subprocess.CompletedProcess[str]:
-    """Run build.py as a user does, on this machine; its output goes to the test's."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "build.py"), *words, "--engine", engine],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    sys.stdout.write(done.stdout)
-    return done
+def build_py(*words: str, engine: str = "host") -> subprocess.CompletedProcess[str]:
+    """Run build.py as a user does, on this machine; its output goes to the test's.
+
+    A time limit of the test interrupts it, so that it can tidy up.
+    """
+    command = [sys.executable, str(ROOT / "build.py"), *words, "--engine", engine]
+    with tempfile.TemporaryFile("w+") as said:
+        with subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
+        ) as process:
+            try:
+                process.wait()
+            finally:
+                _end(process)
+                said.seek(0)
+                output = said.read()
+                sys.stdout.write(output)
+        return subprocess.CompletedProcess(command, process.returncode, output)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Interrupt a process if it still runs, and kill it if that does not help within a minute."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def build(board: str) -> Output:

@@ -73,7 +73,10 @@ class BoardCommands:
         return self._ask({"code": code, "arguments": arguments, "modules": modules})
 
     def close(self) -> None:
-        """End the server and what it may still run; the next request starts another one."""
+        """End the server; the next request starts another one.
+
+        A command that is still running ends with it on the board itself. Through a login it goes on.
+        """
         server, self._server = self._server, None
         if server is None:
             return
@@ -87,17 +90,15 @@ class BoardCommands:
         server.stdout.close()
 
     def _start(self) -> subprocess.Popen[bytes]:
+        options = ["-W", "ignore", "-c", SERVER.read_text()]
+        words = [sys.executable, *options]
         if self._shell:
-            python = f"exec python3 -W ignore -c {shlex.quote(SERVER.read_text())}"
-            words = [*self._shell, python]
-        else:
-            words = [sys.executable, "-W", "ignore", str(SERVER)]
+            words = [*self._shell, f"exec python3 {shlex.join(options)}"]
         return subprocess.Popen(
             words,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # A command that is still running is ended with its server.
-            start_new_session=True,
+            start_new_session=True,  # to be ended with its commands: see `close`
         )
 
     def _ask(self, request: Mapping[str, Any]) -> Answer:

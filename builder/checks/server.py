@@ -32,7 +32,7 @@ def main() -> None:
     """Answer requests until there are no more."""
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.dup(1)
-    # What imported modules print must not get between the answers.
+    # Output of imported modules must not mix with the answers.
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
@@ -74,6 +74,9 @@ def run_code(request: dict[str, Any], stdout: int, stderr: int) -> int | None:
     except BaseException:  # noqa: BLE001 - told to whoever asked
         write(stderr, traceback.format_exc().encode())
         return 1
+    # Else the child would print it again.
+    sys.stdout.flush()
+    sys.stderr.flush()
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
@@ -83,7 +86,8 @@ def run_code(request: dict[str, Any], stdout: int, stderr: int) -> int | None:
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     sys.argv = ["-c", *request["arguments"]]
-    exec(compile(request["code"], "<check>", "exec"), {"__name__": "__main__"})  # noqa: S102
+    code = compile(request["code"], "<check>", "exec", dont_inherit=True)
+    exec(code, {"__name__": "__main__"})  # noqa: S102
     return None
 
 

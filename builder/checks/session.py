@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 ENVIRONMENT = {
@@ -23,7 +24,7 @@ LONG = "long"
 """Marker of checks that take long: `@pytest.mark.long(WHY)`."""
 
 QUICK = f"not {LONG}"
-"""What `--quick` runs, in pytest's words."""
+"""Expression for pytest's -m that `--quick` stands for."""
 
 LIMIT = 1800
 """Seconds that a check may take, its fixtures included. The longest takes two minutes on an emulated
@@ -38,18 +39,15 @@ class Selection:
     quick: bool = False
 
     def for_pytest(self) -> list[str]:
-        """Return the options of pytest's."""
-        return [
-            *(["-k", self.expression] if self.expression else []),
-            *(["-m", QUICK] if self.quick else []),
-        ]
+        """Return the options for pytest."""
+        return [*self._expression(), *(["-m", QUICK] if self.quick else [])]
 
     def for_selftest(self) -> list[str]:
-        """Return the options of the command on the board."""
-        return [
-            *(["-k", self.expression] if self.expression else []),
-            *(["--quick"] if self.quick else []),
-        ]
+        """Return the options for the command on the board."""
+        return [*self._expression(), *(["--quick"] if self.quick else [])]
+
+    def _expression(self) -> list[str]:
+        return ["-k", self.expression] if self.expression else []
 
 
 def words(context: Path, report: Path, *, root: Path, selection: Selection) -> list[str]:
@@ -62,11 +60,13 @@ def words(context: Path, report: Path, *, root: Path, selection: Selection) -> l
         selection: which of the checks are run.
     """
     checks = json.loads(context.read_text())["checks"].values()
+    # Images of older releases lack the plugin; customizing gives them these very files.
+    limit = ("-p", "pytest_timeout", f"--timeout={LIMIT}") if find_spec("pytest_timeout") else ()
     return [
         *("-m", "pytest", "-c", "/dev/null", "--rootdir", str(root), "--import-mode=importlib"),
-        *("-p", "no:cacheprovider", "-p", "pytest_timeout", "-p", "builder.checks.plugin"),
+        *("-p", "no:cacheprovider", "-p", "builder.checks.plugin"),
         *("-v", "--no-header", "--tb=short", "--strict-markers", "--durations=10"),
-        f"--timeout={LIMIT}",
+        *limit,
         *("--context", str(context), "--report", str(report)),
         *selection.for_pytest(),
         *(str(context.parent / path) for path in checks),

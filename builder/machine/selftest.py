@@ -39,7 +39,7 @@ def run_selftest(spec: ImageSpec, shell: Sequence[str], *, selection: Selection)
         done = subprocess.run(
             [*shell, f'set -a; eval "$(cat)"; exec {shlex.join(words)} < /dev/null'],
             input=given,
-            # What it says of each check goes where ours goes, as it comes.
+            # Its progress, on stderr, is shown as it comes.
             stdout=subprocess.PIPE,
             text=True,
             check=False,

@@ -190,7 +190,7 @@ def test_welcome_notebook(
     answer = session.get(f"{server}/api/contents/Welcome.ipynb", timeout=REQUEST)
     answer.raise_for_status()
     cells = [cell for cell in answer.json()["content"]["cells"] if cell["cell_type"] == "code"]
-    answers = []
+    answers = execute(kernel, "%reset -f")  # other checks may have used this kernel
     for cell in cells:
         answers = execute(kernel, cell["source"])
         assert not [one for one in answers if one["msg_type"] == "error"], printed(answers)

@@ -109,7 +109,7 @@ def stress(board: Any, added: list[str], send: Callable[[bytes, str], None], tmp
     return "/run/pynq-buffer-test"
 
 
-@pytest.mark.long("thousands of buffers are made")
+@pytest.mark.long("thousands of buffers take half a minute")
 @pytest.mark.only("outside", "its program is compiled where the checks come from")
 def test_buffers_under_stress(host: Host, stress: str, complaints: Complaints) -> None:
     """Buffers: 1,000 by 8 processes, half of them killed, twice, and closed by threads; nothing is lost or said."""

@@ -125,6 +125,13 @@ def test_everybody_has_it(host: Host, imported: dict[str, Any], parameters: Para
         assert found == f"{prefix} {imported['file']}"
 
 
+@pytest.mark.long("the library takes long to import")
+def test_the_user_imports_it(host: Host, parameters: Parameters) -> None:
+    """The user, who is not root, imports it in a login."""
+    command = "python3 -W ignore -c 'import pynq; print(pynq.__version__)'"
+    assert host.check_output("runuser -u %s -- bash -lc %s", parameters["users"]["user"], command)
+
+
 def test_environment_of_notebooks(host: Host, parameters: Parameters) -> None:
     """Logins, and so kernels, know the place of notebooks by the name that the library looks for."""
     folder = f"/home/{parameters['users']['user']}/{parameters['jupyter']['notebooks']}"

@@ -44,7 +44,7 @@ def test_physical_pages_hold_what_was_written(run_python: Callable[..., str]) ->
     assert found == wanted
 
 
-@pytest.mark.long("it drops caches, and counts by making buffers")
+@pytest.mark.long("each count of free memory makes buffers until there are none left")
 def test_buffers_are_given_back(
     host: Host, meminfo: dict[str, int], free_contiguous: Callable[[], int]
 ) -> None:

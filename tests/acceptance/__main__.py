@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from tests.support import ROOT
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return 0 if all parts that were run passed, or that were asked for count; else 1."""
+    """Run parts or print their status; return 1 if a part did not pass, or does not count."""
     parser = argparse.ArgumentParser(prog="python -m tests.acceptance", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("run", help="run parts: those that are named, or all that do not count")
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb.add_argument(
         "--minutes",
         type=float,
-        help="run as many parts as fit into this time, beginning with another one at each commit",
+        help="run as many parts as fit into this time, starting from a different one at each commit",
     )
     verbs.add_parser("status", help="say of each part whether its last run counts")
     given = parser.parse_args(arguments)
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {', '.join(parts)}")
     chosen = [parts[name] for name in given.names] or to_run(parts)
     if given.minutes is not None:
-        chosen = in_turn(chosen, commits())
+        chosen = in_turn(chosen, turn())
         return run_within(chosen, parts, given.minutes * 60)
     failed = [part.name for part in chosen if not run(part, parts)]
     return 1 if failed else 0
@@ -77,16 +77,16 @@ def to_run(parts: Mapping[str, Part]) -> list[Part]:
     return [part for name, part in parts.items() if not verdict(part, record.get(name))[0]]
 
 
-def in_turn(parts: Sequence[Part], turn: int) -> list[Part]:
-    """Return the parts in their order, beginning with another one at each turn."""
-    start = turn % len(parts) if parts else 0
+def in_turn(parts: Sequence[Part], number: int) -> list[Part]:
+    """Return the parts in their order, starting from the next one at each turn."""
+    start = number % len(parts) if parts else 0
     return [*parts[start:], *parts[:start]]
 
 
-def commits() -> int:
-    """Return how many commits lead to the one that is checked out."""
-    counted = subprocess.check_output(["git", "rev-list", "--count", "HEAD"], cwd=ROOT, text=True)
-    return int(counted)
+def turn() -> int:
+    """Return a number that differs from commit to commit, also where git knows one commit only."""
+    head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True)
+    return int(head, 16)
 
 
 def run_within(chosen: Sequence[Part], parts: Mapping[str, Part], seconds: float) -> int:
@@ -95,7 +95,7 @@ def run_within(chosen: Sequence[Part], parts: Mapping[str, Part], seconds: float
     record = read_record()
     for part in chosen:
         last = record.get(part.name)
-        needed = last.seconds * 1.5 if last else LONGEST
+        needed = last.seconds * 1.5 if last and last.result == PASSED else LONGEST
         left = end - time.monotonic()
         if needed > left:
             say(f"{part.name} is left out: it may take {needed / 60:.0f} min, {left / 60:.0f} left")
@@ -108,32 +108,44 @@ def run(part: Part, parts: Mapping[str, Part]) -> bool:
     """Run a part, from where an interrupted run of it stopped; record it if it came to its end."""
     digest, commit = part.digest(), commit_of(part)
     say(f"{part.name}: {part.summary}")
-    WORK.mkdir(parents=True, exist_ok=True)
-    # Of other files than the present ones, nothing has been tested yet.
-    progress = WORK / f"{part.name}-{digest[:16]}.json"
-    for old in WORK.glob(f"{part.name}-*.json"):
-        if old != progress and len(old.stem) == len(progress.stem):
-            old.unlink()
+    progress = progress_file(part, digest)
     with temporary() as folder:
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "pytest", "-v", "--durations=10"),
-                *("-p", "tests.acceptance.progress", "--progress", str(progress)),
-                *("--basetemp", str(folder / "pytest"), *part.tests),
-            ],
-            cwd=ROOT,
-            check=False,
+        status = pytest(
+            *("-p", "tests.acceptance.progress", "--progress", str(progress)),
+            *("--basetemp", str(folder / "pytest"), *part.tests),
         )
     # 1 is pytest's for failed tests, 5 for none left to run; all others are no whole run.
-    if done.returncode not in (0, 1, 5) or not progress.exists():
-        say(f"{part.name} was not finished (pytest's status {done.returncode})")
+    if status not in (0, 1, 5) or not progress.exists():
+        say(f"{part.name} was not finished (pytest's status {status})")
         return False
-    found = summary(json.loads(progress.read_text()), digest=digest, commit=commit)
+    tests = json.loads(progress.read_text())
+    progress.unlink()
+    if part.digest() != digest:
+        say(f"{part.name} is not recorded: files that it covers were changed while it ran")
+        return False
+    found = summary(tests, digest=digest, commit=commit)
     keep(part, found, parts)
-    if found.result != FAILED:
-        progress.unlink()
     say(f"{part.name}: {found.result}, {found.tests} tests in {found.seconds / 60:.0f} min")
-    return found.result != FAILED
+    return found.result == PASSED
+
+
+def progress_file(part: Part, digest: str) -> Path:
+    """Return the file with the outcomes of a part's run; those of other files' runs are removed."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    file = WORK / f"{part.name}-{digest[:16]}.json"
+    for old in WORK.glob(f"{part.name}-{'?' * 16}.json"):
+        if old != file:
+            old.unlink()
+    return file
+
+
+def pytest(*arguments: str) -> int:
+    """Run pytest; return its status. An interrupt is pytest's to handle: it has to tidy up."""
+    command = [sys.executable, "-m", "pytest", "-v", "--durations=10", *arguments]
+    with subprocess.Popen(command, cwd=ROOT) as process:
+        while True:
+            with suppress(KeyboardInterrupt):
+                return process.wait()
 
 
 def summary(tests: Mapping[str, Mapping[str, Any]], *, digest: str, commit: str) -> Run:

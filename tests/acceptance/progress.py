@@ -40,7 +40,7 @@ class _Progress:
         done = {name for name, test in self.tests.items() if test["outcome"] == "passed"}
         left_out = [item for item in items if item.nodeid in done]
         items[:] = [item for item in items if item.nodeid not in done]
-        # What is not there any more, or is to be run again, is forgotten.
+        # Forget tests that are gone, or will run again.
         names = {item.nodeid for item in left_out}
         self.tests = {name: test for name, test in self.tests.items() if name in names}
         config.hook.pytest_deselected(items=left_out)

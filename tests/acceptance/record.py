@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
@@ -20,7 +20,10 @@ RECORD = ROOT / "docs/acceptance.json"
 PAGE = ROOT / "docs/status.md"
 BEGIN, END = "<!-- acceptance: begin -->", "<!-- acceptance: end -->"
 WORK = ROOT / "output/acceptance"
-"""Where unfinished runs leave what they have done."""
+"""Directory with the outcomes of unfinished runs."""
+
+FEW = 3
+"""How many names a line tells."""
 
 PASSED, INCOMPLETE, FAILED = "passed", "incomplete", "failed"
 """Results of a part. It is incomplete if a test was skipped."""
@@ -86,7 +89,13 @@ def table(parts: Mapping[str, Part], record: Mapping[str, Run]) -> str:
 
 def _told(run: Run) -> str:
     text = f"{run.result}, {run.tests} tests"
-    return f"{text}: {'; '.join(run.problems)}" if run.problems else text
+    return f"{text}: {_few(run.problems)}".replace("|", "\\|") if run.problems else text
+
+
+def _few(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return f"{'; '.join(names[:FEW])}{more}"
 
 
 def with_table(page: str, text: str) -> str:
@@ -102,7 +111,7 @@ def verdict(part: Part, run: Run | None) -> tuple[bool, str]:
         return False, "never run"
     when = f"{run.date} at {run.commit}, {round(run.seconds / 60)} min"
     if run.result != PASSED:
-        return False, f"{run.result} ({when}): {'; '.join(run.problems)}"
+        return False, f"{run.result} ({when}): {_few(run.problems)}"
     if run.digest != part.digest():
         changed = _changed(part, run.commit)
         return False, f"passed ({when}), but what it covers has changed{changed}"
@@ -121,8 +130,7 @@ def _changed(part: Part, commit: str) -> str:
     names = done.stdout.split()
     if done.returncode != 0 or not names:
         return ""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f": {', '.join(names[:3])}{more}"
+    return f": {_few(names)}"
 
 
 def commit_of(part: Part) -> str:

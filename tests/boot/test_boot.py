@@ -67,7 +67,8 @@ def test_every_check_passed(report: dict[str, Any], *, all_checks: bool) -> None
 
 
 def test_every_recipe_with_checks_is_checked(built: Output, report: dict[str, Any]) -> None:
-    files = {name.partition("::")[0] for name in outcomes(report)}
+    found = outcomes(report).items()
+    files = {name.partition("::")[0] for name, outcome in found if outcome == "passed"}
     places = {file.rpartition("/")[0] for file in files}
     recipes = json.loads(built.manifest.read_text())["recipes"]
     wanted = {

@@ -48,7 +48,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByDirec
 def nothing_is_left_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fail if a process outlives the tests that names their directory for temporary files."""
     yield
-    left = remaining(str(tmp_path_factory.getbasetemp()), SECONDS_TO_END)
+    left = remaining(f"{tmp_path_factory.getbasetemp()}/", SECONDS_TO_END)
     assert not left, "tests left processes behind"
 
 

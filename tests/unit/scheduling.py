@@ -11,7 +11,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 class ByDirectory(LoadScopeScheduling):  # type: ignore[misc]
     """Gives all tests of a directory below tests/unit, and of a module in it, to one worker.
 
-    So what tests share by fixtures of wider scopes is made once.
+    Fixtures of wider scopes are then made once.
     """
 
     def _split_scope(self, nodeid: str) -> str:

@@ -238,6 +238,7 @@ def test_parts_begin_with_another_one_each_time() -> None:
 
 
 def test_parts_run_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceptance, "LONGEST", 400)
     done: list[str] = []
 
     def run(part: Part, _: object) -> bool:
@@ -253,6 +254,22 @@ def test_parts_run_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done == ["b"], "a takes longer, and nobody knows of c"
     assert acceptance.run_within(parts, {}, -300) == 0
     assert done == ["b"]
+
+
+def test_every_commit_has_a_turn_of_its_own() -> None:
+    assert acceptance.turn() >= 0
+
+
+def test_a_part_covers_what_its_tests_import() -> None:
+    covered = {str(path.relative_to(ROOT)) for path in PARTS["petalinux-cards"].files()}
+    assert {
+        "builder/spec/models.py",
+        "tests/docker/test_petalinux.py",
+        "tests/docker/vendor.py",
+        "tests/support.py",
+        "tests/unit/petalinux_provider/fixtures.py",
+    } <= covered
+    assert "tests/acceptance/test_native.py" not in covered
 
 
 def test_a_part_that_there_is_not_is_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,8 +17,11 @@ from builder.checks.commands import BoardBackend, BoardCommands
 
 
 @pytest.fixture(params=["board", "outside"])
-def commands(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BoardCommands]:
+def commands(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[BoardCommands]:
     """A connection to this machine, as on the board itself and as through a login."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     login = tmp_path / "login"
     # As ssh does: the words are joined, and a shell takes them apart again.
     login.write_text(f'#!/bin/sh\necho login >> {tmp_path}/logins\nexec sh -c "$*"\n')
@@ -103,6 +106,12 @@ def test_code_ends_as_any_program_does(
     assert said in answer.stderr
     assert answer.stdout == (b"over\n" if "over" in code else b"")
     assert commands.run_python("print('next')").stdout == b"next\n"
+
+
+def test_code_is_python_as_it_is_written(commands: BoardCommands) -> None:
+    """Without the server's own modules and imports from the future."""
+    code = "import sys\nclass A:\n    x: int\nprint(A.__annotations__, sys.path[0] == '')"
+    assert commands.run_python(code).stdout == b"{'x': <class 'int'>} True\n"
 
 
 def test_modules_are_imported_once(
