@@ -48,12 +48,12 @@ def main() -> None:
     """Print which paths are new, gone, or differ, and in what."""
     trees = []
     for image, offset in zip(sys.argv[1::2], sys.argv[2::2], strict=True):
-        place = tempfile.mkdtemp()
-        subprocess.run(
-            ["mount", "-o", f"loop,ro,offset={offset}", image, place],
-            check=True,
-        )
-        trees.append(tree(Path(place)))
+        with tempfile.TemporaryDirectory() as place:
+            subprocess.run(["mount", "-o", f"loop,ro,offset={offset}", image, place], check=True)
+            try:
+                trees.append(tree(Path(place)))
+            finally:
+                subprocess.run(["umount", place], check=True)
     before, after = trees
     names = ("mode", "owners", "time", "links", "device", "attributes", "content")
     print(  # noqa: T201 - what this program is for
