@@ -162,7 +162,7 @@ def test_what_the_stand_in_contradicts_is_told(maker: Maker) -> None:
     path = maker.folder / "x.hwh"
     path.write_text(text)
     made = maker(path)
-    assert "DDR width: the parameters say 32 Bit, the table 16 Bit" in made.output
+    assert "DDR width: PCW_UIPARAM_DDR_BUS_WIDTH says 32 Bit" in made.output
 
 
 @pytest.mark.parametrize(
