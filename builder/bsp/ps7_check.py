@@ -53,7 +53,7 @@ def compare(table: StartupTable, parameters: Mapping[str, str]) -> list[Mismatch
     registers, known = Registers(table), Parameters(parameters)
     return [
         *registers.differences(ps7_clocks.expected(known)),
-        *ps7_clocks.locking(registers),
+        *registers.differences(ps7_clocks.dependent(registers, known)),
         *ps7_clocks.frequencies(registers, known),
         *registers.differences(ps7_mio.expected(known)),
         *ps7_ddr.differences(registers, known),

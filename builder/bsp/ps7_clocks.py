@@ -52,6 +52,7 @@ _TOLERANCE: Final = 1e-3
 
 # Last feedback divider of a range, then PLL_CP, PLL_RES and LOCK_CNT for it: UG585, table 25-6. The
 # smallest divider is 13.
+_LOCK_FIELDS: Final = (("PLL_CP", 8, 4), ("PLL_RES", 4, 4), ("LOCK_CNT", 12, 10))
 _LOCKING: Final = (
     (13, 2, 6, 750),
     (14, 2, 6, 700),
@@ -239,27 +240,46 @@ def expected(parameters: Parameters) -> Iterator[Expectation]:
             yield _expectation(f"{name} bus clock", switch, parameters, gate, {1})
 
 
-def locking(registers: Registers) -> Iterator[Mismatch]:
-    """Yield the PLLs whose lock settings are not those for their own feedback divider."""
+def dependent(registers: Registers, parameters: Parameters) -> Iterator[Expectation]:
+    """Yield what follows from a divider: of the parameters, or else of the table itself.
+
+    A PLL's lock settings go with its feedback divider; DDR_2x runs at two thirds of DDR_3x (UG585,
+    table 25-6 and section 25.6).
+    """
     for name, pll in _PLLS.items():
-        divider = registers.field(pll.feedback)
-        if divider is None:
+        divider, says = _divider(pll.parameter, pll.feedback, registers, parameters)
+        settings = next((row[1:] for row in _LOCKING if divider and divider <= row[0]), None)
+        if settings is None:
             continue
-        settings = next((row[1:] for row in _LOCKING if divider <= row[0]), None)
-        for what, low, width, wanted in zip(
-            ("PLL_CP", "PLL_RES", "LOCK_CNT"), (8, 4, 12), (4, 4, 10), settings or (), strict=False
-        ):
-            yield from registers.differences(
-                [
-                    Expectation(
-                        what=f"{name} {what}",
-                        parameter=pll.parameter,
-                        says=str(divider),
-                        field=Field(register=pll.configuration, low=low, width=width),
-                        values=frozenset({wanted}),
-                    )
-                ]
+        for (what, low, width), wanted in zip(_LOCK_FIELDS, settings, strict=True):
+            yield Expectation(
+                what=f"{name} {what}",
+                parameter=pll.parameter,
+                says=says,
+                field=Field(register=pll.configuration, low=low, width=width),
+                values=frozenset({wanted}),
             )
+    name = "PCW_DDR_PERIPHERAL_DIVISOR0"
+    divider, says = _divider(name, _DDR_DIVIDER, registers, parameters)
+    if divider and not parameters.off(_DDR):
+        yield Expectation(
+            what="DDR_2x divider",
+            parameter=name,
+            says=says,
+            field=_DDR_2X_DIVIDER,
+            values=frozenset({divider * 3 // 2}),
+        )
+
+
+def _divider(
+    name: str, field: Field, registers: Registers, parameters: Parameters
+) -> tuple[int | None, str]:
+    """Return a divider, and where it is from in words."""
+    divider = parameters.integer(name)
+    if divider:
+        return divider, str(divider)
+    own = registers.field(field)
+    return own, f"nothing, the table's own divider is {own}"
 
 
 def frequencies(registers: Registers, parameters: Parameters) -> Iterator[Mismatch]:
@@ -329,13 +349,9 @@ def _cpu(parameters: Parameters) -> Iterator[Expectation]:
 
 
 def _ddr(parameters: Parameters) -> Iterator[Expectation]:
-    """Yield the clocks of memory: DDR_3x, DDR_2x of two thirds, and of the termination (DCI)."""
+    """Yield the clocks of memory, and of its termination (DCI)."""
     name = "PCW_DDR_PERIPHERAL_DIVISOR0"
     yield from _number("DDR_3x divider", name, parameters, _DDR_DIVIDER)
-    divider = parameters.integer(name)
-    if divider:
-        twice = {divider * 3 // 2}
-        yield _expectation("DDR_2x divider", name, parameters, _DDR_2X_DIVIDER, twice)
     if parameters.on(_DDR):
         yield _expectation("DDR clocks", _DDR, parameters, _DDR_ON, {3})
     if has_termination(parameters):

@@ -2,11 +2,13 @@
 """The DDR controller: what Vivado's parameters say about its registers.
 
 Fields and the meaning of each timing are those of UG585, appendix B.7 (DDRC); times in ns are
-JEDEC's (JESD79-3, DDR3) where no parameter has them. The formulas of the training start values are
-measured: they hold on all exports of tests/data/ps7. They are asserted for DDR3 alone, and what
-depends on the clock in a way that is not known is asserted near the clock at which it was measured.
-Not covered: DDR2, LPDDR2, ECC but for its mode, drive strength and slew rate of the pads (Vivado's
-versions have different ones), priorities of the ports.
+JEDEC's (JESD79-3, DDR3) where no parameter has them. All of it is asserted for DDR3 alone, with
+bursts of 8 and no additive latency, as the exports of tests/data/ps7 have it. `ps7_lanes` has the
+byte lanes and their training.
+
+Not covered: DDR2 and LPDDR2 but for the width of the bus, ECC but for its mode, drive strength and
+slew rate of the pads (Vivado's versions have different ones), command queues and priorities of the
+ports, settings of the PHY that are the same in every export.
 """
 
 from __future__ import annotations
@@ -17,14 +19,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from builder.bsp import ps7_lanes
 from builder.bsp.ps7_fields import Expectation, Field, Mismatch, Parameters, Registers
+from builder.bsp.ps7_lanes import TYPE, WIDTH, WIDTHS, P, at, expectation, has_ecc, is_measured
 
-_P: Final = "PCW_UIPARAM_DDR_"
-_TYPE: Final = _P + "MEMORY_TYPE"
-_WIDTH: Final = _P + "BUS_WIDTH"
 _DDR3: Final = frozenset({"DDR 3", "DDR 3 (Low Voltage)"})
-_WIDTHS: Final = {"32 Bit": 0, "16 Bit": 1}
-_LANES: Final = range(4)
 
 # Refresh cycle time in ns by the size of a chip (JESD79-3F, table 61; of 4 Gbit, JEDEC's first
 # version and Vivado have 300).
@@ -66,8 +65,7 @@ _FIXED: Final = (
     ("t_zq_short_nop", 0x0A4, 22, 10, 64),
     ("lpddr2", 0x2A8, 0, 1, 0),
 )
-# The same where the clock is the one of the exports: in MHz, from and to.
-_MEASURED_CLOCKS: Final = (520.0, 540.0)
+# The same where the clock is near the one of the exports.
 _FIXED_NEAR: Final = (
     ("powerdown_to_x32", 0x018, 5, 5, 6),
     ("t_cke", 0x018, 28, 4, 4),
@@ -96,18 +94,6 @@ _FIXED_NEAR: Final = (
     ("dfi_t_ctrlup_min", 0x0B8, 5, 10, 3),
     ("dfi_t_ctrlup_max", 0x0B8, 15, 10, 64),
 )
-# Lanes: registers of lane 0 (the others follow, 4 bytes apart).
-_SLICE, _RATIOS, _READ_DQS, _WRITE_DQS, _FIFO_WE, _WRITE_DATA = (
-    0x118,
-    0x12C,
-    0x140,
-    0x154,
-    0x168,
-    0x17C,
-)
-_PAD_DATA: Final = (0xF8000B48, 0xF8000B4C)
-_PAD_STROBE: Final = (0xF8000B50, 0xF8000B54)
-_PAD_CONTROL: Final = 0xF8000B6C
 # Times in ns of Vivado's parts, for parameters of a design that leaves them at their defaults. They
 # are what exports with these parts have.
 _PARTS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -137,7 +123,7 @@ def differences(registers: Registers, parameters: Parameters) -> list[Mismatch]:
     The clock's rounding is taken that leaves the fewest differences: it is the same for all
     timings of a table.
     """
-    if parameters.off(_P + "ENABLE"):
+    if parameters.off(P + "ENABLE"):
         return []
     clock = memory_clock(parameters)
     found = [
@@ -150,69 +136,51 @@ def differences(registers: Registers, parameters: Parameters) -> list[Mismatch]:
 def memory_clock(parameters: Parameters) -> float | None:
     """Return the memory's clock in MHz, or None if the parameters have none."""
     actual = parameters.number("PCW_UIPARAM_ACT_DDR_FREQ_MHZ")
-    return actual or parameters.number(_P + "FREQ_MHZ")
+    return actual or parameters.number(P + "FREQ_MHZ")
 
 
 def expected(parameters: Parameters, mhz: float | None) -> Iterator[Expectation]:
     """Yield what the parameters say about the DDR controller at a clock of `mhz`."""
     yield from _bus(parameters)
-    if parameters.text(_TYPE) not in _DDR3:
+    if parameters.text(TYPE) not in _DDR3:
         return
-    memory = _Memory(_with_part(parameters), mhz)
-    yield from memory.fixed()
-    yield from memory.training()
-    yield from memory.reference_voltage()
-    if not memory.plain:
-        return
-    yield from memory.latencies()
-    yield from memory.addresses()
-    if mhz:
-        yield from memory.timing(mhz)
-        yield from memory.initialization(mhz)
-        yield from memory.lanes(mhz)
+    yield from ps7_lanes.expected(parameters, mhz)
+    defaults = _of_part(parameters)
+    for each in _Memory(parameters.over(defaults), mhz).expected():
+        part = P + "PARTNO"
+        if parameters.text(each.parameter) is None and each.parameter in defaults:
+            name = each.parameter.removeprefix(P)
+            says = f"{parameters.text(part)}, with {name} {defaults[each.parameter]}"
+            yield replace(each, parameter=part, says=says)
+        else:
+            yield each
 
 
-def _with_part(parameters: Parameters) -> Parameters:
-    """Return the parameters, with defaults of the memory part for those that are absent."""
-    part = parameters.text(_P + "PARTNO") or ""
+def _of_part(parameters: Parameters) -> dict[str, str]:
+    """Return the parameters of the memory part, if it is a known one: Vivado's defaults."""
+    part = parameters.text(P + "PARTNO") or ""
     if part not in _PARTS:
-        return parameters
-    defaults = {**_PART_COMMON, **_PARTS[part]}
+        return {}
+    found = {**_PART_COMMON, **_PARTS[part]}
     # Micron's name has words x width: MT41J256M16 are 256 M of 16 bits.
     size = re.match(r"MT41[JK](\d+)M(\d+)", part)
     if size:
-        defaults["DEVICE_CAPACITY"] = f"{int(size[1]) * int(size[2])} MBits"
-        defaults["ROW_ADDR_COUNT"] = {"128": "14", "256": "15"}.get(size[1], "")
-    return parameters.over({_P + name: value for name, value in defaults.items()})
+        found["DEVICE_CAPACITY"] = f"{int(size[1]) * int(size[2])} MBits"
+        found["ROW_ADDR_COUNT"] = {"128": "14", "256": "15"}.get(size[1], "")
+    return {P + name: value for name, value in found.items()}
 
 
 def _bus(parameters: Parameters) -> Iterator[Expectation]:
     """Yield the width of the bus and ECC, which all kinds of memory have."""
-    width = parameters.text(_WIDTH)
-    if width in _WIDTHS:
-        found = _expectation("width", _WIDTH, parameters, _at(0x000, 2, 2), _WIDTHS[width])
-        yield replace(found, meanings={value: name for name, value in _WIDTHS.items()})
-    name = _P + "ECC"
+    width = parameters.text(WIDTH)
+    if width in WIDTHS:
+        found = expectation("width", WIDTH, parameters, at(0x000, 2, 2), WIDTHS[width])
+        yield replace(found, meanings={value: name for name, value in WIDTHS.items()})
+    name = P + "ECC"
     ecc = parameters.text(name)
     if ecc in {"Disabled", "Enabled"}:
         mode = 4 if ecc == "Enabled" else 0
-        yield _expectation("ecc_mode", name, parameters, _at(0x0F4, 0, 3), mode)
-
-
-def _at(offset: int, low: int, width: int) -> Field:
-    return Field(register=0xF8006000 + offset, low=low, width=width)
-
-
-def _expectation(
-    what: str, name: str, parameters: Parameters, field: Field, value: int
-) -> Expectation:
-    return Expectation(
-        what=f"DDR {what}",
-        parameter=name,
-        says=parameters.text(name) or "nothing",
-        field=field,
-        values=frozenset({value}),
-    )
+        yield expectation("ecc_mode", name, parameters, at(0x0F4, 0, 3), mode)
 
 
 def _up(cycles: float) -> int:
@@ -227,59 +195,40 @@ class _Memory:
     parameters: Parameters
     mhz: float | None
 
+    def expected(self) -> Iterator[Expectation]:
+        """Yield all that is known of the memory."""
+        if not self.plain:
+            return
+        yield from self.fixed()
+        yield from self.latencies()
+        yield from self.addresses()
+        if self.mhz:
+            yield from self.timing(self.mhz)
+            yield from self.initialization(self.mhz)
+
     @property
     def plain(self) -> bool:
         """Whether bursts are of 8 and latencies without an additive part, as in all exports."""
         return (
-            self.parameters.text(_P + "BL") in {None, "8"}
-            and self.parameters.text(_P + "AL") in {None, "0"}
-            and not self.parameters.on(_P + "CLOCK_STOP_EN")
+            self.parameters.text(P + "BL") in {None, "8"}
+            and self.parameters.text(P + "AL") in {None, "0"}
+            and not self.parameters.on(P + "CLOCK_STOP_EN")
         )
-
-    @property
-    def ecc(self) -> bool:
-        return self.parameters.text(_P + "ECC") not in {None, "Disabled"}
 
     @property
     def speed(self) -> int | None:
         """Data rate of the speed bin, such as 1066 of DDR3_1066F."""
-        found = re.match(r"DDR3_(\d+)", self.parameters.text(_P + "SPEED_BIN") or "")
+        found = re.match(r"DDR3_(\d+)", self.parameters.text(P + "SPEED_BIN") or "")
         return int(found[1]) if found else None
 
     def _says(self, what: str, parameter: str, field: Field, value: int) -> Expectation:
-        return _expectation(what, parameter, self.parameters, field, value)
+        return expectation(what, parameter, self.parameters, field, value)
 
     def fixed(self) -> Iterator[Expectation]:
         """Yield the fields that are the same for every DDR3 memory."""
-        near = bool(self.mhz) and _MEASURED_CLOCKS[0] <= (self.mhz or 0) <= _MEASURED_CLOCKS[1]
-        if self.plain:
-            for what, offset, low, width, value in (*_FIXED, *(_FIXED_NEAR if near else ())):
-                yield self._says(what, _TYPE, _at(offset, low, width), value)
-
-    def training(self) -> Iterator[Expectation]:
-        """Yield the switches of the three trainings, in reg_2c."""
-        for what, name, bit in (
-            ("dfi_wr_level_en", _P + "TRAIN_WRITE_LEVEL", 26),
-            ("dfi_rd_dqs_gate_level", _P + "TRAIN_READ_GATE", 27),
-            ("dfi_rd_data_eye_train", _P + "TRAIN_DATA_EYE", 28),
-        ):
-            if self.parameters.text(name) is not None:
-                value = int(self.parameters.on(name))
-                yield self._says(what, name, _at(0x0B0, bit, 1), value)
-
-    def reference_voltage(self) -> Iterator[Expectation]:
-        """Yield where VREF comes from: inside, or outside by a pin for each half of the bus."""
-        name = _P + "USE_INTERNAL_VREF"
-        width = self.parameters.text(_WIDTH)
-        if self.parameters.text(name) is not None and width in _WIDTHS and not self.ecc:
-            internal = self.parameters.on(name)
-            external = 0 if internal else {"32 Bit": 3, "16 Bit": 1}[width]
-            for what, low, bits, value in (
-                ("VREF_INT_EN", 0, 1, int(internal)),
-                ("VREF_EXT_EN", 5, 2, external),
-            ):
-                field = Field(register=_PAD_CONTROL, low=low, width=bits)
-                yield self._says(what, name, field, value)
+        near = _FIXED_NEAR if is_measured(self.mhz) else ()
+        for what, offset, low, width, value in (*_FIXED, *near):
+            yield self._says(what, TYPE, at(offset, low, width), value)
 
     def latencies(self) -> Iterator[Expectation]:
         """Yield what follows from the CAS latencies, in cycles.
@@ -288,23 +237,23 @@ class _Memory:
         t_rddata_en is RL - 1. Mode registers by JESD79-3: MR0 bits 6:4 are CL - 4, of 5 to 11; MR2
         bits 5:3 are CWL - 5.
         """
-        cas = self.parameters.integer(_P + "CL")
+        cas = self.parameters.integer(P + "CL")
         if cas:
-            yield self._says("read_latency", _P + "CL", _at(0x020, 24, 5), cas)
-            yield self._says("t_rddata_en", _P + "CL", _at(0x0B8, 0, 5), cas - 1)
+            yield self._says("read_latency", P + "CL", at(0x020, 24, 5), cas)
+            yield self._says("t_rddata_en", P + "CL", at(0x0B8, 0, 5), cas - 1)
             if cas <= 11:
-                yield self._says("CAS latency in MR0", _P + "CL", _at(0x030, 4, 3), cas - 4)
-        write = self.parameters.integer(_P + "CWL")
+                yield self._says("CAS latency in MR0", P + "CL", at(0x030, 4, 3), cas - 4)
+        write = self.parameters.integer(P + "CWL")
         if write:
-            yield self._says("write_latency", _P + "CWL", _at(0x01C, 0, 5), write - 1)
-            yield self._says("CAS write latency in MR2", _P + "CWL", _at(0x02C, 3, 3), write - 5)
+            yield self._says("write_latency", P + "CWL", at(0x01C, 0, 5), write - 1)
+            yield self._says("CAS write latency in MR2", P + "CWL", at(0x02C, 3, 3), write - 5)
         if cas and write:
-            yield self._says("rd2wr", _P + "CL", _at(0x01C, 5, 5), cas + 4 + 2 - write)
+            yield self._says("rd2wr", P + "CL", at(0x01C, 5, 5), cas + 4 + 2 - write)
         # Cycles; of custom parts that have ns there, Vivado takes the whole part.
         for what, name, offset, low in (("t_rcd", "T_RCD", 0x01C, 28), ("t_rp", "T_RP", 0x020, 12)):
-            cycles = self.parameters.number(_P + name)
+            cycles = self.parameters.number(P + name)
             if cycles:
-                yield self._says(what, _P + name, _at(offset, low, 4), int(cycles))
+                yield self._says(what, P + name, at(offset, low, 4), int(cycles))
 
     def timing(self, mhz: float) -> Iterator[Expectation]:
         """Yield times in ns as cycles, rounded up (UG585: ceil(ns / clock period))."""
@@ -314,29 +263,29 @@ class _Memory:
             ("t_ras_min", "T_RAS_MIN", 0x018, 22, 5),
             ("t_faw", "T_FAW", 0x018, 10, 6),
         ):
-            time = self.parameters.number(_P + name)
+            time = self.parameters.number(P + name)
             if time:
-                yield self._says(what, _P + name, _at(offset, low, width), _up(time * cycles))
-        capacity = _P + "DEVICE_CAPACITY"
+                yield self._says(what, P + name, at(offset, low, width), _up(time * cycles))
+        capacity = P + "DEVICE_CAPACITY"
         refresh = _T_RFC.get(self.parameters.text(capacity) or "")
         if refresh:
-            yield self._says("t_rfc_min", capacity, _at(0x014, 6, 8), _up(refresh * cycles))
+            yield self._says("t_rfc_min", capacity, at(0x014, 6, 8), _up(refresh * cycles))
         yield from self._by_speed_bin(cycles)
         yield from self._after_writes(cycles)
-        high_temperature = _P + "HIGH_TEMP"
+        high_temperature = P + "HIGH_TEMP"
         if (self.parameters.text(high_temperature) or "").startswith("Normal"):
             interval = int(_T_REFI * cycles / 32)
-            yield self._says("t_rfc_nom_x32", high_temperature, _at(0x004, 0, 12), interval)
+            yield self._says("t_rfc_nom_x32", high_temperature, at(0x004, 0, 12), interval)
             longest = int(_T_RAS_MAX * cycles / 1024)
-            yield self._says("t_ras_max", high_temperature, _at(0x018, 16, 6), longest)
+            yield self._says("t_ras_max", high_temperature, at(0x018, 16, 6), longest)
 
     def _by_speed_bin(self, cycles: float) -> Iterator[Expectation]:
         speed = self.speed
-        name = _P + "SPEED_BIN"
+        name = P + "SPEED_BIN"
         if speed in _T_XP:
-            yield self._says("t_xp", name, _at(0x01C, 15, 5), max(3, _up(_T_XP[speed] * cycles)))
-        if speed in _T_RRD and self.parameters.text(_P + "DRAM_WIDTH") == "16 Bits":
-            yield self._says("t_rrd", name, _at(0x020, 5, 3), max(4, _up(_T_RRD[speed] * cycles)))
+            yield self._says("t_xp", name, at(0x01C, 15, 5), max(3, _up(_T_XP[speed] * cycles)))
+        if speed in _T_RRD and self.parameters.text(P + "DRAM_WIDTH") == "16 Bits":
+            yield self._says("t_rrd", name, at(0x020, 5, 3), max(4, _up(_T_RRD[speed] * cycles)))
 
     def _after_writes(self, cycles: float) -> Iterator[Expectation]:
         """Yield the gaps between commands.
@@ -344,28 +293,28 @@ class _Memory:
         UG585, for DDR3: rd2pre is AL + max(tRTP, 4), wr2pre WL + BL/2 + tWR, wr2rd WL + BL/2 + tWTR.
         """
         frequency = "PCW_UIPARAM_ACT_DDR_FREQ_MHZ"
-        name = frequency if self.parameters.text(frequency) else _P + "FREQ_MHZ"
-        yield self._says("rd2pre", name, _at(0x01C, 23, 5), max(4, _up(_T_RTP * cycles)))
+        name = frequency if self.parameters.text(frequency) else P + "FREQ_MHZ"
+        yield self._says("rd2pre", name, at(0x01C, 23, 5), max(4, _up(_T_RTP * cycles)))
         recovery = _up(_T_WR * cycles)
         if recovery in _WRITE_RECOVERY:
-            yield self._says("tWR in MR0", name, _at(0x030, 9, 3), _WRITE_RECOVERY[recovery])
-        write = self.parameters.integer(_P + "CWL")
+            yield self._says("tWR in MR0", name, at(0x030, 9, 3), _WRITE_RECOVERY[recovery])
+        write = self.parameters.integer(P + "CWL")
         if write:
             turn = max(4, _up(_T_WTR * cycles))
-            yield self._says("wr2pre", _P + "CWL", _at(0x018, 0, 5), write + 4 + recovery)
-            yield self._says("wr2rd", _P + "CWL", _at(0x01C, 10, 5), write + 4 + turn)
+            yield self._says("wr2pre", P + "CWL", at(0x018, 0, 5), write + 4 + recovery)
+            yield self._says("wr2rd", P + "CWL", at(0x01C, 10, 5), write + 4 + turn)
 
     def initialization(self, mhz: float) -> Iterator[Expectation]:
         """Yield the waits of JEDEC's start of a DDR3 memory, in units of 1024 cycles."""
         frequency = "PCW_UIPARAM_ACT_DDR_FREQ_MHZ"
-        name = frequency if self.parameters.text(frequency) else _P + "FREQ_MHZ"
+        name = frequency if self.parameters.text(frequency) else P + "FREQ_MHZ"
         units = mhz / 1000 / 1024
         for what, offset, low, width, value in (
             ("pre_cke_x1024", 0x034, 4, 10, _up(_RESET_AND_WAIT * units)),
             ("dram_rstn_x1024", 0x0A8, 20, 8, _up(_RESET * units)),
             ("t_zq_short_interval_x1024", 0x0A8, 0, 20, int(_ZQ_INTERVAL * units)),
         ):
-            yield self._says(what, name, _at(offset, low, width), value)
+            yield self._says(what, name, at(offset, low, width), value)
 
     def addresses(self) -> Iterator[Expectation]:
         """Yield where banks and rows are in an address (UG585, section 10.2.5, "Address Mapping").
@@ -373,20 +322,20 @@ class _Memory:
         Known for 10 column and 3 bank bits: bank, then row follow the columns. Row bits that the
         memory does not have are 0xF.
         """
-        rows = self.parameters.integer(_P + "ROW_ADDR_COUNT")
-        width = self.parameters.text(_WIDTH)
+        rows = self.parameters.integer(P + "ROW_ADDR_COUNT")
+        width = self.parameters.text(WIDTH)
         known = (
-            self.parameters.integer(_P + "COL_ADDR_COUNT") == 10
-            and self.parameters.integer(_P + "BANK_ADDR_COUNT") == 3
+            self.parameters.integer(P + "COL_ADDR_COUNT") == 10
+            and self.parameters.integer(P + "BANK_ADDR_COUNT") == 3
         )
-        if not known or self.ecc or width not in _WIDTHS:
+        if not known or has_ecc(self.parameters) or width not in WIDTHS:
             return
         shift = {"32 Bit": 1, "16 Bit": 0}[width]
         columns = {"32 Bit": 0xFFF00000, "16 Bit": 0xFFFF0000}[width]
-        yield self._says("addrmap_col", _WIDTH, _at(0x040, 0, 32), columns)
+        yield self._says("addrmap_col", WIDTH, at(0x040, 0, 32), columns)
         for bit in range(3):
             what = f"addrmap_bank_b{bit}"
-            yield self._says(what, _WIDTH, _at(0x03C, 4 * bit, 4), 6 + shift)
+            yield self._says(what, WIDTH, at(0x03C, 4 * bit, 4), 6 + shift)
         if rows is None or not 12 <= rows <= 16:
             return
         for what, low, needs in (
@@ -399,58 +348,4 @@ class _Memory:
             ("b15", 24, 16),
         ):
             value = 5 + shift if rows >= needs else 0xF
-            yield self._says(
-                f"addrmap_row_{what}", _P + "ROW_ADDR_COUNT", _at(0x044, low, 4), value
-            )
-
-    def lanes(self, mhz: float) -> Iterator[Expectation]:
-        """Yield what each byte lane has: whether it is in use, and where its training starts.
-
-        256 units are one clock period. The formulas are measured; see the module. A slave ratio is
-        taken together with the bits above it, 0, which would put a delay of its own in its place.
-        """
-        width = self.parameters.text(_WIDTH)
-        for lane in _LANES:
-            if width in _WIDTHS and not self.ecc:
-                used = int(lane < {"32 Bit": 4, "16 Bit": 2}[width])
-                what = f"data_slice_in_use of lane {lane}"
-                yield self._says(what, _WIDTH, _at(_SLICE + 4 * lane, 0, 1), used)
-            yield from self._write_level(lane, mhz)
-            yield from self._read_gate(lane, mhz)
-            if _MEASURED_CLOCKS[0] <= mhz <= _MEASURED_CLOCKS[1]:
-                offset = _READ_DQS + 4 * lane
-                what = f"rd_dqs_slave_ratio of lane {lane}"
-                yield self._says(what, _TYPE, _at(offset, 0, 20), 0x35)
-        if width in _WIDTHS and not self.ecc:
-            for half, used in enumerate((True, width == "32 Bit")):
-                for what, registers in (("data", _PAD_DATA), ("strobe", _PAD_STROBE)):
-                    field = Field(register=registers[half], low=9, width=3)
-                    # OUTPUT_EN is 3 for pads in use; those that are not have PULLUP_EN instead.
-                    name = f"{what} pads of lanes {2 * half} and {2 * half + 1}"
-                    yield self._says(name, _WIDTH, field, 3 if used else 4)
-
-    def _write_level(self, lane: int, mhz: float) -> Iterator[Expectation]:
-        name = f"{_P}DQS_TO_CLK_DELAY_{lane}"
-        delay = self.parameters.signed(name)
-        if delay is None or self.parameters.off(_P + "TRAIN_WRITE_LEVEL"):
-            return
-        level = int(delay * 256 * mhz / 1000)
-        for what, offset, width, value in (
-            ("wrlvl_init_ratio", _RATIOS, 10, max(0, level)),
-            ("wr_dqs_slave_ratio", _WRITE_DQS, 20, 128 + level),
-            ("wr_data_slave_ratio", _WRITE_DATA, 20, 192 + level),
-        ):
-            yield self._says(
-                f"{what} of lane {lane}", name, _at(offset + 4 * lane, 0, width), value
-            )
-
-    def _read_gate(self, lane: int, mhz: float) -> Iterator[Expectation]:
-        name = f"{_P}BOARD_DELAY{lane}"
-        delay = self.parameters.number(name)
-        if delay is None or self.parameters.off(_P + "TRAIN_READ_GATE"):
-            return
-        gate = math.floor(96 + 2 * delay * 256 * mhz / 1000)
-        what = f"gatelvl_init_ratio of lane {lane}"
-        yield self._says(what, name, _at(_RATIOS + 4 * lane, 10, 10), gate)
-        what = f"fifo_we_slave_ratio of lane {lane}"
-        yield self._says(what, name, _at(_FIFO_WE + 4 * lane, 0, 21), gate + 85)
+            yield self._says(f"addrmap_row_{what}", P + "ROW_ADDR_COUNT", at(0x044, low, 4), value)

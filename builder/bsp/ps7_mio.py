@@ -7,6 +7,7 @@ the multiplexer are those of table 2-4, "MIO-at-a-Glance".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -27,7 +28,20 @@ _BITS: Final = {
 _CARD_DETECT: Final = {"SD0": 0xF8000830, "SD1": 0xF8000834}
 _IO_TYPES: Final = {"LVCMOS 1.8V": 1, "LVCMOS 2.5V": 2, "LVCMOS 3.3V": 3, "HSTL 1.8V": 4}
 _DIRECTIONS: Final = {"in": 1, "out": 0, "inout": 0}
+_LINE_DIRECTIONS: Final = {"cd": 1, "wp": 1, "reset": 0}
+# Signals that are inputs, by peripheral.
+_INPUTS: Final = {
+    "ENET": r"rx_clk|rx_ctl|rxd\[\d\]",
+    "USB": r"clk|dir|nxt",
+    "UART": r"rx",
+    "SD": r"(?!)",
+    "QSPI": r"(?!)",
+}
 _SPEEDS: Final = {"slow": 0, "fast": 1}
+# Pins that say at reset how to boot, by resistors of the board (UG585, table 6-4); Vivado gives
+# them no pull-up, and some exports no parameter for it.
+_BOOT_PINS: Final = range(2, 9)
+_DEFAULTS: Final = {"PULLUP": "disabled"}
 _PULL_UPS: Final = {"disabled": 0, "enabled": 1}
 
 # Peripheral -> name in PCW_MIO_TREE_PERIPHERALS, and the groups of pins that it may have: the rest of
@@ -109,7 +123,7 @@ def expected(parameters: Parameters) -> Iterator[Expectation]:
         elif mine:
             settings = {claim.setting >> 1 for claim in mine}
             yield _pin(pin, "multiplexer", mine[0].parameter, parameters, settings)
-        yield from _direction(pin, parameters, gpio=gpio)
+        yield from _direction(pin, parameters, signal, [] if gpio or pin in lines else mine)
         used = signal.lower() not in _NO_SIGNAL if signals else bool(mine)
         yield from _electrical(pin, parameters, used=used or pin in lines)
     yield from _cards(parameters)
@@ -172,17 +186,28 @@ def _pin(
     )
 
 
-def _direction(pin: int, parameters: Parameters, *, gpio: bool) -> Iterator[Expectation]:
+def _direction(
+    pin: int, parameters: Parameters, signal: str, claims: list[_Claim]
+) -> Iterator[Expectation]:
     """Yield TRI_ENABLE (bit 0), which makes a pin an input.
 
-    GPIO pins are left to the GPIO controller, whatever their parameter says: with a peripheral's
-    signal on it, TRI_ENABLE is 1 for inputs alone.
+    GPIO pins are left to the GPIO controller, whatever their parameter says. Of a peripheral's,
+    inputs alone have it. If the parameter is absent, the signal tells, of the common peripherals.
     """
     name = f"PCW_MIO_{pin}_DIRECTION"
     direction = parameters.text(name)
-    if direction is not None and direction in _DIRECTIONS:
-        value = 0 if gpio else _DIRECTIONS[direction]
-        yield _pin(pin, "direction", name, parameters, {value}, needed=False)
+    if signal.startswith(_GPIO):
+        yield _pin(pin, "direction", _SIGNALS, parameters, {0}, says=signal, needed=False)
+    elif direction is not None and direction in _DIRECTIONS:
+        yield _pin(pin, "direction", name, parameters, {_DIRECTIONS[direction]}, needed=False)
+    elif signal in _LINE_DIRECTIONS:
+        value = _LINE_DIRECTIONS[signal]
+        yield _pin(pin, "direction", _SIGNALS, parameters, {value}, says=signal, needed=False)
+    elif signal and len(claims) == 1:
+        inputs = _INPUTS.get(claims[0].peripheral.rstrip("01"))
+        if inputs:
+            value = int(re.fullmatch(inputs, signal) is not None)
+            yield _pin(pin, "direction", _SIGNALS, parameters, {value}, says=signal, needed=False)
 
 
 def _electrical(pin: int, parameters: Parameters, *, used: bool) -> Iterator[Expectation]:
@@ -198,10 +223,10 @@ def _electrical(pin: int, parameters: Parameters, *, used: bool) -> Iterator[Exp
         ("pull-up", "PULLUP", _PULL_UPS),
     ):
         name = f"PCW_MIO_{pin}_{stem}"
-        value = parameters.text(name)
+        value = parameters.text(name) or (_DEFAULTS.get(stem) if pin in _BOOT_PINS else None)
         if value is not None and value in values:
             meanings = {number: text for text, number in values.items()}
-            found = _pin(pin, what, name, parameters, {values[value]}, needed=used)
+            found = _pin(pin, what, name, parameters, {values[value]}, says=value, needed=used)
             yield replace(found, meanings=meanings)
     if voltage is not None and voltage.startswith("LVCMOS"):
         name = f"PCW_MIO_{pin}_IOTYPE"
