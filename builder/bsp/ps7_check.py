@@ -2,12 +2,11 @@
 """Whether a start-up table fits a board's Vivado parameters.
 
 A table of another board of the same class often works, or nearly: a wrong feedback divider gives a
-garbled console, a wrong pin multiplexer no network, a wrong DDR timing no boot or a memory that
-fails when it is warm, and none of them a message. `compare` recomputes what the parameters
-(PCW_...) promise from the registers that the table writes, and lists what does not agree: see
-`ps7_clocks`, `ps7_mio` and `ps7_ddr` for the rules, and for what they leave out. Here are reset
-lines and the console, which are sequences of writes or need several registers. Register fields are
-those of AMD's UG585, appendix B (SLCR, DDRC, UART, GPIO).
+garbled console, a wrong pin multiplexer no network, a wrong DDR timing no boot, and none of them a
+message. `compare` recomputes the registers from the parameters (PCW_...), and lists in what the
+table differs. The rules, and what they leave out, are in `ps7_clocks`, `ps7_mio`, `ps7_ddr` and
+`ps7_lanes`. Reset lines and the console are here: they are sequences of writes, or need several
+registers. Register fields are those of AMD's UG585, appendix B (SLCR, DDRC, UART, GPIO).
 """
 
 from __future__ import annotations

@@ -119,7 +119,8 @@ def expected(parameters: Parameters) -> Iterator[Expectation]:
         if pin in lines:
             yield _pin(pin, "multiplexer", lines[pin], parameters, {0}, needed=False)
         elif gpio:
-            yield _pin(pin, "multiplexer", _SIGNALS, parameters, {0}, says=signal)
+            # A pin's reset value has 0 there.
+            yield _pin(pin, "multiplexer", _SIGNALS, parameters, {0}, says=signal, needed=False)
         elif mine:
             settings = {claim.setting >> 1 for claim in mine}
             yield _pin(pin, "multiplexer", mine[0].parameter, parameters, settings)

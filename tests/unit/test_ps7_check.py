@@ -28,6 +28,7 @@ VARIED = (
     "wknitter_dual_arm_zynq__e6a33d29",
 )
 MIO = 0xF8000700
+PINS = range(MIO, MIO + 4 * 54, 4)
 # Lowest bit and width of the fields of a pin.
 PIN_FIELDS = ((0, 1), (1, 7), (8, 1), (9, 3), (12, 1), (13, 1))
 CLOCKS = [
@@ -80,11 +81,7 @@ DDR = {
 }
 COVERED = [
     *(Field(register=register, low=low, width=width) for register, low, width in CLOCKS),
-    *(
-        Field(register=MIO + 4 * pin, low=low, width=width)
-        for pin in range(54)
-        for low, width in PIN_FIELDS
-    ),
+    *(Field(register=pin, low=low, width=width) for pin in PINS for low, width in PIN_FIELDS),
     *(
         Field(register=0xF8006000 + offset, low=low, width=width)
         for offset, fields in DDR.items()
@@ -136,9 +133,10 @@ def changed(table: ps7.StartupTable, field: Field, difference: int) -> ps7.Start
 
 
 def one_thing_changed(table: ps7.StartupTable) -> Iterator[tuple[str, ps7.StartupTable]]:
-    """The table with one field changed, for each that it writes: its first bit, and its last."""
+    """The table with one field changed, for each that it writes: first bit, of numbers the last."""
     for field in COVERED:
-        for difference in {1, 1 << (field.width - 1)}:
+        last = 1 if field.register in PINS else 1 << (field.width - 1)
+        for difference in {1, last}:
             other = changed(table, field, difference)
             if other:
                 yield f"{field} ^ {difference:#x}", other
@@ -161,7 +159,7 @@ def test_one_changed_field_is_refused_with_the_parameter(name: str) -> None:
             assert mismatch.parameter in parameters, change
             assert f": {mismatch.parameter} says " in str(mismatch)
         tried += 1
-    assert tried > 450
+    assert tried > 400
 
 
 @pytest.mark.parametrize(
