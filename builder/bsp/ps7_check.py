@@ -127,7 +127,7 @@ def _driven(registers: Registers, pin: int) -> bool:
 def _console(registers: Registers, parameters: Parameters) -> Iterator[Mismatch]:
     """Yield the UARTs with a wrong speed.
 
-    It is the reference clock / CD / (BDIV + 1) (UG585, section 19.2.3). A table may leave it to
+    It is the reference clock / CD / (BDIV + 1) (UG585, chapter 19). A table may leave it to
     U-Boot's driver, as U-Boot's own tables do.
     """
     for port, base in enumerate(_UART):

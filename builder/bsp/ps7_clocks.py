@@ -244,7 +244,7 @@ def dependent(registers: Registers, parameters: Parameters) -> Iterator[Expectat
     """Yield what follows from a divider: of the parameters, or else of the table itself.
 
     A PLL's lock settings go with its feedback divider; DDR_2x runs at two thirds of DDR_3x (UG585,
-    table 25-6 and section 25.6).
+    table 25-6, and chapter 25 on the DDR clocks).
     """
     for name, pll in _PLLS.items():
         divider, says = _divider(pll.parameter, pll.feedback, registers, parameters)
@@ -286,7 +286,7 @@ def frequencies(registers: Registers, parameters: Parameters) -> Iterator[Mismat
     """Yield the clocks whose frequency is not the one that the parameters promise.
 
     A frequency is the crystal's x the PLL's feedback divider / the dividers of the clock (UG585,
-    section 25.2). Nothing is compared where the PLLs are bypassed, or a clock comes from elsewhere.
+    chapter 25). Nothing is compared where the PLLs are bypassed, or a clock comes from elsewhere.
     """
     if parameters.on(_BYPASS):
         return

@@ -25,8 +25,8 @@ from builder.bsp.ps7_lanes import TYPE, WIDTH, WIDTHS, P, at, expectation, has_e
 
 _DDR3: Final = frozenset({"DDR 3", "DDR 3 (Low Voltage)"})
 
-# Refresh cycle time in ns by the size of a chip (JESD79-3F, table 61; of 4 Gbit, JEDEC's first
-# version and Vivado have 300).
+# Refresh cycle time in ns by the size of a chip (JESD79-3, refresh parameters by density; of 4
+# Gbit, JEDEC's first versions and Vivado have 300).
 _T_RFC: Final = {"512 MBits": 90, "1024 MBits": 110, "2048 MBits": 160, "4096 MBits": 300}
 # Average refresh interval, and the time that a row may stay open: 9 intervals.
 _T_REFI: Final = 7800.0
@@ -321,7 +321,7 @@ class _Memory:
             yield self._says(what, name, at(offset, low, width), value)
 
     def addresses(self) -> Iterator[Expectation]:
-        """Yield where banks and rows are in an address (UG585, section 10.2.5, "Address Mapping").
+        """Yield where banks and rows are in an address (UG585, chapter 10, on address mapping).
 
         Known for 10 column and 3 bank bits: bank, then row follow the columns. Row bits that the
         memory does not have are 0xF.

@@ -102,8 +102,8 @@ def _reference_voltage(parameters: Parameters) -> Iterator[Expectation]:
 def _lanes(parameters: Parameters, mhz: float) -> Iterator[Expectation]:
     """Yield what each byte lane has: whether it is in use, and where its training starts.
 
-    256 units are one clock period. A slave ratio is
-    taken together with the bits above it, 0, which would put a delay of its own in its place.
+    256 units are one clock period. The bits above a slave ratio are 0: they would replace it by a
+    fixed delay.
     """
     width = parameters.text(WIDTH)
     for lane in _LANES:

@@ -2,7 +2,8 @@
 """Pins of the processing system (MIO): what Vivado's parameters say about their registers.
 
 The fields of MIO_PIN_xx (0xF8000700 + 4 x pin) are those of UG585, appendix B.28; the settings of
-the multiplexer are those of table 2-4, "MIO-at-a-Glance".
+the multiplexer are those of chapter 2, "MIO-at-a-Glance". Not covered: NOR flash, trace, interrupt
+lines, HSTL receivers.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _INPUTS: Final = {
     "QSPI": r"(?!)",
 }
 _SPEEDS: Final = {"slow": 0, "fast": 1}
-# Pins that say at reset how to boot, by resistors of the board (UG585, table 6-4); Vivado gives
+# Pins that say at reset how to boot, by resistors of the board (UG585, chapter 6); Vivado gives
 # them no pull-up, and some exports no parameter for it.
 _BOOT_PINS: Final = range(2, 9)
 _DEFAULTS: Final = {"PULLUP": "disabled"}
@@ -124,7 +125,8 @@ def expected(parameters: Parameters) -> Iterator[Expectation]:
         elif mine:
             settings = {claim.setting >> 1 for claim in mine}
             yield _pin(pin, "multiplexer", mine[0].parameter, parameters, settings)
-        yield from _direction(pin, parameters, signal, [] if gpio or pin in lines else mine)
+        if gpio or mine or pin in lines:
+            yield from _direction(pin, parameters, signal, [] if pin in lines else mine)
         used = signal.lower() not in _NO_SIGNAL if signals else bool(mine)
         yield from _electrical(pin, parameters, used=used or pin in lines)
     yield from _cards(parameters)
@@ -192,8 +194,9 @@ def _direction(
 ) -> Iterator[Expectation]:
     """Yield TRI_ENABLE (bit 0), which makes a pin an input.
 
-    GPIO pins are left to the GPIO controller, whatever their parameter says. Of a peripheral's,
-    inputs alone have it. If the parameter is absent, the signal tells, of the common peripherals.
+    GPIO pins are left to the GPIO controller, whatever their parameter says: there it is 0. Of a
+    peripheral's pins, it is 1 for inputs alone. If the parameter is absent, the signal's name tells
+    for the peripherals that most boards have.
     """
     name = f"PCW_MIO_{pin}_DIRECTION"
     direction = parameters.text(name)

@@ -165,6 +165,16 @@ def test_what_the_stand_in_contradicts_is_told(maker: Maker) -> None:
     assert "DDR width: PCW_UIPARAM_DDR_BUS_WIDTH says 32 Bit" in made.output
 
 
+def test_of_many_contradictions_the_first_are_told(maker: Maker) -> None:
+    voltages = {f"PCW_MIO_{pin}_IOTYPE": "HSTL 1.8V" for pin in range(16, 28)}
+    path = maker.folder / "x.hwh"
+    path.write_text(hwh(Soc.ZYNQ, parameters=voltages))
+    made = " ".join(maker(path).output.split())
+    assert "MIO 25 voltage: PCW_MIO_25_IOTYPE says HSTL 1.8V" in made
+    assert "; and 2 more, which the build names" in made
+    assert "MIO 26" not in made
+
+
 @pytest.mark.parametrize(
     ("like", "label", "known"),
     [("ZCU111", "can0", False), ("Pynq-Z2", "qspi", True)],
