@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from builder.bsp import ps7, ps7_check
-from builder.bsp.ps7_fields import Field, Registers, pins
+from builder.bsp import ps7, ps7_check, ps7_clocks, ps7_ddr, ps7_mio
+from builder.bsp.ps7_fields import Field, Parameters, Registers, pins
 
 DATA = Path(__file__).parents[1] / "data" / "ps7"
 COMMON = DATA / "common.parameters.yaml"
@@ -160,6 +160,29 @@ def test_one_changed_field_is_refused_with_the_parameter(name: str) -> None:
             assert f": {mismatch.parameter} says " in str(mismatch)
         tried += 1
     assert tried > 400
+
+
+@pytest.mark.parametrize("name", VARIED[3:5])
+def test_each_rule_names_its_own_parameter(name: str) -> None:
+    table, parameters = pair(name)
+    registers, known = Registers(table), Parameters(parameters)
+    rules = [
+        *ps7_clocks.expected(known),
+        *ps7_clocks.dependent(registers, known),
+        *ps7_mio.expected(known),
+        *ps7_ddr.expected(known, ps7_ddr.memory_clock(known)),
+    ]
+    tried = set()
+    for rule in rules:
+        value = registers.field(rule.field)
+        # Clock sources have several values with one meaning: their lowest bits make no difference.
+        difference = next(each for each in (1, 2, 4) if (value or 0) ^ each not in rule.values)
+        other = changed(table, rule.field, difference) if value is not None else None
+        if other:
+            tried.add(rule.field)
+            found = {each.parameter for each in ps7_check.compare(other, parameters)}
+            assert rule.parameter in found, rule.what
+    assert len(tried) > 400
 
 
 @pytest.mark.parametrize(
