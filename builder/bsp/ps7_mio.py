@@ -87,6 +87,7 @@ _LINES: Final = (
     ("SD1", "GRP_WP"),
 )
 _GPIO: Final = "gpio["
+_SPI_SIGNALS: Final = re.compile(r"mosi|miso|sclk|ss\[\d\]")
 _NO_SIGNAL: Final = frozenset({"", "unassigned", "unbonded"})
 _SIGNALS: Final = "PCW_MIO_TREE_SIGNALS"
 
@@ -162,10 +163,13 @@ def _decided(claims: list[_Claim], signal: str, owner: str) -> list[_Claim]:
     """
     if signal.lower() in _NO_SIGNAL - {""}:
         return []
-    if signal.startswith(_GPIO):
-        return [claim for claim in claims if not claim.peripheral.startswith("SPI")]
-    owned = [claim for claim in claims if _PERIPHERALS[claim.peripheral][0] == owner]
-    return owned or claims
+    held = [
+        claim
+        for claim in claims
+        if not claim.peripheral.startswith("SPI") or _SPI_SIGNALS.fullmatch(signal)
+    ]
+    owned = [claim for claim in held if _PERIPHERALS[claim.peripheral][0] == owner]
+    return owned or held
 
 
 def _pin(
