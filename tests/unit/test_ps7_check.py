@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -132,9 +132,11 @@ def changed(table: ps7.StartupTable, field: Field, difference: int) -> ps7.Start
     return None
 
 
-def one_thing_changed(table: ps7.StartupTable) -> Iterator[tuple[str, ps7.StartupTable]]:
+def one_thing_changed(
+    table: ps7.StartupTable, fields: Iterable[Field] = COVERED
+) -> Iterator[tuple[str, ps7.StartupTable]]:
     """The table with one field changed, for each that it writes: first bit, of numbers the last."""
-    for field in COVERED:
+    for field in fields:
         last = 1 if field.register in PINS else 1 << (field.width - 1)
         for difference in {1, last}:
             other = changed(table, field, difference)
@@ -152,14 +154,17 @@ def test_a_genuine_export_fits_its_own_parameters(name: str) -> None:
 def test_one_changed_field_is_refused_with_the_parameter(name: str) -> None:
     table, parameters = pair(name)
     tried = 0
-    for change, other in one_thing_changed(table):
+    # Each pair has another sixth of the pins, to save time: their rules are the same.
+    pins = PINS[VARIED.index(name) :: len(VARIED)]
+    fields = [each for each in COVERED if each.register in pins or each.register not in PINS]
+    for change, other in one_thing_changed(table, fields):
         found = ps7_check.compare(other, parameters)
         assert found, change
         for mismatch in found:
             assert mismatch.parameter in parameters, change
             assert f": {mismatch.parameter} says " in str(mismatch)
         tried += 1
-    assert tried > 400
+    assert tried > 200
 
 
 @pytest.mark.parametrize("name", VARIED[3:5])
