@@ -2,98 +2,28 @@
 """Whether a start-up table fits a board's Vivado parameters.
 
 A table of another board of the same class often works, or nearly: a wrong feedback divider gives a
-garbled console, a wrong pin multiplexer no network, a wrong DDR width no boot at all, and none of
-them a message. `compare` recomputes what the parameters (PCW_...) promise from the registers that
-the table writes, and lists what does not agree. Register fields are those of AMD's UG585, appendix
-B (SLCR, DDRC, UART, GPIO). What it does not cover: DDR timing and training values, which depend on
-the memory part and on trace lengths.
+garbled console, a wrong pin multiplexer no network, a wrong DDR timing no boot, and none of them a
+message. `compare` recomputes the registers from the parameters (PCW_...), and lists in what the
+table differs. The rules, and what they leave out, are in `ps7_clocks`, `ps7_mio`, `ps7_ddr` and
+`ps7_lanes`. Reset lines and the console are here: they are sequences of writes, or need several
+registers. Register fields are those of AMD's UG585, appendix B (SLCR, DDRC, UART, GPIO).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from builder.bsp.ps7 import Operation, StartupTable
+from builder.bsp import ps7_clocks, ps7_ddr, ps7_mio
+from builder.bsp.ps7 import StartupTable
+from builder.bsp.ps7_fields import Field, Mismatch, Parameters, Registers
 from builder.errors import UserError
 from builder.spec.document import ProblemsError, read
 
-_PLLS: Final = {"ARM PLL": 0xF8000100, "DDR PLL": 0xF8000104, "IO PLL": 0xF8000108}
-_CPU_CLOCK, _DDR_CLOCK, _CPU_RATIO = 0xF8000120, 0xF8000124, 0xF80001C4
-_PERIPHERAL_CLOCK_GATES = 0xF800012C
-_DDR_CONTROL = 0xF8006000
-_SD0_CARD_DETECT = 0xF8000830
-_MIO = 0xF8000700
-_UART_BAUD, _UART_DIVIDER = 0xE0000018, 0xE0000034
-
-# Peripheral -> its clock control register and whether it has a second divider. The parameter with
-# the frequency that Vivado promises is PCW_ACT_<peripheral>_PERIPHERAL_FREQMHZ.
-_CLOCKS: Final = {
-    "DCI": (0xF8000128, True),
-    "ENET0": (0xF8000140, True),
-    "ENET1": (0xF8000144, True),
-    "QSPI": (0xF800014C, False),
-    "SDIO": (0xF8000150, False),
-    "UART": (0xF8000154, False),
-    "PCAP": (0xF8000168, False),
-    "FPGA0": (0xF8000170, True),
-    "FPGA1": (0xF8000180, True),
-    "FPGA2": (0xF8000190, True),
-    "FPGA3": (0xF80001A0, True),
-}
-# Peripheral -> bit of its bus clock in APER_CLK_CTRL. Without it every access hangs.
-_GATES: Final = {
-    "USB0": 2,
-    "USB1": 3,
-    "ENET0": 6,
-    "ENET1": 7,
-    "SD0": 10,
-    "SD1": 11,
-    "UART0": 20,
-    "UART1": 21,
-    "QSPI": 23,
-}
-# Parameter that names pins, the parameter that switches it on, and the multiplexer's setting (bits
-# 7:1 of MIO_PIN_xx) that leads these pins to the peripheral.
-_PINS: Final = (
-    ("PCW_QSPI_QSPI_IO", "PCW_QSPI_PERIPHERAL_ENABLE", 0x02),
-    ("PCW_QSPI_GRP_FBCLK_IO", "PCW_QSPI_GRP_FBCLK_ENABLE", 0x02),
-    ("PCW_ENET0_ENET0_IO", "PCW_ENET0_PERIPHERAL_ENABLE", 0x02),
-    ("PCW_ENET0_GRP_MDIO_IO", "PCW_ENET0_GRP_MDIO_ENABLE", 0x80),
-    ("PCW_ENET1_ENET1_IO", "PCW_ENET1_PERIPHERAL_ENABLE", 0x02),
-    ("PCW_USB0_USB0_IO", "PCW_USB0_PERIPHERAL_ENABLE", 0x04),
-    ("PCW_USB1_USB1_IO", "PCW_USB1_PERIPHERAL_ENABLE", 0x04),
-    ("PCW_SD0_SD0_IO", "PCW_SD0_PERIPHERAL_ENABLE", 0x80),
-    ("PCW_SD1_SD1_IO", "PCW_SD1_PERIPHERAL_ENABLE", 0x80),
-    ("PCW_UART0_UART0_IO", "PCW_UART0_PERIPHERAL_ENABLE", 0xE0),
-    ("PCW_UART1_UART1_IO", "PCW_UART1_PERIPHERAL_ENABLE", 0xE0),
-    # GPIO: the lines that the table itself or the kernel drives.
-    ("PCW_ENET0_RESET_IO", "PCW_ENET0_RESET_ENABLE", 0x00),
-    ("PCW_USB0_RESET_IO", "PCW_USB0_RESET_ENABLE", 0x00),
-    ("PCW_SD0_GRP_CD_IO", "PCW_SD0_GRP_CD_ENABLE", 0x00),
-)
-_IO_TYPES: Final = {"LVCMOS 1.8V": 1, "LVCMOS 2.5V": 2, "LVCMOS 3.3V": 3, "HSTL 1.8V": 4}
-_DDR_WIDTHS: Final = {0: "32 Bit", 1: "16 Bit"}
-_CPU_RATIOS: Final = {0: "4:2:1", 1: "6:2:1"}
-# A thousandth: Vivado rounds its figures to six digits.
-_TOLERANCE: Final = 1e-3
+_UART: Final = (0xE0000000, 0xE0001000)
 _BAUD_TOLERANCE: Final = 0.02
-_ON: Final = "1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mismatch:
-    """Something in which a table does not do what the parameters say."""
-
-    what: str
-    parameters: str
-    table: str
-
-    def __str__(self) -> str:
-        return f"{self.what}: the parameters say {self.parameters}, the table {self.table}"
+_GPIO: Final = 0xE000A000
 
 
 def read_parameters(path: Path) -> dict[str, str]:
@@ -113,184 +43,108 @@ def read_parameters(path: Path) -> dict[str, str]:
 def compare(table: StartupTable, parameters: Mapping[str, str]) -> list[Mismatch]:
     """List everything in which a start-up table contradicts a board's parameters.
 
-    Parameters that are not there are not compared. An empty list says that clocks, pins, DDR width
-    and reset lines agree.
+    Parameters that are not there, or whose thing is switched off, are not compared. An empty list
+    says that all that is covered agrees: clocks, pins, the DDR controller, reset lines, console.
+
+    Raises:
+        ValueError: a parameter that has to be a number is none.
     """
-    checker = _Checker(table, parameters)
+    registers, known = Registers(table), Parameters(parameters)
     return [
-        *checker.cpu(),
-        *checker.ddr(),
-        *checker.clocks(),
-        *checker.pins(),
-        *checker.resets(),
-        *checker.console(),
+        *registers.differences(ps7_clocks.expected(known)),
+        *registers.differences(ps7_clocks.dependent(registers, known)),
+        *ps7_clocks.frequencies(registers, known),
+        *registers.differences(ps7_mio.expected(known)),
+        *ps7_ddr.differences(registers, known),
+        *_resets(registers, known),
+        *_console(registers, known),
     ]
 
 
-class _Checker:
-    def __init__(self, table: StartupTable, parameters: Mapping[str, str]) -> None:
-        self._operations: list[Operation] = list(table.operations())
-        self._registers = table.registers()
-        self._parameters = parameters
-        self._crystal = float(parameters.get("PCW_CRYSTAL_PERIPHERAL_FREQMHZ", "33.333333"))
+def located(mismatches: Iterable[Mismatch], parameters: Path) -> list[str]:
+    """Return mismatches as text, with file and line of the parameter that each is about."""
+    document = read(parameters)
+    return [f"{document.origin((each.parameter,))}: {each}" for each in mismatches]
 
-    def cpu(self) -> Iterator[Mismatch]:
-        source = self._field(_CPU_CLOCK, 4, 2)
-        pll = {2: "DDR PLL", 3: "IO PLL"}.get(source or 0, "ARM PLL")
-        found = self._divided(pll, self._field(_CPU_CLOCK, 8, 6))
-        yield from self._frequency("CPU clock", "PCW_ACT_APU_PERIPHERAL_FREQMHZ", found)
-        ratio = self._field(_CPU_RATIO, 0, 1)
-        yield from self._same("CPU ratio", "PCW_APU_CLK_RATIO_ENABLE", ratio, _CPU_RATIOS)
 
-    def ddr(self) -> Iterator[Mismatch]:
-        found = self._divided("DDR PLL", self._field(_DDR_CLOCK, 20, 6))
-        yield from self._frequency("DDR clock", "PCW_UIPARAM_ACT_DDR_FREQ_MHZ", found)
-        width = self._field(_DDR_CONTROL, 2, 2)
-        yield from self._same("DDR width", "PCW_UIPARAM_DDR_BUS_WIDTH", width, _DDR_WIDTHS)
-
-    def clocks(self) -> Iterator[Mismatch]:
-        for name, (register, second) in _CLOCKS.items():
-            if name in {"ENET0", "ENET1", "QSPI"} and not self._on(f"PCW_{name}_PERIPHERAL_ENABLE"):
-                continue
-            if name == "DCI":
-                pll = "DDR PLL"
-            else:
-                source = self._field(register, 4, 2)
-                pll = {2: "ARM PLL", 3: "DDR PLL"}.get(source or 0, "IO PLL")
-            dividers = [self._field(register, 8, 6)]
-            if second:
-                dividers.append(self._field(register, 20, 6))
-            found = self._divided(pll, *dividers)
-            yield from self._frequency(f"{name} clock", f"PCW_ACT_{name}_PERIPHERAL_FREQMHZ", found)
-        for name, bit in _GATES.items():
-            gate = self._field(_PERIPHERAL_CLOCK_GATES, bit, 1)
-            if self._on(f"PCW_{name}_PERIPHERAL_ENABLE") and gate != 1:
-                yield Mismatch(what=f"{name} bus clock", parameters="on", table="off")
-
-    def pins(self) -> Iterator[Mismatch]:
-        for name, switch, wanted in _PINS:
-            if not self._on(switch):
-                continue
-            for pin in _pins(self._parameters.get(name, "")):
-                found = self._masked(_MIO + 4 * pin, 0xFE)
-                # Card detect and the like are found by number; their multiplexer may be left alone.
-                if found != wanted and not (found is None and wanted == 0):
-                    yield Mismatch(
-                        what=f"MIO {pin} ({name})",
-                        parameters=f"multiplexer {wanted:#04x}",
-                        table="not set" if found is None else f"multiplexer {found:#04x}",
-                    )
-        for pin in range(54):
-            io_type = self._field(_MIO + 4 * pin, 9, 3)
-            name = f"PCW_MIO_{pin}_IOTYPE"
-            types = {number: text for text, number in _IO_TYPES.items()}
-            yield from self._same(f"MIO {pin} voltage", name, io_type, types)
-        if self._on("PCW_SD0_GRP_CD_ENABLE"):
-            for pin in _pins(self._parameters.get("PCW_SD0_GRP_CD_IO", "")):
-                found = self._field(_SD0_CARD_DETECT, 16, 6)
-                if found != pin:
-                    yield Mismatch(
-                        what="SD0 card detect", parameters=f"MIO {pin}", table=f"MIO {found}"
-                    )
-
-    def resets(self) -> Iterator[Mismatch]:
-        """Check that each reset line of a PHY is pulsed and then released."""
-        for peripheral, group in (("ENET0", "ENET"), ("USB0", "USB")):
-            if not self._on(f"PCW_{peripheral}_RESET_ENABLE"):
-                continue
-            low = self._parameters.get(f"PCW_{group}_RESET_POLARITY", "Active Low") == "Active Low"
-            wanted = [1, 0, 1] if low else [0, 1, 0]
-            for pin in _pins(self._parameters.get(f"PCW_{peripheral}_RESET_IO", "")):
-                found = list(self._levels(pin))
-                if found != wanted:
-                    yield Mismatch(
-                        what=f"{peripheral} reset on MIO {pin}",
-                        parameters=f"levels {wanted}",
-                        table=f"levels {found}" if found else "never driven",
-                    )
-
-    def console(self) -> Iterator[Mismatch]:
-        for port in (0, 1):
-            if not self._on(f"PCW_UART{port}_PERIPHERAL_ENABLE"):
-                continue
-            base = 0x1000 * port
-            divided = self._divided("IO PLL", self._field(_CLOCKS["UART"][0], 8, 6))
-            baud = self._field(_UART_BAUD + base, 0, 16)
-            divider = self._field(_UART_DIVIDER + base, 0, 8)
-            wanted = float(self._parameters.get(f"PCW_UART{port}_BAUD_RATE", "115200"))
-            found = 0.0
-            if divided and baud and divider is not None:
-                found = 1e6 * divided / (baud * (divider + 1))
-            # A table may leave the speed to U-Boot's driver, as U-Boot's own tables do.
-            if found and abs(found - wanted) > _BAUD_TOLERANCE * wanted:
+def _resets(registers: Registers, parameters: Parameters) -> Iterator[Mismatch]:
+    """Yield the reset lines of PHYs that are not pulsed and then released."""
+    for peripheral, group in (
+        ("ENET0", "ENET"),
+        ("ENET1", "ENET"),
+        ("USB0", "USB"),
+        ("USB1", "USB"),
+    ):
+        name = f"PCW_{peripheral}_RESET_IO"
+        switches = (f"PCW_{peripheral}_RESET_ENABLE", f"PCW_{peripheral}_PERIPHERAL_ENABLE")
+        if not all(parameters.on(each) for each in switches):
+            continue
+        polarity = parameters.text(f"PCW_{group}_RESET_POLARITY") or "Active Low"
+        wanted = [1, 0, 1] if polarity == "Active Low" else [0, 1, 0]
+        for pin in parameters.pins(name):
+            found = list(_levels(registers, pin))
+            if found == wanted and not _driven(registers, pin):
                 yield Mismatch(
-                    what=f"UART{port} speed",
-                    parameters=f"{wanted:.0f} baud",
-                    table=f"{found:.0f} baud",
+                    what=f"{peripheral} reset on MIO {pin}",
+                    parameter=name,
+                    parameters=f"MIO {pin}, an output",
+                    table="does not switch the output on",
+                )
+            elif found != wanted:
+                yield Mismatch(
+                    what=f"{peripheral} reset on MIO {pin}",
+                    parameter=name,
+                    parameters=f"MIO {pin}, {polarity} (levels {wanted})",
+                    table=f"drives it to {found}" if found else "never drives it",
                 )
 
-    def _on(self, parameter: str) -> bool:
-        return self._parameters.get(parameter) == _ON
 
-    def _masked(self, register: int, mask: int) -> int | None:
-        """Return bits of a register's final value, or None if the table leaves one of them."""
-        value, known = self._registers.get(register, (0, 0))
-        return value & mask if known & mask == mask else None
+def _levels(registers: Registers, pin: int) -> Iterator[int]:
+    """Yield the levels that the table drives a GPIO pin to.
 
-    def _field(self, register: int, low: int, width: int) -> int | None:
-        mask = ((1 << width) - 1) << low
-        value = self._masked(register, mask)
-        return None if value is None else value >> low
-
-    def _divided(self, pll: str, *dividers: int | None) -> float | None:
-        """Return a clock in MHz: crystal x the PLL's feedback divider / all dividers."""
-        frequency: float | None = self._crystal
-        feedback = self._field(_PLLS[pll], 12, 7)
-        if feedback is None or frequency is None:
-            return None
-        frequency *= feedback
-        for divider in dividers:
-            if not divider:
-                return None
-            frequency /= divider
-        return frequency
-
-    def _frequency(self, what: str, parameter: str, found: float | None) -> Iterator[Mismatch]:
-        if parameter not in self._parameters:
-            return
-        wanted = float(self._parameters[parameter])
-        if found is None or abs(found - wanted) > _TOLERANCE * wanted:
-            shown = "not set" if found is None else f"{found:.3f} MHz"
-            yield Mismatch(what=what, parameters=f"{wanted:.3f} MHz", table=shown)
-
-    def _same(
-        self, what: str, parameter: str, found: int | None, names: Mapping[int, str]
-    ) -> Iterator[Mismatch]:
-        wanted = self._parameters.get(parameter)
-        shown = "not set" if found is None else names.get(found, str(found))
-        if wanted is not None and wanted != shown:
-            yield Mismatch(what=what, parameters=wanted, table=shown)
-
-    def _levels(self, pin: int) -> Iterator[int]:
-        """Yield the levels that the table drives a GPIO pin to.
-
-        MASK_DATA registers hold 16 pins: the mask in the high half (0 lets a pin change), the
-        levels in the low one.
-        """
-        bank, bit = divmod(pin, 32)
-        half, bit = divmod(bit, 16)
-        register = 0xE000A000 + 8 * bank + 4 * half
-        for operation in self._operations:
-            if operation.address == register and operation.kind in {"write", "maskwrite"}:
-                value = operation.operands[-1]
-                if not (value >> (16 + bit)) & 1:
-                    yield (value >> bit) & 1
+    MASK_DATA registers hold 16 pins: the mask in the high half (0 lets a pin change), the levels in
+    the low one.
+    """
+    bank, bit = divmod(pin, 32)
+    half, bit = divmod(bit, 16)
+    register = _GPIO + 8 * bank + 4 * half
+    for operation in registers.operations:
+        if operation.address == register and operation.kind in {"write", "maskwrite"}:
+            value = operation.operands[-1]
+            if not (value >> (16 + bit)) & 1:
+                yield (value >> bit) & 1
 
 
-def _pins(text: str) -> list[int]:
-    """Return the pins of Vivado's "MIO 9" or "MIO 16 .. 27"; EMIO and others have none."""
-    found = re.fullmatch(r"MIO (\d+)(?: \.\. (\d+))?", text)
-    if found is None:
-        return []
-    first = int(found[1])
-    return list(range(first, int(found[2] or first) + 1))
+def _driven(registers: Registers, pin: int) -> bool:
+    """Return whether a GPIO pin is an output that is switched on (registers DIRM and OEN)."""
+    bank, bit = divmod(pin, 32)
+    fields = (
+        Field(register=_GPIO + offset + 0x40 * bank, low=bit, width=1) for offset in (0x204, 0x208)
+    )
+    return all(registers.field(field) == 1 for field in fields)
+
+
+def _console(registers: Registers, parameters: Parameters) -> Iterator[Mismatch]:
+    """Yield the UARTs with a wrong speed.
+
+    It is the reference clock / CD / (BDIV + 1) (UG585, chapter 19). A table may leave it to
+    U-Boot's driver, as U-Boot's own tables do.
+    """
+    for port, base in enumerate(_UART):
+        name = f"PCW_UART{port}_BAUD_RATE"
+        if not parameters.on(f"PCW_UART{port}_PERIPHERAL_ENABLE"):
+            continue
+        clock = ps7_clocks.uart_frequency(registers, parameters)
+        generator = registers.field(Field(register=base + 0x18, width=16))
+        divider = registers.field(Field(register=base + 0x34, width=8))
+        wanted = parameters.number(name) or 115200.0
+        if not clock or not generator or divider is None:
+            continue
+        found = 1e6 * clock / (generator * (divider + 1))
+        if abs(found - wanted) > _BAUD_TOLERANCE * wanted:
+            yield Mismatch(
+                what=f"UART{port} speed",
+                parameter=name,
+                parameters=f"{wanted:.0f} baud",
+                table=f"has {found:.0f} baud",
+            )

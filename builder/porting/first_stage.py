@@ -8,7 +8,7 @@ else has: U-Boot, for a board that it knows, or this tree, for a board of the sa
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 
 from builder.bsp.ps7 import StartupTable, read_table
-from builder.bsp.ps7_check import Mismatch, compare
+from builder.bsp.ps7_check import compare
+from builder.bsp.ps7_fields import Mismatch
 from builder.bsp.start_up import START_UPS
 from builder.errors import UserError
 from builder.hardware.design import Design
@@ -27,6 +28,8 @@ from builder.spec.reader import closest
 
 _KNOWN = Path(__file__).with_name("boards.yaml")
 _TABLES = Path(__file__).with_name("start_up_tables.yaml")
+_SHOWN = 10
+"""So many of the things in which a stand-in contradicts the design are shown."""
 _STAND_IN = "zynqmp-zcu102-rev1.0"
 """Of Zynq UltraScale+: some table has to be compiled."""
 
@@ -135,7 +138,7 @@ def _stand_in(
         return FirstStage(
             bsp={**bsp, "start-up-table": {"u-boot": table, "stand-in": True}},
             about=f"stand-in: U-Boot's table of {table}",
-            warnings=(_meaning(f"U-Boot's table of {table}", []),),
+            warnings=(_meaning(f"U-Boot's table of {table}", None),),
         )
     parameters = {
         key: value
@@ -145,7 +148,7 @@ def _stand_in(
     parameter_file = f"ps7/{name}.parameters.yaml"
     files: dict[str, bytes | Path] = {parameter_file: _written(design, parameters)}
     keys: dict[str, Any] = {"parameters": parameter_file, "stand-in": True}
-    mismatches: list[Mismatch] = []
+    mismatches: list[Mismatch] | None = None
     if own and own.u_boot:
         keys["u-boot"] = own.u_boot
         about = f"U-Boot's table of {own.u_boot}"
@@ -177,18 +180,24 @@ def _compared(table: StartupTable, parameters: Mapping[str, str]) -> list[Mismat
         raise UserError(f"a parameter of the processing system is no number: {error}") from error
 
 
-def _meaning(about: str, mismatches: Iterable[Mismatch]) -> str:
-    differences = "; ".join(map(str, mismatches))
+def _meaning(about: str, mismatches: Sequence[Mismatch] | None) -> str:
+    """Return what a stand-in means; without mismatches, it was compared with nothing."""
     return (
         f"the export has no start-up code: the first stage has {about}, of another board. Such an "
         "image boots in QEMU, which checks none of the table's values; do not expect it to start a "
-        "board. "
-        + (
-            f"The table contradicts the design: {differences}"
-            if differences
-            else "Memory timing was compared with nothing"
-        )
+        f"board. {_compared_with(mismatches)}"
     )
+
+
+def _compared_with(mismatches: Sequence[Mismatch] | None) -> str:
+    if mismatches is None:
+        return "The table was not compared with the design"
+    if not mismatches:
+        return "Nothing that can be compared in it contradicts the design"
+    shown = [str(mismatch) for mismatch in mismatches[:_SHOWN]]
+    if len(mismatches) > _SHOWN:
+        shown.append(f"and {len(mismatches) - _SHOWN} more, which the build names")
+    return f"The table contradicts the design: {'; '.join(shown)}"
 
 
 def _written(design: Design, parameters: Mapping[str, str]) -> bytes:

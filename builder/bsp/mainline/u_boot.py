@@ -178,14 +178,15 @@ class UBoot(Step):
     def _check(self, job: Job, table: ps7.StartupTable, parameters: Path) -> None:
         """Stop if a start-up table contradicts the board's parameters, unless it is a stand-in."""
         mismatches = ps7_check.compare(table, ps7_check.read_parameters(parameters))
-        for mismatch in mismatches:
-            job.say(f"start-up table: {mismatch}")
+        details = ps7_check.located(mismatches, parameters)
+        for detail in details:
+            job.say(f"start-up table: {detail}")
         if mismatches and self.stand_in:
             return
         if mismatches:
             raise UserError(
                 f"the {self.first_stage} does not fit the board's {parameters.name}",
-                details=[str(mismatch) for mismatch in mismatches],
+                details=details,
             )
         job.say(f"start-up table fits {parameters.name}")
 

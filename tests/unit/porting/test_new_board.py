@@ -162,7 +162,17 @@ def test_what_the_stand_in_contradicts_is_told(maker: Maker) -> None:
     path = maker.folder / "x.hwh"
     path.write_text(text)
     made = maker(path)
-    assert "DDR width: the parameters say 32 Bit, the table 16 Bit" in made.output
+    assert "DDR width: PCW_UIPARAM_DDR_BUS_WIDTH says 32 Bit" in made.output
+
+
+def test_of_many_contradictions_the_first_are_told(maker: Maker) -> None:
+    voltages = {f"PCW_MIO_{pin}_IOTYPE": "HSTL 1.8V" for pin in range(16, 28)}
+    path = maker.folder / "x.hwh"
+    path.write_text(hwh(Soc.ZYNQ, parameters=voltages))
+    made = " ".join(maker(path).output.split())
+    assert "MIO 25 voltage: PCW_MIO_25_IOTYPE says HSTL 1.8V" in made
+    assert "; and 2 more, which the build names" in made
+    assert "MIO 26" not in made
 
 
 @pytest.mark.parametrize(
