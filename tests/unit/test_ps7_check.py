@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -154,20 +155,22 @@ def test_a_genuine_export_fits_its_own_parameters(name: str) -> None:
 def test_one_changed_field_is_refused_with_the_parameter(name: str) -> None:
     table, parameters = pair(name)
     tried = 0
-    # Each pair has another sixth of the pins, to save time: their rules are the same.
-    pins = PINS[VARIED.index(name) :: len(VARIED)]
+    # To save time, each pair has another sixth of the pins, whose rules are the same, and every other
+    # change of the rest.
+    index = VARIED.index(name)
+    pins = PINS[index :: len(VARIED)]
     fields = [each for each in COVERED if each.register in pins or each.register not in PINS]
-    for change, other in one_thing_changed(table, fields):
+    for change, other in islice(one_thing_changed(table, fields), index % 2, None, 2):
         found = ps7_check.compare(other, parameters)
         assert found, change
         for mismatch in found:
             assert mismatch.parameter in parameters, change
             assert f": {mismatch.parameter} says " in str(mismatch)
         tried += 1
-    assert tried > 200
+    assert tried > 100
 
 
-@pytest.mark.parametrize("name", VARIED[3:5])
+@pytest.mark.parametrize("name", VARIED[4:5])
 def test_each_rule_names_its_own_parameter(name: str) -> None:
     table, parameters = pair(name)
     registers, known = Registers(table), Parameters(parameters)
