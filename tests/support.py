@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -52,3 +53,18 @@ def build(board: str) -> Output:
     done = build_py("--board", board, "--progress", "plain")
     assert done.returncode == 0, f"the build failed:\n{done.stdout[-4000:]}"
     return Output(directory=ROOT / "output" / board, board=board)
+
+
+def run_clean(*words: str) -> None:
+    """Run a program of the virtual environment at the top of the tree; it must find nothing."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        words,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}"

@@ -42,7 +42,7 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """What a parameter says about a register field.
+    """Value of a register field that a parameter asks for.
 
     what: the thing that the field sets, such as "DDR t_rc".
     parameter: name of the parameter.
@@ -100,7 +100,7 @@ def _shown(value: int) -> str:
 
 
 class Registers:
-    """What a table leaves in each register, and the operations that it does so with."""
+    """Registers after a start-up table has run, and the operations that wrote them."""
 
     def __init__(self, table: StartupTable) -> None:
         self.operations: list[Operation] = list(table.operations())

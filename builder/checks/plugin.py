@@ -368,7 +368,7 @@ class _Report:
                 pytest.skip(f"only {PLACES[place]}: {why}")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # What fails when a check is over takes the place of its having passed.
+        # A check that passed, and whose fixtures then fail, has failed.
         if report.when == "call" or report.outcome != "passed":
             self.checks[report.nodeid] = self._check(report)
         # Fixtures cost time too, and are charged to the first check that uses them.

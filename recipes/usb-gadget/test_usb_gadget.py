@@ -18,7 +18,7 @@ Until = Callable[..., str]
 CHECK = "/run/systemd/network/10-check.network"
 """Makes systemd-networkd the PC's end too."""
 
-# What a PC's terminal shows on the serial port after a press of the return key. The login hangs up its
+# Prints the answer of the serial port to a press of the return key. The login hangs up its
 # port when it starts, which takes the carrier from the PC's (cdc-acm): the terminal is opened again.
 TERMINAL = """
 import os, select, sys, termios, time

@@ -113,7 +113,7 @@ def test_the_board_finds_the_same_by_itself(
     assert own["emulated"]
     assert own["passed"] > (40 if all_checks else 20)
     assert differences(report, own) == []
-    # What the board did not run is what its checks say belongs elsewhere, and all of that passed.
+    # The board leaves out checks that say they belong outside, and no others.
     passed = [
         {name for name, outcome in outcomes(each).items() if outcome == "passed"}
         for each in (report, own)

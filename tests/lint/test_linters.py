@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -11,23 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import run_clean
+
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent
-
-
-def run(*words: str) -> None:
-    """Run a linter at the top of the tree; it must find nothing."""
-    environment = {**os.environ, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        words,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}"
 
 
 @pytest.mark.parametrize(
@@ -41,7 +27,7 @@ def run(*words: str) -> None:
     ids=lambda command: " ".join(command[:2]),
 )
 def test_python_passes(command: list[str]) -> None:
-    run(*command)
+    run_clean(*command)
 
 
 def test_shell_scripts_pass_shellcheck() -> None:
@@ -58,4 +44,4 @@ def test_shell_scripts_pass_shellcheck() -> None:
         pytest.skip("not a git checkout")
     scripts = sorted(name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file())
     assert scripts
-    run("shellcheck", *scripts)
+    run_clean("shellcheck", *scripts)

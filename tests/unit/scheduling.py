@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which tests run in one worker of pytest-xdist."""
+"""Scheduler for pytest-xdist: tests that share fixtures run in one worker."""
 
 from __future__ import annotations
 

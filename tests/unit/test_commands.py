@@ -82,7 +82,7 @@ def test_testinfra_asks_through_it(host: Host, tmp_path: Path) -> None:
 def test_code_has_its_arguments_and_a_name_of_its_own(commands: BoardCommands) -> None:
     code = "import sys; print(__name__, sys.argv, file=sys.stderr); x = 1"
     assert commands.run_python(code, "a b", "'") == (0, b"", b"__main__ ['-c', 'a b', \"'\"]\n")
-    # What one program defines the next one does not have.
+    # Programs share no names.
     answer = commands.run_python("print(x)")
     assert answer.status == 1
     assert b"NameError: name 'x' is not defined" in answer.stderr

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import pkgutil
 import re
 import shutil
@@ -22,28 +21,15 @@ import pytest
 import builder
 from builder.engine.requirements import PACKAGES
 from builder.steps.step import Step
+from tests.support import run_clean
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent
 MOST_LINES = 600
 
 
-def run(*words: str) -> None:
-    environment = {**os.environ, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        words,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}"
-
-
 def test_the_site_can_be_built_and_its_links_lead_somewhere(tmp_path: Path) -> None:
-    run("mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path))
+    run_clean("mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path))
     page = (tmp_path / "index.html").read_text()
     assert "zynq-sd-builder" in page
     assert not re.search(r'(?:src|href)="https?://[^"]+\.(?:js|css|woff2?)"', page), "all is local"
@@ -75,7 +61,7 @@ def test_shell_scripts_can_be_parsed(shell: str) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     for name in names(".sh"):
-        run(shell, "-n", name)
+        run_clean(shell, "-n", name)
 
 
 def test_no_module_is_long() -> None:
