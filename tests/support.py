@@ -8,7 +8,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from builder.plan.publish import Output
 
@@ -68,3 +71,25 @@ def run_clean(*words: str) -> None:
         check=False,
     )
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}"
+
+
+def tracked() -> Iterator[Path]:
+    """Yield the text files of the tree, as git knows them, new ones too."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    for name in filter(None, listed.stdout.split("\0")):
+        path = ROOT / name
+        if path.is_file() and b"\0" not in path.read_bytes():
+            yield path
+
+
+def names(*endings: str) -> list[str]:
+    """Return the names of the tree's text files with an ending."""
+    return sorted(str(path.relative_to(ROOT)) for path in tracked() if path.suffix in endings)

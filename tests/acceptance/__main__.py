@@ -30,6 +30,8 @@ from tests.acceptance.record import (
 )
 from tests.support import ROOT
 
+UNFINISHED = "unfinished"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run parts or print their status; return 1 if a part did not pass, or does not count."""
@@ -54,8 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.minutes is not None:
         chosen = in_turn(chosen, turn())
         return run_within(chosen, parts, given.minutes * 60)
-    failed = [part.name for part in chosen if not run(part, parts)]
-    return 1 if failed else 0
+    results = [run(part, parts) for part in chosen]
+    return 0 if {*results} <= {PASSED} else 1
 
 
 def status(parts: Mapping[str, Part]) -> int:
@@ -90,7 +92,10 @@ def turn() -> int:
 
 
 def run_within(chosen: Sequence[Part], parts: Mapping[str, Part], seconds: float) -> int:
-    """Run the parts that fit into a time, by what their last runs took; return 1 if one fails."""
+    """Run the parts that fit into a time, by what their last runs took; return 1 if one fails.
+
+    An incomplete one does not: the machine may lack what the skipped tests need.
+    """
     end = time.monotonic() + seconds
     record = read_record()
     for part in chosen:
@@ -99,13 +104,16 @@ def run_within(chosen: Sequence[Part], parts: Mapping[str, Part], seconds: float
         left = end - time.monotonic()
         if needed > left:
             say(f"{part.name} is left out: it may take {needed / 60:.0f} min, {left / 60:.0f} left")
-        elif not run(part, parts):
+        elif run(part, parts) not in (PASSED, INCOMPLETE):
             return 1
     return 0
 
 
-def run(part: Part, parts: Mapping[str, Part]) -> bool:
-    """Run a part, from where an interrupted run of it stopped; record it if it came to its end."""
+def run(part: Part, parts: Mapping[str, Part]) -> str:
+    """Run a part, from where an interrupted run of it stopped; record it if it came to its end.
+
+    Returns its result, or `UNFINISHED` if it is not recorded.
+    """
     digest, commit = part.digest(), commit_of(part)
     say(f"{part.name}: {part.summary}")
     progress = progress_file(part, digest)
@@ -117,16 +125,16 @@ def run(part: Part, parts: Mapping[str, Part]) -> bool:
     # 1 is pytest's for failed tests, 5 for none left to run; all others are no whole run.
     if status not in (0, 1, 5) or not progress.exists():
         say(f"{part.name} was not finished (pytest's status {status})")
-        return False
+        return UNFINISHED
     tests = json.loads(progress.read_text())
     progress.unlink()
     if part.digest() != digest:
         say(f"{part.name} is not recorded: files that it covers were changed while it ran")
-        return False
+        return UNFINISHED
     found = summary(tests, digest=digest, commit=commit)
     keep(part, found, parts)
     say(f"{part.name}: {found.result}, {found.tests} tests in {found.seconds / 60:.0f} min")
-    return found.result == PASSED
+    return found.result
 
 
 def progress_file(part: Part, digest: str) -> Path:

@@ -241,9 +241,9 @@ def test_parts_run_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acceptance, "LONGEST", 400)
     done: list[str] = []
 
-    def run(part: Part, _: object) -> bool:
+    def run(part: Part, _: object) -> str:
         done.append(part.name)
-        return True
+        return "passed"
 
     monkeypatch.setattr(acceptance, "run", run)
     monkeypatch.setattr(
@@ -254,6 +254,20 @@ def test_parts_run_while_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done == ["b"], "a takes longer, and nobody knows of c"
     assert acceptance.run_within(parts, {}, -300) == 0
     assert done == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("result", "alone", "in_time"),
+    [("passed", 0, 0), ("incomplete", 1, 0), ("failed", 1, 1), ("unfinished", 1, 1)],
+)
+def test_a_part_that_did_not_pass_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, result: str, alone: int, in_time: int
+) -> None:
+    """Within a time a machine that lacks something is none of the tree's faults."""
+    monkeypatch.setattr(acceptance, "run", lambda *_: result)
+    monkeypatch.setattr(acceptance, "read_record", lambda: {"native": whole_run()})
+    assert acceptance.main(["run", "native"]) == alone
+    assert acceptance.main(["run", "native", "--minutes", "60"]) == in_time
 
 
 def test_every_commit_has_a_turn_of_its_own() -> None:

@@ -21,7 +21,7 @@ import pytest
 import builder
 from builder.engine.requirements import PACKAGES
 from builder.steps.step import Step
-from tests.support import run_clean
+from tests.support import names, run_clean, tracked
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent
@@ -33,27 +33,6 @@ def test_the_site_can_be_built_and_its_links_lead_somewhere(tmp_path: Path) -> N
     page = (tmp_path / "index.html").read_text()
     assert "zynq-sd-builder" in page
     assert not re.search(r'(?:src|href)="https?://[^"]+\.(?:js|css|woff2?)"', page), "all is local"
-
-
-def tracked() -> Iterator[Path]:
-    """Yield the text files of the tree, as git knows them, new ones too."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if listed.returncode != 0:
-        pytest.skip("not a git checkout")
-    for name in filter(None, listed.stdout.split("\0")):
-        path = ROOT / name
-        if path.is_file() and b"\0" not in path.read_bytes():
-            yield path
-
-
-def names(*endings: str) -> list[str]:
-    return sorted(str(path.relative_to(ROOT)) for path in tracked() if path.suffix in endings)
 
 
 @pytest.mark.parametrize("shell", ["sh", "dash"])
