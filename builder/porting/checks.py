@@ -99,10 +99,12 @@ def _peripheral(system: System, each: Peripheral) -> Iterator[Check]:
             place=f"`cd-inverted`, `wp-inverted`, `vmmc-supply`, `vqmmc-supply` of `&{label}`",
         )
     if each.kind is Kind.USB:
+        by_phy = system.soc is Soc.ZYNQ
+        vbus = "VBUS is switched by the PHY" if by_phy else "VBUS is not switched"
         yield Check(
             what=f"{each.name}: host or device; reset of the PHY; VBUS",
-            now=f"host; reset {each.details.get('reset', 'none')}; VBUS is not switched",
-            place="`dr_mode`, `reset-gpios`, a regulator with `gpio`",
+            now=f"host; reset {each.details.get('reset', 'none')}; {vbus}",
+            place="`dr_mode`, `reset-gpios`, `drv-vbus`, a regulator with `gpio`",
         )
         if "usb3" in each.details:
             yield Check(

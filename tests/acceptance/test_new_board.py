@@ -32,7 +32,7 @@ PROPERTIES = {
     ("/axi/ethernet@e000b000/ethernet-phy@1", "reset-deassert-us"): PHY,
     ("/axi/ethernet@e000b000/ethernet-phy@1", "reset-gpios"): PHY,
     (
-        "/phy0",
+        "/phy0@e0002000",
         "reset-gpios",
     ): "the design has no reset of the USB PHY; the tree has it of the schematic",
 }

@@ -122,7 +122,13 @@ def test_zynq(tmp_path: Path) -> None:
     assert int.from_bytes(tree["/axi/clkc@f8000100"]["ps-clk-frequency"], "big") == 50_000_000
     points = tree["/cpus/cpu@0"]["operating-points"]
     assert [int.from_bytes(points[at : at + 4], "big") for at in (0, 8)] == [650_000, 325_000]
-    assert int.from_bytes(tree["/phy0"]["reset-gpios"][4:8], "big") == 46
+    phy = tree["/phy0@e0002000"]
+    assert phy["compatible"] == b"ulpi-phy\0"
+    assert [int.from_bytes(phy["reg"][at : at + 4], "big") for at in (0, 4)] == [0xE0002000, 0x1000]
+    assert int.from_bytes(phy["view-port"], "big") == 0x170
+    assert "drv-vbus" in phy
+    assert int.from_bytes(phy["reset-gpios"][4:8], "big") == 46
+    assert tree["/axi/usb@e0002000"]["phys"] == phy["phandle"]
 
 
 def test_zynqmp(tmp_path: Path) -> None:
