@@ -23,6 +23,7 @@ from builder.emulation.facts import MachineFacts, position
 from builder.engine.process import Processes, clean_environment
 from builder.errors import CommandError, HostError, StepError
 from builder.machine.emulator import Qemu
+from builder.machine.usb import usb_disk
 from builder.spec.models import Soc
 
 _FIRST_STAGE = ("first stage", r"^U-Boot SPL \d{4}\.\d\d")
@@ -122,6 +123,7 @@ class EmulatedBoard:
                 *("-drive", f"file={overlay},if=sd,format=qcow2,index={sd}"),
                 *("-nic", "user") * nic,
                 *("-nic", _forwarding(self.ports)),
+                *usb_disk(tree, facts.usb, work),
                 *start,
             ]
             self._stages = stages
