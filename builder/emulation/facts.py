@@ -21,10 +21,10 @@ class MachineFacts(Model):
 
     `machine` is the value of QEMU's option -M, `cpus` that of -smp. `serial`, `sd` and `nic`
     are the device tree's names of the devices that QEMU's options of that kind are for, in QEMU's
-    order, `usb` its USB host controllers, in the order of QEMU's buses. `most_memory` is what it can have, in bytes. `u_boot_address` is where U-Boot proper
-    runs; a machine on which it cannot has `no_u_boot` instead, the reason. `first_stage_machine` stands for
-    `machine` where a card's first stage is started, by a QEMU that is new enough
-    (`builder.emulation.qemu`).
+    order; `usb` those of its USB host controllers, in the order of their buses. `most_memory` is
+    what it can have, in bytes. `u_boot_address` is where U-Boot proper runs; a machine on which it
+    cannot has `no_u_boot` instead, the reason. `first_stage_machine` stands for `machine` where a
+    card's first stage is started, by a QEMU that is new enough (`builder.emulation.qemu`).
     """
 
     program: str
