@@ -107,7 +107,7 @@ def layer(spec: ImageSpec) -> ChecksLayer:
     return ChecksLayer(check_files(spec), known, modules=MODULES, epoch=1_700_000_000, scope="B")
 
 
-class Bench:
+class SmallBoard:
     """Board B with recipe `a`, both with checks, and the two ways to run them."""
 
     def __init__(self, folder: Path, processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,24 +206,24 @@ def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 
 
 @contextmanager
-def new_bench(folder: Path) -> Iterator[Bench]:
+def new_small_board(folder: Path) -> Iterator[SmallBoard]:
     processes = Processes()
     with pytest.MonkeyPatch.context() as monkeypatch:
         try:
-            yield Bench(folder, processes, monkeypatch)
+            yield SmallBoard(folder, processes, monkeypatch)
         finally:
             processes.stop()
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with new_bench(tmp_path) as made:
+def small_board(tmp_path: Path) -> Iterator[SmallBoard]:
+    with new_small_board(tmp_path) as made:
         yield made
 
 
 @pytest.fixture
-def files(bench: Bench) -> Files:
-    return bench.files
+def files(small_board: SmallBoard) -> Files:
+    return small_board.files
 
 
 # What an image holds
@@ -243,8 +243,8 @@ def test_checks_have_the_names_of_their_recipes_and_boards(files: Files) -> None
     ]
 
 
-def test_an_image_holds_its_checks_and_what_runs_them(bench: Bench) -> None:
-    folder = bench.image()
+def test_an_image_holds_its_checks_and_what_runs_them(small_board: SmallBoard) -> None:
+    folder = small_board.image()
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert found == {
         "boards/B/tests/test_places.py",
@@ -260,8 +260,8 @@ def test_an_image_holds_its_checks_and_what_runs_them(bench: Bench) -> None:
         assert path.stat().st_mtime == 1_700_000_000
 
 
-def test_secrets_are_not_among_it(bench: Bench) -> None:
-    text = (bench.image() / "context.json").read_text()
+def test_secrets_are_not_among_it(small_board: SmallBoard) -> None:
+    text = (small_board.image() / "context.json").read_text()
     assert "sesame" not in text
     known = json.loads(text)
     assert known["parameters"]["a"] == {"port": 80, "root-password": ""}
@@ -299,8 +299,10 @@ def outcomes(report: Any) -> dict[str, str]:
     return {check["check"]: check["outcome"] for check in report["checks"]}
 
 
-def test_checks_run_where_they_belong(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
-    status, report = bench.run()
+def test_checks_run_where_they_belong(
+    small_board: SmallBoard, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status, report = small_board.run()
     assert status == 0
     assert outcomes(report) == {
         "recipes/a/test_one.py::test_passes": "passed",
@@ -389,15 +391,15 @@ Checks = dict[str, list[dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Checks:
-    """What one run of the command reports of the checks in each file.
+    """The checks of one run of the command, as reported, by the name of their file.
 
-    The run is the work of several tests: to start pytest takes longer than such checks.
+    Several tests look at it: starting pytest takes longer than their checks.
     """
     folder = tmp_path_factory.mktemp("shared")
-    with new_bench(folder) as bench:
+    with new_small_board(folder) as small_board:
         settings = folder / "environment"
         settings.write_text(OF_LOGINS)
-        bench.monkeypatch.setattr(bench.command, "OF_LOGINS", settings)
+        small_board.monkeypatch.setattr(small_board.command, "OF_LOGINS", settings)
         for name, text in {
             "labels": LABELS,
             "long": LONG,
@@ -406,8 +408,8 @@ def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Checks:
             "logins": LOGINS,
             "unknown": "def test_unknown(parameters):\n    parameters['a']['x']\n",
         }.items():
-            bench.files.write(f"recipes/a/test_{name}.py", text)
-        status, report = bench.run()
+            small_board.files.write(f"recipes/a/test_{name}.py", text)
+        status, report = small_board.run()
     assert status == 1
     assert report["quick"] is False
     found: Checks = {}
@@ -431,11 +433,11 @@ def test_without_quick_nothing_is_left_out(shared_run: Checks) -> None:
     assert names == ["recipes/a/test_long.py::test_long", "recipes/a/test_long.py::test_short"]
 
 
-def test_quick_leaves_out_what_takes_long(bench: Bench) -> None:
-    bench.files.write("recipes/a/test_one.py", LONG)
+def test_quick_leaves_out_what_takes_long(small_board: SmallBoard) -> None:
+    small_board.files.write("recipes/a/test_one.py", LONG)
     names = {"recipes/a/test_one.py::test_long", "recipes/a/test_one.py::test_short"}
-    status, own = bench.run("--quick")
-    outside = bench.look(Selection(quick=True))
+    status, own = small_board.run("--quick")
+    outside = small_board.look(Selection(quick=True))
     assert status == 0
     for report in (own, outside):
         assert names & outcomes(report).keys() == {"recipes/a/test_one.py::test_short"}
@@ -449,22 +451,22 @@ def test_what_fixtures_take_counts(shared_run: Checks) -> None:
 
 
 def test_a_mark_without_a_reason_is_an_error(
-    bench: Bench, capfd: pytest.CaptureFixture[str]
+    small_board: SmallBoard, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    bench.files.write(
+    small_board.files.write(
         "recipes/a/test_one.py", LONG.replace('("an emulated board takes a minute")', "")
     )
-    assert bench.start() == 1
+    assert small_board.start() == 1
     assert "test_one.py::test_long: long(WHY)" in capfd.readouterr().err
 
 
 def test_every_check_has_a_time_limit_and_is_named_before_it_ends(
-    bench: Bench, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    small_board: SmallBoard, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hanging = "def test_hangs(host):\n    host.run('sleep 60')\ndef test_next(host):\n    pass\n"
-    bench.files.write("recipes/a/test_one.py", hanging)
+    small_board.files.write("recipes/a/test_one.py", hanging)
     monkeypatch.setattr("builder.checks.session.LIMIT", 1)
-    status, report = bench.run("-k", "test_one")
+    status, report = small_board.run("-k", "test_one")
     assert status == 1
     assert outcomes(report) == {
         "recipes/a/test_one.py::test_hangs": "failed",
@@ -474,18 +476,18 @@ def test_every_check_has_a_time_limit_and_is_named_before_it_ends(
     assert "test_one.py::test_hangs FAILED" in capfd.readouterr().out
 
 
-def test_a_check_that_fails_is_told_and_ends_with_1(bench: Bench) -> None:
-    bench.files.write("recipes/a/test_one.py", "def test_fails(host):\n    assert 1 == 2\n")
-    status, report = bench.run("-k", "test_fails")
+def test_a_check_that_fails_is_told_and_ends_with_1(small_board: SmallBoard) -> None:
+    small_board.files.write("recipes/a/test_one.py", "def test_fails(host):\n    assert 1 == 2\n")
+    status, report = small_board.run("-k", "test_fails")
     assert status == 1
     assert (report["passed"], report["failed"], report["skipped"]) == (0, 1, 0)
     assert "assert 1 == 2" in report["checks"][0]["why"]
 
 
-def test_what_fails_when_a_check_is_over_counts_as_failed_once(bench: Bench) -> None:
+def test_what_fails_when_a_check_is_over_counts_as_failed_once(small_board: SmallBoard) -> None:
     text = "import pytest\n@pytest.fixture\ndef late():\n    yield\n    assert False\n"
-    bench.files.write("recipes/a/test_one.py", text + "def test_late(late):\n    pass\n")
-    status, report = bench.run("-k", "test_late")
+    small_board.files.write("recipes/a/test_one.py", text + "def test_late(late):\n    pass\n")
+    status, report = small_board.run("-k", "test_late")
     assert status == 1
     assert outcomes(report) == {"recipes/a/test_one.py::test_late": "failed"}
 
@@ -503,11 +505,11 @@ def test_checks_that_need_a_secret_are_skipped_without_it(shared_run: Checks) ->
 
 
 def test_secrets_come_from_the_callers_environment(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    small_board: SmallBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench.files.write("recipes/a/test_one.py", SECRETS)
+    small_board.files.write("recipes/a/test_one.py", SECRETS)
     monkeypatch.setenv("PARAM_A_PASSWORD", "open sesame")
-    _, report = bench.run("-k", "test_one")
+    _, report = small_board.run("-k", "test_one")
     assert [*outcomes(report).values()] == ["passed", "passed"]
 
 
@@ -522,25 +524,27 @@ def test_an_unknown_parameter_is_a_mistake_of_the_check(shared_run: Checks) -> N
     assert "KeyError: 'x'" in check["why"]
 
 
-def test_a_place_that_there_is_not_is_an_error(bench: Bench) -> None:
+def test_a_place_that_there_is_not_is_an_error(small_board: SmallBoard) -> None:
     text = "import pytest\n@pytest.mark.only('moon', 'far')\ndef test_one():\n    pass\n"
-    bench.files.write("recipes/a/test_one.py", text)
-    status, report = bench.run()
+    small_board.files.write("recipes/a/test_one.py", text)
+    status, report = small_board.run()
     assert status == 1
     assert report["checks"] == []
 
 
-def test_no_check_of_a_name_is_no_success(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
-    status, report = bench.run("-k", "no_such_check")
+def test_no_check_of_a_name_is_no_success(
+    small_board: SmallBoard, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status, report = small_board.run("-k", "no_such_check")
     assert status == 1
     assert report["checks"] == []
     assert "no check has such a name" in capfd.readouterr().err
 
 
 def test_json_has_the_standard_output_for_itself(
-    bench: Bench, capfd: pytest.CaptureFixture[str]
+    small_board: SmallBoard, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert bench.start("--json", "-") == 0
+    assert small_board.start("--json", "-") == 0
     captured = capfd.readouterr()
     assert json.loads(captured.out)["board"] == "B"
     assert "4 passed, 0 failed, 2 skipped" in captured.err
@@ -555,18 +559,17 @@ def test_json_has_the_standard_output_for_itself(
     ],
 )
 def test_a_call_that_cannot_succeed_ends_with_2_at_once(
-    bench: Bench,
-    monkeypatch: pytest.MonkeyPatch,
+    small_board: SmallBoard,
     capsys: pytest.CaptureFixture[str],
     *,
     root: bool,
     options: list[str],
     message: str,
 ) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0 if root else 1000)
-    monkeypatch.setattr("sys.argv", ["board-selftest", *options])
+    small_board.monkeypatch.setattr(os, "geteuid", lambda: 0 if root else 1000)
+    small_board.monkeypatch.setattr("sys.argv", ["board-selftest", *options])
     with pytest.raises(SystemExit) as ended:
-        bench.command.main()
+        small_board.command.main()
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
 
@@ -577,12 +580,12 @@ def test_a_call_that_cannot_succeed_ends_with_2_at_once(
 @pytest.fixture(scope="module")
 def both_ways(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     """The reports of the same checks from outside and on the board."""
-    with new_bench(tmp_path_factory.mktemp("both")) as bench:
-        bench.files.write("recipes/a/test_two.py", FIXTURES)
-        _, own = bench.run()
+    with new_small_board(tmp_path_factory.mktemp("both")) as small_board:
+        small_board.files.write("recipes/a/test_two.py", FIXTURES)
+        _, own = small_board.run()
         text = PASSES.replace("22: 22, 80: 80", "22: 2022, 80: 2080")
-        bench.files.write("recipes/a/test_one.py", text)
-        return bench.look(), own
+        small_board.files.write("recipes/a/test_one.py", text)
+        return small_board.look(), own
 
 
 def test_the_same_is_found_from_outside(both_ways: tuple[Any, Any]) -> None:
