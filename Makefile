@@ -41,7 +41,7 @@ acceptance-status: setup
 	$(PYTHON) -m tests.acceptance status
 
 # Bytecode is kept, whatever the environment says: without it, each worker compiles every module, which
-# takes a quarter of the time.
+# is most of the time of the collection.
 unit: host
 	PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -v tests/unit --numprocesses=auto --durations=10
 
