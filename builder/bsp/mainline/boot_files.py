@@ -13,7 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from builder.bsp.fit_source import fit_source
+from builder.bsp.mainline.boot_order import check_boot_order, read_u_boot
+from builder.bsp.mainline.devicetree import DeviceTree
 from builder.bsp.soc import BSP_DIRECTORY, Family
+from builder.emulation.derive import read_tree
 from builder.errors import StepError
 from builder.steps.step import Job, Step
 
@@ -29,7 +32,7 @@ class BootFiles(Step):
         *,
         family: Family,
         kernel: Step,
-        device_tree: Step,
+        device_tree: DeviceTree,
         u_boot: Step,
         boot_bin: Step,
         tree: Path,
@@ -38,6 +41,7 @@ class BootFiles(Step):
         super().__init__("boot-files", scope=board, parents={step.name: step for step in steps})
         self.board = board
         self.family = family
+        self.device_tree = device_tree.source
         self.script = tree / BSP_DIRECTORY / f"mainline/{family.soc.value}-boot.cmd"
 
     def settings(self) -> Mapping[str, object]:
@@ -48,6 +52,10 @@ class BootFiles(Step):
 
     def run(self, job: Job) -> None:
         kernel, trees, u_boot = (job.input(n) for n in ("kernel", "device-tree", "u-boot"))
+        facts = read_u_boot(u_boot, self.family)
+        tree = read_tree(trees / "board.dtb")
+        first = check_boot_order(facts, tree, self.family.soc, self.device_tree)
+        job.say(f"U-Boot tries {first} first, the card that the board starts from")
         fat = job.output / "fat"
         fat.mkdir()
         for path in (trees / "board.dtb", trees / "emulated.dtb", trees / "changes.json"):
