@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Checks of U-Boot's SPL that need no board: where it is linked, and how it accesses memory.
 
-A compiler reads a word at an odd address by one instruction if it may assume that the processor allows
-that. SPL's does not: on 32-bit ARM, U-Boot's start code switches alignment checks on (bit A of SCTLR,
-arch/arm/cpu/armv7/start.S), and on 64-bit ARM all memory is Device memory while the MMU is off, which
-must be accessed aligned (Arm's DDI 0487).
+A compiler reads a word at an odd address by one instruction if it may assume that the processor
+allows that. SPL's does not: on 32-bit ARM, U-Boot's start code switches alignment checks on (bit A of
+SCTLR, arch/arm/cpu/armv7/start.S), and on 64-bit ARM all memory is Device memory while the MMU is
+off, which must be accessed aligned (Arm's DDI 0487).
 
-On 32-bit ARM the linker notes in the ELF file whether any object of the program may make such accesses:
-the attribute Tag_CPU_unaligned_access (Arm's IHI 0045). AArch64 has no such attribute. There GCC's
-options are read, which it notes in the debugging information of each source.
+On 32-bit ARM the linker notes in the ELF file whether any object of the program may make such
+accesses: the attribute Tag_CPU_unaligned_access (Arm's IHI 0045). AArch64 has no such attribute. There
+GCC's options are read, which it notes in the debugging information of each source.
 """
 
 from __future__ import annotations

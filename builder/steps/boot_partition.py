@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Reads a finished card image as the BootROM and U-Boot do: partition table, FAT, BOOT.BIN.
 
-The BootROM of both families takes BOOT.BIN from a FAT16 or FAT32 in the first partition (AMD's UG585,
-"SD Card Boot", and UG1137, "SD Boot Mode"); U-Boot looks for boot.scr on the partition that is marked
-active. Neither says on the console what it missed: a board stays silent, or stops in U-Boot.
+The BootROM of both families takes BOOT.BIN from a FAT16 or FAT32 in the first partition (AMD's
+UG585, chapter 6, and UG1137, "SD Boot Mode"); U-Boot looks for boot.scr on the partition that is
+marked active. The BootROM says nothing on the console when it misses something.
 
-What is read here was written by sfdisk, mkfs.vfat and mcopy, and none of them is asked. Layouts: of the
-table, UEFI 2.10, 5.2.1; of FAT, Microsoft's "FAT32 File System Specification" 1.03.
+The reader does not rely on sfdisk, mkfs.vfat and mcopy, which wrote the image. Layouts: of the table,
+the UEFI specification 2.10, 5.2.1; of FAT, Microsoft's "FAT32 File System Specification" 1.03.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Partition:
 
 
 def check_card(image: Path, boot_bin: bytes) -> None:
-    """Make sure that a board finds on a card image what it starts from; `boot_bin` is what BOOT.BIN holds.
+    """Make sure that a board finds on a card image what it starts from: `boot_bin`, as BOOT.BIN.
 
     Raises:
         CardError: it would not.
@@ -96,12 +96,12 @@ def partitions(file: BinaryIO) -> list[Partition]:
 
 
 def _check_partitions(found: list[Partition], size: int) -> Partition:
-    """Return the boot partition of a table of which U-Boot and the kernel make what we mean."""
+    """Return the boot partition, if all who read the table find theirs."""
     problem = ""
     if len(found) != 2:
         problem = f"{len(found)} partitions, not 2: the kernel would find no root filesystem"
     elif [part.active for part in found] != [True, False]:
-        problem = "not the first partition marked active: U-Boot would look for boot.scr elsewhere"
+        problem = "the active flag not on its first partition alone: U-Boot would look for boot.scr elsewhere"
     elif found[1].kind != _LINUX:
         problem = (
             f"a second partition of type {found[1].kind:#04x}, not {_LINUX:#04x}: tools would take "
@@ -112,7 +112,7 @@ def _check_partitions(found: list[Partition], size: int) -> Partition:
     elif found[1].start + found[1].size > size:
         problem = "a second partition beyond its end: the kernel would not mount it"
     elif any(part.start % _MIB for part in found):
-        problem = "a partition that begins within a MiB: cards would be slow and wear out"
+        problem = "a partition that begins off a MiB boundary: writing to the card would be slow"
     if problem:
         raise CardError(
             f"the image has {problem}", hint="the table is made in builder/steps/image.py"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Small cards as sfdisk, mkfs.vfat and mcopy make them, and what a board would miss on broken ones."""
+"""Small cards as sfdisk, mkfs.vfat and mcopy make them, and broken ones."""
 
 from __future__ import annotations
 
@@ -75,15 +75,15 @@ def test_a_root_directory_of_many_clusters(tmp_path: Path) -> None:
     ("changes", "complaint"),
     [
         ([(510, b"\0\0")], "has no partition table"),
-        ([(ENTRY, b"\0")], "not the first partition marked active: U-Boot would look"),
-        ([(ENTRY, b"\0"), (ENTRY + 16, b"\x80")], "not the first partition marked active"),
+        ([(ENTRY, b"\0")], "the active flag not on its first partition alone: U-Boot would look"),
+        ([(ENTRY, b"\0"), (ENTRY + 16, b"\x80")], "the active flag not on its first"),
         ([(ENTRY + 4, b"\x0c")], "has type 0x0c and a FAT16 in it, which is type 0x0e"),
         ([(ENTRY + 4, b"\x07")], "has type 0x07"),
         ([(ENTRY + 20, b"\x82")], "second partition of type 0x82"),
         ([(ENTRY + 20, b"\0")], "has 1 partitions, not 2: the kernel"),
         ([(ENTRY + 8, struct.pack("<I", 8 * 2048))], "overlap"),
         ([(ENTRY + 28, struct.pack("<I", 9999999))], "second partition beyond its end"),
-        ([(ENTRY + 24, struct.pack("<II", 9 * 2048 + 1, 63))], "begins within a MiB"),
+        ([(ENTRY + 24, struct.pack("<II", 9 * 2048 + 1, 63))], "off a MiB boundary"),
         ([(MIB + 510, b"\0\0")], "has no FAT with sectors of 512 bytes"),
         ([(MIB + 11, struct.pack("<H", 4096))], "has no FAT with sectors of 512 bytes"),
         ([(MIB + 13, b"\0")], "has clusters of 0 sectors"),

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Check of what a board does after SPL: does U-Boot look for the kernel on the card that it came from?
+"""Check that U-Boot and the kernel use the card that the BootROM started from.
 
-The BootROM reads the card of one SD controller. SPL and U-Boot number controllers by the `mmc` aliases
-of U-Boot's device tree, the kernel by those of its own, and U-Boot tries devices in the order of the
-variable `boot_targets`. If these do not mean the same slot, a board stops in U-Boot, starts what lies
-in its flash, or comes to a kernel that waits for its root filesystem. In QEMU there is one card, and
-the boot does not begin at the BootROM.
+The BootROM reads the card of one SD controller. SPL and U-Boot number controllers by the `mmc`
+aliases of U-Boot's device tree, the kernel by those of its own, and U-Boot tries devices in the order
+of the variable `boot_targets`. If these do not mean the same slot, a board stops in U-Boot, starts
+what lies in its flash, or comes to a kernel that waits for its root filesystem. In QEMU there is one
+card, and the boot does not begin at the BootROM.
 
-What U-Boot does is read from what was built: its default environment, its configuration, and the
-device tree that SPL hands to it.
+The answers come from the built U-Boot: its default environment, its configuration, and the device
+tree that SPL hands to it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from builder.spec.models import Soc
 ROOT_PARTITION: Final = 2
 """The partition of the card that has the root filesystem (builder/steps/image.py)."""
 
-# Zynq-7000: SD boot is from controller 0, on MIO 40 to 45 (UG585, "Boot Mode Pin Settings"). Zynq
-# UltraScale+: modes SD0, and SD1 with and without level shifters (UG1085, "Boot Modes").
+# Zynq-7000: SD boot is from controller 0, on MIO 40 to 45 (UG585, chapter 6). Zynq UltraScale+: modes
+# SD0, and SD1 with and without level shifters (UG1137, "SD Boot Mode").
 _CONTROLLERS: Final = {Soc.ZYNQ: ("e0100000",), Soc.ZYNQMP: ("ff160000", "ff170000")}
 
 _ROOT = re.compile(r"/dev/mmcblk(\d+)p(\d+)")
