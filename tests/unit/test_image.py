@@ -17,7 +17,8 @@ from builder.engine.process import Processes
 from builder.engine.workspace import PrivateWorkspace, Workspace
 from builder.errors import StepError, UserError
 from builder.spec.models import Partitions
-from builder.steps.image import BOOT_OFFSET, MIB, SECTOR, Compressed, Image, fat_geometry
+from builder.steps.boot_partition import SECTOR
+from builder.steps.image import BOOT_OFFSET, MIB, Compressed, Image, fat_geometry
 from builder.steps.layers import Root
 from builder.steps.sources import sha256
 from tests.unit.jobs import MakeJob, url_source
