@@ -123,7 +123,7 @@ class _Sources:
         if abs(crystal / 1e6 - wanted) > _CRYSTAL_TOLERANCE * wanted:
             what = (
                 f"is {crystal}, but {table.parameters} has a crystal of {wanted:g} MHz: the kernel "
-                "reckons all clocks from it, and the console is the first that is unreadable; write "
+                "computes all clocks from it, and the console is unreadable; write "
                 f"<{round(wanted * 1e6)}>"
             )
             yield Problem(path=found.path, line=found.line, key="ps-clk-frequency", what=what)

@@ -109,7 +109,7 @@ def of_parameters(parameters: Mapping[str, str], crystal: int) -> CpuClock | Non
 
 
 def assumed(points: Sequence[int]) -> CpuClock:
-    """Return the CPU clock to reckon with where the start-up code is not known.
+    """Return the CPU clock to assume where the start-up code is not known.
 
     It is the highest operating point, from a PLL of twice that, in the ratio 6:2:1, Vivado's default.
     """

@@ -35,6 +35,15 @@ s/^\( *\)pickle\.dump(parser,/\1sys.setrecursionlimit(max(sys.getrecursionlimit(
     "$packages/pynq/pl_server/embedded_device.py"
 grep -q 'sys.setrecursionlimit' "$packages/pynq/pl_server/embedded_device.py"
 
+# It computes all of its Clocks from a reference clock of 50 MHz on every Zynq-7000 and of 33.333 MHz on
+# every Zynq UltraScale+. On a ZedBoard, which has 33.3 MHz, all were 1.5 times too high. The device
+# tree has the board's own.
+install -m 0644 "$(dirname "$0")/../files/reference_clock.py" "$packages/pynq"
+sed -i 's/^import platform$/import platform\nfrom .reference_clock import reference_clock_mhz/
+/^class _Clocks\(Zynq\|Ultrascale\)(/,/^ *def /s/\(DEFAULT_SRC_CLK_MHZ = \)\([0-9.]*\)$/\1reference_clock_mhz(\2)/' \
+    "$packages/pynq/ps.py"
+[ "$(grep -c reference_clock_mhz "$packages/pynq/ps.py")" = 3 ]
+
 # Overlay("base") is Overlay("base.bit").
 sed -i '/raise TypeError("Bitstream name has to be a string.")/a\
         if not os.path.splitext(bitfile_name)[1]:\
