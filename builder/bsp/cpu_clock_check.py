@@ -188,7 +188,7 @@ def tree_faults(tree: Tree, clock: CpuClock | None = None) -> list[str]:
 
 def _crystal_of(tree: Tree) -> int:
     found = [node["ps-clk-frequency"] for node in tree.values() if "ps-clk-frequency" in node]
-    return int.from_bytes(found[0], "big") if found else DEFAULT_CRYSTAL
+    return int.from_bytes(found[0], "big") if found and any(found[0]) else DEFAULT_CRYSTAL
 
 
 def _usb_of(tree: Tree) -> list[str]:

@@ -66,7 +66,8 @@ class CpuClock:
 
     def at(self, point: int) -> float:
         """Return CPU_6x4x in Hz at an operating point in kHz, as the kernel sets it."""
-        return self.pll / min(-(-self.pll // (point * 1000)), _MOST_DIVIDER)
+        asked = max(point, 1) * 1000
+        return self.pll / min(-(-self.pll // asked), _MOST_DIVIDER)
 
     def slow(self, frequency: float) -> float:
         """Return CPU_1x in Hz for a CPU_6x4x."""

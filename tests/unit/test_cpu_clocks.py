@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import subprocess
+import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +77,7 @@ CLOCK_667 = clock(33_333_333, 40)
         # Points a little below what they mean get the next divider.
         (CLOCK_667, (666666,), "", ["sets the CPU to 444.444 MHz"]),
         (clock(33_333_333, 32), (533333, 266667), "", ["sets the CPU to 355.556 MHz"]),
+        (CLOCK_650, (0,), "", ["sets the CPU to 20.635 MHz, which is neither"]),
         (CLOCK_650, (1300000, 650000), "", ["sets the CPU to 1300.000 MHz, and start-up to 650"]),
     ],
 )  # fmt: skip
@@ -180,6 +182,29 @@ def test_the_start_up_table_counts(files: Files) -> None:
     files.write("boards/B/t.yaml", TABLE.replace("0x1A000", "0xD000"))
     (wrong,) = problems(files, good, own)
     assert wrong.startswith("boards/B/board.yaml:8: bsp: with the CPU at 325.000 MHz")
+
+
+def test_the_start_up_code_of_an_export_counts(files: Files) -> None:
+    code = "".join(
+        f"unsigned long {name}[] = {{ {body} EMIT_EXIT(), }};\n"
+        for name, body in {
+            "ps7_mio_init_data_3_0": "",
+            "ps7_pll_init_data_3_0": "EMIT_MASKWRITE(0XF8000100, 0x0007F000U ,0x00028000U),",
+            "ps7_clock_init_data_3_0": "EMIT_MASKWRITE(0XF8000120, 0x1F003F30U ,0x1F000200U),"
+            "EMIT_MASKWRITE(0XF80001C4, 0x00000001U ,0x00000001U),",
+            "ps7_ddr_init_data_3_0": "",
+            "ps7_peripherals_init_data_3_0": "",
+            "ps7_post_config_3_0": "",
+        }.items()
+    )
+    (files.root / "boards/B").mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(files.root / "boards/B/b.xsa", "w") as export:
+        export.writestr("ps7_init_gpl.c", code)
+    # Above the 650 MHz of the points, 666.667: the kernel cannot begin with one of them.
+    found = problems(files, TREE % ("", HALF), "{hardware: {xsa: b.xsa}}")
+    assert len(found) == 2
+    assert "at 650000 kHz the kernel sets the CPU to 444.444 MHz, which is neither" in found[0]
+    assert "(from the start-up table b.xsa)" in found[0]
 
 
 def test_tables_that_cannot_be_read_are_a_problem(files: Files) -> None:
