@@ -154,11 +154,11 @@ class PrebuiltBootFiles(Step):
         for name in ("board.dtb", "kernel-release"):
             shutil.copy(given / name, job.output)
         notes = json.loads((given / NOTES).read_text())
-        if self.wanted.soc is Soc.ZYNQ:
-            # The tree's maker has to mend it, and the card starts the board all the same.
-            faults = tree_faults(read_tree(job.output / "board.dtb"))
-            notes += [f"operating-points of its device tree: {fault}" for fault in faults]
         try:
+            if self.wanted.soc is Soc.ZYNQ:
+                # The tree's maker has to mend it, and the card starts the board all the same.
+                faults = tree_faults(read_tree(job.output / "board.dtb"))
+                notes += [f"operating-points of its device tree: {fault}" for fault in faults]
             derive_from(job.output / "board.dtb", self.wanted, job.output)
         except (UserError, StepError) as error:
             # The card may be as good as any: only QEMU cannot tell.
