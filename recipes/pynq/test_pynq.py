@@ -219,11 +219,11 @@ def show(message):
     if message["content"].get("name") == "stdout":
         print(message["content"]["text"], end="")
 
-kernel, client = jupyter_client.manager.start_new_kernel(startup_timeout=300)
+kernel, client = jupyter_client.manager.start_new_kernel(startup_timeout=600)
 client.execute_interactive(
     "import os, sys; from importlib.util import find_spec;"
     "print(os.geteuid(), sys.prefix, os.environ['BOARD'], find_spec('pynq').origin)",
-    timeout=300,
+    timeout=600,
     output_hook=show,
 )
 client.stop_channels()
