@@ -88,8 +88,8 @@ def _peripheral(system: System, each: Peripheral) -> Iterator[Check]:
         )
         yield Check(
             what=f"{each.name}: delays between MAC and PHY, MAC address",
-            now="`rgmii-id`: the PHY delays both clocks; an address that systemd makes up",
-            place=f"`phy-mode`, `local-mac-address` of `&{label}`",
+            now="`rgmii-id`: the PHY delays both clocks; an address made up from the card's identity",
+            place=f"`phy-mode` of `&{label}`; *The MAC address* in docs/porting.md",
         )
     if each.kind is Kind.SD:
         detect = _switch(each, "card-detect", without="broken-cd")

@@ -342,9 +342,7 @@ class _BoardTree:
             if mio(each.details.get("card-detect", "")) is not None:
                 about += f"; card detect on {each.details['card-detect']}, the controller's own"
             else:
-                about += (
-                    "; no pin for card detect: the driver asks for a card again and again"
-                )
+                about += "; no pin for card detect: the driver asks for a card again and again"
                 lines.append("broken-cd")
             if mio(each.details.get("write-protect", "")) is None:
                 lines.append("disable-wp")

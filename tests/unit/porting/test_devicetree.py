@@ -157,7 +157,9 @@ def test_switches_of_the_slot_that_no_pin_is_wired_to(
     system = system_of(tmp_path, Soc.ZYNQ, **parameters)
     tree = compiled(tmp_path, Soc.ZYNQ, source_of(system))
     assert {"disable-wp", "broken-cd"} & {*tree["/axi/mmc@e0100000"]} == absent
-    said = next(each.now for each in checks(system, choose(system), like=None) if "card" in each.now)
+    said = next(
+        each.now for each in checks(system, choose(system), like=None) if "card" in each.now
+    )
     assert all(f"`{word}`" in said for word in absent)
 
 
