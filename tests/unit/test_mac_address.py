@@ -56,6 +56,18 @@ def test_it_is_read_from_the_flash(run: Run, flash: str) -> None:
     assert run(*BOARD, flash) == (READ, "out of the flash")
 
 
+def test_it_is_read_from_an_eeprom(run: Run) -> None:
+    """As it is: U-Boot's own code for AMD's EEPROMs takes it for text, and changes such bytes."""
+    upper_case_and_spaces = "000a354120ff"
+    found = run("alias=ethernet0", "alias=ethernet1", f"eeprom={upper_case_and_spaces}", CARD)
+    assert found[0] == "eth0 00:0a:35:41:20:ff\neth1 fe:01:ff:ee:dd:cc\n"
+
+
+@pytest.mark.parametrize("content", ["", "ff" * 6, "00" * 6])
+def test_an_eeprom_without_a_valid_one(run: Run, content: str) -> None:
+    assert run("alias=ethernet0", f"eeprom={content}", CARD)[0] == MADE_UP
+
+
 @pytest.mark.parametrize(
     "flash",
     [

@@ -5,8 +5,8 @@
  * the address to Linux in the device tree (fdt_fixup_ethernet), so both have
  * the same one.
  *
- * It is read from the one-time programmable area (OTP) of the SPI flash, if the
- * device tree describes one with the address in it:
+ * It is read from where the device tree has a cell `mac-address`: in an EEPROM on
+ * I2C, or in the one-time programmable area (OTP) of the SPI flash:
  *
  *	flash@0 {
  *		otp {
@@ -19,9 +19,10 @@
  *		};
  *	};
  *
- * That is Linux' binding (mtd.yaml), of which neither U-Boot nor Linux 6.1 has
- * a driver for these parts. There may be several places, for boards that are
- * built with parts of several makers.
+ * These are Linux' bindings (nvmem.yaml, mtd.yaml). Linux itself is not told to
+ * read the cells: it has no driver for the OTP of these parts, and without an
+ * answer from an EEPROM it would wait for one, and have no network. There may be
+ * several cells, for boards that are built with parts of several makers.
  *
  * Where there is no valid one, and nothing else in the tree that U-Boot or Linux
  * take the address from, one is made up from the identity of the card. Two
@@ -31,6 +32,7 @@
 #include <common.h>	/* headers of U-Boot before 2024.07 need it */
 #endif
 #include <dm.h>
+#include <i2c_eeprom.h>
 #include <init.h>
 #include <mmc.h>
 #include <net.h>
@@ -38,6 +40,7 @@
 #include <spi-mem.h>
 #include <stdio.h>
 #include <string.h>
+#include <dm/device-internal.h>
 #include <dm/ofnode.h>
 #include <u-boot/sha256.h>
 
@@ -102,6 +105,12 @@ static bool read_otp(struct spi_slave *flash, const struct part *part,
 	return !spi_mem_exec_op(flash, &op) && is_valid_ethaddr(address);
 }
 
+static bool is_address(ofnode cell, u32 *place)
+{
+	return !strncmp(ofnode_get_name(cell), "mac-address", 11) &&
+	       !ofnode_read_u32(cell, "reg", place);
+}
+
 static bool from_flash(u8 *address)
 {
 	ofnode otp = ofnode_by_compatible(ofnode_null(), "user-otp"), cell;
@@ -118,10 +127,25 @@ static bool from_flash(u8 *address)
 	if (!part)
 		return false;
 	ofnode_for_each_subnode(cell, otp)
-		if (!strncmp(ofnode_get_name(cell), "mac-address", 11) &&
-		    !ofnode_read_u32(cell, "reg", &place) &&
-		    read_otp(flash, part, place, address))
+		if (is_address(cell, &place) && read_otp(flash, part, place, address))
 			return true;
+	return false;
+}
+
+static bool from_eeprom(u8 *address)
+{
+	struct udevice *dev;
+	struct uclass *uc;
+	ofnode cell;
+	u32 place;
+
+	uclass_id_foreach_dev(UCLASS_I2C_EEPROM, dev, uc) {
+		ofnode_for_each_subnode(cell, dev_ofnode(dev))
+			if (is_address(cell, &place) && !device_probe(dev) &&
+			    !i2c_eeprom_read(dev, place, address, ARP_HLEN) &&
+			    is_valid_ethaddr(address))
+				return true;
+	}
 	return false;
 }
 
@@ -175,6 +199,8 @@ int misc_init_r(void)
 			continue;
 		if (!number && from_flash(address))
 			source = "out of the flash";
+		else if (!number && from_eeprom(address))
+			source = "out of the EEPROM";
 		else if (!elsewhere(network) && from_card(number, address))
 			source = "made up from the card's identity";
 		else

@@ -26,7 +26,7 @@ typedef int ofnode;
 void say(const char *format, int number, const u8 *address, const char *source);
 
 /* The device tree */
-enum { NOWHERE, FLASH, OTP, CELLS };
+enum { NOWHERE, FLASH, OTP, EEPROM, EEPROM_CELL, CELLS };
 
 ofnode ofnode_null(void);
 bool ofnode_valid(ofnode node);
@@ -45,8 +45,13 @@ ofnode ofnode_next_subnode(ofnode node);
 
 /* The flash */
 #define UCLASS_SPI_FLASH 1
+#define UCLASS_I2C_EEPROM 2
 
 struct udevice {
+	ofnode node;
+};
+
+struct uclass {
 	int unused;
 };
 
@@ -83,6 +88,16 @@ struct spi_mem_op {
 int uclass_get_device_by_ofnode(int uclass, ofnode node, struct udevice **device);
 void *dev_get_parent_priv(struct udevice *device);
 int spi_mem_exec_op(struct spi_slave *flash, const struct spi_mem_op *op);
+
+/* The EEPROM, the only one */
+#define uclass_id_foreach_dev(id, device, class)                     \
+	for (class = NULL, device = eeprom_of(id); device && !class; \
+	     class = (struct uclass *)device)
+
+struct udevice *eeprom_of(int uclass);
+ofnode dev_ofnode(struct udevice *device);
+int device_probe(struct udevice *device);
+int i2c_eeprom_read(struct udevice *device, int place, u8 *to, int length);
 
 /* The card */
 struct mmc {
