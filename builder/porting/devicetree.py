@@ -334,14 +334,14 @@ class _BoardTree:
         if "eMMC" in each.details.get("slot", ""):
             lines += ["non-removable", "disable-wp"]
         else:
-            if "card-detect" in each.details:
+            # A switch that is led to the logic (EMIO) says nothing before a bitstream is loaded:
+            # the slot would look empty, or the card protected.
+            if mio(each.details.get("card-detect", "")) is not None:
                 about += f"; card detect on {each.details['card-detect']}, the controller's own"
             else:
-                about += (
-                    "; no card detect in the design: the driver asks for a card again and again"
-                )
+                about += "; no pin for card detect: the driver asks for a card again and again"
                 lines.append("broken-cd")
-            if "write-protect" not in each.details:
+            if mio(each.details.get("write-protect", "")) is None:
                 lines.append("disable-wp")
         if each.details.get("width", "").startswith("8"):
             lines.append("bus-width = <8>")

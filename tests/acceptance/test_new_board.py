@@ -16,6 +16,7 @@ from tests.handoffs import PREFIX, build_boards, exports, make_boards
 NEW = f"{PREFIX}Pynq-Z2"
 
 PHY = "an export does not say what is on MDIO: the kernel looks for it"
+OTP = "/axi/spi@e000d000/flash@0/otp"
 PROPERTIES = {
     ("/", "compatible"): "a board's own is its maker's to give",
     ("/", "model"): "a name",
@@ -31,6 +32,13 @@ PROPERTIES = {
     ("/axi/ethernet@e000b000/ethernet-phy@1", "reset-assert-us"): PHY,
     ("/axi/ethernet@e000b000/ethernet-phy@1", "reset-deassert-us"): PHY,
     ("/axi/ethernet@e000b000/ethernet-phy@1", "reset-gpios"): PHY,
+    **dict.fromkeys(
+        (
+            *((OTP, name) for name in ("compatible", "#address-cells", "#size-cells")),
+            *((f"{OTP}/mac-address@{place}", "reg") for place in ("20", "1000")),
+        ),
+        "no export says what is in the flash",
+    ),
     (
         "/phy0@e0002000",
         "reset-gpios",

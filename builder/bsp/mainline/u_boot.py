@@ -65,7 +65,9 @@ class UBoot(Step):
         self.snippet = snippet(tree.root, family)
         own = self.bsp_files / f"mainline/{family.soc.value}-u-boot"
         shared = self.bsp_files / "meta-user/recipes-bsp/u-boot/files/bsp.cfg"
-        self.fragments = _present(shared, own.with_suffix(".cfg"))
+        code = self.bsp_files / "mainline/u-boot"
+        self.fragments = _present(shared, code.with_suffix(".cfg"), own.with_suffix(".cfg"))
+        self.code = _present(code)
         self.additions = _present(own.with_suffix(".dtsi"))
         self.pmu_configuration = pmu_configuration
         self.xsa = _existing(directory, bsp.hardware.xsa if bsp.hardware else None)
@@ -93,7 +95,7 @@ class UBoot(Step):
         return f"start-up table {self.shipped} of U-Boot" if self.shipped else "none"
 
     def files(self) -> Sequence[Path]:
-        found = [self.devicetree.parent, self.snippet, *self.fragments, *self.additions]
+        found = [self.devicetree.parent, self.snippet, *self.fragments, *self.additions, *self.code]
         first_stage = (self.xsa,) if self.xsa else (self.registers, self.parameters)
         configuration = files([self.pmu_configuration])
         return [*found, *(path for path in first_stage if path), *configuration]
@@ -141,6 +143,12 @@ class UBoot(Step):
         )
         for additions in self.additions:
             job.run(workspace, "cp", additions, trees / f"{name}-u-boot.dtsi")
+        for code in self.code:
+            job.run(
+                workspace,
+                *("sh", "-c", 'cp "$0"/*.c "$1" && cat "$0/Makefile" >> "$1/Makefile"'),
+                *(code, tree.source / "board/xilinx/common"),
+            )
         own = [
             f'CONFIG_DEFAULT_DEVICE_TREE="{name}"',
             f'CONFIG_OF_LIST="{name}"',
@@ -220,8 +228,8 @@ class UBoot(Step):
 
 
 def _present(*paths: Path) -> list[Path]:
-    """Return those of the paths that are files."""
-    return [path for path in paths if path.is_file()]
+    """Return those of the paths that there are."""
+    return [path for path in paths if path.exists()]
 
 
 def _existing(directory: Path, name: str | None) -> Path | None:

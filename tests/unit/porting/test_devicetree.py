@@ -18,6 +18,7 @@ from builder.errors import UserError
 from builder.hardware.design import read_design
 from builder.hardware.export import open_export
 from builder.hardware.system import System, read_system
+from builder.porting.checks import checks
 from builder.porting.devicetree import Base, board_tree, choose, with_logic
 from builder.spec.models import Soc
 from tests.exports import hwh
@@ -152,6 +153,27 @@ def test_zynqmp(tmp_path: Path) -> None:
     assert {"non-removable", "bus-width"} <= {*soldered}
     assert int.from_bytes(soldered["xlnx,mio-bank"], "big") == 1
     assert tree["/axi/phy@fd400000"]["clock-names"] == b"ref2\0"
+
+
+@pytest.mark.parametrize(
+    ("pin", "absent"),
+    [("MIO 46", set()), ("EMIO", {"disable-wp", "broken-cd"}), (None, {"disable-wp", "broken-cd"})],
+)
+def test_switches_of_the_slot_that_no_pin_is_wired_to(
+    tmp_path: Path, pin: str | None, absent: set[str]
+) -> None:
+    parameters = {
+        f"PCW_SD0_GRP_{switch}_{name}": value if pin else "0"
+        for switch in ("CD", "WP")
+        for name, value in (("ENABLE", "1"), ("IO", pin or ""))
+    }
+    system = system_of(tmp_path, Soc.ZYNQ, **parameters)
+    tree = compiled(tmp_path, Soc.ZYNQ, source_of(system))
+    assert {"disable-wp", "broken-cd"} & {*tree["/axi/mmc@e0100000"]} == absent
+    said = next(
+        each.now for each in checks(system, choose(system), like=None) if "card" in each.now
+    )
+    assert all(f"`{word}`" in said for word in absent)
 
 
 def test_usb_without_a_transceiver(tmp_path: Path) -> None:
