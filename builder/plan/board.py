@@ -11,6 +11,7 @@ from builder.bsp.mainline import mainline
 from builder.bsp.petalinux import petalinux
 from builder.bsp.prebuilt import prebuilt
 from builder.bsp.provider import BootArtifacts
+from builder.bsp.tree_checks.step import DesignCheck
 from builder.errors import UserError
 from builder.plan.products import PRODUCTS
 from builder.plan.rootfs import BoardView, checks_layers, root_layers
@@ -32,7 +33,8 @@ PROVIDERS: Mapping[str, Callable[[ImageSpec, Archive, Read], BootArtifacts]] = {
 class BoardSteps:
     """The steps of one board: `image` is the last; `layers` make the root filesystem.
 
-    With `only`, no image is made, but the by-product of that name, by the step `product`.
+    `checks` compare what was made; each has its findings in FINDINGS. With `only`, no image is made,
+    but the by-product of that name, by the step `product`.
     """
 
     spec: ImageSpec
@@ -41,11 +43,17 @@ class BoardSteps:
     layers: Sequence[Step]
     image: Step
     compressed: Step | None
+    checks: Sequence[Step] = ()
     only: str | None = None
     product: Step | None = None
 
     @property
     def targets(self) -> list[Step]:
+        """The steps that a build is for."""
+        return [*self.published, *(() if self.product else self.checks)]
+
+    @property
+    def published(self) -> list[Step]:
         """The steps whose output the user gets."""
         if self.product:
             return [self.product]
@@ -104,6 +112,10 @@ def board_steps(
         layers=layers,
         image=image,
         compressed=Compressed(image, spec.name, compress) if compress else None,
+        checks=[
+            *boot.checks,
+            DesignCheck(spec, layers=layers, boot_files=boot.boot_files),
+        ],
         only=only,
         product=PRODUCTS[only].step(spec, layers, boot) if only else None,
     )

@@ -151,10 +151,11 @@ def publish(
 
     Files are copied, not linked: what users do to them must not reach the store.
     """
-    targets = [entries[step] for step in steps.targets]
+    published = [entries[step] for step in steps.published]
     stamp = output.directory / _STAMP
-    wanted = "\n".join(entry.key for entry in targets)
-    files = [path for entry in targets for path in entry.files.iterdir()]
+    # Checks too: the manifest has their findings.
+    wanted = "\n".join(entries[step].key for step in steps.targets)
+    files = [path for entry in published for path in entry.files.iterdir()]
     complete = all((output.directory / path.name).exists() for path in files)
     if complete and output.manifest.exists() and stamp.exists() and stamp.read_text() == wanted:
         return False
