@@ -18,8 +18,9 @@ import tty
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from builder.archive.base import base_of
 from builder.bsp.petalinux.system import ContainerStep
@@ -123,23 +124,25 @@ def run_inside(context: Context, docker: Docker, wish: Wish) -> int:
             main = replace(worker, argv=plain.argv)
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
         _reclaim(context, docker, plain)
-        try:
-            with (
-                Relay(folder, docker, worker),
-                docker.started(main, terminal=terminal, stdin=wish.stdin) as running,
-                _signals(running, resize=terminal) as stops,
-                _typing(running) if wish.stdin and terminal else nullcontext(),
-            ):
-                for stream, data in running.output():
-                    to = sys.stdout.buffer if stream == 1 else sys.stderr.buffer
-                    to.write(data)
-                    to.flush()
-                status = running.wait()
-                return status if len(stops) < 2 else Interrupted.exit_code
-        finally:
-            _reclaim(context, docker, plain)
-            # The worker was killed: what it was at work on is nobody's now.
-            context.open_store().sweep()
+        with _Signals(resize=terminal) as signals:
+            try:
+                with (
+                    Relay(folder, docker, worker),
+                    docker.started(main, terminal=terminal, stdin=wish.stdin) as running,
+                    signals.passed_to(running),
+                    _typing(running) if wish.stdin and terminal else nullcontext(),
+                ):
+                    for stream, data in running.output():
+                        to = sys.stdout.buffer if stream == 1 else sys.stderr.buffer
+                        to.write(data)
+                        to.flush()
+                    status = running.wait()
+            finally:
+                # Signals are still held back: a second Ctrl-C must not interrupt the cleaning up.
+                _reclaim(context, docker, plain)
+                # The worker was killed: nobody uses its drafts any more.
+                context.open_store().sweep()
+            return status if signals.stops < 2 else Interrupted.exit_code
 
 
 def tools_image(
@@ -234,36 +237,62 @@ def _mounts(context: Context, control: Path, wish: Wish) -> list[Mount]:
     return mounts
 
 
-@contextmanager
-def _signals(running: RunningContainer, *, resize: bool) -> Iterator[list[int]]:
-    """Pass Ctrl-C on, the second time with force; keep the terminal's size up to date.
+class _Signals:
+    """Handlers that pass Ctrl-C on to a container, the second time with force.
 
-    The value is a list of the signals that came.
+    A signal that comes before the container runs is passed on as soon as it does. One that comes
+    after it has ended is only counted, so that the cleaning up is not interrupted.
+
+    resize: whether the container's terminal follows the size of the terminal here.
+    stops: how many signals to stop came.
     """
-    stops: list[int] = []
 
-    def stop(number: int, _: object) -> None:
-        stops.append(number)
-        action: Callable[[], None] = running.kill
-        if len(stops) == 1:
-            action = lambda: running.signal("SIGINT")  # noqa: E731
-        # The connection to the daemon may be in use right now.
-        threading.Thread(target=action).start()
+    def __init__(self, *, resize: bool) -> None:
+        self.stops = 0
+        self._resize = resize
+        self._running: RunningContainer | None = None
+        self._before: dict[int, Any] = {}
 
-    def size(_: int, __: object) -> None:
-        columns, rows = shutil.get_terminal_size()
-        threading.Thread(target=running.resize, args=[columns, rows]).start()
+    def __enter__(self) -> _Signals:
+        handlers = dict.fromkeys((signal.SIGINT, signal.SIGTERM), self._stop)
+        if self._resize:
+            handlers[signal.SIGWINCH] = self._follow_size
+        self._before = {number: signal.signal(number, handlers[number]) for number in handlers}
+        return self
 
-    handlers: dict[int, Callable[[int, object], None]] = {signal.SIGINT: stop, signal.SIGTERM: stop}
-    if resize:
-        size(signal.SIGWINCH, None)
-        handlers[signal.SIGWINCH] = size
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield stops
-    finally:
-        for number, handler in before.items():
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    @contextmanager
+    def passed_to(self, running: RunningContainer) -> Iterator[None]:
+        """Pass signals on to a container."""
+        self._running = running
+        try:
+            if self._resize:
+                self._follow_size()
+            for stop in range(self.stops):
+                self._send(stop + 1)
+            yield
+        finally:
+            self._running = None
+
+    def _stop(self, *_: object) -> None:
+        self.stops += 1
+        self._send(self.stops)
+
+    def _send(self, stop: int) -> None:
+        if running := self._running:
+            _apart(partial(running.signal, "SIGINT") if stop == 1 else running.kill)
+
+    def _follow_size(self, *_: object) -> None:
+        if running := self._running:
+            _apart(partial(running.resize, *shutil.get_terminal_size()))
+
+
+def _apart(action: Callable[[], None]) -> None:
+    """Do something in a thread: the main one may be using the connection to the daemon."""
+    threading.Thread(target=action).start()
 
 
 @contextmanager

@@ -30,7 +30,7 @@ _BLOCK = """
     };
 };
 """
-_PLACES = {"zynq": "0x43c00000 0x1000", "zynqmp": "0 0xa0000000 0 0x1000"}
+_PLACES = {"zynq": "0x7aa00000 0x1000", "zynqmp": "0 0xa0000000 0 0x1000"}
 
 
 @pytest.fixture(scope="session")

@@ -1,21 +1,28 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Unpacks the source distributions with their metadata, compiles the libraries that are of the
-# library's own sources and C alone, and gives the user its notebooks. Without its tests. Not
-# compiled are Pynq-Z2's HDMI (it needs Python's headers for the target), DisplayPort (libdrm's), and
-# on arm64 HDMI and MIPI, which do not compile without PYNQ's own build tree.
+# Unpacks and patches the source distributions, puts them into the image with their metadata and without
+# their tests, compiles the libraries that need the library's own sources, C and Python alone, and gives
+# the user its notebooks. Not compiled are DisplayPort (it needs libdrm), and on arm64 HDMI and MIPI,
+# which do not compile without PYNQ's own build tree.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 packages=$(echo "$ROOT"/usr/local/lib/python3.*/dist-packages)
+patches=$(dirname "$0")/../patches
 for archive in "$DOWNLOADS"/*.tar.gz; do
     name=$(basename "$archive" .tar.gz)
     project=${name%-*}
-    tar -xzf "$archive" -C "$packages" --strip-components=1 --no-same-owner --wildcards \
-        --exclude='*/__pycache__' --exclude='*/tests' --exclude='*/SOURCES.txt' \
-        --exclude='*/pynq/lib/_pynq' --exclude='*/pynq/notebooks' \
-        "$name/$project" "$name/$project.egg-info"
+    tar -xzf "$archive" -C "$work" --no-same-owner \
+        --exclude="$name/boards" --exclude=__pycache__ --exclude=tests --exclude=SOURCES.txt
+    if [ "$project" = pynq ]; then
+        library=$work/$name
+        for patch in "$patches"/all/*.patch "$patches/${name#*-}"/*.patch; do
+            patch -d "$library" -p1 --batch --fuzz=0 --no-backup-if-mismatch < "$patch"
+        done
+    fi
+    cp -r "$work/$name/$project" "$work/$name/$project.egg-info" "$packages"
     mv "$packages/$project.egg-info" "$packages/$name.egg-info"
 done
+rm -r "$packages/pynq/lib/_pynq" "$packages/pynq/notebooks"
 for name in pynq:cmd pynq-get-notebooks:get_notebooks; do
     cat > "$ROOT/usr/local/bin/${name%:*}" <<END
 #!/usr/bin/python3
@@ -28,38 +35,43 @@ END
     chmod 0755 "$ROOT/usr/local/bin/${name%:*}"
 done
 
-# It keeps the description of a design with pickle, which takes more levels than Python allows by
-# itself. Notebooks have them, by the grace of jedi; programs shall have them too.
-sed -i 's/^import pickle$/import pickle\nimport sys/
-s/^\( *\)pickle\.dump(parser,/\1sys.setrecursionlimit(max(sys.getrecursionlimit(), 3000))\n&/' \
-    "$packages/pynq/pl_server/embedded_device.py"
-grep -q 'sys.setrecursionlimit' "$packages/pynq/pl_server/embedded_device.py"
-
-# Overlay("base") is Overlay("base.bit").
-sed -i '/raise TypeError("Bitstream name has to be a string.")/a\
-        if not os.path.splitext(bitfile_name)[1]:\
-            bitfile_name += ".bit"' "$packages/pynq/bitstream.py"
-grep -q 'bitfile_name += ".bit"' "$packages/pynq/bitstream.py"
-
-tar -xzf "$DOWNLOADS"/pynq-[0-9]*.tar.gz -C "$work" --strip-components=1 --no-same-owner \
-    --wildcards '*/pynq/lib/_pynq/*' '*/pynq/notebooks/common/*'
 case $ARCH in
     armhf) machine=armv7l ;;
     arm64) machine=aarch64 ;;
 esac
-sources=$work/pynq/lib/_pynq
+sources=$library/pynq/lib/_pynq
 compile="${CROSS_COMPILE}gcc -O2 -g0 -w -ffile-prefix-map=$work=."
 make -s -C "$sources/_xiic" PYNQ_BUILD_ARCH="$machine" CC="$compile"
 # C but for its linkage, in files that are called C++.
 sed -i 's/extern "C" //' "$sources"/_audio/*.cpp
 cd "$sources/_audio" || exit
 $compile -shared -fPIC -o libaudio.so -x c audio_adau1761.cpp i2cps.c uio.c
-for library in "$sources/_xiic/libiic.so" libaudio.so; do
-    "${CROSS_COMPILE}strip" "$library"
-    install -m 0644 "$library" "$packages/pynq/lib"
+libraries="$sources/_xiic/libiic.so $sources/_audio/libaudio.so"
+if [ "$ARCH" = armhf ]; then
+    # HDMI, as the library's setup.py has it. Python's headers look for those of an architecture beside
+    # the C library's, which are the compiler's own here.
+    headers=$(echo "$ROOT"/usr/include/python3.*)
+    triplet=arm-linux-gnueabihf
+    mkdir -p "$work/include/$triplet"
+    ln -s "$ROOT/usr/include/$triplet/$(basename "$headers")" "$work/include/$triplet"
+    video=$sources/_video
+    bsp=$sources/embeddedsw/lib/bsp/standalone/src
+    $compile -shared -fPIC -o _video.so -I "$headers" -I "$work/include" \
+        -I "$video" -I "$video/bsp/vtc" -I "$video/bsp/gpio" -I "$sources/common/armv7l" \
+        -I "$bsp/common" -I "$bsp/arm/common" -I "$bsp/arm/common/gcc" -I "$bsp/arm/cortexa9" \
+        "$video"/bsp/gpio/xgpio.c "$video"/bsp/gpio/xgpio_extra.c \
+        "$video"/bsp/gpio/xgpio_intr.c "$video"/bsp/gpio/xgpio_selftest.c \
+        "$video"/bsp/vtc/xvtc.c "$video"/bsp/vtc/xvtc_intr.c "$video"/bsp/vtc/xvtc_selftest.c \
+        "$video"/_*.c "$video"/py_*.c "$video"/utils.c "$video"/video_*.c \
+        "$sources/common/xil_stubs.c"
+    libraries="$libraries $sources/_audio/_video.so"
+fi
+for file in $libraries; do
+    "${CROSS_COMPILE}strip" "$file"
+    install -m 0644 "$file" "$packages/pynq/lib"
 done
 
 place=$ROOT$(readlink "$ROOT/usr/local/share/pynq/notebooks")
 mkdir -p "$place/common"
-cp -r "$work/pynq/notebooks/common/." "$place/common"
+cp -r "$library/pynq/notebooks/common/." "$place/common"
 chown -R --reference="$place" "$place/common"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -203,6 +204,50 @@ def test_ctrl_c_is_passed_on_and_the_second_kills(
     assert run(context, daemon) == 130
     assert sorted(daemon.signals) == sorted(signals)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.usefixtures("as_user")
+def test_ctrl_c_does_not_interrupt_the_cleaning_up(
+    context: Context, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[Container] = []
+
+    def give_back(container: Container, **_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        given_back.append(container)
+
+    def work() -> None:
+        (context.open_store().root / "scratch/native-programs-1").mkdir()
+        monkeypatch.setattr("builder.cli.inside.of_root", lambda _: True)
+
+    monkeypatch.setattr(daemon, "run", give_back, raising=False)
+    daemon.work, daemon.status = work, 130
+    assert run(context, daemon) == 130
+    assert len(given_back) == 1
+    assert not [*(context.store / "scratch").iterdir()]
+    assert not daemon.signals, "the container was gone"
+
+
+def test_ctrl_c_while_the_container_starts_is_passed_on(
+    context: Context, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = daemon.started
+
+    @contextmanager
+    def interrupted(container: Container, **more: object) -> Iterator[Daemon]:
+        os.kill(os.getpid(), signal.SIGINT)
+        with started(container, **more) as running:
+            yield running
+
+    def work() -> None:
+        deadline = time.monotonic() + 10
+        while not daemon.signals and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    monkeypatch.setattr(daemon, "started", interrupted)
+    daemon.work, daemon.status = work, 130
+    assert run(context, daemon) == 130
+    assert daemon.signals == ["SIGINT"]
 
 
 @pytest.mark.usefixtures("as_user")
