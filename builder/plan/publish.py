@@ -151,11 +151,11 @@ def publish(
 
     Files are copied, not linked: what users do to them must not reach the store.
     """
-    published = [entries[step] for step in steps.published]
+    targets = [entries[step] for step in steps.targets]
+    checks = [entries[step] for step in steps.checks if step in entries]
     stamp = output.directory / _STAMP
-    # Checks too: the manifest has their findings.
-    wanted = "\n".join(entries[step].key for step in steps.targets)
-    files = [path for entry in published for path in entry.files.iterdir()]
+    wanted = "\n".join(entry.key for entry in (*targets, *checks))
+    files = [path for entry in targets for path in entry.files.iterdir()]
     complete = all((output.directory / path.name).exists() for path in files)
     if complete and output.manifest.exists() and stamp.exists() and stamp.read_text() == wanted:
         return False

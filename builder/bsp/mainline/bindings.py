@@ -55,7 +55,7 @@ class Bindings(Step):
             source = workspace.directory / "source"
             _unpack(job, workspace, source, arch=self.family.kernel_arch)
             trees = self._trees(job, workspace, source)
-            usual = self._usual(job, workspace, source, trees) if installed() else set()
+            usual = self._usual(job, workspace, source, trees)
             (job.output / USUAL).write_text(json.dumps(sorted(usual), indent=1))
             job.run(
                 workspace,
@@ -88,11 +88,37 @@ class Bindings(Step):
 
     @staticmethod
     def _usual(job: Job, workspace: Workspace, source: Path, trees: Sequence[Path]) -> set[str]:
-        schema = prepared(job, workspace, source, [read_tree(path) for path in trees])
-        return {each.general for each in complaints(judged(job, workspace, schema, trees))}
+        try:
+            said = judged(job, workspace, source, trees)
+        except NotJudgedError as error:
+            job.say(str(error))
+            return set()
+        return {each.general for each in complaints(said)}
 
 
-def prepared(job: Job, workspace: Workspace, source: Path, trees: Sequence[Tree]) -> Path:
+class NotJudgedError(Exception):
+    """Trees could not be compared with the bindings; the text says why."""
+
+
+def judged(job: Job, workspace: Workspace, source: Path, trees: Sequence[Path]) -> str:
+    """Return what dt-validate says of compiled trees, by the bindings below `source`.
+
+    Raises:
+        NotJudgedError: dt-validate is not installed, or cannot do it, as versions before 2022.3.
+    """
+    if not installed():
+        raise NotJudgedError("dt-validate is not installed")
+    try:
+        schema = _prepared(job, workspace, source, [read_tree(path) for path in trees])
+        return _validated(job, workspace, schema, trees)
+    except StepError as error:
+        if job.tools.processes.stopped:
+            raise
+        details = [error.message, *error.details][-1]
+        raise NotJudgedError(f"dt-validate cannot do it: {details}") from error
+
+
+def _prepared(job: Job, workspace: Workspace, source: Path, trees: Sequence[Tree]) -> Path:
     """Make one file of the bindings below `source` that say something of trees."""
     folder = workspace.outside(source / _FOLDER)
     texts = {
@@ -108,15 +134,11 @@ def prepared(job: Job, workspace: Workspace, source: Path, trees: Sequence[Tree]
     return schema
 
 
-def judged(job: Job, workspace: Workspace, schema: Path, trees: Sequence[Path]) -> str:
-    """Return what dt-validate says of compiled trees.
-
-    Raises:
-        StepError: it broke off. Its exit code does not tell: old ones have none for complaints.
-    """
+def _validated(job: Job, workspace: Workspace, schema: Path, trees: Sequence[Path]) -> str:
+    # The exit code does not tell complaints from failures.
     said = job.run(
         workspace,
-        *("sh", "-c", '"$@" 2>&1 || echo "exit code $?"', "sh"),
+        *("sh", "-c", '"$@" 2>&1 || true', "sh"),
         *("dt-validate", "--show-unmatched", "--schema", schema),
         *trees,
     )

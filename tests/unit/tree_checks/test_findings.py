@@ -55,7 +55,10 @@ def test_what_accepts_nothing_is_told(pattern: str) -> None:
         ("linux", "/fabric@a0000000"),
         ("linux", "/chosen pynq_board"),
         ("schema", "/fabric@40000000: failed to match any schema with compatible: 'generic-uio'"),
-        ("schema", "/: failed to match any schema with compatible: 'tul,pynq-z2', 'xlnx,zynq-7000'"),
+        (
+            "schema",
+            "/: failed to match any schema with compatible: 'tul,pynq-z2', 'xlnx,zynq-7000'",
+        ),
     ],
 )
 def test_what_is_right_for_every_board_needs_no_entry(check: str, subject: str) -> None:

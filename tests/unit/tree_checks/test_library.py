@@ -15,7 +15,7 @@ from builder.hardware.export import open_export
 from builder.spec.models import Soc
 from tests.exports import Part, hwh
 
-AUDIO = '''\
+AUDIO = """\
 from pynq.uio import get_uio_index
 
 class Audio(DefaultIP):
@@ -27,7 +27,7 @@ class Audio(DefaultIP):
     def configure(self, rate=48000, iic_index=1, uio_name="audio-codec-ctrl"):
         self.uio_index = get_uio_index(uio_name)
         self._lib.config(iic_index)
-'''
+"""
 GPIO = '''\
 class GPIO:
     @staticmethod
