@@ -83,7 +83,8 @@ def board_steps(
         archive,
         BoardView(
             name=spec.name,
-            board=spec.board,
+            # Recipes are made again when the board changes, and need no findings.
+            board=spec.board.model_copy(update={"accepted_findings": ()}),
             overlays=spec.overlays,
             notebooks=spec.notebooks,
             hardware=spec.hardware,
