@@ -3,8 +3,9 @@
 
 A driver of the library belongs to a block of the programmable logic by the block's type (`bindto`
 of its class, as VLNV). What it opens is found by reading its source: names of UIO devices, I2C
-buses by number, and the labels of GPIO controllers. So the check follows the library, and asks only
-for what the image's designs have.
+buses by number, and the labels of GPIO controllers. Interrupts of the logic are waited for by the
+UIO device that has them. So the check follows the library, and asks only for what the image's
+designs have.
 
 Not seen: what a driver computes, and drivers of hierarchies (`checkhierarchy`), which have no type.
 """
@@ -19,15 +20,18 @@ from pathlib import Path
 from typing import Final
 
 from builder.bsp.tree_checks.findings import Finding
-from builder.bsp.tree_checks.nodes import compatible, is_on, strings
+from builder.bsp.tree_checks.nodes import cells, compatible, is_on, strings
 from builder.emulation.derive import Tree
 from builder.hardware.design import Design
+from builder.hardware.interrupts import interrupts
 from builder.hardware.system import Kind, peripherals
 
 CHECK: Final = "library"
 
 _UIO_CALLS: Final = {"get_uio_device", "get_uio_index"}
 """Functions of `pynq.uio` whose first argument is the name of a UIO device."""
+_WAITS: Final = "get_uio_irq"
+"""The function of `pynq.interrupt` that looks for the UIO device with an interrupt."""
 _I2C_PARAMETERS: Final = {"iic_index", "i2c_index"}
 _I2C_IN_C: Final = b"/dev/i2c-%d"
 _GPIO_LABELS: Final = {
@@ -56,10 +60,12 @@ class Library:
 
     opened: the devices that the driver of a block opens, by the block's VLNV.
     gpio_labels: labels of the GPIO controllers of which `pynq.GPIO` takes the first.
+    waits: the file and line that look for the UIO device of an interrupt; empty if none do.
     """
 
     opened: Mapping[str, Sequence[Opened]]
     gpio_labels: Sequence[str]
+    waits: str = ""
 
 
 @dataclass(kw_only=True)
@@ -79,6 +85,7 @@ def read_library(package: Path) -> Library:
     """
     classes: list[_Class] = []
     gpio: list[str] = []
+    waits = ""
     for path in sorted(package.rglob("*.py")):
         place = path.relative_to(package.parent).as_posix()
         try:
@@ -91,12 +98,14 @@ def read_library(package: Path) -> Library:
                 classes.append(_class(node, place=place, i2c=i2c))
             elif isinstance(node, ast.FunctionDef) and node.name == "get_gpio_base_path":
                 gpio += [text for text in _texts(node) if text in _GPIO_LABELS]
+            elif isinstance(node, ast.FunctionDef) and node.name == _WAITS:
+                waits = f"{place}:{node.lineno}"
     opened: dict[str, list[Opened]] = {}
     by_name = {each.name: each for each in classes}
     for each in classes:
         for vlnv in each.bindto:
             opened.setdefault(vlnv, []).extend(_with_bases(each, by_name))
-    return Library(opened=opened, gpio_labels=gpio)
+    return Library(opened=opened, gpio_labels=gpio, waits=waits)
 
 
 def findings(
@@ -112,28 +121,70 @@ def findings(
     """
     found: dict[str, Finding] = {}
     for name, design in designs.items():
-        for block in design.blocks.values():
-            for opened in library.opened.get(block.vlnv, ()):
-                missing = _missing(tree, opened)
-                if missing:
-                    subject, what, mend = missing
-                    found[subject] = Finding(
-                        check=CHECK,
-                        subject=subject,
-                        text=f"design {name} has the block {block.instance} ({block.vlnv}), whose "
-                        f"driver opens {what} ({opened.place}), and the device tree has none. On "
-                        f"the board the driver raises; {mend} in {source}",
-                    )
-        if _uses_gpio(design) and library.gpio_labels and not _has_gpio(tree, library.gpio_labels):
-            found["gpio"] = Finding(
-                check=CHECK,
-                subject="gpio",
-                text=f"design {name} has GPIO lines of the processing system, for which pynq.GPIO "
-                f"looks for a controller called {' or '.join(library.gpio_labels)}, and the "
-                "device tree has none that is on. On the board pynq.GPIO raises; switch the "
-                f"node gpio@... on in {source}",
-            )
+        for subject, text in (
+            *_devices(tree, library, name, design),
+            *_gpio(tree, library, name, design),
+            *_waited_for(tree, library, name, design),
+        ):
+            found[subject] = Finding(check=CHECK, subject=subject, text=f"{text} in {source}")
     return [*found.values()]
+
+
+def _devices(tree: Tree, library: Library, name: str, design: Design) -> Iterator[tuple[str, str]]:
+    """Yield subject and text of each device that a driver of a block opens in vain."""
+    for block in design.blocks.values():
+        for opened in library.opened.get(block.vlnv, ()):
+            missing = _missing(tree, opened)
+            if missing:
+                subject, what, mend = missing
+                text = (
+                    f"design {name} has the block {block.instance} ({block.vlnv}), whose driver opens "
+                    f"{what} ({opened.place}), and the device tree has none. On the board the driver "
+                    f"fails; {mend}"
+                )
+                yield subject, text
+
+
+def _gpio(tree: Tree, library: Library, name: str, design: Design) -> Iterator[tuple[str, str]]:
+    """Yield subject and text if a design has GPIO lines, and the tree no controller for them."""
+    labels = library.gpio_labels
+    if labels and _uses_gpio(design) and not _has_gpio(tree, labels):
+        text = (
+            f"design {name} has GPIO lines of the processing system, for which pynq.GPIO looks for a "
+            f"controller called {' or '.join(labels)}, and the device tree has none that is on. On "
+            "the board pynq.GPIO raises; switch the node gpio@... on"
+        )
+        yield "gpio", text
+
+
+def _waited_for(
+    tree: Tree, library: Library, name: str, design: Design
+) -> Iterator[tuple[str, str]]:
+    """Yield subject and text of each interrupt of a design that no UIO device has."""
+    if not library.waits:
+        return
+    for number in sorted(_interrupts(design) - _uio_interrupts(tree)):
+        text = (
+            f"design {name} raises the shared peripheral interrupt {number}, which the library waits "
+            f"for by the UIO device that has it ({library.waits}), and the device tree has none. On "
+            "the board the drivers of the design have no interrupt; add a node with compatible = "
+            f'"{_uio_compatible(tree)}" and interrupts = <0 {number} 4>'
+        )
+        yield f"interrupt {number}", text
+
+
+def _interrupts(design: Design) -> set[int]:
+    """Return the interrupts of the processing system that a design raises."""
+    return {each.number for each in interrupts(design).values() if each.controller is None}
+
+
+def _uio_interrupts(tree: Tree) -> set[int]:
+    """Return the shared peripheral interrupts of a tree's UIO devices: <0 NUMBER FLAGS>."""
+    found = set()
+    for node in _uio_nodes(tree):
+        words = cells(tree[node].get("interrupts", b""))
+        found |= {words[at + 1] for at in range(0, len(words) - 2, 3) if words[at] == 0}
+    return found
 
 
 def _missing(tree: Tree, opened: Opened) -> tuple[str, str, str] | None:
@@ -157,9 +208,15 @@ def uio_names(tree: Tree) -> set[str]:
     Linux takes `linux,uio-name`, else the node's name without its address
     (drivers/uio/uio_pdrv_genirq.c).
     """
+    return {
+        (strings(tree[node].get("linux,uio-name", b"")) or [_plain(node)])[0]
+        for node in _uio_nodes(tree)
+    }
+
+
+def _uio_nodes(tree: Tree) -> list[str]:
     wanted = _uio_compatible(tree)
-    nodes = [node for node in tree if wanted in compatible(tree, node) and is_on(tree, node)]
-    return {(strings(tree[node].get("linux,uio-name", b"")) or [_plain(node)])[0] for node in nodes}
+    return [node for node in tree if wanted in compatible(tree, node) and is_on(tree, node)]
 
 
 def _uio_compatible(tree: Tree) -> str:

@@ -37,6 +37,10 @@ class GPIO:
         valid_labels.append("zynqmp_gpio")
         valid_labels.append("zynq_gpio")
 '''
+INTERRUPT = """\
+def get_uio_irq(irq):
+    return None
+"""
 TREE = """\
 /dts-v1/;
 / {
@@ -176,6 +180,36 @@ def test_gpio_wants_the_controller(
 ) -> None:
     source = (TREE % WHOLE).replace("xlnx,zynq-gpio-1.0", "other")
     assert names(compiled(source), library, designs) == ["library: gpio"]
+
+
+@pytest.mark.parametrize(
+    ("uio", "found"),
+    [
+        ("interrupts = <0 29 4>;", []),
+        ("interrupts = <1 1 4>, <0 29 4>;", []),
+        ("interrupts = <0 30 4>;", ["library: interrupt 29"]),
+        ("", ["library: interrupt 29"]),
+    ],
+)
+def test_an_interrupt_of_the_logic_wants_a_uio_device(
+    compiled: Callable[[str], Tree], package: Path, tmp_path: Path, uio: str, found: list[str]
+) -> None:
+    parts = {
+        "timer": Part(kind="axi_timer", outputs={"interrupt": "LEVEL_HIGH"}),
+        "irqs": Part(
+            kind="xlconcat",
+            parameters={"NUM_PORTS": "1", "IN0_WIDTH": "1"},
+            inputs={"In0": "timer.interrupt"},
+            outputs={"dout[4]": ""},
+        ),
+    }
+    path = tmp_path / "timer.hwh"
+    path.write_text(hwh(Soc.ZYNQ, parts=parts))
+    designs = {"timer": read_design(open_export(path))}
+    tree = compiled(f'/dts-v1/; / {{ f@0 {{ compatible = "generic-uio"; {uio} }}; }};')
+    assert names(tree, read_library(package), designs) == []
+    (package / "interrupt.py").write_text(INTERRUPT)
+    assert names(tree, read_library(package), designs) == found
 
 
 def test_without_the_block_nothing_is_asked_for(
