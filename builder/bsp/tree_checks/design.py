@@ -2,9 +2,8 @@
 """What a design switches on, against the device tree.
 
 A peripheral that the first stage starts and that the tree leaves disabled is not there for Linux:
-nothing fails, and nothing works. Which peripherals a tree can describe, and at which addresses, is
-in UG585 (Zynq-7000, table 4-6, "I/O Peripheral Register Map", and appendix B) and UG1085 (Zynq
-UltraScale+, table 10-1).
+nothing fails, and nothing works. The addresses of the peripherals are those of UG585 (Zynq-7000,
+chapter 4 and appendix B) and UG1085 (Zynq UltraScale+, chapter 10).
 """
 
 from __future__ import annotations

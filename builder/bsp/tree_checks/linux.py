@@ -50,9 +50,19 @@ _UNSAID = {"/__symbols__"}
 
 
 def same_board(tree: Tree, others: Mapping[str, Tree]) -> str | None:
-    """Return the name of the tree for the same board; None if there is none among `others`."""
+    """Return the name of the tree for the same board; None if there is none among `others`.
+
+    Overlays, which some boards of Linux are made with, are no trees of boards.
+    """
     first = compatible(tree, "/")[:1]
-    return next((name for name, each in others.items() if compatible(each, "/")[:1] == first), None)
+    return next(
+        (
+            name
+            for name, each in others.items()
+            if compatible(each, "/")[:1] == first and "/fragment@0" not in each
+        ),
+        None,
+    )
 
 
 def findings(own: Tree, theirs: Tree, *, name: str, source: str) -> list[Finding]:

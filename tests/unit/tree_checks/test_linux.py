@@ -68,5 +68,7 @@ def test_the_same_board_has_the_same_first_compatible(compiled: Callable[[str], 
         "zynq-zed": compiled(LINUX),
     }
     assert same_board(own, others) == "zynq-zed"
+    overlay = compiled(LINUX.replace("gpio: gpio {", "fragment@0 { }; gpio: gpio {"))
+    assert same_board(own, {"zynq-zed-card": overlay}) is None
     new = compiled(LINUX.replace('"avnet,zynq-zed", ', ""))
     assert same_board(new, others) is None
