@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from itertools import groupby
 
 import pytest
 
@@ -29,10 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give every test a time limit."""
-    for item in items:
-        if item.get_closest_marker("timeout") is None:
-            folder = item.path.relative_to(ROOT / "tests").parts[0]
-            item.add_marker(pytest.mark.timeout(LIMITS.get(folder, LONGEST)))
+    for path, of_file in groupby(items, key=lambda item: item.path):
+        folder = path.relative_to(ROOT / "tests").parts[0]
+        limit = pytest.mark.timeout(LIMITS.get(folder, LONGEST))
+        for item in of_file:
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(limit)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 
 A table of another board of the same class often works, or nearly: a wrong feedback divider gives a
 garbled console, a wrong pin multiplexer no network, a wrong DDR timing no boot, and none of them a
-message. `compare` recomputes the registers from the parameters (PCW_...), and lists in what the
+message. `Comparison` recomputes the registers from the parameters (PCW_...), and lists in what a
 table differs. The rules, and what they leave out, are in `ps7_clocks`, `ps7_mio`, `ps7_ddr` and
 `ps7_lanes`. Reset lines and the console are here: they are sequences of writes, or need several
 registers. Register fields are those of AMD's UG585, appendix B (SLCR, DDRC, UART, GPIO).
@@ -40,25 +40,45 @@ def read_parameters(path: Path) -> dict[str, str]:
     return {str(name): str(value) for name, value in data.items()}
 
 
-def compare(table: StartupTable, parameters: Mapping[str, str]) -> list[Mismatch]:
-    """List everything in which a start-up table contradicts a board's parameters.
+class Comparison:
+    """Comparison of start-up tables with a board's parameters, which are evaluated once.
 
-    Parameters that are not there, or whose thing is switched off, are not compared. An empty list
-    says that all that is covered agrees: clocks, pins, the DDR controller, reset lines, console.
+    Raises:
+        ValueError: a parameter that has to be a number is none; so does `mismatches`.
+    """
+
+    def __init__(self, parameters: Mapping[str, str]) -> None:
+        self._parameters = known = Parameters(parameters)
+        self._clocks = list(ps7_clocks.expected(known))
+        self._pins = list(ps7_mio.expected(known))
+        self._memory = ps7_ddr.roundings(known)
+
+    def mismatches(self, table: StartupTable) -> list[Mismatch]:
+        """List everything in which a start-up table contradicts the parameters.
+
+        Parameters that are not there, or whose thing is switched off, are not compared. An empty
+        list says that all that is covered agrees: clocks, pins, the DDR controller, reset lines,
+        console.
+        """
+        registers, parameters = Registers(table), self._parameters
+        return [
+            *registers.differences(self._clocks),
+            *registers.differences(ps7_clocks.dependent(registers, parameters)),
+            *ps7_clocks.frequencies(registers, parameters),
+            *registers.differences(self._pins),
+            *ps7_ddr.differences(registers, self._memory),
+            *_resets(registers, parameters),
+            *_console(registers, parameters),
+        ]
+
+
+def compare(table: StartupTable, parameters: Mapping[str, str]) -> list[Mismatch]:
+    """List everything in which one start-up table contradicts a board's parameters.
 
     Raises:
         ValueError: a parameter that has to be a number is none.
     """
-    registers, known = Registers(table), Parameters(parameters)
-    return [
-        *registers.differences(ps7_clocks.expected(known)),
-        *registers.differences(ps7_clocks.dependent(registers, known)),
-        *ps7_clocks.frequencies(registers, known),
-        *registers.differences(ps7_mio.expected(known)),
-        *ps7_ddr.differences(registers, known),
-        *_resets(registers, known),
-        *_console(registers, known),
-    ]
+    return Comparison(parameters).mismatches(table)
 
 
 def located(mismatches: Iterable[Mismatch], parameters: Path) -> list[str]:

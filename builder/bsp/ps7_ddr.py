@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -117,24 +117,32 @@ _PART_COMMON: Final = {
 _ROUNDINGS: Final = (1.0, 1 - 1e-6, 1 + 1e-6)
 
 
-def differences(registers: Registers, parameters: Parameters) -> list[Mismatch]:
-    """List in what the DDR controller's registers contradict the parameters.
+def roundings(parameters: Parameters) -> list[list[Expectation]]:
+    """Return what the parameters say, for each way in which Vivado rounds the clock.
 
-    The clock's rounding is taken that leaves the fewest differences: it is the same for all
-    timings of a table.
+    Without a clock there is one way, and without memory none.
     """
     if parameters.off(P + "ENABLE"):
         return []
     clock = memory_clock(parameters)
     clocks = [clock * factor for factor in _ROUNDINGS] if clock else [None]
-    found: list[Mismatch] | None = None
-    for mhz in clocks:
-        other = list(registers.differences(expected(parameters, mhz)))
-        if found is None or len(other) < len(found):
-            found = other
+    return [list(expected(parameters, mhz)) for mhz in clocks]
+
+
+def differences(registers: Registers, roundings: Iterable[Iterable[Expectation]]) -> list[Mismatch]:
+    """List in what the DDR controller's registers contradict what `roundings` returned.
+
+    The rounding is taken that leaves the fewest differences: it is the same for all timings of a
+    table.
+    """
+    best: list[Mismatch] | None = None
+    for expectations in roundings:
+        found = list(registers.differences(expectations))
         if not found:
-            break
-    return found or []
+            return []
+        if best is None or len(found) < len(best):
+            best = found
+    return best or []
 
 
 def memory_clock(parameters: Parameters) -> float | None:

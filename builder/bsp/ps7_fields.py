@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
+from itertools import islice
 from typing import Final
 
 from builder.bsp.ps7 import Operation, StartupTable
@@ -116,14 +117,16 @@ class Registers:
     def field(self, field: Field) -> int | None:
         """Return a field's final value, or None if the table leaves one of its bits alone."""
         value, known = self._state.get(field.register, (0, 0))
-        return (value & field.mask) >> field.low if known & field.mask == field.mask else None
+        wanted = field.mask
+        return (value & wanted) >> field.low if known & wanted == wanted else None
 
     def written(self, field: Field) -> list[int | None]:
         """Return the values of a field in all operations that write the whole of it."""
+        wanted = field.mask
         return [
-            (value & field.mask) >> field.low
+            (value & wanted) >> field.low
             for mask, value in self._writes.get(field.register, ())
-            if mask & field.mask == field.mask
+            if mask & wanted == wanted
         ]
 
     def differences(self, expectations: Iterable[Expectation]) -> Iterator[Mismatch]:
@@ -132,9 +135,7 @@ class Registers:
             found = self.written(expectation.field)
             if expectation.final or not found:
                 found = [self.field(expectation.field)]
-            wrong = next((each for each in map(expectation.difference, found) if each), None)
-            if wrong:
-                yield wrong
+            yield from islice(filter(None, map(expectation.difference, found)), 1)
 
 
 class Parameters:

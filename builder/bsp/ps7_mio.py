@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from builder.bsp.ps7_fields import Expectation, Field, Parameters
@@ -44,6 +44,16 @@ _SPEEDS: Final = {"slow": 0, "fast": 1}
 _BOOT_PINS: Final = range(2, 9)
 _DEFAULTS: Final = {"PULLUP": "disabled"}
 _PULL_UPS: Final = {"disabled": 0, "enabled": 1}
+# Electrical settings: the field, the parameter's name behind PCW_MIO_xx_, the values by their names,
+# and the names by their values.
+_ELECTRICAL: Final = tuple(
+    (what, stem, values, {number: text for text, number in values.items()})
+    for what, stem, values in (
+        ("slew rate", "SLEW", _SPEEDS),
+        ("voltage", "IOTYPE", _IO_TYPES),
+        ("pull-up", "PULLUP", _PULL_UPS),
+    )
+)
 
 # Peripheral -> name in PCW_MIO_TREE_PERIPHERALS, and the groups of pins that it may have: the rest of
 # the parameter's name, and the multiplexer's setting (bits 7:1 of MIO_PIN_xx) for these pins.
@@ -86,6 +96,7 @@ _LINES: Final = (
     ("SD0", "GRP_WP"),
     ("SD1", "GRP_WP"),
 )
+_NO_MEANINGS: Final[Mapping[int, str]] = {}
 _GPIO: Final = "gpio["
 _SPI_SIGNALS: Final = re.compile(r"mosi|miso|sclk|ss\[\d\]")
 _NO_SIGNAL: Final = frozenset({"", "unassigned", "unbonded"})
@@ -181,6 +192,7 @@ def _pin(
     *,
     says: str | None = None,
     needed: bool = True,
+    meanings: Mapping[int, str] = _NO_MEANINGS,
 ) -> Expectation:
     low, width = _BITS[what]
     return Expectation(
@@ -190,6 +202,7 @@ def _pin(
         field=Field(register=_MIO + 4 * pin, low=low, width=width),
         values=frozenset(values),
         needed=needed,
+        meanings=meanings,
     )
 
 
@@ -225,17 +238,14 @@ def _electrical(pin: int, parameters: Parameters, *, used: bool) -> Iterator[Exp
     output; Vivado's other pins have 0.
     """
     voltage = parameters.text(f"PCW_MIO_{pin}_IOTYPE")
-    for what, stem, values in (
-        ("slew rate", "SLEW", _SPEEDS),
-        ("voltage", "IOTYPE", _IO_TYPES),
-        ("pull-up", "PULLUP", _PULL_UPS),
-    ):
+    for what, stem, values, meanings in _ELECTRICAL:
         name = f"PCW_MIO_{pin}_{stem}"
         value = parameters.text(name) or (_DEFAULTS.get(stem) if pin in _BOOT_PINS else None)
         if value is not None and value in values:
-            meanings = {number: text for text, number in values.items()}
-            found = _pin(pin, what, name, parameters, {values[value]}, says=value, needed=used)
-            yield replace(found, meanings=meanings)
+            wanted = {values[value]}
+            yield _pin(
+                pin, what, name, parameters, wanted, says=value, needed=used, meanings=meanings
+            )
     if voltage is not None and voltage.startswith("LVCMOS"):
         name = f"PCW_MIO_{pin}_IOTYPE"
         yield _pin(pin, "receiver", name, parameters, {0}, needed=False)

@@ -270,6 +270,7 @@ class _Resolution:
         self.directories = tuple(path.parent for path in (*self.document.bases, board_file))
         self.recipe_files = tree.recipe_files(self.directories)
         self.profile_files = tree.profile_files(self.directories)
+        self.distribution_files = tree.distribution_files()
         self.recipes: dict[str, Recipe | None] = {}
 
     def run(self, settings: Sequence[str], distro: str | None) -> ImageSpec | None:
@@ -373,7 +374,7 @@ class _Resolution:
     def distributions(
         self, board: Board, local: LocalSettings, pinned: str | None
     ) -> tuple[NamedDistribution, ...]:
-        files = self.tree.distribution_files()
+        files = self.distribution_files
         for name in local.mirrors:
             if name not in files:
                 self.reader.complain(
@@ -436,7 +437,7 @@ class _Resolution:
             file = self.recipe_files[name]
             recipe = self.recipes[name] = self.reader.recipe(file)
             if recipe:
-                check_recipe(self.reader, file, recipe, self.tree.distribution_files())
+                check_recipe(self.reader, file, recipe, self.distribution_files)
                 self.known_recipes(file, ("requires",), recipe.requires)
         return known
 

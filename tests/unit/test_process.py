@@ -243,7 +243,9 @@ VISIBLE = f"""
 import signal, sys
 sys.path.insert(0, {str(ROOT)!r})
 from builder.engine.process import Processes, clean_environment, run_visibly
-signal.signal(signal.SIGTERM, signal.default_int_handler)
+# As the command line does: a job in a shell's background starts with SIGINT ignored.
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.default_int_handler)
 command = ["sh", "-c", "echo $$; exec sleep 60"]
 run_visibly(command, environment=clean_environment(), processes=Processes())
 """
@@ -267,7 +269,7 @@ def test_commands_die_with_the_builder_however_it_dies(
         pid = int(builder.stdout.readline())
         assert alive(pid)
         builder.send_signal(number)
-        builder.wait()
+        builder.wait(timeout=50)  # less than `sleep` takes
         assert wait_for_end(pid)
 
 

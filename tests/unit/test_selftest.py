@@ -9,8 +9,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
@@ -101,52 +102,128 @@ parameters:
 """
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    """Board B with recipe `a`, which has checks; so has the board."""
-    found = Files(tmp_path / "tree")
-    found.recipe("a", RECIPE)
-    found.write("recipes/a/test_one.py", PASSES)
-    found.write("recipes/a/helper.py", "")
-    found.write("boards/B/tests/test_places.py", PLACES)
-    found.write("boards/B/tests/__pycache__/test_places.pyc", "")
-    return found
-
-
 def layer(spec: ImageSpec) -> ChecksLayer:
     known = without_secrets(context(spec, "one"))
     return ChecksLayer(check_files(spec), known, modules=MODULES, epoch=1_700_000_000, scope="B")
 
 
-@pytest.fixture
-def image(files: Files, tmp_path: Path, store: Store, processes: Processes) -> Callable[[], Path]:
-    """Makes the tree of an image with nothing but its checks."""
+class SmallBoard:
+    """Board B with recipe `a`, both with checks, and the two ways to run them."""
 
-    def room(name: str, *, need: int, network: bool = False) -> PlainWorkspace:
-        assert not network
-        folder = tmp_path / "work"
-        folder.mkdir()
-        return PlainWorkspace(folder, processes=processes)
+    def __init__(self, folder: Path, processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.processes = processes
+        self.monkeypatch = monkeypatch
+        self.command = board_command(monkeypatch)
+        self.files = Files(folder / "tree")
+        self.files.recipe("a", RECIPE)
+        self.files.write("recipes/a/test_one.py", PASSES)
+        self.files.write("recipes/a/helper.py", "")
+        self.files.write("boards/B/tests/test_places.py", PLACES)
+        self.files.write("boards/B/tests/__pycache__/test_places.pyc", "")
+        self._image: Path | None = None
 
-    def make() -> Path:
-        output, tree = tmp_path / "output", tmp_path / "image"
+    def image(self) -> Path:
+        """Make the tree of an image with nothing but its checks; return their directory."""
+        output, tree = self.folder / "output", self.folder / "image"
         output.mkdir()
-        tools = SimpleNamespace(processes=processes, workspace=room)
         job = Job(
             inputs={},
             output=output,
             log=io.StringIO(),
-            store=store,
-            tools=cast(Tools, tools),
+            store=Store(self.folder / "store"),
+            tools=cast(Tools, SimpleNamespace(processes=self.processes, workspace=self._room)),
             on_line=lambda _: None,
         )
-        layer(files.resolve()).run(job)
+        layer(self.files.resolve()).run(job)
         tree.mkdir()
         unpack = ["tar", "--extract", "--use-compress-program=zstd -d", "--no-same-owner"]
         subprocess.run([*unpack, "--directory", tree, "--file", output / LAYER], check=True)
         return tree / DIRECTORY
 
-    return make
+    def _room(self, name: str, *, need: int, network: bool = False) -> PlainWorkspace:
+        del name, need
+        assert not network
+        folder = self.folder / "work"
+        folder.mkdir()
+        return PlainWorkspace(folder, processes=self.processes)
+
+    def start(self, *options: str) -> int:
+        """Run the command and return its status."""
+        if self._image is None:
+            self._image = self.image()
+        self.monkeypatch.setattr(self.command, "HOME", self._image)
+        self.monkeypatch.setattr("sys.argv", ["board-selftest", *options])
+        status: int = self.command.main()
+        return status
+
+    def run(self, *options: str) -> tuple[int, Any]:
+        """Run the command; return its status and its report."""
+        report = self.folder / "report.json"
+        status = self.start("--json", str(report), *options)
+        return status, json.loads(report.read_text())
+
+    def look(self, selection: Selection = ALL) -> Any:
+        """Run the checks from outside, against a board that a stand-in for ssh is; the report."""
+        stand_in(self.folder, self.monkeypatch, 'exec sh -c "$last"\n')
+        spec = self.files.resolve()
+        known = {
+            **context(spec, "one"),
+            "checks": {name: str(path) for name, path in check_files(spec).items()},
+            "emulated": False,
+            "ports": {22: 2022, 80: 2080},
+            "shell": ["ssh", "root@127.0.0.1"],
+        }
+        file, report = self.folder / "context.json", self.folder / "outside.json"
+        file.write_text(json.dumps(known))
+        subprocess.run(
+            [sys.executable, *words(file, report, root=self.files.root, selection=selection)],
+            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+            check=True,
+        )
+        return json.loads(report.read_text())
+
+
+def board_command(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return the command, on a board that is not emulated, for root."""
+    spec = importlib.util.spec_from_file_location("board_selftest", COMMAND)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.syspath_prepend(ROOT)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    return module
+
+
+def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Put a program in the place of ssh, whose last word is what the board's shell would get."""
+    program = folder / "bin/ssh"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\nfor last; do :; done\n{text}")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+
+
+@contextmanager
+def new_small_board(folder: Path) -> Iterator[SmallBoard]:
+    processes = Processes()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        try:
+            yield SmallBoard(folder, processes, monkeypatch)
+        finally:
+            processes.stop()
+
+
+@pytest.fixture
+def small_board(tmp_path: Path) -> Iterator[SmallBoard]:
+    with new_small_board(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def files(small_board: SmallBoard) -> Files:
+    return small_board.files
 
 
 # What an image holds
@@ -166,8 +243,8 @@ def test_checks_have_the_names_of_their_recipes_and_boards(files: Files) -> None
     ]
 
 
-def test_an_image_holds_its_checks_and_what_runs_them(image: Callable[[], Path]) -> None:
-    folder = image()
+def test_an_image_holds_its_checks_and_what_runs_them(small_board: SmallBoard) -> None:
+    folder = small_board.image()
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert found == {
         "boards/B/tests/test_places.py",
@@ -183,8 +260,8 @@ def test_an_image_holds_its_checks_and_what_runs_them(image: Callable[[], Path])
         assert path.stat().st_mtime == 1_700_000_000
 
 
-def test_secrets_are_not_among_it(image: Callable[[], Path]) -> None:
-    text = (image() / "context.json").read_text()
+def test_secrets_are_not_among_it(small_board: SmallBoard) -> None:
+    text = (small_board.image() / "context.json").read_text()
     assert "sesame" not in text
     known = json.loads(text)
     assert known["parameters"]["a"] == {"port": 80, "root-password": ""}
@@ -218,57 +295,14 @@ def test_a_changed_check_is_that_layer_and_the_image_alone(boards_dir: Path) -> 
 # The command on the board
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The command, on a board that is not emulated, for root."""
-    spec = importlib.util.spec_from_file_location("board_selftest", COMMAND)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.syspath_prepend(ROOT)
-    spec.loader.exec_module(module)
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    return module
-
-
-Start = Callable[..., int]
-Run = Callable[..., tuple[int, Any]]
-
-
-@pytest.fixture
-def start(command: ModuleType, image: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> Start:
-    """Runs the command and returns its status."""
-    made: list[Path] = []
-
-    def call(*options: str) -> int:
-        if not made:
-            made.append(image())
-        monkeypatch.setattr(command, "HOME", made[0])
-        monkeypatch.setattr("sys.argv", ["board-selftest", *options])
-        status: int = command.main()
-        return status
-
-    return call
-
-
-@pytest.fixture
-def run(start: Start, tmp_path: Path) -> Run:
-    """Runs the command; its status and its report."""
-
-    def call(*options: str) -> tuple[int, Any]:
-        report = tmp_path / "report.json"
-        status = start("--json", str(report), *options)
-        return status, json.loads(report.read_text())
-
-    return call
-
-
 def outcomes(report: Any) -> dict[str, str]:
     return {check["check"]: check["outcome"] for check in report["checks"]}
 
 
-def test_checks_run_where_they_belong(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
-    status, report = run()
+def test_checks_run_where_they_belong(
+    small_board: SmallBoard, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status, report = small_board.run()
     assert status == 0
     assert outcomes(report) == {
         "recipes/a/test_one.py::test_passes": "passed",
@@ -289,8 +323,7 @@ def test_checks_run_where_they_belong(run: Run, capfd: pytest.CaptureFixture[str
     assert said.endswith("B, one: 4 passed, 0 failed, 2 skipped\n")
 
 
-def test_labels_tell_which_parameters_a_check_had(files: Files, run: Run) -> None:
-    text = """
+LABELS = """
 import pytest
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -312,17 +345,6 @@ def test_alone(words):
     More.
     '''
 """
-    files.write("recipes/a/test_one.py", text)
-    _, report = run("-k", "test_one")
-    assert [check["label"] for check in report["checks"]] == [
-        "It counts. [1]",
-        "It counts. [2]",
-        "Once.",
-        "test_not_said[a::b]",
-        "It is alone. [a[0]]",
-    ]
-
-
 LONG = """
 import time
 import pytest
@@ -340,17 +362,82 @@ def test_long(host):
 def test_short(host, slow):
     pass
 """
+AGAIN = """
+def test_late(until, tmp_path_factory):
+    file = str(tmp_path_factory.mktemp("tries") / "tries")
+    tries = 'echo >> %s; test $(wc -l < %s) = 2 && echo late'
+    assert until(tries, file, file) == "late"
+
+def test_never(until):
+    until("echo said; false", seconds=0)
+"""
+LOGINS = """
+def test_logins(host):
+    found = host.check_output('echo $XILINX_XRT, $QUOTED, $OWNER, $LANG')
+    assert found == "/usr, two words, Zoe's, C.UTF-8"
+"""
+OF_LOGINS = """\
+# for PYNQ
+XILINX_XRT=/usr
+export QUOTED='two words'
+
+OWNER=Zoe's
+LANG=xx
+"""
 
 
-def test_quick_leaves_out_what_takes_long(files: Files, run: Run, look: Callable[..., Any]) -> None:
-    files.write("recipes/a/test_one.py", LONG)
-    names = {"recipes/a/test_one.py::test_long", "recipes/a/test_one.py::test_short"}
-    status, report = run()
-    assert status == 0
-    assert names <= outcomes(report).keys()
+Checks = dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Checks:
+    """The checks of one run of the command, as reported, by the name of their file.
+
+    Several tests look at it: starting pytest takes longer than their checks.
+    """
+    folder = tmp_path_factory.mktemp("shared")
+    with new_small_board(folder) as small_board:
+        settings = folder / "environment"
+        settings.write_text(OF_LOGINS)
+        small_board.monkeypatch.setattr(small_board.command, "OF_LOGINS", settings)
+        for name, text in {
+            "labels": LABELS,
+            "long": LONG,
+            "again": AGAIN,
+            "secrets": SECRETS,
+            "logins": LOGINS,
+            "unknown": "def test_unknown(parameters):\n    parameters['a']['x']\n",
+        }.items():
+            small_board.files.write(f"recipes/a/test_{name}.py", text)
+        status, report = small_board.run()
+    assert status == 1
     assert report["quick"] is False
-    status, own = run("--quick")
-    outside = look(Selection(quick=True))
+    found: Checks = {}
+    for check in report["checks"]:
+        found.setdefault(PurePath(check["check"].partition("::")[0]).name, []).append(check)
+    return found
+
+
+def test_labels_tell_which_parameters_a_check_had(shared_run: Checks) -> None:
+    assert [check["label"] for check in shared_run["test_labels.py"]] == [
+        "It counts. [1]",
+        "It counts. [2]",
+        "Once.",
+        "test_not_said[a::b]",
+        "It is alone. [a[0]]",
+    ]
+
+
+def test_without_quick_nothing_is_left_out(shared_run: Checks) -> None:
+    names = [check["check"] for check in shared_run["test_long.py"]]
+    assert names == ["recipes/a/test_long.py::test_long", "recipes/a/test_long.py::test_short"]
+
+
+def test_quick_leaves_out_what_takes_long(small_board: SmallBoard) -> None:
+    small_board.files.write("recipes/a/test_one.py", LONG)
+    names = {"recipes/a/test_one.py::test_long", "recipes/a/test_one.py::test_short"}
+    status, own = small_board.run("--quick")
+    outside = small_board.look(Selection(quick=True))
     assert status == 0
     for report in (own, outside):
         assert names & outcomes(report).keys() == {"recipes/a/test_one.py::test_short"}
@@ -358,28 +445,28 @@ def test_quick_leaves_out_what_takes_long(files: Files, run: Run, look: Callable
     assert differences(outside, own) == []
 
 
-def test_what_fixtures_take_counts(files: Files, run: Run) -> None:
-    files.write("recipes/a/test_one.py", LONG)
-    _, report = run("-k", "test_short")
-    (check,) = report["checks"]
-    assert check["seconds"] >= 0.6
+def test_what_fixtures_take_counts(shared_run: Checks) -> None:
+    _, short = shared_run["test_long.py"]
+    assert short["seconds"] >= 0.6
 
 
 def test_a_mark_without_a_reason_is_an_error(
-    files: Files, start: Start, capfd: pytest.CaptureFixture[str]
+    small_board: SmallBoard, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    files.write("recipes/a/test_one.py", LONG.replace('("an emulated board takes a minute")', ""))
-    assert start() == 1
+    small_board.files.write(
+        "recipes/a/test_one.py", LONG.replace('("an emulated board takes a minute")', "")
+    )
+    assert small_board.start() == 1
     assert "test_one.py::test_long: long(WHY)" in capfd.readouterr().err
 
 
 def test_every_check_has_a_time_limit_and_is_named_before_it_ends(
-    files: Files, run: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    small_board: SmallBoard, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hanging = "def test_hangs(host):\n    host.run('sleep 60')\ndef test_next(host):\n    pass\n"
-    files.write("recipes/a/test_one.py", hanging)
+    small_board.files.write("recipes/a/test_one.py", hanging)
     monkeypatch.setattr("builder.checks.session.LIMIT", 1)
-    status, report = run("-k", "test_one")
+    status, report = small_board.run("-k", "test_one")
     assert status == 1
     assert outcomes(report) == {
         "recipes/a/test_one.py::test_hangs": "failed",
@@ -389,96 +476,75 @@ def test_every_check_has_a_time_limit_and_is_named_before_it_ends(
     assert "test_one.py::test_hangs FAILED" in capfd.readouterr().out
 
 
-def test_a_check_that_fails_is_told_and_ends_with_1(files: Files, run: Run) -> None:
-    files.write("recipes/a/test_one.py", "def test_fails(host):\n    assert 1 == 2\n")
-    status, report = run("-k", "test_fails")
+def test_a_check_that_fails_is_told_and_ends_with_1(small_board: SmallBoard) -> None:
+    small_board.files.write("recipes/a/test_one.py", "def test_fails(host):\n    assert 1 == 2\n")
+    status, report = small_board.run("-k", "test_fails")
     assert status == 1
     assert (report["passed"], report["failed"], report["skipped"]) == (0, 1, 0)
     assert "assert 1 == 2" in report["checks"][0]["why"]
 
 
-def test_what_fails_when_a_check_is_over_counts_as_failed_once(files: Files, run: Run) -> None:
+def test_what_fails_when_a_check_is_over_counts_as_failed_once(small_board: SmallBoard) -> None:
     text = "import pytest\n@pytest.fixture\ndef late():\n    yield\n    assert False\n"
-    files.write("recipes/a/test_one.py", text + "def test_late(late):\n    pass\n")
-    status, report = run("-k", "test_late")
+    small_board.files.write("recipes/a/test_one.py", text + "def test_late(late):\n    pass\n")
+    status, report = small_board.run("-k", "test_late")
     assert status == 1
     assert outcomes(report) == {"recipes/a/test_one.py::test_late": "failed"}
 
 
-def test_a_command_is_tried_again_until_it_succeeds(files: Files, run: Run, tmp_path: Path) -> None:
-    text = f"""
-def test_late(until):
-    tries = 'echo >> %s; test $(wc -l < %s) = 2 && echo late'
-    assert until(tries, "{tmp_path}/tries", "{tmp_path}/tries") == "late"
-
-def test_never(until):
-    until("echo said; false", seconds=0)
-"""
-    files.write("recipes/a/test_one.py", text)
-    status, report = run("-k", "test_one")
-    assert status == 1
-    assert [*outcomes(report).values()] == ["passed", "failed"]
-    assert "not within 0 s: echo said; false: said" in report["checks"][1]["why"]
+def test_a_command_is_tried_again_until_it_succeeds(shared_run: Checks) -> None:
+    late, never = shared_run["test_again.py"]
+    assert (late["outcome"], never["outcome"]) == ("passed", "failed")
+    assert "not within 0 s: echo said; false: said" in never["why"]
 
 
-def test_secrets_come_from_the_callers_environment_or_their_checks_are_skipped(
-    files: Files, run: Run, monkeypatch: pytest.MonkeyPatch
+def test_checks_that_need_a_secret_are_skipped_without_it(shared_run: Checks) -> None:
+    secret, empty = shared_run["test_secrets.py"]
+    assert (secret["outcome"], empty["outcome"]) == ("skipped", "passed")
+    assert secret["why"].endswith("PARAM_A_PASSWORD")
+
+
+def test_secrets_come_from_the_callers_environment(
+    small_board: SmallBoard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files.write("recipes/a/test_one.py", SECRETS)
-    status, report = run("-k", "test_one")
-    assert status == 0
-    assert [*outcomes(report).values()] == ["skipped", "passed"]
-    assert report["checks"][0]["why"].endswith("PARAM_A_PASSWORD")
+    small_board.files.write("recipes/a/test_one.py", SECRETS)
     monkeypatch.setenv("PARAM_A_PASSWORD", "open sesame")
-    _, report = run("-k", "test_one")
+    _, report = small_board.run("-k", "test_one")
     assert [*outcomes(report).values()] == ["passed", "passed"]
 
 
-def test_checks_find_around_them_what_logins_find(
-    files: Files, run: Run, command: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_checks_find_around_them_what_logins_find(shared_run: Checks) -> None:
     """PYNQ finds its device by a variable that is set for logins; whoever calls, it is there."""
-    settings = tmp_path / "environment"
-    settings.write_text(
-        "# for PYNQ\nXILINX_XRT=/usr\nexport QUOTED='two words'\n\nOWNER=Zoe's\nLANG=xx\n"
-    )
-    monkeypatch.setattr(command, "OF_LOGINS", settings)
-    files.write(
-        "recipes/a/test_one.py",
-        "def test_one(host):\n"
-        "    found = host.check_output('echo $XILINX_XRT, $QUOTED, $OWNER, $LANG')\n"
-        "    assert found == '/usr, two words, Zoe\\'s, C.UTF-8'\n",
-    )
-    _, report = run("-k", "test_one")
-    assert [*outcomes(report).values()] == ["passed"]
+    assert [check["outcome"] for check in shared_run["test_logins.py"]] == ["passed"]
 
 
-def test_an_unknown_parameter_is_a_mistake_of_the_check(files: Files, run: Run) -> None:
-    files.write("recipes/a/test_one.py", "def test_one(parameters):\n    parameters['a']['x']\n")
-    status, report = run("-k", "test_one")
-    assert status == 1
-    assert "KeyError: 'x'" in report["checks"][0]["why"]
+def test_an_unknown_parameter_is_a_mistake_of_the_check(shared_run: Checks) -> None:
+    (check,) = shared_run["test_unknown.py"]
+    assert check["outcome"] == "failed"
+    assert "KeyError: 'x'" in check["why"]
 
 
-def test_a_place_that_there_is_not_is_an_error(files: Files, run: Run) -> None:
+def test_a_place_that_there_is_not_is_an_error(small_board: SmallBoard) -> None:
     text = "import pytest\n@pytest.mark.only('moon', 'far')\ndef test_one():\n    pass\n"
-    files.write("recipes/a/test_one.py", text)
-    status, report = run()
+    small_board.files.write("recipes/a/test_one.py", text)
+    status, report = small_board.run()
     assert status == 1
     assert report["checks"] == []
 
 
-def test_no_check_of_a_name_is_no_success(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
-    status, report = run("-k", "no_such_check")
+def test_no_check_of_a_name_is_no_success(
+    small_board: SmallBoard, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status, report = small_board.run("-k", "no_such_check")
     assert status == 1
     assert report["checks"] == []
     assert "no check has such a name" in capfd.readouterr().err
 
 
 def test_json_has_the_standard_output_for_itself(
-    start: Start, capfd: pytest.CaptureFixture[str]
+    small_board: SmallBoard, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert start("--json", "-") == 0
+    assert small_board.start("--json", "-") == 0
     captured = capfd.readouterr()
     assert json.loads(captured.out)["board"] == "B"
     assert "4 passed, 0 failed, 2 skipped" in captured.err
@@ -493,18 +559,17 @@ def test_json_has_the_standard_output_for_itself(
     ],
 )
 def test_a_call_that_cannot_succeed_ends_with_2_at_once(
-    command: ModuleType,
-    monkeypatch: pytest.MonkeyPatch,
+    small_board: SmallBoard,
     capsys: pytest.CaptureFixture[str],
     *,
     root: bool,
     options: list[str],
     message: str,
 ) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0 if root else 1000)
-    monkeypatch.setattr("sys.argv", ["board-selftest", *options])
+    small_board.monkeypatch.setattr(os, "geteuid", lambda: 0 if root else 1000)
+    small_board.monkeypatch.setattr("sys.argv", ["board-selftest", *options])
     with pytest.raises(SystemExit) as ended:
-        command.main()
+        small_board.command.main()
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
 
@@ -512,63 +577,34 @@ def test_a_call_that_cannot_succeed_ends_with_2_at_once(
 # From outside
 
 
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """Put a program in the place of ssh, whose last word is what the board's shell would get."""
-    program = tmp_path / "bin/ssh"
-    program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\nfor last; do :; done\n{text}")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+@pytest.fixture(scope="module")
+def both_ways(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """The reports of the same checks from outside and on the board."""
+    with new_small_board(tmp_path_factory.mktemp("both")) as small_board:
+        small_board.files.write("recipes/a/test_two.py", FIXTURES)
+        _, own = small_board.run()
+        text = PASSES.replace("22: 22, 80: 80", "22: 2022, 80: 2080")
+        small_board.files.write("recipes/a/test_one.py", text)
+        return small_board.look(), own
 
 
-@pytest.fixture
-def look(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
-    """Runs the checks from outside, against a board that a stand-in for ssh is; the report."""
-
-    def call(selection: Selection = ALL) -> Any:
-        stand_in(tmp_path, monkeypatch, 'exec sh -c "$last"\n')
-        spec = files.resolve()
-        known = {
-            **context(spec, "one"),
-            "checks": {name: str(path) for name, path in check_files(spec).items()},
-            "emulated": False,
-            "ports": {22: 2022, 80: 2080},
-            "shell": ["ssh", "root@127.0.0.1"],
-        }
-        file, report = tmp_path / "context.json", tmp_path / "outside.json"
-        file.write_text(json.dumps(known))
-        subprocess.run(
-            [sys.executable, *words(file, report, root=files.root, selection=selection)],
-            env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
-            check=True,
-        )
-        return json.loads(report.read_text())
-
-    return call
-
-
-def test_the_same_is_found_from_outside(files: Files, run: Run, look: Callable[[], Any]) -> None:
-    _, own = run()
-    files.write("recipes/a/test_one.py", PASSES.replace("22: 22, 80: 80", "22: 2022, 80: 2080"))
-    found = look()
+def test_the_same_is_found_from_outside(both_ways: tuple[Any, Any]) -> None:
+    found, own = both_ways
     assert [*outcomes(found)] == [*outcomes(own)]
     assert outcomes(found)["boards/B/tests/test_places.py::test_outside"] == "passed"
     assert outcomes(found)["boards/B/tests/test_places.py::test_board[1]"] == "skipped"
     assert differences(found, own) == []
 
 
-def test_a_name_does_not_tell_how_the_board_was_reached(
-    files: Files, run: Run, look: Callable[[], Any]
-) -> None:
-    files.write("recipes/a/test_one.py", FIXTURES)
+def test_a_name_does_not_tell_how_the_board_was_reached(both_ways: tuple[Any, Any]) -> None:
     names = {
         *("test_ran[program]", "test_ran[notebook]"),
         *("test_both[program-1]", "test_both[program-2]"),
         *("test_both[notebook-1]", "test_both[notebook-2]"),
         *("test_another_host[local]", "test_another_host[local-host]"),
     }
-    for report in (run()[1], look()):
-        file = "recipes/a/test_one.py::"
+    for report in both_ways:
+        file = "recipes/a/test_two.py::"
         found = {name for name in outcomes(report) if name.startswith(file)}
         assert {name.removeprefix(file) for name in found} == names
 

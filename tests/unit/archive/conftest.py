@@ -4,14 +4,26 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.unit.archive.support import DAY, EPOCH, SUITES, Key, Repository, new_key
+from builder.archive.archive import Archive
+from tests.unit.archive.support import DAY, EPOCH, SUITES, Key, Repository, copy_of, new_key
+
+APT_KEY = """\
+#!/bin/sh
+# In place of Debian's script, which starts 20 processes for each signature: the same check by gpgv.
+# --quiet --readonly --keyring FILE verify --status-fd NUMBER SIGNATURE DATA
+while [ "$1" != verify ]; do
+    [ "$1" != --keyring ] || keyring=$2
+    shift
+done
+shift
+exec gpgv --homedir /nonexistent --ignore-time-conflict --keyring "$keyring" "$@"
+"""
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +49,24 @@ def original(tmp_path_factory: pytest.TempPathFactory, keys: tuple[Key, Key]) ->
 @pytest.fixture
 def repository(original: Repository, tmp_path: Path) -> Repository:
     """A copy of the archive, to be spoilt."""
-    root = tmp_path / "mirror_of"
-    shutil.copytree(original.root, root)
-    return Repository(root, original.key, list(original.packages), list(original.sources))
+    return copy_of(original, tmp_path / "mirror_of")
+
+
+@pytest.fixture
+def quick_signatures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have signatures verified with fewer processes, for tests that are not about signatures."""
+    script = tmp_path / "apt-key"
+    script.write_text(APT_KEY)
+    script.chmod(0o755)
+    name = "_write_configuration"
+    write = vars(Archive)[name]
+
+    def and_script(archive: Archive) -> None:
+        write(archive)
+        with (archive.root / "apt.conf").open("a") as file:
+            file.write(f'Dir::Bin::apt-key "{script}";\n')
+
+    monkeypatch.setattr(Archive, name, and_script)
 
 
 @pytest.fixture

@@ -140,6 +140,12 @@ class Repository:
         return folder
 
 
+def copy_of(repository: Repository, root: Path) -> Repository:
+    """Copy an archive to where nothing is yet, to be changed."""
+    shutil.copytree(repository.root, root)
+    return Repository(root, repository.key, list(repository.packages), list(repository.sources))
+
+
 class QuietHandler(SimpleHTTPRequestHandler):
     """Serves files, and logs nothing."""
 

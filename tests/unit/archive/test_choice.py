@@ -32,7 +32,7 @@ from tests.unit.archive.support import (
     spoil_index,
 )
 
-pytestmark = needs_tools
+pytestmark = [needs_tools, pytest.mark.usefixtures("quick_signatures")]
 
 
 class Choosing:
@@ -78,36 +78,6 @@ class Choosing:
     @property
     def loudly(self) -> str:
         return "\n".join(note.text for note in self.notes if note.loud)
-
-
-APT_KEY = """\
-#!/bin/sh
-# In place of Debian's script, which starts 20 processes for each signature: the same check by gpgv.
-# --quiet --readonly --keyring FILE verify --status-fd NUMBER SIGNATURE DATA
-while [ "$1" != verify ]; do
-    [ "$1" != --keyring ] || keyring=$2
-    shift
-done
-shift
-exec gpgv --homedir /nonexistent --ignore-time-conflict --keyring "$keyring" "$@"
-"""
-
-
-@pytest.fixture(autouse=True)
-def _quick_signatures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have signatures verified with fewer processes; test_archive.py leaves apt as it is."""
-    script = tmp_path / "apt-key"
-    script.write_text(APT_KEY)
-    script.chmod(0o755)
-    name = "_write_configuration"
-    write = vars(Archive)[name]
-
-    def and_script(archive: Archive) -> None:
-        write(archive)
-        with (archive.root / "apt.conf").open("a") as file:
-            file.write(f'Dir::Bin::apt-key "{script}";\n')
-
-    monkeypatch.setattr(Archive, name, and_script)
 
 
 @pytest.fixture

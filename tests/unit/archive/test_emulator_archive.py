@@ -12,7 +12,7 @@ from builder.spec.resolve import NamedDistribution
 from builder.store.store import Store
 from tests.unit.archive.support import Repository, distribution, needs_tools
 
-pytestmark = needs_tools
+pytestmark = [needs_tools, pytest.mark.usefixtures("quick_signatures")]
 
 
 def source(*suites: list[str], version: str = "11.0") -> QemuSource:
