@@ -280,17 +280,11 @@ class _BoardTree:
         return [each for each in found if kind is not Kind.ETHERNET or _has_phy(each)]
 
     def _processor(self) -> Iterator[Node]:
-        crystal, processor = self._system.crystal, self._system.processor
+        crystal = self._system.crystal
         if self._zynq:
+            # No operating points: the snippet says why.
             if crystal:
                 yield Node(head="&clkc", lines=[f"ps-clk-frequency = <{_hertz(crystal)}>"])
-            if processor:
-                full = round(processor * 1000)
-                yield Node(
-                    head="&cpu0",
-                    lines=[f"operating-points = <{full} 1000000>, <{-(-full // 2)} 1000000>"],
-                    comment="kHz and uV. The table of zynq-7000.dtsi is for 667 MHz.",
-                )
         elif crystal and abs(crystal - _REFERENCE_CRYSTAL) > _REFERENCE_CRYSTAL * 1e-3:
             yield Node(head="&pss_ref_clk", lines=[f"clock-frequency = <{_hertz(crystal)}>"])
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from builder.bsp.dts_source import without_comments
 from builder.sdbuild.facts import TreeFamily, tree_families
 from builder.spec.models import Soc
 
@@ -76,7 +77,7 @@ def read_user_tree(text: str, soc: Soc, *, beside: Collection[str], whole: bool)
         whole: whether they are put after the family's tree alone, whose labels are known.
     """
     family = tree_families()[soc]
-    bare = _without_comments(text)
+    bare = without_comments(text)
     found = [*_lost_arguments(bare), *_in_fabric(bare, family)]
     if whole:
         found += _unknown_labels(bare, family)
@@ -205,12 +206,3 @@ def source_name(board: str, soc: Soc) -> str:
 def user_name(path: Path, source: str) -> str:
     """Return what a board's additions are called beside its source."""
     return f"{Path(source).stem}-{path.name}"
-
-
-def _without_comments(text: str) -> str:
-    """Return a source in which comments are blanks; positions stay."""
-
-    def blank(match: re.Match[str]) -> str:
-        return match[0] if match[0].startswith('"') else re.sub(r"[^\n]", " ", match[0])
-
-    return re.sub(r'"(?:\\.|[^"\\])*"|/\*.*?\*/|//[^\n]*', blank, text, flags=re.DOTALL)

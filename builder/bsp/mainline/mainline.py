@@ -79,6 +79,7 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
         device_tree=device_tree,
         u_boot=u_boot,
         boot_bin=boot_bin,
+        source=spec.directory / board.devicetree,
         tree=tree.root,
     )
     tree_check = TreeCheck(

@@ -3,28 +3,40 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 
-from builder.bsp import ps7, ps7_check
+from builder.bsp import ps7, ps7_check, ps7_clocks
 from builder.bsp.mainline.kbuild import KbuildTree
 from builder.bsp.mainline.snippet import snippet
 from builder.bsp.program import Program, downloads, files
+from builder.bsp.ps7_fields import Registers
 from builder.bsp.soc import BSP_DIRECTORY, Family
 from builder.bsp.start_up import START_UPS
 from builder.engine.workspace import Workspace
 from builder.errors import UserError
-from builder.spec.models import Bsp
+from builder.spec.models import Bsp, Soc
 from builder.spec.reader import Tree
 from builder.steps.step import Job, Shell, Step
 
 NEED = 1 << 30
 """Bytes that U-Boot's sources and objects take."""
 
+CPU_CLOCK = "cpu-clock.json"
+"""File in U-Boot's output with the dividers of the CPU clock (null if unknown), and their source."""
+
+_START_UP = "start-up"
+"""Directory of the workspace with the start-up source."""
+
 
 class UBoot(Step):
-    """`u-boot-spl.bin` (SPL with its device tree), U-Boot as SPL loads it, both as ELF files."""
+    """`u-boot-spl.bin` (SPL with its device tree), U-Boot as SPL loads it, both as ELF files.
+
+    Beside them lies CPU_CLOCK.
+    """
 
     def __init__(
         self,
@@ -97,6 +109,10 @@ class UBoot(Step):
                 target = job.output / Path(name).name.lstrip(".")
                 job.run(workspace, "cp", tree.build / name, target)
             (job.output / "epoch").write_text(str(tree.epoch))
+            start_up = workspace.outside(workspace.directory / _START_UP)
+            dividers = self._cpu_dividers(start_up / START_UPS[self.family.soc].source)
+        found = {"from": self.first_stage, "dividers": asdict(dividers) if dividers else None}
+        (job.output / CPU_CLOCK).write_text(json.dumps(found))
 
     @contextmanager
     def shell(self, job: Job) -> Iterator[Shell]:
@@ -144,7 +160,7 @@ class UBoot(Step):
     def _first_stage(self, job: Job, workspace: Workspace, tree: KbuildTree) -> Path | None:
         """Return where the start-up source is now; None if the board brings a whole BOOT.BIN."""
         start_up = START_UPS[self.family.soc]
-        folder = workspace.directory / "start-up"
+        folder = workspace.directory / _START_UP
         job.run(workspace, "mkdir", folder)
         target = folder / start_up.source
         if self.xsa:
@@ -165,6 +181,18 @@ class UBoot(Step):
             return None
         job.say(f"first stage from {self.first_stage}")
         return target
+
+    def _cpu_dividers(self, start_up: Path) -> ps7_clocks.CpuDividers | None:
+        """Return the CPU clock's dividers in the start-up source; None if they are not known."""
+        if self.family.soc is not Soc.ZYNQ or not start_up.is_file():
+            return None
+        if self.registers and not self.xsa:
+            return ps7_clocks.cpu_dividers(Registers(ps7.read_table(self.registers)))
+        # Of a source that somebody wrote by hand, nothing is known.
+        with suppress(UserError):
+            table = ps7.read_source(start_up.read_text(errors="replace"), origin=start_up.name)
+            return ps7_clocks.cpu_dividers(Registers(table))
+        return None
 
     def _pmu_configuration(
         self, job: Job, workspace: Workspace, tree: KbuildTree, source: Path
