@@ -20,7 +20,7 @@ from builder.spec.models import AcceptedFinding
 FINDINGS = "findings.json"
 """File in the output of a step that checks a device tree."""
 
-_SNIPPET = "pynq-pl-zynq.dtsi and pynq-pl-zynqmp.dtsi add it to the tree of every board"
+_SNIPPET = "pynq-pl-zynq.dtsi and pynq-pl-zynqmp.dtsi change it in the tree of every board"
 _BOARD_NAME = "the pynq library and the boot script read the board's name there"
 _NOT_LISTED = "Linux lists the boards of its own trees; no driver asks for a board"
 _ALWAYS = tuple(
@@ -28,6 +28,7 @@ _ALWAYS = tuple(
     for finding, because in (
         ("linux: /fabric@?0000000", _SNIPPET),
         ("linux: */clkc@100 fclk-enable", _SNIPPET),
+        ("linux: /cpus/cpu@0 operating-points", _SNIPPET),
         ("linux: /fpga-full power-domains", _SNIPPET),
         ("linux: /chosen bootargs", _SNIPPET),
         ("linux: /chosen pynq_board", _BOARD_NAME),
