@@ -68,4 +68,8 @@ class TreeCheck(Step):
                         "later), and build again",
                     )
                 ]
-        return schema.findings(schema.complaints(said), {*usual}, source=self.source)
+            plain = workspace.outside(source).rglob("*.txt")
+            described = schema.words(path.read_text(errors="replace") for path in plain)
+        return schema.findings(
+            schema.complaints(said), {*usual}, described=described, source=self.source
+        )

@@ -25,6 +25,7 @@ _EVERYWHERE: Final = {"simple-bus", "simple-mfd", "syscon"}
 _WORD = re.compile(r"[\w.,+-]+")
 _NAMED = re.compile(r"\$nodename:\s*\n\s+(?:- )?(?:pattern|const): *['\"]?(.+?)['\"]?\n")
 _REFERENCE = re.compile(r"\$ref:\s*['\"]?([^\s'\"#]+)")
+_UNMATCHED = "failed to match any schema with compatible: "
 # `FILE.dtb: NODE: TEXT`, or `FILE.dtb:0:0: NODE: TEXT` of nodes that no binding is about.
 _COMPLAINT = re.compile(r"\S+\.dtb:(?:\d+:\d+:)? (\S+): (.*)")
 
@@ -41,6 +42,12 @@ class Complaint:
         """The complaint without what differs between boards: addresses and other numbers."""
         text = re.sub(r"@[0-9a-f]+", "@", f"{self.node}: {self.text}")
         return re.sub(r"\b(0x)?\d+\b", "N", text)
+
+    @property
+    def unmatched(self) -> list[str]:
+        """The `compatible` strings for which there is no schema, if that is the complaint."""
+        _, found, listed = self.text.partition(_UNMATCHED)
+        return re.findall(r"'([^']*)'", listed) if found else []
 
 
 def relevant(bindings: Mapping[str, str], trees: Iterable[Tree]) -> list[str]:
@@ -104,17 +111,25 @@ def complaints(output: str) -> list[Complaint]:
     return [*dict.fromkeys(Complaint(node=each[1], text=each[2]) for each in found if each)]
 
 
-def findings(own: Iterable[Complaint], usual: Collection[str], *, source: str) -> list[Finding]:
+def words(texts: Iterable[str]) -> set[str]:
+    """Return the words of texts, as far as they may be `compatible` strings."""
+    return {word.strip(".,") for text in texts for word in _WORD.findall(text)}
+
+
+def findings(
+    own: Iterable[Complaint], usual: Collection[str], *, described: Collection[str], source: str
+) -> list[Finding]:
     """Return the complaints of a board's tree that are not usual.
 
     Args:
         own: what is said of the board's tree.
         usual: the general form of what is said of Linux's trees for boards of the family.
+        described: words of the bindings that are plain text still, of which no schema is made.
         source: where the tree is to be changed, as messages name it.
     """
     found: dict[str, Finding] = {}
     for each in own:
-        if each.general in usual:
+        if each.general in usual or not {*each.unmatched}.isdisjoint(described):
             continue
         text = each.text.removesuffix(", one must be fixed:")
         # Names are patterns where they are accepted, and brackets are special there.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from builder.bsp.tree_checks.schema import Complaint, complaints, findings, relevant
+from builder.bsp.tree_checks.schema import Complaint, complaints, findings, relevant, words
 from builder.emulation.derive import Tree
 
 OUTPUT = """\
@@ -55,11 +55,19 @@ def test_what_linux_has_too_does_not_count(usual: str, left: int) -> None:
     node, _, text = usual.partition(": ")
     known = {Complaint(node=node, text=text).general}
     own = complaints(OUTPUT)[2:]
-    assert len(findings(own, known, source="b.dts")) == left
+    assert len(findings(own, known, described=set(), source="b.dts")) == left
+
+
+@pytest.mark.parametrize(("text", "left"), [('* "generic-uio" or "x".', 0), ("generic", 1)])
+def test_what_is_described_in_plain_text_does_not_count(text: str, left: int) -> None:
+    own = complaints(OUTPUT)[1:2]
+    assert len(findings(own, set(), described=words([text]), source="b.dts")) == left
 
 
 def test_a_finding_says_where_it_is_mended() -> None:
-    first, second, _ = findings(complaints(OUTPUT), set(), source="devicetree/b.dts")
+    first, second, _ = findings(
+        complaints(OUTPUT), set(), described=set(), source="devicetree/b.dts"
+    )
     assert first.name == "schema: /: compatible: 'oneOf' conditional failed"
     assert second.name.endswith("failed to match any schema with compatible: 'generic-uio'")
     assert "correct devicetree/b.dts" in first.text
