@@ -15,6 +15,7 @@ from pathlib import Path
 
 from builder.bsp.cpu_clock_check import check_tree
 from builder.bsp.fit_source import fit_source
+from builder.bsp.mainline.boot_order import check_boot_order, read_u_boot
 from builder.bsp.mainline.u_boot import CPU_CLOCK
 from builder.bsp.ps7_clocks import CpuDividers
 from builder.bsp.soc import BSP_DIRECTORY, Family
@@ -56,6 +57,7 @@ class BootFiles(Step):
 
     def run(self, job: Job) -> None:
         kernel, trees, u_boot = (job.input(n) for n in ("kernel", "device-tree", "u-boot"))
+        self._check_order(job, trees / "board.dtb", u_boot)
         if self.family.soc is Soc.ZYNQ:
             self._check_clocks(trees / "board.dtb", u_boot / CPU_CLOCK)
         fat = job.output / "fat"
@@ -94,6 +96,12 @@ class BootFiles(Step):
         for wanted in ("conf-board", "conf-emulated"):
             if wanted not in shown:
                 raise StepError(f"image.ub has no configuration {wanted}")
+
+    def _check_order(self, job: Job, board: Path, u_boot: Path) -> None:
+        """Stop if U-Boot or the kernel would look for another card than the BootROM."""
+        facts = read_u_boot(u_boot, self.family)
+        first = check_boot_order(facts, read_tree(board), self.family.soc, self.source)
+        job.say(f"U-Boot tries {first} first, the card that the board starts from")
 
     def _check_clocks(self, board: Path, cpu_clock: Path) -> None:
         """Stop if the tree has operating points that do not fit the first stage or the board."""
