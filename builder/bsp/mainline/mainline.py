@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from builder.archive.archive import Archive
+from builder.bsp.mainline.bindings import Bindings
 from builder.bsp.mainline.boot_bin import BootBin
 from builder.bsp.mainline.boot_files import BootFiles
 from builder.bsp.mainline.devicetree import DeviceTree
 from builder.bsp.mainline.kernel import Kernel
 from builder.bsp.mainline.modules import KernelModules
+from builder.bsp.mainline.tree_check import TreeCheck
 from builder.bsp.mainline.trusted_firmware import TrustedFirmware
 from builder.bsp.mainline.u_boot import UBoot
 from builder.bsp.program import Program
@@ -27,9 +29,10 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
     family = FAMILIES[board.soc]
     names = archive.distribution.model.sources
     own_kernel = bool(bsp.kernel_fragments or bsp.linux)
+    linux_source = _source("linux-source", bsp.linux, archive, names.linux, binary=True)
     kernel = Kernel(
         family,
-        source=_source("linux-source", bsp.linux, archive, names.linux, binary=True),
+        source=linux_source,
         fragments=family.fragments(tree.root),
         board_fragments=[spec.directory / name for name in bsp.kernel_fragments],
         scope=spec.name if own_kernel else family.soc.value,
@@ -80,6 +83,14 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
         source=spec.directory / board.devicetree,
         tree=tree.root,
     )
+    tree_check = TreeCheck(
+        spec.name,
+        source=board.devicetree,
+        device_tree=device_tree,
+        bindings=Bindings(
+            family, source=linux_source, scope=spec.name if bsp.linux else family.soc.value
+        ),
+    )
     notes = []
     if u_boot.stand_in:
         notes.append(_stand_in(spec, u_boot.first_stage))
@@ -91,6 +102,7 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
         boot_files=boot_files,
         kernel_layer=kernel,
         more_layers=(KernelModules(family, kernel=kernel, tree=tree.root),),
+        checks=(tree_check,),
         notes=tuple(notes),
     )
 
