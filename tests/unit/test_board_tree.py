@@ -37,7 +37,7 @@ ZCU111 = """\
     aliases { serial0 = &uart; mmc0 = &card; ethernet0 = &gem; };
     chosen { bootargs = "earlycon"; stdout-path = "serial0:115200n8"; };
     memory@0 { device_type = "memory"; reg = <0 0 0 0x80000000>, <8 0 0 0x80000000>; };
-    i2c1: i2c { };
+    i2c1: i2c { eeprom: eeprom { }; };
 	xilinx_ams: ams { ams_ps: ps { }; ams_pl: pl { }; }; zynqmp_firmware: zynqmp-firmware { #power-domain-cells = <1>; };
     gic: interrupt-controller { #interrupt-cells = <3>; };
     fpga_full: fpga-full { };

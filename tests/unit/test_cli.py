@@ -75,7 +75,7 @@ def test_problems_of_a_board_are_listed_with_file_line_and_key(
     assert answer.errors.splitlines() == [
         "error: 2 problems in the specification",
         f"  Pynq-Z2/board.yaml:{line}: soc: input should be 'zynq' or 'zynqmp', not 'z80'",
-        f"  Pynq-Z2/board.yaml:{line + 1}: profle: is not a known key (there are: boot-overlay, emulate, extends, notebooks, overlays, parameters, recipes, sysroot)",
+        f"  Pynq-Z2/board.yaml:{line + 1}: profle: is not a known key (there are: accepted-findings, boot-overlay, emulate, extends, notebooks, overlays, parameters, recipes, sysroot)",
     ]
 
 
