@@ -91,6 +91,7 @@ class BootHeader:
     source_offset: int
     length: int
     load_address: int
+    entry: int
     pmu_length: int
     image_table_offset: int
     partition_table_offset: int
@@ -171,6 +172,14 @@ def _header(data: bytes, form: HeaderFormat) -> BootHeader:
             f"a first stage of {length} bytes does not fit the {room} at {load:#010x}",
             hint="take features out of SPL",
         )
+    # The header of Zynq UltraScale+ has one address for both: the BootROM starts what it has loaded.
+    entry = words.get("entry", load)
+    if not load <= entry < load + length:
+        raise BootImageError(
+            f"the first stage is loaded to {load:#010x} and started at {entry:#010x}, which is not in"
+            f" its {length} bytes: the board would print nothing",
+            hint="the entry point is given to mkimage by -e, to bootgen by the ELF file",
+        )
     if pmu > PMU_BYTES:
         raise BootImageError(f"PMU firmware of {pmu} bytes does not fit the PMU's {PMU_BYTES}")
     image_table, partition_table = struct.unpack_from("<2I", data, 0x98)
@@ -178,6 +187,7 @@ def _header(data: bytes, form: HeaderFormat) -> BootHeader:
         source_offset=offset,
         length=length,
         load_address=load,
+        entry=entry,
         pmu_length=pmu,
         image_table_offset=image_table,
         partition_table_offset=partition_table,

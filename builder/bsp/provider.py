@@ -21,6 +21,8 @@ class BootArtifacts:
         differences. It may have NOTES.
     kernel_layer: its output is a layer of the root filesystem with modules and headers.
     more_layers: steps whose layers go on top of that one, the lowest first.
+    checks: steps that compare the device tree with what is known of the board; the output of each
+        has the file FINDINGS of `builder.bsp.tree_checks.findings`.
     notes: what the card cannot do for want of something that the user has to bring; to be said at
         the end of each build, whether its steps were kept or not.
     """
@@ -28,4 +30,5 @@ class BootArtifacts:
     boot_files: Step
     kernel_layer: Step
     more_layers: tuple[Step, ...] = ()
+    checks: tuple[Step, ...] = ()
     notes: tuple[str, ...] = ()

@@ -331,6 +331,29 @@ def divided(
     return frequency
 
 
+@dataclass(frozen=True, kw_only=True)
+class CpuDividers:
+    """What makes the CPU clock of a crystal: CPU_6x4x is the crystal's x feedback / divider.
+
+    ratio: CPU_6x4x to CPU_1x, 6 or 4.
+    """
+
+    feedback: int
+    divider: int
+    ratio: int
+
+
+def cpu_dividers(registers: Registers) -> CpuDividers | None:
+    """Return what a table sets of the CPU clock; None if it leaves a part of it alone."""
+    source, divider = registers.field(_CPU_SOURCE), registers.field(_CPU_DIVIDER)
+    ratio = registers.field(_CPU_RATIO)
+    pll = next((name for name, values in _CPU_SOURCES.items() if source in values), None)
+    feedback = registers.field(_PLLS[pll].feedback) if pll else None
+    if not feedback or not divider or ratio is None:
+        return None
+    return CpuDividers(feedback=feedback, divider=divider, ratio=6 if ratio else 4)
+
+
 def uart_frequency(registers: Registers, parameters: Parameters) -> float | None:
     """Return the UARTs' reference clock in MHz, or None if the table leaves it alone."""
     clock = next(each for each in _CLOCKS if each.name == "UART")

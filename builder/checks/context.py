@@ -44,6 +44,7 @@ def context(spec: ImageSpec, distribution: str) -> dict[str, Any]:
         "emulated-memory": machine_facts(spec.board.soc).memory(spec.board),
         "console": spec.board.console,
         "root-device": spec.board.root_device,
+        "provider": spec.board.bsp.provider,
         "architecture": spec.architecture.value,
         "distribution": distribution,
         "parameters": spec.parameters(),

@@ -77,6 +77,7 @@ class BoardUnderTest:
     """What a check may know of the board. `memory` is in bytes.
 
     `hardware` is the board whose device tree it has: itself, or one that it extends.
+    `provider` is where kernel and boot files are from: `mainline`, `petalinux` or `prebuilt`.
     `emulated` says whether QEMU is the board.
     """
 
@@ -86,6 +87,7 @@ class BoardUnderTest:
     memory: int
     console: str
     root_device: str
+    provider: str
     architecture: str
     distribution: str
     emulated: bool
@@ -194,6 +196,7 @@ def board(_facts: dict[str, Any]) -> BoardUnderTest:
         memory=_facts["emulated-memory" if _facts["emulated"] else "memory"],
         console=_facts["console"],
         root_device=_facts["root-device"],
+        provider=_facts["provider"],
         architecture=_facts["architecture"],
         distribution=_facts["distribution"],
         emulated=_facts["emulated"],

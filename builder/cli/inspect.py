@@ -15,6 +15,7 @@ from typing import Any
 import shtab
 from rich.markup import escape
 
+from builder.bsp.cpu_clock_check import problems_of
 from builder.cli.context import ROOT, Context, typed
 from builder.cli.options import BOARDS_OR_FILES, Verbs, completed
 from builder.cli.planning import resolved
@@ -170,6 +171,7 @@ def _judge(tree: Tree, name: str) -> Verdict:
     except SpecError as error:
         found = sorted({*error.problems, *problems})
         return Verdict(board=name, file=file, problems=found, warnings=())
+    problems += problems_of(spec)
     warnings: list[str] = []
     if ("format",) not in spec.document.places:
         warnings.append(

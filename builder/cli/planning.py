@@ -116,7 +116,7 @@ def planning(
         )
 
     boards = {
-        name: BoardPlan(steps=steps, plan=make_plan(steps.targets, store))
+        name: BoardPlan(steps=steps, plan=make_plan(steps.targets, store, optional=steps.checks))
         for name, steps in _for_each(specs, steps_of).items()
     }
     return Planning(boards=boards, plan=join({name: board.plan for name, board in boards.items()}))

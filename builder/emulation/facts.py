@@ -21,10 +21,11 @@ class MachineFacts(Model):
 
     `machine` is the value of QEMU's option -M, `cpus` that of -smp. `serial`, `sd` and `nic`
     are the device tree's names of the devices that QEMU's options of that kind are for, in QEMU's
-    order. `most_memory` is what it can have, in bytes. `u_boot_address` is where U-Boot proper
-    runs; a machine on which it cannot has `no_u_boot` instead, the reason. `first_stage_machine` stands for
-    `machine` where a card's first stage is started, by a QEMU that is new enough
-    (`builder.emulation.qemu`).
+    order; `usb` those of its USB host controllers, in the order of their buses. `mac_address` is
+    where, in the registers of each `nic`, its MAC address is. `most_memory` is what it can have, in
+    bytes. `u_boot_address` is where U-Boot proper runs; a machine on which it cannot has `no_u_boot`
+    instead, the reason. `first_stage_machine` stands for `machine` where a card's first stage is
+    started, by a QEMU that is new enough (`builder.emulation.qemu`).
     """
 
     program: str
@@ -33,6 +34,8 @@ class MachineFacts(Model):
     serial: tuple[str, ...]
     sd: tuple[str, ...]
     nic: tuple[str, ...]
+    mac_address: int
+    usb: tuple[str, ...] = ()
     most_memory: Size
     u_boot_address: int | None = None
     no_u_boot: str | None = None
@@ -52,6 +55,11 @@ class MachineFacts(Model):
         """
         number = re.sub(r"\D", "", console.partition(",")[0])
         return {f"serial{number}": self.serial, "mmc0": self.sd, "ethernet0": self.nic}
+
+    def mac_addresses(self) -> dict[int, bytes]:
+        """Return the registers with MAC addresses, and what is in them when a board is switched on."""
+        controllers = (int(name.partition("@")[2], 16) for name in self.nic)
+        return {controller + self.mac_address: bytes(8) for controller in controllers}
 
     def memory(self, board: Board) -> int:
         """Return the memory of a board when it is emulated, in bytes."""

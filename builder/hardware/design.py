@@ -45,11 +45,15 @@ class Port:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A block of a design: `kind` is the IP's name (axi_gpio), `path` its place (/video/leds)."""
+    """A block of a design: `kind` is the IP's name (axi_gpio), `path` its place (/video/leds).
+
+    vlnv: vendor, library, name and version of the IP (xilinx.com:ip:axi_gpio:2.0).
+    """
 
     instance: str
     path: str
     kind: str
+    vlnv: str = ""
     parameters: Mapping[str, str]
     ports: Mapping[str, Port]
 
@@ -239,6 +243,7 @@ def _blocks(tree: ET.Element) -> Iterator[Block]:
             instance=module.get("INSTANCE", ""),
             path=module.get("FULLNAME", ""),
             kind=module.get("MODTYPE", ""),
+            vlnv=module.get("VLNV", ""),
             parameters={
                 each.get("NAME", ""): each.get("VALUE", "")
                 for each in module.iterfind("PARAMETERS/PARAMETER")

@@ -197,9 +197,14 @@ def read_system(design: Design) -> System:
         ecc=parameters.get(names.ecc, "").startswith("Enabled"),
         crystal=_megahertz(parameters, names.crystal),
         processor=_megahertz(parameters, names.processor),
-        peripherals=(*_peripherals(names, parameters), *_gpio(design)),
+        peripherals=peripherals(design.soc, parameters),
         parameters=parameters,
     )
+
+
+def peripherals(soc: Soc, parameters: Mapping[str, str]) -> tuple[Peripheral, ...]:
+    """Return the peripherals that Vivado's parameters of a processing system switch on."""
+    return (*_peripherals(_FAMILIES[soc], parameters), *_gpio(soc, parameters))
 
 
 def _peripherals(names: _Names, parameters: Mapping[str, str]) -> Iterator[Peripheral]:
@@ -225,15 +230,14 @@ def _peripherals(names: _Names, parameters: Mapping[str, str]) -> Iterator[Perip
             )
 
 
-def _gpio(design: Design) -> Iterator[Peripheral]:
-    parameters = design.system.parameters
+def _gpio(soc: Soc, parameters: Mapping[str, str]) -> Iterator[Peripheral]:
     switches = {
         Soc.ZYNQ: ("PCW_GPIO_MIO_GPIO_ENABLE", "PCW_GPIO_EMIO_GPIO_ENABLE"),
         Soc.ZYNQMP: (
             *(f"PSU__GPIO{bank}_MIO__PERIPHERAL__ENABLE" for bank in range(3)),
             "PSU__GPIO_EMIO__PERIPHERAL__ENABLE",
         ),
-    }[design.soc]
+    }[soc]
     on = [name for name in switches if parameters.get(name) == _ON]
     if on:
         # The controller itself is there without the logic; only some of its lines are not.

@@ -173,6 +173,7 @@ def emulated_board(
         qemu=qemu,
         prebuilt=prebuilt,
         first_stage=first_stage,
+        registers=facts.mac_addresses(),
     )
 
 

@@ -23,6 +23,8 @@ from builder.emulation.facts import MachineFacts, position
 from builder.engine.process import Processes, clean_environment
 from builder.errors import CommandError, HostError, StepError
 from builder.machine.emulator import Qemu
+from builder.machine.registers import DEBUGGER, write_registers
+from builder.machine.usb import usb_disk
 from builder.spec.models import Soc
 
 _FIRST_STAGE = ("first stage", r"^U-Boot SPL \d{4}\.\d\d")
@@ -65,6 +67,8 @@ class EmulatedBoard:
     `prebuilt` boot files know nothing of QEMU, and their U-Boot would start the board's own tree:
     the card's kernel is started with `device_tree`.
 
+    Before anything runs, `registers` get their values, by their addresses.
+
     With a `first_stage` (a program and its address: `extract_first_stage`) that is started, and loads
     U-Boot from the card as on a board.
     """
@@ -85,6 +89,7 @@ class EmulatedBoard:
         qemu: Qemu,
         prebuilt: bool = False,
         first_stage: tuple[Path, int] | None = None,
+        registers: Mapping[int, bytes] | None = None,
     ) -> None:
         self.memory = memory
         self.console_log = work / "console.log"
@@ -122,6 +127,8 @@ class EmulatedBoard:
                 *("-drive", f"file={overlay},if=sd,format=qcow2,index={sd}"),
                 *("-nic", "user") * nic,
                 *("-nic", _forwarding(self.ports)),
+                *usb_disk(tree, facts.usb, work),
+                *(DEBUGGER if registers else ()),
                 *start,
             ]
             self._stages = stages
@@ -136,6 +143,8 @@ class EmulatedBoard:
                     cwd=work,
                 )
             )
+            if registers:
+                write_registers(work, self._qemu, registers)
             self._held = held.pop_all()
 
     def wait_for_ssh(

@@ -11,6 +11,7 @@ from builder.bsp.mainline import mainline
 from builder.bsp.petalinux import petalinux
 from builder.bsp.prebuilt import prebuilt
 from builder.bsp.provider import BootArtifacts
+from builder.bsp.tree_checks.step import DesignCheck
 from builder.errors import UserError
 from builder.plan.products import PRODUCTS
 from builder.plan.rootfs import BoardView, checks_layers, root_layers
@@ -32,7 +33,8 @@ PROVIDERS: Mapping[str, Callable[[ImageSpec, Archive, Read], BootArtifacts]] = {
 class BoardSteps:
     """The steps of one board: `image` is the last; `layers` make the root filesystem.
 
-    With `only`, no image is made, but the by-product of that name, by the step `product`.
+    `checks` compare what was made with what is known of the board. With `only`, no image is made,
+    but the by-product of that name, by the step `product`, and nothing is checked.
     """
 
     spec: ImageSpec
@@ -41,6 +43,7 @@ class BoardSteps:
     layers: Sequence[Step]
     image: Step
     compressed: Step | None
+    checks: Sequence[Step] = ()
     only: str | None = None
     product: Step | None = None
 
@@ -80,7 +83,8 @@ def board_steps(
         archive,
         BoardView(
             name=spec.name,
-            board=spec.board,
+            # Recipes are made again when the board changes, and need no findings.
+            board=spec.board.model_copy(update={"accepted_findings": ()}),
             overlays=spec.overlays,
             notebooks=spec.notebooks,
             hardware=spec.hardware,
@@ -104,6 +108,9 @@ def board_steps(
         layers=layers,
         image=image,
         compressed=Compressed(image, spec.name, compress) if compress else None,
+        checks=[]
+        if only
+        else [*boot.checks, DesignCheck(spec, layers=layers, boot_files=boot.boot_files)],
         only=only,
         product=PRODUCTS[only].step(spec, layers, boot) if only else None,
     )

@@ -14,6 +14,7 @@ from builder.bsp.petalinux.project import PetaLinuxProject
 from builder.bsp.petalinux.tool import PetaLinuxTool
 from builder.bsp.prebuilt.prebuilt import Prebuilt
 from builder.bsp.provider import NOTES
+from builder.bsp.tree_checks.findings import FINDINGS, Finding, read_findings, reason, told
 from builder.plan.board import BoardSteps
 from builder.plan.plan import Planned
 from builder.spec.legacy import fetches
@@ -55,6 +56,14 @@ def manifest(
         "sources": sources(plan, entries),
         "contents": _contents(steps, image, entries),
         "notes": notes(steps, entries),
+        "findings": [
+            {
+                "name": each.name,
+                "text": each.text,
+                "accepted": reason(each, spec.board.accepted_findings),
+            }
+            for each in _findings(steps, entries)
+        ],
         "steps": [_step(item, entries.get(item.step)) for item in plan],
     }
 
@@ -126,8 +135,8 @@ def _unpacked_size(files: Path) -> int:
 def notes(steps: BoardSteps, entries: Mapping[Step, Entry]) -> list[str]:
     """Return what the user is to know of a card.
 
-    The provider says it: at once, and with the boot files if it has them. Recipes that fetch what
-    nobody checks are named too.
+    The provider says it: at once, and with the boot files if it has them. Findings of the checks and
+    recipes that fetch what nobody checks are named too.
     """
     made = entries.get(steps.boot.boot_files)
     late = made.files / NOTES if made else None
@@ -141,7 +150,25 @@ def notes(steps: BoardSteps, entries: Mapping[Step, Entry]) -> list[str]:
             for name in fetching
         ),
         *dict.fromkeys(_other_bases(steps.boot.boot_files, entries)),
+        *_told(steps, entries),
     ]
+
+
+def _told(steps: BoardSteps, entries: Mapping[Step, Entry]) -> Iterator[str]:
+    """Yield what is to be told of the findings, if all checks were made."""
+    if not all(step in entries for step in steps.checks):
+        return
+    spec = steps.spec
+    found = _findings(steps, entries)
+    file = str(spec.directory / "board.yaml")
+    for line in told(found, spec.board.accepted_findings, board_file=file):
+        yield f"{spec.name}: {line}"
+
+
+def _findings(steps: BoardSteps, entries: Mapping[Step, Entry]) -> list[Finding]:
+    """Return what the checks found that were made."""
+    made = [entries[step] for step in steps.checks if step in entries]
+    return [each for entry in made for each in read_findings(entry.files / FINDINGS)]
 
 
 def python_packages(plan: Sequence[Planned], entries: Mapping[Step, Entry]) -> list[dict[str, str]]:

@@ -44,12 +44,21 @@ class Planned:
         return f"{self.step.name} ({self.whose})" if self.whose else self.step.name
 
 
-def make_plan(targets: Iterable[Step], store: Store) -> list[Planned]:
-    """Return the steps that `targets` need, themselves included, each after its parents."""
+def make_plan(
+    targets: Iterable[Step], store: Store, *, optional: Sequence[Step] = ()
+) -> list[Planned]:
+    """Return the steps that `targets` need, themselves included, each after its parents.
+
+    `optional` steps are made if what they stand on is kept or made for the targets. What has gone
+    from the store is not made again for them.
+    """
     targets = list(targets)
     ordered: list[Step] = []
     for target in targets:
         _visit(target, ordered)
+    regular = {*ordered}
+    for step in optional:
+        _visit(step, ordered)
     keys: dict[Step, str] = {}
     parts: dict[Step, dict[str, str]] = {}
     reasons: dict[Step, str | None] = {}
@@ -73,6 +82,11 @@ def make_plan(targets: Iterable[Step], store: Store) -> list[Planned]:
             needed.add(step)
             if reasons[step]:
                 wanted += step.parents.values()
+    for step in ordered:
+        # After its parents, so what is said of these is final.
+        there = all(not reasons[each] or each in needed for each in step.parents.values())
+        if step not in regular and there:
+            needed.add(step)
     return [
         Planned(
             step=step,

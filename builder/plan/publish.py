@@ -152,8 +152,9 @@ def publish(
     Files are copied, not linked: what users do to them must not reach the store.
     """
     targets = [entries[step] for step in steps.targets]
+    checks = [entries[step] for step in steps.checks if step in entries]
     stamp = output.directory / _STAMP
-    wanted = "\n".join(entry.key for entry in targets)
+    wanted = "\n".join(entry.key for entry in (*targets, *checks))
     files = [path for entry in targets for path in entry.files.iterdir()]
     complete = all((output.directory / path.name).exists() for path in files)
     if complete and output.manifest.exists() and stamp.exists() and stamp.read_text() == wanted:

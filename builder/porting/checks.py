@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from builder.hardware.system import Kind, Peripheral, System
+from builder.hardware.system import Kind, Peripheral, System, mio
 from builder.porting.devicetree import Chosen
 from builder.porting.families import PORTING
 from builder.spec.models import Soc
@@ -83,26 +83,29 @@ def _peripheral(system: System, each: Peripheral) -> Iterator[Check]:
         yield Check(
             what=f"{each.name}: reset of the PHY",
             now=f"{reset}, by the first stage" if reset else "none",
-            place="`reset-gpios`, `reset-assert-us`, `reset-deassert-us` of the PHY's node",
+            place="`reset-gpios`, `reset-assert-us`, `reset-deassert-us` of the PHY's node: the "
+            "times are in the PHY's data sheet, and the latter may well be 80 ms (RTL8211F)",
         )
         yield Check(
             what=f"{each.name}: delays between MAC and PHY, MAC address",
-            now="`rgmii-id`: the PHY delays both clocks; an address that systemd makes up",
-            place=f"`phy-mode`, `local-mac-address` of `&{label}`",
+            now="`rgmii-id`: the PHY delays both clocks; an address made up from the card's identity",
+            place=f"`phy-mode` of `&{label}`; *The MAC address* in docs/porting.md",
         )
     if each.kind is Kind.SD:
-        detect = each.details.get("card-detect", "none: `broken-cd`")
-        protect = each.details.get("write-protect", "none: `disable-wp`")
+        detect = _switch(each, "card-detect", without="broken-cd")
+        protect = _switch(each, "write-protect", without="disable-wp")
         yield Check(
             what=f"{each.name}: card detect, write protect, and their polarity; supply",
             now=f"card detect {detect}, write protect {protect}",
             place=f"`cd-inverted`, `wp-inverted`, `vmmc-supply`, `vqmmc-supply` of `&{label}`",
         )
     if each.kind is Kind.USB:
+        by_phy = system.soc is Soc.ZYNQ
+        vbus = "VBUS is switched by the PHY" if by_phy else "VBUS is not switched"
         yield Check(
             what=f"{each.name}: host or device; reset of the PHY; VBUS",
-            now=f"host; reset {each.details.get('reset', 'none')}; VBUS is not switched",
-            place="`dr_mode`, `reset-gpios`, a regulator with `gpio`",
+            now=f"host; reset {each.details.get('reset', 'none')}; {vbus}",
+            place="`dr_mode`, `reset-gpios`, `drv-vbus`, a regulator with `gpio`",
         )
         if "usb3" in each.details:
             yield Check(
@@ -129,6 +132,12 @@ def _peripheral(system: System, each: Peripheral) -> Iterator[Check]:
             now="none",
             place=f"`phys` or a GPIO hog; `&{label}`",
         )
+
+
+def _switch(slot: Peripheral, name: str, *, without: str) -> str:
+    """Return where a switch of a card's slot is wired to, or what the device tree has instead."""
+    pin = slot.details.get(name, "none")
+    return pin if mio(pin) is not None else f"{pin}: `{without}`"
 
 
 def _outside(system: System) -> Iterator[Check]:

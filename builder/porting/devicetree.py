@@ -24,6 +24,9 @@ _REFERENCE_CRYSTAL = 33.333333
 UBOOT_BAUD = "115200"
 """The speed of U-Boot's console: CONFIG_BAUDRATE, which nothing sets for a board."""
 
+# Registers of the USB controllers of Zynq-7000 (UG585, appendix B).
+_ZYNQ_USB = (0xE0002000, 0xE0003000)
+
 # Pins of each bank of the multiplexer of Zynq UltraScale+.
 _MIO_BANK = 26
 
@@ -280,17 +283,11 @@ class _BoardTree:
         return [each for each in found if kind is not Kind.ETHERNET or _has_phy(each)]
 
     def _processor(self) -> Iterator[Node]:
-        crystal, processor = self._system.crystal, self._system.processor
+        crystal = self._system.crystal
         if self._zynq:
+            # No operating points: the snippet says why.
             if crystal:
                 yield Node(head="&clkc", lines=[f"ps-clk-frequency = <{_hertz(crystal)}>"])
-            if processor:
-                full = round(processor * 1000)
-                yield Node(
-                    head="&cpu0",
-                    lines=[f"operating-points = <{full} 1000000>, <{-(-full // 2)} 1000000>"],
-                    comment="kHz and uV. The table of zynq-7000.dtsi is for 667 MHz.",
-                )
         elif crystal and abs(crystal - _REFERENCE_CRYSTAL) > _REFERENCE_CRYSTAL * 1e-3:
             yield Node(head="&pss_ref_clk", lines=[f"clock-frequency = <{_hertz(crystal)}>"])
 
@@ -337,14 +334,14 @@ class _BoardTree:
         if "eMMC" in each.details.get("slot", ""):
             lines += ["non-removable", "disable-wp"]
         else:
-            if "card-detect" in each.details:
+            # A switch that is led to the logic (EMIO) says nothing before a bitstream is loaded:
+            # the slot would look empty, or the card protected.
+            if mio(each.details.get("card-detect", "")) is not None:
                 about += f"; card detect on {each.details['card-detect']}, the controller's own"
             else:
-                about += (
-                    "; no card detect in the design: the driver asks for a card again and again"
-                )
+                about += "; no pin for card detect: the driver asks for a card again and again"
                 lines.append("broken-cd")
-            if "write-protect" not in each.details:
+            if mio(each.details.get("write-protect", "")) is None:
                 lines.append("disable-wp")
         if each.details.get("width", "").startswith("8"):
             lines.append("bus-width = <8>")
@@ -377,13 +374,7 @@ class _BoardTree:
         if self._zynq:
             # Not `usb_phy0`: so boards call the one that they describe themselves.
             phy = f"ulpi{each.number}"
-            self._extra.append(
-                Node(
-                    head=f"{phy}: phy{each.number}",
-                    lines=['compatible = "usb-nop-xceiv"', "#phy-cells = <0>", *reset],
-                    comment=f"The ULPI PHY of {each.name}.",
-                )
-            )
+            self._extra.append(_ulpi_phy(each, phy, reset))
             # Not the "usb-phy" of older trees: with "phys" the kernel waits for the PHY.
             lines = ['status = "okay"', 'dr_mode = "host"', f"phys = <&{phy}>"]
             yield Node(head=f"&{label}", lines=lines, comment=about)
@@ -463,6 +454,27 @@ class _BoardTree:
             comment=about + " In full, since zynq-7000.dtsi of Linux 6.1 does not have it.",
         )
         yield Node(head="&amba", children=[controller])
+
+
+def _ulpi_phy(usb: Peripheral, label: str, reset: Sequence[str]) -> Node:
+    """Return the node of a USB controller's transceiver on a Zynq-7000, as AMD's kernels have it.
+
+    It is reached through the controller's registers, of which ULPI_VIEWPORT is at 0x170 (UG585,
+    appendix B). Drivers: AMD's kernels have one, others the module `ulpi-phy` of `recipes-modules`.
+    """
+    address = _ZYNQ_USB[usb.number]
+    return Node(
+        head=f"{label}: phy{usb.number}@{address:x}",
+        lines=[
+            'compatible = "ulpi-phy"',
+            f"reg = <{address:#x} 0x1000>",
+            "view-port = <0x170>",
+            "drv-vbus",
+            "#phy-cells = <0>",
+            *reset,
+        ],
+        comment=f"The ULPI PHY of {usb.name}, which switches the port's 5 V (VBUS).",
+    )
 
 
 def _hertz(megahertz: float) -> int:

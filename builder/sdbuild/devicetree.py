@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from builder.bsp.dts_source import without_comments
 from builder.sdbuild.facts import TreeFamily, tree_families
 from builder.spec.models import Soc
 
@@ -22,6 +23,7 @@ _ALIAS = re.compile(r"\b(serial0|mmc0|ethernet0)\s*=\s*&(\w+)")
 _BOOTARGS = re.compile(r'\bbootargs\s*=\s*"([^"]*)"')
 _REFERENCE = re.compile(r"(?<![&\w])&\{?(\w+)")
 _LABEL = re.compile(r"(?<![\w:])(\w+)\s*:\s*[\w,@.+-]+\s*\{")
+_USB_PHY = re.compile(r"\busb-phy(?=\s*=\s*<)")
 _UNIT = re.compile(r"[\w,.+-]+@([0-9a-fA-F]{8,})\s*\{")
 
 # Arguments of the kernel that pynq-pl-*.dtsi sets, or that are for others.
@@ -45,6 +47,18 @@ QSPI = """\
 		#size-cells = <0>;
 		status = "disabled";
 	};
+};
+
+"""
+
+# Linux's trees of Zynq-7000 boards have a transceiver without a driver for the port's power. Node and
+# property are those of AMD's kernels, as in `builder.porting.devicetree`.
+TRANSCEIVER = """\
+&usb_phy0 {
+	compatible = "ulpi-phy";
+	reg = <0xe0002000 0x1000>;
+	view-port = <0x170>;
+	drv-vbus;
 };
 
 """
@@ -76,7 +90,7 @@ def read_user_tree(text: str, soc: Soc, *, beside: Collection[str], whole: bool)
         whole: whether they are put after the family's tree alone, whose labels are known.
     """
     family = tree_families()[soc]
-    bare = _without_comments(text)
+    bare = without_comments(text)
     found = [*_lost_arguments(bare), *_in_fabric(bare, family)]
     if whole:
         found += _unknown_labels(bare, family)
@@ -86,8 +100,12 @@ def read_user_tree(text: str, soc: Soc, *, beside: Collection[str], whole: bool)
             return f'#include "{match[1]}"'
         return f'/* of PetaLinux: "{match[1]}" */'
 
+    converted = _INCLUDE.sub(included, text)
+    if soc is Soc.ZYNQ:
+        # AMD's name. With that, the controller's driver gives up if the transceiver has no driver yet.
+        converted = _USB_PHY.sub("phys", converted)
     return UserTree(
-        text=_INCLUDE.sub(included, text),
+        text=converted,
         memory=_memory(bare, family.cells),
         aliases=dict(_ALIAS.findall(bare)),
         references=frozenset(_REFERENCE.findall(bare)),
@@ -187,6 +205,10 @@ def board_tree(
     lines += [f'\t\tpynq_board = "{board}";', "\t};", "};", ""]
     if soc is Soc.ZYNQ and "qspi" in told.references:
         lines.append(QSPI)
+    if soc is Soc.ZYNQ and model:
+        own = re.search(r"\busb_phy0\s*:", told.text)
+        lines.append("/delete-node/ &usb_phy0;\n" if own else TRANSCEIVER)
+        lines += ["&usb0 {", "\tphys = <&usb_phy0>;", "};", ""]
     if not model:
         for device in wanted.values():
             lines += [f"&{device} {{", '\tstatus = "okay";', "};", ""]
@@ -205,12 +227,3 @@ def source_name(board: str, soc: Soc) -> str:
 def user_name(path: Path, source: str) -> str:
     """Return what a board's additions are called beside its source."""
     return f"{Path(source).stem}-{path.name}"
-
-
-def _without_comments(text: str) -> str:
-    """Return a source in which comments are blanks; positions stay."""
-
-    def blank(match: re.Match[str]) -> str:
-        return match[0] if match[0].startswith('"') else re.sub(r"[^\n]", " ", match[0])
-
-    return re.sub(r'"(?:\\.|[^"\\])*"|/\*.*?\*/|//[^\n]*', blank, text, flags=re.DOTALL)

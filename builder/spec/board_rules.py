@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from builder.spec.document import KeyPath
@@ -30,6 +31,12 @@ class _Rules:
     def check(self, boot_files: Path | None) -> None:
         if self.board.board != self.directory.name:
             self.complain(("board",), f"must be the directory's name, {self.directory.name}")
+        if not re.fullmatch(r"/dev/mmcblk\d+p2", self.board.root_device):
+            self.complain(
+                ("root-device",),
+                "must be partition 2 of a card, as /dev/mmcblk0p2: that is where the image has its "
+                "root filesystem, and the kernel would wait for any other for ever",
+            )
         self.check_file(("devicetree",), self.board.devicetree)
         match self.board.bsp.provider:
             case "prebuilt":

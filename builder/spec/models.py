@@ -347,6 +347,16 @@ class Emulation(Model):
     timeout: int = Field(default=900, gt=0, description="Seconds until the boot counts as failed")
 
 
+class AcceptedFinding(Model):
+    """A finding of the checks of a device tree that is right for the board all the same."""
+
+    finding: str = Field(
+        min_length=1,
+        description="Name of the finding, as the build prints it in brackets; `*` stands for any text",
+    )
+    because: str = Field(min_length=1, description="Why it is right for this board")
+
+
 class Board(Model):
     """A board: the directory `boards/<name>/` with this file as `board.yaml`.
 
@@ -403,6 +413,11 @@ class Board(Model):
         default=Partitions(), description="Sizes of the card's partitions"
     )
     emulate: Emulation = Field(default=Emulation(), description="How the board is emulated")
+    accepted_findings: tuple[AcceptedFinding, ...] = Field(
+        default=(),
+        description="Findings of the checks of the device tree that are right for this board; all "
+        "others are told after each build",
+    )
 
 
 class Profile(Model):

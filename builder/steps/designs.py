@@ -12,7 +12,7 @@ from builder.spec.overlays import NOTEBOOKS, Design
 from builder.steps.layers import Root
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 
-_LIBRARY = "pynq/overlays"
+_OVERLAYS = "overlays"
 # Where releases of PYNQ have it: in a virtual environment since 2.7, Debian's own place before.
 _PLACES = (
     "usr/local/share/pynq-venv/lib/python3*/site-packages",
@@ -56,19 +56,20 @@ class Designs(Step):
             stack.save(root, job.output, epoch=self.epoch, log=job.log)
 
     def _put(self, job: Job, root: Root) -> None:
-        library = _only(root, [f"{place}/{_LIBRARY}" for place in _PLACES])
-        if library is None:
+        package = library(root.outside)
+        if package is None or not (package / _OVERLAYS).is_dir():
             raise UserError(
                 "the image has no PYNQ library, so there is no place for a design",
                 hint="add the library: --recipe pynq",
             )
-        notebooks = _only(root, [_USERS_NOTEBOOKS])
+        overlays = package / _OVERLAYS
+        notebooks = _only(root.outside, [_USERS_NOTEBOOKS])
         for design in self.designs:
-            target = library / design.name
+            target = overlays / design.name
             shown = target.relative_to(root.outside)
             job.say(f"{design.name}: {'in place of' if target.exists() else 'to'} /{shown}")
             shutil.rmtree(target, ignore_errors=True)
-            _copy(design, _own(design), target, like=library)
+            _copy(design, _own(design), target, like=overlays)
             given = [file for file in design.files if file.parts[0] == NOTEBOOKS]
             if given and notebooks:
                 _copy(design, given, notebooks / design.name, like=notebooks, below=Path(NOTEBOOKS))
@@ -78,15 +79,20 @@ class Designs(Step):
                 )
 
 
+def library(root: Path) -> Path | None:
+    """Return the directory of the PYNQ library in a root filesystem; None if there is none."""
+    return _only(root, [f"{place}/pynq" for place in _PLACES])
+
+
 def _own(design: Design) -> list[Path]:
     """Return the files of a design that are for the library."""
     return [file for file in design.files if file.parts[0] != NOTEBOOKS]
 
 
-def _only(root: Root, patterns: Sequence[str]) -> Path | None:
+def _only(root: Path, patterns: Sequence[str]) -> Path | None:
     """Return the first directory of the tree that matches one of the patterns."""
     for pattern in patterns:
-        for path in sorted(root.outside.glob(pattern)):
+        for path in sorted(root.glob(pattern)):
             if path.is_dir() and not path.is_symlink():
                 return path
     return None

@@ -15,8 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from builder.engine.workspace import Workspace
-from builder.errors import UserError
+from builder.errors import StepError, UserError
 from builder.spec.models import Partitions, format_size
+from builder.steps.boot_partition import FAT_TYPES, SECTOR, check_card
 from builder.steps.ext4_writer import Ext4Writer
 from builder.steps.filesystem import (
     BLOCK,
@@ -31,7 +32,6 @@ from builder.steps.layers import Root
 from builder.steps.sparse import sha256, written_meanwhile
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 
-SECTOR = 512
 MIB = 1 << 20
 BOOT_OFFSET = 4 * MIB
 """Where the first partition begins: the erase blocks of cards are at most this large."""
@@ -101,7 +101,20 @@ class Image(Step):
                     ),
                     writer=job.input(self.writer.name),
                 )
+                check_card(image, self._boot_bin(job))
                 seal(job, root.workspace, image, root_size=size)
+
+    def _boot_bin(self, job: Job) -> bytes:
+        """Return what BOOT.BIN on the card is to hold; FAT does not tell upper from lower case."""
+        fat = job.input("boot-files") / "fat"
+        found = [path for path in fat.iterdir() if path.name.upper() == "BOOT.BIN"]
+        if len(found) != 1:
+            raise StepError(
+                f"{self.board}: there are {len(found)} files BOOT.BIN among the boot files, not one: "
+                "the board's BootROM would start none, or the wrong one",
+                hint="they come from `bsp` of board.yaml",
+            )
+        return found[0].read_bytes()
 
     def _uuid(self, what: str) -> uuid.UUID:
         return uuid.uuid5(_NAMESPACE, f"{self.board} {what}")
@@ -125,10 +138,11 @@ class Image(Step):
         boot_size = self.partitions.boot
         with image.open("r+b") as file:
             file.truncate(BOOT_OFFSET + boot_size + root_size)
+        kind = FAT_TYPES[fat_kind(boot_size)]
         first, second = BOOT_OFFSET // SECTOR, (BOOT_OFFSET + boot_size) // SECTOR
         table = (
             f"label: dos\nlabel-id: 0x{self._uuid('disk').hex[:8]}\n"
-            f"start={first}, size={boot_size // SECTOR}, type=c, bootable\n"
+            f"start={first}, size={boot_size // SECTOR}, type={kind:x}, bootable\n"
             f"start={second}, size={root_size // SECTOR}, type=83\n"
         )
         job.run(
@@ -196,14 +210,19 @@ class Image(Step):
         return f"Board: {self.board}\nPackages as of: {date}\nLinux: {release}\n"
 
 
+def fat_kind(size: int) -> str:
+    """Return which FAT a partition of `size` bytes gets, "16" or "32"; the BootROM reads both."""
+    return "32" if size >= _FAT32_FROM else "16"
+
+
 def fat_geometry(size: int) -> list[str]:
     """Return mkfs.vfat's options for the kind of FAT and the clusters of a filesystem of `size`.
 
     Left alone it would choose them for the whole image, not for the partition. A FAT with fewer
-    than 65525 clusters is a FAT16, whatever it says of itself (Microsoft's FAT specification);
-    the BootROM reads both.
+    than 65525 clusters is a FAT16, whatever it says of itself (Microsoft's FAT specification).
     """
-    kind, most = ("32", 1 << 19) if size >= _FAT32_FROM else ("16", 65524)
+    kind = fat_kind(size)
+    most = 1 << 19 if kind == "32" else 65524
     sectors = 1
     while size // SECTOR // sectors > most:
         sectors *= 2

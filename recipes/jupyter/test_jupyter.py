@@ -23,7 +23,7 @@ OWN = '{"PasswordIdentityProvider": {"hashed_password": "argon2:a hash"}}'
 """What `jupyter server password` writes into the user's home."""
 
 START = 600
-"""Seconds that the server may take to answer."""
+"""Seconds that the server may take to answer, and a kernel to start."""
 REQUEST = 120
 """Seconds that an answer, or a message of a kernel, may take."""
 COMPUTE = 600
@@ -73,11 +73,13 @@ def kernel(server: str, session: requests.Session) -> Iterator[websocket.WebSock
     answer = session.post(f"{server}/api/kernels", json={"name": "python3"}, timeout=REQUEST)
     answer.raise_for_status()
     path = f"/api/kernels/{answer.json()['id']}"
+    # The server answers once the kernel does.
     channels = websocket.create_connection(
         f"ws{server.removeprefix('http')}{path}/channels",
-        timeout=REQUEST,
+        timeout=START,
         cookie="; ".join(f"{cookie.name}={cookie.value}" for cookie in session.cookies),
     )
+    channels.settimeout(REQUEST)
     yield channels
     channels.close()
     session.delete(f"{server}{path}", timeout=REQUEST)

@@ -43,6 +43,24 @@ def test_kernel_names(host: Host) -> None:
     assert not [name for name in names if re.match(r"en[a-z0-9]|wl[ospxd]", name)]
 
 
+def test_mac_address(host: Host, parameters: Parameters) -> None:
+    """The MAC address lasts, and is the one that the boot loader used if it gave one."""
+    place = f"/sys/class/net/{parameters['network']['interface']}"
+    # NET_ADDR_PERM: the hardware's, or the device tree's; NET_ADDR_SET: systemd's, from machine-id.
+    # NET_ADDR_RANDOM would be another one at each boot (linux/netdevice.h).
+    origin = host.file(f"{place}/addr_assign_type").content_string.strip()
+    assert origin in {"0", "3"}
+    address = bytes.fromhex(host.file(f"{place}/address").content_string.replace(":", ""))
+    assert any(address)
+    assert not address[0] & 1, "it is for many hosts"
+    assert not address.startswith(b"\x52\x54\0"), "it is QEMU's own, which no board has"
+    given = host.file(f"{place}/device/of_node/local-mac-address")
+    if given.exists:
+        assert given.content == address
+    elif origin == "3":
+        assert address[0] & 2, "it is administered locally, and must say so"
+
+
 def test_resolver(host: Host) -> None:
     """Names are looked up by systemd-resolved, which answers."""
     assert host.service("systemd-resolved").is_running

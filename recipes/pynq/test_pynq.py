@@ -15,6 +15,11 @@ Complaints = Callable[[], str]
 VERSION = {"zynq": "3.1.2", "zynqmp": "4.0.0"}
 VENV = "/usr/local/share/pynq-venv"
 MANAGER = "/sys/class/fpga_manager/fpga0"
+REFERENCE = {
+    "zynq": "/proc/device-tree/*/slcr@*/clkc@*/ps-clk-frequency",
+    "zynqmp": "/proc/device-tree/pss[_-]ref[_-]clk/clock-frequency",
+}
+ARM_PLL_CTRL, ARM_CLK_CTRL = 0xF8000100, 0xF8000120
 
 INSERT = """
 import json, pathlib, warnings
@@ -85,7 +90,10 @@ found = {
     "file": pynq.__file__,
     "versions": [importlib.metadata.version("pynq"), pynq.__version__],
     "devices": [type(each).__name__ for each in pynq.Device.devices],
+    "cpu": pynq.Clocks.cpu_mhz if pynq.Device.devices else None,
 }
+clocks = {"armv7l": pynq.ps._ClocksZynq, "aarch64": pynq.ps._ClocksUltrascale}[pynq.ps.CPU_ARCH]
+found["reference"] = clocks.DEFAULT_SRC_CLK_MHZ
 user = pwd.getpwnam(sys.argv[1])
 os.initgroups(user.pw_name, user.pw_gid)
 os.setgid(user.pw_gid)
@@ -167,6 +175,21 @@ def test_devices(host: Host, imported: dict[str, Any]) -> None:
     assert imported["devices"] == (["EmbeddedDevice"] if manager else [])
 
 
+def test_clocks(
+    host: Host, imported: dict[str, Any], board: Any, read_word: Callable[[int], int]
+) -> None:
+    """`Clocks` computes from the board's own reference clock, which the device tree has."""
+    crystal = int(host.check_output(f"od -An -tu4 --endian=big {REFERENCE[board.soc]}"))
+    assert imported["reference"] == crystal / 1e6
+    if board.soc == "zynq" and imported["devices"]:
+        # QEMU's registers hold what the first stage wrote, though its clocks do not follow them.
+        feedback, divider = (
+            read_word(ARM_PLL_CTRL) >> 12 & 0x7F,
+            read_word(ARM_CLK_CTRL) >> 8 & 0x3F,
+        )
+        assert imported["cpu"] == pytest.approx(crystal * feedback / divider / 1e6, abs=1e-5)
+
+
 @OUTSIDE
 def test_device_tree_overlay(host: Host, ran: dict[str, Any]) -> None:
     """It inserts a device tree overlay, whose UIO device appears, and removes it, three times."""
@@ -196,11 +219,11 @@ def show(message):
     if message["content"].get("name") == "stdout":
         print(message["content"]["text"], end="")
 
-kernel, client = jupyter_client.manager.start_new_kernel(startup_timeout=300)
+kernel, client = jupyter_client.manager.start_new_kernel(startup_timeout=600)
 client.execute_interactive(
     "import os, sys; from importlib.util import find_spec;"
     "print(os.geteuid(), sys.prefix, os.environ['BOARD'], find_spec('pynq').origin)",
-    timeout=300,
+    timeout=600,
     output_hook=show,
 )
 client.stop_channels()

@@ -12,7 +12,7 @@ Parameters = dict[str, dict[str, Any]]
 # The page behind a port: status, host and path that it leads to, title. Redirections are followed.
 PAGE = """
 import re, sys, urllib.request
-with urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/", timeout=120) as answer:
+with urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/", timeout=600) as answer:
     title = re.search("<title>(.*?)</title>", answer.read().decode(), re.S)
     print(answer.status, answer.url, title and title[1].strip())
 """
@@ -21,7 +21,7 @@ with urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/", timeout=120) as 
 # Jupyter's refusal, not the proxy's.
 UPGRADE = """
 import socket, sys
-with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=120) as connection:
+with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=600) as connection:
     connection.sendall(
         b"GET /terminals/websocket/1 HTTP/1.1\\r\\nHost: board\\r\\nOrigin: http://board\\r\\n"
         b"Connection: Upgrade\\r\\nUpgrade: websocket\\r\\n"

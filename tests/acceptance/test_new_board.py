@@ -16,23 +16,45 @@ from tests.handoffs import PREFIX, build_boards, exports, make_boards
 NEW = f"{PREFIX}Pynq-Z2"
 
 PHY = "an export does not say what is on MDIO: the kernel looks for it"
+OTP = "/axi/spi@e000d000/flash@0/otp"
+LOGIC = "the design leads I2C 1 into the programmable logic: the new board's overlay switches it on"
+LIBRARY = "the pynq library opens it for its own base design"
+PINS = "the start-up code of an export sets the pins; that of the tree's board leaves them as GPIO"
 PROPERTIES = {
     ("/", "compatible"): "a board's own is its maker's to give",
     ("/", "model"): "a name",
     ("/chosen", "pynq_board"): "a name",
-    ("/aliases", "i2c0"): "the design leads I2C 0 to pins; the tree's board leaves it off",
-    (
-        "/axi/i2c@e0004000",
-        "status",
-    ): "the design leads I2C 0 to pins; the tree's board leaves it off",
+    ("/aliases", "i2c1"): LOGIC,
+    ("/axi/i2c@e0005000", "clock-frequency"): LOGIC,
+    ("/axi/i2c@e0005000", "status"): LOGIC,
+    ("/audio-codec-ctrl@43c00000", "compatible"): LIBRARY,
+    ("/audio-codec-ctrl@43c00000", "reg"): LIBRARY,
+    ("/axi/i2c@e0004000", "clock-frequency"): PINS,
+    ("/axi/i2c@e0004000", "pinctrl-0"): PINS,
+    ("/axi/i2c@e0004000", "pinctrl-names"): PINS,
+    **{
+        (f"/axi/slcr@f8000000/pinctrl@700/i2c0-default/{node}", name): PINS
+        for node, names in {
+            "conf": ("bias-pull-up", "groups", "power-source", "slew-rate"),
+            "mux": ("function", "groups"),
+        }.items()
+        for name in names
+    },
     ("/axi/ethernet@e000b000", "phy-handle"): PHY,
     ("/axi/ethernet@e000b000/ethernet-phy@1", "device_type"): PHY,
     ("/axi/ethernet@e000b000/ethernet-phy@1", "reg"): PHY,
     ("/axi/ethernet@e000b000/ethernet-phy@1", "reset-assert-us"): PHY,
     ("/axi/ethernet@e000b000/ethernet-phy@1", "reset-deassert-us"): PHY,
     ("/axi/ethernet@e000b000/ethernet-phy@1", "reset-gpios"): PHY,
+    **dict.fromkeys(
+        (
+            *((OTP, name) for name in ("compatible", "#address-cells", "#size-cells")),
+            *((f"{OTP}/mac-address@{place}", "reg") for place in ("20", "1000")),
+        ),
+        "no export says what is in the flash",
+    ),
     (
-        "/phy0",
+        "/phy0@e0002000",
         "reset-gpios",
     ): "the design has no reset of the USB PHY; the tree has it of the schematic",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 import pytest
@@ -144,6 +145,19 @@ def test_the_first_stage_started_u_boot(built: Output, report: dict[str, Any], s
     assert (
         said.index("U-Boot SPL ") < said.index("Trying to boot from MMC1") < said.index("U-Boot 2")
     )
+
+
+@pytest.mark.usefixtures("report")
+def test_the_boot_began_without_a_mac_address(built: Output, soc: Soc) -> None:
+    """U-Boot makes one up, and Linux has it; where there is no U-Boot, Linux finds none."""
+    kernel = (built.logs / "dmesg.log").read_text()
+    if soc is Soc.ZYNQMP:
+        assert "invalid hw address, using random" in kernel
+        return
+    line = r"^MAC:   eth0 (\S+), made up from the card's identity"
+    made_up = re.search(line, built.console.read_text(), re.MULTILINE)
+    assert made_up
+    assert re.search(rf"\bmacb \S+ eth0: .*\({made_up[1]}\)", kernel)
 
 
 @pytest.mark.usefixtures("report")

@@ -154,6 +154,17 @@ def test_checksum_and_block_map(built: Output) -> None:
     assert covered >= {*boot}, "the whole FAT partition is mapped"
 
 
+def test_the_device_tree_is_as_its_checks_want_it(built: Output) -> None:
+    """Or the board says in `accepted-findings` why it is not."""
+    manifest = json.loads(built.manifest.read_text())
+    # Linux's bindings are for trees that are compiled here.
+    mainline = manifest["spec"]["bsp"]["provider"] == "mainline"
+    made = {step["name"] for step in manifest["steps"]}
+    assert {"design-check", *(["tree-check"] if mainline else [])} <= made
+    assert not [each["text"] for each in manifest["findings"] if not each["accepted"]]
+    assert not [note for note in manifest["notes"] if "accepted-findings" in note]
+
+
 def test_manifest(built: Output) -> None:
     manifest = json.loads(built.manifest.read_text())
     names = {package["package"] for package in manifest["packages"]}

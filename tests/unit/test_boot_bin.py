@@ -22,6 +22,7 @@ from builder.spec.models import Download, Soc
 from builder.steps.sources import UrlSource
 from builder.steps.step import Job, Step
 from builder.store.store import Entry
+from tests.unit.programs import STRICT, spl
 from tests.unit.support import Here
 
 SPL = bytes(range(251)) * 40
@@ -118,6 +119,11 @@ class Kit:
         self.inputs[step] = path.parent
         return path
 
+    def spl(self, soc: Soc, **given: Any) -> BootBin:
+        """Return the step for SPL, whose ELF file is that of a small program."""
+        spl(self.inputs["u-boot"], soc, STRICT[soc])
+        return self.step(soc, **given)
+
     def step(self, soc: Soc = Soc.ZYNQMP, **given: Any) -> BootBin:
         empty = dict.fromkeys(("trusted_firmware", "pmu", "fsbl", "finished"))
         return BootBin("B", family=FAMILIES[soc], u_boot=source("u-boot"), **(empty | given))
@@ -146,9 +152,36 @@ def kit(tmp_path: Path) -> Kit:
 @needs_mkimage
 @pytest.mark.parametrize("soc", FAMILIES)
 def test_spl(kit: Kit, soc: Soc) -> None:
-    made = parse(kit.run(kit.step(soc)), soc)
+    made = parse(kit.run(kit.spl(soc)), soc)
     assert made.first_stage.rstrip(b"\0") == SPL.rstrip(b"\0")
     assert made.pmu == b""
+
+
+@needs_mkimage
+@pytest.mark.parametrize(
+    ("soc", "options", "start", "complaint"),
+    [
+        (Soc.ZYNQ, (), 0, "may make unaligned memory accesses"),
+        (Soc.ZYNQMP, (), 0xFFFC0000, "may make unaligned memory accesses"),
+        (Soc.ZYNQ, (STRICT[Soc.ZYNQ],), 0x100, "linked for 0x00000100, but the BootROM loads it"),
+        (Soc.ZYNQMP, (STRICT[Soc.ZYNQMP],), 0, "linked for 0x00000000, but the BootROM loads it"),
+    ],
+)
+def test_spl_that_would_not_run(
+    kit: Kit, soc: Soc, options: tuple[str, ...], start: int, complaint: str
+) -> None:
+    spl(kit.inputs["u-boot"], soc, *options, start=start)
+    with pytest.raises(StepError, match=complaint):
+        kit.run(kit.step(soc))
+
+
+@needs_mkimage
+def test_spl_that_does_not_fit(kit: Kit) -> None:
+    kit.input("u-boot", "u-boot-spl.bin", bytes(192 * 1024))
+    with pytest.raises(
+        StepError, match=r"not what the BootROM accepts: .* does not fit the 196608"
+    ):
+        kit.run(kit.spl(Soc.ZYNQ))
 
 
 @needs_mkimage
@@ -156,10 +189,10 @@ def test_spl(kit: Kit, soc: Soc) -> None:
 def test_spl_with_firmware_of_the_pmu(kit: Kit, *, downloaded: bool) -> None:
     path = kit.input("pmu", "pmufw.elf", elf32((PMU_AT, b"firmware")))
     if downloaded:
-        step = kit.step(pmu=Program(name="pmu", download=source("pmu")))
+        step = kit.spl(Soc.ZYNQMP, pmu=Program(name="pmu", download=source("pmu")))
         assert (set(step.parents), step.files()) == ({"u-boot", "pmu"}, [])
     else:
-        step = kit.step(pmu=Program(name="pmu", path=path))
+        step = kit.spl(Soc.ZYNQMP, pmu=Program(name="pmu", path=path))
         assert (set(step.parents), step.files()) == ({"u-boot"}, [path])
     made = parse(kit.run(step), Soc.ZYNQMP)
     assert made.pmu == b"firmware".ljust(64, b"\0")
@@ -189,7 +222,7 @@ def test_amds_first_stage(kit: Kit, firmware: bytes | None) -> None:
 
 @needs_mkimage
 def test_a_finished_one_is_read_too(kit: Kit) -> None:
-    made = kit.run(kit.step()).rename(kit.root / "finished.bin")
+    made = kit.run(kit.spl(Soc.ZYNQMP)).rename(kit.root / "finished.bin")
     shutil.rmtree(kit.root / "output")
     shutil.rmtree(kit.root / "boot-bin")
     step = kit.step(finished=made)

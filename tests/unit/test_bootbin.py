@@ -67,8 +67,8 @@ def zynqmp(payload: bytes = PAYLOAD, *, pmu: bytes = b"", **changed: int) -> byt
 
 
 def test_header(image: Callable[[bytes], Path]) -> None:
-    found = bootbin.parse(image(header(load=0x40)), Soc.ZYNQ)
-    assert found.header.load_address == 0x40
+    found = bootbin.parse(image(header(load=0x40, entry=0x80)), Soc.ZYNQ)
+    assert (found.header.load_address, found.header.entry) == (0x40, 0x80)
     assert found.first_stage == PAYLOAD
     assert found.pmu == b""
 
@@ -85,6 +85,8 @@ def test_header(image: Callable[[bytes], Path]) -> None:
         (header(encryption=1), "encryption word 0x00000001"),
         (header(bytes(200 * 1024)), "does not fit"),
         (header(length=0), "does not fit"),
+        (header(load=0x40), "loaded to 0x00000040 and started at 0x00000000, .* print nothing"),
+        (header(entry=len(PAYLOAD)), "started at 0x00001000, which is not in its 4096 bytes"),
         (header()[:0x34] + b"\1" + header()[0x35:], "header's checksum"),
     ],
 )

@@ -15,9 +15,10 @@ import pytest
 
 from builder.engine.process import Processes
 from builder.engine.workspace import PrivateWorkspace, Workspace
-from builder.errors import UserError
+from builder.errors import StepError, UserError
 from builder.spec.models import Partitions
-from builder.steps.image import BOOT_OFFSET, MIB, SECTOR, Compressed, Image, fat_geometry
+from builder.steps.boot_partition import SECTOR
+from builder.steps.image import BOOT_OFFSET, MIB, Compressed, Image, fat_geometry
 from builder.steps.layers import Root
 from builder.steps.sources import sha256
 from tests.unit.jobs import MakeJob, url_source
@@ -104,7 +105,7 @@ def test_the_image_has_two_partitions_with_their_filesystems(card: Card) -> None
     assert table["label"] == "dos"
     boot, root = table["partitions"]
     assert (boot["start"], boot["size"]) == (BOOT_OFFSET // SECTOR, 16 * MIB // SECTOR)
-    assert (boot["type"], boot["bootable"]) == ("c", True)
+    assert (boot["type"], boot["bootable"]) == ("e", True)
     assert root["start"] == boot["start"] + boot["size"]
     assert root["type"] == "83"
     assert (root["start"] + root["size"]) * SECTOR == image.stat().st_size
@@ -117,6 +118,21 @@ def test_the_image_has_two_partitions_with_their_filesystems(card: Card) -> None
     assert int(blocks.split()[-1]) * 4096 == root["size"] * SECTOR
     files = told("mdir", "-b", "-i", f"{image}@@{BOOT_OFFSET}", "::/").split()
     assert sorted(files) == ["::/BOOT.BIN", "::/REVISION"]
+
+
+@needs_programs
+def test_a_boot_partition_of_64_mib_is_fat32(card: Card) -> None:
+    image = card.build({**SMALL, "boot": "64M"})
+    (boot, _) = json.loads(told("sfdisk", "--json", image))["partitiontable"]["partitions"]
+    assert (boot["type"], boot["bootable"]) == ("c", True)
+
+
+@needs_programs
+def test_no_image_without_a_first_stage(card: Card) -> None:
+    (card.base / "boot/files/fat/BOOT.BIN").unlink()
+    with pytest.raises(StepError, match=r"0 files BOOT.BIN among the boot files"):
+        card.build(SMALL)
+    assert not [*card.base.glob("output/*.sha256")]
 
 
 @needs_programs

@@ -17,6 +17,7 @@ from tests.unit.support import BOARD, DISTRIBUTION, Files
 
 ZYNQMP = BOARD.replace("soc: zynq", "soc: zynqmp")
 SPL = "{start-up-table: {u-boot: zynqmp-b}, firmware: {%s}}"
+DOWNLOAD = f'{{url: "http://x.invalid/it", sha256: "{"0" * 64}"}}'
 PMU = "pmu: {file: pmufw.elf, optional: true}"
 
 
@@ -84,8 +85,6 @@ def test_trusted_firmware_is_shared_by_a_family(files: Files) -> None:
         (ZYNQMP, "{boot-bin: BOOT.BIN}", None),
         (ZYNQMP, SPL % "", "name it in {}/board.yaml, as bsp.firmware.pmu"),
         (ZYNQMP, SPL % PMU, "put it at {}/pmufw.elf"),
-        (ZYNQMP, SPL % "pmu: {file: b.dts}", None),
-        (ZYNQMP, SPL % f'pmu: {{url: "http://x.invalid/it", sha256: "{"0" * 64}"}}', None),
         (ZYNQMP, "{firmware: {fsbl: {file: b.dts}}}", "name it in"),
     ],
 )
@@ -101,9 +100,35 @@ def test_a_card_that_starts_no_board_is_spoken_of(
         assert remedy.format(files.root / "boards/B") in note
 
 
+@pytest.mark.parametrize(
+    ("bsp", "remedy"),
+    [
+        (SPL % "pmu: {file: b.dts}", "name it in {}/board.yaml, as bsp.firmware.pmu-configuration"),
+        (SPL % f"pmu: {DOWNLOAD}", "name it in {}/board.yaml, as bsp.firmware.pmu-configuration"),
+        (
+            SPL % "pmu: {file: b.dts}, pmu-configuration: {file: pm_cfg_obj.c, optional: true}",
+            "put it at {}/pm_cfg_obj.c",
+        ),
+        (SPL % "pmu: {file: b.dts}, pmu-configuration: {file: b.dts}", None),
+        (SPL % f"pmu: {{file: b.dts}}, pmu-configuration: {DOWNLOAD}", None),
+        # AMD's first stage has the object inside.
+        ("{firmware: {fsbl: {file: b.dts}, pmu: {file: b.dts}}}", None),
+    ],
+)
+def test_firmware_that_nobody_gives_its_configuration_is_spoken_of(
+    files: Files, bsp: str, remedy: str | None
+) -> None:
+    notes = made(files, ZYNQMP, bsp).notes
+    if remedy is None:
+        assert notes == ()
+    else:
+        (note,) = notes
+        assert note.startswith("B: this card may NOT start a board")
+        assert remedy.format(files.root / "boards/B") in note
+
+
 def test_programs_are_inputs_of_the_steps_that_read_them(files: Files) -> None:
-    download = f'{{url: "http://x.invalid/it", sha256: "{"0" * 64}"}}'
-    firmware = f"pmu: {download}, pmu-configuration: {{file: b.dts}}"
+    firmware = f"pmu: {DOWNLOAD}, pmu-configuration: {{file: b.dts}}"
     found = {step.name: step for step in steps(made(files, ZYNQMP, SPL % firmware).boot_files)}
     assert found["boot-bin"].parents["pmu"] is found["pmu"]
     assert files.root / "boards/B/b.dts" in found["u-boot"].files()

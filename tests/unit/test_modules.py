@@ -57,6 +57,7 @@ def tree(tmp_path: Path) -> Path:
     for name in ("one", "two"):
         (folder / name / "files").mkdir(parents=True)
         (folder / name / f"{name}.bb").write_text("PetaLinux's")
+        (folder / name / "files/Makefile").write_text(f"obj-m := {name}.o\n")
         (folder / name / f"files/{name}.c").write_text(name)
         (folder / name / f"files/{name}.conf").write_text(name)
     (folder / "two/files/60-two.rules").write_text("rule")
@@ -134,6 +135,16 @@ def test_without_a_module_it_is_said_which_recipe_has_none(tree: Path, job: Job)
     (tree / "petalinux_bsp/meta-user/recipes-modules/one/files/one.c").unlink()
     with pytest.raises(StepError, match="one/files made no module"):
         step(tree).run(job)
+
+
+def test_a_recipe_that_the_kernels_configuration_leaves_out(tree: Path, job: Job) -> None:
+    files = tree / "petalinux_bsp/meta-user/recipes-modules/one/files"
+    (files / "one.c").unlink()
+    (files / "Makefile").write_text("# for some kernels\nobj-$(CONFIG_ONE:y=m) := one.o\n")
+    step(tree).run(job)
+    assert {Path(name).stem for name in listed(job) if "one" in name or "two" in name} == {
+        *("two", "60-two"),
+    }
 
 
 def test_what_is_petalinuxs_alone_is_no_input(tree: Path) -> None:

@@ -328,6 +328,9 @@ def test_what_code_does_counts_not_how_it_is_explained(
 # The plan
 
 
+NEVER = "build: never built"
+
+
 def chain() -> tuple[FakeStep, FakeStep, FakeStep]:
     bottom = FakeStep("bottom", values={"x": 1})
     middle = FakeStep("middle", parents={"bottom": bottom})
@@ -350,6 +353,38 @@ def test_what_was_built_is_kept(store: Store) -> None:
     build(store, top)
     assert said(store, top) == dict.fromkeys(("bottom", "middle", "top"), "kept")
     assert all(item.kept for item in make_plan([top], store))
+
+
+def optional_steps(store: Store, check: FakeStep, *targets: Step) -> dict[str, str]:
+    return dict(lines(make_plan(targets, store, optional=[check])))
+
+
+def test_an_optional_step_is_made_with_what_it_stands_on(store: Store) -> None:
+    _, middle, top = chain()
+    data = FakeStep("data", parents={"middle": middle})
+    check = FakeStep("check", parents={"middle": middle, "data": data})
+    found = optional_steps(store, check, top)
+    assert found["data"] == found["check"] == "build: never built"
+
+
+def test_an_optional_step_is_made_on_what_is_kept(store: Store) -> None:
+    _, middle, top = chain()
+    build(store, top)
+    found = optional_steps(store, FakeStep("check", parents={"middle": middle}), top)
+    assert found == {**dict.fromkeys(("bottom", "middle", "top"), "kept"), "check": NEVER}
+
+
+def test_nothing_is_made_again_for_an_optional_step(store: Store) -> None:
+    _, middle, top = chain()
+    for item in make_plan([top], store):
+        if item.step is top:
+            keep(store, item)
+    data = FakeStep("data", parents={"middle": middle})
+    check = FakeStep("check", parents={"data": data, "top": top})
+    assert optional_steps(store, check, top) == {
+        **dict.fromkeys(("bottom", "middle", "data", "check"), "not needed"),
+        "top": "kept",
+    }
 
 
 def test_the_reason_is_the_first_and_the_rest_follows(store: Store) -> None:
@@ -523,9 +558,12 @@ def test_all_layers_stand_on_the_machines_own_programs_if_there_are_any(tmp_path
 def test_steps_can_be_handed_to_another_process(store: Store) -> None:
     """In containers those that need root's power are: they must be the same steps there."""
     spec = resolve(TREE, "Pynq-Z2", distro="debian-bookworm")
-    plan = make_plan(board_steps(spec, FakeArchive()).targets, store)
+    steps = board_steps(spec, FakeArchive())
+    plan = make_plan(steps.targets, store, optional=steps.checks)
     capable = [item for item in plan if item.step.capabilities]
-    assert {"bootstrap", "recipe:ssh", "image"} <= {item.step.name for item in capable}
+    assert {"bootstrap", "recipe:ssh", "image", "design-check"} <= {
+        item.step.name for item in capable
+    }
     for item in capable:
         there = pickle.loads(pickle.dumps(item.step))  # noqa: S301 - our own
         (again,) = [each for each in make_plan([there], store) if each.step is there]

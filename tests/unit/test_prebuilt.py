@@ -270,6 +270,15 @@ def test_what_an_emulated_boot_lacks_is_added_and_listed(vendor: Vendor) -> None
     assert board["/chosen"]["bootargs"] == f"{arguments}\0".encode()
 
 
+@pytest.mark.parametrize(("usb", "told"), [("", False), ("usb@e0002000 { };", True)])
+def test_operating_points_that_harm_are_told(vendor: Vendor, usb: str, *, told: bool) -> None:
+    points = "cpus { cpu@0 { operating-points = <666667 1000000 333334 1000000>; }; };"
+    vendor.loose(more=points + usb)
+    notes = json.loads((vendor.built() / NOTES).read_text())
+    start = "B: operating-points of its device tree: at 333334 kHz CPU_1x is 55.556 MHz"
+    assert any(note.startswith(start) for note in notes) is told
+
+
 def test_a_card_that_qemu_cannot_be_is_made_all_the_same(vendor: Vendor) -> None:
     vendor.loose(card="nand")
     source = tree(vendor.scratch, aliases="ethernet0 = &gem; mmc0 = &uart;")

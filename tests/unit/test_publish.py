@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from builder.bsp.tree_checks.findings import FINDINGS, Finding, write_findings
 from builder.errors import StepError
 from builder.plan.board import BoardSteps, board_steps
-from builder.plan.manifest import manifest
+from builder.plan.manifest import manifest, notes
 from builder.plan.publish import Output, copy_sparse, publish
+from builder.spec.models import AcceptedFinding
 from builder.spec.resolve import resolve
 from builder.steps.step import Step
 from builder.store.store import Entry, Store
@@ -55,6 +58,56 @@ def test_the_manifest_counts_the_boot_files(
         entry = store.commit("b", step="boot-files", components={}, seconds=1)
     found = manifest(steps, [], {**image_alone, steps.boot.boot_files: entry})
     assert found["contents"]["boot files"] == {"BOOT.BIN": 7}
+
+
+@pytest.fixture
+def checked(steps: BoardSteps, image_alone: dict[Step, Entry], store: Store) -> dict[Step, Entry]:
+    """The entries of an image whose checks were made: one of them found something."""
+    entries = {**image_alone}
+    for number, step in enumerate(steps.checks):
+        found = [Finding(check="design", subject="i2c@e0005000", text="it is off")]
+        with store.building(f"c{number}"):
+            write_findings(store.draft(f"c{number}") / FINDINGS, found[number:])
+            entries[step] = store.commit(f"c{number}", step=step.name, components={}, seconds=1)
+    return entries
+
+
+def test_findings_are_told_and_are_in_the_manifest(
+    steps: BoardSteps, checked: dict[Step, Entry]
+) -> None:
+    told = "Pynq-Z2: [design: i2c@e0005000] it is off"
+    assert told in notes(steps, checked)
+    found = manifest(steps, [], checked)
+    assert told in found["notes"]
+    assert found["findings"] == [
+        {"name": "design: i2c@e0005000", "text": "it is off", "accepted": None}
+    ]
+
+
+def test_an_accepted_finding_is_in_the_manifest_with_its_reason(
+    steps: BoardSteps, checked: dict[Step, Entry]
+) -> None:
+    accepted = AcceptedFinding(finding="design: i2c@*", because="nothing hangs on it")
+    board = steps.spec.board.model_copy(update={"accepted_findings": (accepted,)})
+    steps = replace(steps, spec=replace(steps.spec, board=board))
+    found = manifest(steps, [], checked)
+    assert not [note for note in found["notes"] if "i2c" in note]
+    assert [each["accepted"] for each in found["findings"]] == ["nothing hangs on it"]
+
+
+def test_a_check_that_was_made_later_is_published(
+    steps: BoardSteps,
+    image_alone: dict[Step, Entry],
+    checked: dict[Step, Entry],
+    tmp_path: Path,
+) -> None:
+    output = Output(directory=tmp_path / "output", board="Pynq-Z2")
+    output.directory.mkdir()
+    assert publish(output, steps, [], image_alone)
+    assert publish(output, steps, [], checked)
+    assert json.loads(output.manifest.read_text())["findings"]
+    assert not (output.directory / FINDINGS).exists(), "the manifest has them"
+    assert not publish(output, steps, [], checked)
 
 
 def test_a_file_that_cannot_be_copied_leaves_nothing(tmp_path: Path) -> None:

@@ -245,6 +245,7 @@ def test_a_machine_has_one_way_to_start(start: dict[str, object]) -> None:
         "serial": [],
         "sd": [],
         "nic": [],
+        "mac-address": 0x88,
     }
     with pytest.raises(ValidationError, match="give either `u-boot-address` or `no-u-boot`"):
         MachineFacts.model_validate({**machine, **start})

@@ -70,6 +70,8 @@ def test_paths_below_the_current_directory_are_short(
         ("memory: 512M", "memory: 512MB", "4: memory: must be a size like 512K, 100M or 1G"),
         ("memory: 512M", "memory: [512M]", "4: memory: must be a size like 512K, 100M or 1G"),
         ("115200", "fast", "5: console: string should match pattern"),
+        ("blk0p2", "blk0p1", "6: root-device: must be partition 2 of a card, as /dev/mmcblk0p2"),
+        ("mmcblk0p2", "sda2", "6: root-device: must be partition 2 of a card, as /dev/mmcblk0p2"),
         ("b.dts", "/b.dts", "7: devicetree: must be a path below the directory of this file"),
         ("b.dts", "../b.dts", "7: devicetree: must be a path below the directory of this file"),
         ("b.dts", "c.dts", "7: devicetree: there is no file "),

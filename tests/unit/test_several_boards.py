@@ -286,23 +286,25 @@ def test_boards_with_equal_needs_differ_in_their_boot_files_alone(
     plans = {}
     for name in ("One", "Two"):
         spec = resolve(tree, name, distro="debian-bookworm")
-        plans[name] = make_plan(board_steps(spec, FakeArchive()).targets, store)
+        steps = board_steps(spec, FakeArchive())
+        plans[name] = make_plan(steps.targets, store, optional=steps.checks)
     plan = join(plans)
     shared = {item.step.name for item in plan if item.boards == ("One", "Two")}
-    assert {"bootstrap", "kernel", "recipe:jupyter", "wheels:jupyter"} <= shared
+    assert {"bootstrap", "kernel", "bindings", "recipe:jupyter", "wheels:jupyter"} <= shared
     own = {item.label for item in plan if len(item.boards) == 1}
     assert own == {
         f"{name} ({board})"
         for name in (
             *("recipe:pynq-overlays", "recipe:boot-leds", "checks"),
             *("device-tree", "u-boot", "boot-bin", "boot-files", "image"),
+            *("tree-check", "design-check"),
         )
         for board in ("One", "Two")
     }
     (bootstrap,) = (item for item in plan if item.step.name == "bootstrap")
     in_it = {item.step.name for item in plan if item.root}
     layers = {item.step.name for item in plan if re.match(r"bootstrap|recipe:", item.step.name)}
-    assert in_it == layers | {"image"}
+    assert in_it == layers | {"image", "design-check"}
     assert {item.root for item in plan if item.root} == {bootstrap.key}
 
 

@@ -170,6 +170,7 @@ def test_the_boards_schema_takes_variants() -> None:
     assert not any("required" in part for part in schema["$defs"].values())
     keys = {key for item in objects(schema) for key in item.get("properties", {})}
     assert {key for key in keys if key.endswith("+")} == {
+        "accepted-findings+",
         "distro+",
         "kernel-fragments+",
         "overlays+",

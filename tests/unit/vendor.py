@@ -45,6 +45,7 @@ ZYNQ = """\
     compatible = "{compatible}";
     aliases {{ {aliases} }};
     chosen {{ {chosen} }};
+    {more}
     memory@0 {{ device_type = "memory"; reg = <0 0x20000000>; }};
     {bus} {{
         uart: serial@e0001000 {{ status = "okay"; }};
@@ -101,8 +102,11 @@ def tree(
     compatible: str = "xlnx,zynq-7000",
     bus: str = "axi",
     card: str = "mmc",
+    more: str = "",
 ) -> bytes:
-    source = ZYNQ.format(chosen=chosen, aliases=aliases, compatible=compatible, bus=bus, card=card)
+    source = ZYNQ.format(
+        chosen=chosen, aliases=aliases, compatible=compatible, bus=bus, card=card, more=more
+    )
     return compiled(source, folder)
 
 

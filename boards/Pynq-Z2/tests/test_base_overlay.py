@@ -23,8 +23,9 @@ with warnings.catch_warnings(record=True) as caught:
 facts["warnings"] = [str(each.message) for each in caught if each.category is RuntimeWarning]
 facts["loaded"] = base.is_loaded()
 
-base.leds.write(0xF)
-base.leds[0].off()
+base.leds.write(0b0101, 0b1111)
+for led in base.leds:
+    led.toggle()
 facts["widths"] = [len(each) for each in (base.leds, base.switches, base.buttons)]
 facts["read"] = [base.switches.read(), base.buttons[0].read()]
 for led in base.rgbleds[4:]:

@@ -15,6 +15,7 @@ from builder.bsp.bootbin import BootImage, parse
 from builder.bsp.pmu import pmu_memory
 from builder.bsp.program import Program, downloads, files
 from builder.bsp.soc import Family
+from builder.bsp.spl import DESCRIBE, SOURCES, check_sources, check_spl, read_spl
 from builder.engine.workspace import Workspace
 from builder.errors import HostError, StepError
 from builder.steps.step import Job, Step
@@ -51,7 +52,7 @@ class BootBin(Step):
         if fsbl and trusted_firmware:
             parents["trusted-firmware"] = trusted_firmware
         super().__init__("boot-bin", scope=board, parents=parents)
-        self.packages = ("xilinx-bootgen" if fsbl else "u-boot-tools",)
+        self.packages = ("xilinx-bootgen",) if fsbl else ("u-boot-tools", "binutils")
         self.family = family
         self.pmu = pmu
         self.fsbl = fsbl
@@ -81,6 +82,8 @@ class BootBin(Step):
             else:
                 self._mkimage(job, workspace, target)
             image = self._read_back(job, workspace, target)
+            if not (self.finished or self.fsbl):
+                self._check_spl(job, workspace, image)
         if not self.finished and image.pmu != pmu:
             raise StepError(f"{target.name} does not hold the PMU's firmware as it was given")
 
@@ -91,6 +94,21 @@ class BootBin(Step):
         workspace.outside(spl).write_bytes(program.ljust(-(-len(program) // 4) * 4, b"\0"))
         pmu = ("-n", workspace.directory / "pmufw.bin") if self.pmu else ()
         job.run(workspace, "mkimage", "-T", self.family.boot_image, *pmu, "-d", spl, target)
+
+    def _check_spl(self, job: Job, workspace: Workspace, image: BootImage) -> None:
+        """Compare what the BootROM would load with SPL as it was built."""
+        u_boot = job.input("u-boot")
+        if not image.first_stage.startswith((u_boot / "u-boot-spl.bin").read_bytes()):
+            raise StepError(
+                "the first stage in BOOT.BIN is not SPL as it was built: the board would print "
+                "nothing",
+                hint="mkimage (u-boot-tools) writes another form of header than is read here",
+            )
+        program = u_boot / "u-boot-spl"
+        spl = read_spl(job.run(workspace, *DESCRIBE, program))
+        check_spl(spl, image.header)
+        if spl.unaligned is None:
+            check_sources(job.run(workspace, *SOURCES, program))
 
     def _bootgen(self, job: Job, workspace: Workspace, fsbl: Path, target: Path) -> None:
         """Pack AMD's first stage, and what it starts: Trusted Firmware, which starts U-Boot."""

@@ -8,13 +8,20 @@ image that is shipped.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from builder.bsp.cpu_clock_check import check_tree
 from builder.bsp.fit_source import fit_source
+from builder.bsp.mainline.boot_order import check_boot_order, read_u_boot
+from builder.bsp.mainline.u_boot import CPU_CLOCK
+from builder.bsp.ps7_clocks import CpuDividers
 from builder.bsp.soc import BSP_DIRECTORY, Family
+from builder.emulation.derive import read_tree
 from builder.errors import StepError
+from builder.spec.models import Soc
 from builder.steps.step import Job, Step
 
 
@@ -32,12 +39,14 @@ class BootFiles(Step):
         device_tree: Step,
         u_boot: Step,
         boot_bin: Step,
+        source: Path,
         tree: Path,
     ) -> None:
         steps = (kernel, device_tree, u_boot, boot_bin)
         super().__init__("boot-files", scope=board, parents={step.name: step for step in steps})
         self.board = board
         self.family = family
+        self.source = source
         self.script = tree / BSP_DIRECTORY / f"mainline/{family.soc.value}-boot.cmd"
 
     def settings(self) -> Mapping[str, object]:
@@ -48,6 +57,9 @@ class BootFiles(Step):
 
     def run(self, job: Job) -> None:
         kernel, trees, u_boot = (job.input(n) for n in ("kernel", "device-tree", "u-boot"))
+        self._check_order(job, trees / "board.dtb", u_boot)
+        if self.family.soc is Soc.ZYNQ:
+            self._check_clocks(trees / "board.dtb", u_boot / CPU_CLOCK)
         fat = job.output / "fat"
         fat.mkdir()
         for path in (trees / "board.dtb", trees / "emulated.dtb", trees / "changes.json"):
@@ -84,3 +96,16 @@ class BootFiles(Step):
         for wanted in ("conf-board", "conf-emulated"):
             if wanted not in shown:
                 raise StepError(f"image.ub has no configuration {wanted}")
+
+    def _check_order(self, job: Job, board: Path, u_boot: Path) -> None:
+        """Stop if U-Boot or the kernel would look for another card than the BootROM."""
+        facts = read_u_boot(u_boot, self.family)
+        first = check_boot_order(facts, read_tree(board), self.family.soc, self.source)
+        job.say(f"U-Boot tries {first} first, the card that the board starts from")
+
+    def _check_clocks(self, board: Path, cpu_clock: Path) -> None:
+        """Stop if the tree has operating points that do not fit the first stage or the board."""
+        found = json.loads(cpu_clock.read_text())
+        dividers = CpuDividers(**found["dividers"]) if found["dividers"] else None
+        start_up = f"the {found['from']}"
+        check_tree(read_tree(board), dividers, source=self.source, start_up=start_up)

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Kernel modules of this tree's own, built outside of the kernel's sources.
 
-Their sources lie in the meta-user layer, one recipe each, and are PetaLinux's too.
+Their sources lie in the meta-user layer, one recipe each. Those with a `.bb` are PetaLinux's too.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +22,8 @@ NEED = 1 << 30
 _RECIPES = "meta-user/recipes-modules"
 _BESIDE = {"*.conf": "usr/lib/modules-load.d", "*.rules": "usr/lib/udev/rules.d"}
 """Where a recipe's files go that are not compiled."""
+_CONDITION = re.compile(r"^obj-\$\(CONFIG_", re.MULTILINE)
+"""How a Makefile says that its modules are for some kernels alone."""
 _PLACE = "updates"
 """Directory below the kernel's modules; the kernel's own Makefile names it for such modules."""
 
@@ -34,6 +37,9 @@ class KernelModules(Step):
 
     Output: a layer to be put on the kernel's. It has the indexes of all modules (modules.dep and
     its kin) in place of those that know the kernel's own alone.
+
+    A Makefile may make its modules depend on the kernel's configuration, by `obj-$(CONFIG_NAME:y=m)`.
+    Without that option the recipe is left out.
     """
 
     def __init__(self, family: Family, *, kernel: Step, tree: Path) -> None:
@@ -105,6 +111,8 @@ class KernelModules(Step):
             )
         found = workspace.outside(objects)
         if not any(found.glob("*.ko")):
+            if _CONDITION.search((found / "Makefile").read_text()):
+                return
             raise StepError(f"{source} made no module")
         for pattern, place in {**_BESIDE, f"{name}.h": "usr/include"}.items():
             files = [objects / path.name for path in sorted(found.glob(pattern))]

@@ -3,28 +3,40 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 
-from builder.bsp import ps7, ps7_check
+from builder.bsp import ps7, ps7_check, ps7_clocks
 from builder.bsp.mainline.kbuild import KbuildTree
 from builder.bsp.mainline.snippet import snippet
 from builder.bsp.program import Program, downloads, files
+from builder.bsp.ps7_fields import Registers
 from builder.bsp.soc import BSP_DIRECTORY, Family
 from builder.bsp.start_up import START_UPS
 from builder.engine.workspace import Workspace
 from builder.errors import UserError
-from builder.spec.models import Bsp
+from builder.spec.models import Bsp, Soc
 from builder.spec.reader import Tree
 from builder.steps.step import Job, Shell, Step
 
 NEED = 1 << 30
 """Bytes that U-Boot's sources and objects take."""
 
+CPU_CLOCK = "cpu-clock.json"
+"""File in U-Boot's output with the dividers of the CPU clock (null if unknown), and their source."""
+
+_START_UP = "start-up"
+"""Directory of the workspace with the start-up source."""
+
 
 class UBoot(Step):
-    """`u-boot-spl.bin` (SPL with its device tree), U-Boot as SPL loads it, both as ELF files."""
+    """`u-boot-spl.bin` (SPL with its device tree), U-Boot as SPL loads it, both as ELF files.
+
+    Beside them lies CPU_CLOCK.
+    """
 
     def __init__(
         self,
@@ -53,7 +65,9 @@ class UBoot(Step):
         self.snippet = snippet(tree.root, family)
         own = self.bsp_files / f"mainline/{family.soc.value}-u-boot"
         shared = self.bsp_files / "meta-user/recipes-bsp/u-boot/files/bsp.cfg"
-        self.fragments = _present(shared, own.with_suffix(".cfg"))
+        code = self.bsp_files / "mainline/u-boot"
+        self.fragments = _present(shared, code.with_suffix(".cfg"), own.with_suffix(".cfg"))
+        self.code = _present(code)
         self.additions = _present(own.with_suffix(".dtsi"))
         self.pmu_configuration = pmu_configuration
         self.xsa = _existing(directory, bsp.hardware.xsa if bsp.hardware else None)
@@ -81,7 +95,7 @@ class UBoot(Step):
         return f"start-up table {self.shipped} of U-Boot" if self.shipped else "none"
 
     def files(self) -> Sequence[Path]:
-        found = [self.devicetree.parent, self.snippet, *self.fragments, *self.additions]
+        found = [self.devicetree.parent, self.snippet, *self.fragments, *self.additions, *self.code]
         first_stage = (self.xsa,) if self.xsa else (self.registers, self.parameters)
         configuration = files([self.pmu_configuration])
         return [*found, *(path for path in first_stage if path), *configuration]
@@ -97,6 +111,10 @@ class UBoot(Step):
                 target = job.output / Path(name).name.lstrip(".")
                 job.run(workspace, "cp", tree.build / name, target)
             (job.output / "epoch").write_text(str(tree.epoch))
+            start_up = workspace.outside(workspace.directory / _START_UP)
+            dividers = self._cpu_dividers(start_up / START_UPS[self.family.soc].source)
+        found = {"from": self.first_stage, "dividers": asdict(dividers) if dividers else None}
+        (job.output / CPU_CLOCK).write_text(json.dumps(found))
 
     @contextmanager
     def shell(self, job: Job) -> Iterator[Shell]:
@@ -125,6 +143,12 @@ class UBoot(Step):
         )
         for additions in self.additions:
             job.run(workspace, "cp", additions, trees / f"{name}-u-boot.dtsi")
+        for code in self.code:
+            job.run(
+                workspace,
+                *("sh", "-c", 'cp "$0"/*.c "$1" && cat "$0/Makefile" >> "$1/Makefile"'),
+                *(code, tree.source / "board/xilinx/common"),
+            )
         own = [
             f'CONFIG_DEFAULT_DEVICE_TREE="{name}"',
             f'CONFIG_OF_LIST="{name}"',
@@ -144,7 +168,7 @@ class UBoot(Step):
     def _first_stage(self, job: Job, workspace: Workspace, tree: KbuildTree) -> Path | None:
         """Return where the start-up source is now; None if the board brings a whole BOOT.BIN."""
         start_up = START_UPS[self.family.soc]
-        folder = workspace.directory / "start-up"
+        folder = workspace.directory / _START_UP
         job.run(workspace, "mkdir", folder)
         target = folder / start_up.source
         if self.xsa:
@@ -165,6 +189,18 @@ class UBoot(Step):
             return None
         job.say(f"first stage from {self.first_stage}")
         return target
+
+    def _cpu_dividers(self, start_up: Path) -> ps7_clocks.CpuDividers | None:
+        """Return the CPU clock's dividers in the start-up source; None if they are not known."""
+        if self.family.soc is not Soc.ZYNQ or not start_up.is_file():
+            return None
+        if self.registers and not self.xsa:
+            return ps7_clocks.cpu_dividers(Registers(ps7.read_table(self.registers)))
+        # Of a source that somebody wrote by hand, nothing is known.
+        with suppress(UserError):
+            table = ps7.read_source(start_up.read_text(errors="replace"), origin=start_up.name)
+            return ps7_clocks.cpu_dividers(Registers(table))
+        return None
 
     def _pmu_configuration(
         self, job: Job, workspace: Workspace, tree: KbuildTree, source: Path
@@ -192,8 +228,8 @@ class UBoot(Step):
 
 
 def _present(*paths: Path) -> list[Path]:
-    """Return those of the paths that are files."""
-    return [path for path in paths if path.is_file()]
+    """Return those of the paths that there are."""
+    return [path for path in paths if path.exists()]
 
 
 def _existing(directory: Path, name: str | None) -> Path | None:

@@ -10,14 +10,16 @@ from functools import cached_property
 from pathlib import Path
 
 from builder.archive.archive import Archive
+from builder.bsp.cpu_clock_check import tree_faults
 from builder.bsp.prebuilt.emulated import derive_from
 from builder.bsp.prebuilt.given import digest, top, unpack
 from builder.bsp.prebuilt.inspection import Found, Wanted, inspect
 from builder.bsp.provider import NOTES, BootArtifacts
+from builder.emulation.derive import read_tree
 from builder.emulation.facts import machine_file
 from builder.engine.workspace import Workspace
 from builder.errors import StepError, UserError
-from builder.spec.models import Download
+from builder.spec.models import Download, Soc
 from builder.spec.resolve import ImageSpec
 from builder.steps.pack import LAYER, pack
 from builder.steps.sources import UrlSource, sha256
@@ -153,6 +155,10 @@ class PrebuiltBootFiles(Step):
             shutil.copy(given / name, job.output)
         notes = json.loads((given / NOTES).read_text())
         try:
+            if self.wanted.soc is Soc.ZYNQ:
+                # The tree's maker has to mend it, and the card starts the board all the same.
+                faults = tree_faults(read_tree(job.output / "board.dtb"))
+                notes += [f"operating-points of its device tree: {fault}" for fault in faults]
             derive_from(job.output / "board.dtb", self.wanted, job.output)
         except (UserError, StepError) as error:
             # The card may be as good as any: only QEMU cannot tell.

@@ -18,6 +18,7 @@ for archive in "$DOWNLOADS"/*.tar.gz; do
         for patch in "$patches"/all/*.patch "$patches/${name#*-}"/*.patch; do
             patch -d "$library" -p1 --batch --fuzz=0 --no-backup-if-mismatch < "$patch"
         done
+        install -m 0644 "$(dirname "$0")/../files/reference_clock.py" "$library/pynq"
     fi
     cp -r "$work/$name/$project" "$work/$name/$project.egg-info" "$packages"
     mv "$packages/$project.egg-info" "$packages/$name.egg-info"

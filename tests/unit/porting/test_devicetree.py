@@ -9,15 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from builder.bsp.cpu_clock_check import tree_faults
+from builder.bsp.mainline.snippet import snippet
+from builder.bsp.soc import FAMILIES
 from builder.bsp.trees import check_devices, derive_emulated, memory_size
 from builder.emulation.derive import Tree, read_tree
 from builder.errors import UserError
 from builder.hardware.design import read_design
 from builder.hardware.export import open_export
 from builder.hardware.system import System, read_system
+from builder.porting.checks import checks
 from builder.porting.devicetree import Base, board_tree, choose, with_logic
 from builder.spec.models import Soc
 from tests.exports import hwh
+from tests.support import ROOT
 
 PERIPHERALS = {
     Soc.ZYNQ: {
@@ -50,6 +55,7 @@ PERIPHERALS = {
     },
 }
 """Some of what the SoCs' own trees have, switched off."""
+CPU = "operating-points = <666667 1000000 333334 1000000>;"
 GPIO, PHY = "#define GPIO_ACTIVE_LOW 1\n", "#define PHY_TYPE_USB3 4\n"
 
 
@@ -60,7 +66,7 @@ def soc_tree(soc: Soc) -> str:
     cells = {Soc.ZYNQ: 1, Soc.ZYNQMP: 2}[soc]
     return (
         f"/ {{ #address-cells = <{cells}>; #size-cells = <{cells}>;\n"
-        f"cpus {{ cpu0: cpu@0 {{ }}; }}; amba: axi {{\n{nodes}\n}};\n}};\n"
+        f"cpus {{ cpu0: cpu@0 {{ {CPU} }}; }}; amba: axi {{\n{nodes}\n}};\n}};\n"
     )
 
 
@@ -76,12 +82,13 @@ def source_of(system: System, base: Base | None = None) -> str:
 
 def compiled(tmp_path: Path, soc: Soc, source: str, **more: str) -> Tree:
     """Compile a board's tree as a build does, with a small tree of the SoC."""
-    snippet = f"pynq-pl-{soc.value}.dtsi"
+    shared = snippet(ROOT, FAMILIES[soc])
     files = {
         "new.dts": source,
         {Soc.ZYNQ: "zynq-7000.dtsi", Soc.ZYNQMP: "zynqmp.dtsi"}[soc]: soc_tree(soc),
         "zynqmp-clk-ccf.dtsi": "",
-        snippet: "",
+        # ZynqMP's refers to nodes that the small tree does not have.
+        shared.name: shared.read_text() if soc is Soc.ZYNQ else "",
         "dt-bindings/gpio/gpio.h": GPIO,
         "dt-bindings/phy/phy.h": PHY,
         **{name.replace("_dtsi", ".dtsi"): text for name, text in more.items()},
@@ -120,9 +127,16 @@ def test_zynq(tmp_path: Path) -> None:
     assert tree["/chosen"]["pynq_board"] == b"New\0"
     assert "disable-wp" in tree["/axi/mmc@e0100000"]
     assert int.from_bytes(tree["/axi/clkc@f8000100"]["ps-clk-frequency"], "big") == 50_000_000
-    points = tree["/cpus/cpu@0"]["operating-points"]
-    assert [int.from_bytes(points[at : at + 4], "big") for at in (0, 8)] == [650_000, 325_000]
-    assert int.from_bytes(tree["/phy0"]["reset-gpios"][4:8], "big") == 46
+    # USB is on: the low point of the SoC's own tree would be too low for it.
+    assert "operating-points" not in tree["/cpus/cpu@0"]
+    assert tree_faults(tree) == []
+    phy = tree["/phy0@e0002000"]
+    assert phy["compatible"] == b"ulpi-phy\0"
+    assert [int.from_bytes(phy["reg"][at : at + 4], "big") for at in (0, 4)] == [0xE0002000, 0x1000]
+    assert int.from_bytes(phy["view-port"], "big") == 0x170
+    assert "drv-vbus" in phy
+    assert int.from_bytes(phy["reset-gpios"][4:8], "big") == 46
+    assert tree["/axi/usb@e0002000"]["phys"] == phy["phandle"]
 
 
 def test_zynqmp(tmp_path: Path) -> None:
@@ -139,6 +153,27 @@ def test_zynqmp(tmp_path: Path) -> None:
     assert {"non-removable", "bus-width"} <= {*soldered}
     assert int.from_bytes(soldered["xlnx,mio-bank"], "big") == 1
     assert tree["/axi/phy@fd400000"]["clock-names"] == b"ref2\0"
+
+
+@pytest.mark.parametrize(
+    ("pin", "absent"),
+    [("MIO 46", set()), ("EMIO", {"disable-wp", "broken-cd"}), (None, {"disable-wp", "broken-cd"})],
+)
+def test_switches_of_the_slot_that_no_pin_is_wired_to(
+    tmp_path: Path, pin: str | None, absent: set[str]
+) -> None:
+    parameters = {
+        f"PCW_SD0_GRP_{switch}_{name}": value if pin else "0"
+        for switch in ("CD", "WP")
+        for name, value in (("ENABLE", "1"), ("IO", pin or ""))
+    }
+    system = system_of(tmp_path, Soc.ZYNQ, **parameters)
+    tree = compiled(tmp_path, Soc.ZYNQ, source_of(system))
+    assert {"disable-wp", "broken-cd"} & {*tree["/axi/mmc@e0100000"]} == absent
+    said = next(
+        each.now for each in checks(system, choose(system), like=None) if "card" in each.now
+    )
+    assert all(f"`{word}`" in said for word in absent)
 
 
 def test_usb_without_a_transceiver(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from builder.errors import UserError
 from builder.sdbuild import facts
-from builder.sdbuild.devicetree import read_user_tree
+from builder.sdbuild.devicetree import board_tree, read_user_tree
 from builder.sdbuild.report import Outcome
 from builder.spec.models import Soc
 from tests.exports import hwh, make_xsa, start_up
@@ -291,3 +291,34 @@ def test_fragments_lose_what_only_amds_kernel_has(imports: Imports) -> None:
 )
 def test_parts_of_the_user_layer_that_want_a_look(imports: Imports, path: str, what: str) -> None:
     assert any(what in each for each in said(imports("e200"), Outcome.PERSON, path))
+
+
+TRANSCEIVER = """\
+/ { usb_phy0: phy0@e0002000 { compatible = "ulpi-phy"; reg = <0xe0002000 0x1000>; }; };
+&usb0 { usb-phy = <&usb_phy0>; };
+"""
+
+
+def test_a_transceiver_of_amds_is_what_the_controller_waits_for() -> None:
+    tree = read_user_tree(TRANSCEIVER, Soc.ZYNQ, beside=(), whole=True)
+    assert "&usb0 { phys = <&usb_phy0>; };" in tree.text
+    assert not tree.remarks
+    other = read_user_tree("&dwc3_0 { usb-phy = <&p>; };\n", Soc.ZYNQMP, beside=(), whole=False)
+    assert "usb-phy = <&p>" in other.text
+
+
+@pytest.mark.parametrize("user", [None, TRANSCEIVER], ids=["Linux's alone", "with additions"])
+def test_a_board_that_linux_knows_has_power_at_its_usb_port(user: str | None) -> None:
+    told = read_user_tree(user, Soc.ZYNQ, beside=(), whole=False) if user else None
+    source = board_tree(
+        "Z",
+        Soc.ZYNQ,
+        model="zynq-zed.dts",
+        user=("z-user.dtsi", told) if told else None,
+        memory=1 << 29,
+        aliases={},
+    )
+    # A label may be given once.
+    assert ("/delete-node/ &usb_phy0;" in source) == bool(user)
+    assert ("drv-vbus;" in source) == (not user)
+    assert "&usb0 {\n\tphys = <&usb_phy0>;\n};" in source

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""The step that compares a board's device tree with Linux's bindings and Linux's own trees."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from builder.bsp.mainline.bindings import (
+    PACKAGES,
+    TREES,
+    USUAL,
+    NotJudgedError,
+    judged,
+    unpacked,
+)
+from builder.bsp.tree_checks import linux, schema
+from builder.bsp.tree_checks.findings import FINDINGS, Finding, write_findings
+from builder.emulation.derive import read_tree
+from builder.steps.step import Job, Step
+
+_NEED = 1 << 27
+
+
+class TreeCheck(Step):
+    """`findings.json`: what Linux's bindings do not allow, and what Linux's tree has otherwise."""
+
+    packages = PACKAGES
+
+    def __init__(self, board: str, *, source: str, device_tree: Step, bindings: Step) -> None:
+        parents = {"device-tree": device_tree, "bindings": bindings}
+        super().__init__("tree-check", scope=board, parents=parents)
+        self.source = source
+
+    def settings(self) -> Mapping[str, object]:
+        return {"source": self.source}
+
+    def run(self, job: Job) -> None:
+        bindings, board = job.input("bindings"), job.input("device-tree") / "board.dtb"
+        found = [*self._against_linux(job, board, bindings), *self._schema(job, board, bindings)]
+        for each in found:
+            job.say(str(each))
+        write_findings(job.output / FINDINGS, found)
+
+    def _against_linux(self, job: Job, board: Path, bindings: Path) -> list[Finding]:
+        own = read_tree(board)
+        theirs = {path.stem: read_tree(path) for path in sorted((bindings / TREES).iterdir())}
+        name = linux.same_board(own, theirs)
+        if name is None:
+            job.say("Linux has no device tree of this board: none has its first `compatible`")
+            return []
+        return linux.findings(own, theirs[name], name=f"{name}.dts", source=self.source)
+
+    def _schema(self, job: Job, board: Path, bindings: Path) -> list[Finding]:
+        usual = json.loads((bindings / USUAL).read_text())
+        with job.workspace("tree-check", need=_NEED) as workspace:
+            source = unpacked(job, workspace, bindings)
+            try:
+                said = judged(job, workspace, source, [board])
+            except NotJudgedError as error:
+                return [
+                    Finding(
+                        check=schema.CHECK,
+                        subject="not compared",
+                        text=f"the tree was not compared with Linux's bindings: {error}. A property "
+                        "that no driver knows is not seen; install the package dt-schema (2022.3 or "
+                        "later), and build again",
+                    )
+                ]
+            plain = workspace.outside(source).rglob("*.txt")
+            described = schema.words(path.read_text(errors="replace") for path in plain)
+        return schema.findings(
+            schema.complaints(said), {*usual}, described=described, source=self.source
+        )

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""What a design switches on, against the device tree.
+
+A peripheral that the first stage starts and that the tree leaves disabled is not there for Linux:
+nothing fails, and nothing works. The addresses of the peripherals are those of UG585 (Zynq-7000,
+chapter 4 and appendix B) and UG1085 (Zynq UltraScale+, chapter 10).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from builder.bsp.tree_checks.findings import Finding
+from builder.bsp.tree_checks.nodes import at_address, is_on, switched_on
+from builder.emulation.derive import Tree
+from builder.hardware.system import Kind, Peripheral
+from builder.spec.models import Soc
+
+CHECK: Final = "design"
+
+_ADDRESSES: Final[Mapping[Soc, Mapping[Kind, Sequence[int]]]] = {
+    Soc.ZYNQ: {
+        Kind.UART: (0xE0000000, 0xE0001000),
+        Kind.USB: (0xE0002000, 0xE0003000),
+        Kind.I2C: (0xE0004000, 0xE0005000),
+        Kind.SPI: (0xE0006000, 0xE0007000),
+        Kind.CAN: (0xE0008000, 0xE0009000),
+        Kind.GPIO: (0xE000A000,),
+        Kind.ETHERNET: (0xE000B000, 0xE000C000),
+        Kind.QSPI: (0xE000D000,),
+        Kind.SD: (0xE0100000, 0xE0101000),
+        Kind.TIMER: (0xF8001000, 0xF8002000),
+        Kind.WATCHDOG: (0xF8005000,),
+    },
+    Soc.ZYNQMP: {
+        Kind.UART: (0xFF000000, 0xFF010000),
+        # The controller; the wrapper around it, at 0xFF9D0000 and 0xFF9E0000, is the node above.
+        Kind.USB: (0xFE200000, 0xFE300000),
+        Kind.I2C: (0xFF020000, 0xFF030000),
+        Kind.SPI: (0xFF040000, 0xFF050000),
+        Kind.CAN: (0xFF060000, 0xFF070000),
+        Kind.GPIO: (0xFF0A0000,),
+        Kind.ETHERNET: (0xFF0B0000, 0xFF0C0000, 0xFF0D0000, 0xFF0E0000),
+        Kind.QSPI: (0xFF0F0000,),
+        Kind.SD: (0xFF160000, 0xFF170000),
+        Kind.TIMER: (0xFF110000, 0xFF120000, 0xFF130000, 0xFF140000),
+        # SWDT0 is the low-power domain's, SWDT1 the full-power domain's.
+        Kind.WATCHDOG: (0xFF150000, 0xFD4D0000),
+    },
+}
+
+_MEANS: Final[Mapping[Kind, str]] = {
+    Kind.UART: "there is no serial port of it",
+    Kind.USB: "nothing that is plugged in there is seen",
+    Kind.I2C: "there is no /dev/i2c-N of it, and what hangs on it is not seen",
+    Kind.SPI: "there is no SPI bus of it, and what hangs on it is not seen",
+    Kind.CAN: "there is no network interface of it",
+    Kind.GPIO: "programs find no GPIO lines: pynq.GPIO raises",
+    Kind.ETHERNET: "there is no network interface of it",
+    Kind.QSPI: "the flash memory is not seen",
+    Kind.SD: "a card in it is not seen",
+    Kind.TIMER: "Linux does not use it",
+    Kind.WATCHDOG: "there is no /dev/watchdog of it",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is to be on: the peripherals that `origin` switches on, as messages call it."""
+
+    origin: str
+    soc: Soc
+    peripherals: Sequence[Peripheral]
+
+
+def findings(
+    tree: Tree, overlays: Sequence[Tree], wanted: Sequence[Wanted], *, source: str
+) -> list[Finding]:
+    """Return the peripherals that are wanted and that a board's tree leaves off.
+
+    Args:
+        tree: the board's compiled tree.
+        overlays: the device tree overlays of the image. A peripheral with its pins in the
+            programmable logic may be switched on by one of these.
+        wanted: what is to be on.
+        source: where the tree is to be changed, as messages name it.
+    """
+    later = {node for overlay in overlays for node in switched_on(overlay, tree)}
+    found: dict[tuple[Kind, int], list[str]] = {}
+    details: dict[tuple[Kind, int], tuple[Peripheral, int]] = {}
+    for each in wanted:
+        for peripheral, address in _described(each):
+            nodes = at_address(tree, address)
+            on = any(is_on(tree, node) for node in nodes)
+            if on or (peripheral.in_logic and later.intersection(nodes)):
+                continue
+            key = (peripheral.kind, peripheral.number)
+            found.setdefault(key, []).append(each.origin)
+            details[key] = (peripheral, address)
+    return [
+        _finding(*details[key], origins=origins, tree=tree, source=source)
+        for key, origins in found.items()
+    ]
+
+
+def _described(wanted: Wanted) -> Iterator[tuple[Peripheral, int]]:
+    """Yield the peripherals that a tree can describe, with their addresses."""
+    for each in wanted.peripherals:
+        addresses = _ADDRESSES[wanted.soc].get(each.kind, ())
+        if each.number < len(addresses):
+            yield each, addresses[each.number]
+
+
+def _finding(
+    peripheral: Peripheral, address: int, *, origins: Sequence[str], tree: Tree, source: str
+) -> Finding:
+    nodes = at_address(tree, address)
+    if nodes:
+        node = nodes[0].rpartition("/")[2]
+        state = f"{nodes[0]} is disabled in the device tree"
+        mend = f'give it status = "okay" in {source}'
+    else:
+        node = f"@{address:x}"
+        state = f"the device tree has no node at {address:#x}"
+        mend = f"add one to {source}"
+    pins = f" ({peripheral.pins})" if peripheral.pins else ""
+    return Finding(
+        check=CHECK,
+        subject=node,
+        text=f"{' and '.join(origins)}: {peripheral.name}{pins} is on, but {state}. On the board "
+        f"{_MEANS[peripheral.kind]}; {mend}",
+    )

@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: MIT
+"""The devices that the installed PYNQ library opens, against the device tree.
+
+A driver of the library belongs to a block of the programmable logic by the block's type (`bindto`
+of its class, as VLNV). What it opens is found by reading its source: names of UIO devices, I2C
+buses by number, and the labels of GPIO controllers. Interrupts of the logic are waited for by the
+UIO device that has them. So the check follows the library, and asks only for what the image's
+designs have.
+
+Not seen: what a driver computes, and drivers of hierarchies (`checkhierarchy`), which have no type.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from builder.bsp.tree_checks.findings import Finding
+from builder.bsp.tree_checks.nodes import cells, compatible, is_on, strings
+from builder.emulation.derive import Tree
+from builder.hardware.design import Design
+from builder.hardware.interrupts import interrupts
+from builder.hardware.system import Kind, peripherals
+
+CHECK: Final = "library"
+
+_UIO_CALLS: Final = {"get_uio_device", "get_uio_index"}
+"""Functions of `pynq.uio` whose first argument is the name of a UIO device."""
+_WAITS: Final = "get_uio_irq"
+"""The function of `pynq.interrupt` that looks for the UIO device with an interrupt."""
+_I2C_PARAMETERS: Final = {"iic_index", "i2c_index"}
+_I2C_IN_C: Final = b"/dev/i2c-%d"
+_GPIO_LABELS: Final = {
+    "zynq_gpio": "xlnx,zynq-gpio-1.0",
+    "zynqmp_gpio": "xlnx,zynqmp-gpio-1.0",
+}
+"""The driver's labels by `compatible` (Linux, drivers/gpio/gpio-zynq.c: `zynq_gpio_of_match`)."""
+_UIO_DEFAULT: Final = "generic-uio"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A device that a driver opens: a UIO device by name, an I2C bus by number.
+
+    `place` is the file and line of the library.
+    """
+
+    kind: str
+    name: str
+    place: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Library:
+    """What is known of an installed library.
+
+    opened: the devices that the driver of a block opens, by the block's VLNV.
+    gpio_labels: labels of the GPIO controllers of which `pynq.GPIO` takes the first.
+    waits: the file and line that look for the UIO device of an interrupt; empty if none do.
+    """
+
+    opened: Mapping[str, Sequence[Opened]]
+    gpio_labels: Sequence[str]
+    waits: str = ""
+
+
+@dataclass(kw_only=True)
+class _Class:
+    """A class of the library: its bases by name, its blocks, what its own methods open."""
+
+    name: str
+    bases: list[str]
+    bindto: list[str] = field(default_factory=list)
+    opened: list[Opened] = field(default_factory=list)
+
+
+def read_library(package: Path) -> Library:
+    """Read what the drivers of an installed library open; `package` is its directory `pynq`.
+
+    Files that are no Python of this version are left out.
+    """
+    classes: list[_Class] = []
+    gpio: list[str] = []
+    waits = ""
+    for path in sorted(package.rglob("*.py")):
+        place = path.relative_to(package.parent).as_posix()
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (SyntaxError, ValueError):
+            continue
+        i2c = _opens_i2c(tree, package)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                classes.append(_class(node, place=place, i2c=i2c))
+            elif isinstance(node, ast.FunctionDef) and node.name == "get_gpio_base_path":
+                gpio += [text for text in _texts(node) if text in _GPIO_LABELS]
+            elif isinstance(node, ast.FunctionDef) and node.name == _WAITS:
+                waits = f"{place}:{node.lineno}"
+    opened: dict[str, list[Opened]] = {}
+    by_name = {each.name: each for each in classes}
+    for each in classes:
+        for vlnv in each.bindto:
+            opened.setdefault(vlnv, []).extend(_with_bases(each, by_name))
+    return Library(opened=opened, gpio_labels=gpio, waits=waits)
+
+
+def findings(
+    tree: Tree, library: Library, designs: Mapping[str, Design], *, source: str
+) -> list[Finding]:
+    """Return the devices that the library's drivers open for designs and that a tree has not.
+
+    Args:
+        tree: the board's compiled tree.
+        library: the installed library.
+        designs: the designs of the image, by the names by which messages call them.
+        source: where the tree is to be changed, as messages name it.
+    """
+    found: dict[str, Finding] = {}
+    for name, design in designs.items():
+        for subject, text in (
+            *_devices(tree, library, name, design),
+            *_gpio(tree, library, name, design),
+            *_waited_for(tree, library, name, design),
+        ):
+            found[subject] = Finding(check=CHECK, subject=subject, text=f"{text} in {source}")
+    return [*found.values()]
+
+
+def _devices(tree: Tree, library: Library, name: str, design: Design) -> Iterator[tuple[str, str]]:
+    """Yield subject and text of each device that a driver of a block opens in vain."""
+    for block in design.blocks.values():
+        for opened in library.opened.get(block.vlnv, ()):
+            missing = _missing(tree, opened)
+            if missing:
+                subject, what, mend = missing
+                text = (
+                    f"design {name} has the block {block.instance} ({block.vlnv}), whose driver opens "
+                    f"{what} ({opened.place}), and the device tree has none. On the board the driver "
+                    f"fails; {mend}"
+                )
+                yield subject, text
+
+
+def _gpio(tree: Tree, library: Library, name: str, design: Design) -> Iterator[tuple[str, str]]:
+    """Yield subject and text if a design has GPIO lines, and the tree no controller for them."""
+    labels = library.gpio_labels
+    if labels and _uses_gpio(design) and not _has_gpio(tree, labels):
+        text = (
+            f"design {name} has GPIO lines of the processing system, for which pynq.GPIO looks for a "
+            f"controller called {' or '.join(labels)}, and the device tree has none that is on. On "
+            "the board pynq.GPIO raises; switch the node gpio@... on"
+        )
+        yield "gpio", text
+
+
+def _waited_for(
+    tree: Tree, library: Library, name: str, design: Design
+) -> Iterator[tuple[str, str]]:
+    """Yield subject and text of each interrupt of a design that no UIO device has."""
+    if not library.waits:
+        return
+    for number in sorted(_interrupts(design) - _uio_interrupts(tree)):
+        text = (
+            f"design {name} raises the shared peripheral interrupt {number}, which the library waits "
+            f"for by the UIO device that has it ({library.waits}), and the device tree has none. On "
+            "the board the drivers of the design have no interrupt; add a node with compatible = "
+            f'"{_uio_compatible(tree)}" and interrupts = <0 {number} 4>'
+        )
+        yield f"interrupt {number}", text
+
+
+def _interrupts(design: Design) -> set[int]:
+    """Return the interrupts of the processing system that a design raises."""
+    return {each.number for each in interrupts(design).values() if each.controller is None}
+
+
+def _uio_interrupts(tree: Tree) -> set[int]:
+    """Return the shared peripheral interrupts of a tree's UIO devices: <0 NUMBER FLAGS>."""
+    found = set()
+    for node in _uio_nodes(tree):
+        words = cells(tree[node].get("interrupts", b""))
+        found |= {words[at + 1] for at in range(0, len(words) - 2, 3) if words[at] == 0}
+    return found
+
+
+def _missing(tree: Tree, opened: Opened) -> tuple[str, str, str] | None:
+    """Return subject, device and remedy of a device that the tree has not; None if it has."""
+    if opened.kind == "uio":
+        if opened.name in uio_names(tree):
+            return None
+        remedy = f'add a node {opened.name}@ADDRESS with compatible = "{_uio_compatible(tree)}"'
+        return f"uio {opened.name}", f"the UIO device {opened.name}", remedy
+    alias = strings(tree.get("/aliases", {}).get(f"i2c{opened.name}", b""))
+    if alias and alias[0] in tree and is_on(tree, alias[0]):
+        return None
+    device = f"/dev/i2c-{opened.name}"
+    remedy = f"switch the bus on and call it i2c{opened.name} in /aliases"
+    return device, device, remedy
+
+
+def uio_names(tree: Tree) -> set[str]:
+    """Return the names of a tree's UIO devices.
+
+    Linux takes `linux,uio-name`, else the node's name without its address
+    (drivers/uio/uio_pdrv_genirq.c).
+    """
+    return {
+        (strings(tree[node].get("linux,uio-name", b"")) or [_plain(node)])[0]
+        for node in _uio_nodes(tree)
+    }
+
+
+def _uio_nodes(tree: Tree) -> list[str]:
+    wanted = _uio_compatible(tree)
+    return [node for node in tree if wanted in compatible(tree, node) and is_on(tree, node)]
+
+
+def _uio_compatible(tree: Tree) -> str:
+    """Return what the UIO driver is told to bind to on the kernel's command line."""
+    for word in strings(tree.get("/chosen", {}).get("bootargs", b"")):
+        found = re.search(r"uio_pdrv_genirq\.of_id=(\S+)", word)
+        if found:
+            return found[1]
+    return _UIO_DEFAULT
+
+
+def _plain(node: str) -> str:
+    return node.rpartition("/")[2].partition("@")[0]
+
+
+def _uses_gpio(design: Design) -> bool:
+    """Return whether a design leads lines of the processing system's GPIO into the logic."""
+    names = ("PCW_GPIO_EMIO_GPIO_ENABLE", "PSU__GPIO_EMIO__PERIPHERAL__ENABLE")
+    parameters = design.system.parameters
+    on = any(each.kind is Kind.GPIO for each in peripherals(design.soc, parameters))
+    return on and any(parameters.get(name) == "1" for name in names)
+
+
+def _has_gpio(tree: Tree, gpio_labels: Iterable[str]) -> bool:
+    wanted = {_GPIO_LABELS[label] for label in gpio_labels}
+    return any(is_on(tree, node) and wanted & {*compatible(tree, node)} for node in tree)
+
+
+def _class(node: ast.ClassDef, *, place: str, i2c: bool) -> _Class:
+    bases = [name for base in node.bases if (name := _name(base))]
+    found = _Class(name=node.name, bases=bases)
+    for statement in node.body:
+        if isinstance(statement, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == "bindto" for target in statement.targets
+        ):
+            found.bindto += _texts(statement.value)
+        elif isinstance(statement, ast.FunctionDef):
+            found.opened += _opened(statement, place=place, i2c=i2c)
+    return found
+
+
+def _with_bases(driver: _Class, classes: Mapping[str, _Class]) -> list[Opened]:
+    """Return what a driver opens by its own methods and those of the classes it is made from."""
+    found: list[Opened] = []
+    todo, seen = [driver], {id(driver)}
+    while todo:
+        each = todo.pop()
+        found += each.opened
+        for name in each.bases:
+            base = classes.get(name)
+            if base and id(base) not in seen:
+                seen.add(id(base))
+                todo.append(base)
+    return found
+
+
+def _opened(function: ast.FunctionDef, *, place: str, i2c: bool) -> Iterator[Opened]:
+    """Yield what a method opens by names that are written down in it."""
+    defaults = _defaults(function)
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and _name(node.func) in _UIO_CALLS and node.args:
+            argument = node.args[0]
+            value = defaults.get(argument.id) if isinstance(argument, ast.Name) else None
+            if isinstance(argument, ast.Constant):
+                value = argument.value
+            if isinstance(value, str):
+                yield Opened(kind="uio", name=value, place=f"{place}:{node.lineno}")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            bus = re.fullmatch(r"/dev/i2c-(\d+)", node.value)
+            if bus:
+                yield Opened(kind="i2c", name=bus[1], place=f"{place}:{node.lineno}")
+    for name in _I2C_PARAMETERS & defaults.keys():
+        if i2c and isinstance(defaults[name], int):
+            yield Opened(kind="i2c", name=str(defaults[name]), place=f"{place}:{function.lineno}")
+
+
+def _opens_i2c(tree: ast.Module, package: Path) -> bool:
+    """Return whether a module loads a compiled library that opens I2C buses by number."""
+    names = {text.rpartition("/")[2] for text in _texts(tree) if text.endswith(".so")}
+    compiled = (path for name in sorted(names) for path in package.rglob(name))
+    return any(_I2C_IN_C in path.read_bytes() for path in compiled)
+
+
+def _defaults(function: ast.FunctionDef) -> dict[str, object]:
+    """Return the defaults of a function's parameters that are constants."""
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    pairs: list[tuple[ast.arg, ast.expr | None]] = []
+    if arguments.defaults:
+        pairs += zip(positional[-len(arguments.defaults) :], arguments.defaults, strict=True)
+    pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return {
+        argument.arg: default.value
+        for argument, default in pairs
+        if isinstance(default, ast.Constant)
+    }
+
+
+def _texts(node: ast.AST) -> list[str]:
+    return [
+        each.value
+        for each in ast.walk(node)
+        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+    ]
+
+
+def _name(node: ast.expr) -> str:
+    """Return the last part of a name: `get_uio_index` of `pynq.uio.get_uio_index`."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""

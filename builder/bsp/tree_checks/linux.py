@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""A board's device tree against the one that Linux has for the same board.
+
+Linux's was tried on the board, and this one perhaps not: each difference wants a reason. The trees
+are for the same board if both have the same first `compatible`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from builder.bsp.tree_checks.findings import Finding
+from builder.bsp.tree_checks.nodes import compatible
+from builder.emulation.derive import Tree, differences
+
+CHECK: Final = "linux"
+
+_REFERENCES: Final[Mapping[str, str]] = {
+    "*-gpios": "#gpio-cells",
+    "gpios": "#gpio-cells",
+    "clocks": "#clock-cells",
+    "assigned-clocks": "#clock-cells",
+    "assigned-clock-parents": "#clock-cells",
+    "dmas": "#dma-cells",
+    "interrupts-extended": "#interrupt-cells",
+    "io-channels": "#io-channel-cells",
+    "iommus": "#iommu-cells",
+    "mboxes": "#mbox-cells",
+    "phys": "#phy-cells",
+    "power-domains": "#power-domain-cells",
+    "resets": "#reset-cells",
+    "thermal-sensors": "#thermal-sensor-cells",
+    "*-supply": "",
+    "pinctrl-[0-9]": "",
+    **dict.fromkeys(
+        (
+            *("cpu", "fpga-mgr", "interrupt-affinity", "interrupt-parent", "memory-region"),
+            *("next-level-cache", "nvmem-cells", "phy-handle", "remote-endpoint", "syscon"),
+            "usb-phy",
+        ),
+        "",
+    ),
+}
+"""Properties that refer to nodes: the property of these that says how many cells follow."""
+
+_UNSAID = {"/__symbols__"}
+
+
+def same_board(tree: Tree, others: Mapping[str, Tree]) -> str | None:
+    """Return the name of the tree for the same board; None if there is none among `others`.
+
+    Overlays, which some boards of Linux are made with, are no trees of boards.
+    """
+    first = compatible(tree, "/")[:1]
+    return next(
+        (
+            name
+            for name, each in others.items()
+            if compatible(each, "/")[:1] == first and "/fragment@0" not in each
+        ),
+        None,
+    )
+
+
+def findings(own: Tree, theirs: Tree, *, name: str, source: str) -> list[Finding]:
+    """Return what differs between a board's tree and Linux's, called `name`, for the same board.
+
+    A node that only one of them has is one difference, with all below it.
+    """
+    before, after = _comparable(theirs), _comparable(own)
+    found = []
+    for root, there in _alone(before, after):
+        where = "that Linux's has not" if there is after else "which is missing here"
+        found.append(
+            _finding(root, f"the node {root}, {where}", name=name, source=source),
+        )
+    alone = {root for root, _ in _alone(before, after)}
+    for change in differences(before, after):
+        if not any(_below(change.node, root) for root in alone):
+            _, _, said = str(change).partition(": ")
+            linux, _, here = said.partition(" -> ")
+            what = f"{change.property} of {change.node} is {here} here and {linux} there"
+            subject = f"{change.node} {change.property}"
+            found.append(_finding(subject, what, name=name, source=source))
+    return found
+
+
+def _finding(subject: str, what: str, *, name: str, source: str) -> Finding:
+    return Finding(
+        check=CHECK,
+        subject=subject,
+        text=f"the tree differs from Linux's tree of this board, {name}: {what}. Linux's was tried "
+        f"on the board; correct {source}, or accept the difference with its reason",
+    )
+
+
+def _alone(before: Tree, after: Tree) -> Iterator[tuple[str, Tree]]:
+    """Yield the highest nodes that only one of two trees has, and which of the trees that is."""
+    for one, other in ((before, after), (after, before)):
+        for node in one:
+            parent = node.rpartition("/")[0] or "/"
+            if node not in other and parent in other:
+                yield node, one
+
+
+def _below(node: str, root: str) -> bool:
+    return node == root or node.startswith(f"{root}/")
+
+
+def _comparable(tree: Tree) -> Tree:
+    """Return a tree with paths in place of the numbers by which nodes are referred to."""
+    handles = {each["phandle"]: node for node, each in tree.items() if "phandle" in each}
+    return {
+        node: {
+            name: _named(name, value, tree, handles)
+            for name, value in properties.items()
+            if name not in {"phandle", "linux,phandle"}
+        }
+        for node, properties in tree.items()
+        if node not in _UNSAID
+    }
+
+
+def _named(name: str, value: bytes, tree: Tree, handles: Mapping[bytes, str]) -> bytes:
+    """Return a property's value, with names if it refers to nodes."""
+    count = next(
+        (cells for pattern, cells in _REFERENCES.items() if fnmatch.fnmatchcase(name, pattern)),
+        None,
+    )
+    if count is None or len(value) % 4:
+        return value
+    words = [value[at : at + 4] for at in range(0, len(value), 4)]
+    parts: list[str] = []
+    while words:
+        node = handles.get(words.pop(0))
+        if node is None:
+            return value  # a property of that name with other contents
+        cells = struct.unpack(">I", tree[node].get(count, b"\0\0\0\0")[:4])[0] if count else 0
+        parts.append(
+            " ".join([node, *(str(int.from_bytes(each, "big")) for each in words[:cells])])
+        )
+        words = words[cells:]
+    return ", ".join(parts).encode() + b"\0"

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""Questions to a compiled device tree that several checks ask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from builder.emulation.derive import Tree
+
+_ON = {b"okay\0", b"ok\0"}
+
+
+def strings(value: bytes) -> list[str]:
+    """Return the strings of a property."""
+    return [each.decode(errors="replace") for each in value.split(b"\0") if each]
+
+
+def cells(value: bytes) -> list[int]:
+    """Return the 32-bit cells of a property."""
+    return [int.from_bytes(value[at : at + 4], "big") for at in range(0, len(value), 4)]
+
+
+def is_on(tree: Tree, node: str) -> bool:
+    """Return whether Linux makes a device of a node: it and all above it are not disabled."""
+    while node and node != "/":
+        if tree.get(node, {}).get("status", b"okay\0") not in _ON:
+            return False
+        node = node.rpartition("/")[0]
+    return True
+
+
+def at_address(tree: Tree, address: int) -> list[str]:
+    """Return the nodes with a unit address (the number behind the @ of their names)."""
+    return [node for node in tree if unit_address(node) == address]
+
+
+def unit_address(node: str) -> int | None:
+    """Return the unit address of a node; None if its name has none."""
+    found = re.search(r"@([0-9a-f]+)$", node)
+    return int(found[1], 16) if found else None
+
+
+def labels(tree: Tree) -> Mapping[str, str]:
+    """Return the nodes by their labels; empty if the tree was compiled without symbols."""
+    symbols = tree.get("/__symbols__", {})
+    return {label: path.rstrip(b"\0").decode() for label, path in symbols.items()}
+
+
+def compatible(tree: Tree, node: str) -> list[str]:
+    """Return the `compatible` strings of a node, the most special first."""
+    return strings(tree.get(node, {}).get("compatible", b""))
+
+
+def switched_on(overlay: Tree, tree: Tree) -> Iterator[str]:
+    """Yield the nodes of a tree that a device tree overlay switches on.
+
+    Of the two ways to name a target, by path and by label; labels are looked up in the tree's
+    symbols.
+    """
+    known = labels(tree)
+    targets: dict[str, str] = {}
+    for label, places in overlay.get("/__fixups__", {}).items():
+        for place in strings(places):
+            fragment, _, rest = place.partition(":")
+            if rest.startswith("target:") and label in known:
+                targets[fragment] = known[label]
+    for node, properties in overlay.items():
+        if "target-path" in properties:
+            targets[node] = properties["target-path"].rstrip(b"\0").decode()
+    for fragment, target in targets.items():
+        if overlay.get(f"{fragment}/__overlay__", {}).get("status") in _ON:
+            yield target

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""The step that compares a board's device tree with its designs and the image's library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from builder.bsp.ps7_check import read_parameters
+from builder.bsp.tree_checks import design, library
+from builder.bsp.tree_checks.design import Wanted
+from builder.bsp.tree_checks.findings import FINDINGS, write_findings
+from builder.emulation.derive import Tree, parse_tree, read_tree
+from builder.errors import UserError
+from builder.hardware.design import Design, read_design
+from builder.hardware.export import open_export
+from builder.hardware.system import peripherals
+from builder.spec.models import Soc
+from builder.spec.resolve import ImageSpec
+from builder.steps import designs
+from builder.steps.step import ROOT_FILESYSTEM, Job, Step
+
+_FIRMWARE = "usr/lib/firmware"
+
+
+class DesignCheck(Step):
+    """`findings.json`: what is on in a design, or opened by the library, and not in the tree."""
+
+    capabilities = ROOT_FILESYSTEM
+
+    def __init__(self, spec: ImageSpec, *, layers: Sequence[Step], boot_files: Step) -> None:
+        parents = {step.name: step for step in (*layers, boot_files)}
+        super().__init__("design-check", scope=spec.name, parents=parents)
+        self.soc = spec.board.soc
+        self.layers = [step.name for step in layers]
+        self.boot_files = boot_files.name
+        tree = spec.board.devicetree
+        # Where a tree comes finished, its own source is its maker's.
+        self.source = str(tree) if tree else "the source of the boot files' device tree"
+        bsp = spec.board.bsp
+        self.export = _present(spec.directory, bsp.hardware.xsa if bsp.hardware else None)
+        table = bsp.start_up_table
+        self.parameters = _present(spec.directory, table.parameters if table else None)
+
+    def settings(self) -> Mapping[str, object]:
+        return {"soc": self.soc.value, "source": self.source}
+
+    def files(self) -> Sequence[Path]:
+        return [path for path in (self.export, self.parameters) if path]
+
+    def run(self, job: Job) -> None:
+        tree = read_tree(job.input(self.boot_files) / "board.dtb")
+        below = [job.entry(name) for name in self.layers]
+        with job.tools.layers().mounted(below, log=job.log) as root:
+            package = designs.library(root.outside)
+            found_designs = _designs(job, package, self.soc) if package else {}
+            wanted = [*self._wanted(job), *map(_wanted_by, found_designs, found_designs.values())]
+            overlays = _overlays(job, root.outside, package)
+            found = design.findings(tree, overlays, wanted, source=self.source)
+            if package:
+                known = library.read_library(package)
+                found += library.findings(tree, known, found_designs, source=self.source)
+        job.say(f"{len(wanted)} designs and tables of parameters compared: {len(found)} findings")
+        for each in found:
+            job.say(str(each))
+        write_findings(job.output / FINDINGS, found)
+
+    def _wanted(self, job: Job) -> Iterator[Wanted]:
+        """Yield what the board's own export and parameters switch on."""
+        if self.export:
+            exported = _read(job, self.export, self.export.name)
+            if exported:
+                yield _wanted_by(self.export.name, exported)
+        if self.parameters:
+            yield Wanted(
+                origin=self.parameters.name,
+                soc=self.soc,
+                peripherals=peripherals(self.soc, read_parameters(self.parameters)),
+            )
+
+
+def _wanted_by(name: str, found: Design) -> Wanted:
+    switched_on = peripherals(found.soc, found.system.parameters)
+    return Wanted(origin=f"design {name}", soc=found.soc, peripherals=switched_on)
+
+
+def _designs(job: Job, package: Path, soc: Soc) -> dict[str, Design]:
+    """Return the designs that the library finds and that are for the board's family, by name."""
+    found = {}
+    for path in sorted(package.glob("overlays/*/*.hwh")):
+        name = (
+            path.parent.name if path.stem == path.parent.name else f"{path.parent.name}/{path.stem}"
+        )
+        read = _read(job, path, name)
+        if read and read.soc is soc:
+            found[name] = read
+    return found
+
+
+def _read(job: Job, path: Path, name: str) -> Design | None:
+    """Return a design; None if nothing can be compared, as of one without a processing system."""
+    try:
+        return read_design(open_export(path))
+    except UserError as error:
+        job.say(f"not compared: {name}: {error.message}")
+        return None
+
+
+def _overlays(job: Job, root: Path, package: Path | None) -> list[Tree]:
+    """Return the device tree overlays that an image has for its programmable logic."""
+    found = [*(root / _FIRMWARE).rglob("*.dtbo")]
+    if package:
+        found += package.glob("overlays/*/*.dtbo")
+    trees = []
+    for path in sorted(found):
+        # A link in a root filesystem may point out of it.
+        if path.is_symlink():
+            continue
+        try:
+            trees.append(parse_tree(path.read_bytes()))
+        except (ValueError, OSError) as error:
+            job.say(f"not read: {path.name}: {error}")
+    return trees
+
+
+def _present(directory: Path, name: str | None) -> Path | None:
+    path = directory / name if name else None
+    return path if path and path.is_file() else None

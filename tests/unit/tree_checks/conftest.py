@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""Device trees compiled from source."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from builder.emulation.derive import Tree, read_tree
+
+Compile = Callable[[str], Tree]
+
+
+@pytest.fixture
+def compiled(tmp_path: Path) -> Compile:
+    """Compiles the source of a tree or of an overlay, with symbols as the build does."""
+
+    def compiled(source: str) -> Tree:
+        path = tmp_path / "tree.dts"
+        path.write_text(source)
+        target = tmp_path / "tree.dtb"
+        subprocess.run(["dtc", "-q", "-@", "-O", "dtb", "-o", target, path], check=True)
+        return read_tree(target)
+
+    return compiled

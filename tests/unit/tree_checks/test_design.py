@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""A design against the device tree: what is on in the one and off in the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from builder.bsp.tree_checks.design import Wanted, findings
+from builder.emulation.derive import Tree
+from builder.hardware.system import peripherals
+from builder.spec.models import Soc
+from tests.exports import ZYNQ, ZYNQMP
+
+ZYNQ_TREE = """\
+/dts-v1/;
+/ {
+    axi {
+        uart0: serial@e0000000 { status = "okay"; };
+        usb0: usb@e0002000 { status = "okay"; };
+        i2c0: i2c@e0004000 { status = "disabled"; };
+        i2c1: i2c@e0005000 { status = "%s"; };
+        gpio0: gpio@e000a000 { };
+        gem0: ethernet@e000b000 { status = "okay"; };
+        sdhci0: mmc@e0100000 { status = "okay"; };
+    };
+};
+"""
+ZYNQMP_TREE = """\
+/dts-v1/;
+/ {
+    axi {
+        serial@ff010000 { };
+        mmc@ff160000 { };
+        mmc@ff170000 { };
+        ethernet@ff0b0000 { };
+        usb@ff9d0000 { status = "%s"; usb@fe200000 { }; };
+    };
+};
+"""
+OVERLAY = """\
+/dts-v1/;
+/plugin/;
+&%s { status = "okay"; };
+"""
+
+
+def wanted(parameters: dict[str, str], soc: Soc = Soc.ZYNQ, origin: str = "design base") -> Wanted:
+    return Wanted(origin=origin, soc=soc, peripherals=peripherals(soc, parameters))
+
+
+def names(tree: Tree, *designs: Wanted, overlays: list[Tree] | None = None) -> list[str]:
+    return [each.name for each in findings(tree, overlays or [], designs, source="b.dts")]
+
+
+def test_a_tree_with_all_that_the_design_has_on_is_right(
+    compiled: Callable[[str], Tree],
+) -> None:
+    assert names(compiled(ZYNQ_TREE % "okay"), wanted(ZYNQ)) == []
+
+
+def test_a_peripheral_that_is_off_in_the_tree_is_found(compiled: Callable[[str], Tree]) -> None:
+    tree = compiled(ZYNQ_TREE % "disabled")
+    (found,) = findings(tree, [], [wanted(ZYNQ)], source="devicetree/b.dts")
+    assert found.name == "design: i2c@e0005000"
+    assert found.text.startswith("design base: I2C 1 (EMIO) is on, but /axi/i2c@e0005000 is disa")
+    assert "no /dev/i2c-N" in found.text, "what it means on the board"
+    assert found.text.endswith("in devicetree/b.dts"), "where to mend it"
+
+
+def test_a_peripheral_of_several_designs_is_one_finding(compiled: Callable[[str], Tree]) -> None:
+    tree = compiled(ZYNQ_TREE % "disabled")
+    (found,) = findings(tree, [], [wanted(ZYNQ), wanted(ZYNQ, origin="b.xsa")], source="b.dts")
+    assert found.text.startswith("design base and b.xsa: I2C 1")
+
+
+@pytest.mark.parametrize(
+    ("name", "node"),
+    [
+        ("PCW_CAN0_PERIPHERAL_ENABLE", "@e0008000"),
+        ("PCW_QSPI_PERIPHERAL_ENABLE", "@e000d000"),
+        ("PCW_TTC1_PERIPHERAL_ENABLE", "@f8002000"),
+        ("PCW_WDT_PERIPHERAL_ENABLE", "@f8005000"),
+        ("PCW_SPI1_PERIPHERAL_ENABLE", "@e0007000"),
+    ],
+)
+def test_a_peripheral_without_a_node_is_found(
+    compiled: Callable[[str], Tree], name: str, node: str
+) -> None:
+    tree = compiled(ZYNQ_TREE % "okay")
+    assert names(tree, wanted({**ZYNQ, name: "1"})) == [f"design: {node}"]
+
+
+def test_gpio_is_on_without_a_status(compiled: Callable[[str], Tree]) -> None:
+    tree = compiled(ZYNQ_TREE % "okay")
+    assert names(tree, wanted({**ZYNQ, "PCW_GPIO_EMIO_GPIO_ENABLE": "1"})) == []
+
+
+@pytest.mark.parametrize(("label", "left"), [("i2c1", []), ("i2c0", ["design: i2c@e0005000"])])
+def test_an_overlay_of_the_image_may_switch_on_what_is_in_the_logic(
+    compiled: Callable[[str], Tree], label: str, left: list[str]
+) -> None:
+    tree = compiled(ZYNQ_TREE % "disabled")
+    assert names(tree, wanted(ZYNQ), overlays=[compiled(OVERLAY % label)]) == left
+
+
+def test_no_overlay_stands_for_what_is_on_pins_of_the_board(
+    compiled: Callable[[str], Tree],
+) -> None:
+    parameters = {**ZYNQ, "PCW_I2C1_I2C1_IO": "MIO 12 .. 13"}
+    tree = compiled(ZYNQ_TREE % "disabled")
+    overlays = [compiled(OVERLAY % "i2c1")]
+    assert names(tree, wanted(parameters), overlays=overlays) == ["design: i2c@e0005000"]
+
+
+@pytest.mark.parametrize(("status", "left"), [("okay", []), ("disabled", ["design: usb@fe200000"])])
+def test_a_node_below_one_that_is_off_is_off(
+    compiled: Callable[[str], Tree], status: str, left: list[str]
+) -> None:
+    tree = compiled(ZYNQMP_TREE % status)
+    assert names(tree, wanted(ZYNQMP, Soc.ZYNQMP)) == left

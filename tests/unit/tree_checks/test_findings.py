@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""What becomes of the findings of a device tree's checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from builder.bsp.tree_checks.findings import (
+    Finding,
+    read_findings,
+    reason,
+    told,
+    write_findings,
+)
+from builder.spec.models import AcceptedFinding
+
+I2C = Finding(check="design", subject="i2c@e0005000", text="it is off")
+BOARD = "boards/B/board.yaml"
+
+
+def accepting(finding: str) -> AcceptedFinding:
+    return AcceptedFinding(finding=finding, because="nothing hangs on it")
+
+
+def test_findings_are_written_and_read(tmp_path: Path) -> None:
+    write_findings(tmp_path / "f", [I2C])
+    assert read_findings(tmp_path / "f") == [I2C]
+
+
+def test_a_finding_is_told_with_its_name() -> None:
+    assert [*told([I2C], [], board_file=BOARD)] == ["[design: i2c@e0005000] it is off"]
+
+
+@pytest.mark.parametrize("pattern", ["design: i2c@e0005000", "design: i2c@*"])
+def test_an_accepted_finding_is_not_told(pattern: str) -> None:
+    accepted = [accepting(pattern)]
+    assert reason(I2C, accepted) == "nothing hangs on it"
+    assert [*told([I2C], accepted, board_file=BOARD)] == []
+
+
+@pytest.mark.parametrize("pattern", ["linux: i2c@e0005000", "design: i2c", "DESIGN: *"])
+def test_what_accepts_nothing_is_told(pattern: str) -> None:
+    first, second = told([I2C], [accepting(pattern)], board_file=BOARD)
+    assert first == "[design: i2c@e0005000] it is off"
+    assert second.startswith(f"{BOARD}: accepted-findings.0: ")
+    assert pattern in second
+
+
+@pytest.mark.parametrize(
+    ("check", "subject"),
+    [
+        ("linux", "/fabric@40000000"),
+        ("linux", "/fabric@a0000000"),
+        ("linux", "/chosen pynq_board"),
+        ("schema", "/fabric@40000000: failed to match any schema with compatible: 'generic-uio'"),
+        (
+            "schema",
+            "/: failed to match any schema with compatible: 'tul,pynq-z2', 'xlnx,zynq-7000'",
+        ),
+    ],
+)
+def test_what_is_right_for_every_board_needs_no_entry(check: str, subject: str) -> None:
+    assert reason(Finding(check=check, subject=subject, text=""), [])
+
+
+@pytest.mark.parametrize(
+    ("check", "subject"),
+    [
+        ("linux", "/axi/usb@e0002000 phys"),
+        ("schema", "/my@1: failed to match any schema with compatible: 'my,thing'"),
+        ("design", "i2c@e0005000"),
+    ],
+)
+def test_nothing_else_is_right_by_itself(check: str, subject: str) -> None:
+    assert reason(Finding(check=check, subject=subject, text=""), []) is None
+
+
+def test_many_findings_of_one_check_are_cut_short() -> None:
+    many = [Finding(check="linux", subject=f"/n{number}", text="") for number in range(20)]
+    lines = [*told([*many, I2C], [], board_file=BOARD)]
+    assert len(lines) == 10
+    assert lines[-1] == "[linux] 12 more: `findings` in manifest.json has all of them"
