@@ -15,6 +15,23 @@ def test_boot_is_complete(host: Host) -> None:
     assert (state, failed) == ("running", "")
 
 
+def test_every_processor_works(host: Host, board: Any) -> None:
+    """Every processor is in use, runs programs, and has a timer of its own."""
+    cpu = "/sys/devices/system/cpu"
+    online = host.check_output(f"cat {cpu}/online")
+    if not board.emulated:  # an old QEMU has one processor where the device tree has two
+        assert online == host.check_output(f"cat {cpu}/possible")
+    first, _, last = online.partition("-")
+    numbers = [*range(int(first), int(last or first) + 1)]
+    for number in numbers:
+        # The 39th field is the processor that the program ran on (proc_pid_stat(5)).
+        ran = host.check_output(f"taskset -c {number} cut -d ' ' -f 39 /proc/self/stat")
+        assert int(ran) == number
+    counted = host.check_output("grep -E '(twd|arch_timer)' /proc/interrupts").splitlines()
+    ticks = zip(*(map(int, line.split()[1 : 1 + len(numbers)]) for line in counted), strict=True)
+    assert all(map(any, ticks)), "a processor gets no interrupts from its timer"
+
+
 def test_root_is_writable(host: Host) -> None:
     """The root file system is writable ext4, mounted as /etc/fstab says."""
     root = host.mount_point("/")
