@@ -36,6 +36,10 @@ _ALWAYS = tuple(
         ("schema: /: compatible: *", _NOT_LISTED),
         ("schema: /: failed to match any schema with compatible: *", _NOT_LISTED),
         (
+            "schema: *: failed to match any schema with compatible: 'ulpi-phy'",
+            "the driver is a module of this tree, which also switches VBUS on",
+        ),
+        (
             "schema: *: failed to match any schema with compatible: 'generic-uio'",
             "the UIO driver has no name of its own; it is told this one on the command line",
         ),
