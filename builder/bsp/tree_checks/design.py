@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from builder.bsp.tree_checks.findings import Finding
-from builder.bsp.tree_checks.nodes import at_address, is_on, switched_on
+from builder.bsp.tree_checks.nodes import at_address, compatible, is_on, switched_on
 from builder.emulation.derive import Tree
 from builder.hardware.system import Kind, Peripheral
 from builder.spec.models import Soc
@@ -50,6 +50,9 @@ _ADDRESSES: Final[Mapping[Soc, Mapping[Kind, Sequence[int]]]] = {
         Kind.WATCHDOG: (0xFF150000, 0xFD4D0000),
     },
 }
+
+_TRANSCEIVER: Final = "ulpi-phy"
+"""`compatible` of nodes with the address of the USB controller through which they are reached."""
 
 _MEANS: Final[Mapping[Kind, str]] = {
     Kind.UART: "there is no serial port of it",
@@ -92,7 +95,7 @@ def findings(
     details: dict[tuple[Kind, int], tuple[Peripheral, int]] = {}
     for each in wanted:
         for peripheral, address in _described(each):
-            nodes = at_address(tree, address)
+            nodes = _controllers(tree, address)
             on = any(is_on(tree, node) for node in nodes)
             if on or (peripheral.in_logic and later.intersection(nodes)):
                 continue
@@ -103,6 +106,12 @@ def findings(
         _finding(*details[key], origins=origins, tree=tree, source=source)
         for key, origins in found.items()
     ]
+
+
+def _controllers(tree: Tree, address: int) -> list[str]:
+    """Return the nodes of the peripheral at an address."""
+    nodes = at_address(tree, address)
+    return [node for node in nodes if _TRANSCEIVER not in compatible(tree, node)]
 
 
 def _described(wanted: Wanted) -> Iterator[tuple[Peripheral, int]]:
@@ -116,7 +125,7 @@ def _described(wanted: Wanted) -> Iterator[tuple[Peripheral, int]]:
 def _finding(
     peripheral: Peripheral, address: int, *, origins: Sequence[str], tree: Tree, source: str
 ) -> Finding:
-    nodes = at_address(tree, address)
+    nodes = _controllers(tree, address)
     if nodes:
         node = nodes[0].rpartition("/")[2]
         state = f"{nodes[0]} is disabled in the device tree"

@@ -114,6 +114,18 @@ def test_no_overlay_stands_for_what_is_on_pins_of_the_board(
     assert names(tree, wanted(parameters), overlays=overlays) == ["design: i2c@e0005000"]
 
 
+@pytest.mark.parametrize(("status", "left"), [("okay", []), ("disabled", ["design: usb@e0002000"])])
+def test_the_transceiver_of_a_usb_port_is_not_its_controller(
+    compiled: Callable[[str], Tree], status: str, left: list[str]
+) -> None:
+    phy = 'phy0@e0002000 { compatible = "ulpi-phy"; };'
+    source = (ZYNQ_TREE % "okay").replace("axi {", f"{phy} axi {{")
+    on = 'usb@e0002000 { status = "okay"; }'
+    assert on in source
+    tree = compiled(source.replace(on, on.replace("okay", status)))
+    assert names(tree, wanted(ZYNQ)) == left
+
+
 @pytest.mark.parametrize(("status", "left"), [("okay", []), ("disabled", ["design: usb@fe200000"])])
 def test_a_node_below_one_that_is_off_is_off(
     compiled: Callable[[str], Tree], status: str, left: list[str]
