@@ -14,7 +14,15 @@ from builder.bsp.petalinux.project import PetaLinuxProject
 from builder.bsp.petalinux.tool import PetaLinuxTool
 from builder.bsp.prebuilt.prebuilt import Prebuilt
 from builder.bsp.provider import NOTES
-from builder.bsp.tree_checks.findings import FINDINGS, Finding, read_findings, reason, told
+from builder.bsp.tree_checks import linux, schema
+from builder.bsp.tree_checks.findings import (
+    FINDINGS,
+    Finding,
+    read_findings,
+    reason,
+    told,
+    unused,
+)
 from builder.plan.board import BoardSteps
 from builder.plan.plan import Planned
 from builder.spec.legacy import fetches
@@ -158,11 +166,15 @@ def _told(steps: BoardSteps, entries: Mapping[Step, Entry]) -> Iterator[str]:
     """Yield what is to be told of the findings, if all checks were made."""
     if not all(step in entries for step in steps.checks):
         return
-    spec = steps.spec
-    found = _findings(steps, entries)
-    file = str(spec.directory / "board.yaml")
-    for line in told(found, spec.board.accepted_findings, board_file=file):
+    spec, found = steps.spec, _findings(steps, entries)
+    accepted = spec.board.accepted_findings
+    for line in told(found, accepted):
         yield f"{spec.name}: {line}"
+    # Without checks of the provider's nobody looked for what these find.
+    not_made = () if steps.boot.checks else (linux.CHECK, schema.CHECK)
+    for index, what in unused(found, accepted, not_made=not_made):
+        # The entry may be in the file of a board that this one extends.
+        yield f"{spec.name}: {spec.document.problem(('accepted-findings', index), what)}"
 
 
 def _findings(steps: BoardSteps, entries: Mapping[Step, Entry]) -> list[Finding]:

@@ -95,6 +95,23 @@ def test_an_accepted_finding_is_in_the_manifest_with_its_reason(
     assert [each["accepted"] for each in found["findings"]] == ["nothing hangs on it"]
 
 
+def test_an_unused_entry_is_told_with_its_place(
+    steps: BoardSteps, checked: dict[Step, Entry]
+) -> None:
+    accepted = tuple(
+        AcceptedFinding(finding=finding, because="it was so")
+        for finding in ("design: x", "linux: x")
+    )
+    board = steps.spec.board.model_copy(update={"accepted_findings": accepted})
+    steps = replace(steps, spec=replace(steps.spec, board=board))
+    place = f"Pynq-Z2: {steps.spec.directory}/board.yaml:1: accepted-findings"
+    found = [note for note in notes(steps, checked) if "nothing was found" in note]
+    assert [note.startswith(f"{place}.{index}: ") for index, note in enumerate(found)] == [True] * 2
+    # Of another provider's boot files, nothing was compared with Linux's tree.
+    steps = replace(steps, boot=replace(steps.boot, checks=()))
+    assert [note for note in notes(steps, checked) if "nothing was found" in note] == found[:1]
+
+
 def test_a_check_that_was_made_later_is_published(
     steps: BoardSteps,
     image_alone: dict[Step, Entry],

@@ -16,7 +16,7 @@ from builder.bsp.mainline.bindings import (
     unpacked,
 )
 from builder.bsp.tree_checks import linux, schema
-from builder.bsp.tree_checks.findings import FINDINGS, Finding, write_findings
+from builder.bsp.tree_checks.findings import FINDINGS, NOT_COMPARED, Finding, write_findings
 from builder.emulation.derive import read_tree
 from builder.steps.step import Job, Step
 
@@ -62,7 +62,7 @@ class TreeCheck(Step):
                 return [
                     Finding(
                         check=schema.CHECK,
-                        subject="not compared",
+                        subject=NOT_COMPARED,
                         text=f"the tree was not compared with Linux's bindings: {error}. A property "
                         "that no driver knows is not seen; install the package dt-schema (2022.3 or "
                         "later), and build again",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import fnmatch
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from builder.spec.models import AcceptedFinding
 
 FINDINGS = "findings.json"
 """File in the output of a step that checks a device tree."""
+
+NOT_COMPARED = "not compared"
+"""Subject of the only finding of a check that could not be made."""
 
 _SNIPPET = "pynq-pl-zynq.dtsi and pynq-pl-zynqmp.dtsi change it in the tree of every board"
 _BOARD_NAME = "the pynq library and the boot script read the board's name there"
@@ -87,13 +90,8 @@ def reason(finding: Finding, accepted: Iterable[AcceptedFinding]) -> str | None:
     return next((a.because for a in (*_ALWAYS, *accepted) if _is_for(a, finding)), None)
 
 
-def told(
-    findings: Sequence[Finding], accepted: Sequence[AcceptedFinding], *, board_file: str
-) -> Iterator[str]:
-    """Yield what the user is to know: findings that are not accepted, and what accepts none.
-
-    `board_file` is the file with the `accepted-findings`, as messages name it.
-    """
+def told(findings: Sequence[Finding], accepted: Sequence[AcceptedFinding]) -> Iterator[str]:
+    """Yield what the user is to know of findings that are not accepted."""
     left = [each for each in findings if reason(each, accepted) is None]
     counts: Counter[str] = Counter()
     for each in left:
@@ -103,12 +101,27 @@ def told(
     for check, count in counts.items():
         if count > _TOLD:
             yield f"[{check}] {count - _TOLD} more: `findings` in manifest.json has all of them"
+
+
+def unused(
+    findings: Sequence[Finding],
+    accepted: Sequence[AcceptedFinding],
+    *,
+    not_made: Collection[str] = (),
+) -> Iterator[tuple[int, str]]:
+    """Yield the index of each accepted finding that was not found, and what to do about it.
+
+    Checks that are `not_made` for a board, or could not be made, say nothing about its entries.
+    """
+    unknown = {*not_made, *(each.check for each in findings if each.subject == NOT_COMPARED)}
     for index, entry in enumerate(accepted):
-        if not any(_is_for(entry, each) for each in findings):
-            yield (
-                f"{board_file}: accepted-findings.{index}: nothing was found that is called "
-                f"{entry.finding!r}; remove the entry"
+        judged = entry.finding.partition(":")[0] not in unknown
+        if judged and not any(_is_for(entry, each) for each in findings):
+            what = (
+                f"nothing was found that is called {entry.finding!r}; remove the entry, unless the "
+                "board needs it with another distribution"
             )
+            yield index, what
 
 
 def _is_for(accepted: AcceptedFinding, finding: Finding) -> bool:

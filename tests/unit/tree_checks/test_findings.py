@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 
 from builder.bsp.tree_checks.findings import (
+    NOT_COMPARED,
     Finding,
     read_findings,
     reason,
     told,
+    unused,
     write_findings,
 )
 from builder.spec.models import AcceptedFinding
 
 I2C = Finding(check="design", subject="i2c@e0005000", text="it is off")
-BOARD = "boards/B/board.yaml"
 
 
 def accepting(finding: str) -> AcceptedFinding:
@@ -30,22 +31,30 @@ def test_findings_are_written_and_read(tmp_path: Path) -> None:
 
 
 def test_a_finding_is_told_with_its_name() -> None:
-    assert [*told([I2C], [], board_file=BOARD)] == ["[design: i2c@e0005000] it is off"]
+    assert [*told([I2C], [])] == ["[design: i2c@e0005000] it is off"]
 
 
 @pytest.mark.parametrize("pattern", ["design: i2c@e0005000", "design: i2c@*"])
 def test_an_accepted_finding_is_not_told(pattern: str) -> None:
     accepted = [accepting(pattern)]
     assert reason(I2C, accepted) == "nothing hangs on it"
-    assert [*told([I2C], accepted, board_file=BOARD)] == []
+    assert [*told([I2C], accepted)] == []
 
 
 @pytest.mark.parametrize("pattern", ["linux: i2c@e0005000", "design: i2c", "DESIGN: *"])
 def test_what_accepts_nothing_is_told(pattern: str) -> None:
-    first, second = told([I2C], [accepting(pattern)], board_file=BOARD)
-    assert first == "[design: i2c@e0005000] it is off"
-    assert second.startswith(f"{BOARD}: accepted-findings.0: ")
-    assert pattern in second
+    accepted = [accepting(pattern)]
+    assert [*told([I2C], accepted)] == ["[design: i2c@e0005000] it is off"]
+    ((index, text),) = unused([I2C], accepted)
+    assert index == 0
+    assert repr(pattern) in text
+
+
+def test_an_entry_for_a_check_that_was_not_made_is_left_alone() -> None:
+    accepted = [accepting("schema: /x: *"), accepting("linux: /x"), accepting("desing: x")]
+    missing = Finding(check="schema", subject=NOT_COMPARED, text="dt-validate is not installed")
+    assert [index for index, _ in unused([missing], accepted)] == [1, 2]
+    assert [index for index, _ in unused([], accepted, not_made=["linux", "schema"])] == [2]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +88,6 @@ def test_nothing_else_is_right_by_itself(check: str, subject: str) -> None:
 
 def test_many_findings_of_one_check_are_cut_short() -> None:
     many = [Finding(check="linux", subject=f"/n{number}", text="") for number in range(20)]
-    lines = [*told([*many, I2C], [], board_file=BOARD)]
+    lines = [*told([*many, I2C], [])]
     assert len(lines) == 10
     assert lines[-1] == "[linux] 12 more: `findings` in manifest.json has all of them"
