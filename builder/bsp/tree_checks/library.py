@@ -86,7 +86,7 @@ def read_library(package: Path) -> Library:
     classes: list[_Class] = []
     gpio: list[str] = []
     waits = ""
-    for path in sorted(package.rglob("*.py")):
+    for path in own_files(package, "**/*.py"):
         place = path.relative_to(package.parent).as_posix()
         try:
             tree = ast.parse(path.read_bytes())
@@ -106,6 +106,23 @@ def read_library(package: Path) -> Library:
         for vlnv in each.bindto:
             opened.setdefault(vlnv, []).extend(_with_bases(each, by_name))
     return Library(opened=opened, gpio_labels=gpio, waits=waits)
+
+
+def own_files(folder: Path, pattern: str) -> list[Path]:
+    """Return the files of a directory in a root filesystem that match a pattern, sorted.
+
+    Links are left out, and what lies behind them: they may lead out of the root filesystem.
+    """
+    return [
+        path
+        for path in sorted(folder.glob(pattern))
+        if not _behind_link(path, folder) and path.is_file()
+    ]
+
+
+def _behind_link(path: Path, folder: Path) -> bool:
+    depth = len(path.relative_to(folder).parts)
+    return any(each.is_symlink() for each in (path, *path.parents[: depth - 1]))
 
 
 def findings(
@@ -296,8 +313,8 @@ def _opened(function: ast.FunctionDef, *, place: str, i2c: bool) -> Iterator[Ope
 def _opens_i2c(tree: ast.Module, package: Path) -> bool:
     """Return whether a module loads a compiled library that opens I2C buses by number."""
     names = {text.rpartition("/")[2] for text in _texts(tree) if text.endswith(".so")}
-    compiled = (path for name in sorted(names) for path in package.rglob(name))
-    return any(_I2C_IN_C in path.read_bytes() for path in compiled)
+    compiled = own_files(package, "**/*.so") if names else []
+    return any(_I2C_IN_C in path.read_bytes() for path in compiled if path.name in names)
 
 
 def _defaults(function: ast.FunctionDef) -> dict[str, object]:

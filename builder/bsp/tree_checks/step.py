@@ -87,7 +87,7 @@ def _wanted_by(name: str, found: Design) -> Wanted:
 def _designs(job: Job, package: Path, soc: Soc) -> dict[str, Design]:
     """Return the designs that the library finds and that are for the board's family, by name."""
     found = {}
-    for path in sorted(package.glob("overlays/*/*.hwh")):
+    for path in library.own_files(package, "overlays/*/*.hwh"):
         name = (
             path.parent.name if path.stem == path.parent.name else f"{path.parent.name}/{path.stem}"
         )
@@ -108,14 +108,11 @@ def _read(job: Job, path: Path, name: str) -> Design | None:
 
 def _overlays(job: Job, root: Path, package: Path | None) -> list[Tree]:
     """Return the device tree overlays that an image has for its programmable logic."""
-    found = [*(root / _FIRMWARE).rglob("*.dtbo")]
+    found = library.own_files(root / _FIRMWARE, "**/*.dtbo")
     if package:
-        found += package.glob("overlays/*/*.dtbo")
+        found += library.own_files(package, "overlays/*/*.dtbo")
     trees = []
-    for path in sorted(found):
-        # A link in a root filesystem may point out of it.
-        if path.is_symlink():
-            continue
+    for path in found:
         try:
             trees.append(parse_tree(path.read_bytes()))
         except (ValueError, OSError) as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.bsp.tree_checks.library import Library, findings, read_library
+from builder.bsp.tree_checks.library import Library, findings, own_files, read_library
 from builder.emulation.derive import Tree
 from builder.hardware.design import Design, read_design
 from builder.hardware.export import open_export
@@ -129,6 +129,22 @@ def test_a_number_is_a_bus_only_where_the_compiled_library_opens_one(package: Pa
 def test_files_for_another_python_are_left_out(package: Path, library: Library) -> None:
     (package / "old.py").write_text("print 'hello'\n")
     assert read_library(package) == library
+
+
+def test_links_are_not_followed(package: Path, library: Library, tmp_path: Path) -> None:
+    """They may lead out of the root filesystem, or nowhere."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "other.py").write_text('class Other:\n    bindto = ["a:b:c:1.0"]\n')
+    (package / "file.py").symlink_to(outside / "other.py")
+    (package / "folder").symlink_to(outside)
+    (package / "broken.py").symlink_to("/nowhere")
+    (package / "lib/old").mkdir()
+    (package / "lib/old/libaudio.so").symlink_to("/nowhere")
+    assert own_files(package, "*/other.py") == []
+    assert read_library(package) == library
+    # As a root filesystem is seen that is mounted in a namespace of its own.
+    assert read_library(Path("/proc/self/root") / package.relative_to("/")) == library
 
 
 def test_a_tree_with_all_of_it_is_right(
