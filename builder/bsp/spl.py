@@ -43,7 +43,7 @@ _STOPS = (
 class Spl:
     """What the ELF file of an SPL says; `unaligned` is None where it does not say it (AArch64).
 
-    start: address of its first byte.
+    start: address of the first byte of the segment that it is started in.
     """
 
     entry: int
@@ -58,14 +58,22 @@ def read_spl(described: str) -> Spl:
         StepError: it is no program.
     """
     entry = _ENTRY.search(described)
-    loaded = [int(at, 16) for at, size in _SEGMENT.findall(described) if int(size, 16)]
-    if entry is None or not loaded:
+    # Another segment may hold nothing but the ELF file's own headers, at an address of no meaning.
+    start = next(
+        (
+            int(at, 16)
+            for at, size in _SEGMENT.findall(described)
+            if entry and int(at, 16) <= int(entry[1], 16) < int(at, 16) + int(size, 16)
+        ),
+        None,
+    )
+    if entry is None or start is None:
         raise StepError(
             "U-Boot's build gave no SPL that can be loaded", details=described.splitlines()
         )
     return Spl(
         entry=int(entry[1], 16),
-        start=min(loaded),
+        start=start,
         unaligned=bool(_UNALIGNED.search(described)) if _ARM.search(described) else None,
     )
 

@@ -60,6 +60,15 @@ def test_a_program_without_debugging_information(tmp_path: Path) -> None:
         check_sources(told(SOURCES, program))
 
 
+def test_headers_in_a_segment_of_their_own_are_not_what_is_loaded(tmp_path: Path) -> None:
+    """As GNU ld lays out U-Boot's SPL for Zynq UltraScale+, whose .bss is in DDR, at address 0."""
+    described = told(DESCRIBE, spl(tmp_path, Soc.ZYNQMP, STRICT[Soc.ZYNQMP]))
+    first = next(line for line in described.splitlines() if line.startswith("  LOAD "))
+    headers = "  LOAD           0x000000 0x0000000000000000 0x0000000000000000 0x0000e8 0x0011e8 RW  0x10000"
+    found = read_spl(described.replace(first, f"{headers}\n{first}"))
+    assert found.start == 0xFFFC0000
+
+
 def test_no_program() -> None:
     with pytest.raises(StepError, match="no SPL"):
         read_spl("readelf: Error: Not an ELF file")
