@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -126,32 +127,46 @@ def _behind_link(path: Path, folder: Path) -> bool:
 
 
 def findings(
-    tree: Tree, library: Library, designs: Mapping[str, Design], *, source: str
+    tree: Tree,
+    overlays: Sequence[Tree],
+    library: Library,
+    designs: Mapping[str, Design],
+    *,
+    source: str,
 ) -> list[Finding]:
     """Return the devices that the library's drivers open for designs and that a tree has not.
 
     Args:
         tree: the board's compiled tree.
+        overlays: the device tree overlays of the image, which come with designs. What one of them
+            adds is there, and an interrupt of its nodes has a driver.
         library: the installed library.
         designs: the designs of the image, by the names by which messages call them.
         source: where the tree is to be changed, as messages name it.
     """
+    wanted = _uio_compatible(tree)
+    names = {name for each in (tree, *overlays) for name in uio_names(each, wanted)}
+    handled = _interrupts_of(tree, _uio_nodes(tree, wanted))
+    for overlay in overlays:
+        handled |= _interrupts_of(overlay, overlay)
     found: dict[str, Finding] = {}
     for name, design in designs.items():
         for subject, text in (
-            *_devices(tree, library, name, design),
+            *_devices(tree, names, library, name, design),
             *_gpio(tree, library, name, design),
-            *_waited_for(tree, library, name, design),
+            *_waited_for(tree, handled, library, name, design),
         ):
             found[subject] = Finding(check=CHECK, subject=subject, text=f"{text} in {source}")
     return [*found.values()]
 
 
-def _devices(tree: Tree, library: Library, name: str, design: Design) -> Iterator[tuple[str, str]]:
+def _devices(
+    tree: Tree, uio: Collection[str], library: Library, name: str, design: Design
+) -> Iterator[tuple[str, str]]:
     """Yield subject and text of each device that a driver of a block opens in vain."""
     for block in design.blocks.values():
         for opened in library.opened.get(block.vlnv, ()):
-            missing = _missing(tree, opened)
+            missing = _missing(tree, uio, opened)
             if missing:
                 subject, what, mend = missing
                 text = (
@@ -175,12 +190,12 @@ def _gpio(tree: Tree, library: Library, name: str, design: Design) -> Iterator[t
 
 
 def _waited_for(
-    tree: Tree, library: Library, name: str, design: Design
+    tree: Tree, handled: AbstractSet[int], library: Library, name: str, design: Design
 ) -> Iterator[tuple[str, str]]:
-    """Yield subject and text of each interrupt of a design that no UIO device has."""
+    """Yield subject and text of each interrupt of a design that is not handled."""
     if not library.waits:
         return
-    for number in sorted(_interrupts(design) - _uio_interrupts(tree)):
+    for number in sorted(_interrupts(design) - handled):
         text = (
             f"design {name} raises the shared peripheral interrupt {number}, which the library waits "
             f"for by the UIO device that has it ({library.waits}), and the device tree has none. On "
@@ -195,19 +210,19 @@ def _interrupts(design: Design) -> set[int]:
     return {each.number for each in interrupts(design).values() if each.controller is None}
 
 
-def _uio_interrupts(tree: Tree) -> set[int]:
-    """Return the shared peripheral interrupts of a tree's UIO devices: <0 NUMBER FLAGS>."""
+def _interrupts_of(tree: Tree, nodes: Iterable[str]) -> set[int]:
+    """Return the shared peripheral interrupts of nodes: <0 NUMBER FLAGS>."""
     found = set()
-    for node in _uio_nodes(tree):
+    for node in nodes:
         words = cells(tree[node].get("interrupts", b""))
         found |= {words[at + 1] for at in range(0, len(words) - 2, 3) if words[at] == 0}
     return found
 
 
-def _missing(tree: Tree, opened: Opened) -> tuple[str, str, str] | None:
+def _missing(tree: Tree, uio: Collection[str], opened: Opened) -> tuple[str, str, str] | None:
     """Return subject, device and remedy of a device that the tree has not; None if it has."""
     if opened.kind == "uio":
-        if opened.name in uio_names(tree):
+        if opened.name in uio:
             return None
         remedy = f'add a node {opened.name}@ADDRESS with compatible = "{_uio_compatible(tree)}"'
         return f"uio {opened.name}", f"the UIO device {opened.name}", remedy
@@ -219,20 +234,19 @@ def _missing(tree: Tree, opened: Opened) -> tuple[str, str, str] | None:
     return device, device, remedy
 
 
-def uio_names(tree: Tree) -> set[str]:
-    """Return the names of a tree's UIO devices.
+def uio_names(tree: Tree, wanted: str) -> set[str]:
+    """Return the names of a tree's UIO devices; the UIO driver binds to `wanted`.
 
     Linux takes `linux,uio-name`, else the node's name without its address
     (drivers/uio/uio_pdrv_genirq.c).
     """
     return {
         (strings(tree[node].get("linux,uio-name", b"")) or [_plain(node)])[0]
-        for node in _uio_nodes(tree)
+        for node in _uio_nodes(tree, wanted)
     }
 
 
-def _uio_nodes(tree: Tree) -> list[str]:
-    wanted = _uio_compatible(tree)
+def _uio_nodes(tree: Tree, wanted: str) -> list[str]:
     return [node for node in tree if wanted in compatible(tree, node) and is_on(tree, node)]
 
 

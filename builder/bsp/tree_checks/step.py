@@ -59,7 +59,7 @@ class DesignCheck(Step):
             found = design.findings(tree, overlays, wanted, source=self.source)
             if package:
                 known = library.read_library(package)
-                found += library.findings(tree, known, found_designs, source=self.source)
+                found += library.findings(tree, overlays, known, found_designs, source=self.source)
         job.say(f"{len(wanted)} designs and tables of parameters compared: {len(found)} findings")
         for each in found:
             job.say(str(each))

@@ -86,8 +86,8 @@ def designs(tmp_path: Path) -> dict[str, Design]:
     return {"base": read_design(open_export(path))}
 
 
-def names(tree: Tree, library: Library, designs: dict[str, Design]) -> list[str]:
-    return [each.name for each in findings(tree, library, designs, source="b.dts")]
+def names(tree: Tree, library: Library, designs: dict[str, Design], *overlays: Tree) -> list[str]:
+    return [each.name for each in findings(tree, overlays, library, designs, source="b.dts")]
 
 
 def test_what_a_driver_opens_is_read_out_of_its_source(library: Library) -> None:
@@ -171,10 +171,26 @@ def test_what_is_missing_is_found(
     found: str,
 ) -> None:
     tree = compiled(TREE % {**WHOLE, **change})
-    (finding,) = findings(tree, library, designs, source="devicetree/b.dts")
+    (finding,) = findings(tree, [], library, designs, source="devicetree/b.dts")
     assert finding.name == found
     assert "design base has the block codec" in finding.text
     assert finding.text.endswith("in devicetree/b.dts")
+
+
+OVERLAY = """\
+/dts-v1/;
+/plugin/;
+/ { fragment@0 { target-path = "/"; __overlay__ { %s }; }; };
+"""
+
+
+def test_a_designs_own_overlay_may_bring_the_device(
+    compiled: Callable[[str], Tree], library: Library, designs: dict[str, Design]
+) -> None:
+    tree = compiled(TREE % {**WHOLE, "uio": ""})
+    brought, other = (compiled(OVERLAY % text) for text in (WHOLE["uio"], "x@0 { };"))
+    assert names(tree, library, designs, other) == ["library: uio audio-codec-ctrl"]
+    assert names(tree, library, designs, other, brought) == []
 
 
 def test_a_name_of_its_own_is_the_devices(
@@ -226,6 +242,8 @@ def test_an_interrupt_of_the_logic_wants_a_uio_device(
     assert names(tree, read_library(package), designs) == []
     (package / "interrupt.py").write_text(INTERRUPT)
     assert names(tree, read_library(package), designs) == found
+    driven = compiled(OVERLAY % 'timer@0 { compatible = "a,driver"; interrupts = <0 29 4>; };')
+    assert names(tree, read_library(package), designs, driven) == []
 
 
 def test_without_the_block_nothing_is_asked_for(
