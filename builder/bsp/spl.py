@@ -41,7 +41,7 @@ _STOPS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Spl:
-    """What the ELF file of an SPL says; `unaligned` is None where it does not say it (AArch64).
+    """Facts out of the ELF file of an SPL; `unaligned` is None where it does not say (AArch64).
 
     start: address of the first byte of the segment that it is started in.
     """

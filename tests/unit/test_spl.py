@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is read of SPL's ELF file: out of programs that GCC makes, with and without its option."""
+"""Reading SPL's ELF file: programs that GCC makes, with and without its option."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ _FRAGMENT = "petalinux_bsp/meta-user/recipes-bsp/u-boot/files/bsp.cfg"
 
 @dataclass(frozen=True, kw_only=True)
 class UBootFacts:
-    """What U-Boot was built with: its default environment, its .config, its device tree."""
+    """Facts about a built U-Boot: its default environment, its .config, its device tree."""
 
     environment: Mapping[str, str]
     config: str
@@ -84,7 +84,7 @@ def check_boot_order(facts: UBootFacts, board: Tree, soc: Soc, source: Path) -> 
     `board` is the kernel's device tree, `source` the file that it was made of.
 
     Returns:
-        What U-Boot tries first.
+        The device that U-Boot tries first.
 
     Raises:
         StepError: U-Boot would not run the boot script, or try something else before the card.

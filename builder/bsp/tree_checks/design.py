@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a design switches on, against the device tree.
+"""Check of the peripherals that a design switches on, against the device tree.
 
 A peripheral that the first stage starts and that the tree leaves disabled is not there for Linux:
 nothing fails, and nothing works. The addresses of the peripherals are those of UG585 (Zynq-7000,
@@ -71,7 +71,7 @@ _MEANS: Final[Mapping[Kind, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is to be on: the peripherals that `origin` switches on, as messages call it."""
+    """Peripherals that are to be on; `origin` switches them on, as messages call it."""
 
     origin: str
     soc: Soc

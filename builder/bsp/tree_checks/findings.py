@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the checks of a device tree find, and what becomes of it.
+"""Findings of the checks of a device tree: how they are kept, accepted and told.
 
 A finding never stops a build: the card starts the board, and some function of it is missing. It is
 told after each build and is in the manifest, until the tree is changed or the board says in
@@ -48,7 +48,7 @@ _ALWAYS = tuple(
         ),
     )
 )
-"""What is right for every board."""
+"""Findings that are accepted for every board."""
 
 _TOLD = 8
 """Findings of one check that are told one by one after a build."""

@@ -57,7 +57,7 @@ class Opened:
 
 @dataclass(frozen=True, kw_only=True)
 class Library:
-    """What is known of an installed library.
+    """Facts about an installed library.
 
     opened: the devices that the driver of a block opens, by the block's VLNV.
     gpio_labels: labels of the GPIO controllers of which `pynq.GPIO` takes the first.

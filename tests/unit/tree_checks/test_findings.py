@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What becomes of the findings of a device tree's checks."""
+"""Findings of a device tree's checks: kept, accepted, told."""
 
 from __future__ import annotations
 

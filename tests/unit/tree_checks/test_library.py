@@ -73,7 +73,7 @@ def package(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def library(package: Path) -> Library:
-    """What is known of it."""
+    """The facts about it."""
     return read_library(package)
 
 
