@@ -2,7 +2,8 @@
 """Check of the peripherals that a design switches on, against the device tree.
 
 A peripheral that the first stage starts and that the tree leaves disabled is not there for Linux:
-nothing fails, and nothing works. The addresses of the peripherals are those of UG585 (Zynq-7000,
+nothing fails, and nothing works. The same is so where a design that is loaded later has a peripheral
+on other pins (MIO) than the first stage set up. The addresses of the peripherals are those of UG585 (Zynq-7000,
 chapter 4 and appendix B) and UG1085 (Zynq UltraScale+, chapter 10).
 """
 
@@ -15,7 +16,7 @@ from typing import Final
 from builder.bsp.tree_checks.findings import Finding
 from builder.bsp.tree_checks.nodes import at_address, compatible, is_on, switched_on
 from builder.emulation.derive import Tree
-from builder.hardware.system import Kind, Peripheral
+from builder.hardware.system import Kind, Peripheral, mio
 from builder.spec.models import Soc
 
 CHECK: Final = "design"
@@ -106,6 +107,47 @@ def findings(
         _finding(*details[key], origins=origins, tree=tree, source=source)
         for key, origins in found.items()
     ]
+
+
+def pin_findings(
+    tree: Tree, start: Sequence[Wanted], loaded: Sequence[Wanted], *, source: str
+) -> list[Finding]:
+    """Return the peripherals of designs whose pins nobody sets up.
+
+    The first stage sets up the pins once. A design that is loaded later changes none of them, even
+    if it was made with others; the kernel does where the tree has `pinctrl-0`.
+
+    Args:
+        tree: the board's compiled tree.
+        start: what the first stage was made from; nothing is known of its pins if this is empty.
+        loaded: the designs.
+        source: where the tree is to be changed, as messages name it.
+    """
+    if not start:
+        return []
+    set_up = {(address, each.pins) for one in start for each, address in _described(one)}
+    found: dict[int, Finding] = {}
+    for one in loaded:
+        for each, address in _described(one):
+            nodes = [node for node in _controllers(tree, address) if is_on(tree, node)]
+            by_kernel = any("pinctrl-0" in tree[node] for node in nodes)
+            if mio(each.pins) is None or (address, each.pins) in set_up or by_kernel or not nodes:
+                continue
+            found[address] = _pin_finding(each, nodes[0], one, start, source=source)
+    return [*found.values()]
+
+
+def _pin_finding(
+    peripheral: Peripheral, node: str, wanted: Wanted, start: Sequence[Wanted], *, source: str
+) -> Finding:
+    by = " and ".join(each.origin for each in start)
+    return Finding(
+        check=CHECK,
+        subject=f"{node.rpartition('/')[2]} pins",
+        text=f"{wanted.origin}: {peripheral.name} is on {peripheral.pins}, which the first stage "
+        f"(by {by}) does not set up for it, nor does the kernel. On the board "
+        f"{_MEANS[peripheral.kind]}; give {node} these pins by `pinctrl-0` in {source}",
+    )
 
 
 def _controllers(tree: Tree, address: int) -> list[str]:

@@ -54,13 +54,17 @@ class DesignCheck(Step):
         with job.tools.layers().mounted(below, log=job.log) as root:
             package = designs.library(root.outside)
             found_designs = _designs(job, package, self.soc) if package else {}
-            wanted = [*self._wanted(job), *map(_wanted_by, found_designs, found_designs.values())]
+            start = [*self._wanted(job)]
+            loaded = [*map(_wanted_by, found_designs, found_designs.values())]
             overlays = _overlays(job, root.outside, package)
-            found = design.findings(tree, overlays, wanted, source=self.source)
+            found = design.findings(tree, overlays, [*start, *loaded], source=self.source)
+            found += design.pin_findings(tree, start, loaded, source=self.source)
             if package:
                 known = library.read_library(package)
                 found += library.findings(tree, overlays, known, found_designs, source=self.source)
-        job.say(f"{len(wanted)} designs and tables of parameters compared: {len(found)} findings")
+        job.say(
+            f"{len(start) + len(loaded)} designs and tables of parameters compared: {len(found)} findings"
+        )
         for each in found:
             job.say(str(each))
         write_findings(job.output / FINDINGS, found)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from builder.bsp.tree_checks.design import Wanted, findings
+from builder.bsp.tree_checks.design import Wanted, findings, pin_findings
 from builder.emulation.derive import Tree
 from builder.hardware.system import peripherals
 from builder.spec.models import Soc
@@ -132,3 +132,43 @@ def test_a_node_below_one_that_is_off_is_off(
 ) -> None:
     tree = compiled(ZYNQMP_TREE % status)
     assert names(tree, wanted(ZYNQMP, Soc.ZYNQMP)) == left
+
+
+PINS = {"PCW_I2C1_PERIPHERAL_ENABLE": "1", "PCW_I2C1_I2C1_IO": "MIO 12 .. 13"}
+LEFT = ["design: i2c@e0005000 pins"]
+
+
+@pytest.mark.parametrize(
+    ("start", "node", "left"),
+    [
+        pytest.param({"PCW_I2C1_PERIPHERAL_ENABLE": "0"}, "", LEFT, id="off at the start"),
+        pytest.param({**PINS, "PCW_I2C1_I2C1_IO": "EMIO"}, "", LEFT, id="elsewhere at the start"),
+        pytest.param({}, "pinctrl-0 = <1>;", [], id="set up by the kernel"),
+        pytest.param(PINS, "", [], id="set up at the start"),
+    ],
+)
+def test_pins_that_nobody_sets_up_for_a_design_are_found(
+    compiled: Callable[[str], Tree], start: dict[str, str], node: str, left: list[str]
+) -> None:
+    source = (ZYNQ_TREE % "okay").replace("i2c1: i2c@e0005000 {", f"i2c1: i2c@e0005000 {{ {node}")
+    first = wanted({**ZYNQ, "PCW_I2C1_PERIPHERAL_ENABLE": "0", **start}, origin="b.xsa")
+    found = pin_findings(compiled(source), [first], [wanted({**ZYNQ, **PINS})], source="b.dts")
+    assert [each.name for each in found] == left
+    for each in found:
+        assert each.text.startswith("design base: I2C 1 is on MIO 12 .. 13, which the first stage")
+        assert each.text.endswith("by `pinctrl-0` in b.dts")
+
+
+def test_pins_are_not_compared_where_nothing_is_known_of_the_start(
+    compiled: Callable[[str], Tree],
+) -> None:
+    tree = compiled(ZYNQ_TREE % "okay")
+    assert pin_findings(tree, [], [wanted({**ZYNQ, **PINS})], source="b.dts") == []
+
+
+def test_pins_of_what_is_off_in_the_tree_are_no_second_finding(
+    compiled: Callable[[str], Tree],
+) -> None:
+    tree = compiled(ZYNQ_TREE % "disabled")
+    start = wanted({**ZYNQ, "PCW_I2C1_PERIPHERAL_ENABLE": "0"})
+    assert pin_findings(tree, [start], [wanted({**ZYNQ, **PINS})], source="b.dts") == []
