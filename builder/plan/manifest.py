@@ -163,13 +163,13 @@ def notes(steps: BoardSteps, entries: Mapping[Step, Entry]) -> list[str]:
 
 
 def _told(steps: BoardSteps, entries: Mapping[Step, Entry]) -> Iterator[str]:
-    """Yield what is to be told of the findings, if all checks were made."""
-    if not all(step in entries for step in steps.checks):
-        return
+    """Yield what is to be told of the findings of those checks that were made."""
     spec, found = steps.spec, _findings(steps, entries)
     accepted = spec.board.accepted_findings
     for line in told(found, accepted):
         yield f"{spec.name}: {line}"
+    if not all(step in entries for step in steps.checks):
+        return
     # Without checks of the provider's nobody looked for what these find.
     not_made = () if steps.boot.checks else (linux.CHECK, schema.CHECK)
     for index, what in unused(found, accepted, not_made=not_made):

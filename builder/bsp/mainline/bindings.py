@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -163,23 +163,26 @@ def unpacked(job: Job, workspace: Workspace, bindings: Path) -> Path:
 
 def _unpack(job: Job, workspace: Workspace, target: Path, *, arch: str) -> None:
     """Unpack bindings and device trees out of the kernel's sources: a tarball, or a .deb with one."""
-    (archive,) = _archives(job, workspace)
+    archives = _archives(job, workspace)
+    if len(archives) != 1:
+        names = ", ".join(sorted(each.name for each in archives)) or "none"
+        raise StepError(f"the kernel's sources should be one tarball, and are: {names}")
     wanted = (_FOLDER, "include/dt-bindings", "include/uapi/linux", f"arch/{arch}/boot/dts")
     job.run(workspace, "mkdir", target)
     job.run(
         workspace,
         *("tar", "--extract", "--no-same-owner", "--directory", target, "--strip-components=1"),
-        *("--file", archive, "--wildcards"),
+        *("--file", archives[0], "--wildcards"),
         *(f"*/{each}" for each in wanted),
     )
 
 
-def _archives(job: Job, workspace: Workspace) -> Iterator[Path]:
-    (package,) = job.input("linux-source").iterdir()
-    if package.suffix != ".deb":
-        yield package
-        return
+def _archives(job: Job, workspace: Workspace) -> list[Path]:
+    packages = [*job.input("linux-source").iterdir()]
+    if [each.suffix for each in packages] != [".deb"]:
+        return packages
+    (package,) = packages
     inside = workspace.directory / "package"
     job.run(workspace, "dpkg-deb", "--extract", package, inside)
-    for path in workspace.outside(inside).glob("usr/src/*.tar.*"):
-        yield inside / "usr/src" / path.name
+    found = workspace.outside(inside).glob("usr/src/*.tar.*")
+    return [inside / "usr/src" / path.name for path in found]

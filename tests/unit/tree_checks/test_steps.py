@@ -20,6 +20,7 @@ from builder.bsp.tree_checks.findings import FINDINGS, read_findings
 from builder.bsp.tree_checks.step import DesignCheck
 from builder.engine.process import Processes
 from builder.engine.workspace import PlainWorkspace
+from builder.errors import StepError
 from builder.spec.models import Soc
 from builder.spec.resolve import ImageSpec, resolve
 from builder.steps.layers import Root
@@ -218,3 +219,16 @@ def test_without_dt_validate_the_user_is_told(
     found = checked(make_job, linux())
     assert [*found] == ["linux: /thing@1000 new", "schema: not compared"]
     assert "install the package dt-schema" in found["schema: not compared"]
+
+
+@pytest.mark.parametrize("names", [[], ["linux-6.1.tar.gz", "linux-6.2.tar.gz"]])
+def test_kernel_sources_are_one_tarball(
+    make_job: MakeJob, tmp_path: Path, names: list[str]
+) -> None:
+    package = tmp_path / "package/files"
+    package.mkdir(parents=True)
+    for name in names:
+        (package / name).touch()
+    job = make_job("made", **{"linux-source": tmp_path / "package"})
+    with pytest.raises(StepError, match=f"one tarball, and are: {', '.join(names) or 'none'}"):
+        Bindings(FAMILIES[Soc.ZYNQ], source=PARENT, scope="zynq").run(job)
