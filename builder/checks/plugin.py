@@ -10,6 +10,7 @@ pytest-timeout and testinfra, also of old releases.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -167,6 +168,15 @@ def host(_commands: BoardCommands) -> Host:
     found = Host(backend)
     backend.set_host(found)
     return found
+
+
+@pytest.fixture(scope="session")
+def address_of_card(host: Host) -> str:
+    """The MAC address that U-Boot makes up from the card's identity (u-boot/mac-address.c)."""
+    identity = bytes.fromhex(host.file("/sys/block/mmcblk0/device/cid").content_string)
+    address = bytearray(hashlib.sha256(identity + b"\0").digest()[:6])
+    address[0] = address[0] & ~1 | 2
+    return address.hex(":")
 
 
 @pytest.fixture(scope="session")
