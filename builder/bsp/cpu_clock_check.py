@@ -32,7 +32,7 @@ from builder.bsp.ps7_clocks import CpuDividers, crystal_frequency
 from builder.bsp.ps7_fields import Parameters
 from builder.bsp.soc import FAMILIES
 from builder.bsp.start_up import START_UPS
-from builder.emulation.derive import Tree
+from builder.emulation.derive import Tree, is_enabled
 from builder.errors import UserError
 from builder.hardware.export import open_export
 from builder.spec.document import Problem
@@ -193,9 +193,5 @@ def _crystal_of(tree: Tree) -> int:
 
 def _usb_of(tree: Tree) -> list[str]:
     """Return the USB controllers that are on in a compiled tree."""
-    on = {
-        node.rpartition("/")[2]
-        for node, properties in tree.items()
-        if properties.get("status", b"okay\0") in (b"okay\0", b"ok\0")
-    }
+    on = {node.rpartition("/")[2] for node, properties in tree.items() if is_enabled(properties)}
     return [label for label, (_, name) in _USB.items() if name in on]

@@ -65,7 +65,12 @@ class Change:
     because: str
 
     def __str__(self) -> str:
-        return f"{self.node} {self.property}: {_show(self.before)} -> {_show(self.after)}"
+        return f"{self.node} {self.property}: {show(self.before)} -> {show(self.after)}"
+
+
+def is_enabled(properties: Mapping[str, bytes]) -> bool:
+    """Return whether a node with these properties is on: its `status` is missing, "okay" or "ok"."""
+    return properties.get("status", b"okay\0") in {b"okay\0", b"ok\0"}
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:
@@ -191,12 +196,12 @@ def check(board_dtb: Path, derived_dtb: Path, changes: Iterable[Change]) -> None
         else:
             expected.setdefault(change.node, {})[change.property] = change.after
     details = [
-        f"{change.node} {change.property}: expected {_show(change.before)}, found {_show(change.after)}"
+        f"{change.node} {change.property}: expected {show(change.before)}, found {show(change.after)}"
         for change in differences(expected, derived)
     ]
     details += [
-        f"{node} (the node): expected {_show(b'' if node in expected else None)}, "
-        f"found {_show(b'' if node in derived else None)}"
+        f"{node} (the node): expected {show(b'' if node in expected else None)}, "
+        f"found {show(b'' if node in derived else None)}"
         for node in sorted(expected.keys() ^ derived.keys())
     ]
     if _reservations(board_dtb.read_bytes()) != _reservations(derived_dtb.read_bytes()):
@@ -228,7 +233,7 @@ def _targets(tree: Tree, rule: Rule) -> Iterator[tuple[str, str]]:
     nodes = [
         node
         for node, properties in tree.items()
-        if _matches(node.split("/"), pattern) and not (rule.enabled and _disabled(properties))
+        if _matches(node.split("/"), pattern) and (not rule.enabled or is_enabled(properties))
     ]
     if rule.via is not None:
         handles = {
@@ -249,10 +254,6 @@ def _targets(tree: Tree, rule: Rule) -> Iterator[tuple[str, str]]:
 
 def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     return len(parts) == len(pattern) and all(map(fnmatch.fnmatchcase, parts, pattern))
-
-
-def _disabled(properties: Mapping[str, bytes]) -> bool:
-    return properties.get("status", b"okay\0") not in {b"okay\0", b"ok\0"}
 
 
 def _encode(value: Value, tree: Tree) -> bytes:
@@ -362,7 +363,8 @@ def _aligned(offset: int) -> int:
     return (offset + 3) & ~3
 
 
-def _show(value: bytes | None) -> str:
+def show(value: bytes | None) -> str:
+    """Return a property's value as text: a string, 32-bit cells or bytes; `none` for None."""
     if value is None:
         return "none"
     text = value.rstrip(b"\0")

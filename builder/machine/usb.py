@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from builder.emulation.derive import Tree
+from builder.emulation.derive import Tree, is_enabled
 
 _SERIAL = "zynq-sd-builder"
 """The disk's serial number, with which its content begins."""
@@ -15,8 +15,6 @@ _SERIAL = "zynq-sd-builder"
 _HEADER = 4096
 _SIZE = 1 << 20
 """Bytes of the disk's header, and of what follows."""
-
-_OKAY = b"okay\0"
 
 
 def usb_disk(tree: Tree, controllers: Sequence[str], work: Path) -> list[str]:
@@ -31,11 +29,7 @@ def usb_disk(tree: Tree, controllers: Sequence[str], work: Path) -> list[str]:
         controllers: names of QEMU's controllers in device trees, in the order of its buses.
         work: the directory for the disk's content.
     """
-    on = {
-        node.rpartition("/")[2]
-        for node, properties in tree.items()
-        if properties.get("status", _OKAY) == _OKAY
-    }
+    on = {node.rpartition("/")[2] for node, properties in tree.items() if is_enabled(properties)}
     used = [bus for bus, name in enumerate(controllers) if name in on]
     if not used:
         return []

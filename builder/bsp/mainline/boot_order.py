@@ -21,7 +21,7 @@ from typing import Final
 
 from builder.bsp.fit import read_fit
 from builder.bsp.soc import Family
-from builder.emulation.derive import Tree, parse_tree
+from builder.emulation.derive import Tree, is_enabled, parse_tree
 from builder.errors import StepError, UserError
 from builder.spec.models import Soc
 
@@ -175,7 +175,7 @@ def _alias(tree: Tree, slot: str, source: Path) -> str:
 
 
 def _check_on(tree: Tree, path: str, source: Path, *, user: str) -> None:
-    if _text(tree.get(path, {}).get("status", b"okay")) not in {"okay", "ok"}:
+    if not is_enabled(tree.get(path, {})):
         raise UserError(
             f"{source}: {user} finds no card: {path} is off in its device tree",
             hint='set its `status = "okay"`',

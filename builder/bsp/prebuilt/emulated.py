@@ -8,7 +8,7 @@ from pathlib import Path
 
 from builder.bsp.prebuilt.inspection import Wanted, bootargs
 from builder.bsp.trees import check_devices, derive_emulated
-from builder.emulation.derive import Rule, Tree, read_tree
+from builder.emulation.derive import Rule, Tree, is_enabled, read_tree
 from builder.emulation.facts import machine_facts
 
 _NO_U_BOOT = "U-Boot, which may give the kernel other arguments, is left out of an emulated boot"
@@ -39,8 +39,7 @@ def _aliases(tree: Tree, wanted: Wanted) -> Iterator[Rule]:
         found = [
             node
             for node, properties in tree.items()
-            if node.partition("@")[2] in addresses
-            and properties.get("status", b"okay\0") in (b"okay\0", b"ok\0")
+            if node.partition("@")[2] in addresses and is_enabled(properties)
         ]
         number = int("".join(filter(str.isdigit, alias)))
         if number < len(found):

@@ -14,7 +14,7 @@ from typing import Final
 
 from builder.bsp.tree_checks.findings import Finding
 from builder.bsp.tree_checks.nodes import compatible
-from builder.emulation.derive import Tree, differences
+from builder.emulation.derive import Tree, differences, show
 
 CHECK: Final = "linux"
 
@@ -80,9 +80,8 @@ def findings(own: Tree, theirs: Tree, *, name: str, source: str) -> list[Finding
     alone = {root for root, _ in _alone(before, after)}
     for change in differences(before, after):
         if not any(_below(change.node, root) for root in alone):
-            _, _, said = str(change).partition(": ")
-            linux, _, here = said.partition(" -> ")
-            what = f"{change.property} of {change.node} is {here} here and {linux} there"
+            here, there = show(change.after), show(change.before)
+            what = f"{change.property} of {change.node} is {here} here and {there} there"
             subject = f"{change.node} {change.property}"
             found.append(_finding(subject, what, name=name, source=source))
     return found

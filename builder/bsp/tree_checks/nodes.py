@@ -6,9 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from builder.emulation.derive import Tree
-
-_ON = {b"okay\0", b"ok\0"}
+from builder.emulation.derive import Tree, is_enabled
 
 
 def strings(value: bytes) -> list[str]:
@@ -24,7 +22,7 @@ def cells(value: bytes) -> list[int]:
 def is_on(tree: Tree, node: str) -> bool:
     """Return whether Linux makes a device of a node: it and all above it are not disabled."""
     while node and node != "/":
-        if tree.get(node, {}).get("status", b"okay\0") not in _ON:
+        if not is_enabled(tree.get(node, {})):
             return False
         node = node.rpartition("/")[0]
     return True
@@ -69,5 +67,6 @@ def switched_on(overlay: Tree, tree: Tree) -> Iterator[str]:
         if "target-path" in properties:
             targets[node] = properties["target-path"].rstrip(b"\0").decode()
     for fragment, target in targets.items():
-        if overlay.get(f"{fragment}/__overlay__", {}).get("status") in _ON:
+        content = overlay.get(f"{fragment}/__overlay__", {})
+        if "status" in content and is_enabled(content):
             yield target
