@@ -19,6 +19,7 @@ from builder.spec.models import (
     Scalar,
     Sha256,
 )
+from builder.spec.parameter_types import ParameterType
 
 
 def _lists(value: object) -> object:
@@ -186,6 +187,13 @@ class Parameter(Model):
         pattern=r"^[^.]+\.[^.]+$",
         description="RECIPE.PARAMETER; if the image has it and it is true, somebody has to set "
         "another value than the default",
+    )
+    type: ParameterType = Field(
+        default=ParameterType.LINE,
+        description="What a text, a number or each text of a list is",
+    )
+    optional: bool = Field(
+        default=False, description="Whether a text may be empty, whatever its type"
     )
     pattern: re.Pattern[str] | None = Field(
         default=None,

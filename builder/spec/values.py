@@ -10,6 +10,7 @@ from pathlib import Path
 from builder.errors import UserError
 from builder.spec.document import KeyPath
 from builder.spec.models import Scalar
+from builder.spec.parameter_types import mismatch
 from builder.spec.reader import Reader, closest
 from builder.spec.recipe import Parameter, Recipe
 
@@ -79,7 +80,8 @@ def parse_setting(text: str) -> tuple[str, str, str]:
     name, equals, value = text.partition("=")
     recipe, dot, parameter = name.partition(".")
     if not (equals and dot and recipe and parameter):
-        raise UserError(f"--set {text}: must be RECIPE.PARAMETER=VALUE")
+        # What was meant as the value may be a secret.
+        raise UserError(f"--set {name}: must be RECIPE.PARAMETER=VALUE")
     return recipe, parameter, value
 
 
@@ -147,13 +149,17 @@ def _unfit(
 
 
 def _mismatch(parameter: Parameter, value: Scalar) -> str | None:
-    """Say which text of a value does not match the parameter's pattern; None if all do."""
-    if parameter.pattern is None:
+    """Say which text of a value is not of the parameter's type or pattern; None if all are."""
+    if isinstance(value, bool):
         return None
     for text in value if isinstance(value, list) else [str(value)]:
-        if not parameter.pattern.fullmatch(text):
+        unset = parameter.optional and not text
+        problem = None if unset else mismatch(parameter.type, text)
+        if parameter.pattern and not problem and not parameter.pattern.fullmatch(text):
+            problem = f"must match {parameter.pattern.pattern}"
+        if problem:
             given = "" if parameter.secret else f", not {text!r}"
-            return f"must match {parameter.pattern.pattern} ({parameter.summary}){given}"
+            return f"{problem} ({parameter.summary}){given}"
     return None
 
 

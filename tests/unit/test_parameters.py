@@ -86,10 +86,10 @@ def test_the_last_setting_wins(files: Files) -> None:
         ("a.truth=yes", "--set a.truth: must be true or false, not 'yes'"),
         ("a.txt=x", "--set a.txt: recipe a has no parameter txt (did you mean text?)"),
         ("b.text=x", "--set b.text: the image has no recipe b (there are: a)"),
-        ("number=5", "--set number=5: must be RECIPE.PARAMETER=VALUE"),
+        ("number=5", "--set number: must be RECIPE.PARAMETER=VALUE"),
         ("a.number", "--set a.number: must be RECIPE.PARAMETER=VALUE"),
-        (".number=5", "--set .number=5: must be RECIPE.PARAMETER=VALUE"),
-        ("a.=5", "--set a.=5: must be RECIPE.PARAMETER=VALUE"),
+        (".number=5", "--set .number: must be RECIPE.PARAMETER=VALUE"),
+        ("a.=5", "--set a.: must be RECIPE.PARAMETER=VALUE"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_refused(files: Files, setting: str, message: str) -> None:
