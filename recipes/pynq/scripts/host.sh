@@ -11,7 +11,7 @@ patches=$(dirname "$0")/../patches
 for archive in "$DOWNLOADS"/*.tar.gz; do
     name=$(basename "$archive" .tar.gz)
     project=${name%-*}
-    tar -xzf "$archive" -C "$work" --no-same-owner \
+    tar -xzf "$archive" -C "$work" --no-same-owner --no-same-permissions \
         --exclude="$name/boards" --exclude=__pycache__ --exclude=tests --exclude=SOURCES.txt
     if [ "$project" = pynq ]; then
         library=$work/$name
