@@ -121,12 +121,11 @@ class AddedPackages(Step):
 
     def _install(self, job: Job, root: Root, chroot: Sequence[str], debs: Path) -> None:
         """Install packages as the system does it itself; no service is started."""
-        policy = root.outside / _POLICY
-        had = policy.exists()
+        had = root.files.exists(_POLICY)
         if not had:
-            policy.write_text("#!/bin/sh\nexit 101\n")
-            policy.chmod(0o755)
-        job.run(root.workspace, "mount", "--bind", debs, root.path / _ARCHIVES)
+            root.files.write(_POLICY, b"#!/bin/sh\nexit 101\n", mode=0o755)
+        archives = root.at(_ARCHIVES)
+        job.run(root.workspace, "mount", "--bind", debs, archives)
         names = sorted(f"/{_ARCHIVES}/{path.name}" for path in debs.glob("*.deb"))
         path = f"{root.native.entrance}:{SEARCH_PATH}" if root.native else SEARCH_PATH
         try:
@@ -144,9 +143,9 @@ class AddedPackages(Step):
                 },
             )
         finally:
-            job.run(root.workspace, "umount", "--lazy", root.path / _ARCHIVES)
+            job.run(root.workspace, "umount", "--lazy", archives)
             if not had:
-                policy.unlink()
+                root.files.remove(_POLICY)
 
     def _mark(self, job: Job, root: Root, found: Sequence[str], before: set[str]) -> None:
         """Note which packages came for others, so that apt can remove them with these."""
@@ -156,13 +155,11 @@ class AddedPackages(Step):
 
     def _clear(self, root: Root) -> None:
         for name in _TRACES:
-            path = root.outside / name
-            if path.is_dir():
-                shutil.rmtree(path)
-                path.mkdir()
-            else:
-                path.unlink(missing_ok=True)
+            was_directory = root.files.is_directory(name) and not root.files.is_link(name)
+            root.files.remove(name)
+            if was_directory:
+                root.files.make_directory(name)
 
 
 def _status(root: Root) -> str:
-    return (root.outside / _STATUS).read_text(errors="replace")
+    return root.files.text(_STATUS)

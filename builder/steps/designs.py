@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from builder.errors import UserError
+from builder.foreign import Tree
 from builder.spec.overlays import NOTEBOOKS, Design
 from builder.steps.layers import Root
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
@@ -56,32 +56,33 @@ class Designs(Step):
             stack.save(root, job.output, epoch=self.epoch, log=job.log)
 
     def _put(self, job: Job, root: Root) -> None:
-        package = library(root.outside)
-        if package is None or not (package / _OVERLAYS).is_dir():
+        tree = root.files
+        package = library(tree)
+        if package is None or not tree.is_directory(f"{package}/{_OVERLAYS}"):
             raise UserError(
                 "the image has no PYNQ library, so there is no place for a design",
                 hint="add the library: --recipe pynq",
             )
-        overlays = package / _OVERLAYS
-        notebooks = _only(root.outside, [_USERS_NOTEBOOKS])
+        overlays = f"{package}/{_OVERLAYS}"
+        notebooks = _only(tree, [_USERS_NOTEBOOKS])
         for design in self.designs:
-            target = overlays / design.name
-            shown = target.relative_to(root.outside)
-            job.say(f"{design.name}: {'in place of' if target.exists() else 'to'} /{shown}")
-            shutil.rmtree(target, ignore_errors=True)
-            _copy(design, _own(design), target, like=overlays)
+            target = f"{overlays}/{design.name}"
+            job.say(f"{design.name}: {'in place of' if tree.exists(target) else 'to'} {target}")
+            tree.remove(target)
+            _copy(design, _own(design), tree, target, like=overlays)
             given = [file for file in design.files if file.parts[0] == NOTEBOOKS]
             if given and notebooks:
-                _copy(design, given, notebooks / design.name, like=notebooks, below=Path(NOTEBOOKS))
+                target = f"{notebooks}/{design.name}"
+                _copy(design, given, tree, target, like=notebooks, below=Path(NOTEBOOKS))
             elif given:
                 job.say(
                     f"{design.name}: its notebooks are left out: the image has no user for them"
                 )
 
 
-def library(root: Path) -> Path | None:
+def library(tree: Tree) -> str | None:
     """Return the directory of the PYNQ library in a root filesystem; None if there is none."""
-    return _only(root, [f"{place}/pynq" for place in _PLACES])
+    return _only(tree, [f"{place}/pynq" for place in _PLACES])
 
 
 def _own(design: Design) -> list[Path]:
@@ -89,11 +90,11 @@ def _own(design: Design) -> list[Path]:
     return [file for file in design.files if file.parts[0] != NOTEBOOKS]
 
 
-def _only(root: Path, patterns: Sequence[str]) -> Path | None:
+def _only(tree: Tree, patterns: Sequence[str]) -> str | None:
     """Return the first directory of the tree that matches one of the patterns."""
     for pattern in patterns:
-        for path in sorted(root.glob(pattern)):
-            if path.is_dir() and not path.is_symlink():
+        for path in tree.glob(pattern):
+            if tree.is_directory(path) and not tree.is_link(path):
                 return path
     return None
 
@@ -101,20 +102,19 @@ def _only(root: Path, patterns: Sequence[str]) -> Path | None:
 def _copy(
     design: Design,
     files: Sequence[Path],
-    target: Path,
+    tree: Tree,
+    target: str,
     *,
-    like: Path,
+    like: str,
     below: Path = Path(),
 ) -> None:
     """Copy files of a design below a directory; they belong to whom the directory `like` does."""
+    user, group = tree.owner(like)
     for file in files:
-        place = target / file.relative_to(below)
-        missing = [folder for folder in (*place.parents,) if not folder.exists()]
+        place = PurePosixPath(target, file.relative_to(below))
+        missing = [folder for folder in place.parents if not tree.exists(folder)]
         for folder in reversed(missing):
-            folder.mkdir()
-            folder.chmod(0o755)
-            shutil.chown(folder, like.stat().st_uid, like.stat().st_gid)
-        place.unlink(missing_ok=True)
-        shutil.copyfile(design.directory / file, place)
-        place.chmod(0o644)
-        shutil.chown(place, like.stat().st_uid, like.stat().st_gid)
+            tree.make_directory(folder)
+            tree.give(folder, user, group)
+        tree.write(place, (design.directory / file).read_bytes(), mode=0o644)
+        tree.give(place, user, group)

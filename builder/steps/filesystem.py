@@ -68,10 +68,14 @@ def content_size(root: Root) -> int:
 def take_boot(job: Job, root: Root, staging: Path, *, epoch: int) -> None:
     """Move what a tree has in /boot, where the board mounts another partition, to `staging`.
 
-    The directory itself stays, and with it the time of the one above it.
+    The directory itself stays, and with it the time of the one above it. Links stay behind: a FAT has
+    none, and they may lead to files of this machine.
     """
-    mount_point = root.path / "boot"
+    mount_point = root.at("boot")
     job.run(root.workspace, "cp", "-rT", mount_point, staging)
+    links = job.run(root.workspace, "find", staging, "-type", "l", "-print", "-delete")
+    for link in links.splitlines():
+        job.say(f"left out, since a FAT has no links: /boot/{Path(link).relative_to(staging)}")
     job.run(root.workspace, "find", mount_point, "-mindepth", "1", "-delete")
     job.run(root.workspace, "touch", "-d", f"@{epoch}", mount_point)
 

@@ -14,11 +14,12 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from builder.engine.workspace import Workspace
-from builder.errors import HostError
+from builder.errors import HostError, StepError
+from builder.foreign import Tree
 from builder.steps.native.tree import NativeTree
 from builder.steps.pack import LAYER, pack
 from builder.store.store import Entry
@@ -43,9 +44,20 @@ class Root:
     native: NativeTree | None = None
 
     @property
-    def outside(self) -> Path:
-        """The tree as this process sees it. Absolute links in it point out of it!"""
-        return self.workspace.outside(self.path)
+    def files(self) -> Tree:
+        """The files of the tree, for this process."""
+        return Tree(self.workspace.outside(self.path))
+
+    def at(self, path: str | PurePosixPath) -> Path:
+        """Return a path of the tree as commands in the workspace see it, its links followed.
+
+        Raises:
+            StepError: the image has no such file.
+        """
+        try:
+            return self.path / self.files.inside(path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise StepError(f"the image has no {path}") from error
 
 
 class LayerStack:
@@ -98,7 +110,7 @@ class LayerStack:
     def chroot(self, root: Root, *, log: IO[str] | None = None) -> Iterator[list[str]]:
         """Give the words that run a command inside a mounted tree, with proc and devices there."""
         run = self.workspace.run
-        dev, proc = root.path / "dev", root.path / "proc"
+        dev, proc = root.at("dev"), root.at("proc")
         run(["mount", "-t", "tmpfs", "-o", "mode=0755,size=64k", "dev", dev], log=log)
         run(["mount", "-t", "proc", "proc", proc], log=log)
         try:

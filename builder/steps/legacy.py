@@ -78,7 +78,7 @@ class LegacyLayer(RecipeLayer):
         super()._scripts(job, root, chroot)
         package = package_directory(self.recipe.directory, self.legacy)
         present = [name for name in SCRIPTS if (package / name).is_file()]
-        with self._runtime(job, root, chroot), self._machine(job, root) as machine:
+        with self._runtime(job, root), self._machine(job, root) as machine:
             for name in present:
                 if name == "qemu.sh":
                     job.run(root.workspace, "cp", package / name, root.path)
@@ -141,13 +141,13 @@ class LegacyLayer(RecipeLayer):
             ) from error
 
     @contextmanager
-    def _runtime(self, job: Job, root: Root, chroot: Sequence[str]) -> Iterator[None]:
+    def _runtime(self, job: Job, root: Root) -> Iterator[None]:
         """Give the root filesystem an empty /run, and with the network the way to names."""
-        workspace, run = root.workspace, root.path / "run"
+        workspace, run = root.workspace, root.at("run")
         job.run(workspace, "mount", "-t", "tmpfs", "-o", "mode=0755", "run", run)
         try:
             if self.legacy.network:
-                with self._resolver(job, root, chroot):
+                with self._resolver(job, root):
                     yield
             else:
                 yield
@@ -155,15 +155,13 @@ class LegacyLayer(RecipeLayer):
             job.run(workspace, "umount", run)
 
     @contextmanager
-    def _resolver(self, job: Job, root: Root, chroot: Sequence[str]) -> Iterator[None]:
+    def _resolver(self, job: Job, root: Root) -> Iterator[None]:
         """Have the machine's resolv.conf(5) stand for the root filesystem's."""
-        workspace = root.workspace
-        name = job.run(workspace, *chroot, "readlink", "-m", "/etc/resolv.conf").strip()
-        file = root.path / name.lstrip("/")
-        made = not workspace.outside(file).exists()
+        workspace, name = root.workspace, "etc/resolv.conf"
+        made = not root.files.exists(name)
         if made:
-            job.run(workspace, "mkdir", "-p", file.parent)
-            job.run(workspace, "touch", file)
+            root.files.touch(name)
+        file = root.at(name)
         job.run(workspace, "mount", "--bind", "/etc/resolv.conf", file)
         try:
             yield

@@ -136,7 +136,7 @@ class Sysroot(Step):
         with stack.mounted([job.entry(name) for name in self.below], log=job.log) as root:
             top = root.changes.parent / "top"
             sysroot = top / SYSROOT
-            there = [name for name in _KEPT if (root.outside / name).exists()]
+            there = [name for name in _KEPT if root.files.exists(name)]
             excluded = [f"--exclude={name}" for name in _NOT_KEPT]
             job.run(root.workspace, "mkdir", "-p", sysroot)
             job.run(

@@ -124,7 +124,7 @@ class RecipeLayer(Step):
     def _apply(self, job: Job, root: Root, chroot: Sequence[str]) -> None:
         model = self.recipe.model
         render = _Renderer(self._names())
-        tree = TargetTree(root.outside)
+        tree = TargetTree(root.files)
 
         def in_target(*argv: str, stdin: str | None = None) -> str:
             return job.run(

@@ -17,13 +17,14 @@ import pytest
 from builder.archive.archive import Archive
 from builder.bsp import linux_image
 from builder.bsp.fit import read_fit
+from builder.bsp.prebuilt import modules
 from builder.bsp.prebuilt.given import digest, listed
 from builder.bsp.prebuilt.inspection import kernel_name
 from builder.bsp.prebuilt.prebuilt import boot_artifacts
 from builder.bsp.provider import NOTES
 from builder.cli.context import typed
 from builder.emulation.derive import read_tree
-from builder.errors import StepError
+from builder.errors import StepError, UserError
 from builder.plan.board import BoardSteps
 from builder.spec.models import Download
 from builder.spec.resolve import ImageSpec, resolve
@@ -187,20 +188,15 @@ def test_data_behind_a_fit(tmp_path: Path) -> None:
     [
         ("modules.tgz", "./lib/modules/", "w:gz"),
         ("modules-zynq.tar.xz", "lib/modules/", "w:xz"),
-        ("modules.tar", f"{RELEASE}/../", None),
         ("modules.tar.gz", "", "w:gz"),
         ("modules.tar.zst", "lib/modules/", "zst"),
         ("rootfs.tar.gz", "./usr/lib/modules/", "w:gz"),
     ],
 )
-def test_modules_in_archives(vendor: Vendor, name: str, prefix: str, mode: str | None) -> None:
+def test_modules_in_archives(vendor: Vendor, name: str, prefix: str, mode: str) -> None:
     vendor.remove("modules")
     path = vendor.folder / name
     files = {f"{prefix}{RELEASE}/kernel/other.ko": b"\x7fELF", "etc/passwd": b"root"}
-    if mode is None:
-        tar(path, files, "w:")
-        assert "no modules: " in vendor.found().notes[0], "`..` is passed over"
-        return
     if mode == "zst":
         tar(path.with_suffix(""), files, "w:")
         subprocess.run(["zstd", "-q", "--rm", path.with_suffix("")], check=True)
@@ -211,6 +207,39 @@ def test_modules_in_archives(vendor: Vendor, name: str, prefix: str, mode: str |
     assert f"usr/lib/modules/{RELEASE}/kernel/other.ko" in files_there
     assert not any("passwd" in each for each in files_there)
     assert not (boot / "fat" / name).exists()
+
+
+@pytest.mark.parametrize("name", [f"{RELEASE}/../x.ko", "../x.ko", "/etc/cron.d/x", "a/../../x"])
+def test_an_archive_with_names_that_lead_out_is_refused(vendor: Vendor, name: str) -> None:
+    vendor.remove("modules")
+    tar(vendor.folder / "modules.tar", {name: b"#!/bin/sh"}, "w:")
+    (problem,) = vendor.problems()
+    assert "its name leads out of the directory" in problem
+
+
+def test_what_is_behind_a_release_stays_in_its_directory(vendor: Vendor) -> None:
+    """The rest of such a name begins with a slash."""
+    vendor.remove("modules")
+    place = vendor.scratch / "victim"
+    name = f"lib/modules/{RELEASE}/{place}"
+    tar(vendor.folder / "modules.tar", {name: b"#!/bin/sh"}, "w:")
+    vendor.built()
+    assert not place.exists()
+    inside = f"usr/lib/modules/{RELEASE}{place}"
+    assert vendor.layer()[inside].isfile()
+
+
+def test_an_archive_without_end_is_refused(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
+    vendor.remove("modules")
+    tar(vendor.folder / "modules.tar", {f"{RELEASE}/{n}.ko": b"x" * 600 for n in range(4)}, "w:")
+    for limit, most in (("_MOST_MEMBERS", 2), ("_MOST_BYTES", 2000)):
+        with monkeypatch.context() as changed:
+            changed.setattr(modules, limit, most)
+            (problem,) = vendor.problems()
+        assert "modules.tar has more than" in problem
+    monkeypatch.setattr(modules, "_LARGEST", 500)
+    with pytest.raises(UserError, match=r"0\.ko: larger than"):
+        vendor.built()
 
 
 @pytest.mark.parametrize(

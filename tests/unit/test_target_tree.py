@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import BuildError, StepError
+from builder.foreign import Tree
 from builder.steps.tree import TargetTree
 
 MODE = 0o644
@@ -30,7 +31,7 @@ class Target:
         # The names are the target's: here `me` is whoever runs the test.
         (self.root / "etc/passwd").write_text(f"root:x:0:0::/:\nme:x:{os.getuid()}:7::/:/bin/sh\n")
         (self.root / "etc/group").write_text(f"root:x:0:\nus:x:{os.getgid()}:me\n")
-        self.tree = TargetTree(self.root)
+        self.tree = TargetTree(Tree(self.root))
         self.before = self.state()
 
     def state(self) -> list[tuple[str, int, int, bytes]]:
@@ -67,7 +68,6 @@ def permissions(path: Path) -> int:
     [
         ({}, "/etc/hosts", "etc/hosts"),
         ({}, "etc/hosts", "etc/hosts"),
-        ({}, "/", ""),
         ({}, "/etc/../../../etc/hosts", "etc/hosts"),
         ({}, "/new/dir/file", "new/dir/file"),
         ({"lib": "usr/lib"}, "/lib/x", "usr/lib/x"),
@@ -87,7 +87,9 @@ def test_paths_mean_what_they_mean_in_the_target(
 ) -> None:
     for name, to in links.items():
         target.link(name, to)
-    assert target.tree.resolve(path) == target.root / where
+    target.write(path)
+    assert not (target.root / where).is_symlink()
+    assert (target.root / where).read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("links", [{"a": "a"}, {"a": "b", "b": "/a"}, {"a": "a/x"}])
@@ -95,7 +97,7 @@ def test_links_that_go_in_a_circle_are_refused(target: Target, links: dict[str, 
     for name, to in links.items():
         target.link(name, to)
     with pytest.raises(StepError, match=r"^/a/x: too many symbolic links in the image$"):
-        target.tree.resolve("/a/x")
+        target.write("/a/x")
 
 
 def test_a_link_out_of_the_tree_leads_back_into_it(target: Target) -> None:

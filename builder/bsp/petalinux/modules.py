@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from builder.bsp.petalinux.component import MODULES, KernelBuild, opened
@@ -21,6 +21,7 @@ from builder.bsp.petalinux.system import PROJECT, WORK, ContainerStep, Session
 from builder.bsp.prebuilt.modules import Bundle
 from builder.engine.workspace import Workspace
 from builder.errors import StepError
+from builder.foreign import Tree, member, read_bounded
 from builder.steps.pack import LAYER, pack
 from builder.steps.step import Job, Step
 
@@ -138,8 +139,7 @@ class ModulesBuild(ContainerStep):
                 )
             target = _place(name)
             if target:
-                (stage / target).parent.mkdir(parents=True, exist_ok=True)
-                (stage / target).write_bytes(file.read())
+                Tree(stage).write(target, read_bounded(file, name), mode=0o644)
         if not any(stage.rglob("*.ko*")):
             raise StepError(f"there are no modules in the packages of {', '.join(self.recipes)}")
 
@@ -147,21 +147,21 @@ class ModulesBuild(ContainerStep):
 def _files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Yield the plain files of an archive: name, and the file to read at once."""
     with tarfile.open(archive) as tar:
-        for member in tar:
-            name = member.name.removeprefix("./").lstrip("/")
-            file = tar.extractfile(member) if member.isfile() else None
-            if file and ".." not in name.split("/"):
-                yield name, file
+        for each in tar:
+            file = tar.extractfile(each) if each.isfile() else None
+            if file:
+                # Names of packages begin with / or ./.
+                yield str(member(each.name.removeprefix("./").lstrip("/"))), file
 
 
-def _place(name: str) -> Path | None:
+def _place(name: str) -> PurePosixPath | None:
     """Return where a card has a file of a package; None if nowhere."""
     if module := _MODULE.fullmatch(name):
         below = _RELEASES if module["name"].partition(".")[0] == ZOCL else _OWN
-        return Path("usr/lib/modules", module["release"], below, module["name"])
+        return PurePosixPath("usr/lib/modules", module["release"], below, module["name"])
     for place, pattern in _BESIDE.items():
         if found := pattern.fullmatch(name):
-            return Path(place) / found[1]
+            return PurePosixPath(place) / found[1]
     return None
 
 

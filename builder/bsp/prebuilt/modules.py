@@ -16,6 +16,7 @@ from typing import IO
 
 from builder.bsp.prebuilt.given import listed
 from builder.errors import UserError
+from builder.foreign import Tree, member, read_bounded
 
 _TAR = r"\.(tar(\.\w+)?|tgz|txz)"
 _DIRECTORIES = ("modules", "lib", "usr")
@@ -25,6 +26,11 @@ _HEADERS = re.compile(rf"(linux-|kernel-)?headers.*?({_TAR})?")
 _RELEASE = re.compile(r"(?:(?:.*?/)?lib/)?modules/(?P<release>\d[^/]*)/(?P<name>.+)")
 _PROGRAM = (b"#!", b"\x7fELF")
 _NO_PROGRAM = (".ko", ".o", ".a", ".so")
+
+_MOST_MEMBERS = 500_000
+_MOST_BYTES = 16 << 30
+_LARGEST = 512 << 20
+"""Members of an archive, bytes of all of them, and bytes of the largest that is taken."""
 
 Opener = Callable[[], IO[bytes]]
 
@@ -115,10 +121,16 @@ def _members(archive: Path) -> Iterator[tuple[str, Opener]]:
     """Yield the plain files of a tar archive. Links lead to sources that are not there."""
     try:
         with _opened(archive) as tar:
-            for member in tar:
-                name = member.name.removeprefix("./")
-                if member.isfile() and ".." not in PurePosixPath(name).parts:
-                    yield name, _member(tar, member)
+            size = 0
+            for count, each in enumerate(tar):
+                size += each.size
+                if count >= _MOST_MEMBERS or size > _MOST_BYTES:
+                    raise UserError(
+                        f"{archive.name} has more than {_MOST_MEMBERS} members, or "
+                        f"{_MOST_BYTES >> 30} GiB in them"
+                    )
+                if each.isfile():
+                    yield str(member(each.name)), _member(tar, each)
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
         raise UserError(f"{archive.name} cannot be read: {error}") from error
 
@@ -142,9 +154,9 @@ def _opener(path: Path) -> Opener:
     return lambda: path.open("rb")
 
 
-def _member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Opener:
+def _member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Opener:
     def opened() -> IO[bytes]:
-        file = tar.extractfile(member)
+        file = tar.extractfile(info)
         assert file, "it is a plain file"
         return file
 
@@ -153,10 +165,9 @@ def _member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Opener:
 
 def _write(opener: Opener, target: Path, name: str) -> None:
     """Write a file. Whether it is a program follows from its content: a zip file may not say so."""
-    path = target / name
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = member(name)
     with opener() as source:
-        content = source.read()
-    path.write_bytes(content)
+        content = read_bounded(source, name, most=_LARGEST)
     is_program = content.startswith(_PROGRAM) and not name.endswith(_NO_PROGRAM)
-    path.chmod(0o755 if is_program else 0o644)
+    target.mkdir(parents=True, exist_ok=True)
+    Tree(target).write(path, content, mode=0o755 if is_program else 0o644)

@@ -18,6 +18,7 @@ from builder.hardware.system import peripherals
 from builder.spec.models import Soc
 from builder.spec.resolve import ImageSpec
 from builder.steps import designs
+from builder.steps.layers import Root
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 
 _FIRMWARE = "usr/lib/firmware"
@@ -52,11 +53,12 @@ class DesignCheck(Step):
         tree = read_tree(job.input(self.boot_files) / "board.dtb")
         below = [job.entry(name) for name in self.layers]
         with job.tools.layers().mounted(below, log=job.log) as root:
-            package = designs.library(root.outside)
+            found_library = designs.library(root.files)
+            package = _outside(root, found_library) if found_library else None
             found_designs = _designs(job, package, self.soc) if package else {}
             start = [*self._wanted(job)]
             loaded = [*map(_wanted_by, found_designs, found_designs.values())]
-            overlays = _overlays(job, root.outside, package)
+            overlays = _overlays(job, root, package)
             found = design.findings(tree, overlays, [*start, *loaded], source=self.source)
             found += design.pin_findings(tree, start, loaded, source=self.source)
             if package:
@@ -110,9 +112,16 @@ def _read(job: Job, path: Path, name: str) -> Design | None:
         return None
 
 
-def _overlays(job: Job, root: Path, package: Path | None) -> list[Tree]:
+def _outside(root: Root, path: str) -> Path:
+    """Return a path of a root filesystem as this process sees it, its links followed."""
+    return root.workspace.outside(root.at(path))
+
+
+def _overlays(job: Job, root: Root, package: Path | None) -> list[Tree]:
     """Return the device tree overlays that an image has for its programmable logic."""
-    found = library.own_files(root / _FIRMWARE, "**/*.dtbo")
+    found = []
+    if root.files.is_directory(_FIRMWARE):
+        found += library.own_files(_outside(root, _FIRMWARE), "**/*.dtbo")
     if package:
         found += library.own_files(package, "overlays/*/*.dtbo")
     trees = []

@@ -22,11 +22,11 @@ import yaml
 
 from builder.archive.archive import Archive
 from builder.engine.workspace import Workspace
+from builder.foreign import Tree
 from builder.steps.machines import MACHINES
 from builder.steps.mmdebstrap import downloads, keep_downloads, options
 from builder.steps.native.tree import ARCHITECTURE, ROOT, NativeTree
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
-from builder.steps.tree import TargetTree
 
 NEED = 1 << 30
 """Bytes that the unpacked packages take."""
@@ -135,16 +135,16 @@ class NativePrograms(Step):
         self, job: Job, workspace: Workspace, packages: Mapping[str, str], root: Path
     ) -> list[str]:
         """Return the ELF programs that the packages bring, as paths relative to the root."""
-        target = TargetTree(root)
+        tree = Tree(root)
         found: set[str] = set()
         for package, version in packages.items():
             name = f"{package}_{version.replace(':', '%3a')}_{self.archive.architecture.value}.deb"
             deb = downloads(self.archive, job.store) / name
             listed = workspace.run(["sh", "-c", 'dpkg-deb --fsys-tarfile "$0" | tar -t', deb])
             for line in listed.splitlines():
-                path = target.resolve(line.removeprefix("."))
-                if _is_program(path):
-                    found.add(str(path.relative_to(root)))
+                path = tree.inside(line.removeprefix("."), follow=False)
+                if _is_program(root / path):
+                    found.add(str(path))
         return sorted(found)
 
     def _without_libraries(
