@@ -309,6 +309,8 @@ def run_visibly(
 
 def _program(argv: Sequence[str]) -> str:
     """Return the name of the program that a command line is about, past `env` and the like."""
+    if "bwrap" in argv and "--" in argv[argv.index("bwrap") :]:
+        argv = argv[argv.index("--", argv.index("bwrap")) + 1 :]
     words = [word for word in argv if "=" not in word and not word.startswith("-")]
     wrappers = {"env", "chroot", "nsenter", "setpriv"}
     for index, word in enumerate(words):

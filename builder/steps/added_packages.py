@@ -39,7 +39,7 @@ _TRACES = (
 class AddedPackages(Step):
     """The layer with packages, and with what they need and the system does not have."""
 
-    packages = ("qemu-user-static",)
+    packages = ("bubblewrap", "qemu-user-static")
     fetches = True
     capabilities = ROOT_FILESYSTEM
 
@@ -78,11 +78,12 @@ class AddedPackages(Step):
         ):
             before = {str(item["package"]) for item in installed(_status(root))}
             debs = self._fetch(job, root, scratch)
-            with stack.chroot(root, log=job.log) as chroot:
-                self._install(job, root, chroot, debs)
+            inside = stack.inside(root, log=job.log)
+            self._install(job, root, inside, debs)
             self._clear(root)
             found = installed(_status(root))
-            self._mark(job, root, [str(item["package"]) for item in found], before)
+            new = {str(item["package"]) for item in found} - before
+            self._mark(job, root, inside, sorted(new))
             stack.save(root, job.output, epoch=self.epoch, log=job.log)
         (job.output / "packages.json").write_text(json.dumps(found, indent=1))
 
@@ -119,7 +120,7 @@ class AddedPackages(Step):
                 partial.rename(kept / deb.name)
         return debs
 
-    def _install(self, job: Job, root: Root, chroot: Sequence[str], debs: Path) -> None:
+    def _install(self, job: Job, root: Root, inside: Sequence[str], debs: Path) -> None:
         """Install packages as the system does it itself; no service is started."""
         had = root.files.exists(_POLICY)
         if not had:
@@ -131,7 +132,7 @@ class AddedPackages(Step):
         try:
             job.run(
                 root.workspace,
-                *chroot,
+                *inside,
                 *("apt-get", "-q", "-y", "--no-install-recommends", "--no-download", "install"),
                 *("-o", f"DPkg::Path={path}", "-o", "APT::Sandbox::User=root"),
                 *("-o", "Dpkg::Options::=--force-confold", "-o", "APT::Keep-Downloaded-Packages=1"),
@@ -147,11 +148,11 @@ class AddedPackages(Step):
             if not had:
                 root.files.remove(_POLICY)
 
-    def _mark(self, job: Job, root: Root, found: Sequence[str], before: set[str]) -> None:
+    def _mark(self, job: Job, root: Root, inside: Sequence[str], new: Sequence[str]) -> None:
         """Note which packages came for others, so that apt can remove them with these."""
-        automatic = [name for name in found if name not in before and name not in self.wanted]
+        automatic = [name for name in new if name not in self.wanted]
         if automatic:
-            job.run(root.workspace, "chroot", root.path, "apt-mark", "-q", "auto", *automatic)
+            job.run(root.workspace, *inside, "apt-mark", "-q", "auto", *automatic)
 
     def _clear(self, root: Root) -> None:
         for name in _TRACES:

@@ -28,7 +28,12 @@ from builder.store.store import Entry
 _OVERLAY_OPTIONS = "redirect_dir=off,metacopy=off,index=off,xino=off"
 _UNPACKED_AT_ONCE = 2
 """One layer's tar and zstd keep a core and a half busy, and the lowest is most of the work."""
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+
+CAPABILITIES = (
+    *("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID"),
+    *("SETPCAP", "SETUID", "SYS_CHROOT", "AUDIT_WRITE"),
+)
+"""What packages need that are installed: files of many users, and programs as other users."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +93,8 @@ class LayerStack:
             base = self.workspace.directory / f"m{self._mounts}"
         upper, work, tree = (base / name for name in ("upper", "work", "root"))
         run = self.workspace.run
-        run(["mkdir", "-p", *map(str, (upper, work, tree))], log=log)
+        temporary = self.workspace.directory / "tmp"
+        run(["mkdir", "-p", *map(str, (upper, work, tree, temporary))], log=log)
         if native:
             lowest = base / "native"
             run(["ln", "-s", native.files, lowest], log=log)
@@ -106,22 +112,17 @@ class LayerStack:
             run(["umount", "--lazy", tree], log=log)
             run(["rm", "-rf", base], log=log)
 
-    @contextmanager
-    def chroot(self, root: Root, *, log: IO[str] | None = None) -> Iterator[list[str]]:
-        """Give the words that run a command inside a mounted tree, with proc and devices there."""
-        run = self.workspace.run
-        dev, proc = root.at("dev"), root.at("proc")
-        run(["mount", "-t", "tmpfs", "-o", "mode=0755,size=64k", "dev", dev], log=log)
-        run(["mount", "-t", "proc", "proc", proc], log=log)
-        try:
-            for name in _DEVICES:
-                run(["cp", "-a", f"/dev/{name}", dev / name], log=log)
-            run(["ln", "-s", "/proc/self/fd", dev / "fd"], log=log)
-            self._check_listing(root, log)
-            enter = [f"{root.native.entrance}/enter"] if root.native else []
-            yield ["chroot", str(root.path), *enter]
-        finally:
-            run(["umount", proc, dev], log=log)
+    def inside(
+        self, root: Root, *, capabilities: Sequence[str] = CAPABILITIES, log: IO[str] | None = None
+    ) -> list[str]:
+        """Return the words that run a command inside a mounted tree, as root of this tree alone.
+
+        It has its own /proc and a few devices. An image may be anybody's: its programs get neither
+        out of the tree, nor capabilities with which the kernel or a device could be changed.
+        """
+        self._check_listing(root, log)
+        enter = [f"{root.native.entrance}/enter"] if root.native else []
+        return [*_shut_in(root.path, capabilities), *enter]
 
     def save(self, root: Root, output: Path, *, epoch: int, log: IO[str] | None = None) -> None:
         """Write the changes of a mounted tree as a layer; times after `epoch` (s) become it."""
@@ -135,7 +136,7 @@ class LayerStack:
         """
         if self._listed:
             return
-        seen = self.workspace.run(["chroot", root.path, "/bin/ls", "-1", "/etc"], log=log)
+        seen = self.workspace.run([*_shut_in(root.path), "/bin/ls", "-1", "/etc"], log=log)
         there = self.workspace.run(["ls", "-1", root.path / "etc"])
         if seen.split() != there.split():
             raise HostError(
@@ -163,3 +164,31 @@ class LayerStack:
             )
             run(["mv", partial, path], log=log)
         return path
+
+
+def beside(root: Root) -> list[str]:
+    """Return the words that run a command of this machine that works in a mounted tree.
+
+    A link in the tree may lead to any file of the machine: of these, none can be written. For its
+    own files a command has a directory in TMPDIR.
+    """
+    own = root.workspace.directory
+    return [
+        *("bwrap", "--ro-bind", "/", "/", "--bind", str(own), str(own)),
+        *("--dev", "/dev", "--proc", "/proc", "--setenv", "TMPDIR", str(own / "tmp")),
+        *_limited(CAPABILITIES),
+    ]
+
+
+def _shut_in(root: Path, capabilities: Sequence[str] = ()) -> list[str]:
+    """Return the words that run a command with a tree as its whole world."""
+    return [
+        *("bwrap", "--bind", str(root), "/", "--dev", "/dev", "--proc", "/proc", "--chdir", "/"),
+        *_limited(capabilities),
+    ]
+
+
+def _limited(capabilities: Sequence[str]) -> list[str]:
+    """Return the last words of bwrap(1)'s: the capabilities that are kept."""
+    kept = [word for each in capabilities for word in ("--cap-add", f"CAP_{each}")]
+    return ["--cap-drop", "ALL", *kept, "--"]

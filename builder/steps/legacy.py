@@ -19,7 +19,7 @@ from builder.errors import CommandError
 from builder.spec.legacy import SCRIPTS, board_files, package_directory
 from builder.spec.models import Architecture
 from builder.spec.recipe import Legacy
-from builder.steps.layers import Root
+from builder.steps.layers import CAPABILITIES, Root
 from builder.steps.recipe import RecipeLayer
 from builder.steps.step import Job
 
@@ -74,15 +74,15 @@ class LegacyLayer(RecipeLayer):
         read = board_files(directory, self.legacy).values()
         return [*super().files(), package_directory(directory, self.legacy), *read]
 
-    def _scripts(self, job: Job, root: Root, chroot: Sequence[str]) -> None:
-        super()._scripts(job, root, chroot)
+    def _scripts(self, job: Job, root: Root, inside: Sequence[str]) -> None:
+        super()._scripts(job, root, inside)
         package = package_directory(self.recipe.directory, self.legacy)
         present = [name for name in SCRIPTS if (package / name).is_file()]
         with self._runtime(job, root), self._machine(job, root) as machine:
             for name in present:
                 if name == "qemu.sh":
                     job.run(root.workspace, "cp", package / name, root.path)
-                    self._run(job, root, name, [*chroot, "/bin/bash", name])
+                    self._run(job, root, name, [*inside, "/bin/bash", name])
                     job.run(root.workspace, "rm", "-f", root.path / name)
                 else:
                     script = self._inside / name
@@ -189,14 +189,14 @@ class LegacyLayer(RecipeLayer):
             target = tree / TARGET.relative_to("/")
             job.run(workspace, "mkdir", "-p", target)
             self._furnish(job, root, tree)
-            with stack.chroot(Root(path=tree, changes=upper, workspace=workspace), log=job.log) as (
-                chroot
-            ):
-                job.run(workspace, "mount", "--rbind", root.path, target)
-                try:
-                    yield chroot
-                finally:
-                    job.run(workspace, "umount", "--recursive", "--lazy", target)
+            machine = Root(path=tree, changes=upper, workspace=workspace)
+            job.run(workspace, "mount", "--rbind", root.path, target)
+            try:
+                yield stack.inside(
+                    machine, capabilities=(*CAPABILITIES, "MKNOD", "SYS_ADMIN"), log=job.log
+                )
+            finally:
+                job.run(workspace, "umount", "--recursive", "--lazy", target)
         finally:
             job.run(workspace, "umount", "--recursive", "--lazy", base)
             job.run(workspace, "rmdir", base)

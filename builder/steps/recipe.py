@@ -21,7 +21,7 @@ from builder.spec.overlays import Design
 from builder.spec.recipe import FileCopy, User
 from builder.spec.resolve import ResolvedRecipe
 from builder.steps.bootstrap import QEMU_CPU
-from builder.steps.layers import Root
+from builder.steps.layers import Root, beside
 from builder.steps.machines import MACHINES
 from builder.steps.native.tree import native_parent, native_tree
 from builder.steps.step import ROOT_FILESYSTEM, Job, Shell, Step
@@ -32,7 +32,7 @@ from builder.steps.wheels import COMPILE, COMPILED, INSTALLED, local_packages
 class RecipeLayer(Step):
     """What a recipe changes in the tree that the layers below make."""
 
-    packages = ("qemu-user-static", "openssl")
+    packages = ("bubblewrap", "qemu-user-static", "openssl")
     capabilities = ROOT_FILESYSTEM
 
     def __init__(
@@ -103,8 +103,7 @@ class RecipeLayer(Step):
         below = [job.entry(name) for name in self.below]
         native = native_tree(self.native, job)
         with stack.mounted(below, native=native, log=job.log) as root:
-            with stack.chroot(root, log=job.log) as chroot:
-                self._apply(job, root, chroot)
+            self._apply(job, root, stack.inside(root, log=job.log))
             stack.save(root, job.output, epoch=self.archive.epoch, log=job.log)
 
     @contextmanager
@@ -112,23 +111,23 @@ class RecipeLayer(Step):
         stack = job.tools.layers()
         below = [job.entry(name) for name in self.below]
         native = native_tree(self.native, job)
-        with stack.mounted(below, native=native) as root, stack.chroot(root) as chroot:
+        with stack.mounted(below, native=native) as root:
             yield Shell(
                 workspace=stack.workspace,
-                argv=[*chroot, "/bin/bash", "-i"],
+                argv=[*stack.inside(root), "/bin/bash", "-i"],
                 cwd=stack.workspace.directory,
                 environment=self._environment(),
                 about=f"the image as recipe {self.recipe.name} finds it; changes are thrown away",
             )
 
-    def _apply(self, job: Job, root: Root, chroot: Sequence[str]) -> None:
+    def _apply(self, job: Job, root: Root, inside: Sequence[str]) -> None:
         model = self.recipe.model
         render = _Renderer(self._names())
         tree = TargetTree(root.files)
 
         def in_target(*argv: str, stdin: str | None = None) -> str:
             return job.run(
-                root.workspace, *chroot, *argv, environment=self._environment(), stdin=stdin
+                root.workspace, *inside, *argv, environment=self._environment(), stdin=stdin
             )
 
         for group in model.groups:
@@ -151,8 +150,8 @@ class RecipeLayer(Step):
         for link in model.links:
             tree.link(render.text(link.path), render.text(link.target))
         if self.wheels:
-            self._install_wheels(job, root, chroot)
-        self._scripts(job, root, chroot)
+            self._install_wheels(job, root, inside)
+        self._scripts(job, root, inside)
         for verb, units in (
             ("enable", model.services.enable),
             ("disable", model.services.disable),
@@ -202,7 +201,7 @@ class RecipeLayer(Step):
             )
         return hashed.strip()
 
-    def _install_wheels(self, job: Job, root: Root, chroot: Sequence[str]) -> None:
+    def _install_wheels(self, job: Job, root: Root, inside: Sequence[str]) -> None:
         """Put what wheels unpack to into the tree; a file that is there already is an error."""
         assert self.wheels
         wheels = job.input(self.wheels)
@@ -215,9 +214,9 @@ class RecipeLayer(Step):
         )
         if not (wheels / COMPILED).exists():
             packages = local_packages(self.archive.distribution.model.python)
-            job.run(root.workspace, *chroot, "python3", *COMPILE, packages)
+            job.run(root.workspace, *inside, "python3", *COMPILE, packages)
 
-    def _scripts(self, job: Job, root: Root, chroot: Sequence[str]) -> None:
+    def _scripts(self, job: Job, root: Root, inside: Sequence[str]) -> None:
         scripts = self.recipe.model.scripts
         parameters = {
             f"PARAM_{_identifier(key).upper()}": _plain(value)
@@ -236,7 +235,7 @@ class RecipeLayer(Step):
         if scripts.host:
             architecture = self.archive.architecture
             root.workspace.run(
-                ["/bin/sh", "-eu", self.recipe.directory / scripts.host],
+                [*beside(root), "/bin/sh", "-eu", str(self.recipe.directory / scripts.host)],
                 environment={
                     **environment,
                     "ROOT": str(root.path),
@@ -252,7 +251,7 @@ class RecipeLayer(Step):
         if scripts.target:
             text = (self.recipe.directory / scripts.target).read_text()
             root.workspace.run(
-                [*chroot, "/bin/sh", "-eu", "-s"],
+                [*inside, "/bin/sh", "-eu", "-s"],
                 environment=environment,
                 secret=secret,
                 stdin=text,
