@@ -93,8 +93,7 @@ class LayerStack:
             base = self.workspace.directory / f"m{self._mounts}"
         upper, work, tree = (base / name for name in ("upper", "work", "root"))
         run = self.workspace.run
-        temporary = self.workspace.directory / "tmp"
-        run(["mkdir", "-p", *map(str, (upper, work, tree, temporary))], log=log)
+        run(["mkdir", "-p", *map(str, (upper, work, tree))], log=log)
         if native:
             lowest = base / "native"
             run(["ln", "-s", native.files, lowest], log=log)
@@ -172,10 +171,12 @@ def beside(root: Root) -> list[str]:
     A link in the tree may lead to any file of the machine: of these, none can be written. For its
     own files a command has a directory in TMPDIR.
     """
-    own = root.workspace.directory
+    own = str(root.workspace.directory)
+    temporary = f"{own}/tmp"
     return [
-        *("bwrap", "--ro-bind", "/", "/", "--bind", str(own), str(own)),
-        *("--dev", "/dev", "--proc", "/proc", "--setenv", "TMPDIR", str(own / "tmp")),
+        *("bwrap", "--ro-bind", "/", "/", "--bind", own, own),
+        *("--bind", str(root.path), str(root.path), "--dev", "/dev", "--proc", "/proc"),
+        *("--dir", temporary, "--setenv", "TMPDIR", temporary),
         *_limited(CAPABILITIES),
     ]
 
