@@ -76,7 +76,12 @@ def test_a_program_of_the_tree_sees_the_tree_alone(root: Root, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     "command",
-    ["mknod /disk b 8 0", "mount -t tmpfs none /mnt", "mount -o remount,rw /proc", "hostname other"],
+    [
+        "mknod /disk b 8 0",
+        "mount -t tmpfs none /mnt",
+        "mount -o remount,rw /proc",
+        "hostname other",
+    ],
 )
 def test_a_program_of_the_tree_has_no_power_over_the_kernel(root: Root, command: str) -> None:
     with pytest.raises(CommandError):
