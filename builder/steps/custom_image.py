@@ -20,6 +20,7 @@ from builder.steps.filesystem import (
     seal,
     take_boot,
 )
+from builder.steps.identity import forget
 from builder.steps.layers import Root
 from builder.steps.sparse import written_meanwhile
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
@@ -73,6 +74,8 @@ class CustomImage(Step):
         stack = job.tools.layers()
         image = job.output / IMAGE
         with stack.mounted([job.entry(name) for name in self.layers], log=job.log) as root:
+            for line in forget(root.files):
+                job.say(line)
             staging = self._boot_files(job, root)
             content = content_size(root)
             needed = -(-(content + self.free) // _MIB) * _MIB

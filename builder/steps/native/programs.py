@@ -140,7 +140,7 @@ class NativePrograms(Step):
         for package, version in packages.items():
             name = f"{package}_{version.replace(':', '%3a')}_{self.archive.architecture.value}.deb"
             deb = downloads(self.archive, job.store) / name
-            listed = workspace.run(["sh", "-c", 'dpkg-deb --fsys-tarfile "$0" | tar -t', deb])
+            listed = workspace.run(["sh", "-c", _LIST, deb])
             for line in listed.splitlines():
                 path = tree.inside(line.removeprefix("."), follow=False)
                 if _is_program(root / path):
@@ -211,6 +211,8 @@ class NativePrograms(Step):
         for name in ("dpkg", "env"):
             (folder / name).symlink_to("enter")
 
+
+_LIST = 'dpkg-deb --fsys-tarfile "$0" | tar --list --quoting-style=literal'
 
 # bash takes what HOSTTYPE and MACHTYPE say for what it would say itself.
 _ENTER = """\

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""An image made of a card that has run: nothing of that one card is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from builder.foreign import Tree
+from builder.steps.identity import forget
+
+USED = (
+    *("etc/ssh/ssh_host_ed25519_key", "etc/ssh/ssh_host_ed25519_key.pub"),
+    *("var/lib/systemd/random-seed", "var/lib/systemd/credential.secret"),
+    *("root/.bash_history", "home/xilinx/.python_history", "var/log/journal/abc/system.journal"),
+    *("home/xilinx/.ipython/profile_default/history.sqlite",),
+    "home/xilinx/.local/share/jupyter/runtime/jupyter_cookie_secret",
+)
+KEPT = ("etc/ssh/sshd_config", "home/xilinx/.ssh/authorized_keys", "home/xilinx/work.ipynb")
+
+
+def write(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("x\n")
+
+
+@pytest.fixture
+def used(tmp_path: Path) -> Path:
+    """The files of a card that has run."""
+    write(tmp_path, *USED, *KEPT, "etc/machine-id", "usr/local/sbin/ssh-host-keys")
+    return tmp_path
+
+
+def test_what_belongs_to_one_card_is_removed_and_said(used: Path) -> None:
+    (said,) = forget(Tree(used))
+    assert said.startswith("removed, since it belongs to one card: /etc/machine-id, /etc/ssh/ssh_")
+    assert not [name for name in USED if (used / name).exists()]
+    assert all((used / name).exists() for name in KEPT)
+    assert (used / "etc/machine-id").read_bytes() == b"", "systemd makes a new one"
+
+
+def test_a_system_that_makes_no_keys_keeps_them_and_it_is_said(used: Path) -> None:
+    (used / "usr/local/sbin/ssh-host-keys").unlink()
+    kept, removed = forget(Tree(used))
+    assert kept.startswith("kept: the keys of the ssh server")
+    assert "ssh_host" not in removed
+    assert (used / "etc/ssh/ssh_host_ed25519_key").exists()
+
+
+def test_of_a_card_that_has_not_run_nothing_is_changed(tmp_path: Path) -> None:
+    write(tmp_path, *KEPT)
+    (tmp_path / "etc/machine-id").touch()
+    before = (tmp_path / "etc/machine-id").stat()
+    assert [*forget(Tree(tmp_path))] == []
+    assert (tmp_path / "etc/machine-id").stat() == before
+
+
+def test_links_lead_to_nothing_outside(used: Path, tmp_path: Path) -> None:
+    outside = tmp_path.parent / "history-outside"
+    outside.mkdir()
+    (outside / ".bash_history").write_text("mine")
+    (used / "home/guest").symlink_to(outside)
+    [*forget(Tree(used))]
+    assert (outside / ".bash_history").read_text() == "mine"
