@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from builder.cli.settings import HANDED_ON, hand_on
 from builder.engine.process import PASSED_ON
 from builder.errors import UserError
 from builder.plan.publish import Output
@@ -45,7 +46,10 @@ def default_store() -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Where things are for one run of the command line."""
+    """Where things are for one run of the command line.
+
+    argv: the command line, without the values of `--set`. settings: these values.
+    """
 
     boards_dirs: Sequence[Path]
     store: Path
@@ -54,6 +58,7 @@ class Context:
     progress: str
     engine: str
     argv: tuple[str, ...]
+    settings: tuple[str, ...] = ()
 
     @property
     def tree(self) -> Tree:
@@ -103,11 +108,17 @@ def become_root(context: Context) -> None:
     if os.geteuid() != 0:
         context.console.print("this needs root (chroot, owners of files): using sudo")
         sys.stdout.flush()
+        environment = [f"BUILDER_STORE={context.store}"]
+        if context.settings:
+            reads, writes = os.pipe()
+            hand_on(context.settings, writes)
+            os.dup2(reads, 0)
+            environment.append(f"{HANDED_ON}=/dev/stdin")
         os.execvp(
             "sudo",
             [
                 "sudo",
-                f"BUILDER_STORE={context.store}",
+                *environment,
                 *(f"{name}={os.environ[name]}" for name in PASSED_ON if name in os.environ),
                 "PYTHONDONTWRITEBYTECODE=1",  # no files of root's in the user's checkout
                 sys.executable,

@@ -331,7 +331,8 @@ def declare(verbs: Verbs) -> None:
     completed(recipe, RECIPES)
     verb.add_argument(
         "--set", action="append", default=[], metavar="RECIPE.PARAMETER=VALUE", dest="settings",
-        help="set a recipe's parameter, and apply that recipe (may be repeated)",
+        help="set a recipe's parameter, and apply that recipe; VALUE may be @FILE, the content of a "
+        "file (may be repeated)",
     )  # fmt: skip
     verb.add_argument(
         "--package", action="append", default=[], metavar="NAME",

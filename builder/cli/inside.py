@@ -25,6 +25,7 @@ from typing import Any
 from builder.archive.base import base_of
 from builder.bsp.petalinux.system import ContainerStep
 from builder.cli.context import ROOT, Context, become_root
+from builder.cli.settings import HANDED_ON, hand_on
 from builder.engine.containers import Container, ImageRecipe, Mount
 from builder.engine.docker import Docker, RunningContainer
 from builder.engine.engine import CALLER, CAPABLE, CONTROL, control
@@ -193,6 +194,10 @@ def _container(context: Context, image: str, control: Path, wish: Wish) -> Conta
         CALLER: f"{user}:{group}",
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
     }
+    if context.settings:
+        file = control / "settings.json"
+        hand_on(context.settings, os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        environment[HANDED_ON] = str(file)
     if not sys.stdout.isatty():
         environment["COLUMNS"] = str(shutil.get_terminal_size().columns)
     return Container(

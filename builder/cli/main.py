@@ -22,6 +22,7 @@ from builder.cli import (
     lock,
     porting,
     reference,
+    settings,
 )
 from builder.cli.context import Context
 from builder.cli.errors import error_console, report
@@ -49,6 +50,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(_command_first(argv, verbs.parsers))
     errors = error_console()
     try:
+        if hasattr(arguments, "settings"):
+            arguments.settings = settings.given(arguments.settings)
         _check_directories(arguments.boards_dir)
         context = Context(
             boards_dirs=[Path(path).resolve() for path in arguments.boards_dir],
@@ -57,7 +60,8 @@ def main(argv: Sequence[str]) -> int:
             output=Path(arguments.output).resolve(),
             progress=arguments.progress,
             engine=arguments.engine,
-            argv=tuple(argv),
+            argv=tuple(settings.without(argv)),
+            settings=tuple(getattr(arguments, "settings", ())),
         )
         signal.signal(signal.SIGTERM, _terminated)
         run: Command = arguments.run

@@ -129,7 +129,8 @@ def _image() -> argparse.ArgumentParser:
     completed(option, PROFILES)
     group.add_argument(
         "--set", action="append", default=[], metavar="RECIPE.PARAMETER=VALUE", dest="settings",
-        help="set a recipe's parameter, as `recipes` lists them (may be repeated)",
+        help="set a recipe's parameter, as `recipes` lists them; VALUE may be @FILE, the content of a "
+        "file (may be repeated)",
     )  # fmt: skip
     group.add_argument(
         "--compress", choices=("xz", "zst"), help="also make the image as a compressed file"

@@ -34,7 +34,7 @@ VERBS = ["build", "plan", "test"]
         (["--board", "Pynq-Z3"], "error: there is no board Pynq-Z3 (did you mean Pynq-Z2?)"),
         (
             ["--board", "Pynq-Z2", "--set", "port=1"],
-            "error: --set port=1: must be RECIPE.PARAMETER=VALUE",
+            "error: --set port: must be RECIPE.PARAMETER=VALUE",
         ),
         (
             ["--board", "Pynq-Z2", "--set", "jupyter.port=x"],
