@@ -125,7 +125,7 @@ class EmulatedBoard:
                 *("-serial", "null") * serial,
                 *("-serial", f"file:{self.console_log}"),
                 *("-drive", f"file={overlay},if=sd,format=qcow2,index={sd}"),
-                *("-nic", "user") * nic,
+                *("-nic", _NETWORK) * nic,
                 *("-nic", _forwarding(self.ports)),
                 *usb_disk(tree, facts.usb, work),
                 *(DEBUGGER if registers else ()),
@@ -332,8 +332,12 @@ def hold_port() -> socket.socket:
     return holder
 
 
+_NETWORK = "user,restrict=on"
+"""The board reaches its own ports' callers and nothing else: neither this machine nor its network."""
+
+
 def _forwarding(ports: Mapping[int, int]) -> str:
-    return "user" + "".join(
+    return _NETWORK + "".join(
         f",hostfwd=tcp:127.0.0.1:{outer}-:{inner}" for inner, outer in ports.items()
     )
 

@@ -61,6 +61,15 @@ def test_mac_address(host: Host, parameters: Parameters) -> None:
         assert address[0] & 2, "it is administered locally, and must say so"
 
 
+@pytest.mark.only("outside", "the board does not know a port that the other machine listens on")
+@pytest.mark.only("emulated", "a real board is in a network on purpose")
+def test_an_emulated_board_does_not_reach_this_machine(host: Host, ports: dict[int, int]) -> None:
+    """What runs in QEMU may be anybody's. It gets to no service of the machine that runs it."""
+    # QEMU's name for that machine; there, this port leads back to the board's ssh server.
+    answered = host.run(f"timeout 20 bash -c 'head -c 4 < /dev/tcp/10.0.2.2/{ports[22]}'")
+    assert answered.failed, answered.stdout
+
+
 def test_resolver(host: Host) -> None:
     """Names are looked up by systemd-resolved, which answers."""
     assert host.service("systemd-resolved").is_running
