@@ -10,12 +10,13 @@ from typing import IO, Protocol
 
 from builder.engine.process import Processes
 
-_FIRST_USER = (1000, 1000)
+_NOBODYS = (65532, 65532)
+"""Numbers that Debian gives to no account (Debian Policy, 9.2.2): nobody else can write the files."""
 
 
 def not_root(user: int, group: int) -> str:
-    """Return who commands are that refuse to be root: the caller, else the first user."""
-    uid, gid = (user, group) if user else _FIRST_USER
+    """Return who commands are that refuse to be root: the caller, unless this is root."""
+    uid, gid = (user, group) if user else _NOBODYS
     return f"{uid}:{gid}"
 
 

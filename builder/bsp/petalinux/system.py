@@ -160,9 +160,11 @@ class Session:
         return self.work / PROJECT.relative_to(WORK)
 
     def open_to_user(self, path: Path) -> None:
-        """Let commands write into a directory."""
+        """Let commands write into a directory, which is theirs from then on, and nobody else's."""
         if path.stat().st_uid != self._uid:
-            path.chmod(0o777)
+            for each in (path, *path.rglob("*")):
+                os.chown(each, self._uid, self._gid, follow_symlinks=False)
+        path.chmod(0o755)
 
     def petalinux(self, *argv: str | Path, cwd: Path = PROJECT) -> str:
         """Run a command of PetaLinux.
@@ -219,6 +221,10 @@ class Session:
     @property
     def _uid(self) -> int:
         return int(self._containers.user.partition(":")[0])
+
+    @property
+    def _gid(self) -> int:
+        return int(self._containers.user.partition(":")[2])
 
     def _read(self, path: str) -> str | None:
         """Return the text of a file by its path in the container; None without one."""

@@ -217,9 +217,9 @@ def test_what_is_stopped_inside_is_stopped_outside(
         pytest.fail("it still runs")
 
 
-def test_who_refuses_to_be_root_is_the_caller_or_the_first_user(
+def test_who_refuses_to_be_root_is_the_caller_or_somebody_without_an_account(
     containers: RelayedContainers,
 ) -> None:
     assert containers.user == "5:6"
-    assert not_root(0, 0) == "1000:1000"
+    assert not_root(0, 0) == "65532:65532"
     assert not_root(1001, 100) == "1001:100"
