@@ -131,6 +131,7 @@ class ModulesBuild(ContainerStep):
 
     def _take(self, packages: Path, release: str, stage: Path) -> None:
         """Put what a card needs of packages where a card has it."""
+        stage.mkdir(parents=True)
         for name, file in _files(packages):
             module = _MODULE.fullmatch(name)
             if module and module["release"] != release:
