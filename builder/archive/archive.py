@@ -27,6 +27,7 @@ from types import MappingProxyType
 from typing import Any
 
 from builder.archive.mirrors import host_sources, keyring, mirror, public_mirror
+from builder.engine.disk import full_disk
 from builder.engine.process import clean_environment
 from builder.errors import BuildError, HostError
 from builder.spec.distribution import Pocket
@@ -449,10 +450,11 @@ class Archive:
             complaints = [
                 line for line in done.stdout.splitlines() if line.startswith(("E:", "Err:", "W:"))
             ]
-            raise ArchiveUnavailable(
+            error = ArchiveUnavailable(
                 f"{self.distribution.name}: {' '.join(argv[:2])} failed",
                 details=complaints or done.stdout.splitlines()[-10:],
             )
+            raise full_disk(error, [self.root]) or error
         return done.stdout
 
 

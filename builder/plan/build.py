@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.engine.disk import full_disk_told
 from builder.engine.process import Processes
 from builder.errors import BuildError, CommandError, Interrupted
 from builder.plan.plan import Planned
@@ -220,20 +221,21 @@ class Build:
             self._listener(StepStarted(step=item.label, reason=item.reason or "", log=log_path))
             started = time.monotonic()
             try:
-                with log_path.open("w") as log:
-                    job = Job(
-                        inputs=inputs,
-                        output=self._store.draft(item.key),
-                        log=log,
-                        store=self._store,
-                        tools=toolbox,
-                        on_line=say,
+                with full_disk_told(self._store.root, log_path.parent):
+                    with log_path.open("w") as log:
+                        job = Job(
+                            inputs=inputs,
+                            output=self._store.draft(item.key),
+                            log=log,
+                            store=self._store,
+                            tools=toolbox,
+                            on_line=say,
+                        )
+                        toolbox.carry_out(step, job)
+                    seconds = time.monotonic() - started
+                    entry = self._store.commit(
+                        item.key, step=step.name, components=item.components, seconds=seconds
                     )
-                    toolbox.carry_out(step, job)
-                seconds = time.monotonic() - started
-                entry = self._store.commit(
-                    item.key, step=step.name, components=item.components, seconds=seconds
-                )
             except BaseException as error:
                 self._store.discard(item.key)
                 seconds = time.monotonic() - started

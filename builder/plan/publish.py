@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from builder.emulation.derive import told
+from builder.engine.disk import full_disk_told
+from builder.engine.process import clean_environment
 from builder.errors import StepError
 from builder.plan.board import BoardSteps
 from builder.plan.joint import BoardPlan
@@ -229,19 +231,12 @@ def copy_sparse(source: Path, target: Path) -> None:
 
     Raises:
         StepError: it cannot be copied; nothing of it is left.
+        HostError: there is no room.
     """
     partial, old = (target.with_name(f".{target.name}.{what}") for what in ("part", "old"))
     try:
-        copying = subprocess.run(
-            ["cp", "--sparse=auto", "--reflink=auto", "--", source, partial],
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        if copying.returncode:
-            raise StepError(
-                f"{target} cannot be written", details=copying.stderr.strip().splitlines()
-            )
+        with full_disk_told(target.parent):
+            _copy(source, partial, target)
         # Renamed onto the old file, the new one would have to go to the disk now (ext4(5),
         # auto_da_alloc), which takes longer than the copy.
         if target.exists():
@@ -252,3 +247,15 @@ def copy_sparse(source: Path, target: Path) -> None:
         if old.exists() and not target.exists():
             old.rename(target)
         old.unlink(missing_ok=True)
+
+
+def _copy(source: Path, partial: Path, target: Path) -> None:
+    copying = subprocess.run(
+        ["cp", "--sparse=auto", "--reflink=auto", "--", source, partial],
+        stderr=subprocess.PIPE,
+        env=clean_environment(),
+        text=True,
+        check=False,
+    )
+    if copying.returncode:
+        raise StepError(f"{target} cannot be written", details=copying.stderr.strip().splitlines())

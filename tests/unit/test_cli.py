@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import re
 import shlex
 import shutil
@@ -249,6 +251,27 @@ def test_cache_lists_what_is_kept(build_py: CommandLine, tmp_path: Path) -> None
     assert answer.status == 0
     assert re.search(r"^0123 .* 1 min 15 s  kernel$", answer.output, re.MULTILINE)
     assert "1 entries" in answer.output or "1 entry" in answer.output
+
+
+@pytest.mark.parametrize("error", ["full", "other"])
+def test_a_full_disk_is_no_bug_of_ours(
+    build_py: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    def boards(*_: object) -> int:
+        number = errno.ENOSPC if error == "full" else errno.EIO
+        raise OSError(number, os.strerror(number), str(tmp_path / "output/x"))
+
+    (tmp_path / "output").mkdir()
+    monkeypatch.setattr("builder.cli.commands.boards", boards)
+    if error == "other":
+        with pytest.raises(OSError, match="Input/output error"):
+            build_py.there("boards")
+        return
+    answer = build_py.there("boards")
+    assert answer.status == 4
+    told, *rest = answer.errors.splitlines()
+    assert re.fullmatch(f"error: {tmp_path}/output: no space is left, .* are free", told)
+    assert rest[-1].startswith("hint: make room, say by `build.py clean`")
 
 
 @pytest.mark.parametrize("store_too", [False, True])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builder.bsp.tree_checks.findings import FINDINGS, Finding, write_findings
-from builder.errors import StepError
+from builder.errors import HostError, StepError
 from builder.plan.board import BoardSteps, board_steps
 from builder.plan.manifest import manifest, notes
 from builder.plan.publish import Output, copy_sparse, publish
@@ -125,6 +125,21 @@ def test_a_check_that_was_made_later_is_published(
     assert json.loads(output.manifest.read_text())["findings"]
     assert not (output.directory / FINDINGS).exists(), "the manifest has them"
     assert not publish(output, steps, [], checked)
+
+
+def test_a_copy_that_finds_the_disk_full_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/cp"
+    program.write_text("#!/bin/sh\necho cp: No space left on device >&2; exit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("builder.engine.process.SEARCH_PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setattr("builder.engine.disk._free", lambda _: 0)
+    (tmp_path / "source").write_text("card")
+    with pytest.raises(HostError, match=f"^{tmp_path}: no space is left, "):
+        copy_sparse(tmp_path / "source", tmp_path / "target.img")
+    assert {path.name for path in tmp_path.iterdir()} == {"source", "bin"}
 
 
 def test_a_file_that_cannot_be_copied_leaves_nothing(tmp_path: Path) -> None:
