@@ -28,6 +28,11 @@ from builder.store.store import Entry, write_atomically
 
 _STAMP = ".published"
 
+_SECRET = 0o600
+"""Mode of images and root filesystems: hashes of passwords and keys of networks are in them."""
+_OPEN = {".bmap": 0o644, ".json": 0o644, ".sha256": 0o644}
+"""Modes of the files beside them, which only say something of them, by the ends of their names."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
@@ -229,12 +234,16 @@ def _write(path: Path, text: str) -> None:
 def copy_sparse(source: Path, target: Path) -> None:
     """Copy a file with its holes, and without copying where the filesystem can share blocks.
 
+    Only its owner may read the copy of an image or a root filesystem.
+
     Raises:
         StepError: it cannot be copied; nothing of it is left.
         HostError: there is no room.
     """
     partial, old = (target.with_name(f".{target.name}.{what}") for what in ("part", "old"))
     try:
+        partial.unlink(missing_ok=True)  # a killed process may have left one
+        partial.touch(mode=_OPEN.get(target.suffix, _SECRET))  # which `cp` leaves as it is
         with full_disk_told(target.parent):
             _copy(source, partial, target)
         # Renamed onto the old file, the new one would have to go to the disk now (ext4(5),

@@ -21,9 +21,10 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -34,6 +35,9 @@ from builder.store.locks import locked, remove_free, try_locked
 _SECRET_BYTES = 32
 _DESCRIPTION = "entry.json"
 _MADE = ("entries", "drafts", "scratch", "last", "archives", "digests")
+_OTHERS = ("locks", "petalinux", "secret", "secret.new")
+_CLOSED = ("entries", "drafts", "scratch", "archives", "petalinux")
+"""What holds files that not everybody may read, as hashes of passwords."""
 _FEW = 50
 """More files than this are not written to the disk one by one: that takes longer than writing all
 that any process has pending, which is what a sync of everything waits for."""
@@ -75,8 +79,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in (*_MADE, "locks"):
-            (root / name).mkdir(parents=True, exist_ok=True)
+        self._make()
 
     def get(self, key: str) -> Entry | None:
         """Return the entry for `key`, if it is kept, and mark it as used now."""
@@ -252,6 +255,17 @@ class Store:
                     remove_tree(self.root / name)
         return alone
 
+    def _make(self) -> None:
+        """Make the directories that are not there, and keep other users out."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in (*_MADE, "locks"):
+            (self.root / name).mkdir(exist_ok=True)
+        shared = self.root.stat().st_mode & stat.S_ISGID
+        # In a directory that holds other things too, only those of the store are closed.
+        alone = {path.name for path in self.root.iterdir()} <= {*_MADE, *_OTHERS}
+        for place in [self.root] if alone else [self.root / name for name in _CLOSED]:
+            _close(place, to_group=not shared)
+
     def _lock(self, name: str) -> Path:
         return self.root / "locks" / f"{name}.lock"
 
@@ -296,6 +310,15 @@ def _read(path: Path) -> Entry:
         size=entry["size"],
         ended=built.timestamp(),
     )
+
+
+def _close(place: Path, *, to_group: bool) -> None:
+    """Take other users' rights to a directory, and those of its group, as far as it is ours."""
+    refused = 0o077 if to_group else 0o007
+    with suppress(FileNotFoundError, PermissionError):
+        mode = stat.S_IMODE(place.stat().st_mode)
+        if mode & refused:
+            place.chmod(mode & ~refused)
 
 
 def _settle(directory: Path) -> None:

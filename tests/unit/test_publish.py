@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,6 +128,40 @@ def test_a_check_that_was_made_later_is_published(
     assert json.loads(output.manifest.read_text())["findings"]
     assert not (output.directory / FINDINGS).exists(), "the manifest has them"
     assert not publish(output, steps, [], checked)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("B.img", 0o600),
+        ("B.img.xz", 0o600),
+        ("B.rootfs.tar.zst", 0o600),
+        ("B.img.bmap", 0o644),
+        ("B.img.xz.sha256", 0o644),
+        ("image.json", 0o644),
+    ],
+)
+def test_images_are_their_owners_alone_from_the_first_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, mode: int
+) -> None:
+    (tmp_path / "source").write_text("card")
+    for left in (name, f".{name}.part"):
+        (tmp_path / left).touch()
+        (tmp_path / left).chmod(0o666)
+    modes: list[int] = []
+    run = subprocess.run
+
+    def copying(words: list[object], **options: object) -> object:
+        done = run(words, **options)  # type: ignore[call-overload]
+        modes.append(Path(str(words[-1])).stat().st_mode)
+        return done
+
+    umask = os.umask(0o022)
+    monkeypatch.setattr("builder.plan.publish.subprocess.run", copying)
+    copy_sparse(tmp_path / "source", tmp_path / name)
+    os.umask(umask)
+    modes.append((tmp_path / name).stat().st_mode)
+    assert [stat.S_IMODE(each) for each in modes] == [mode, mode]
 
 
 def test_a_copy_that_finds_the_disk_full_says_so(
