@@ -221,7 +221,8 @@ def plan(arguments: argparse.Namespace, context: Context) -> int:
     """Show the plan."""
     specs = _entered(arguments, context)
     store = context.open_store()
-    steps = planning(arguments, specs, store, context.console_note).plan
+    with store.in_use():
+        steps = planning(arguments, specs, store, context.console_note).plan
     width = max(len(item.label) for item in steps)
     for label, what in lines(steps):
         style = "dim" if what in ("kept", "not needed") else "bold"

@@ -152,6 +152,7 @@ class Store:
     def in_use(self) -> Iterator[None]:
         """Keep other processes from evicting entries, and clean up after those that died."""
         with locked(self._lock("in-use"), shared=True):
+            self._make()  # somebody may have emptied it since it was opened
             self._clean()
             yield
 

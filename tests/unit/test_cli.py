@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -251,6 +252,33 @@ def test_cache_lists_what_is_kept(build_py: CommandLine, tmp_path: Path) -> None
     assert answer.status == 0
     assert re.search(r"^0123 .* 1 min 15 s  kernel$", answer.output, re.MULTILINE)
     assert "1 entries" in answer.output or "1 entry" in answer.output
+
+
+CLEANING = """
+import sys
+sys.path.insert(0, {root!r})
+from builder.store.store import Store
+from pathlib import Path
+print(Store(Path(sys.argv[1])).empty())
+"""
+
+
+def test_the_store_is_not_emptied_while_a_plan_is_made(
+    build_py: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def planning(*_: object) -> SimpleNamespace:
+        program = CLEANING.format(root=str(ROOT))
+        words = [sys.executable, "-c", program, str(tmp_path / "store")]
+        said.append(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+        kept = SimpleNamespace(label="kernel", reason=None, kept=True)
+        return SimpleNamespace(plan=[kept])
+
+    monkeypatch.setattr("builder.cli.commands.planning", planning)
+    answer = build_py.there("plan", "--board", "Pynq-Z2")
+    assert (answer.status, answer.output) == (0, "kernel  kept\nall kept\n")
+    assert said == ["False\n"]
 
 
 @pytest.mark.parametrize("error", ["full", "other"])

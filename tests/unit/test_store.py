@@ -490,6 +490,13 @@ def test_a_store_of_another_user_stays_as_it_is(
     assert mode(store.root) == 0o755
 
 
+def test_a_store_that_was_emptied_after_it_was_opened_can_be_used(store: Store) -> None:
+    assert Store(store.root).empty()
+    with store.in_use():
+        add(store, "k")
+    assert store.get("k")
+
+
 # Files
 
 
