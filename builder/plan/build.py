@@ -11,7 +11,7 @@ from pathlib import Path
 
 from builder.engine.disk import full_disk_told
 from builder.engine.process import Processes
-from builder.errors import BuildError, CommandError, Interrupted
+from builder.errors import BuildError, CommandError, Interrupted, StepError
 from builder.plan.plan import Planned
 from builder.plan.toolbox import Toolbox
 from builder.report.events import (
@@ -74,6 +74,19 @@ class _Schedule:
                 self.waiting.remove(item)
                 return item
         return None
+
+    def check(self) -> None:
+        """Make sure that there is something to wait for.
+
+        Raises:
+            StepError: nothing runs, and nothing that waits can start.
+        """
+        if not self.running:
+            names = ", ".join(item.label for item in self.waiting)
+            raise StepError(
+                f"inputs of these steps have gone from the store meanwhile: {names}",
+                hint="build again",
+            )
 
     def take(self, future: Future[Entry]) -> None:
         """Note what became of a step that ran. After a failure, what only its boards need goes.
@@ -152,7 +165,8 @@ class Build:
         entries: dict[Step, Entry] = {}
         waiting: list[Planned] = []
         for item in self._plan:
-            entry = self._store.get(item.key)
+            # What was damaged may still be there, if another build is at work on it.
+            entry = None if item.reason else self._store.get(item.key)
             if entry:
                 _enter(entries, item, entry)
                 self._listener(StepKept(step=item.label))
@@ -178,6 +192,7 @@ class Build:
                         }
                         future = pool.submit(self._build, item, inputs, toolbox)
                         schedule.running[future] = item
+                    schedule.check()
                     done, _ = wait(schedule.running, return_when=FIRST_COMPLETED)
                     for future in done:
                         schedule.take(future)
@@ -215,7 +230,7 @@ class Build:
             stopped=lambda: self._processes.stopped,
         ):
             kept = self._store.get(item.key)
-            if kept:
+            if kept and not self._store.damage(item.key):
                 self._listener(StepKept(step=item.label))
                 return kept
             self._listener(StepStarted(step=item.label, reason=item.reason or "", log=log_path))

@@ -254,6 +254,43 @@ def test_cache_lists_what_is_kept(build_py: CommandLine, tmp_path: Path) -> None
     assert "1 entries" in answer.output or "1 entry" in answer.output
 
 
+@pytest.fixture
+def kept(tmp_path: Path) -> Store:
+    """A store with two entries."""
+    store = Store(tmp_path / "store")
+    for key, step in (("0123", "kernel"), ("4567", "u-boot")):
+        with store.building(key):
+            (store.draft(key) / "output").write_text(step)
+            store.commit(key, step=step, components={}, seconds=75)
+    return store
+
+
+def test_cache_verifies_what_is_kept(build_py: CommandLine, kept: Store) -> None:
+    answer = build_py.there("cache", "--verify")
+    assert (answer.status, answer.output) == (0, "2 entries verified, 0 damaged\n")
+    (kept.root / "entries/4567/files/output").write_text("a-boot")
+    answer = build_py.there("cache", "--verify")
+    assert answer.status == 3
+    assert answer.output == (
+        "4567  u-boot: files/output has other content; removed\n2 entries verified, 1 damaged\n"
+    )
+    (kept.root / "entries/0123/entry.json").write_text("")
+    answer = build_py.there("cache", "--verify")
+    assert answer.status == 3
+    assert re.match(
+        r"0123  unknown step: \S+/entry\.json cannot be read: .*; removed\n", answer.output
+    )
+    assert build_py.there("cache", "--verify").output == "0 entries verified, 0 damaged\n"
+
+
+def test_cache_leaves_what_a_build_is_at_work_on(build_py: CommandLine, kept: Store) -> None:
+    (kept.root / "entries/4567/files/output").unlink()
+    with kept.building("4567"):
+        answer = build_py.there("cache", "--verify")
+    assert "files/output is missing; a build that is at work on it makes it anew\n" in answer.output
+    assert kept.keys() == ["0123", "4567"]
+
+
 CLEANING = """
 import sys
 sys.path.insert(0, {root!r})
