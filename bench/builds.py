@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 from bench.board import BOARD, build, new_store, steps_of
@@ -40,6 +41,16 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
     cold = built("cold build")
     longest = _longest_path(tree, store, place / "output")
     again = built("nothing changed")
+    verifying = _verifying(tree, store)
+    verified = cost_of(
+        [
+            *(tree / ".venv/bin/python", tree / "build.py", "cache", "--verify"),
+            *("--store", store, "--engine", "host"),
+        ]
+    )
+    summed = cost_of(
+        ["find", store / "entries", "-type", "f", "-exec", "sha256sum", "{}", "+"],
+    )
     touched = {}
     for name, path in _RECIPES.items():
         _touch(tree / path)
@@ -56,6 +67,8 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
         seconds(
             "nothing changed: wall after Python's start", again.wall - start.wall, "1 s", 1.0, 1
         ),
+        seconds("nothing changed: verifying what is read", verifying, "all of it", again.wall),
+        seconds("cache --verify: wall", verified.wall, "sha256sum, one by one", summed.wall),
         *(
             seconds(
                 f"a file of recipe {name} changed: wall",
@@ -113,6 +126,19 @@ def _longest_path(tree: Path, store: Path, output: Path) -> float:
         before = [taken[parent] for parent in item.step.parents.values()]
         taken[item.step] = seconds[item.step.name] + max(before, default=0.0)
     return max(taken.values())
+
+
+def _verifying(tree: Path, store: Path) -> float:
+    """Return the seconds for which a build with nothing to do looks for damage."""
+    kept = new_store(store)
+    steps = steps_of(tree, kept)
+    read = {*steps.targets, *steps.checks, *steps.shown}
+    plan = make_plan(steps.targets, kept, optional=steps.checks, shown=steps.shown)
+    started = time.monotonic()
+    for item in plan:
+        if item.step in read:
+            kept.damage(item.key)
+    return time.monotonic() - started
 
 
 def _touch(path: Path) -> None:

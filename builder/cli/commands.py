@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
 from builder.checks.session import Selection
@@ -43,6 +44,7 @@ from builder.spec.reader import Reader, closest
 from builder.spec.resolve import ImageSpec
 from builder.steps.qemu import PROGRAMS
 from builder.steps.step import Job
+from builder.store.store import Store
 
 _PASSED = "passed"
 
@@ -221,7 +223,8 @@ def plan(arguments: argparse.Namespace, context: Context) -> int:
     """Show the plan."""
     specs = _entered(arguments, context)
     store = context.open_store()
-    steps = planning(arguments, specs, store, context.console_note).plan
+    with store.in_use():
+        steps = planning(arguments, specs, store, context.console_note).plan
     width = max(len(item.label) for item in steps)
     for label, what in lines(steps):
         style = "dim" if what in ("kept", "not needed") else "bold"
@@ -391,9 +394,13 @@ def doctor(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def cache(arguments: argparse.Namespace, context: Context) -> int:
-    """List the store's entries, the least recently used first."""
+    """List the store's entries, the least recently used first; or read and compare all of them."""
     enter(context)
-    entries = context.open_store().entries()
+    store = context.open_store()
+    if arguments.verify:
+        with store.in_use():
+            return _verify(store, context)
+    entries = store.entries()
     for entry in entries:
         context.console.print(
             f"{entry.key}  {size(entry.size):>9}  {duration(entry.seconds):>12}  {escape(entry.step)}"
@@ -401,6 +408,39 @@ def cache(arguments: argparse.Namespace, context: Context) -> int:
     total = size(sum(entry.size for entry in entries))
     context.console.print(f"{len(entries)} entries, {total}, in {escape(str(context.store))}")
     return 0
+
+
+def _verify(store: Store, context: Context) -> int:
+    """Compare all files of the store's entries with their hash trees; remove what is damaged."""
+    known = {entry.key: entry for entry in store.entries()}
+    keys = store.keys()
+    damaged = 0
+    with Progress(
+        *(
+            "verified",
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TextColumn("{task.fields[step]}"),
+        ),
+        console=context.console,
+        transient=True,
+        disable=not context.console.is_terminal,
+    ) as progress:
+        task = progress.add_task("", total=sum(entry.size for entry in known.values()), step="")
+        for key in keys:
+            entry = known.get(key)
+            step = entry.step if entry else "unknown step"
+            progress.update(task, step=escape(step))
+            damage = store.damage(key, fully=True)
+            if damage:
+                damaged += 1
+                what = (
+                    "removed" if store.drop(key) else "a build that is at work on it makes it anew"
+                )
+                context.console.print(f"{key}  {escape(step)}: {escape(damage)}; {what}")
+            progress.advance(task, entry.size if entry else 0)
+    context.console.print(f"{len(keys)} entries verified, {damaged} damaged")
+    return StepError.exit_code if damaged else 0
 
 
 def clean(arguments: argparse.Namespace, context: Context) -> int:
@@ -443,6 +483,10 @@ def declare(verbs: Verbs) -> None:
     verbs.add("boards", boards, "list the boards")
     verbs.add("recipes", recipes, "list the recipes and their parameters")
     verbs.add("doctor", doctor, "say what this machine lacks, and what mends it")
-    verbs.add("cache", cache, "list what the store holds")
+    verb = verbs.add("cache", cache, "list what the store holds")
+    verb.add_argument(
+        "--verify", action="store_true",
+        help="read all of it, and remove what is damaged; exit code 3 if something is",
+    )  # fmt: skip
     verb = verbs.add("clean", clean, "remove results, and with --store-too the store")
     verb.add_argument("--store-too", action="store_true", help="also empty the store")

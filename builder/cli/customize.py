@@ -49,7 +49,7 @@ from builder.steps.base_image import BaseFacts, BaseImage
 from builder.steps.image import BOOT_OFFSET
 from builder.steps.packed import check_sum
 from builder.steps.qemu import PROGRAMS
-from builder.steps.sparse import sha256
+from builder.store.checksum import sha256
 from builder.store.store import Store
 
 

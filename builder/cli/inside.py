@@ -340,7 +340,12 @@ def _reclaim(context: Context, docker: Docker, container: Container) -> None:
 
 
 def of_root(folder: Path) -> bool:
-    """Return whether root owns something in a directory that is not the finished entries'."""
+    """Return whether root owns something in a directory that is not the finished entries'.
+
+    Also if the directory is another user's alone, as root's store is.
+    """
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return True  # a store is its owner's alone
     for place, names, files in os.walk(folder):
         if Path(place) == folder and "entries" in names:
             names.remove("entries")  # given away before they became entries

@@ -27,6 +27,7 @@ from builder.cli import (
 from builder.cli.context import Context
 from builder.cli.errors import error_console, report
 from builder.cli.options import Command, Verbs
+from builder.engine.disk import full_disk
 from builder.errors import BuildError, Interrupted, UserError
 
 _DESCRIPTION = """\
@@ -78,6 +79,11 @@ def main(argv: Sequence[str]) -> int:
         # Whoever read our output (`| head`) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        full = full_disk(error, [Path(arguments.store), Path(arguments.output)])
+        if full is None:
+            raise
+        return report(full, errors)
 
 
 def _check_directories(names: Sequence[str]) -> None:

@@ -116,7 +116,10 @@ def planning(
         )
 
     boards = {
-        name: BoardPlan(steps=steps, plan=make_plan(steps.targets, store, optional=steps.checks))
+        name: BoardPlan(
+            steps=steps,
+            plan=make_plan(steps.targets, store, optional=steps.checks, shown=steps.shown),
+        )
         for name, steps in _for_each(specs, steps_of).items()
     }
     return Planning(boards=boards, plan=join({name: board.plan for name, board in boards.items()}))

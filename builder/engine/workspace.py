@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from builder.engine.disk import full_disk_told
 from builder.engine.process import Processes, clean_environment, run
 from builder.errors import HostError
 
@@ -61,15 +62,16 @@ class Workspace(ABC):
         words = [str(word) for word in argv]
         extra = dict(environment or {})
         shown = [f"{name}={'...' if name in secret else value}" for name, value in extra.items()]
-        return run(
-            self.enter(words, cwd=cwd or self.directory, network=network),
-            processes=self._processes,
-            environment=clean_environment(extra),
-            stdin=stdin,
-            log=log,
-            on_line=on_line,
-            replay=["env", *shown, *words] if extra else words,
-        )
+        with full_disk_told(self.directory.parent):
+            return run(
+                self.enter(words, cwd=cwd or self.directory, network=network),
+                processes=self._processes,
+                environment=clean_environment(extra),
+                stdin=stdin,
+                log=log,
+                on_line=on_line,
+                replay=["env", *shown, *words] if extra else words,
+            )
 
     def interactive(
         self, argv: Sequence[str], *, cwd: Path, environment: Mapping[str, str]

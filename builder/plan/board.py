@@ -54,6 +54,11 @@ class BoardSteps:
             return [self.product]
         return [self.image, *([self.compressed] if self.compressed else [])]
 
+    @property
+    def shown(self) -> list[Step]:
+        """The steps whose output is published with an image, or told of in its manifest."""
+        return [] if self.product else [self.boot.boot_files, self.layers[0]]
+
 
 def board_steps(
     spec: ImageSpec,

@@ -9,8 +9,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.engine.disk import full_disk_told
 from builder.engine.process import Processes
-from builder.errors import BuildError, CommandError, Interrupted
+from builder.errors import BuildError, CommandError, Interrupted, StepError
 from builder.plan.plan import Planned
 from builder.plan.toolbox import Toolbox
 from builder.report.events import (
@@ -73,6 +74,19 @@ class _Schedule:
                 self.waiting.remove(item)
                 return item
         return None
+
+    def check(self) -> None:
+        """Make sure that there is something to wait for.
+
+        Raises:
+            StepError: nothing runs, and nothing that waits can start.
+        """
+        if not self.running:
+            names = ", ".join(item.label for item in self.waiting)
+            raise StepError(
+                f"inputs of these steps have gone from the store meanwhile: {names}",
+                hint="build again",
+            )
 
     def take(self, future: Future[Entry]) -> None:
         """Note what became of a step that ran. After a failure, what only its boards need goes.
@@ -151,7 +165,8 @@ class Build:
         entries: dict[Step, Entry] = {}
         waiting: list[Planned] = []
         for item in self._plan:
-            entry = self._store.get(item.key)
+            # What was damaged may still be there, if another build is at work on it.
+            entry = None if item.reason else self._store.get(item.key)
             if entry:
                 _enter(entries, item, entry)
                 self._listener(StepKept(step=item.label))
@@ -177,6 +192,7 @@ class Build:
                         }
                         future = pool.submit(self._build, item, inputs, toolbox)
                         schedule.running[future] = item
+                    schedule.check()
                     done, _ = wait(schedule.running, return_when=FIRST_COMPLETED)
                     for future in done:
                         schedule.take(future)
@@ -214,26 +230,27 @@ class Build:
             stopped=lambda: self._processes.stopped,
         ):
             kept = self._store.get(item.key)
-            if kept:
+            if kept and not self._store.damage(item.key):
                 self._listener(StepKept(step=item.label))
                 return kept
             self._listener(StepStarted(step=item.label, reason=item.reason or "", log=log_path))
             started = time.monotonic()
             try:
-                with log_path.open("w") as log:
-                    job = Job(
-                        inputs=inputs,
-                        output=self._store.draft(item.key),
-                        log=log,
-                        store=self._store,
-                        tools=toolbox,
-                        on_line=say,
+                with full_disk_told(self._store.root, log_path.parent):
+                    with log_path.open("w") as log:
+                        job = Job(
+                            inputs=inputs,
+                            output=self._store.draft(item.key),
+                            log=log,
+                            store=self._store,
+                            tools=toolbox,
+                            on_line=say,
+                        )
+                        toolbox.carry_out(step, job)
+                    seconds = time.monotonic() - started
+                    entry = self._store.commit(
+                        item.key, step=step.name, components=item.components, seconds=seconds
                     )
-                    toolbox.carry_out(step, job)
-                seconds = time.monotonic() - started
-                entry = self._store.commit(
-                    item.key, step=step.name, components=item.components, seconds=seconds
-                )
             except BaseException as error:
                 self._store.discard(item.key)
                 seconds = time.monotonic() - started

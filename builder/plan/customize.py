@@ -29,8 +29,8 @@ from builder.steps.base_image import BaseFacts, BaseImage
 from builder.steps.custom_image import IMAGE, CustomImage
 from builder.steps.designs import Designs
 from builder.steps.native.programs import NativePrograms, Rules
-from builder.steps.sparse import sha256
 from builder.steps.step import Step
+from builder.store.checksum import sha256
 from builder.store.store import Entry, write_atomically
 
 Manifest = Mapping[str, Any]

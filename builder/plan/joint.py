@@ -25,7 +25,8 @@ class BoardPlan:
 def join(plans: Mapping[str, Sequence[Planned]]) -> list[Planned]:
     """Return one plan for the boards whose plans these are, each step after its parents.
 
-    Steps of one name with equal keys become one. Its reason is that of the first board.
+    Steps of one name with equal keys become one. Its reason is that of the first board that has one:
+    a kept output may be found to be damaged by a board that has to read it.
     """
     same: dict[tuple[str, str], list[tuple[str, Planned]]] = {}
     for board, plan in plans.items():
@@ -39,6 +40,7 @@ def _one(items: Sequence[tuple[str, Planned]], *, several: bool) -> Planned:
     first, *others = (item for _, item in items)
     return replace(
         first,
+        reason=next((item.reason for _, item in items if item.reason), None),
         needed=any(item.needed for _, item in items),
         boards=boards,
         twins=tuple(item.step for item in others),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from builder.plan.fingerprint import components, key, reason
 from builder.steps.step import Step
+from builder.store.records import Unreadable
 from builder.store.store import Store
 
 
@@ -45,58 +46,112 @@ class Planned:
 
 
 def make_plan(
-    targets: Iterable[Step], store: Store, *, optional: Sequence[Step] = ()
+    targets: Iterable[Step],
+    store: Store,
+    *,
+    optional: Sequence[Step] = (),
+    shown: Sequence[Step] = (),
 ) -> list[Planned]:
     """Return the steps that `targets` need, themselves included, each after its parents.
 
     `optional` steps are made if what they stand on is kept or made for the targets. What has gone
     from the store is not made again for them.
+
+    What is kept and will be read is verified: the output of targets, of optional steps, of the
+    parents of steps that are built, and of those that are `shown` to the user with the targets. What
+    is damaged is removed from the store, and made again.
     """
-    targets = list(targets)
     ordered: list[Step] = []
+    targets = list(targets)
     for target in targets:
         _visit(target, ordered)
     regular = {*ordered}
     for step in optional:
         _visit(step, ordered)
-    keys: dict[Step, str] = {}
-    parts: dict[Step, dict[str, str]] = {}
-    reasons: dict[Step, str | None] = {}
-    secret = store.secret()
+    draft = _Draft(store)
     for step in ordered:
-        parents = {name: keys[parent] for name, parent in step.parents.items()}
-        parts[step] = components(step, parents, secret=secret)
-        keys[step] = key(parts[step])
-        if store.get(keys[step]):
-            reasons[step] = None
-        else:
-            own = reason(parts[step], store.last(step.scope, step.name))
-            changed = next((n for n, parent in step.parents.items() if reasons[parent]), None)
-            follows = own.endswith(" is another") or own.startswith("not in the store")
-            reasons[step] = f"{changed} is built" if changed and follows else own
-    needed: set[Step] = set()
-    wanted = targets
-    while wanted:
-        step = wanted.pop()
-        if step not in needed:
-            needed.add(step)
-            if reasons[step]:
-                wanted += step.parents.values()
+        draft.add(step)
+    draft.need(*targets, *(step for step in shown if draft.reasons[step] is None))
     for step in ordered:
         # After its parents, so what is said of these is final.
-        there = all(not reasons[each] or each in needed for each in step.parents.values())
-        if step not in regular and there:
-            needed.add(step)
-    return [
-        Planned(
+        if step not in regular:
+            draft.consider(step, verify=step in optional)
+    return [draft.planned(step) for step in ordered]
+
+
+class _Draft:
+    """A plan in the making: for each step its key, why it is not kept, and whether it is needed."""
+
+    def __init__(self, store: Store) -> None:
+        self.reasons: dict[Step, str | None] = {}
+        self._store = store
+        self._secret = store.secret()
+        self._keys: dict[Step, str] = {}
+        self._parts: dict[Step, dict[str, str]] = {}
+        self._needed: set[Step] = set()
+        self._read: set[Step] = set()
+
+    def add(self, step: Step) -> None:
+        """Take a step in, after its parents."""
+        parents = {name: self._keys[parent] for name, parent in step.parents.items()}
+        parts = components(step, parents, secret=self._secret)
+        self._parts[step] = parts
+        self._keys[step] = key(parts)
+        self.reasons[step] = None
+        if self._store.get(self._keys[step]) is None:
+            own = self._missing(step)
+            changed = next((n for n, parent in step.parents.items() if self.reasons[parent]), None)
+            follows = own.endswith(" is another") or own.startswith("not in the store")
+            self.reasons[step] = f"{changed} is built" if changed and follows else own
+
+    def need(self, *steps: Step) -> None:
+        """Have the output of steps at hand, and for those that are not kept that of their parents."""
+        wanted = [*steps]
+        while wanted:
+            step = wanted.pop()
+            if step not in self._read:
+                self._read.add(step)
+                self._needed.add(step)
+                self._verify(step)
+                if self.reasons[step]:
+                    wanted += step.parents.values()
+
+    def consider(self, step: Step, *, verify: bool) -> None:
+        """Have the output of a step at hand if its parents are there, or are made anyway."""
+        if verify:
+            self._verify(step)
+        parents = step.parents.values()
+        if all(not self.reasons[each] or each in self._needed for each in parents):
+            self._needed.add(step)
+            if self.reasons[step]:
+                self.need(*parents)
+
+    def planned(self, step: Step) -> Planned:
+        """Return what was found out about a step."""
+        return Planned(
             step=step,
-            key=keys[step],
-            components=parts[step],
-            reason=reasons[step],
-            needed=step in needed,
+            key=self._keys[step],
+            components=self._parts[step],
+            reason=self.reasons[step],
+            needed=step in self._needed,
         )
-        for step in ordered
-    ]
+
+    def _missing(self, step: Step) -> str:
+        """Say why a step is not kept."""
+        damage = self._store.damage(self._keys[step])
+        if damage:
+            return f"damaged in the store: {damage}"
+        try:
+            return reason(self._parts[step], self._store.last(step.scope, step.name))
+        except Unreadable as error:
+            return f"it is not known what was built last: {error}"
+
+    def _verify(self, step: Step) -> None:
+        """Look whether what is kept of a step is as it was made; if not, it is not kept any more."""
+        damage = None if self.reasons[step] else self._store.damage(self._keys[step])
+        if damage:
+            self._store.drop(self._keys[step])
+            self.reasons[step] = f"damaged in the store: {damage}"
 
 
 def _visit(step: Step, ordered: list[Step]) -> None:

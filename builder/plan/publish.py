@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from builder.emulation.derive import told
+from builder.engine.disk import full_disk_told
+from builder.engine.process import clean_environment
 from builder.errors import StepError
 from builder.plan.board import BoardSteps
 from builder.plan.joint import BoardPlan
@@ -25,6 +27,11 @@ from builder.steps.step import Step
 from builder.store.store import Entry, write_atomically
 
 _STAMP = ".published"
+
+_SECRET = 0o600
+"""Mode of images and root filesystems: hashes of passwords and keys of networks are in them."""
+_OPEN = {".bmap": 0o644, ".json": 0o644, ".sha256": 0o644}
+"""Modes of the files beside them, which only say something of them, by the ends of their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,21 +234,18 @@ def _write(path: Path, text: str) -> None:
 def copy_sparse(source: Path, target: Path) -> None:
     """Copy a file with its holes, and without copying where the filesystem can share blocks.
 
+    Only its owner may read the copy of an image or a root filesystem.
+
     Raises:
         StepError: it cannot be copied; nothing of it is left.
+        HostError: there is no room.
     """
     partial, old = (target.with_name(f".{target.name}.{what}") for what in ("part", "old"))
     try:
-        copying = subprocess.run(
-            ["cp", "--sparse=auto", "--reflink=auto", "--", source, partial],
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        if copying.returncode:
-            raise StepError(
-                f"{target} cannot be written", details=copying.stderr.strip().splitlines()
-            )
+        partial.unlink(missing_ok=True)  # a killed process may have left one
+        partial.touch(mode=_OPEN.get(target.suffix, _SECRET))  # which `cp` leaves as it is
+        with full_disk_told(target.parent):
+            _copy(source, partial, target)
         # Renamed onto the old file, the new one would have to go to the disk now (ext4(5),
         # auto_da_alloc), which takes longer than the copy.
         if target.exists():
@@ -252,3 +256,15 @@ def copy_sparse(source: Path, target: Path) -> None:
         if old.exists() and not target.exists():
             old.rename(target)
         old.unlink(missing_ok=True)
+
+
+def _copy(source: Path, partial: Path, target: Path) -> None:
+    copying = subprocess.run(
+        ["cp", "--sparse=auto", "--reflink=auto", "--", source, partial],
+        stderr=subprocess.PIPE,
+        env=clean_environment(),
+        text=True,
+        check=False,
+    )
+    if copying.returncode:
+        raise StepError(f"{target} cannot be written", details=copying.stderr.strip().splitlines())

@@ -14,6 +14,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 
+from builder.engine.disk import full_disk_told
 from builder.engine.engine import caller, control
 from builder.engine.foreign import register_foreign
 from builder.engine.process import Processes
@@ -71,7 +72,7 @@ def carry_out(connection: Connection, task: Task, toolbox: Toolbox) -> None:
             toolbox.turn_to(task.root)
         store = Store(task.store)
         try:
-            with task.log.open("a") as log:
+            with full_disk_told(task.store, task.log.parent), task.log.open("a") as log:
                 task.step.run(
                     Job(
                         inputs=task.inputs,

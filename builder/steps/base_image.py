@@ -19,8 +19,8 @@ from builder.steps.extract import archive_tree
 from builder.steps.filesystem import FEATURES
 from builder.steps.pack import LAYER
 from builder.steps.packed import SUFFIXES, plain_name, unpack
-from builder.steps.sparse import sha256
 from builder.steps.step import Job, Step
+from builder.store.checksum import sha256
 
 HEAD = "head.img"
 """In the step's output: the image up to its root partition, with partition table and boot files."""

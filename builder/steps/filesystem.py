@@ -12,8 +12,8 @@ from pathlib import Path
 from builder.engine.workspace import Workspace
 from builder.steps.ext4_writer import WRITER
 from builder.steps.layers import Root
-from builder.steps.sparse import sha256
 from builder.steps.step import Job
+from builder.store.checksum import sha256_once
 
 BLOCK = 4096
 """Size of a block in bytes."""
@@ -109,7 +109,7 @@ def make_root(job: Job, root: Root, image: Path, form: Ext4Format, *, writer: Pa
 def seal(job: Job, workspace: Workspace, image: Path, *, root_size: int) -> None:
     """Write an image's block map and checksum beside it, and both with its sizes to image.json."""
     with ThreadPoolExecutor(1) as pool:
-        hashing = pool.submit(sha256, image)
+        hashing = pool.submit(sha256_once, image)
         job.run(workspace, "bmaptool", "create", "-o", f"{image}.bmap", image)
         checksum = hashing.result()
     Path(f"{image}.sha256").write_text(f"{checksum}  {image.name}\n")

@@ -29,8 +29,9 @@ from builder.steps.filesystem import (
     take_boot,
 )
 from builder.steps.layers import Root
-from builder.steps.sparse import sha256, written_meanwhile
+from builder.steps.sparse import written_meanwhile
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
+from builder.store.checksum import sha256_once
 
 MIB = 1 << 20
 BOOT_OFFSET = 4 * MIB
@@ -256,4 +257,4 @@ class Compressed(Step):
                 *command,
                 environment={"OUT": str(target)},
             )
-        Path(f"{target}.sha256").write_text(f"{sha256(target)}  {target.name}\n")
+        Path(f"{target}.sha256").write_text(f"{sha256_once(target)}  {target.name}\n")

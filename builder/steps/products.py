@@ -12,8 +12,8 @@ from builder.steps.bootstrap import NEED, Bootstrap
 from builder.steps.machines import MACHINES
 from builder.steps.mmdebstrap import keep_downloads, options
 from builder.steps.pack import LAYER, pack
-from builder.steps.sparse import sha256
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
+from builder.store.checksum import sha256_once
 
 SYSROOT = "sysroot"
 """Name of the directory in the sysroot's archive, beside the files for build systems."""
@@ -179,4 +179,4 @@ def _compiler(version: str) -> str | None:
 
 
 def _add_checksum(path: Path) -> None:
-    Path(f"{path}.sha256").write_text(f"{sha256(path)}  {path.name}\n")
+    Path(f"{path}.sha256").write_text(f"{sha256_once(path)}  {path.name}\n")

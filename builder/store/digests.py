@@ -36,7 +36,7 @@ def digest(folder: Path, path: Path, read: Read, write: Callable[[Path, str], No
         return read(path)
     note = folder / f"{before.st_dev}-{before.st_ino}.json"
     known = _noted(note)
-    if known.get("state") == _state(before):
+    if known.get("state") == _state(before) and "digest" in known:
         return str(known["digest"])
     now = time.time_ns()
     found = read(path)
@@ -52,6 +52,6 @@ def _state(status: stat_result) -> list[int]:
 def _noted(note: Path) -> dict[str, object]:
     try:
         known = json.loads(note.read_text())
-    except (FileNotFoundError, ValueError):  # a crash may have emptied it
+    except (FileNotFoundError, ValueError, RecursionError):  # a crash may have emptied it
         return {}
     return known if isinstance(known, dict) else {}

@@ -3,8 +3,11 @@
 
 Layout under its root:
 
-    entries/<key>/entry.json     what made it: step, components of its fingerprint, time
+    entries/<key>/entry.json     what made it: step, components of its fingerprint, time; and the
+                                 hash of tree.json
     entries/<key>/files/         the step's output; never changed once it is there
+    entries/<key>/tree.json      the hash tree of that (see builder.store.tree)
+    entries/<key>/verified.json  states of the files when they were last found to be as in the tree
     entries/<key>/known-<what>   a number that was found out about the files
     drafts/<key>/                an entry being written; renamed into entries/ when whole
     scratch/<name>/              room for a step's work, empty on disk when it is a tmpfs
@@ -21,22 +24,66 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from pydantic import BaseModel, TypeAdapter
+
+from builder.store.checksum import FileState, state
 from builder.store.digests import Read, digest
 from builder.store.locks import locked, remove_free, try_locked
+from builder.store.records import Unreadable, read_record
+from builder.store.tree import (
+    difference,
+    hash_of,
+    listed,
+    made_tree,
+    settled_states,
+    text_of,
+    tree_in,
+    wait_for_tick,
+)
 
 _SECRET_BYTES = 32
 _DESCRIPTION = "entry.json"
+_TREE = "tree.json"
+_VERIFIED = "verified.json"
 _MADE = ("entries", "drafts", "scratch", "last", "archives", "digests")
+_OTHERS = ("locks", "petalinux", "secret", "secret.new")
+_CLOSED = ("entries", "drafts", "scratch", "archives", "petalinux")
+"""What holds files that not everybody may read, as hashes of passwords."""
 _FEW = 50
 """More files than this are not written to the disk one by one: that takes longer than writing all
 that any process has pending, which is what a sync of everything waits for."""
+
+
+class _Description(BaseModel):
+    """What entry.json holds; `tree` is the hash of the hash tree, which earlier versions did not make."""
+
+    step: str
+    seconds: float
+    size: int
+    built: datetime
+    components: dict[str, str]
+    tree: str = ""
+
+
+class _Verified(BaseModel):
+    """What verified.json holds: the hash of the tree, and the states of the files by their paths."""
+
+    tree: str
+    states: dict[str, FileState]
+
+
+_DESCRIPTIONS = TypeAdapter(_Description)
+_VERIFICATIONS = TypeAdapter(_Verified)
+_COMPONENTS = TypeAdapter(dict[str, str])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +91,7 @@ class Entry:
     """A kept output.
 
     `seconds` is the wall time that it took, `ended` when it was done, in seconds since 1970; `size`
-    is its bytes on disk.
+    is its bytes on disk. `tree_hash` stands for all of its files: see builder.store.tree.
     """
 
     key: str
@@ -53,6 +100,7 @@ class Entry:
     seconds: float
     size: int
     ended: float = 0.0
+    tree_hash: str = ""
 
     @property
     def files(self) -> Path:
@@ -75,18 +123,40 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for name in (*_MADE, "locks"):
-            (root / name).mkdir(parents=True, exist_ok=True)
+        self._make()
 
     def get(self, key: str) -> Entry | None:
-        """Return the entry for `key`, if it is kept, and mark it as used now."""
-        path = self.root / "entries" / key
+        """Return the entry for `key`, if it is kept, and mark it as used now.
+
+        Whether its files are as they were made, `damage` says.
+        """
+        path = self._entry(key)
         try:
             entry = _read(path)
+            os.utime(path / _DESCRIPTION)  # eviction takes the least recently used
+        except (FileNotFoundError, Unreadable):
+            return None
+        return entry
+
+    def damage(self, key: str, *, fully: bool = False) -> str | None:
+        """Say in a few words how the entry for `key` is damaged; None if it is not, or not there.
+
+        Files that have not changed since they were last verified are not read again, unless
+        `fully`.
+        """
+        try:
+            return _damage(_read(self._entry(key)), fully=fully)
         except FileNotFoundError:
             return None
-        os.utime(path / _DESCRIPTION)  # eviction takes the least recently used
-        return entry
+        except Unreadable as error:
+            return str(error)
+
+    def drop(self, key: str) -> bool:
+        """Remove the entry for `key`, which is damaged; return False if somebody is at work on it."""
+        with try_locked(self._lock(key)) as free:
+            if free:
+                self._remove_entry(key)
+        return free
 
     @contextmanager
     def building(
@@ -111,22 +181,33 @@ class Store:
     def commit(
         self, key: str, *, step: str, components: Mapping[str, str], seconds: float
     ) -> Entry:
-        """Make the draft for `key` an entry, in one rename; needs `building`."""
+        """Make the draft for `key` an entry, in one rename; needs `building`.
+
+        An entry that is there, which must be damaged, makes room.
+        """
         draft = self.root / "drafts" / key
         size = tree_size(draft)
-        description = {
-            "step": step,
-            "seconds": round(seconds, 2),
-            "size": size,
-            "built": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-            "components": dict(components),
-        }
-        (draft / _DESCRIPTION).write_text(json.dumps(description, indent=1))
-        target = self.root / "entries" / key
+        found = listed(draft / "files")
+        wait_for_tick(found)
+        at = time.time_ns()
+        text = text_of(made_tree(draft / "files", found))
+        (draft / _TREE).write_text(text)
+        description = _Description(
+            step=step,
+            seconds=round(seconds, 2),
+            size=size,
+            built=datetime.now(timezone.utc),
+            components=dict(components),
+            tree=hash_of(text),
+        )
+        (draft / _DESCRIPTION).write_text(description.model_dump_json(indent=1))
         # A power cut must not leave a renamed entry with empty files.
         _settle(draft)
-        draft.rename(target)
-        return _read(target)
+        self._remove_entry(key)
+        draft.rename(self._entry(key))
+        entry = _read(self._entry(key))
+        _note_verified(entry, settled_states(found, at))
+        return entry
 
     def discard(self, key: str) -> None:
         """Remove the draft for `key`; needs `building`."""
@@ -149,6 +230,7 @@ class Store:
     def in_use(self) -> Iterator[None]:
         """Keep other processes from evicting entries, and clean up after those that died."""
         with locked(self._lock("in-use"), shared=True):
+            self._make()  # somebody may have emptied it since it was opened
             self._clean()
             yield
 
@@ -177,18 +259,21 @@ class Store:
             yield [*left, *others]
 
     def last(self, scope: str, step: str) -> dict[str, str] | None:
-        """Return the components of the last fingerprint that a step was built with."""
+        """Return the components of the last fingerprint that a step was built with.
+
+        Raises:
+            Unreadable: they were noted, and the note is damaged.
+        """
         try:
-            components = json.loads(self._last(scope, step).read_text())
-        except (FileNotFoundError, ValueError):
+            return read_record(self._last(scope, step), _COMPONENTS)
+        except FileNotFoundError:
             return None
-        return {str(name): str(value) for name, value in components.items()}
 
     def remember(self, scope: str, step: str, components: Mapping[str, str]) -> None:
         """Note the components of a step's fingerprint for `last`."""
         path = self._last(scope, step)
         path.parent.mkdir(exist_ok=True)
-        write_atomically(path, json.dumps(dict(components), indent=1))
+        write_atomically(path, json.dumps(dict(components), indent=1), durably=True)
 
     def digest(self, path: Path, read: Read) -> str:
         """Return a file's checksum as `read` finds it, which reads it only if it may have changed.
@@ -214,32 +299,36 @@ class Store:
             return path.read_bytes()
 
     def entries(self) -> list[Entry]:
-        """Return all entries, the least recently used first."""
-        paths = sorted(
-            (self.root / "entries").glob(f"*/{_DESCRIPTION}"), key=lambda path: path.stat().st_mtime
-        )
-        return [_read(path.parent) for path in paths]
+        """Return all entries that can be used, the least recently used first."""
+        found: list[tuple[float, Entry]] = []
+        for key in self.keys():
+            with suppress(FileNotFoundError, Unreadable):
+                entry = _read(self._entry(key))
+                found.append(((entry.path / _DESCRIPTION).stat().st_mtime, entry))
+        return [entry for _, entry in sorted(found, key=lambda item: item[0])]
+
+    def keys(self) -> list[str]:
+        """Return the keys of all entries, of those too that are damaged."""
+        return sorted(path.name for path in (self.root / "entries").iterdir())
 
     def evict(self, limit: int) -> list[Entry]:
         """Remove the least recently used entries until at most `limit` bytes are left.
 
-        Package indexes that were replaced go too. Does nothing while another process uses
-        the store.
+        Package indexes that were replaced go too, and entries that cannot be read. Does nothing
+        while another process uses the store.
         """
         gone: list[Entry] = []
         with try_locked(self._lock("in-use")) as alone:
             if alone:
                 self._drop_replaced_indexes()
                 entries = self.entries()
+                for key in {*self.keys()} - {entry.key for entry in entries}:
+                    self._remove_entry(key)
                 total = sum(entry.size for entry in entries)
                 for entry in entries:
                     if total <= limit:
                         break
-                    # Out of sight at once, so that a killed eviction leaves no half entry.
-                    aside = self.root / "drafts" / entry.key
-                    remove_tree(aside)
-                    entry.path.rename(aside)
-                    remove_tree(aside)
+                    self._remove_entry(entry.key)
                     total -= entry.size
                     gone.append(entry)
         return gone
@@ -251,6 +340,26 @@ class Store:
                 for name in (*_MADE, "petalinux"):
                     remove_tree(self.root / name)
         return alone
+
+    def _make(self) -> None:
+        """Make the directories that are not there, and keep other users out."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in (*_MADE, "locks"):
+            (self.root / name).mkdir(exist_ok=True)
+        shared = self.root.stat().st_mode & stat.S_ISGID
+        # In a directory that holds other things too, only those of the store are closed.
+        alone = {path.name for path in self.root.iterdir()} <= {*_MADE, *_OTHERS}
+        for place in [self.root] if alone else [self.root / name for name in _CLOSED]:
+            _close(place, to_group=not shared)
+
+    def _entry(self, key: str) -> Path:
+        return self.root / "entries" / key
+
+    def _remove_entry(self, key: str) -> None:
+        """Remove an entry if there is one; nobody else may be at work on it."""
+        # Out of sight at once, so that a killed process leaves no half entry.
+        with self.scratch("removed") as aside, suppress(FileNotFoundError):
+            self._entry(key).rename(aside / key)
 
     def _lock(self, name: str) -> Path:
         return self.root / "locks" / f"{name}.lock"
@@ -284,18 +393,70 @@ def _read(path: Path) -> Entry:
 
     Raises:
         FileNotFoundError: there is none.
+        Unreadable: its description is damaged.
     """
-    entry = json.loads((path / _DESCRIPTION).read_text())
-    # Python before 3.11 does not read the Z that earlier stores have.
-    built = datetime.fromisoformat(entry["built"].replace("Z", "+00:00"))
+    found = read_record(path / _DESCRIPTION, _DESCRIPTIONS)
     return Entry(
         key=path.name,
-        step=entry["step"],
+        step=found.step,
         path=path,
-        seconds=entry["seconds"],
-        size=entry["size"],
-        ended=built.timestamp(),
+        seconds=found.seconds,
+        size=found.size,
+        ended=found.built.timestamp(),
+        tree_hash=found.tree,
     )
+
+
+def _damage(entry: Entry, *, fully: bool) -> str | None:
+    """Say in a few words how an entry's files differ from its hash tree; None if they do not.
+
+    Raises:
+        PermissionError: files are another user's.
+    """
+    if not entry.tree_hash:
+        return "it has no checksums, since an earlier version of the builder made it"
+    known = {} if fully else _verified_states(entry)
+    try:
+        found = listed(entry.files)
+        if known == {name: state(status) for name, status in found.items()}:
+            return None
+        at = time.time_ns()
+        text = (entry.path / _TREE).read_text()
+        if hash_of(text) != entry.tree_hash:
+            return f"{_TREE} has changed"
+        problem = difference(entry.files, tree_in(text), found, known)
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).relative_to(entry.path)} is missing"
+    except PermissionError:
+        raise
+    except (OSError, ValueError) as error:
+        return f"it cannot be read: {error}"
+    if problem is None:
+        _note_verified(entry, settled_states(found, at))
+    return problem
+
+
+def _verified_states(entry: Entry) -> dict[str, FileState]:
+    """Return the states in which an entry's files were verified, by their paths."""
+    try:
+        verified = read_record(entry.path / _VERIFIED, _VERIFICATIONS)
+    except (FileNotFoundError, Unreadable):
+        return {}
+    return verified.states if verified.tree == entry.tree_hash else {}
+
+
+def _note_verified(entry: Entry, states: dict[str, FileState]) -> None:
+    note = {"tree": entry.tree_hash, "states": states}
+    _write_for_all(entry.path / _VERIFIED, json.dumps(note))
+
+
+def _close(place: Path, *, to_group: bool) -> None:
+    """Take other users' rights to a directory, and those of its group, as far as it is ours."""
+    refused = 0o077 if to_group else 0o007
+    with suppress(FileNotFoundError, PermissionError):
+        mode = stat.S_IMODE(place.stat().st_mode)
+        if mode & refused:
+            place.chmod(mode & ~refused)
 
 
 def _settle(directory: Path) -> None:
@@ -318,12 +479,18 @@ def _settle(directory: Path) -> None:
             os.close(descriptor)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a crash, sees the old text or the new one."""
+def write_atomically(path: Path, text: str, *, durably: bool = False) -> None:
+    """Write a file so that a reader, or whoever comes after a crash, sees the old text or the new one.
+
+    That holds for a power cut too if it is written `durably`, which waits for the disk.
+    """
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
         fresh = Path(file.name)
         try:
             file.write(text)
+            if durably:
+                file.flush()
+                os.fsync(file.fileno())
             file.close()
             fresh.replace(path)
         except BaseException:

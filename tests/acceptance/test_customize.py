@@ -14,7 +14,7 @@ import pytest
 
 from builder.plan.publish import Output
 from builder.steps.image import BOOT_OFFSET
-from builder.steps.sparse import sha256
+from builder.store.checksum import sha256
 from tests.support import BOARD, ROOT, build_py
 from tests.unit.customize.cards import BOOT, START, card, system, tool
 from tests.unit.customize.test_ext4 import CAPABILITY, CHANGES

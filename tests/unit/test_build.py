@@ -269,6 +269,45 @@ def test_what_nobody_needs_is_left_alone(site: Site) -> None:
     assert bottom.runs == 1
 
 
+def test_damaged_input_is_made_again_before_it_is_read(site: Site) -> None:
+    def copy(job: Job) -> None:
+        (job.output / "copy").write_text((job.input("bottom") / "name").read_text())
+
+    bottom = Work("bottom")
+    top = Work("top", copy, bottom)
+    entries = site.build(top)
+    (entries[bottom].files / "name").write_text("b0ttom")
+    top.version = 2
+    entries = site.build(top)
+    assert (entries[top].files / "copy").read_text() == "bottom"
+    assert (bottom.runs, top.runs) == (2, 2)
+    reasons = {event.step: event.reason for event in site.events if isinstance(event, StepStarted)}
+    assert reasons["bottom"] == "damaged in the store: files/name has other content"
+
+
+def test_what_another_build_left_damaged_is_not_taken(site: Site) -> None:
+    step = Work("s")
+    plan = make_plan([step], site.store)
+    entry = site.build(step)[step]
+    (entry.files / "name").unlink()
+    entries = build_of(site, plan, site.logs, 1).run()
+    assert step.runs == 2
+    assert (entries[step].files / "name").read_text() == "s"
+
+
+def test_inputs_that_go_while_a_build_runs_are_an_error(site: Site) -> None:
+    bottom = Work("bottom")
+    middle = Work("middle", None, bottom)
+    top = Work("top", None, middle)
+    entries = site.build(middle)
+    plan = make_plan([top], site.store)
+    for step in (bottom, middle):
+        entries[step].path.rename(site.store.root / "scratch" / step.name)
+    # What was kept when the plan was made, and is not any more, is made again only if it is needed.
+    with pytest.raises(StepError, match=r"gone from the store meanwhile: middle, top$"):
+        build_of(site, plan, site.logs, 1).run()
+
+
 def test_two_builds_at_once_make_a_step_once(site: Site, tmp_path: Path) -> None:
     begun, go_on = threading.Event(), threading.Event()
 

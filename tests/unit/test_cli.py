@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -249,6 +252,91 @@ def test_cache_lists_what_is_kept(build_py: CommandLine, tmp_path: Path) -> None
     assert answer.status == 0
     assert re.search(r"^0123 .* 1 min 15 s  kernel$", answer.output, re.MULTILINE)
     assert "1 entries" in answer.output or "1 entry" in answer.output
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Store:
+    """A store with two entries."""
+    store = Store(tmp_path / "store")
+    for key, step in (("0123", "kernel"), ("4567", "u-boot")):
+        with store.building(key):
+            (store.draft(key) / "output").write_text(step)
+            store.commit(key, step=step, components={}, seconds=75)
+    return store
+
+
+def test_cache_verifies_what_is_kept(build_py: CommandLine, kept: Store) -> None:
+    answer = build_py.there("cache", "--verify")
+    assert (answer.status, answer.output) == (0, "2 entries verified, 0 damaged\n")
+    (kept.root / "entries/4567/files/output").write_text("a-boot")
+    answer = build_py.there("cache", "--verify")
+    assert answer.status == 3
+    assert answer.output == (
+        "4567  u-boot: files/output has other content; removed\n2 entries verified, 1 damaged\n"
+    )
+    (kept.root / "entries/0123/entry.json").write_text("")
+    answer = build_py.there("cache", "--verify")
+    assert answer.status == 3
+    assert re.match(
+        r"0123  unknown step: \S+/entry\.json cannot be read: .*; removed\n", answer.output
+    )
+    assert build_py.there("cache", "--verify").output == "0 entries verified, 0 damaged\n"
+
+
+def test_cache_leaves_what_a_build_is_at_work_on(build_py: CommandLine, kept: Store) -> None:
+    (kept.root / "entries/4567/files/output").unlink()
+    with kept.building("4567"):
+        answer = build_py.there("cache", "--verify")
+    assert "files/output is missing; a build that is at work on it makes it anew\n" in answer.output
+    assert kept.keys() == ["0123", "4567"]
+
+
+CLEANING = """
+import sys
+sys.path.insert(0, {root!r})
+from builder.store.store import Store
+from pathlib import Path
+print(Store(Path(sys.argv[1])).empty())
+"""
+
+
+def test_the_store_is_not_emptied_while_a_plan_is_made(
+    build_py: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def planning(*_: object) -> SimpleNamespace:
+        program = CLEANING.format(root=str(ROOT))
+        words = [sys.executable, "-c", program, str(tmp_path / "store")]
+        said.append(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+        kept = SimpleNamespace(label="kernel", reason=None, kept=True)
+        return SimpleNamespace(plan=[kept])
+
+    monkeypatch.setattr("builder.cli.commands.planning", planning)
+    answer = build_py.there("plan", "--board", "Pynq-Z2")
+    assert (answer.status, answer.output) == (0, "kernel  kept\nall kept\n")
+    assert said == ["False\n"]
+
+
+@pytest.mark.parametrize("error", ["full", "other"])
+def test_a_full_disk_is_no_bug_of_ours(
+    build_py: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    def boards(*_: object) -> int:
+        number = errno.ENOSPC if error == "full" else errno.EIO
+        raise OSError(number, os.strerror(number), str(tmp_path / "output/x"))
+
+    (tmp_path / "output").mkdir()
+    monkeypatch.setattr("builder.cli.commands.boards", boards)
+    if error == "other":
+        with pytest.raises(OSError, match="Input/output error"):
+            build_py.there("boards")
+        return
+    answer = build_py.there("boards")
+    assert answer.status == 4
+    told, *rest = answer.errors.splitlines()
+    assert re.fullmatch(f"error: {tmp_path}/output: no space is left, .* are free", told)
+    assert rest[-1].startswith("hint: make room, say by `build.py clean`")
 
 
 @pytest.mark.parametrize("store_too", [False, True])

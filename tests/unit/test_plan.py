@@ -450,6 +450,108 @@ def test_targets_may_come_from_anything_that_can_be_iterated(store: Store) -> No
     assert all(item.needed for item in make_plan(iter([top]), store))
 
 
+# Damage
+
+
+def spoil(store: Store, *steps: Step) -> None:
+    """Put a file into the entries of steps that does not belong there."""
+    for item in make_plan(steps, store):
+        if item.step in steps:
+            (store.root / "entries" / item.key / "files/alien").touch()
+
+
+DAMAGED = "build: damaged in the store: files/alien does not belong there"
+
+
+def test_a_damaged_target_is_made_again_and_leaves_the_store(store: Store) -> None:
+    *_, top = chain()
+    build(store, top)
+    spoil(store, top)
+    assert said(store, top) == {"bottom": "kept", "middle": "kept", "top": DAMAGED}
+    assert len(store.keys()) == 2
+    assert said(store, top)["top"] == "build: not in the store any more"
+
+
+def test_what_a_step_reads_is_verified_and_what_nobody_reads_is_not(store: Store) -> None:
+    bottom, middle, top = chain()
+    build(store, top)
+    spoil(store, bottom, middle)
+    assert set(said(store, top).values()) == {"kept"}
+    top.values["y"] = 1
+    assert said(store, top) == {"bottom": DAMAGED, "middle": DAMAGED, "top": "build: y: none -> 1"}
+
+
+def test_what_a_damaged_step_is_made_of_is_needed_again(store: Store) -> None:
+    bottom, middle, top = chain()
+    build(store, top)
+    evict(store, bottom)
+    spoil(store, middle)
+    top.values["y"] = 1
+    found = said(store, top)
+    assert found["bottom"] == "build: not in the store any more"
+    assert found["middle"] == DAMAGED
+
+
+def test_what_is_shown_with_the_targets_is_verified_if_it_is_there(store: Store) -> None:
+    bottom, middle, top = chain()
+    build(store, top)
+    spoil(store, middle)
+    plan = make_plan([top], store, shown=[bottom, middle])
+    assert dict(lines(plan)) == {"bottom": "kept", "middle": DAMAGED, "top": "kept"}
+    plan = make_plan([top], store, shown=[bottom, middle])
+    assert dict(lines(plan))["middle"] == "not needed"
+
+
+def test_a_damaged_optional_step_is_made_again_on_what_is_there(store: Store) -> None:
+    _, middle, top = chain()
+    check = FakeStep("check", parents={"middle": middle})
+    build(store, top, check)
+    spoil(store, check)
+    assert optional_steps(store, check, top)["check"] == DAMAGED
+
+
+def test_nothing_is_made_again_for_a_damaged_optional_step(store: Store) -> None:
+    _, middle, top = chain()
+    check = FakeStep("check", parents={"middle": middle})
+    build(store, top, check)
+    spoil(store, check)
+    evict(store, middle)
+    assert optional_steps(store, check, top) == {
+        "bottom": "kept",
+        "middle": "not needed",
+        "check": "not needed",
+        "top": "kept",
+    }
+
+
+def test_what_an_optional_step_reads_is_verified(store: Store) -> None:
+    _, middle, top = chain()
+    build(store, top)
+    spoil(store, middle)
+    found = optional_steps(store, FakeStep("check", parents={"middle": middle}), top)
+    assert (found["middle"], found["check"]) == (DAMAGED, NEVER)
+
+
+def test_a_damaged_description_is_the_reason(store: Store) -> None:
+    *_, top = chain()
+    build(store, top)
+    (item,) = (item for item in make_plan([top], store) if item.step is top)
+    path = store.root / "entries" / item.key / "entry.json"
+    path.write_text("{")
+    assert said(store, top)["top"].startswith(f"build: damaged in the store: {path} cannot be read")
+
+
+def test_a_damaged_memory_of_the_last_build_is_the_reason(store: Store) -> None:
+    *_, top = chain()
+    build(store, top)
+    top.values["y"] = 1
+    path = store.root / "last/board/top.json"
+    path.write_text("{")
+    assert said(store, top)["top"].startswith(
+        f"build: it is not known what was built last: {path} cannot be read"
+    )
+
+
 def evict(store: Store, *steps: Step) -> None:
     for item in make_plan(steps, store):
         if item.step in steps:
@@ -513,6 +615,17 @@ def test_a_step_is_needed_if_one_board_needs_it(store: Store) -> None:
     for boards in ({"One": one, "Two": two}, {"Two": two, "One": one}):
         kernel, *_ = joint(store, **boards)
         assert not kernel.kept
+
+
+@pytest.mark.parametrize("names", ["One Two", "Two One"])
+def test_what_one_board_finds_damaged_is_made_again_for_all(store: Store, names: str) -> None:
+    boards: dict[str, Step] = {name: tower(name) for name in names.split()}
+    one = boards["One"]
+    build(store, one)
+    spoil(store, one.parents["kernel"])
+    kernel, *_ = joint(store, **boards)
+    assert not kernel.kept
+    assert f"build: {kernel.reason}" == DAMAGED
 
 
 def test_steps_of_other_names_stay_apart(store: Store) -> None:

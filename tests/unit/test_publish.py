@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from builder.bsp.tree_checks.findings import FINDINGS, Finding, write_findings
-from builder.errors import StepError
+from builder.errors import HostError, StepError
 from builder.plan.board import BoardSteps, board_steps
 from builder.plan.manifest import manifest, notes
 from builder.plan.publish import Output, copy_sparse, publish
@@ -125,6 +128,55 @@ def test_a_check_that_was_made_later_is_published(
     assert json.loads(output.manifest.read_text())["findings"]
     assert not (output.directory / FINDINGS).exists(), "the manifest has them"
     assert not publish(output, steps, [], checked)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("B.img", 0o600),
+        ("B.img.xz", 0o600),
+        ("B.rootfs.tar.zst", 0o600),
+        ("B.img.bmap", 0o644),
+        ("B.img.xz.sha256", 0o644),
+        ("image.json", 0o644),
+    ],
+)
+def test_images_are_their_owners_alone_from_the_first_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, mode: int
+) -> None:
+    (tmp_path / "source").write_text("card")
+    for left in (name, f".{name}.part"):
+        (tmp_path / left).touch()
+        (tmp_path / left).chmod(0o666)
+    modes: list[int] = []
+    run = subprocess.run
+
+    def copying(words: list[object], **options: object) -> object:
+        done = run(words, **options)  # type: ignore[call-overload]
+        modes.append(Path(str(words[-1])).stat().st_mode)
+        return done
+
+    umask = os.umask(0o022)
+    monkeypatch.setattr("builder.plan.publish.subprocess.run", copying)
+    copy_sparse(tmp_path / "source", tmp_path / name)
+    os.umask(umask)
+    modes.append((tmp_path / name).stat().st_mode)
+    assert [stat.S_IMODE(each) for each in modes] == [mode, mode]
+
+
+def test_a_copy_that_finds_the_disk_full_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/cp"
+    program.write_text("#!/bin/sh\necho cp: No space left on device >&2; exit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("builder.engine.process.SEARCH_PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setattr("builder.engine.disk._free", lambda _: 0)
+    (tmp_path / "source").write_text("card")
+    with pytest.raises(HostError, match=f"^{tmp_path}: no space is left, "):
+        copy_sparse(tmp_path / "source", tmp_path / "target.img")
+    assert {path.name for path in tmp_path.iterdir()} == {"source", "bin"}
 
 
 def test_a_file_that_cannot_be_copied_leaves_nothing(tmp_path: Path) -> None:

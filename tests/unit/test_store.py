@@ -160,9 +160,8 @@ def test_an_entry_is_on_the_disk_before_it_can_be_seen(
         for number in range(more):
             (draft / str(number)).touch()
         store.commit("k", step="s", components={}, seconds=0)
-    assert synced[-1] == "renamed"
-    wanted = {"all"} if more else {"k", "files", "file", "entry.json"}
-    assert {*synced[:-1]} == wanted
+    wanted = {"all"} if more else {"k", "files", "file", "entry.json", "tree.json"}
+    assert {*synced[: synced.index("renamed")]} == wanted
 
 
 KILLED = """
@@ -411,12 +410,6 @@ def test_the_last_components_of_a_step_are_remembered_by_scope(store: Store) -> 
     assert store.last("other", "s") == {"setting x": "2"}
 
 
-def test_a_broken_memory_is_no_memory(store: Store) -> None:
-    store.remember("board", "s", {})
-    (store.root / "last/board/s.json").write_text("{")
-    assert store.last("board", "s") is None
-
-
 def test_the_secret_is_random_stable_and_private(store: Store, tmp_path: Path) -> None:
     secret = store.secret()
     assert len(secret) == 32
@@ -437,6 +430,64 @@ def test_a_secret_that_was_cut_off_is_made_anew(
         with pytest.raises(OSError, match="no space left"):
             store.secret()
     assert len(store.secret()) == 32
+
+
+# Who may look into it
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_store_is_its_owners_alone(tmp_path: Path) -> None:
+    root = tmp_path / "above/store"
+    Store(root)
+    assert mode(root) == 0o700
+    assert mode(root.parent) != 0o700, "whose that is, is not the store's business"
+    root.chmod(0o755)
+    (root / "petalinux").mkdir()
+    Store(root)
+    assert mode(root) == 0o700, "one of an earlier version"
+
+
+@pytest.mark.parametrize(("before", "after"), [(0o2775, 0o2770), (0o2750, 0o2750)])
+def test_a_store_of_a_group_stays_open_to_it(tmp_path: Path, before: int, after: int) -> None:
+    root = tmp_path / "store"
+    root.mkdir()
+    root.chmod(before)
+    Store(root)
+    assert mode(root) == after
+
+
+def test_a_directory_with_other_things_in_it_stays_open_but_for_what_is_the_stores(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "home"
+    (root / "letters").mkdir(parents=True)
+    root.chmod(0o755)
+    Store(root)
+    assert mode(root) == mode(root / "letters") == 0o755
+    for name in ("entries", "drafts", "scratch", "archives"):
+        assert mode(root / name) == 0o700
+
+
+def test_a_store_of_another_user_stays_as_it_is(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path, mode: int) -> None:
+        raise PermissionError
+
+    store.root.chmod(0o755)
+    monkeypatch.setattr(Path, "chmod", refused)
+    Store(store.root)
+    assert mode(store.root) == 0o755
+
+
+def test_a_store_that_was_emptied_after_it_was_opened_can_be_used(store: Store) -> None:
+    assert Store(store.root).empty()
+    with store.in_use():
+        add(store, "k")
+    assert store.get("k")
 
 
 # Files

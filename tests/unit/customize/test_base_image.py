@@ -19,8 +19,8 @@ from builder.spec.models import Architecture
 from builder.steps.base_image import HEAD, BaseFacts, BaseImage
 from builder.steps.pack import LAYER
 from builder.steps.packed import check_sum, unpack
-from builder.steps.sparse import sha256
 from builder.steps.step import Job
+from builder.store.checksum import sha256
 from builder.store.store import Store
 from tests.unit.customize.cards import (
     ARM64,

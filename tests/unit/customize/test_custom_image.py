@@ -21,8 +21,8 @@ from builder.steps.custom_image import IMAGE, CustomImage
 from builder.steps.designs import Designs
 from builder.steps.ext4 import Ext4, superblock
 from builder.steps.layers import Root
-from builder.steps.sparse import sha256
 from builder.steps.step import Job, Step
+from builder.store.checksum import sha256
 from builder.store.store import Entry, Store
 from tests.unit.customize.cards import BOOT, MIB, START, card, system, tool
 from tests.unit.support import Here

@@ -314,6 +314,15 @@ def test_what_root_left_is_given_back(
     assert (ran[0].user, ran[0].network) == ("0:0", False)
 
 
+def test_a_store_that_is_roots_alone_is_roots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.cli.inside.os.walk", lambda _: [])  # what others see of it
+    monkeypatch.setattr("builder.cli.inside.os.access", lambda path, _: path != tmp_path)
+    assert inside.of_root(tmp_path)
+    assert not inside.of_root(tmp_path / "output")
+
+
 def test_what_another_build_removes_meanwhile_is_nobodys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from builder.engine.containers import Container, ImageRecipe
 from builder.engine.engine import CALLER, CAPABLE, CONTROL
 from builder.engine.process import Processes, run
 from builder.engine.relay import Relay
-from builder.errors import CommandError, Interrupted, StepError
+from builder.errors import CommandError, HostError, Interrupted, StepError
 from builder.plan.build import Build, StepFailure
 from builder.plan.owner import give
 from builder.plan.plan import make_plan
@@ -137,6 +137,12 @@ def test_a_failure_is_the_steps_own(building: Building) -> None:
     assert isinstance(caught.value.cause, CommandError)
     assert (caught.value.replay, caught.value.details) == ("it --again", ("why",))
     assert building.store.entries() == []
+
+
+def test_a_full_disk_is_no_bug(building: Building) -> None:
+    with pytest.raises(StepFailure, match=r": no space is left, .* free$") as caught:
+        building(Capable("full"))
+    assert isinstance(caught.value.cause, HostError)
 
 
 def test_a_bug_is_told_with_where_it_happened(building: Building) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import time
@@ -34,6 +35,8 @@ class Capable(Step):
         (job.output / "process").write_text(str(os.getpid()))
         if self.how == "badly":
             raise CommandError("it failed", replay="it --again", status=9, details=["why"])
+        if self.how == "full":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if self.how == "surprisingly":
             raise ZeroDivisionError
         if self.how == "dead":

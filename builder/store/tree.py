@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: MIT
+"""Hash trees: all that is in a directory as one sorted list, by which damage is found later.
+
+Owners and times are not in it: the store is given to other users, and copied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from builder.store.checksum import FileState, sha256, sha256_once, state
+
+Sum = TypeVar("Sum", bound=str | None)
+
+_TICK = 20_000_000
+"""Nanoseconds: the kernel's clock for times of files is not finer than 10 ms (CONFIG_HZ)."""
+_LARGE = 1 << 20
+"""Bytes from which on hashing takes longer than waiting for a tick."""
+
+Found = Mapping[str, os.stat_result]
+"""What is in a directory, by its path; the directory itself is the empty path."""
+
+
+class Member(NamedTuple):
+    """A file, directory or link of a hash tree.
+
+    mode: with the kind of file, as in stat(2).
+    size: of a regular file, in bytes; else 0.
+    content: the SHA-256 of a regular file, or the target of a link. None if the file could not be
+        read, which is another user's.
+    """
+
+    mode: int
+    size: int
+    content: str | None
+
+
+Tree = Mapping[str, Member]
+
+
+def listed(root: Path) -> dict[str, os.stat_result]:
+    """Return what is in a directory.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    found = {"": root.lstat()}
+    above = len(f"{root}/")
+    for folder, folders, files in os.walk(root, onerror=_raised):
+        for name in (*folders, *files):
+            path = f"{folder}/{name}"  # there may be ten thousands, and a Path takes its time
+            found[path[above:]] = os.lstat(path)
+    return found
+
+
+def made_tree(root: Path, found: Found) -> Tree:
+    """Return the hash tree of a directory that has just been filled, in which this was `found`.
+
+    Raises:
+        OSError: something in it cannot be read.
+    """
+    names = [name for name, status in found.items() if _is_file(status)]
+    checksums = _checksums(root, found, names, _readable)
+    return {name: _member(root / name, found[name], checksums.get(name)) for name in sorted(found)}
+
+
+def text_of(tree: Tree) -> str:
+    """Return a hash tree as text: JSON with a line for each path."""
+    lines = (json.dumps([name, *member]) for name, member in sorted(tree.items()))
+    return "[\n" + ",\n".join(lines) + "\n]\n"
+
+
+def tree_in(text: str) -> Tree:
+    """Return the hash tree of a text that `text_of` made."""
+    return {name: Member(*member) for name, *member in json.loads(text)}
+
+
+def hash_of(text: str) -> str:
+    """Return the hash of a whole tree, of which this is the text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def difference(root: Path, tree: Tree, found: Found, known: Mapping[str, FileState]) -> str | None:
+    """Say in a few words how what is in a directory differs from its hash tree; None if it does not.
+
+    Files whose state is that of `known` are not read.
+
+    Raises:
+        OSError: something cannot be read.
+    """
+    for name in sorted({*tree, *found}):
+        problem = _problem(root / name, tree.get(name), found.get(name))
+        if problem:
+            return f"{_shown(root, name)} {problem}"
+    unknown = [
+        name
+        for name, status in found.items()
+        if tree[name].content and _is_file(status) and known.get(name) != state(status)
+    ]
+    for name, checksum in sorted(_checksums(root, found, unknown, sha256).items()):
+        if checksum != tree[name].content:
+            return f"{_shown(root, name)} has other content"
+    return None
+
+
+def settled_states(found: Found, at: int) -> dict[str, FileState]:
+    """Return the states of what had not changed for a tick at a time (ns since 1970).
+
+    A change within the same tick of the clock would leave the state as it is.
+    """
+    return {
+        name: state(status) for name, status in found.items() if at - status.st_ctime_ns >= _TICK
+    }
+
+
+def wait_for_tick(found: Found) -> None:
+    """Let the clock tick if a large file has just been written, so that its state tells something."""
+    now = time.time_ns()
+    if any(
+        status.st_size >= _LARGE and now - status.st_ctime_ns < _TICK for status in found.values()
+    ):
+        time.sleep(_TICK / 1e9)
+
+
+def _raised(error: OSError) -> None:
+    raise error
+
+
+def _shown(root: Path, name: str) -> str:
+    return f"{root.name}/{name}" if name else root.name
+
+
+def _is_file(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode)
+
+
+def _member(path: Path, status: os.stat_result, checksum: str | None) -> Member:
+    is_file = _is_file(status)
+    return Member(
+        mode=status.st_mode,
+        size=status.st_size if is_file else 0,
+        content=checksum if is_file else _target(path, status),
+    )
+
+
+def _target(path: Path, status: os.stat_result) -> str | None:
+    return str(path.readlink()) if stat.S_ISLNK(status.st_mode) else None
+
+
+def _problem(path: Path, wanted: Member | None, status: os.stat_result | None) -> str | None:
+    """Say what is wrong with a path, as far as that is seen without reading files."""
+    if status is None:
+        return "is missing"
+    if wanted is None:
+        return "does not belong there"
+    if stat.S_IFMT(status.st_mode) != stat.S_IFMT(wanted.mode):
+        return "is another kind of file"
+    if status.st_mode != wanted.mode:
+        modes = (stat.S_IMODE(mode) for mode in (status.st_mode, wanted.mode))
+        return "has mode {:o}, not {:o}".format(*modes)
+    if _is_file(status) and status.st_size != wanted.size:
+        return f"has {status.st_size} bytes, not {wanted.size}"
+    if _target(path, status) != (None if _is_file(status) else wanted.content):
+        return "leads elsewhere"
+    return None
+
+
+def _readable(path: Path, _: Callable[[], bool]) -> str | None:
+    try:
+        return sha256_once(path)
+    except PermissionError:
+        return None
+
+
+def _checksums(
+    root: Path, found: Found, names: Sequence[str], read: Callable[[Path, Callable[[], bool]], Sum]
+) -> dict[str, Sum]:
+    """Hash files of a directory, the large ones side by side."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        try:
+            large = {
+                name: pool.submit(read, root / name, stop.is_set)
+                for name in names
+                if found[name].st_size >= _LARGE
+            }
+            small = {name: read(root / name, stop.is_set) for name in names if name not in large}
+            return {**small, **{name: future.result() for name, future in large.items()}}
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
