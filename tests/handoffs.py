@@ -11,10 +11,11 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import requests
 import yaml
 
 from builder.cli.context import default_store
+from builder.engine.download import fetch
+from builder.engine.process import Processes
 from builder.plan.publish import Output
 from builder.spec.models import Soc
 from builder.steps.index import IndexSource, index_url
@@ -77,11 +78,9 @@ def _stored() -> Path | None:
 
 def _downloaded(folder: Path) -> Path:
     source = IndexSource("pynq", _FILE, _checksum(), scope="tests")
-    url = source._find(index_url())  # noqa: SLF001 - where the index has it
-    answer = requests.get(url, timeout=600)
-    answer.raise_for_status()
-    target = folder / _FILE
-    target.write_bytes(answer.content)
+    processes, target = Processes(), folder / _FILE
+    with target.open("wb") as file:
+        fetch(source.find(index_url(), processes), file, processes=processes)
     assert sha256(target) == _checksum()
     return target
 

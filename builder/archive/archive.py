@@ -29,6 +29,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from builder.archive.mirrors import host_sources, keyring, mirror, public_mirror
+from builder.archive.settings import configuration
 from builder.engine.disk import full_disk
 from builder.engine.process import clean_environment
 from builder.errors import BuildError, HostError
@@ -38,11 +39,8 @@ from builder.spec.resolve import NamedDistribution
 from builder.store.records import Unreadable, read_record
 from builder.store.store import remove_tree, write_atomically
 
-_TIMEOUT_SECONDS = 20
 # What apt escapes in the names of lists, beside control characters and all that is not ASCII.
 _ESCAPED = b'\\|{}[]<>"^~_=!@#$%&*'
-# What the host's administrator configured for apt's downloads holds for ours too.
-_HOST_OPTIONS = re.compile(r"^Acquire::(?:http|https|ftp)::.*;$|^Acquire::(?:Retries|Check).*;$")
 
 
 class ArchiveUnavailable(BuildError):
@@ -321,15 +319,6 @@ class Archive:
         """Return the apt options by which one of the suites is preferred, if one is."""
         return [f'APT::Default-Release "{self._prefer}";'] if self._prefer else []
 
-    def host_options(self) -> list[str]:
-        """Return the host's apt options for downloads (proxies, certificates), one a line."""
-        dumped = subprocess.run(
-            ["apt-config", "dump"], capture_output=True, text=True, check=False
-        ).stdout
-        return [
-            line for line in dumped.splitlines() if _HOST_OPTIONS.match(line) and '""' not in line
-        ]
-
     def _fetch(self) -> None:
         """Fetch all indexes, without the pockets beside the first one that cannot be had.
 
@@ -451,30 +440,8 @@ class Archive:
         return "".join(lines)
 
     def _write_configuration(self) -> None:
-        architecture = self.architecture.value
-        (self.root / "apt.conf").write_text(
-            "\n".join(
-                [
-                    f'APT::Architecture "{architecture}";',
-                    f'APT::Architectures {{ "{architecture}"; }};',
-                    'APT::Sandbox::User "root";',
-                    'Acquire::Languages "none";',
-                    *self.preferences(),
-                    f'Acquire::http::Timeout "{_TIMEOUT_SECONDS}";',
-                    f'Acquire::https::Timeout "{_TIMEOUT_SECONDS}";',
-                    f'Dir::Etc::sourcelist "{self.sources_list()}";',
-                    'Dir::Etc::sourceparts "-";',
-                    f'Dir::State "{self.root / "state"}";',
-                    f'Dir::State::lists "{self.lists}";',
-                    f'Dir::State::status "{self.root / "state/status"}";',
-                    f'Dir::Cache "{self.root / "cache"}";',
-                    # The host's hooks after an update (appstream, packagekit) are not for us.
-                    "#clear APT::Update::Post-Invoke;",
-                    "#clear APT::Update::Post-Invoke-Success;",
-                    "",
-                ]
-            )
-        )
+        text = configuration(self.root, self.architecture, self.preferences())
+        (self.root / "apt.conf").write_text(text)
         (self.root / "state/status").touch()
 
     def _apt(self, *argv: str, check: bool = True, cwd: Path | None = None) -> str:

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import requests
-
+from builder.engine.download import DownloadError, fetch
+from builder.engine.process import Processes
 from builder.errors import UserError
 from builder.hardware.design import read_design
 from builder.hardware.export import open_export
@@ -23,7 +22,6 @@ from builder.sdbuild.specification import Specification, Word
 
 _EXPORT = "hardware"
 _PMU = "firmware/pmufw.elf"
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,20 +112,10 @@ def fetched_sha256(url: str) -> str:
     Raises:
         UserError: it gives nothing.
     """
-    digest = hashlib.sha256()
     try:
-        if url.startswith("file://"):
-            with Path(url.removeprefix("file://")).open("rb") as file:
-                while chunk := file.read(_CHUNK):
-                    digest.update(chunk)
-        else:
-            with requests.get(url, stream=True, timeout=60) as answer:
-                answer.raise_for_status()
-                for chunk in answer.iter_content(_CHUNK):
-                    digest.update(chunk)
-    except OSError as error:  # requests' errors are among them
-        raise UserError(f"{url} cannot be had: {error}", hint="check the network") from error
-    return digest.hexdigest()
+        return fetch(url, processes=Processes()).sha256
+    except DownloadError as error:
+        raise UserError(error.message, hint=error.hint) from error
 
 
 def inside_bsp(draft: Draft, bsp: Path, *, export: bool) -> tuple[str | None, str | None]:

@@ -76,12 +76,19 @@ def _whole_mib(size: int) -> int:
     return size
 
 
+def _some(size: int) -> int:
+    if size <= 0:
+        raise ValueError("must be more than nothing")
+    return size
+
+
 Size = Annotated[
     int,
     BeforeValidator(parse_size, json_schema_input_type=str | int),
     PlainSerializer(format_size, return_type=str, when_used="json"),
     Field(description="Bytes, with the suffix K, M or G for powers of 1024"),
 ]
+SomeSize = Annotated[Size, AfterValidator(_some)]
 WholeMib = Annotated[Size, AfterValidator(_whole_mib)]
 RelativePath = Annotated[str, AfterValidator(_relative)]
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
@@ -124,6 +131,9 @@ class Download(Model):
 
     url: str = Field(pattern=r"^(https?|file)://", description="Where the file is")
     sha256: Sha256 = Field(description="SHA-256 of the file")
+    max_size: SomeSize | None = Field(
+        default=None, description="Most bytes that it may have: 512K, 100M, 20G (default: 8G)"
+    )
 
     @property
     def name(self) -> str:
@@ -148,6 +158,9 @@ class Place(Model):
         default=None, pattern=r"^(https?|file)://", description="Where it is instead"
     )
     sha256: Sha256 | None = Field(default=None, description="SHA-256 of what `url` gives")
+    max_size: SomeSize | None = Field(
+        default=None, description="Most bytes that `url` may give: 512K, 100M, 20G (default: 8G)"
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Place:
@@ -155,12 +168,17 @@ class Place(Model):
             raise ValueError("give either `file` or `url`")
         if bool(self.url) != bool(self.sha256):
             raise ValueError("`url` and `sha256` go together")
+        if self.max_size and not self.url:
+            raise ValueError("`max-size` is for a `url`")
         return self
 
     @property
     def download(self) -> Download | None:
         """The file as a download, if it is one."""
-        return Download(url=self.url, sha256=self.sha256) if self.url and self.sha256 else None
+        if not self.url or not self.sha256:
+            return None
+        given = {"url": self.url, "sha256": self.sha256, "max-size": self.max_size}
+        return Download.model_validate(given)
 
 
 class FirmwareFile(Place):

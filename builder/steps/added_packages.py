@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from builder.archive.archive import Archive
+from builder.archive.settings import VERIFIED, as_arguments
 from builder.engine.process import SEARCH_PATH
 from builder.errors import CommandError, UserError
 from builder.steps.bootstrap import QEMU_CPU, installed
@@ -136,6 +137,7 @@ class AddedPackages(Step):
                 *("apt-get", "-q", "-y", "--no-install-recommends", "--no-download", "install"),
                 *("-o", f"DPkg::Path={path}", "-o", "APT::Sandbox::User=root"),
                 *("-o", "Dpkg::Options::=--force-confold", "-o", "APT::Keep-Downloaded-Packages=1"),
+                *as_arguments(VERIFIED),
                 *names,
                 environment={
                     "SOURCE_DATE_EPOCH": str(self.epoch),

@@ -7,6 +7,7 @@ like any other, found by the index's own protocol (PEP 503) and checked against 
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
@@ -15,15 +16,18 @@ from collections.abc import Mapping
 from html.parser import HTMLParser
 from urllib.parse import unquote, urldefrag, urljoin
 
-import requests
 from pip._internal.models.index import PyPI
 
+from builder.engine.download import DownloadError, Limits, fetch
+from builder.engine.process import Processes
 from builder.errors import StepError
 from builder.spec.models import Download
 from builder.steps.sources import UrlSource
 from builder.steps.step import Job, Step
 
 _HINT = "check the network, and PIP_INDEX_URL or pip's configuration"
+_PAGE = Limits(size=64 << 20, seconds=300)
+"""Bounds of a page of the index: of the largest projects it takes a few MiB."""
 
 
 class IndexSource(Step):
@@ -40,24 +44,31 @@ class IndexSource(Step):
         return {"sha256": self.checksum, "name": self.file}
 
     def run(self, job: Job) -> None:
-        url = self._find(index_url())
+        url = self.find(index_url(), job.tools.processes)
         found = Download(url=url, sha256=self.checksum)
         UrlSource(self.name, found, scope=self.scope).run(job)
 
-    def _find(self, index: str) -> str:
-        """Return the file's URL."""
+    def find(self, index: str, processes: Processes) -> str:
+        """Return the file's URL, as an index has it.
+
+        Raises:
+            StepError: it has none.
+            Interrupted: everything has been told to stop.
+        """
         # PROJECT-VERSION.tar.gz, the project in the index's own spelling (PEP 503).
         project = re.sub(r"[-_.]+", "-", self.file.rpartition("-")[0]).lower()
         page = f"{index.rstrip('/')}/{project}/"
+        text = io.BytesIO()
+        accepted = {"Accept": "text/html"}
         try:
-            answer = requests.get(page, headers={"Accept": "text/html"}, timeout=60)
-            answer.raise_for_status()
-        except OSError as error:  # requests' errors are among them
-            raise StepError(f"the package index has no {project}: {error}", hint=_HINT) from error
+            got = fetch(page, text, processes=processes, limits=_PAGE, headers=accepted)
+        except DownloadError as error:
+            message = f"the package index has no {project}: {error.why}"
+            raise StepError(message, hint=_HINT) from error
         links = _Links()
-        links.feed(answer.text)
+        links.feed(text.getvalue().decode(errors="replace"))
         for link in links.found:
-            url, _ = urldefrag(urljoin(answer.url, link))
+            url, _ = urldefrag(urljoin(got.url, link))
             if unquote(url).rpartition("/")[2] == self.file:
                 return url
         raise StepError(f"{page} has no {self.file}", hint=_HINT)

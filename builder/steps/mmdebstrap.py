@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from builder.archive.archive import Archive
+from builder.archive.settings import VERIFIED, host_options
 from builder.store.store import Store
 
 PREFERENCES = "etc/apt/preferences.d/builder"
@@ -30,7 +31,8 @@ def options(archive: Archive, store: Store, work: Path) -> list[str]:
     run by sh with the root directory as $1.
     """
     apt = [
-        *archive.host_options(),
+        *host_options(),
+        *VERIFIED,
         'Acquire::Languages "none";',
         # Else it gives directories of the tree to whoever this machine calls _apt.
         'APT::Sandbox::User "root";',

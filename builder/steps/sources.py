@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-
-import requests
+from typing import IO
 
 from builder.archive.archive import Archive, SourcePackage
-from builder.errors import Interrupted, StepError
+from builder.engine.download import Limits, TooLargeError, fetch
+from builder.errors import StepError
 from builder.spec.models import Download
 from builder.steps.step import Job, Step
 
 _CHUNK = 1 << 20
+_PART = ".part"
+"""Name of a file that is not whole yet, or not checked."""
 
 
 class PackageSource(Step):
@@ -50,40 +53,43 @@ class UrlSource(Step):
 
     fetches = True
 
-    def __init__(self, name: str, download: Download, *, scope: str) -> None:
+    def __init__(
+        self, name: str, download: Download, *, scope: str, limits: Limits | None = None
+    ) -> None:
         super().__init__(name, scope=scope)
         self.download = download
+        self.limits = limits or Limits()
 
     def settings(self) -> Mapping[str, object]:
         return {"sha256": self.download.sha256, "name": self.download.name}
 
     def run(self, job: Job) -> None:
-        job.say(f"downloading {self.download.url}")
-        target = job.output / self.download.name
+        url, wanted = self.download.url, self.download.sha256
+        job.say(f"downloading {url}")
+        part = job.output / _PART
         try:
-            self._fetch(job, target)
-        except OSError as error:  # requests' errors are among them
-            raise StepError(
-                f"{self.download.url} cannot be had: {error}", hint="check the network and the URL"
-            ) from error
-        found = sha256(target)
-        if found != self.download.sha256:
-            raise StepError(
-                f"{self.download.url} has another SHA-256 than the specification says",
-                details=[f"wanted {self.download.sha256}", f"found  {found}"],
-            )
+            with part.open("wb") as file:
+                found = self._fetch(job, file)
+            if found != wanted:
+                raise StepError(
+                    f"{url} has another SHA-256 than the specification says",
+                    details=[f"wanted {wanted}", f"found  {found}"],
+                )
+            part.rename(job.output / self.download.name)
+        finally:
+            part.unlink(missing_ok=True)
 
-    def _fetch(self, job: Job, target: Path) -> None:
-        if self.download.url.startswith("file://"):
-            target.write_bytes(Path(self.download.url.removeprefix("file://")).read_bytes())
-            return
-        with requests.get(self.download.url, stream=True, timeout=60) as answer:
-            answer.raise_for_status()
-            with target.open("wb") as file:
-                for chunk in answer.iter_content(_CHUNK):
-                    file.write(chunk)
-                    if job.tools.processes.stopped:
-                        raise Interrupted("interrupted")
+    def _fetch(self, job: Job, file: IO[bytes]) -> str:
+        """Download into a file; return its SHA-256."""
+        limits = replace(self.limits, size=self.download.max_size or self.limits.size)
+        processes = job.tools.processes
+        try:
+            got = fetch(self.download.url, file, processes=processes, limits=limits, say=job.say)
+        except TooLargeError as error:
+            raise StepError(
+                error.message, hint="say `max-size` beside its `url` if it is to be that large"
+            ) from error
+        return got.sha256
 
 
 def sha256(path: Path) -> str:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import IO, cast
 
 from builder.engine.containers import Containers
+from builder.engine.download import Limits
 from builder.engine.process import Processes
 from builder.engine.workspace import PrivateWorkspace, Workspace
 from builder.spec.models import Board, Download
@@ -83,4 +84,5 @@ MakeJob = Callable[..., Job]
 
 
 def url_source(url: str, checksum: str = EMPTY) -> UrlSource:
-    return UrlSource("source", Download(url=url, sha256=checksum), scope="s")
+    download = Download(url=url, sha256=checksum)
+    return UrlSource("source", download, scope="s", limits=Limits(waits=()))
