@@ -6,6 +6,7 @@ The host's own programs play the target's; a twin says that it is one.
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
@@ -64,11 +65,14 @@ static int ended(pid_t pid)
 int main(int argc, char *argv[])
 {
     const char *call = argv[1], *file = argv[2];
-    char **words = argv + 3, *given[100];
+    char **words = argv + 3, *given[100], **nothing = NULL;
     volatile int error = 0; /* the child's, too, after vfork */
     int n = 0;
     pid_t pid;
     struct utsname names;
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addchdir_np(&actions, "elsewhere");
     for (char **item = environ; *item && n < 90; item++)
         if (strncmp(*item, "WORD=", 5) != 0)
             given[n++] = *item;
@@ -83,6 +87,10 @@ int main(int argc, char *argv[])
         error = posix_spawn(&pid, file, NULL, NULL, words, given);
     } else if (IS(posix_spawnp)) {
         error = posix_spawnp(&pid, file, NULL, NULL, words, given);
+    } else if (IS(posix_spawn_elsewhere)) {
+        error = posix_spawn(&pid, file, &actions, NULL, words, given);
+    } else if (IS(posix_spawnp_elsewhere)) {
+        error = posix_spawnp(&pid, file, &actions, NULL, words, given);
     } else if (IS(vfork)) {
         pid = vfork();
         if (pid == 0) {
@@ -93,6 +101,8 @@ int main(int argc, char *argv[])
     } else {
         if (IS(execve))
             execve(file, words, given);
+        else if (IS(execve_without_arguments))
+            execve(file, nothing, given);
         else if (IS(execv))
             execv(file, words);
         else if (IS(execvp))
@@ -118,9 +128,75 @@ int main(int argc, char *argv[])
 }
 """
 
+# Starts a file in a thread with a small stack, by the function that the first word names, with as
+# many arguments as the third one says; meanwhile no memory may be allocated but by glibc's dlsym.
+SMALL = r"""
+#define _GNU_SOURCE
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+extern char **environ;
+extern void *__libc_malloc(size_t);
+static _Thread_local int forbidden;
+static char **arguments, **words;
+void *malloc(size_t size)
+{
+    if (forbidden)
+        _exit(99);
+    return __libc_malloc(size);
+}
+static void *start(void *nothing)
+{
+    pid_t pid;
+    int status;
+    if (strcmp(arguments[1], "posix_spawn") == 0) {
+        if (posix_spawn(&pid, arguments[2], NULL, NULL, words, environ) == 0)
+            waitpid(pid, &status, 0);
+        return nothing;
+    }
+    forbidden = 1;
+    if (strcmp(arguments[1], "execve") == 0)
+        execve(arguments[2], words, environ);
+    else
+        execvp(arguments[2], words);
+    forbidden = 0;
+    puts(strerrorname_np(errno));
+    return nothing;
+}
+int main(int argc, char *argv[])
+{
+    size_t count = argc == 5 ? strtoul(argv[3], NULL, 10) : 0, stack = strtoul(argv[4], NULL, 10);
+    pthread_attr_t attributes;
+    pthread_t thread;
+    arguments = argv;
+    words = calloc(count + 2, sizeof *words);
+    words[0] = "name";
+    for (size_t i = 1; i <= count; i++)
+        words[i] = "x";
+    pthread_attr_init(&attributes);
+    if (stack < (size_t)sysconf(_SC_THREAD_STACK_MIN))
+        stack = sysconf(_SC_THREAD_STACK_MIN);
+    pthread_attr_setstacksize(&attributes, stack);
+    if (pthread_create(&thread, &attributes, start, NULL) != 0)
+        return 98;
+    pthread_join(thread, NULL);
+    return 0;
+}
+"""
+
 PLAIN = ["execve", "execv", "execl", "execle", "posix_spawn", "vfork"]
 SEARCHING = ["execvp", "execvpe", "execlp", "posix_spawnp"]
 GIVING = {"execve", "execle", "execvpe", "posix_spawn", "posix_spawnp", "vfork"}
+
+
+SECONDS = 60
+"""After so many a program hangs."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +231,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
     library = [*strict, "-O2", "-shared", "-fPIC", *(f"-D{k}={v}" for k, v in values.items())]
     compile_c(SOURCE.read_text(), made.base / "exec.so", *library)
     compile_c(DRIVER, made.base / "driver", *strict)
+    compile_c(SMALL, made.base / "small", *strict, "-pthread")
     return made
 
 
@@ -211,6 +288,7 @@ class Place:
             capture_output=True,
             text=True,
             check=False,
+            timeout=SECONDS,
         )
 
     def call(
@@ -575,3 +653,107 @@ def test_a_real_shell_starts_twins(place: Place) -> None:
     assert done.stdout.splitlines() == [
         *("twin:tool:a:", "twin:tool:b:", "twin:tool:c:", "twin:tool:d:", "text e", "127"),
     ]
+
+
+@needs_compiler
+@pytest.mark.parametrize("path", ["./tool", "./script", "{}/script"])
+def test_a_path_from_another_directory_is_left_to_glibc(place: Place, path: str) -> None:
+    """posix_spawn changes the directory in the child: from here, the path leads elsewhere."""
+    for name in ("tool", "bin/inter"):
+        place.real(name, twin=True)
+        place.real(f"elsewhere/{name}")
+    for name in ("script", "elsewhere/script"):
+        place.script(name, "#!bin/inter\n")
+    said = place.same("posix_spawn_elsewhere", path.format(place.path), "t")
+    assert said.startswith("real:")
+
+
+@needs_compiler
+@pytest.mark.parametrize("path", [":/usr/bin", "bin:/usr/bin", "{}/none::/usr/bin"])
+def test_a_search_from_another_directory_is_left_to_glibc(place: Place, path: str) -> None:
+    for name in ("tool", "bin/tool"):
+        place.real(name, twin=True)
+        place.real(f"elsewhere/{name}")
+    said = place.same("posix_spawnp_elsewhere", "tool", "t", path=path.format(place.path))
+    assert said.startswith("real:")
+
+
+@needs_compiler
+def test_a_whole_path_is_the_same_in_another_directory(place: Place) -> None:
+    program = place.real("bin/tool", twin=True)
+    script = place.script("bin/script", f"#!{program}\n")
+    (place.path / "elsewhere").mkdir()
+    for file in (program, script):
+        assert place.same("posix_spawn_elsewhere", file, "t").startswith("twin:")
+    for path in (str(program.parent), f"{program.parent}:bin"):
+        said = place.same("posix_spawnp_elsewhere", "tool", "t", path=path)
+        assert said.startswith("twin:")
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["tool", "script", "text", "python3"])
+def test_there_may_be_no_arguments_at_all(place: Place, name: str) -> None:
+    for program in ("tool", "python3"):
+        place.real(program, twin=True)
+    place.script("script", f"#!{place.path}/tool\n")
+    place.script("text", "exit 1\n")
+    place.same("execve_without_arguments", f"./{name}")
+
+
+@needs_compiler
+@pytest.mark.parametrize("function", ["execve", "execvp", "posix_spawn"])
+@pytest.mark.parametrize("name", ["tool", "script"])
+def test_a_small_stack_is_enough(place: Place, function: str, name: str) -> None:
+    program = place.real("tool", twin=True)
+    place.script("script", f"#!{program}\n")
+    done = place.run(place.tools.base / "small", function, f"{place.path}/{name}", "3", "16384")
+    assert (done.returncode, done.stdout.split(":")[0]) == (0, "twin")
+
+
+@needs_compiler
+@pytest.mark.parametrize("function", ["execve", "execvp", "posix_spawn"])
+@pytest.mark.parametrize(
+    ("name", "count", "who"),
+    [("tool", 100_000, "twin"), ("script", 100_000, "real"), ("script", 500, "twin")],
+)
+def test_many_arguments_need_no_large_stack(
+    place: Place, function: str, name: str, count: int, who: str
+) -> None:
+    """A script's arguments are put together on the stack, or else by the kernel."""
+    program = place.real("tool", twin=True)
+    place.script("script", f"#!{program}\n")
+    words = (function, f"{place.path}/{name}", str(count), str(128 << 10))
+    done = place.run(place.tools.base / "small", *words)
+    assert (done.returncode, done.stdout.split(":")[0]) == (0, who)
+    assert done.stdout.count(":x") == count
+
+
+@needs_compiler
+@pytest.mark.parametrize("function", ["execve", "execvp"])
+def test_no_memory_is_allocated(place: Place, function: str) -> None:
+    """What runs between vfork(2) and execve(2) must not allocate any: long paths may seem to need it."""
+    program = place.real("tool", twin=True)
+    (place.path / "link").symlink_to(f"{place.path}/{'./' * 900}tool")
+    script = place.script("script", f"#!{program}\n")
+    for file in (place.path / "link", f"{place.path}/{'./' * 1200}tool", script):
+        done = place.run(place.tools.base / "small", function, file, "3", str(1 << 20))
+        assert (done.returncode, done.stdout.split(":")[0]) == (0, "twin")
+
+
+@needs_compiler
+def test_a_file_with_a_long_path_has_no_twin(place: Place) -> None:
+    path = "/".join("d" * 100 for _ in range(6))
+    assert place.same("execve", place.real(f"{path}/tool", twin=True), "t") == "real:t:given"
+    place.real("other", twin=True)
+    (place.path / path / "link").symlink_to(place.path / "other")
+    assert place.same("execve", f"{path}/link", "t") == "twin:t:given"
+
+
+@needs_compiler
+@pytest.mark.parametrize("function", [*PLAIN, *SEARCHING])
+def test_what_is_no_regular_file_is_not_opened(place: Place, function: str) -> None:
+    os.mkfifo(place.path / "pipe", 0o755)
+    place.twin(place.path / "pipe")
+    place.script("script", f"#!{place.path}/pipe\n")
+    for name in ("./pipe", "./script"):
+        assert place.same(function, name, "t", "a", "b") == "EACCES"

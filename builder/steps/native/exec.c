@@ -11,9 +11,11 @@
  *
  * Interpreters that load modules depend on more than their path; see python_may and perl_may.
  *
- * Runs between vfork(2) and execve(2): no memory is allocated, no stream is used.
+ * Runs between vfork(2) and execve(2), and on the small stacks of threads: no memory is allocated,
+ * no stream is used, and what is on the stack is small.
  */
 
+#define _FILE_OFFSET_BITS 64
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <elf.h>
@@ -25,6 +27,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -42,7 +45,9 @@
 #error "TARGET_PERL is not defined"
 #endif
 
-#define HEAD 256 /* bytes of a file that the kernel looks at (BINPRM_BUF_SIZE) */
+#define HEAD 256       /* bytes of a file that the kernel looks at (BINPRM_BUF_SIZE) */
+#define LONGEST 512    /* bytes of a path: what has a longer one is started as it is */
+#define MOST_WORDS 512 /* arguments of a script: one with more is started as it is */
 
 extern char **environ;
 
@@ -50,8 +55,14 @@ extern char **environ;
 struct start {
     const char *file;
     char *const *argv;
-    char twin[sizeof PROGRAMS + PATH_MAX];
+    char twin[sizeof PROGRAMS + LONGEST];
 };
+
+/* Returns where the path in the target begins in that of the twin. */
+static char *real_path(struct start *start)
+{
+    return start->twin + strlen(PROGRAMS);
+}
 
 static const char *base_name(const char *path)
 {
@@ -110,26 +121,49 @@ static bool perl_may(void)
     return access(TARGET_PERL, F_OK) != 0;
 }
 
-/* Writes the path of the twin of `file`, if there is one and it may be taken. */
-static bool find_twin(const char *file, char *const argv[], struct start *start)
+/* Writes the path of an open file, or nothing if it has LONGEST bytes or more. */
+static void write_path(int descriptor, char path[LONGEST])
 {
-    char real[PATH_MAX];
-    unsigned char head[sizeof(Elf32_Ehdr)];
-    if (!realpath(file, real))
-        return false;
-    strcpy(start->twin, PROGRAMS);
-    strcat(start->twin, real);
-    if (access(start->twin, X_OK) != 0)
-        return false;
-    int descriptor = open(real, O_RDONLY | O_CLOEXEC);
+    char link[32] = "/proc/self/fd/", *end = link + strlen(link);
+    int scale = 1;
+    while (descriptor / scale >= 10)
+        scale *= 10;
+    for (; scale; scale /= 10)
+        *end++ = (char)('0' + descriptor / scale % 10);
+    ssize_t length = readlink(link, path, LONGEST);
+    path[length > 0 && length < LONGEST ? length : 0] = '\0';
+}
+
+/* Reads the beginning of a file, and writes its path after all symbolic links: realpath(3) may
+ * allocate memory. Returns the number of bytes, or -1 if it is no regular file: to open a FIFO
+ * would block. */
+static ssize_t read_head(const char *file, unsigned char head[HEAD], char path[LONGEST])
+{
+    struct stat status;
+    if (stat(file, &status) != 0 || !S_ISREG(status.st_mode))
+        return -1;
+    int descriptor = open(file, O_RDONLY | O_CLOEXEC);
     if (descriptor < 0)
-        return false;
-    ssize_t length = read(descriptor, head, sizeof head);
+        return -1;
+    ssize_t length = read(descriptor, head, HEAD - 1);
+    write_path(descriptor, path);
     close(descriptor);
-    if (length != sizeof head || memcmp(head, ELFMAG, SELFMAG) != 0 ||
+    return length;
+}
+
+/* Returns whether the file that begins with `length` bytes of `head` has a twin, which may be
+ * taken. */
+static bool has_twin(struct start *start, const unsigned char head[HEAD], ssize_t length,
+                     char *const argv[])
+{
+    const char *name = base_name(start->twin);
+    if (*real_path(start) != '/')
+        return false;
+    if (length < (ssize_t)sizeof(Elf32_Ehdr) || memcmp(head, ELFMAG, SELFMAG) != 0 ||
         (head[18] | head[19] << 8) != TARGET_MACHINE)
         return false;
-    const char *name = base_name(real);
+    if (access(start->twin, X_OK) != 0)
+        return false;
     if (starts_with(name, "python"))
         return python_may(argv);
     if (starts_with(name, "perl"))
@@ -138,13 +172,8 @@ static bool find_twin(const char *file, char *const argv[], struct start *start)
 }
 
 /* Splits the first line of a script: interpreter and at most one argument, as execve(2). */
-static bool read_script(const char *file, char line[HEAD], char **interpreter, char **argument)
+static bool split_script(char line[HEAD], ssize_t length, char **interpreter, char **argument)
 {
-    int descriptor = open(file, O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0)
-        return false;
-    ssize_t length = read(descriptor, line, HEAD - 1);
-    close(descriptor);
     if (length < 3 || line[0] != '#' || line[1] != '!')
         return false;
     line[length] = '\0';
@@ -188,34 +217,62 @@ static void follow_up(char *words[], const char *file, char *const argv[])
 
 typedef int action(struct start *start, void *context);
 
-/* Finds out what to start for `file` and does it. Scripts are taken apart as the kernel would,
- * since it would open the target's interpreter; if that has no twin, all is left to the kernel. */
-static int resolve(const char *file, char *const argv[], action *act, void *context)
-{
-    struct start start = {.file = file, .argv = argv};
-    char line[HEAD], *interpreter, *argument;
-    int error = errno;
+/* What is to be started for a file. `moves` says that it will be started in another current
+ * directory, so that relative paths are not known. */
+struct request {
+    const char *file;
+    char *const *argv;
+    bool moves;
+    action *act;
+    void *context;
+};
 
-    if (access(file, X_OK) != 0) {
-        errno = error;
-        return act(&start, context);
-    }
-    if (find_twin(file, argv, &start)) {
-        start.file = start.twin;
-    } else if (read_script(file, line, &interpreter, &argument)) {
-        char *words[count_words(argv) + 4];
-        words[0] = interpreter;
-        words[1] = argument;
-        follow_up(words + (argument ? 2 : 1), file, argv);
-        if (find_twin(interpreter, words, &start)) {
-            start.file = start.twin;
-            start.argv = words;
-        }
-        errno = error;
-        return act(&start, context); /* while `words` lives */
+static bool is_known(const struct request *request, const char *file)
+{
+    return *file == '/' || !request->moves;
+}
+
+/* Starts a script by its interpreter as the kernel would, which would open the target's; if that
+ * has no twin, all is left to the kernel. */
+static int start_script(const struct request *request, struct start *start, char *const argv[],
+                        char *interpreter, char *argument)
+{
+    unsigned char head[HEAD];
+    char *words[count_words(argv) + 4];
+    int error = errno;
+    words[0] = interpreter;
+    words[1] = argument;
+    follow_up(words + (argument ? 2 : 1), request->file, argv);
+    ssize_t length = read_head(interpreter, head, real_path(start));
+    if (has_twin(start, head, length, words)) {
+        start->file = start->twin;
+        start->argv = words;
     }
     errno = error;
-    return act(&start, context);
+    return request->act(start, request->context); /* while `words` lives */
+}
+
+/* Finds out what to start for a file and does it. By itself, since execve(2) is declared never to
+ * get NULL for arguments, as it may: the compiler would leave out what asks for that. */
+__attribute__((noipa)) static int resolve(const struct request *request)
+{
+    static char *const none[] = {NULL};
+    struct start start = {.file = request->file, .argv = request->argv, .twin = PROGRAMS};
+    char *const *argv = request->argv ? request->argv : none;
+    char head[HEAD], *interpreter, *argument;
+    int error = errno;
+    ssize_t length = -1;
+
+    if (is_known(request, request->file) && access(request->file, X_OK) == 0)
+        length = read_head(request->file, (unsigned char *)head, real_path(&start));
+    bool twin = has_twin(&start, (unsigned char *)head, length, argv);
+    errno = error;
+    if (twin)
+        start.file = start.twin;
+    else if (split_script(head, length, &interpreter, &argument) &&
+             is_known(request, interpreter) && count_words(argv) <= MOST_WORDS)
+        return start_script(request, &start, argv, interpreter, argument);
+    return request->act(&start, request->context);
 }
 
 static int do_execve(struct start *start, void *context)
@@ -225,7 +282,8 @@ static int do_execve(struct start *start, void *context)
 
 int execve(const char *file, char *const argv[], char *const envp[])
 {
-    return resolve(file, argv, do_execve, (void *)envp);
+    struct request request = {file, argv, false, do_execve, (void *)envp};
+    return resolve(&request);
 }
 
 int execv(const char *file, char *const argv[])
@@ -251,14 +309,28 @@ static const char *search_path(void)
     return path ? path : "/bin:/usr/bin";
 }
 
+/* Returns how many bytes the path of `file` takes at most in the directories of PATH; those with
+ * more are passed over. */
+static size_t room_for(const char *file)
+{
+    size_t most = 0;
+    for (const char *at = search_path(), *end; at; at = *end ? end + 1 : NULL) {
+        end = strchrnul(at, ':');
+        if ((size_t)(end - at) > most)
+            most = (size_t)(end - at);
+    }
+    most += strlen(file) + 2;
+    return most < PATH_MAX ? most : PATH_MAX;
+}
+
 /* Writes the path of `file` in the directory at `*at`, a part of PATH, and goes on to the next,
  * or to NULL. Returns whether there is room for it. */
-static bool next_place(const char **at, const char *file, char full[PATH_MAX])
+static bool next_place(const char **at, const char *file, char full[], size_t room)
 {
     const char *end = strchrnul(*at, ':'), *start = *at;
     size_t length = (size_t)(end - start), name = strlen(file);
     *at = *end ? end + 1 : NULL;
-    if (length + 1 + name >= PATH_MAX)
+    if (length + 1 + name >= room)
         return false;
     memcpy(full, start, length);
     if (length)
@@ -270,7 +342,8 @@ static bool next_place(const char **at, const char *file, char full[PATH_MAX])
 /* Tries `file` in each directory of PATH. Passes over what glibc passes over. */
 int execvpe(const char *file, char *const argv[], char *const envp[])
 {
-    char full[PATH_MAX];
+    size_t room = room_for(file);
+    char full[room];
     bool denied = false;
     errno = ENOENT;
     if (!*file)
@@ -280,7 +353,7 @@ int execvpe(const char *file, char *const argv[], char *const envp[])
         return -1;
     }
     for (const char *at = search_path(); at;) {
-        if (!next_place(&at, file, full))
+        if (!next_place(&at, file, full, room))
             continue;
         start_or_interpret(full, argv, envp);
         if (errno == EACCES)
@@ -363,20 +436,25 @@ int posix_spawn(pid_t *pid, const char *file, const posix_spawn_file_actions_t *
                 const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
     struct spawn spawn = {pid, actions, attributes, envp, NULL};
-    return resolve(file, argv, do_spawn, &spawn);
+    struct request request = {file, argv, actions != NULL, do_spawn, &spawn};
+    return resolve(&request);
 }
 
 int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
                  const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
 {
     struct spawn spawn = {pid, actions, attributes, envp, file};
-    struct start as_it_is = {.file = file, .argv = argv};
-    char full[PATH_MAX];
+    struct request request = {file, argv, actions != NULL, do_spawn, &spawn};
     if (strchr(file, '/'))
         return posix_spawn(pid, file, actions, attributes, argv, envp);
-    for (const char *at = search_path(); at;)
-        if (next_place(&at, file, full) && access(full, X_OK) == 0)
-            return resolve(full, argv, do_spawn, &spawn);
+    size_t room = room_for(file);
+    char full[room];
+    for (const char *at = search_path(); at && is_known(&request, at);)
+        if (next_place(&at, file, full, room) && access(full, X_OK) == 0) {
+            request.file = full;
+            return resolve(&request);
+        }
+    struct start as_it_is = {.file = file, .argv = argv};
     return do_spawn(&as_it_is, &spawn);
 }
 
