@@ -110,3 +110,20 @@ def test_a_filesystem_has_the_inodes_that_it_is_to_have(
     job: Job, root: Root, ext4_writer: Path
 ) -> None:
     assert 100_000 <= inodes_of(made(job, root, ext4_writer, inodes=100_000)) < 101_000
+
+
+def test_inode_tables_without_checksums_are_no_holes(
+    job: Job, root: Root, ext4_writer: Path
+) -> None:
+    """A card that is written by data ranges keeps what it had where the image has holes."""
+    features = tuple(name for name in FEATURES if name != "metadata_csum")
+    image = made(job, root, ext4_writer, features=features)
+    groups = tool("dumpe2fs", f"{image}?offset={OFFSET}")
+    tables = re.findall(r"Inode table at (\d+)-(\d+)", groups)
+    assert tables
+    with image.open("rb") as file:
+        # What was only read counts as data as long as it is in memory.
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        for first, last in tables:
+            start, end = (OFFSET + block * 4096 for block in (int(first), int(last) + 1))
+            assert os.lseek(file.fileno(), start, os.SEEK_HOLE) >= end
