@@ -15,7 +15,7 @@ from builder.steps.ext4_writer import Ext4Writer
 from builder.steps.filesystem import (
     UNSYNCED,
     Ext4Format,
-    content_size,
+    content_of,
     make_root,
     seal,
     take_boot,
@@ -77,8 +77,8 @@ class CustomImage(Step):
             for line in forget(root.files):
                 job.say(line)
             staging = self._boot_files(job, root)
-            content = content_size(root)
-            needed = -(-(content + self.free) // _MIB) * _MIB
+            content = content_of(root)
+            needed = -(-(content.size + self.free) // _MIB) * _MIB
             size = max(facts.root_size, needed)
             _write_head(job.input(self.base) / HEAD, image, facts)
             with image.open("r+b") as file:
@@ -101,6 +101,7 @@ class CustomImage(Step):
                         features=facts.features,
                         offset=facts.root_offset,
                         size=size,
+                        inodes=content.inodes(size),
                         epoch=facts.epoch,
                     ),
                     writer=job.input(self.writer.name),

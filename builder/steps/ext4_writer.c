@@ -10,7 +10,8 @@
  *
  * `mke2fs -d` does the same, but finds a place for each block alone and writes it alone, which
  * takes twice as long. Here libext2fs allocates the blocks of a file at once, and a second thread
- * brings the content there while the first goes on with the next file.
+ * brings the content there while the first goes on with the next file (ext4_content.c). Directories
+ * are in memory until all their names are there (ext4_directory.c).
  *
  * Holes of files become zeros that are there. Nothing is waited for to reach the disk.
  */
@@ -22,9 +23,9 @@
 #include <ext2fs/ext3_extents.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <search.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,231 +34,40 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define CHUNK (256 << 10)     /* bytes written at once: a multiple of every size of a block */
-#define BATCH 64              /* parts handed on at once, each with an open file */
-#define ATTRIBUTES (64 << 10) /* most bytes of names of attributes, and of a value: xattr(7) */
-#define EXTENTS_IN_INODE 4    /* as many as i_block has room for, beside their header */
+#include "ext4_writer.h"
 
-static ext2_filsys fs;
-static int image;
-static off_t offset;
+#define ATTRIBUTES (64 << 10)  /* most bytes of names of attributes, and of a value: xattr(7) */
+#define DEEPEST (PATH_MAX / 2) /* directories in each other, as many as a path may name */
 
-/* Ends the program. `name` is of a file, in the directory that is being written if it is no whole
- * path, or NULL for that directory. */
-__attribute__((noreturn)) static void fail(const char *name, const char *message)
+/* Seconds since 1970 that an inode has room for. There is more, but until 2242 e2fsck takes times
+ * from 2310 to 2378 for times before 1970 that old kernels wrote in a wrong way, and mends them
+ * (e2fsck/pass1.c, EXT4_EXTRA_NEGATIVE_DATE_CUTOFF). */
+#define FIRST_TIME INT32_MIN
+#define LAST_TIME (3 * (1LL << 32) + INT32_MIN - 1)
+
+ext2_filsys fs;
+
+void fail(const char *name, const char *message)
 {
     char here[PATH_MAX] = "";
     bool whole = name && *name == '/';
     if (!whole && !getcwd(here, sizeof here))
-        *here = '\0';
+        strcpy(here, "..."); /* longer than a path may be */
     fprintf(stderr, "write-ext4: %s%s%s: %s\n", here, whole ? "" : "/", name ? name : "", message);
     _exit(1);
 }
 
-static void check(errcode_t error, const char *name)
+void check(errcode_t error, const char *name)
 {
     if (error)
         fail(name, error_message(error));
 }
 
-static void check_call(bool worked, const char *name)
+void check_call(bool worked, const char *name)
 {
     if (!worked)
         fail(name, strerror(errno));
 }
-
-/* Content, which a second thread copies. */
-
-/* A part of a file: `length` bytes from `from` on go to `to` of the image. After the last one the
- * file is closed. */
-struct part {
-    int file;
-    bool last;
-    off_t from, to, length;
-};
-
-/* Parts that the first thread collects, and those that the second may take: so many at once that
- * the two seldom wait for each other. */
-static struct batch {
-    struct part parts[BATCH];
-    unsigned count;
-} collected, offered;
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static bool ended;
-
-/* Hands on what was collected; `last` says that no more will be. */
-static void offer(bool last)
-{
-    pthread_mutex_lock(&lock);
-    while (offered.count)
-        pthread_cond_wait(&changed, &lock);
-    offered = collected;
-    collected.count = 0;
-    ended = last;
-    pthread_cond_signal(&changed);
-    pthread_mutex_unlock(&lock);
-}
-
-/* Waits for a batch; returns whether there is one more. */
-static bool take(struct batch *batch)
-{
-    pthread_mutex_lock(&lock);
-    while (!offered.count && !ended)
-        pthread_cond_wait(&changed, &lock);
-    *batch = offered;
-    offered.count = 0;
-    pthread_cond_signal(&changed);
-    pthread_mutex_unlock(&lock);
-    return batch->count != 0;
-}
-
-/* Fails with the path of an open file. */
-__attribute__((noreturn)) static void fail_at(int file, const char *message)
-{
-    char link[32], path[PATH_MAX] = "";
-    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
-    if (readlink(link, path, sizeof path - 1) < 0)
-        *path = '\0';
-    fail(path, message);
-}
-
-/* What is to be written at `at` of the image: neighbours are written together. */
-static struct {
-    char bytes[CHUNK];
-    size_t used;
-    off_t at;
-} buffer;
-
-static void flush(void)
-{
-    for (size_t done = 0; done < buffer.used;) {
-        ssize_t more = pwrite(image, buffer.bytes + done, buffer.used - done, buffer.at + done);
-        if (more < 0)
-            fail_at(image, strerror(errno));
-        done += more;
-    }
-    buffer.used = 0;
-}
-
-static void copy(const struct part *part)
-{
-    for (off_t done = 0; done < part->length;) {
-        if (part->to + done != buffer.at + (off_t)buffer.used || buffer.used == CHUNK)
-            flush();
-        if (!buffer.used)
-            buffer.at = part->to + done;
-        size_t left = part->length - done, room = CHUNK - buffer.used;
-        ssize_t got = pread(part->file, buffer.bytes + buffer.used, left < room ? left : room,
-                            part->from + done);
-        if (got <= 0)
-            fail_at(part->file, got ? strerror(errno) : "became shorter while it was read");
-        buffer.used += got;
-        done += got;
-    }
-    /* Whole blocks: what is a hole in the image keeps on a card what was there before. */
-    size_t padding = -buffer.used % fs->blocksize;
-    memset(buffer.bytes + buffer.used, 0, padding);
-    buffer.used += padding;
-    if (part->last)
-        close(part->file);
-}
-
-static void *copy_batches(void *nothing)
-{
-    static struct batch batch;
-    while (take(&batch))
-        for (unsigned each = 0; each < batch.count; each++)
-            copy(&batch.parts[each]);
-    flush();
-    return nothing;
-}
-
-/* A file whose content is put where its blocks are. */
-struct content {
-    const char *name;
-    int file;
-    off_t size;
-};
-
-/* Puts what belongs into `count` blocks, which begin with the file's block `first`, to `place`. */
-static void put(const struct content *content, blk64_t first, blk64_t place, blk64_t count)
-{
-    off_t from = (off_t)first * fs->blocksize, to = from + (off_t)count * fs->blocksize;
-    bool last = to >= content->size;
-    collected.parts[collected.count++] = (struct part){
-        .file = content->file,
-        .last = last,
-        .from = from,
-        .to = offset + (off_t)place * fs->blocksize,
-        .length = (last ? content->size : to) - from,
-    };
-    if (collected.count == BATCH)
-        offer(false);
-}
-
-static void put_extents(const struct content *content, ext2_ino_t number, struct ext2_inode *inode,
-                        blk64_t blocks, blk64_t *after)
-{
-    ext2_extent_handle_t extents;
-    struct ext2fs_extent extent;
-    unsigned count = 0;
-    errcode_t error;
-    check(ext2fs_extent_open2(fs, number, inode, &extents), content->name);
-    int move = EXT2_EXTENT_ROOT;
-    while (!(error = ext2fs_extent_get(extents, move, &extent))) {
-        move = EXT2_EXTENT_NEXT;
-        if (!(extent.e_flags & EXT2_EXTENT_FLAGS_LEAF) ||
-            extent.e_flags & EXT2_EXTENT_FLAGS_SECOND_VISIT)
-            continue;
-        put(content, extent.e_lblk, extent.e_pblk, extent.e_len);
-        *after = extent.e_pblk + extent.e_len;
-        blocks -= extent.e_len;
-        count++;
-    }
-    ext2fs_extent_free(extents);
-    if (error != EXT2_ET_EXTENT_NO_NEXT)
-        check(error, content->name);
-    if (blocks)
-        fail(content->name, "not all of its blocks were allocated");
-    /* Where extents have blocks of their own, ext2fs_fallocate() leaves their number to others. */
-    if (count > EXTENTS_IN_INODE)
-        check(ext2fs_write_inode(fs, number, inode), content->name);
-}
-
-static void put_blocks(const struct content *content, ext2_ino_t number, struct ext2_inode *inode,
-                       blk64_t blocks)
-{
-    blk64_t place = 0, run = 0, next;
-    for (blk64_t block = 0; block < blocks; block++, run++) {
-        check(ext2fs_bmap2(fs, number, inode, NULL, 0, block, NULL, &next), content->name);
-        if (!next)
-            fail(content->name, "not all of its blocks were allocated");
-        if (run && next != place + run) {
-            put(content, block - run, place, run);
-            run = 0;
-        }
-        if (!run)
-            place = next;
-    }
-    put(content, blocks - run, place, run);
-}
-
-/* Allocates the blocks of a file, and has them filled. Then the file is closed. */
-static void write_content(ext2_ino_t number, struct ext2_inode *inode, const char *name, int file)
-{
-    static blk64_t goal = ~0ULL; /* the first file's: near its inode; others': after the last */
-    struct content content = {name, file, EXT2_I_SIZE(inode)};
-    blk64_t blocks = (content.size + fs->blocksize - 1) / fs->blocksize;
-    check(ext2fs_fallocate(fs, EXT2_FALLOCATE_FORCE_INIT, number, inode, goal, 0, blocks), name);
-    if (inode->i_flags & EXT4_EXTENTS_FL)
-        put_extents(&content, number, inode, blocks, &goal);
-    else
-        put_blocks(&content, number, inode, blocks);
-}
-
-/* Names, and all that an inode holds but content. */
 
 /* Files with several names: the numbers of the inodes that they have here and there. */
 struct link {
@@ -290,11 +100,13 @@ static bool write_attributes(ext2_ino_t number, const char *name, int file)
     if (length == 0 || (length < 0 && errno == ENOTSUP))
         return false;
     check_call(length > 0, name);
+    if (!ext2fs_has_feature_xattr(fs->super))
+        fail(name, "has extended attributes, for which the filesystem lacks the feature ext_attr");
     struct ext2_xattr_handle *attributes;
     check(ext2fs_xattrs_open(fs, number, &attributes), name);
     check(ext2fs_xattrs_read(attributes), name);
     /* In an order that does not depend on where the tree lies. */
-    const char *sorted[ATTRIBUTES / 2];
+    static const char *sorted[ATTRIBUTES / 2];
     size_t count = 0;
     for (const char *each = names; each < names + length; each += strlen(each) + 1)
         sorted[count++] = each;
@@ -327,6 +139,18 @@ static void write_inode(ext2_ino_t number, union inode *inode, const char *name)
     check(ext2fs_write_inode_full(fs, number, &inode->small, size), name);
 }
 
+/* Returns a time, or the nearest that there is room for: as the kernel's timestamp_truncate(). */
+static struct timespec nearest(struct timespec time)
+{
+    bool large = EXT2_INODE_SIZE(fs->super) > EXT2_GOOD_OLD_INODE_SIZE;
+    time_t last = large ? LAST_TIME : INT32_MAX;
+    if (time.tv_sec <= FIRST_TIME)
+        return (struct timespec){.tv_sec = FIRST_TIME};
+    if (time.tv_sec >= last)
+        return (struct timespec){.tv_sec = last};
+    return time;
+}
+
 /* What of a time has no room in 32 bits of seconds, as the kernel's ext4_encode_extra_time(). */
 static __u32 rest_of(struct timespec time)
 {
@@ -338,19 +162,20 @@ static void set_status(union inode *inode, const struct stat *status)
 {
     struct ext2_inode *small = &inode->small;
     struct ext2_inode_large *large = &inode->large;
+    struct timespec modified = nearest(status->st_mtim);
+    struct timespec now = nearest((struct timespec){.tv_sec = fs->now});
     small->i_mode = status->st_mode;
     small->i_uid = status->st_uid & 0xFFFF;
     ext2fs_set_i_uid_high(*small, status->st_uid >> 16);
     small->i_gid = status->st_gid & 0xFFFF;
     ext2fs_set_i_gid_high(*small, status->st_gid >> 16);
-    small->i_mtime = status->st_mtime;
-    small->i_atime = small->i_ctime = fs->now;
+    small->i_mtime = modified.tv_sec;
+    small->i_atime = small->i_ctime = now.tv_sec;
     if (EXT2_INODE_SIZE(fs->super) > EXT2_GOOD_OLD_INODE_SIZE) {
-        __u32 rest = rest_of((struct timespec){.tv_sec = fs->now});
         large->i_extra_isize = sizeof *large - EXT2_GOOD_OLD_INODE_SIZE;
-        large->i_mtime_extra = rest_of(status->st_mtim);
-        large->i_crtime = fs->now;
-        large->i_atime_extra = large->i_ctime_extra = large->i_crtime_extra = rest;
+        large->i_mtime_extra = rest_of(modified);
+        large->i_crtime = now.tv_sec;
+        large->i_atime_extra = large->i_ctime_extra = large->i_crtime_extra = rest_of(now);
     }
 }
 
@@ -363,17 +188,6 @@ static void dress(ext2_ino_t number, const char *name, const struct stat *status
     write_inode(number, &inode, name);
     write_attributes(number, name, -1);
 }
-
-/* Does `...` again with a larger directory if there was no room for another name. */
-#define WITH_ROOM(directory, name, ...)                                                            \
-    do {                                                                                           \
-        errcode_t error = (__VA_ARGS__);                                                           \
-        if (error == EXT2_ET_DIR_NO_SPACE) {                                                       \
-            check(ext2fs_expand_dir(fs, directory), name);                                         \
-            error = (__VA_ARGS__);                                                                 \
-        }                                                                                          \
-        check(error, name);                                                                        \
-    } while (0)
 
 static int entry_type(mode_t mode)
 {
@@ -395,12 +209,22 @@ static int entry_type(mode_t mode)
     }
 }
 
-static void write_link(ext2_ino_t directory, const char *name, const struct stat *status,
+static void write_link(struct directory *directory, const char *name, const struct stat *status,
                        ext2_ino_t number)
 {
-    char target[PATH_MAX + 1] = "";
-    check_call(readlink(name, target, PATH_MAX) >= 0, name);
-    WITH_ROOM(directory, name, ext2fs_symlink(fs, directory, number, name, target));
+    static char target[PATH_MAX + 1]; /* as all that is large: directories may lie deep */
+    char message[64];
+    ssize_t length = readlink(name, target, PATH_MAX);
+    check_call(length >= 0, name);
+    target[length] = '\0';
+    if (length >= (ssize_t)fs->blocksize) {
+        snprintf(message, sizeof message, "leads to a path of more than %u bytes",
+                 fs->blocksize - 1);
+        fail(name, message);
+    }
+    make_room(directory, name); /* before the link takes a block */
+    check(ext2fs_symlink(fs, directory->number, number, NULL, target), name);
+    add_name(directory, name, number, EXT2_FT_SYMLINK);
     dress(number, name, status);
 }
 
@@ -415,7 +239,7 @@ static void set_device(struct ext2_inode *inode, dev_t device)
 }
 
 /* `file` is the file open, if it is a regular one. */
-static void write_file(ext2_ino_t directory, const char *name, const struct stat *status,
+static void write_file(struct directory *directory, const char *name, const struct stat *status,
                        ext2_ino_t number, int file)
 {
     static union inode inode;
@@ -436,8 +260,7 @@ static void write_file(ext2_ino_t directory, const char *name, const struct stat
     }
     ext2fs_inode_alloc_stats2(fs, number, 1, 0);
     write_inode(number, &inode, name);
-    WITH_ROOM(directory, name,
-              ext2fs_link(fs, directory, name, number, entry_type(status->st_mode)));
+    add_name(directory, name, number, entry_type(status->st_mode));
     if (write_attributes(number, name, file))
         read_inode(number, &inode, name);
     if (status->st_size && S_ISREG(status->st_mode))
@@ -460,34 +283,55 @@ static struct link *find_link(const struct stat *status, const char *name)
 }
 
 /* Writes one more name of a file. */
-static void write_name(ext2_ino_t directory, const char *name, const struct stat *status,
+static void write_name(struct directory *directory, const char *name, const struct stat *status,
                        ext2_ino_t number)
 {
     static union inode inode;
+    char message[64];
     read_inode(number, &inode, name);
-    inode.small.i_links_count++;
+    if (inode.small.i_links_count++ == MOST_LINKS) {
+        snprintf(message, sizeof message, "is one more than the %u names that a file may have",
+                 MOST_LINKS);
+        fail(name, message);
+    }
     write_inode(number, &inode, name);
-    WITH_ROOM(directory, name,
-              ext2fs_link(fs, directory, name, number, entry_type(status->st_mode)));
+    add_name(directory, name, number, entry_type(status->st_mode));
 }
 
-static void write_tree(ext2_ino_t directory);
+static void write_tree(ext2_ino_t number);
 
-static void write_directory(ext2_ino_t parent, const char *name, const struct stat *status)
+/* mke2fs has made a /lost+found. */
+static bool is_there(const struct directory *directory, const char *name)
+{
+    return directory->number == EXT2_ROOT_INO && strcmp(name, "lost+found") == 0;
+}
+
+static ext2_ino_t make_directory(struct directory *parent, const char *name,
+                                 const struct stat *status)
 {
     ext2_ino_t number;
-    /* mke2fs has made a /lost+found. */
-    if (parent != EXT2_ROOT_INO ||
-        ext2fs_lookup(fs, parent, name, strlen(name), NULL, &number) != 0) {
-        check(ext2fs_new_inode(fs, parent, status->st_mode, NULL, &number), name);
-        WITH_ROOM(parent, name, ext2fs_mkdir(fs, parent, number, name));
-    }
+    check(ext2fs_new_inode(fs, parent->number, status->st_mode, NULL, &number), name);
+    make_room(parent, name); /* before the directory takes a block */
+    check(ext2fs_mkdir(fs, parent->number, number, NULL), name);
+    add_name(parent, name, number, EXT2_FT_DIR);
+    return number;
+}
+
+static void write_directory(struct directory *parent, const char *name, const struct stat *status)
+{
+    static unsigned depth;
+    ext2_ino_t number;
+    if (++depth > DEEPEST)
+        fail(name, "lies in more directories than a path may name");
+    if (is_there(parent, name))
+        check(ext2fs_lookup(fs, parent->number, name, strlen(name), NULL, &number), name);
+    else
+        number = make_directory(parent, name, status);
     dress(number, name, status);
-    int above = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    check_call(above >= 0 && chdir(name) == 0, name);
+    check_call(chdir(name) == 0, name);
     write_tree(number);
-    check_call(fchdir(above) == 0, NULL);
-    close(above);
+    check_call(chdir("..") == 0, NULL);
+    depth--;
 }
 
 static int is_entry(const struct dirent *entry)
@@ -511,8 +355,11 @@ static int look(const struct dirent *entry, struct stat *status)
 }
 
 /* Writes all that is no directory. `file` is the file open, if it is a regular one. */
-static void write_other(ext2_ino_t directory, const char *name, const struct stat *status, int file)
+static void write_other(struct directory *directory, const char *name, const struct stat *status,
+                        int file)
 {
+    if (is_there(directory, name))
+        fail(name, "is no directory: in an ext4 it is one, for what e2fsck finds");
     struct link *link = status->st_nlink > 1 ? find_link(status, name) : NULL;
     if (link && link->there) {
         write_name(directory, name, status, link->there);
@@ -521,7 +368,7 @@ static void write_other(ext2_ino_t directory, const char *name, const struct sta
         return;
     }
     ext2_ino_t number;
-    check(ext2fs_new_inode(fs, directory, status->st_mode, NULL, &number), name);
+    check(ext2fs_new_inode(fs, directory->number, status->st_mode, NULL, &number), name);
     if (S_ISLNK(status->st_mode))
         write_link(directory, name, status, number);
     else
@@ -531,21 +378,24 @@ static void write_other(ext2_ino_t directory, const char *name, const struct sta
 }
 
 /* Writes what is in the current directory. */
-static void write_tree(ext2_ino_t directory)
+static void write_tree(ext2_ino_t number)
 {
+    struct directory directory;
     struct dirent **entries;
     int count = scandir(".", &entries, is_entry, alphasort);
     check_call(count >= 0, NULL);
+    open_directory(&directory, number);
     for (int each = 0; each < count; each++) {
         struct stat status;
         int file = look(entries[each], &status);
         if (S_ISDIR(status.st_mode))
-            write_directory(directory, entries[each]->d_name, &status);
+            write_directory(&directory, entries[each]->d_name, &status);
         else
-            write_other(directory, entries[each]->d_name, &status, file);
+            write_other(&directory, entries[each]->d_name, &status, file);
         free(entries[each]);
     }
     free(entries);
+    close_directory(&directory);
 }
 
 /* Returns a number that is not negative, of an argument. */
@@ -569,13 +419,9 @@ int main(int argc, char *argv[])
     }
     char options[64];
     struct stat status;
-    pthread_t copier;
-    offset = number_of(argv[2]);
-    long long epoch = number_of(argv[4]);
-    snprintf(options, sizeof options, "offset=%lld", (long long)offset);
+    long long offset = number_of(argv[2]), epoch = number_of(argv[4]);
+    snprintf(options, sizeof options, "offset=%lld", offset);
     initialize_ext2_error_table();
-    image = open(argv[1], O_WRONLY | O_CLOEXEC);
-    check_call(image >= 0, argv[1]);
     /* What is read here was written just now, by mke2fs or libext2fs: no need to check that. */
     int flags = EXT2_FLAG_RW | EXT2_FLAG_64BITS | EXT2_FLAG_IGNORE_CSUM_ERRORS;
     check(ext2fs_open2(argv[1], options, flags, 0, 0, unix_io_manager, &fs), argv[1]);
@@ -585,15 +431,12 @@ int main(int argc, char *argv[])
     if (!ext2fs_has_feature_extents(fs->super))
         check(io_channel_set_options(fs->io, "cache=off"), argv[1]);
     fs->now = epoch ? epoch : 1; /* for 0 libext2fs takes the clock's time */
+    start_copying(argv[1], offset);
     check_call(chdir(argv[3]) == 0 && lstat(".", &status) == 0, argv[3]);
-    errno = pthread_create(&copier, NULL, copy_batches, NULL);
-    check_call(errno == 0, NULL);
     status.st_mtim = (struct timespec){.tv_sec = fs->now}; /* a mount's own */
     dress(EXT2_ROOT_INO, ".", &status);
     write_tree(EXT2_ROOT_INO);
-    offer(true);
-    pthread_join(copier, NULL);
+    finish_copying();
     check(ext2fs_close2(fs, EXT2_FLAG_FLUSH_NO_SYNC), argv[1]);
-    check_call(close(image) == 0, argv[1]);
     return 0;
 }

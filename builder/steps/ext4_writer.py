@@ -12,7 +12,8 @@ from builder.steps.step import Job, Step
 WRITER = "write-ext4"
 """Name of the program in the step's output; its source says what it does."""
 
-_SOURCE = Path(__file__).with_name("ext4_writer.c")
+_HEADER = Path(__file__).with_name("ext4_writer.h")
+_SOURCES = tuple(_HEADER.with_name(f"ext4_{part}.c") for part in ("writer", "content", "directory"))
 
 
 class Ext4Writer(Step):
@@ -27,7 +28,7 @@ class Ext4Writer(Step):
         return {"machine": platform.machine()}
 
     def files(self) -> Sequence[Path]:
-        return [_SOURCE]
+        return [*_SOURCES, _HEADER]
 
     def run(self, job: Job) -> None:
         with job.workspace("ext4-writer", need=1 << 20) as workspace:
@@ -36,7 +37,5 @@ class Ext4Writer(Step):
 
 def compilation(target: Path) -> list[str | Path]:
     """Return the command that compiles the program as the file `target`."""
-    return [
-        *("gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-pthread"),
-        *("-o", target, _SOURCE, "-lext2fs", "-lcom_err"),
-    ]
+    options = ("gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-pthread")
+    return [*options, "-o", target, *_SOURCES, "-lext2fs", "-lcom_err"]

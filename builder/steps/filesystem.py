@@ -34,6 +34,33 @@ The store syncs what it keeps, once it is whole.
 """
 
 _MIB = 1 << 20
+# mke2fs makes an inode for so many bytes (inode_ratio in mke2fs.conf(5)): types small and default.
+_SMALL = 512 * _MIB
+_SMALL_RATIO = 4096
+_RATIO = 16384
+_RESERVED_INODES = 11
+"""Inodes that a filesystem needs itself, with that of /lost+found."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What a tree takes in an ext4.
+
+    entries: its files, directories and links.
+    size: in bytes, with what the filesystem itself needs.
+    """
+
+    entries: int
+    size: int
+
+    def inodes(self, size: int) -> int:
+        """Return the number of inodes for a filesystem of `size` bytes with this content.
+
+        That is mke2fs's own number, unless many small files need more: then one for each entry, and
+        one for each 16 KiB that are left.
+        """
+        usual = size // (_SMALL_RATIO if size < _SMALL else _RATIO)
+        return max(usual, self.entries + _RESERVED_INODES + (size - self.size) // _RATIO)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +68,7 @@ class Ext4Format:
     """What tells a filesystem apart, which of ext4's features it has, and where it goes.
 
     offset, size: in its image, in bytes.
+    inodes: how many it has at least.
     epoch: its date, in seconds since 1970.
     """
 
@@ -48,12 +76,13 @@ class Ext4Format:
     uuid: uuid.UUID
     offset: int
     size: int
+    inodes: int
     epoch: int
     features: tuple[str, ...] = FEATURES
 
 
-def content_size(root: Root) -> int:
-    """Return the bytes that a tree takes in an ext4, with what the filesystem itself needs."""
+def content_of(root: Root) -> Content:
+    """Measure what a tree takes in an ext4."""
     listed = root.workspace.run(["find", root.path, "-xdev", "-printf", "%s %y\\n"]).splitlines()
     blocks = 0
     for line in listed:
@@ -62,7 +91,8 @@ def content_size(root: Root) -> int:
         if kind in "fd":
             blocks += -(-int(size) // BLOCK)
     # Inodes (256 bytes), block maps and the journal, which mke2fs sizes by the whole.
-    return int(blocks * BLOCK * 1.02) + len(listed) * 512 + 96 * _MIB
+    whole = int(blocks * BLOCK * 1.02) + len(listed) * 512 + 96 * _MIB
+    return Content(entries=len(listed), size=whole)
 
 
 def take_boot(job: Job, root: Root, staging: Path, *, epoch: int) -> None:
@@ -85,16 +115,17 @@ def make_root(job: Job, root: Root, image: Path, form: Ext4Format, *, writer: Pa
     run, workspace = job.run, root.workspace
     job.say(f"root: a filesystem of {form.size // _MIB} MiB")
     date = {"E2FSPROGS_FAKE_TIME": str(form.epoch), "E2FSCK_TIME": str(form.epoch)}
+    # A card written by its block map has old data where the image has holes. With checksums the
+    # kernel zeroes inode tables at first mount; without, zeros are written, also on a tmpfs.
+    zeros = {} if "metadata_csum" in form.features else {"UNIX_IO_NOZEROOUT": "1"}
     run(
         workspace,
         *(UNSYNCED, "mke2fs", "-q", "-F", "-t", "ext4", "-L", form.label),
-        *("-b", str(BLOCK), "-I", "256", "-m", "1"),
+        *("-b", str(BLOCK), "-I", "256", "-N", str(form.inodes), "-m", "1"),
         *("-O", ",".join(("none", *form.features)), "-U", str(form.uuid)),
-        # The kernel zeroes inode tables at first mount: a card written by its block map has
-        # old data where the image has holes.
         *("-E", f"offset={form.offset},hash_seed={form.uuid},nodiscard,lazy_itable_init=1"),
         *(image, str(form.size // BLOCK)),
-        environment=date,
+        environment={**date, **zeros},
     )
     run(workspace, writer / WRITER, image, str(form.offset), root.path, str(form.epoch))
     # Directories get their index.

@@ -23,7 +23,7 @@ from builder.steps.filesystem import (
     BLOCK,
     UNSYNCED,
     Ext4Format,
-    content_size,
+    content_of,
     make_root,
     seal,
     take_boot,
@@ -85,9 +85,10 @@ class Image(Step):
             image.touch()
             with written_meanwhile(image):
                 with ThreadPoolExecutor(1) as pool:
-                    counting = pool.submit(content_size, root)
+                    counting = pool.submit(content_of, root)
                     self._boot(job, root.workspace, image, staging)
-                    size = self._root_size(counting.result())
+                    content = counting.result()
+                    size = self._root_size(content.size)
                 self._partition(job, root.workspace, image, size)
                 make_root(
                     job,
@@ -98,6 +99,7 @@ class Image(Step):
                         uuid=self._uuid("root"),
                         offset=BOOT_OFFSET + self.partitions.boot,
                         size=size,
+                        inodes=content.inodes(size),
                         epoch=self.epoch,
                     ),
                     writer=job.input(self.writer.name),

@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from builder.steps.ext4 import ROOT_INODE, Ext4, superblock
-from builder.steps.ext4_writer import WRITER
+from builder.steps.ext4_writer import WRITER, compilation
 from builder.steps.filesystem import FEATURES
 from tests.unit.customize.cards import tool
 
@@ -107,6 +109,13 @@ def refusal(writer: Path, *arguments: str | Path) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+def objection(writer: Path, image: Path, tree: Path) -> str:
+    """Return what the program says of a tree that it does not write."""
+    status, said = refusal(writer, image, str(OFFSET), tree, str(EPOCH))
+    assert status == 1
+    return said.removeprefix(f"write-ext4: {tree}/").removesuffix("\n")
+
+
 @pytest.mark.parametrize("form", FORMS, ids=" ".join)
 def test_everything_of_a_tree_is_there(
     ext4_writer: Path, tmp_path: Path, tree: Path, form: tuple[str, ...]
@@ -128,7 +137,7 @@ def test_everything_of_a_tree_is_there(
                 if superblock(image, offset=OFFSET).inode > 128:
                     assert inode.mtime == status.st_mtime_ns
                 else:  # no room for more
-                    assert (inode.mtime - status.st_mtime_ns) // 10**9 % 2**32 in (0, 2**32 - 1)
+                    assert inode.mtime // 10**9 == min(status.st_mtime_ns // 10**9, 2**31 - 1)
                 assert numbers.setdefault(status.st_ino, found) == found
                 if path.is_symlink():
                     assert filesystem.link(inode) == os.fsencode(path.readlink())
@@ -199,7 +208,12 @@ def test_a_file_may_lie_in_many_places(ext4_writer: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("epoch", "date"), [(5_000_000_000, "Jun 11 08:53:20 2128"), (0, "Jan  1 00:00:01 1970")]
+    ("epoch", "date"),
+    [
+        (5_000_000_000, "Jun 11 08:53:20 2128"),
+        (0, "Jan  1 00:00:01 1970"),
+        (20_000_000_000, "Apr  4 16:10:39 2310"),
+    ],
 )
 def test_the_date_may_be_any(
     ext4_writer: Path, tmp_path: Path, tree: Path, epoch: int, date: str
@@ -254,3 +268,160 @@ def test_what_is_no_filesystem_is_refused(ext4_writer: Path, tmp_path: Path, tre
     status, said = refusal(ext4_writer, tmp_path / "image", "0", tree, str(EPOCH))
     assert status == 1
     assert said.startswith(f"write-ext4: {tmp_path}/image: Bad magic number in super-block")
+
+
+@pytest.mark.parametrize(
+    ("mtime", "written_as"),
+    [
+        (-(2**31) - 5, -(2**31)),
+        (-1, -1),
+        (2**31, 2**31),
+        (3 * 2**32 - 2**31, 3 * 2**32 - 2**31 - 1),
+        (2**34 - 2**31 - 1, 3 * 2**32 - 2**31 - 1),
+        (2**40, 3 * 2**32 - 2**31 - 1),
+    ],
+)
+def test_times_stay_within_what_e2fsck_keeps(
+    ext4_writer: Path, tmp_path: Path, mtime: int, written_as: int
+) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/file").write_text("")
+    os.utime(tmp_path / "tree/file", ns=(0, mtime * 10**9))
+    image = written(ext4_writer, empty(tmp_path / "image", *FORMS[0]), tmp_path / "tree")
+    tool("e2fsck", "-f", "-p", f"{image}?offset={OFFSET}", environment={"E2FSCK_TIME": str(EPOCH)})
+    with Ext4(image, offset=OFFSET) as filesystem:
+        found = filesystem.find("/file")
+        assert found
+        assert found.mtime == written_as * 10**9
+
+
+@pytest.fixture(scope="module")
+def few_links(tmp_path_factory: pytest.TempPathFactory, ext4_writer: Path) -> Path:
+    """The program as if a file could have no more than four names."""
+    del ext4_writer  # skips where nothing can be compiled
+    entry = tmp_path_factory.mktemp("few-links")
+    (entry / "files").mkdir()
+    tool(*compilation(entry / "files" / WRITER), "-DMOST_LINKS=4")
+    return entry
+
+
+def test_a_file_has_no_more_names_than_ext4_allows(few_links: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "1").write_text("")
+    for number in (2, 3, 4):
+        (tree / str(number)).hardlink_to(tree / "1")
+    image = written(few_links, empty(tmp_path / "image", *FORMS[0]), tree)
+    tool("e2fsck", "-f", "-n", f"{image}?offset={OFFSET}")
+    (tree / "5").hardlink_to(tree / "1")
+    said = objection(few_links, empty(image, *FORMS[0]), tree)
+    assert said == "5: is one more than the 4 names that a file may have"
+
+
+def test_a_directory_with_many_directories_has_one_link(few_links: Path, tmp_path: Path) -> None:
+    """As the feature dir_nlink has it."""
+    tree = tmp_path / "tree"
+    for name in ("few/1", "few/2", "many/1", "many/2", "many/3", "many/3/below"):
+        (tree / name).mkdir(parents=True)
+    image = written(few_links, empty(tmp_path / "image", *FORMS[0]), tree)
+    with Ext4(image, offset=OFFSET) as filesystem:
+        links = {name: filesystem.find(name) for name in ("/", "/few", "/many", "/many/3")}
+        assert [inode and inode.links for inode in links.values()] == [1, 4, 1, 3]
+    form = ("-b", "4096", "-O", ALL.replace(",dir_nlink", ""))
+    (tree / "many").rename(tree / "few/2/many")
+    assert objection(few_links, empty(image, *form), tree) == (
+        "few/2/many/3: is one more than the 2 directories that a directory may have in it, since the "
+        "filesystem lacks the feature dir_nlink"
+    )
+
+
+def test_lost_and_found_is_a_directory(ext4_writer: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "sub/lost+found").write_text("any name may be anything")
+    image = written(ext4_writer, empty(tmp_path / "image", *FORMS[0]), tree)
+    tool("e2fsck", "-f", "-n", f"{image}?offset={OFFSET}")
+    (tree / "sub/lost+found").rename(tree / "lost+found")
+    said = objection(ext4_writer, empty(image, *FORMS[0]), tree)
+    assert said == "lost+found: is no directory: in an ext4 it is one, for what e2fsck finds"
+
+
+def test_attributes_need_a_feature(ext4_writer: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "file").write_text("")
+    os.setxattr(tree / "file", "user.note", b"n")
+    form = ("-b", "4096", "-O", ALL.replace(",ext_attr", ""))
+    assert objection(ext4_writer, empty(tmp_path / "image", *form), tree) == (
+        "file: has extended attributes, for which the filesystem lacks the feature ext_attr"
+    )
+
+
+def test_the_target_of_a_link_fits_into_a_block(ext4_writer: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "link").symlink_to("x" * 1023)
+    image = written(ext4_writer, empty(tmp_path / "image", *FORMS[1]), tree)
+    (tree / "longer").symlink_to("x" * 1024)
+    said = objection(ext4_writer, empty(image, *FORMS[1]), tree)
+    assert said == "longer: leads to a path of more than 1023 bytes"
+
+
+class Deep:
+    """A tree of directories in each other. Nothing that takes a path can remove it but rm."""
+
+    def __init__(self, tree: Path) -> None:
+        self.tree = tree
+        self.tree.mkdir()
+        self._lowest = os.open(tree, os.O_PATH)
+
+    def add(self, count: int) -> None:
+        for _ in range(count):
+            os.mkdir("d", dir_fd=self._lowest)
+            below = os.open("d", os.O_PATH, dir_fd=self._lowest)
+            os.close(self._lowest)
+            self._lowest = below
+
+    def remove(self) -> None:
+        os.close(self._lowest)
+        tool("rm", "-r", self.tree)
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Deep]:
+    made = Deep(tmp_path / "tree")
+    yield made
+    made.remove()
+
+
+def test_directories_may_lie_deep(ext4_writer: Path, tmp_path: Path, deep: Deep) -> None:
+    """As deep as a path may say, with few files open at once, and on the usual stack."""
+    image = empty(tmp_path / "image", *FORMS[0])
+    command = [*map(str, (ext4_writer / "files" / WRITER, image, OFFSET, deep.tree, EPOCH))]
+    deep.add(2048)
+    tool("sh", "-c", 'ulimit -n 64 && ulimit -s 8192 && exec "$@"', "sh", *command)
+    tool("e2fsck", "-f", "-n", f"{image}?offset={OFFSET}")
+    deep.add(1)
+    said = objection(ext4_writer, empty(image, *FORMS[0]), deep.tree)
+    assert said == "write-ext4: .../d: lies in more directories than a path may name"
+
+
+def test_a_large_directory_takes_no_longer_than_its_names(
+    ext4_writer: Path, tmp_path: Path
+) -> None:
+    tree = tmp_path / "tree"
+    (tree / "large").mkdir(parents=True)
+    (tree / "large/0").write_text("")
+    names = {f"a name of {'very ' * (number % 9)}many: {number}" for number in range(20_000)}
+    for name in names:
+        (tree / "large" / name).hardlink_to(tree / "large/0")
+    image = empty(tmp_path / "image", *FORMS[0])
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    written(ext4_writer, image, tree)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime - before.ru_utime < 0.5  # s; to read the directory for each took 3
+    tool("e2fsck", "-f", "-n", f"{image}?offset={OFFSET}")
+    with Ext4(image, offset=OFFSET) as filesystem:
+        found = filesystem.find("/large")
+        assert found
+        assert {name.decode() for name in filesystem.entries(found.number)} == {"0", *names}
