@@ -34,7 +34,7 @@ def check_files(spec: ImageSpec) -> dict[str, Path]:
 def context(spec: ImageSpec, distribution: str) -> dict[str, Any]:
     """Return what is known of an image before it runs, as JSON holds it.
 
-    `secrets` names the parameters that are secret.
+    `secrets` names the parameters that are secret, `listens` the sockets that recipes declare.
     """
     return {
         "board": spec.name,
@@ -49,7 +49,23 @@ def context(spec: ImageSpec, distribution: str) -> dict[str, Any]:
         "distribution": distribution,
         "parameters": spec.parameters(),
         "secrets": secrets(spec),
+        "listens": listeners(spec),
     }
+
+
+def listeners(spec: ImageSpec) -> list[dict[str, Any]]:
+    """Return the sockets that the programs of an image's recipes may listen on."""
+    return [
+        {
+            "recipe": recipe.name,
+            "protocol": each.protocol,
+            "port": each.number(recipe.parameters),
+            "program": each.program,
+            "loopback": each.loopback,
+        }
+        for recipe in spec.recipes
+        for each in recipe.model.listens
+    ]
 
 
 def secrets(spec: ImageSpec) -> dict[str, list[str]]:

@@ -224,6 +224,12 @@ def parameters(_facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
+def listens(_facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """The sockets that recipes declare: recipe, protocol, port or None, program, loopback."""
+    return list(_facts["listens"])
+
+
+@pytest.fixture(scope="session")
 def ports(_facts: dict[str, Any]) -> dict[int, int]:
     """The local ports that lead to the board's: to 22, and to every recipe's parameter `port`."""
     if "ports" in _facts:

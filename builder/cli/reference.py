@@ -13,7 +13,7 @@ from builder.cli.context import ROOT, Context
 from builder.cli.options import Verbs
 from builder.spec import parity
 from builder.spec.reader import Reader, Tree
-from builder.spec.recipe import SECRET, Recipe
+from builder.spec.recipe import SECRET, Listener, Recipe
 from builder.spec.reference import reference
 from builder.spec.schemas import KINDS, json_schema
 
@@ -27,6 +27,7 @@ def pages(verbs: Verbs) -> Mapping[str, Callable[[], str]]:
         "commands.md": lambda: _text(_commands(verbs)),
         "parity.md": lambda: parity.page(Tree(root=ROOT)),
         "recipes.md": lambda: _text(_recipes(Tree(root=ROOT))),
+        "ports.md": lambda: _text(_ports(Tree(root=ROOT))),
         **{f"schemas/{kind}.schema.json": partial(_schema, kind) for kind in KINDS},
     }
 
@@ -121,6 +122,50 @@ def _recipe(recipe: Recipe) -> Iterator[str]:
     for key, parameter in recipe.parameters.items():
         default = SECRET if parameter.secret else f"`{json.dumps(parameter.default)}`"
         yield f"| `{key}` | {default} | {parameter.summary} |"
+
+
+_PORTS = """\
+What listens on a board, and the recipe that brings it: a board without the recipe does not listen
+there. Nothing filters packets: a port can be reached from every network that the board is in. A check
+of the booted board fails if anything else listens;
+[recipes of one's own](porting.md#ports) say where theirs do."""
+
+
+def _ports(tree: Tree) -> Iterator[str]:
+    reader = Reader()
+    recipes = {name: reader.recipe(file) for name, file in sorted(tree.recipe_files().items())}
+    reader.raise_problems()
+    found = sorted(
+        (
+            (name, recipe, each)
+            for name, recipe in recipes.items()
+            if recipe
+            for each in recipe.listens
+        ),
+        key=lambda row: (_default_port(row[1], row[2]) or _LAST, row[2].protocol, row[0]),
+    )
+    yield from ("# Ports", "", _MADE, "", _PORTS)
+    for title, loopback in (("From the network", False), ("From the board alone", True)):
+        yield from ("", f"## {title}", "", *_PORTS_TABLE)
+        for name, recipe, each in found:
+            if each.loopback == loopback:
+                port = f"{_default_port(recipe, each) or 'any'}"
+                port += f" (`{name}.{each.port}`)" if isinstance(each.port, str) else ""
+                yield (
+                    f"| {port} | {each.protocol} | {each.program} | [{name}](recipes.md#{name}) "
+                    f"| {each.who} | {each.switch_off} |"
+                )
+
+
+_PORTS_TABLE = (
+    "| port | protocol | program | recipe | who may use it | how it is switched off |",
+    "|---|---|---|---|---|---|",
+)
+_LAST = 1 << 16
+
+
+def _default_port(recipe: Recipe, listener: Listener) -> int | None:
+    return listener.number({key: each.default for key, each in recipe.parameters.items()})
 
 
 def declare(verbs: Verbs) -> None:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -138,6 +139,32 @@ class Services(Model):
     mask: tuple[str, ...] = ()
 
 
+def _port(value: object) -> object:
+    number = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535
+    if not number and not isinstance(value, str):
+        raise ValueError("must be a number from 1 to 65535, or the name of a parameter")
+    return value
+
+
+class Listener(Model):
+    """A socket of the network that a program of the recipe listens on, or several."""
+
+    port: Annotated[int | str, BeforeValidator(_port)] | None = Field(
+        default=None,
+        description="The port, or the recipe's parameter that has it. Default: whichever the "
+        "kernel gives",
+    )
+    protocol: Literal["tcp", "udp"]
+    program: str = Field(description="Name of the process; systemd may listen in its place")
+    loopback: bool = Field(default=False, description="Whether only the board itself reaches it")
+    who: str = Field(description="Who may use it, for the table of ports")
+    switch_off: str = Field(description="How it is switched off, for the table of ports")
+
+    def number(self, parameters: Mapping[str, Scalar]) -> int | None:
+        """Return the port with the values of the recipe's parameters; None for any."""
+        return int(str(parameters[self.port])) if isinstance(self.port, str) else self.port
+
+
 class Scripts(Model):
     """Scripts that a recipe runs when the image is built."""
 
@@ -244,6 +271,9 @@ class Recipe(Model):
         default=None, description="A package of PYNQ's sdbuild, as docs/sdbuild.md says"
     )
     services: Services = Services()
+    listens: tuple[Listener, ...] = Field(
+        default=(), description="The ports that its programs listen on; no others may"
+    )
     checks: bool = Field(
         default=False,
         description="Whether the image holds the checks of all its recipes and of the board, for "

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from builder.spec.legacy import check_legacy
 from builder.spec.models import Architecture
+from builder.spec.parameter_types import ParameterType
 from builder.spec.reader import Reader, closest
 from builder.spec.recipe import FileCopy, Recipe, Scripts
 
@@ -29,6 +30,7 @@ def check_recipe(reader: Reader, file: Path, recipe: Recipe, distributions: Iter
     _check_downloads(reader, file, recipe)
     _check_scripts(reader, file, recipe.scripts)
     check_legacy(reader, file, recipe)
+    _check_listeners(reader, file, recipe)
     targets = {"all", "debian", "ubuntu", *distributions}
     targets |= {architecture.value for architecture in Architecture}
     chosen: dict[str, Iterable[str]] = {
@@ -55,6 +57,17 @@ def _check_downloads(reader: Reader, file: Path, recipe: Recipe) -> None:
             reader.complain(file, where, f"has the same file name as another: {name}")
         if recipe.scripts.host is None:
             reader.complain(file, where, "only `scripts.host` can read it: there is none")
+
+
+def _check_listeners(reader: Reader, file: Path, recipe: Recipe) -> None:
+    ports = [key for key, each in recipe.parameters.items() if each.type is ParameterType.PORT]
+    for index, listener in enumerate(recipe.listens):
+        if isinstance(listener.port, str) and listener.port not in ports:
+            reader.complain(
+                file,
+                ("listens", index, "port"),
+                f"is no parameter of type port{closest(listener.port, ports)}",
+            )
 
 
 def _check_scripts(reader: Reader, file: Path, scripts: Scripts) -> None:
