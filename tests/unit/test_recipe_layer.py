@@ -52,7 +52,9 @@ DISTRIBUTION = NamedDistribution(
 def archive(tmp_path: Path) -> Archive:
     root = tmp_path / "archive"
     root.mkdir()
-    (root / "release.json").write_text(json.dumps({"epoch": 1_700_000_000}))
+    (root / "release.json").write_text(
+        json.dumps({"epoch": 1_700_000_000, "pockets": {}, "left-out": {}, "sources": {}})
+    )
     return Archive(root, DISTRIBUTION, Architecture.ARMHF)
 
 
