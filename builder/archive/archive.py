@@ -26,6 +26,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
 from builder.archive.mirrors import host_sources, keyring, mirror, public_mirror
 from builder.engine.disk import full_disk
 from builder.engine.process import clean_environment
@@ -33,7 +35,8 @@ from builder.errors import BuildError, HostError
 from builder.spec.distribution import Pocket
 from builder.spec.models import Architecture
 from builder.spec.resolve import NamedDistribution
-from builder.store.store import remove_tree
+from builder.store.records import Unreadable, read_record
+from builder.store.store import remove_tree, write_atomically
 
 _TIMEOUT_SECONDS = 20
 # What apt escapes in the names of lists, beside control characters and all that is not ASCII.
@@ -78,6 +81,35 @@ class BinaryPackage:
         return f"{self.name}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
 
 
+class _Sources(BaseModel):
+    """What is recorded of a package that holds sources."""
+
+    version: str
+    files: tuple[SourceFile, ...]
+
+
+class Release(BaseModel):
+    """What is recorded of an archive (release.json).
+
+    pockets: SHA-256 of each pocket's signed release file, by suite.
+    left_out: the pockets that could not be had, and why.
+    configured: a hash over all that decided from where packages came.
+    epoch: the archive's date, in seconds since 1970.
+    sources: packages that hold sources, by `binary:NAME` or `source:NAME`; None if there is none.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    pockets: dict[str, str]
+    left_out: dict[str, str] = Field(alias="left-out")
+    configured: str = ""
+    epoch: int
+    sources: dict[str, _Sources | None]
+
+
+_RELEASES = TypeAdapter(Release)
+
+
 class Archive:
     """The indexes at `place`, which `update` has filled; `root` is the set that this one reads.
 
@@ -100,7 +132,7 @@ class Archive:
         self.root = place.resolve()
         self.distribution = distribution
         self.architecture = architecture
-        self._release: dict[str, Any] | None = None
+        self._release: Release | None = None
         self._without = dict(without)
         self._left_out = dict(without)
         self._prefer = prefer
@@ -110,37 +142,51 @@ class Archive:
     def known(self) -> bool:
         """Whether the indexes are there, for the mirrors that are configured now."""
         try:
-            return bool(
-                self.release.get("configured") == self._configured()
+            return (
+                self.release.configured == self._configured()
                 # An earlier version of the builder may not have looked for all of them.
-                and self._wanted_sources() <= self.release["sources"].keys()
+                and self._wanted_sources() <= self.release.sources.keys()
             )
-        except FileNotFoundError:
+        except (FileNotFoundError, Unreadable):
             return False
 
     @property
-    def release(self) -> dict[str, Any]:
-        """What was recorded of the archive: `pockets` (SHA-256 of each InRelease), `date`."""
+    def damage(self) -> str | None:
+        """How the record of the archive is damaged; None if it is not, or if there is none."""
+        try:
+            _ = self.release
+        except FileNotFoundError:
+            return None
+        except Unreadable as error:
+            return str(error)
+        return None
+
+    @property
+    def release(self) -> Release:
+        """What was recorded of the archive.
+
+        Raises:
+            FileNotFoundError: nothing was.
+            Unreadable: the record is damaged.
+        """
         if self._release is None:
-            self._release = json.loads((self.root / "release.json").read_text())
+            self._release = read_record(self.root / "release.json", _RELEASES)
         return self._release
 
     @property
     def pockets(self) -> Mapping[str, str]:
         """SHA-256 of each pocket's signed release file."""
-        pockets: dict[str, str] = self.release["pockets"]
-        return pockets
+        return self.release.pockets
 
     @property
     def left_out(self) -> dict[str, str]:
         """The pockets whose indexes could not be had, and why: their packages are not used."""
-        left_out: dict[str, str] = self.release["left-out"]
-        return left_out
+        return self.release.left_out
 
     @property
     def epoch(self) -> int:
         """The archive's date, in seconds since 1970: the time stamp of what is built from it."""
-        return int(self.release["epoch"])
+        return self.release.epoch
 
     def sources_list(self) -> Path:
         """Return apt's list of this archive's entries, with sources."""
@@ -222,16 +268,16 @@ class Archive:
             ArchiveUnavailable: the archive has no such package.
         """
         key = f"{'binary' if binary else 'source'}:{name}"
-        recorded = self.release["sources"].get(key)
+        recorded = self.release.sources.get(key)
         if recorded is None:
             raise ArchiveUnavailable(
                 f"{self.distribution.name} has no {'package' if binary else 'source package'} {name}"
             )
         return SourcePackage(
             name=name,
-            version=recorded["version"],
+            version=recorded.version,
             binary=binary,
-            files=tuple(SourceFile(**file) for file in recorded["files"]),
+            files=recorded.files,
         )
 
     def versions(self, packages: Sequence[str]) -> dict[str, str]:
@@ -337,16 +383,15 @@ class Archive:
             date = re.search(rb"^Date: (.+)$", content, re.MULTILINE)
             if date:
                 epoch = max(epoch, int(parsedate_to_datetime(date[1].decode()).timestamp()))
-        record = {
-            "pockets": pockets,
-            "left-out": self._left_out,
-            "configured": self._configured(),
-            "epoch": epoch,
-            "sources": {
-                key: self._look_up(*key.split(":")) for key in sorted(self._wanted_sources())
-            },
-        }
-        (self.root / "release.json").write_text(json.dumps(record, indent=1))
+        record = Release(
+            pockets=pockets,
+            left_out=self._left_out,
+            configured=self._configured(),
+            epoch=epoch,
+            sources={key: self._look_up(*key.split(":")) for key in sorted(self._wanted_sources())},
+        )
+        text = record.model_dump_json(by_alias=True, indent=1)
+        write_atomically(self.root / "release.json", text, durably=True)
 
     def _wanted_sources(self) -> set[str]:
         """Return the packages that hold sources: `binary:NAME` or `source:NAME`."""

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import requests
+from pydantic import BaseModel, TypeAdapter
 
 from builder.archive.archive import Archive, ArchiveUnavailable
 from builder.archive.mirrors import mirror
@@ -20,12 +20,27 @@ from builder.spec.distribution import Pocket
 from builder.spec.models import Architecture
 from builder.spec.resolve import NamedDistribution
 from builder.store.locks import locked
+from builder.store.records import Unreadable, read_record
 from builder.store.store import Store, write_atomically
 
 _PROBE_SECONDS = 10
 _AGAIN_SECONDS = 600
 """How long a pocket that could not be had is not asked for again."""
 _AGAIN_PROBE_SECONDS = 2
+
+
+class _Choice(BaseModel):
+    """What is recorded of a choice: when it was made, and why other distributions were not taken."""
+
+    distribution: str
+    date: str
+    refused: list[str]
+
+    def write(self, path: Path) -> None:
+        write_atomically(path, self.model_dump_json(), durably=True)
+
+
+_CHOICES = TypeAdapter(_Choice)
 
 
 def choose(
@@ -59,6 +74,8 @@ def choose(
             )
             for item in distributions
         ]
+        for archive in archives:
+            _say_damage(archive, listener)
         if not update:
             known = _recorded(record, archives, listener, again=not offline)
             if known and not unusable(known.distribution):
@@ -98,6 +115,7 @@ def native_archive(
     with locked(store.root / "locks" / "archives.lock"):
         if native.known and not update:
             return native
+        _say_damage(native, listener)
         try:
             fetch(native, offline=offline)
         except (ArchiveUnavailable, HostError, UserError) as error:
@@ -122,18 +140,21 @@ def _recorded(
     record: Path, archives: Sequence[Archive], listener: Listener, *, again: bool
 ) -> Archive | None:
     try:
-        chosen = json.loads(record.read_text())
-    except (FileNotFoundError, ValueError):
+        chosen = read_record(record, _CHOICES)
+    except FileNotFoundError:
+        return None
+    except Unreadable as error:
+        listener(Note(text=f"{error}; the distribution is chosen anew", loud=True))
         return None
     for archive in archives:
-        if archive.distribution.name == chosen["distribution"] and archive.known:
+        if archive.distribution.name == chosen.distribution and archive.known:
             if again and _completed(archive, listener):
-                chosen["date"] = _today()
-                write_atomically(record, json.dumps(chosen))
-            refused = "".join(f"; {why}" for why in chosen["refused"])
+                chosen = chosen.model_copy(update={"date": _today()})
+                chosen.write(record)
+            refused = "".join(f"; {why}" for why in chosen.refused)
             listener(
                 Note(
-                    text=f"distribution: {archive.distribution.name}, as of {chosen['date']}"
+                    text=f"distribution: {archive.distribution.name}, as of {chosen.date}"
                     f"{refused} (--update asks again)"
                 )
             )
@@ -186,8 +207,7 @@ def _probe(
             continue
         listener(Note(text=f"distribution: {name}", loud=True))
         _say_left_out(archive, listener)
-        chosen = {"distribution": name, "date": _today(), "refused": refused}
-        write_atomically(record, json.dumps(chosen))
+        _Choice(distribution=name, date=_today(), refused=refused).write(record)
         return archive
     raise UserError(
         "no distribution's archive can be used",
@@ -198,6 +218,11 @@ def _probe(
 
 def _today() -> str:
     return time.strftime("%Y-%m-%d")
+
+
+def _say_damage(archive: Archive, listener: Listener) -> None:
+    if archive.damage:
+        listener(Note(text=f"{archive.damage}; the indexes are fetched anew", loud=True))
 
 
 def _say_left_out(archive: Archive, listener: Listener) -> None:

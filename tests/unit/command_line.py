@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.archive import Archive
+from builder.archive.archive import Archive, Release
 from builder.cli.main import main
 from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
@@ -53,9 +53,11 @@ class FakeArchive(Archive):
         super().__init__(Path("/nowhere"), spec.distributions[0], spec.architecture)
         names = self.distribution.model.sources
         source = {"version": "1", "files": []}
-        self._release = {
-            "pockets": {},
-            "left-out": {},
-            "epoch": 0,
-            "sources": {f"binary:{names.linux}": source, f"source:{names.u_boot}": source},
-        }
+        self._release = Release.model_validate(
+            {
+                "pockets": {},
+                "left-out": {},
+                "epoch": 0,
+                "sources": {f"binary:{names.linux}": source, f"source:{names.u_boot}": source},
+            }
+        )

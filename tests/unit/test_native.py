@@ -240,7 +240,8 @@ def archives(
     for number, architecture in enumerate((here, there)):
         root = folder / str(number)
         root.mkdir(parents=True, exist_ok=True)
-        (root / "release.json").write_text(json.dumps({"pockets": {"x": str(number)}}))
+        record = {"pockets": {"x": str(number)}, "left-out": {}, "epoch": 0, "sources": {}}
+        (root / "release.json").write_text(json.dumps(record))
         made.append(Archive(root, distribution, architecture))
     return made
 

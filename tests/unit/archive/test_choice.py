@@ -161,6 +161,26 @@ def test_pockets_that_were_left_out_are_said_loudly_every_time(
         assert "WITHOUT the packages of one-security: " in choosing.loudly
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"distribution": "good"}', b"\xff"])
+@pytest.mark.parametrize("name", ["good,other-armhf.json", "good-armhf/release.json"])
+def test_a_damaged_record_is_told_and_written_anew(
+    choosing: Choosing, good: NamedDistribution, repository: Repository, name: str, content: bytes
+) -> None:
+    other = distribution(repository.url, repository.key.public, name="other")
+    choosing(good, other)
+    record = choosing.store.root / "archives" / name
+    before, place = record.read_bytes(), record.resolve()
+    record.write_bytes(content)
+    assert choosing(good, other) == "good"
+    said, chosen = choosing.loudly.splitlines()
+    assert said.startswith(f"{place} cannot be ")
+    assert said.endswith(" anew")
+    assert chosen == "distribution: good"
+    assert record.read_bytes() == before
+    choosing(good, other)
+    assert not choosing.loudly
+
+
 def later(choosing: Choosing) -> None:
     """Let so much time pass that what could not be had is asked for again."""
     record = choosing.store.root / "archives/good-armhf/release.json"
