@@ -52,9 +52,8 @@ DISTRIBUTION = NamedDistribution(
 def archive(tmp_path: Path) -> Archive:
     root = tmp_path / "archive"
     root.mkdir()
-    (root / "release.json").write_text(
-        json.dumps({"epoch": 1_700_000_000, "pockets": {}, "left-out": {}, "sources": {}})
-    )
+    record = {"pockets": {}, "left-out": {}, "epoch": 1_700_000_000, "sources": {}}
+    (root / "release.json").write_text(json.dumps(record))
     return Archive(root, DISTRIBUTION, Architecture.ARMHF)
 
 
