@@ -129,7 +129,7 @@ def _mmdebstrap(archive: Archive, packages: list[str], logs: Path) -> Cost:
         command = [
             *("mmdebstrap", "--variant=minbase", "--format=tar"),
             f"--include={','.join(packages)}",
-            *options(archive, store, Path(folder)),
+            *options(archive, store, Path(folder), say=print),
             # Where amd64 has its loader: usr-is-merged asks for the link.
             *([_LIB64] if archive.architecture is Architecture.AMD64 else []),
             f"--customize-hook={keep_downloads(archive, store, Path(folder))}",

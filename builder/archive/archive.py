@@ -19,9 +19,8 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -29,7 +28,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from builder.archive.mirrors import host_sources, keyring, mirror, public_mirror
+from builder.archive.release import list_name, read_release
 from builder.archive.settings import configuration
+from builder.archive.verification import DamagedIndexes, Digest, check_indexes
 from builder.engine.disk import full_disk
 from builder.engine.process import clean_environment
 from builder.errors import BuildError, HostError
@@ -39,8 +40,7 @@ from builder.spec.resolve import NamedDistribution
 from builder.store.records import Unreadable, read_record
 from builder.store.store import remove_tree, write_atomically
 
-# What apt escapes in the names of lists, beside control characters and all that is not ASCII.
-_ESCAPED = b'\\|{}[]<>"^~_=!@#$%&*'
+_PACKAGE_FIELDS = re.compile(r"^(Package|Version|Architecture|SHA256): (\S+)$", re.MULTILINE)
 
 
 class ArchiveUnavailable(BuildError):
@@ -209,6 +209,26 @@ class Archive:
         """The directory with apt's verified indexes."""
         return self.root / "lists"
 
+    def check(self, digest: Digest = lambda path, read: read(path)) -> None:
+        """Check that the indexes are still what the archive's keyring verifies.
+
+        `digest` finds checksums of large files.
+
+        Raises:
+            DamagedIndexes: they are not.
+            HostError: the keyring is missing, or what verifies signatures.
+        """
+        components = self.distribution.model.components
+        wanted = [f"{name}/binary-{self.architecture.value}/Packages" for name in components]
+        if not self._for_programs:
+            wanted += [f"{name}/source/Sources" for name in components]
+        signed_by = keyring(self.distribution)
+        newest = check_indexes(
+            self.lists, signed_by, pockets=self.pockets, wanted=wanted, digest=digest
+        )
+        if newest != self.epoch:
+            raise DamagedIndexes(f"{self.root / 'release.json'} has another date than they have")
+
     def update(self) -> None:
         """Fetch the indexes anew and verify their signatures; the old ones stay if that fails.
 
@@ -283,6 +303,26 @@ class Archive:
         shown = self._apt("apt-cache", "show", "--no-all-versions", *packages, check=False)
         return dict(re.findall(r"^Package: (.+)\n(?:.+\n)*?Version: (.+)$", shown, re.MULTILINE))
 
+    def checksums(self, packages: Iterable[str]) -> dict[str, set[str]]:
+        """Return the SHA-256 of all versions of packages, by the names of files that apt gives them.
+
+        There may be several, if suites have different packages of the same version.
+        """
+        found: dict[str, set[str]] = {}
+        # Else it would be an option.
+        names = sorted({name for name in packages if name[:1].isalnum()})
+        shown = (
+            self._apt("apt-cache", "show", "--all-versions", *names, check=False) if names else ""
+        )
+        for paragraph in shown.split("\n\n"):
+            fields = dict(_PACKAGE_FIELDS.findall(paragraph))
+            sha256 = fields.pop("SHA256", None)
+            if sha256 and len(fields) == 3:
+                named = {key.lower(): value for key, value in fields.items()}
+                package = BinaryPackage(name=named.pop("package"), **named)
+                found.setdefault(package.file, set()).add(sha256)
+        return found
+
     def installed_with(self, packages: Sequence[str]) -> list[BinaryPackage]:
         """Return packages and all that they depend on, as a build installs them on nothing.
 
@@ -344,7 +384,16 @@ class Archive:
                     raise
                 self._left_out |= broken
             else:
+                self._detach()
                 return
+
+    def _detach(self) -> None:
+        """Make the lists files of their own: of archives on this machine, apt makes links to them."""
+        for path in self.lists.iterdir():
+            if path.is_symlink():
+                content = path.read_bytes()
+                path.unlink()
+                path.write_bytes(content)
 
     def _pockets(self) -> list[Pocket]:
         """Return the pockets that are used."""
@@ -359,7 +408,7 @@ class Archive:
         pockets: dict[str, str] = {}
         epoch = 0
         for pocket in self._pockets():
-            prefix = _list_name(f"{self._mirror(pocket)}/dists/{pocket.suite}")
+            prefix = list_name(f"{self._mirror(pocket)}/dists/{pocket.suite}")
             found = [
                 path
                 for name in ("InRelease", "Release")
@@ -367,11 +416,12 @@ class Archive:
             ]
             if not found:
                 raise ArchiveUnavailable(f"{self.distribution.name}: no {pocket.suite}")
-            content = found[0].read_bytes()
-            pockets[pocket.suite] = hashlib.sha256(content).hexdigest()
-            date = re.search(rb"^Date: (.+)$", content, re.MULTILINE)
-            if date:
-                epoch = max(epoch, int(parsedate_to_datetime(date[1].decode()).timestamp()))
+            pockets[pocket.suite] = hashlib.sha256(found[0].read_bytes()).hexdigest()
+            try:
+                epoch = max(epoch, read_release(found[0]).date or 0)
+            except ValueError as error:
+                message = f"{self.distribution.name}: the release file of {pocket.suite}: {error}"
+                raise ArchiveUnavailable(message) from error
         record = Release(
             pockets=pockets,
             left_out=self._left_out,
@@ -453,7 +503,8 @@ class Archive:
             env=clean_environment({"DEBIAN_FRONTEND": "noninteractive"}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            # Without a check, what is not there is no error, and no part of the answer either.
+            stderr=subprocess.STDOUT if check else subprocess.DEVNULL,
             text=True,
             errors="replace",
             check=False,
@@ -468,17 +519,6 @@ class Archive:
             )
             raise full_disk(error, [self.root]) or error
         return done.stdout
-
-
-def _list_name(url: str) -> str:
-    """Return the name under which apt keeps an index, as its function URItoFileName does."""
-    _, _, rest = url.partition(":")
-    host, slash, path = rest.removeprefix("//").partition("/")
-    bare = f"{host.rpartition('@')[2]}{slash}{path}"  # without user and password
-    return "".join(
-        f"%{byte:02x}" if byte in _ESCAPED or not 0x20 < byte < 0x7F else chr(byte)
-        for byte in bare.encode()
-    ).replace("/", "_")
 
 
 def _newer(left: str, right: str) -> bool:

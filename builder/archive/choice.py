@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from builder.archive.archive import Archive, ArchiveUnavailable
 from builder.archive.mirrors import mirror
+from builder.archive.verification import DamagedIndexes
 from builder.engine.host import host_architecture
 from builder.errors import HostError, UserError
 from builder.report.events import Listener, Note
@@ -64,6 +65,9 @@ def choose(
 
     Raises:
         UserError: none of them answers, or `offline` and none has been fetched before.
+        DamagedIndexes: those that were are damaged, and `offline`.
+        ArchiveUnavailable: they are damaged, and cannot be fetched anew.
+        HostError: this machine lacks what they are checked with.
     """
     names = ",".join(item.name for item in distributions)
     record = store.root / "archives" / f"{names}-{architecture.value}.json"
@@ -77,7 +81,7 @@ def choose(
         for archive in archives:
             _say_damage(archive, listener)
         if not update:
-            known = _recorded(record, archives, listener, again=not offline)
+            known = _recorded(record, archives, store, listener, offline=offline)
             if known and not unusable(known.distribution):
                 return known
         if offline:
@@ -113,12 +117,14 @@ def native_archive(
         without=archive.left_out,
     )
     with locked(store.root / "locks" / "archives.lock"):
-        if native.known and not update:
-            return native
-        _say_damage(native, listener)
+        if not native.known:
+            _say_damage(native, listener)
         try:
-            fetch(native, offline=offline)
-        except (ArchiveUnavailable, HostError, UserError) as error:
+            if native.known and not update:
+                mend(native, store, listener, offline=offline)
+            else:
+                fetch(native, offline=offline)
+        except (ArchiveUnavailable, DamagedIndexes, HostError, UserError) as error:
             why = f"{name}: this machine's own packages cannot be had: {error.message}"
             listener(Note(text=f"{why}; everything is emulated, which is slow", loud=True))
             return None
@@ -136,8 +142,33 @@ def fetch(archive: Archive, *, offline: bool) -> None:
     archive.update()
 
 
+def mend(archive: Archive, store: Store, listener: Listener, *, offline: bool) -> bool:
+    """Fetch an archive's indexes anew if the kept ones are damaged; return whether that was so.
+
+    Raises:
+        DamagedIndexes: they are, and there is no network (`offline`).
+        ArchiveUnavailable: they are, and cannot be fetched.
+        HostError: this machine lacks something that is needed for it.
+    """
+    try:
+        archive.check(store.digest)
+    except DamagedIndexes as error:
+        if offline:
+            raise
+        text = f"{archive.distribution.name}: {error.message}: all indexes are fetched anew"
+        listener(Note(text=text, loud=True))
+        fetch(archive, offline=False)
+        return True
+    return False
+
+
 def _recorded(
-    record: Path, archives: Sequence[Archive], listener: Listener, *, again: bool
+    record: Path,
+    archives: Sequence[Archive],
+    store: Store,
+    listener: Listener,
+    *,
+    offline: bool,
 ) -> Archive | None:
     try:
         chosen = read_record(record, _CHOICES)
@@ -148,7 +179,8 @@ def _recorded(
         return None
     for archive in archives:
         if archive.distribution.name == chosen.distribution and archive.known:
-            if again and _completed(archive, listener):
+            mended = mend(archive, store, listener, offline=offline)
+            if mended or (not offline and _completed(archive, listener)):
                 chosen = chosen.model_copy(update={"date": _today()})
                 chosen.write(record)
             refused = "".join(f"; {why}" for why in chosen.refused)

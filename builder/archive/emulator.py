@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from builder.archive.archive import Archive, ArchiveUnavailable
-from builder.archive.choice import fetch
+from builder.archive.choice import fetch, mend
+from builder.archive.verification import DamagedIndexes
 from builder.emulation.qemu import QemuSource, Suites, version_in
 from builder.engine.host import host_architecture
 from builder.errors import HostError, UserError
+from builder.report.events import Listener
 from builder.spec.distribution import Pocket
 from builder.spec.models import Architecture
 from builder.spec.resolve import NamedDistribution
@@ -23,6 +25,7 @@ def emulator_archive(
     store: Store,
     *,
     named: Callable[[str], NamedDistribution],
+    listener: Listener,
     update: bool = False,
     offline: bool = False,
 ) -> Archive:
@@ -42,8 +45,12 @@ def emulator_archive(
         for suites in source.origins:
             archive = _archive(suites, architecture, store, named)
             try:
-                _fetch(archive, source, update=update, offline=offline)
-            except (ArchiveUnavailable, HostError, UserError) as error:
+                if archive.known and not update:
+                    mend(archive, store, listener, offline=offline)
+                else:
+                    fetch(archive, offline=offline)
+                _check(archive, source)
+            except (ArchiveUnavailable, DamagedIndexes, HostError, UserError) as error:
                 refused.append(f"{suites.suites[0]}: {error.message}")
             else:
                 return archive
@@ -75,14 +82,12 @@ def _archive(
     )
 
 
-def _fetch(archive: Archive, source: QemuSource, *, update: bool, offline: bool) -> None:
-    """Make sure that the indexes are there, and that they have what is wanted.
+def _check(archive: Archive, source: QemuSource) -> None:
+    """Make sure that the indexes have what is wanted.
 
     Raises:
-        ArchiveUnavailable, HostError, UserError: they are not, or have not.
+        ArchiveUnavailable: they have not.
     """
-    if update or not archive.known:
-        fetch(archive, offline=offline)
     if archive.left_out:
         raise ArchiveUnavailable("; ".join(archive.left_out.values()))
     version = archive.versions([source.package]).get(source.package)

@@ -40,6 +40,9 @@ def configuration(root: Path, architecture: Architecture, more: Sequence[str]) -
         f'Dir::State::lists "{root / "lists"}";',
         f'Dir::State::status "{root / "state/status"}";',
         f'Dir::Cache "{root / "cache"}";',
+        # What apt makes of the indexes to find things sooner: nobody could check it.
+        'Dir::Cache::pkgcache "";',
+        'Dir::Cache::srcpkgcache "";',
         # The host's hooks after an update (appstream, packagekit) are not for us.
         "#clear APT::Update::Post-Invoke;",
         "#clear APT::Update::Post-Invoke-Success;",

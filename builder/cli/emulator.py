@@ -38,6 +38,7 @@ def emulator_plan(
             source,
             store,
             named=partial(named_distribution, tree),
+            listener=listener,
             update=arguments.update,
             offline=arguments.offline,
         )

@@ -16,6 +16,7 @@ from builder.cli.options import DISTRIBUTIONS, RECIPES, Verbs, completed
 from builder.errors import UserError
 from builder.lock.lock import Change, make_lock, write_lock
 from builder.lock.modules import apt_modules, has_modules
+from builder.report.events import Note
 from builder.spec.distributions import named_distribution
 from builder.spec.models import Architecture
 from builder.spec.order import in_order
@@ -138,7 +139,13 @@ def _brought(
     store = context.open_store()
     with store.in_use():
         archive = choose([distribution], architecture, store, listener=context.console_note)
-        return apt_modules(archive, packages, downloads(archive, store), work)
+        return apt_modules(
+            archive,
+            packages,
+            downloads(archive, store),
+            work,
+            say=lambda text: context.console_note(Note(text=text, loud=True)),
+        )
 
 
 def _required(recipe: ResolvedRecipe, recipes: Mapping[str, ResolvedRecipe]) -> set[str]:

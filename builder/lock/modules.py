@@ -6,13 +6,14 @@ from __future__ import annotations
 import re
 import subprocess
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from email.parser import BytesHeaderParser
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
 from builder.archive.archive import Archive
+from builder.archive.verification import remove_damaged
 
 # Debian Python Policy: modules of Python 3 are in packages of this name, and there.
 _PREFIX = "python3-"
@@ -28,7 +29,12 @@ def has_modules(packages: Sequence[str]) -> bool:
 
 
 def apt_modules(
-    archive: Archive, packages: Sequence[str], kept: Path, work: Path
+    archive: Archive,
+    packages: Sequence[str],
+    kept: Path,
+    work: Path,
+    *,
+    say: Callable[[str], object],
 ) -> dict[str, str]:
     """Return name and version of the Python packages that apt packages and their dependencies hold.
 
@@ -37,15 +43,18 @@ def apt_modules(
         packages: the apt packages that are wanted.
         kept: a directory in which some of them may be already.
         work: a directory that the others are downloaded to.
+        say: called with a sentence for each file in `kept` that is damaged, and so removed.
 
     Raises:
         ArchiveUnavailable: there is no such package, or it cannot be fetched.
     """
     found: dict[str, str] = {}
-    for package in archive.installed_with(packages):
-        if package.name.startswith(_PREFIX):
-            deb = kept / package.file
-            found |= _held(deb if deb.exists() else archive.download(package, work))
+    installed = archive.installed_with(packages)
+    wanted = [package for package in installed if package.name.startswith(_PREFIX)]
+    remove_damaged(kept, archive.checksums(package.name for package in wanted), say)
+    for package in wanted:
+        deb = kept / package.file
+        found |= _held(deb if deb.exists() else archive.download(package, work))
     return found
 
 

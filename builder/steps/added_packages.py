@@ -18,7 +18,7 @@ from builder.engine.process import SEARCH_PATH
 from builder.errors import CommandError, UserError
 from builder.steps.bootstrap import QEMU_CPU, installed
 from builder.steps.layers import Root
-from builder.steps.mmdebstrap import downloads
+from builder.steps.mmdebstrap import checked_downloads
 from builder.steps.native.tree import native_parent, native_tree
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 
@@ -98,7 +98,7 @@ class AddedPackages(Step):
             *("-o", f"Dir::State::status={status}", "-o", f"Dir::Cache::archives={debs}"),
             *("-o", "APT::Install-Recommends=false", "-o", "Debug::NoLocking=true"),
         ]
-        kept = downloads(self.archive, job.store)
+        self.archive.check()
         with job.workspace("packages", need=1 << 20, network=True) as workspace:
             try:
                 listed = job.run(workspace, *apt, "--print-uris", "install", *self.wanted)
@@ -110,6 +110,7 @@ class AddedPackages(Step):
                 ) from error
             # 'URL' NAME SIZE HASH
             names = [line.split()[1] for line in listed.splitlines() if line.startswith("'")]
+            kept = checked_downloads(self.archive, job.store, job.say, names)
             for name in names:
                 if (kept / name).exists():
                     shutil.copyfile(kept / name, debs / name)

@@ -81,7 +81,7 @@ class Bootstrap(Step):
                 workspace,
                 *("mmdebstrap", "--verbose", "--variant=minbase", "--format=tar"),
                 f"--include={','.join(self.wanted)}",
-                *options(self.archive, job.store, work),
+                *options(self.archive, job.store, work, say=job.say),
                 *self._hooks(published, native, keep),
                 *(self.archive.distribution.model.suite, tree, "-"),
                 environment=environment,

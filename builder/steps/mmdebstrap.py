@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from builder.archive.archive import Archive
 from builder.archive.settings import VERIFIED, host_options
+from builder.archive.verification import remove_damaged
 from builder.store.store import Store
 
 PREFERENCES = "etc/apt/preferences.d/builder"
@@ -24,12 +26,37 @@ def downloads(archive: Archive, store: Store) -> Path:
     return cache
 
 
-def options(archive: Archive, store: Store, work: Path) -> list[str]:
+def checked_downloads(
+    archive: Archive,
+    store: Store,
+    say: Callable[[str], object],
+    files: Iterable[str] | None = None,
+) -> Path:
+    """Return that directory, after damaged packages were removed from it, of which each is told.
+
+    `files` are those that matter, by default all.
+    """
+    kept = downloads(archive, store)
+    if files is None:
+        files = [path.name for path in kept.glob("*.deb")]
+    remove_damaged(kept, archive.checksums(name.partition("_")[0] for name in files), say)
+    return kept
+
+
+def options(
+    archive: Archive, store: Store, work: Path, *, say: Callable[[str], object]
+) -> list[str]:
     """Return the options with which packages come from an archive as it was recorded.
 
-    `work` is a directory for mounts, which are gone with the workspace that it is in. Hooks are
-    run by sh with the root directory as $1.
+    What is kept of it is checked first; `say` is told of packages that are damaged. `work` is a
+    directory for mounts, which are gone with the workspace that it is in. Hooks are run by sh with
+    the root directory as $1.
+
+    Raises:
+        DamagedIndexes: the archive's indexes are not what was signed.
+        HostError: this machine lacks what they are checked with.
     """
+    archive.check()
     apt = [
         *host_options(),
         *VERIFIED,
@@ -38,7 +65,7 @@ def options(archive: Archive, store: Store, work: Path) -> list[str]:
         'APT::Sandbox::User "root";',
     ]
     lists = shlex.quote(str(archive.lists))
-    debs = shlex.quote(str(downloads(archive, store)))
+    debs = shlex.quote(str(checked_downloads(archive, store, say)))
     hooks = [
         f'mkdir -p "$1/var/lib/apt/lists"; cp -a {lists}/. "$1/var/lib/apt/lists/"',
         # What is downloaded lies above what was kept: apt locks the directory, and another build

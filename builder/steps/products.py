@@ -99,7 +99,7 @@ class DevelopmentPackages(Step):
                 workspace,
                 *("mmdebstrap", "--verbose", "--variant=extract", "--format=directory"),
                 f"--include={','.join(self.wanted)}",
-                *options(self.archive, job.store, workspace.directory),
+                *options(self.archive, job.store, workspace.directory, say=job.say),
                 f"--extract-hook={keep_downloads(self.archive, job.store, workspace.directory)}",
                 *(self.archive.distribution.model.suite, tree, "-"),
                 environment={"TMPDIR": str(workspace.directory)},

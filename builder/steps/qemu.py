@@ -84,7 +84,7 @@ class QemuPrograms(Step):
             workspace,
             *("mmdebstrap", "--verbose", "--variant=extract", "--format=directory"),
             f"--include={self.source.package}",
-            *options(self.archive, job.store, workspace.directory),
+            *options(self.archive, job.store, workspace.directory, say=job.say),
             *(f"--aptopt={option}" for option in self.archive.preferences()),
             f"--extract-hook={keep_downloads(self.archive, job.store, workspace.directory)}",
             *(self.archive.distribution.model.suite, root, "-"),

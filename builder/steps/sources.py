@@ -37,6 +37,7 @@ class PackageSource(Step):
         }
 
     def run(self, job: Job) -> None:
+        self.archive.check()
         with job.workspace("download", need=1 << 20, network=True) as workspace:
             command = self.archive.download_command(self.package)
             job.run(workspace, *command, cwd=job.output)

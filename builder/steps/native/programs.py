@@ -124,7 +124,7 @@ class NativePrograms(Step):
             workspace,
             *("mmdebstrap", "--verbose", "--variant=extract", "--format=directory"),
             f"--include={','.join(packages)}",
-            *options(self.archive, job.store, workspace.directory),
+            *options(self.archive, job.store, workspace.directory, say=job.say),
             f"--extract-hook={keep_downloads(self.archive, job.store, workspace.directory)}",
             *(self.archive.distribution.model.suite, target, "-"),
             environment={"TMPDIR": str(workspace.directory)},

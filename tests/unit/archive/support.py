@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import threading
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.archive.archive import Archive
 from builder.spec.distribution import Distribution
 from builder.spec.models import Architecture
 from builder.spec.resolve import NamedDistribution
@@ -171,6 +173,22 @@ def spoil_index(repository: Repository, suite: str) -> None:
     """Make a pocket as one looks while its mirror is being updated."""
     path = repository.root / f"dists/{suite}/main/binary-armhf/Packages"
     path.write_text(path.read_text() + "\n")
+
+
+def damage_index(archive: Archive, suite: str) -> Path:
+    """Change a byte of a suite's packages in the store; return the file."""
+    (path,) = archive.lists.glob(f"*_dists_{suite}_main_binary-*_Packages*")
+    flip(path)
+    return path
+
+
+def flip(path: Path, at: int = -1) -> None:
+    """Change a byte of a file; its size and its times stay."""
+    status = path.stat()
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def distribution(

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.archive import Archive
+from builder.archive.archive import Archive, ArchiveUnavailable
 from builder.archive.choice import choose, native_archive
+from builder.archive.verification import DamagedIndexes
 from builder.errors import UserError
 from builder.report.events import Event, Note
 from builder.spec.models import Architecture
@@ -26,6 +27,7 @@ from tests.unit.archive.support import (
     SUITES,
     QuietHandler,
     Repository,
+    damage_index,
     distribution,
     needs_tools,
     serving,
@@ -258,6 +260,60 @@ def test_a_distribution_without_a_known_mirror_is_passed_over(
     assert choosing(lost, good) == "good"
 
 
+# Damaged indexes in the store
+
+
+def test_damaged_indexes_are_fetched_anew_from_where_they_came(
+    choosing: Choosing, good: NamedDistribution, repository: Repository
+) -> None:
+    early = distribution(f"{repository.url}/early", repository.key.public, name="early")
+    assert choosing(early, good) == "good"
+    # Another one can be had by now, but the choice stays.
+    shutil.copytree(repository.root, repository.root.parent / "copy")
+    (repository.root.parent / "copy").rename(repository.root / "early")
+    before = sets(choosing)
+    damage_index(Archive(before, good, ARMHF), "one")
+    assert choosing(early, good) == "good"
+    assert sets(choosing) != before
+    assert "good: the package indexes in the store are damaged: " in choosing.loudly
+    assert choosing.loudly.endswith(
+        "Packages.lz4 is not what its release file says: all indexes are fetched anew"
+    )
+    assert choosing(early, good) == "good"
+    assert not choosing.loudly
+
+
+def test_damaged_indexes_are_not_used_offline(choosing: Choosing, good: NamedDistribution) -> None:
+    choosing(good)
+    damage_index(Archive(sets(choosing), good, ARMHF), "one")
+    with pytest.raises(DamagedIndexes, match="in the store are damaged"):
+        choosing(good, offline=True)
+
+
+def test_damaged_indexes_that_cannot_be_fetched_are_an_error(
+    choosing: Choosing, good: NamedDistribution, repository: Repository
+) -> None:
+    choosing(good)
+    damage_index(Archive(sets(choosing), good, ARMHF), "one")
+    (repository.root / "dists").rename(repository.root / "gone")
+    with pytest.raises(ArchiveUnavailable):
+        choosing(good)
+    (repository.root / "gone").rename(repository.root / "dists")
+    choosing(good)
+    assert "are fetched anew" in choosing.loudly
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pockets": {}}'])
+def test_a_damaged_record_is_as_good_as_none(
+    choosing: Choosing, good: NamedDistribution, text: str
+) -> None:
+    choosing(good)
+    (sets(choosing) / "release.json").write_text(text)
+    with pytest.raises(UserError, match="have not been fetched yet"):
+        choosing(good, offline=True)
+    assert choosing(good) == "good"
+
+
 class Refusing(QuietHandler):
     def do_HEAD(self) -> None:  # noqa: N802 - its name
         self.send_error(403, "Forbidden")
@@ -275,6 +331,23 @@ def test_a_mirror_that_refuses_is_found_out_without_apts_patience(
 
 
 # The archive for this machine's own architecture
+
+
+@pytest.mark.usefixtures("on_amd64")
+def test_the_machines_own_indexes_are_checked_too(
+    choosing: Choosing, good: NamedDistribution
+) -> None:
+    choosing(good)
+    native = choosing.native(good)
+    assert native
+    damage_index(native, "one")
+    assert choosing.native(good, offline=True) is None
+    assert "in the store are damaged" in choosing.loudly
+    again = choosing.native(good)
+    assert again
+    again.check()
+    assert "are fetched anew" in choosing.loudly
+    assert choosing.native(good, offline=True)
 
 
 @pytest.fixture

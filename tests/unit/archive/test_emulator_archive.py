@@ -8,9 +8,10 @@ import pytest
 from builder.archive.archive import Archive, ArchiveUnavailable
 from builder.archive.emulator import emulator_archive
 from builder.emulation.qemu import QemuSource
+from builder.report.events import Event, Note
 from builder.spec.resolve import NamedDistribution
 from builder.store.store import Store
-from tests.unit.archive.support import Repository, distribution, needs_tools
+from tests.unit.archive.support import Repository, damage_index, distribution, needs_tools
 
 pytestmark = [needs_tools, pytest.mark.usefixtures("quick_signatures")]
 
@@ -50,6 +51,11 @@ class Asking:
     def __init__(self, store: Store, repository: Repository) -> None:
         self.store = store
         self.known = distribution(repository.url, repository.key.public)
+        self.notes: list[Note] = []
+
+    def listen(self, event: Event) -> None:
+        assert isinstance(event, Note)
+        self.notes.append(event)
 
     def named(self, name: str) -> NamedDistribution:
         assert name == "one"
@@ -59,7 +65,12 @@ class Asking:
         self, wanted: QemuSource, *, offline: bool = False, update: bool = False
     ) -> Archive:
         return emulator_archive(
-            wanted, self.store, named=self.named, offline=offline, update=update
+            wanted,
+            self.store,
+            named=self.named,
+            listener=self.listen,
+            offline=offline,
+            update=update,
         )
 
 
@@ -103,3 +114,17 @@ def test_a_suite_that_it_depends_on_must_be_there(ask: Asking) -> None:
     with pytest.raises(ArchiveUnavailable) as caught:
         ask(source(["one-backports", "none"]))
     assert caught.value.details[0].startswith("one-backports: ")
+
+
+def test_damaged_indexes_are_fetched_anew(ask: Asking) -> None:
+    wanted = source(["one-backports", "one"])
+    damage_index(ask(wanted), "one-backports")
+    with pytest.raises(ArchiveUnavailable) as caught:
+        ask(wanted, offline=True)
+    assert "the package indexes in the store are damaged" in caught.value.details[0]
+    assert not ask.notes
+    archive = ask(wanted)
+    assert archive.versions(["qemu"]) == {"qemu": "1:11.1.3+ds-1~bpo13+1"}
+    archive.check()
+    (note,) = ask.notes
+    assert note.text.endswith(": all indexes are fetched anew")

@@ -9,7 +9,12 @@ import pytest
 
 from builder.archive.archive import Archive
 from builder.lock.modules import apt_modules
-from tests.unit.archive.support import ARMHF, SUITES, Repository, distribution, needs_tools
+from tests.unit.archive.support import ARMHF, SUITES, Repository, distribution, flip, needs_tools
+
+
+def said(text: str) -> None:
+    pytest.fail(text)
+
 
 PACKAGES = "usr/lib/python3/dist-packages"
 
@@ -45,7 +50,7 @@ def test_modules_have_the_names_and_versions_of_their_metadata(
 ) -> None:
     work = tmp_path / "work"
     work.mkdir()
-    found = apt_modules(archive, ["python3-app", "linux-source"], tmp_path / "none", work)
+    found = apt_modules(archive, ["python3-app", "linux-source"], tmp_path / "none", work, say=said)
     assert found == {"app-x": "2.1", "pyyaml": "6.0"}
 
 
@@ -55,7 +60,7 @@ def test_what_is_kept_is_not_fetched_again(
 ) -> None:
     work = tmp_path / "work"
     work.mkdir()
-    apt_modules(archive, ["python3-app"], tmp_path / "none", work)
+    apt_modules(archive, ["python3-app"], tmp_path / "none", work, say=said)
     assert sorted(path.name for path in work.glob("*.deb")) == [
         "python3-app_1%3a2.1-1_all.deb",
         "python3-yaml_6.0-3_all.deb",
@@ -64,4 +69,18 @@ def test_what_is_kept_is_not_fetched_again(
         path.unlink()
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert len(apt_modules(archive, ["python3-app"], work, empty)) == 2
+    assert len(apt_modules(archive, ["python3-app"], work, empty, say=said)) == 2
+
+
+@needs_tools
+def test_what_is_kept_and_damaged_is_fetched_again(archive: Archive, tmp_path: Path) -> None:
+    work, kept = tmp_path / "work", tmp_path / "kept"
+    work.mkdir()
+    kept.mkdir()
+    apt_modules(archive, ["python3-app"], tmp_path / "none", kept, say=said)
+    name = "python3-app_1%3a2.1-1_all.deb"
+    flip(kept / name)
+    told: list[str] = []
+    assert len(apt_modules(archive, ["python3-app"], kept, work, say=told.append)) == 2
+    assert told == [f"{name} in the store is damaged: it is removed, and downloaded again"]
+    assert [path.name for path in work.glob("*.deb")] == [name]
