@@ -21,12 +21,14 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
+from time import time
 from types import MappingProxyType
 from typing import Any
 
 from builder.archive.mirrors import host_sources, keyring, mirror, public_mirror
-from builder.archive.release import list_name, read_release
+from builder.archive.release import list_name, quoted, read_release
 from builder.archive.settings import configuration
 from builder.archive.verification import DamagedIndexes, Digest, check_indexes
 from builder.engine.process import clean_environment
@@ -36,11 +38,26 @@ from builder.spec.models import Architecture
 from builder.spec.resolve import NamedDistribution
 from builder.store.store import remove_tree
 
+_RECORD = "release.json"
+_MOST_DAYS = 30
+"""How old indexes may be of which the release file does not say it."""
 _PACKAGE_FIELDS = re.compile(r"^(Package|Version|Architecture|SHA256): (\S+)$", re.MULTILINE)
 
 
 class ArchiveUnavailable(BuildError):
     """An archive does not answer, or what it answers cannot be trusted."""
+
+
+class PocketUnavailable(ArchiveUnavailable):
+    """Pockets of a distribution cannot be had, and are not to be left out."""
+
+    def __init__(self, distribution: str, pockets: Mapping[str, str]) -> None:
+        super().__init__(
+            f"{distribution}: the packages of {', '.join(pockets)} cannot be had, and "
+            "--strict-archive leaves none out",
+            hint="try again later, set another mirror in local.yaml, or build without the option",
+            details=[f"{suite}: {why}" for suite, why in pockets.items()],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +136,7 @@ class Archive:
     def release(self) -> dict[str, Any]:
         """What was recorded of the archive: `pockets` (SHA-256 of each InRelease), `date`."""
         if self._release is None:
-            noted = json.loads((self.root / "release.json").read_text())
+            noted = json.loads((self.root / _RECORD).read_text())
             self._release = noted if isinstance(noted, dict) else {}
         return self._release
 
@@ -183,10 +200,36 @@ class Archive:
         if newest != self.epoch:
             raise DamagedIndexes(f"{self.root / 'release.json'} has another date than they have")
 
-    def update(self) -> None:
+    @property
+    def outdated(self) -> dict[str, str]:
+        """The pockets whose indexes are too old by now, and since which day.
+
+        They are so when their release file says it, else some time after they were fetched.
+        """
+        found: dict[str, str] = {}
+        for suite in self.pockets:
+            until = self._valid_until(suite)
+            if until < time():
+                found[suite] = datetime.fromtimestamp(until, timezone.utc).date().isoformat()
+        return found
+
+    def _valid_until(self, suite: str) -> float:
+        """Return until when a pocket's indexes are not too old, in seconds since 1970."""
+        for name in ("InRelease", "Release"):
+            for path in self.lists.glob(f"*_dists_{quoted(suite)}_{name}"):
+                if told := read_release(path).valid_until:
+                    return told
+        # Earlier versions of the builder did not note when they fetched.
+        fetched: float = self.release.get("fetched") or (self.root / _RECORD).stat().st_mtime
+        return fetched + _MOST_DAYS * 24 * 3600
+
+    def update(self, *, whole: bool = False) -> None:
         """Fetch the indexes anew and verify their signatures; the old ones stay if that fails.
 
+        Pockets beside the first one that cannot be had are left out, but not if `whole`.
+
         Raises:
+            PocketUnavailable: `whole`, and one of them cannot be had.
             ArchiveUnavailable: a mirror does not answer or its signature is not good.
             HostError: apt or the keyring is missing.
         """
@@ -200,7 +243,7 @@ class Archive:
             for_programs=self._for_programs,
         )
         try:
-            draft._fetch()
+            draft._fetch(whole=whole)
             draft._record()
         except BuildError:
             remove_tree(fresh.parent)
@@ -313,8 +356,8 @@ class Archive:
         """Return the apt options by which one of the suites is preferred, if one is."""
         return [f'APT::Default-Release "{self._prefer}";'] if self._prefer else []
 
-    def _fetch(self) -> None:
-        """Fetch all indexes, without the pockets beside the first one that cannot be had.
+    def _fetch(self, *, whole: bool = False) -> None:
+        """Fetch all indexes, or if not `whole`, all but pockets beside the first one.
 
         A mirror that is in the middle of an update must not stop all builds; that an image lacks
         security updates must not be hidden either: see `left_out`.
@@ -336,6 +379,8 @@ class Archive:
                 }
                 if not broken:
                     raise
+                if whole:
+                    raise PocketUnavailable(self.distribution.name, broken) from error
                 self._left_out |= broken
             else:
                 self._detach()
@@ -381,11 +426,12 @@ class Archive:
             "left-out": self._left_out,
             "configured": self._configured(),
             "epoch": epoch,
+            "fetched": int(time()),
             "sources": {
                 key: self._look_up(*key.split(":")) for key in sorted(self._wanted_sources())
             },
         }
-        (self.root / "release.json").write_text(json.dumps(record, indent=1))
+        (self.root / _RECORD).write_text(json.dumps(record, indent=1))
 
     def _wanted_sources(self) -> set[str]:
         """Return the packages that hold sources: `binary:NAME` or `source:NAME`."""
