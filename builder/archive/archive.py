@@ -21,14 +21,16 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
+from time import time
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from builder.archive.mirrors import host_sources, keyring, mirror, public_mirror
-from builder.archive.release import list_name, read_release
+from builder.archive.release import list_name, quoted, read_release
 from builder.archive.settings import configuration
 from builder.archive.verification import DamagedIndexes, Digest, check_indexes
 from builder.engine.disk import full_disk
@@ -40,11 +42,26 @@ from builder.spec.resolve import NamedDistribution
 from builder.store.records import Unreadable, read_record
 from builder.store.store import remove_tree, write_atomically
 
+_RECORD = "release.json"
+_MOST_DAYS = 30
+"""How old indexes may be of which the release file does not say it."""
 _PACKAGE_FIELDS = re.compile(r"^(Package|Version|Architecture|SHA256): (\S+)$", re.MULTILINE)
 
 
 class ArchiveUnavailable(BuildError):
     """An archive does not answer, or what it answers cannot be trusted."""
+
+
+class PocketUnavailable(ArchiveUnavailable):
+    """Pockets of a distribution cannot be had, and are not to be left out."""
+
+    def __init__(self, distribution: str, pockets: Mapping[str, str]) -> None:
+        super().__init__(
+            f"{distribution}: the packages of {', '.join(pockets)} cannot be had, and "
+            "--strict-archive leaves none out",
+            hint="try again later, set another mirror in local.yaml, or build without the option",
+            details=[f"{suite}: {why}" for suite, why in pockets.items()],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +110,7 @@ class Release(BaseModel):
     left_out: the pockets that could not be had, and why.
     configured: a hash over all that decided from where packages came.
     epoch: the archive's date, in seconds since 1970.
+    fetched: when the indexes were fetched, likewise; 0 if that was not noted.
     sources: packages that hold sources, by `binary:NAME` or `source:NAME`; None if there is none.
     """
 
@@ -102,6 +120,7 @@ class Release(BaseModel):
     left_out: dict[str, str] = Field(alias="left-out")
     configured: str = ""
     epoch: int
+    fetched: int = 0
     sources: dict[str, _Sources | None]
 
 
@@ -168,7 +187,7 @@ class Archive:
             Unreadable: the record is damaged.
         """
         if self._release is None:
-            self._release = read_record(self.root / "release.json", _RELEASES)
+            self._release = read_record(self.root / _RECORD, _RELEASES)
         return self._release
 
     @property
@@ -229,10 +248,36 @@ class Archive:
         if newest != self.epoch:
             raise DamagedIndexes(f"{self.root / 'release.json'} has another date than they have")
 
-    def update(self) -> None:
+    @property
+    def outdated(self) -> dict[str, str]:
+        """The pockets whose indexes are too old by now, and since which day.
+
+        They are so when their release file says it, else some time after they were fetched.
+        """
+        found: dict[str, str] = {}
+        for suite in self.pockets:
+            until = self._valid_until(suite)
+            if until < time():
+                found[suite] = datetime.fromtimestamp(until, timezone.utc).date().isoformat()
+        return found
+
+    def _valid_until(self, suite: str) -> float:
+        """Return until when a pocket's indexes are not too old, in seconds since 1970."""
+        for name in ("InRelease", "Release"):
+            for path in self.lists.glob(f"*_dists_{quoted(suite)}_{name}"):
+                if told := read_release(path).valid_until:
+                    return told
+        # Earlier versions of the builder did not note when they fetched.
+        fetched: float = self.release.fetched or (self.root / _RECORD).stat().st_mtime
+        return fetched + _MOST_DAYS * 24 * 3600
+
+    def update(self, *, whole: bool = False) -> None:
         """Fetch the indexes anew and verify their signatures; the old ones stay if that fails.
 
+        Pockets beside the first one that cannot be had are left out, but not if `whole`.
+
         Raises:
+            PocketUnavailable: `whole`, and one of them cannot be had.
             ArchiveUnavailable: a mirror does not answer or its signature is not good.
             HostError: apt or the keyring is missing.
         """
@@ -246,7 +291,7 @@ class Archive:
             for_programs=self._for_programs,
         )
         try:
-            draft._fetch()
+            draft._fetch(whole=whole)
             draft._record()
         except BuildError:
             remove_tree(fresh.parent)
@@ -359,8 +404,8 @@ class Archive:
         """Return the apt options by which one of the suites is preferred, if one is."""
         return [f'APT::Default-Release "{self._prefer}";'] if self._prefer else []
 
-    def _fetch(self) -> None:
-        """Fetch all indexes, without the pockets beside the first one that cannot be had.
+    def _fetch(self, *, whole: bool = False) -> None:
+        """Fetch all indexes, or if not `whole`, all but pockets beside the first one.
 
         A mirror that is in the middle of an update must not stop all builds; that an image lacks
         security updates must not be hidden either: see `left_out`.
@@ -382,6 +427,8 @@ class Archive:
                 }
                 if not broken:
                     raise
+                if whole:
+                    raise PocketUnavailable(self.distribution.name, broken) from error
                 self._left_out |= broken
             else:
                 self._detach()
@@ -427,10 +474,11 @@ class Archive:
             left_out=self._left_out,
             configured=self._configured(),
             epoch=epoch,
+            fetched=int(time()),
             sources={key: self._look_up(*key.split(":")) for key in sorted(self._wanted_sources())},
         )
         text = record.model_dump_json(by_alias=True, indent=1)
-        write_atomically(self.root / "release.json", text, durably=True)
+        write_atomically(self.root / _RECORD, text, durably=True)
 
     def _wanted_sources(self) -> set[str]:
         """Return the packages that hold sources: `binary:NAME` or `source:NAME`."""

@@ -11,11 +11,11 @@ from pathlib import Path
 import requests
 from pydantic import BaseModel, TypeAdapter
 
-from builder.archive.archive import Archive, ArchiveUnavailable
+from builder.archive.archive import Archive, ArchiveUnavailable, PocketUnavailable
 from builder.archive.mirrors import mirror
 from builder.archive.verification import DamagedIndexes
 from builder.engine.host import host_architecture
-from builder.errors import HostError, UserError
+from builder.errors import BuildError, HostError, UserError
 from builder.report.events import Listener, Note
 from builder.spec.distribution import Pocket
 from builder.spec.models import Architecture
@@ -28,6 +28,10 @@ _PROBE_SECONDS = 10
 _AGAIN_SECONDS = 600
 """How long a pocket that could not be had is not asked for again."""
 _AGAIN_PROBE_SECONDS = 2
+
+
+class OutdatedIndexes(BuildError):
+    """Package indexes in the store are older than they may be."""
 
 
 class _Choice(BaseModel):
@@ -53,6 +57,7 @@ def choose(
     unusable: Callable[[NamedDistribution], str | None] = lambda _: None,
     update: bool = False,
     offline: bool = False,
+    strict: bool = False,
 ) -> Archive:
     """Return the archive to build from.
 
@@ -61,9 +66,12 @@ def choose(
     as security updates may have been, are asked for again, and if they can be had, all indexes are
     fetched anew.
 
-    `unusable` says why an image cannot be made of a distribution, whose turn is passed then.
+    `unusable` says why an image cannot be made of a distribution, whose turn is passed then. If
+    `strict`, no pocket is left out, and indexes that are out of date have to be fetched anew.
 
     Raises:
+        PocketUnavailable: `strict`, and a pocket cannot be had.
+        OutdatedIndexes: `strict`, and they are out of date.
         UserError: none of them answers, or `offline` and none has been fetched before.
         DamagedIndexes: those that were are damaged, and `offline`.
         ArchiveUnavailable: they are damaged, and cannot be fetched anew.
@@ -81,15 +89,17 @@ def choose(
         for archive in archives:
             _say_damage(archive, listener)
         if not update:
-            known = _recorded(record, archives, store, listener, offline=offline)
+            known = _recorded(record, archives, store, listener, offline=offline, strict=strict)
             if known and not unusable(known.distribution):
+                if strict:
+                    _check_strictly(known)
                 return known
         if offline:
             raise UserError(
                 "--offline, but the package indexes have not been fetched yet",
                 hint="build once, or run `plan`, with the network",
             )
-        return _probe(record, archives, unusable, listener)
+        return _probe(record, archives, unusable, listener, strict=strict)
 
 
 def native_archive(
@@ -131,23 +141,26 @@ def native_archive(
     return native
 
 
-def fetch(archive: Archive, *, offline: bool) -> None:
+def fetch(archive: Archive, *, offline: bool, whole: bool = False) -> None:
     """Fetch an archive's indexes, after having asked whether it answers.
 
     Raises:
+        PocketUnavailable: one of its pockets cannot be had, and `whole`.
         ArchiveUnavailable: it does not, or there is no network (`offline`).
         HostError, UserError: this machine lacks something that is needed for it.
     """
     _usable(archive, "--offline, and they have not been fetched yet" if offline else None)
-    archive.update()
+    archive.update(whole=whole)
 
 
-def mend(archive: Archive, store: Store, listener: Listener, *, offline: bool) -> bool:
+def mend(
+    archive: Archive, store: Store, listener: Listener, *, offline: bool, whole: bool = False
+) -> bool:
     """Fetch an archive's indexes anew if the kept ones are damaged; return whether that was so.
 
     Raises:
         DamagedIndexes: they are, and there is no network (`offline`).
-        ArchiveUnavailable: they are, and cannot be fetched.
+        ArchiveUnavailable: they are, and cannot be fetched (if `whole`, with all pockets).
         HostError: this machine lacks something that is needed for it.
     """
     try:
@@ -157,7 +170,7 @@ def mend(archive: Archive, store: Store, listener: Listener, *, offline: bool) -
             raise
         text = f"{archive.distribution.name}: {error.message}: all indexes are fetched anew"
         listener(Note(text=text, loud=True))
-        fetch(archive, offline=False)
+        fetch(archive, offline=False, whole=whole)
         return True
     return False
 
@@ -169,6 +182,7 @@ def _recorded(
     listener: Listener,
     *,
     offline: bool,
+    strict: bool,
 ) -> Archive | None:
     try:
         chosen = read_record(record, _CHOICES)
@@ -179,8 +193,8 @@ def _recorded(
         return None
     for archive in archives:
         if archive.distribution.name == chosen.distribution and archive.known:
-            mended = mend(archive, store, listener, offline=offline)
-            if mended or (not offline and _completed(archive, listener)):
+            mended = mend(archive, store, listener, offline=offline, whole=strict)
+            if mended or (not offline and _completed(archive, listener, at_once=strict)):
                 chosen = chosen.model_copy(update={"date": _today()})
                 chosen.write(record)
             refused = "".join(f"; {why}" for why in chosen.refused)
@@ -191,18 +205,44 @@ def _recorded(
                 )
             )
             _say_left_out(archive, listener)
+            if outdated := _outdated(archive):
+                text = f"package indexes are out of date: {outdated} (--update fetches new ones)"
+                listener(Note(text=text))
             return archive
     return None
 
 
-def _completed(archive: Archive, listener: Listener) -> bool:
+def _outdated(archive: Archive) -> str:
+    """Return which indexes of an archive are out of date, and since when; nothing if none are."""
+    return ", ".join(f"{suite} (since {day})" for suite, day in archive.outdated.items())
+
+
+def _check_strictly(archive: Archive) -> None:
+    """Make sure that an archive has all its pockets, and that its indexes are not too old.
+
+    Raises:
+        PocketUnavailable, OutdatedIndexes: it is not so.
+    """
+    name = archive.distribution.name
+    if archive.left_out:
+        raise PocketUnavailable(name, archive.left_out)
+    if outdated := _outdated(archive):
+        raise OutdatedIndexes(
+            f"{name}: package indexes are out of date, and --strict-archive takes none that are: "
+            f"{outdated}",
+            hint="--update fetches new ones",
+        )
+
+
+def _completed(archive: Archive, listener: Listener, *, at_once: bool) -> bool:
     """Fetch an archive's indexes anew if a pocket that was left out can be had by now.
 
-    That is found out with little, and not at every turn: nobody waits long for a mirror that is
-    still at it.
+    That is found out with little, and not at every turn unless `at_once`: nobody waits long for a
+    mirror that is still at it.
     """
     record = archive.root / "release.json"
-    if not archive.missing or time.time() - record.stat().st_mtime < _AGAIN_SECONDS:
+    recent = time.time() - record.stat().st_mtime < _AGAIN_SECONDS
+    if not archive.missing or (recent and not at_once):
         return False
     os.utime(record)
     for pocket in archive.missing:
@@ -224,13 +264,17 @@ def _probe(
     archives: Sequence[Archive],
     unusable: Callable[[NamedDistribution], str | None],
     listener: Listener,
+    *,
+    strict: bool,
 ) -> Archive:
     refused: list[str] = []
     for archive in archives:
         name = archive.distribution.name
         try:
             _usable(archive, unusable(archive.distribution))
-            archive.update()
+            archive.update(whole=strict)
+        except PocketUnavailable:
+            raise  # another distribution would not be what was asked for
         except (ArchiveUnavailable, HostError, UserError) as error:
             refused.append(f"{name} was not taken: {error.message}")
             for detail in error.details[:3]:

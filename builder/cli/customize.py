@@ -19,7 +19,15 @@ from builder.checks.session import Selection
 from builder.cli.context import Context, typed
 from builder.cli.emulator import emulator_plan
 from builder.cli.inside import Wish, enter
-from builder.cli.options import BOARDS, RECIPES, Verbs, completed, positive, size_option
+from builder.cli.options import (
+    BOARDS,
+    RECIPES,
+    STRICT_ARCHIVE,
+    Verbs,
+    completed,
+    positive,
+    size_option,
+)
 from builder.engine.process import Processes
 from builder.errors import UserError
 from builder.machine.card import emulated_tree
@@ -237,6 +245,7 @@ def _archives(
             listener=listener,
             update=arguments.update,
             offline=arguments.offline,
+            strict=arguments.strict_archive,
         ),
         native=lambda archive: (
             native_archive(
@@ -365,6 +374,7 @@ def declare(verbs: Verbs) -> None:
     network = verb.add_mutually_exclusive_group()
     network.add_argument("--update", action="store_true", help="fetch the package indexes anew")
     network.add_argument("--offline", action="store_true", help="use nothing from the network")
+    verb.add_argument("--strict-archive", action="store_true", help=STRICT_ARCHIVE)
     verb.add_argument(
         "--no-native", dest="native", action="store_false",
         help="emulate all that runs in the root filesystem; slower, for the same result",

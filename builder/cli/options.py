@@ -30,6 +30,12 @@ PROFILES = _by_function("_builder_profiles")
 DISTRIBUTIONS = _by_function("_builder_distributions")
 
 
+STRICT_ARCHIVE = (
+    "end with an error rather than leave out packages that cannot be had now, such as security "
+    "updates, or use package indexes that are out of date"
+)
+
+
 class Verbs:
     """The commands of a command line.
 
@@ -160,6 +166,7 @@ def _image() -> argparse.ArgumentParser:
         "distribution anew",
     )  # fmt: skip
     network.add_argument("--offline", action="store_true", help="use nothing from the network")
+    group.add_argument("--strict-archive", action="store_true", help=STRICT_ARCHIVE)
     group.add_argument(
         "--no-native", dest="native", action="store_false",
         help="emulate all that runs in the root filesystem; slower, for the same result",

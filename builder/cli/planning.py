@@ -151,6 +151,7 @@ def _archives(
             unusable=partial(unusable, alike[0]),
             update=arguments.update,
             offline=arguments.offline,
+            strict=arguments.strict_archive,
         )
         chosen |= dict.fromkeys(names, archive)
     # Two choices may end at the same archive, which is fetched twice then. All boards are to see

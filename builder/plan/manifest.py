@@ -52,6 +52,7 @@ def manifest(
             "architecture": archive.architecture.value,
             "release-files": dict(archive.pockets),
             "left-out": archive.left_out,
+            "outdated": archive.outdated,
             "as-of": archive.epoch,
         },
         # Without the parameters, some of which are secret: they are in `recipes`.

@@ -111,6 +111,7 @@ def render(report: Report) -> str:
         made=_date(max((step.get("ended", 0) for step in manifest["steps"]), default=0)),
         as_of=_date(manifest["distribution"].get("as-of") or 0),
         left_out=manifest["distribution"].get("left-out") or {},
+        outdated=manifest["distribution"].get("outdated") or {},
         profile=manifest["spec"].get("profile"),
         timeline=timeline(manifest["steps"]),
         card=_card(contents),

@@ -128,6 +128,24 @@ def test_offline_without_indexes_says_what_to_do(build_py: CommandLine) -> None:
     )
 
 
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("words", [[], ["--strict-archive"]])
+def test_a_strict_choice_of_the_archive(
+    build_py: CommandLine, monkeypatch: pytest.MonkeyPatch, verb: str, words: list[str]
+) -> None:
+    asked: list[object] = []
+
+    def choose(*_: object, strict: bool, **__: object) -> None:
+        asked.append(strict)
+        raise UserError("far enough")
+
+    monkeypatch.setattr("builder.cli.planning.choose", choose)
+    monkeypatch.setattr("builder.cli.commands.check_machine", lambda _: [])
+    answer = build_py.there(verb, "--board", "Pynq-Z2", *words)
+    assert answer.errors == "error: far enough\n"
+    assert asked == [bool(words)]
+
+
 def test_without_words_it_helps(build_py: CommandLine) -> None:
     answer = build_py()
     assert answer.status == 0

@@ -402,14 +402,19 @@ def test_an_image_says_of_when_its_packages_are_and_which_are_missing(
     factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left_out = {"bookworm-security": "the mirror does not answer"}
+    outdated = {"bookworm-updates": "2026-11-30"}
     monkeypatch.setattr(FakeArchive, "left_out", left_out)
+    monkeypatch.setattr(FakeArchive, "outdated", outdated)
     monkeypatch.setattr(FakeArchive, "epoch", 86400)
     factory("build", "One")
     output = tmp_path / "output/One"
     told = json.loads((output / "manifest.json").read_text())["distribution"]
     assert (told["left-out"], told["as-of"]) == (left_out, 86400)
+    assert told["outdated"] == outdated
     page = (output / "report.html").read_text()
     assert "Made without the packages of bookworm-security: the mirror does not answer" in page
+    old = "Made from package indexes of bookworm-updates that were out of date since 2026-11-30"
+    assert old in page
     assert "<dt>packages as of</dt><dd>1970-01-02 00:00 UTC</dd>" in page
 
 

@@ -118,8 +118,10 @@ class Repository:
         )
         return files
 
-    def pocket(self, suite: str, *, epoch: int = EPOCH, key: Key | None = None) -> Path:
-        """Write and sign the indexes of a suite; return its directory."""
+    def pocket(
+        self, suite: str, *, epoch: int = EPOCH, key: Key | None = None, until: int | None = None
+    ) -> Path:
+        """Write and sign the indexes of a suite, valid until then; return its directory."""
         folder = self.root / "dists" / suite
         shutil.rmtree(folder, ignore_errors=True)
         indexes = {
@@ -132,14 +134,19 @@ class Repository:
             path.parent.mkdir(parents=True)
             path.write_text("\n".join(paragraphs))
             lines.append(f" {sha256(path)} {path.stat().st_size} {name}\n")
-        date = format_datetime(datetime.fromtimestamp(epoch, timezone.utc), usegmt=True)
+        dates = f"Date: {_date(epoch)}\n"
+        dates += f"Valid-Until: {_date(until)}\n" if until else ""
         (folder / "Release").write_text(
-            f"Origin: Test\nSuite: {suite}\nCodename: {suite}\nDate: {date}\n"
+            f"Origin: Test\nSuite: {suite}\nCodename: {suite}\n{dates}"
             f"Architectures: {' '.join(ARCHITECTURES)}\nComponents: main\nSHA256:\n{''.join(lines)}"
         )
         (key or self.key).sign(folder / "Release", folder / "InRelease")
         (folder / "Release").unlink()
         return folder
+
+
+def _date(epoch: int) -> str:
+    return format_datetime(datetime.fromtimestamp(epoch, timezone.utc), usegmt=True)
 
 
 def copy_of(repository: Repository, root: Path) -> Repository:

@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 import subprocess
+import time
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from builder.archive.archive import Archive, ArchiveUnavailable
+from builder.archive.archive import Archive, ArchiveUnavailable, PocketUnavailable
 from builder.spec.resolve import NamedDistribution
 from builder.steps.sources import sha256
 from tests.unit.archive.support import (
@@ -327,6 +330,67 @@ def test_a_later_pocket_that_is_broken_is_left_out_with_the_reason(
     assert archive.left_out == {}
     assert set(archive.pockets) == set(SUITES)
     assert archive.source("linux-source", binary=True).version == "5.16-1"
+
+
+def test_a_later_pocket_that_is_broken_is_an_error_if_all_are_wanted(
+    archive: Archive, repository: Repository
+) -> None:
+    archive.update(whole=True)
+    before = record(archive)
+    spoil_index(repository, "one-security")
+    with pytest.raises(PocketUnavailable, match="the packages of one-security cannot be") as caught:
+        archive.update(whole=True)
+    assert caught.value.details[0].startswith("one-security: Failed to fetch")
+    assert record(archive) == before, "the old ones stay"
+
+
+NOW = int(time.time())
+
+
+@pytest.mark.parametrize(
+    ("until", "days", "old"),
+    [
+        (NOW + 5 * DAY, 4, False),
+        (NOW + 5 * DAY, 6, True),
+        (None, 29, False),
+        (None, 31, True),
+        (NOW + 90 * DAY, 31, False),
+    ],
+)
+def test_indexes_grow_old(
+    archive: Archive,
+    repository: Repository,
+    monkeypatch: pytest.MonkeyPatch,
+    until: int | None,
+    days: int,
+    *,
+    old: bool,
+) -> None:
+    repository.pocket("one-security", until=until)
+    for suite in SUITES[:2]:
+        repository.pocket(suite, until=NOW + 1000 * DAY)
+    archive.update()
+    assert archive.outdated == {}
+    monkeypatch.setattr("builder.archive.archive.time", lambda: NOW + days * DAY)
+    assert [*archive.outdated] == (["one-security"] if old else [])
+    if until and old:
+        assert archive.outdated["one-security"] == str(
+            datetime.fromtimestamp(until, timezone.utc).date()
+        )
+
+
+def test_of_indexes_without_a_note_the_time_of_the_record_counts(
+    archive: Archive, repository: Repository
+) -> None:
+    archive.update()
+    path = archive.root / "release.json"
+    noted = record(archive)
+    del noted["fetched"]
+    path.write_text(json.dumps(noted))
+    again = Archive(archive.root, archive.distribution, ARMHF)
+    assert again.outdated == {}
+    os.utime(path, (NOW - 31 * DAY, NOW - 31 * DAY))
+    assert set(again.outdated) == set(SUITES)
 
 
 def test_a_later_pocket_signed_by_a_stranger_stops_everything(

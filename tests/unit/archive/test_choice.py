@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.archive import Archive, ArchiveUnavailable
-from builder.archive.choice import choose, native_archive
+from builder.archive.archive import Archive, ArchiveUnavailable, PocketUnavailable
+from builder.archive.choice import OutdatedIndexes, choose, native_archive
 from builder.archive.verification import DamagedIndexes
 from builder.errors import UserError
 from builder.report.events import Event, Note
@@ -27,6 +27,7 @@ from tests.unit.archive.support import (
     SUITES,
     QuietHandler,
     Repository,
+    copy_of,
     damage_index,
     distribution,
     needs_tools,
@@ -49,7 +50,11 @@ class Choosing:
         self.notes.append(event)
 
     def __call__(
-        self, *distributions: NamedDistribution, update: bool = False, offline: bool = False
+        self,
+        *distributions: NamedDistribution,
+        update: bool = False,
+        offline: bool = False,
+        strict: bool = False,
     ) -> str:
         self.notes.clear()
         chosen = choose(
@@ -59,6 +64,7 @@ class Choosing:
             listener=self.listen,
             update=update,
             offline=offline,
+            strict=strict,
         )
         assert chosen.known
         return chosen.distribution.name
@@ -258,6 +264,76 @@ def test_a_distribution_without_a_known_mirror_is_passed_over(
     mirrors = {"main": "host", "security": "host"}
     lost = distribution(repository.url, repository.key.public, name="lost", mirrors=mirrors)
     assert choosing(lost, good) == "good"
+
+
+# Strictly: no pocket left out, nothing out of date
+
+
+def test_strictly_a_first_choice_has_all_its_pockets(
+    choosing: Choosing, good: NamedDistribution, repository: Repository
+) -> None:
+    other = copy_of(repository, repository.root.parent / "other")
+    next_best = distribution(other.url, other.key.public, name="next")
+    spoil_index(repository, "one-security")
+    with pytest.raises(
+        PocketUnavailable, match=r"^good: the packages of one-security cannot"
+    ) as no:
+        choosing(good, next_best, strict=True)
+    assert no.value.exit_code == 3
+    assert not (choosing.store.root / "archives/good-armhf").exists()
+    repository.pocket("one-security")
+    assert choosing(good, next_best, strict=True) == "good"
+    assert choosing(good, next_best, strict=True, offline=True) == "good"
+
+
+def test_strictly_a_choice_with_a_pocket_left_out_is_completed_at_once_or_is_an_error(
+    choosing: Choosing, good: NamedDistribution, repository: Repository
+) -> None:
+    spoil_index(repository, "one-security")
+    choosing(good)
+    for offline in (False, True):
+        with pytest.raises(PocketUnavailable, match="one-security"):
+            choosing(good, strict=True, offline=offline)
+    repository.pocket("one-security")
+    with pytest.raises(PocketUnavailable):
+        choosing(good, strict=True, offline=True)
+    choosing(good, strict=True)
+    assert "can be had again" in choosing.loudly
+
+
+def test_strictly_an_update_that_lacks_a_pocket_leaves_the_old_indexes(
+    choosing: Choosing, good: NamedDistribution, repository: Repository
+) -> None:
+    choosing(good, strict=True)
+    before = sets(choosing)
+    spoil_index(repository, "one-security")
+    with pytest.raises(PocketUnavailable):
+        choosing(good, strict=True, update=True)
+    assert sets(choosing) == before
+    choosing(good, update=True)
+    assert "WITHOUT the packages of one-security" in choosing.loudly
+
+
+def test_indexes_that_are_out_of_date_are_said_and_strictly_an_error(
+    choosing: Choosing,
+    good: NamedDistribution,
+    repository: Repository,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    repository.pocket("one-security", until=int(time.time()) + 5 * DAY)
+    choosing(good, strict=True)
+    then = time.time() + 6 * DAY
+    monkeypatch.setattr("builder.archive.archive.time", lambda: then)
+    for offline in (False, True):
+        choosing(good, offline=offline)
+        assert "package indexes are out of date: one-security (since 20" in choosing.said
+        with pytest.raises(OutdatedIndexes, match=r"^good: .*: one-security \(since 20") as no:
+            choosing(good, offline=offline, strict=True)
+        assert no.value.hint == "--update fetches new ones"
+    repository.pocket("one-security", until=int(then) + 5 * DAY)
+    choosing(good, update=True, strict=True)
+    choosing(good, strict=True)
+    assert "out of date" not in choosing.said
 
 
 # Damaged indexes in the store

@@ -144,3 +144,19 @@ def test_checks_come_where_something_runs_them(
 ) -> None:
     customize("--set", "hostname.name=zebra", *words, told=told)
     assert len(checks(built)) == count
+
+
+@pytest.mark.parametrize("words", [[], ["--strict-archive"]])
+def test_a_strict_choice_of_the_archive(
+    customize: Customize, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    asked: list[object] = []
+
+    def choose(*_: object, strict: bool, **__: object) -> None:
+        asked.append(strict)
+        raise UserError("far enough")
+
+    monkeypatch.setattr(f"{HERE}.choose", choose)
+    answer = customize("--package", "vim", *words)
+    assert answer.errors == "error: far enough\n"
+    assert asked == [bool(words)]
