@@ -6,7 +6,7 @@ BOARD ?= Pynq-Z2
 ENGINE ?= auto
 PYTHON := .venv/bin/python
 
-.PHONY: help setup host image test acceptance acceptance-status unit lint bench lock schemas docs clean
+.PHONY: help setup host image test acceptance acceptance-status unit lint fuzz bench lock schemas docs clean
 
 help:
 	@echo 'make image BOARD=Pynq-Z2   set up what is missing, build the card image'
@@ -15,6 +15,7 @@ help:
 	@echo 'make acceptance            every other test, in parts (PART=NAME for one): hours'
 	@echo 'make acceptance-status     say which parts passed on the present files'
 	@echo 'make lint                  ruff, mypy, direction of imports, shellcheck'
+	@echo 'make fuzz MINUTES=30       feed all parsers what they do not expect'
 	@echo 'make bench                 measure this machine, as ratios against references'
 	@echo 'make setup                 virtual environment; host packages and qemu-user, unless ENGINE is docker'
 	@echo 'make lock                  renew requirements.txt from requirements.in'
@@ -43,10 +44,16 @@ acceptance-status: setup
 # Bytecode is kept, whatever the environment says: without it, each worker compiles every module, which
 # is most of the time of the collection.
 unit: host
-	PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -v tests/unit --numprocesses=auto --durations=10
+	PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -v tests/unit tests/fuzz --numprocesses=auto --durations=10
 
 lint: host
 	$(PYTHON) -m pytest -v tests/lint
+
+# Without atheris, which there is not for each Python, inputs are not chosen by coverage.
+fuzz: host
+	-.venv/bin/uv pip install --quiet --python $(PYTHON) --require-hashes \
+		--requirement tests/fuzz/requirements.txt
+	$(PYTHON) -m tests.fuzz --minutes $(or $(MINUTES),30)
 
 bench: host
 	$(PYTHON) -m bench

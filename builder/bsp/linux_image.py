@@ -58,20 +58,20 @@ def _contents(data: bytes) -> Iterator[bytes]:
     for magic, unpack in ((_GZIP, _inflated), (_XZ, _unxz)):
         at = data.find(magic)
         while at >= 0:
-            content = unpack(data[at:])
+            content = unpack(memoryview(data)[at:])
             if content:
                 yield content
             at = data.find(magic, at + 1)
 
 
-def _inflated(data: bytes) -> bytes | None:
+def _inflated(data: bytes | memoryview) -> bytes | None:
     try:
         return zlib.decompressobj(wbits=31).decompress(data, _MOST)
     except zlib.error:
         return None
 
 
-def _unxz(data: bytes) -> bytes | None:
+def _unxz(data: bytes | memoryview) -> bytes | None:
     try:
         return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(data, _MOST)
     except lzma.LZMAError:

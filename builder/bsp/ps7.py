@@ -214,7 +214,11 @@ def read_source(text: str, *, origin: str) -> StartupTable:
                 break
             if kind not in OPERANDS:
                 raise UserError(f"{origin}: {name}: EMIT_{macro} is not known")
-            numbers = [int(each.strip().rstrip("uUlL"), 0) for each in arguments.split(",")]
+            try:
+                numbers = [int(each.strip().rstrip("uUlL"), 0) for each in arguments.split(",")]
+            except ValueError as error:
+                what = f"EMIT_{macro}({arguments[:80]}) is not of numbers alone"
+                raise UserError(f"{origin}: {name}: {what}") from error
             if len(numbers) != len(OPERANDS[kind]):
                 raise UserError(f"{origin}: {name}: EMIT_{macro}({arguments}) is not complete")
             operations.append(Operation(kind=kind, operands=tuple(numbers)))

@@ -29,6 +29,9 @@ Tree: TypeAlias = dict[str, dict[str, bytes]]
 """Path of a node -> its properties, in the file's order."""
 
 _MAGIC = 0xD00DFEED
+_DEEPEST = 64
+"""Nodes within nodes that are read: as many as Linux reads (FDT_MAX_DEPTH)."""
+
 _BEGIN_NODE, _END_NODE, _PROPERTY, _NOP, _END = 1, 2, 3, 4, 9
 _KEYS = {"nodes", "enabled", "via", "property", "value", "remove", "create", "optional", "because"}
 
@@ -329,6 +332,8 @@ def _nodes(blob: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:
         if token == _BEGIN_NODE:
             end = blob.index(b"\0", at)
             path.append(blob[at:end].decode())
+            if len(path) > _DEEPEST:
+                raise ValueError(f"nodes are nested more than {_DEEPEST} deep")
             properties.append({})
             # A node is yielded when it begins, so that the result is in the file's order; its
             # properties come before its children and fill the same dict.

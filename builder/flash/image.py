@@ -128,7 +128,7 @@ def read_map(path: Path) -> BlockMap:
             first, _, last = (item.text or "").partition("-")
             end = (int(last or first) + 1) * block
             ranges.append((int(first) * block, min(end, size)))
-    except (ET.ParseError, ValueError) as error:
+    except (ET.ParseError, ValueError, LookupError) as error:
         raise UserError(
             f"{path} is no block map: {error}",
             hint="fetch it again, or remove it: then the whole image is written",

@@ -9,6 +9,7 @@ says which one is at the top (DEFAULT_BD).
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ SYSTEMS: Final = {"processing_system7": Soc.ZYNQ, "zynq_ultra_ps_e": Soc.ZYNQMP}
 """The blocks that stand for the processing system."""
 
 _TOP = "DEFAULT_BD"
+_NUMBER = re.compile("[0-9]{1,12}")
 _NO_SYSTEM = (
     "export a block design that has the processing system (ZYNQ7 or Zynq UltraScale+ MPSoC)"
 )
@@ -122,7 +124,7 @@ def _parse(export: HardwareExport, name: str) -> ET.Element:
     try:
         # Expat 2.4.1 and later keep entities from growing without bounds.
         root = ET.fromstring(export.read(name))  # noqa: S314 - see above
-    except (ET.ParseError, ValueError) as error:
+    except (ET.ParseError, ValueError, LookupError) as error:
         raise UserError(f"{export.path}: {name} is not XML: {error}") from error
     if root.tag != "EDKSYSTEM":
         raise UserError(f"{export.path}: {name} is no .hwh: it begins with <{root.tag}>")
@@ -132,7 +134,7 @@ def _parse(export: HardwareExport, name: str) -> ET.Element:
 def _top(export: HardwareExport, trees: Mapping[str, ET.Element]) -> str:
     """Return which .hwh is that of the design at the top."""
     with_system = [name for name, tree in trees.items() if _systems(tree)]
-    named = [name for name in _named_tops(export) if name in trees]
+    named = [name for name in dict.fromkeys(_named_tops(export)) if name in trees]
     # The named one may only hold the design with the processing system.
     chosen = [name for name in named if name in with_system] or with_system
     if len(chosen) == 1:
@@ -158,10 +160,10 @@ def _named_tops(export: HardwareExport) -> Iterator[str]:
             yield file.get("Name", "")
     if "xsa.json" in export.members:
         try:
-            listed = json.loads(export.read("xsa.json"))
-        except ValueError:
-            listed = None
-        yield from _json_tops(listed)
+            tops = [*_json_tops(json.loads(export.read("xsa.json")))]
+        except (ValueError, RecursionError):
+            tops = []
+        yield from tops
 
 
 def listed_files(export: HardwareExport) -> list[Mapping[str, str]]:
@@ -176,7 +178,7 @@ def listed_files(export: HardwareExport) -> list[Mapping[str, str]]:
         return []
     try:
         root = ET.fromstring(export.read("sysdef.xml"))  # noqa: S314 - as in _parse
-    except ET.ParseError:
+    except (ET.ParseError, ValueError, LookupError):
         return []
     return [file.attrib for file in root.iter("File")]
 
@@ -216,7 +218,7 @@ def _design(export: HardwareExport, tree: ET.Element, inner: list[ET.Element]) -
     info = tree.find("SYSTEMINFO")
     return Design(
         name=info.get("NAME", "") if info is not None else "",
-        soc=SYSTEMS[system.kind],
+        soc=SYSTEMS[systems[0].get("MODTYPE", "")],
         part=_part(tree),
         board=info.get("BOARD", "") if info is not None else "",
         vivado=tree.get("VIVADOVERSION", ""),
@@ -254,13 +256,13 @@ def _blocks(tree: ET.Element) -> Iterator[Block]:
 
 def _port(port: ET.Element) -> Port:
     left, right = (port.get(side, "0") for side in ("LEFT", "RIGHT"))
-    bounds = [int(each) for each in (left, right) if each.isdigit()]
+    bounds = [int(each) for each in (left, right) if _NUMBER.fullmatch(each)]
     frequency = port.get("CLKFREQUENCY", "")
     return Port(
         output=port.get("DIR") == "O",
         width=max(bounds) - min(bounds) + 1 if bounds else 1,
         sensitivity=port.get("SENSITIVITY", ""),
-        frequency=int(frequency) if frequency.isdigit() else 0,
+        frequency=int(frequency) if _NUMBER.fullmatch(frequency) else 0,
         peers=tuple(
             (each.get("INSTANCE", ""), each.get("PORT", ""))
             for each in port.iterfind("CONNECTIONS/CONNECTION")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import lzma
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -15,7 +16,10 @@ LARGEST = 1 << 28
 """Bytes of the largest file that is read: a .hwh of a big design has some 20 MB, a .bit 130 MB."""
 
 _HINT = "Vivado writes one with File > Export > Export Hardware, or write_hw_platform"
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+    *(NotImplementedError, RuntimeError, OSError, ValueError),
+)
 """What reading a zip file raises that is damaged, encrypted, or packed in a way unknown here."""
 
 

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import tarfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -136,7 +138,7 @@ def inside_bsp(draft: Draft, bsp: Path, *, export: bool) -> tuple[str | None, st
                 elif name.name == "pmufw.elf":
                     _extract(archive, member, draft.directory / _PMU)
                     chosen[_PMU] = member.name
-    except (OSError, tarfile.TarError) as error:
+    except (OSError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
         draft.report.add(bsp, Outcome.PERSON, f"is no BSP of PetaLinux: {error}")
         return None, None
     xsa = f"{_EXPORT}/{draft.name}.xsa" if _EXPORT in chosen else None

@@ -20,6 +20,10 @@ _ASSIGNMENT = re.compile(
     re.DOTALL,
 )
 _REFERENCE = re.compile(r"\$(?:\(([^()]*)\)|\{([^{}]*)\}|(.))", re.DOTALL)
+_MOST_REPLACED = 1 << 20
+_DEEPEST = 100
+"""Characters that references are replaced by in a file, and references within each other."""
+
 _CONDITIONS = ("ifeq", "ifneq", "ifdef", "ifndef")
 
 
@@ -45,12 +49,13 @@ class Variable:
 class Makefile:
     """The variables of a makefile by name, and what could not be understood.
 
-    `used` are those that others refer to.
+    `used` are those that others refer to, `replaced` counts what replaced them.
     """
 
     variables: dict[str, Variable] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     troubles: list[Trouble] = field(default_factory=list)
+    replaced: int = 0
 
 
 def read_makefile(path: Path) -> Makefile:
@@ -61,12 +66,18 @@ def read_makefile(path: Path) -> Makefile:
     """
     try:
         return parse(path.read_text(encoding="utf-8"))
+    except UserError as error:
+        raise UserError(f"{path}: {error.message}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
 
 
 def parse(text: str) -> Makefile:
-    """Return what the text of a makefile assigns."""
+    """Return what the text of a makefile assigns.
+
+    Raises:
+        UserError: its variables grow without end.
+    """
     found = Makefile()
     depth, definition = 0, False
     for number, line in _logical_lines(text):
@@ -137,6 +148,9 @@ def _expanded(found: Makefile, value: str, line: int, trail: tuple[str, ...] = (
                 found.troubles.append(trouble)
             return match[0]
         found.used.add(name)
+        found.replaced += 1 + len(variable.value)
+        if found.replaced > _MOST_REPLACED or len(trail) > _DEEPEST:
+            raise UserError(f"line {line}: {match[0]} grows without end")
         if variable.simple:
             return variable.value
         return _expanded(found, variable.value, line, (*trail, name))

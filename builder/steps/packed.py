@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
 import re
 import subprocess
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +41,9 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     try:
         with _opened(path) as stream:
             yield stream
-    except (lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, EOFError) as error:
+    except (lzma.LZMAError, zlib.error, zipfile.BadZipFile, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # not of the unpacking
         raise UserError(f"{path} is damaged: {error}", hint="fetch it again") from error
 
 

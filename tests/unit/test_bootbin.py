@@ -198,3 +198,32 @@ class TestBootgen:
         bootgen_image.write_bytes(data)
         with pytest.raises(bootbin.BootImageError, match=complaint):
             bootbin.parse(bootgen_image, Soc.ZYNQ)
+
+
+def with_tables(partitions: int, name: bytes) -> bytes:
+    """Return a boot image with tables of partitions, each of which has this name."""
+    data = bytearray(header())
+    end = len(data)
+    struct.pack_into("<2I", data, 0x98, end, end + 16)
+    names_at = end + 16 + 64 * (partitions + 1)
+    words = [0, 0, 1 << 20, 0, 0, 0, 0, 0, 0, (names_at - 16) // 4, *[0] * 5]
+    if partitions > 1:
+        words[2] = 16
+    entry = struct.pack("<16I", *words, ~sum(words) & 0xFFFFFFFF)
+    return (
+        bytes(data)
+        + struct.pack("<4I", 0x01010000, 0, 0, 0)
+        + entry * partitions
+        + bytes(64)
+        + name
+    )
+
+
+def test_tables_without_end_are_refused(image: Callable[[bytes], Path]) -> None:
+    with pytest.raises(UserError, match="more than 64 partitions"):
+        bootbin.parse(image(with_tables(65, b"")), Soc.ZYNQ)
+
+
+def test_a_name_without_end_is_cut_off(image: Callable[[bytes], Path]) -> None:
+    with pytest.raises(UserError, match=r"partition 0 \(x{256}\) ends at"):
+        bootbin.parse(image(with_tables(1, b"x" * 4096)), Soc.ZYNQ)

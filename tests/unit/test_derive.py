@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from builder.emulation.derive import (
     check,
     derive,
     listed,
+    parse_tree,
     read_rules,
     read_tree,
     told,
@@ -345,3 +347,10 @@ def test_wrong_rules(tmp_path: Path, text: str, complaint: str) -> None:
     path.write_text(text)
     with pytest.raises(UserError, match=complaint):
         read_rules(path)
+
+
+def test_a_tree_that_is_nested_without_end_is_refused() -> None:
+    deep = b"\0\0\0\1\0\0\0\0" + b"\0\0\0\1x\0\0\0" * 80 + b"\0\0\0\2" * 81 + b"\0\0\0\x09"
+    head = struct.pack(">4I", 0xD00DFEED, 16 + len(deep), 16, 16)
+    with pytest.raises(ValueError, match="nested more than 64 deep"):
+        parse_tree(head + deep)

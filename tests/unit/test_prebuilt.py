@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -535,3 +535,14 @@ def test_a_build_says_what_its_boot_files_are(
     answer = build_py.there("build", *words)
     assert answer.status == 2
     assert "  BOOT.BIN is missing: it is what the board's BootROM starts" in answer.errors
+
+
+class Whole(bytes):
+    """Bytes that refuse to be copied in part."""
+
+    def __getitem__(self, key: object) -> Any:
+        raise AssertionError(f"{key} was copied")
+
+
+def test_a_kernel_with_many_beginnings_of_packed_data_is_not_copied_for_each() -> None:
+    assert linux_image.release(Whole(b"\x1f\x8b\x08" * 3)) is None

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import lzma
 import os
 import shutil
 import stat
@@ -76,7 +78,12 @@ def unpack(archive: Path, target: Path) -> None:
                 # Python reads no more of a member than the size that was summed up above.
                 with opened.open(member) as source, path.open("wb") as file:
                     shutil.copyfileobj(source, file)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (
+        *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
+        *(NotImplementedError, ValueError, OSError),
+    ) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # not of the zip file
         raise UserError(
             f"{archive.name} is not a zip file that can be read: {error}",
             hint="boot files are given as a directory, or as a zip file of one",
