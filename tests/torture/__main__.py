@@ -27,7 +27,7 @@ from tests.support import ROOT
 from tests.torture import disk, flips, kills, mirror, together
 from tests.torture.figures import Figures, say, table
 from tests.torture.ground import Broken, Ground
-from tests.torture.traces import adopt_orphans
+from tests.torture.traces import adopt_orphans, leftovers
 
 _OWN_MOUNTS = "TORTURE_OWN_MOUNTS"
 """Variable that says that this process has a mount namespace of its own."""
@@ -127,6 +127,7 @@ def _run(
             figures.wrong("not finished", [str(error)])
         except KeyboardInterrupt:
             figures.wrong("not finished", ["interrupted"])
+            leftovers(ground.store, 0)
             break
         say(f"{name}: {json.dumps(figures.as_json()['counts'])}, {figures.failed} problems")
     return done

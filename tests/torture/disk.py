@@ -73,9 +73,9 @@ def _small(store: Path) -> Iterator[Path]:
             shutil.rmtree(store / "archives/packages", ignore_errors=True)
             yield store
         finally:
-            _call("umount", str(store))
+            _call("umount", "--lazy", str(store))
     finally:
-        _call("umount", str(beneath))
+        _call("umount", "--lazy", str(beneath))
         beneath.rmdir()
 
 

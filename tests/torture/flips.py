@@ -55,11 +55,12 @@ def _harm(ground: Ground, random: random.Random) -> str:
     )
     file = random.choice(files)
     kind = random.choice(("flipped", "cut"))
-    _damage(file, kind, random)
+    damage(file, kind, random)
     return f"{steps[path]}: {file.relative_to(path)} {kind}"
 
 
-def _damage(file: Path, kind: str, random: random.Random) -> None:
+def damage(file: Path, kind: str, random: random.Random) -> None:
+    """Flip a bit of a file, or cut it; its times may stay as they were."""
     status = file.stat()
     if kind == "cut":
         os.truncate(file, random.randrange(status.st_size))

@@ -42,7 +42,7 @@ def run(ground: Ground, figures: Figures) -> None:
         if whom == "child" or not hit:
             verdict = ground.verdict(ended, variant)
             figures.count(f"{verdict} after a child's death" if hit else verdict)
-            if verdict not in ("right image", "error told") and not (hit and ended.status == -9):
+            if verdict not in ("right image", "error told"):
                 figures.wrong(how, [f"{verdict}: {ended.end}"])
         figures.wrong(how, ground.problems())
     for variant in VARIANTS:
@@ -65,14 +65,19 @@ def _strike(
         before = _look(moment, ground)
         _wait(build, lambda: _look(moment, ground) != before, 20 * seconds)
         _wait(build, lambda: False, random.uniform(0, _AFTER_EVENT))
+    if whom == "child":
+        _wait(build, lambda: bool(descendants(build.process.pid)), seconds)
     if not build.running:
         return False
     with suppress(ProcessLookupError):
         if whom == "group":
             os.killpg(build.process.pid, signal.SIGKILL)
-            return True
-        others = sorted(descendants(build.process.pid)) if whom == "child" else []
-        os.kill(random.choice(others) if others else build.process.pid, signal.SIGKILL)
+        elif whom == "builder":
+            os.kill(build.process.pid, signal.SIGKILL)
+        elif others := sorted(descendants(build.process.pid)):
+            os.kill(random.choice(others), signal.SIGKILL)
+        else:
+            return False
         return True
     return False
 

@@ -166,14 +166,15 @@ def _whole(path: Path) -> bool:
 
 
 def content_of(folder: Path) -> str:
-    """Return a hash over the names, modes and contents of all files in a directory."""
+    """Return a hash over the names, modes and contents of a directory, without those of block maps."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         state = path.lstat()
         digest.update(f"{path.relative_to(folder)}\0{state.st_mode:o}\0".encode())
         if stat.S_ISLNK(state.st_mode):
             digest.update(os.fsencode(path.readlink()))
-        elif stat.S_ISREG(state.st_mode):
+        # Which blocks of an image are mapped depends on the file system that it is made on.
+        elif stat.S_ISREG(state.st_mode) and path.suffix != ".bmap":
             digest.update(f"{state.st_size}\0".encode())
             _add_data(path, digest)
     return digest.hexdigest()

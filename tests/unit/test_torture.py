@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import random
 import subprocess
 import sys
 import threading
@@ -19,7 +20,8 @@ import requests
 
 from tests.support import ROOT
 from tests.torture.figures import Figures, table
-from tests.torture.ground import Ended
+from tests.torture.flips import damage
+from tests.torture.ground import Build, Ended
 from tests.torture.proxy import KINDS, Faults, Proxy, serving
 from tests.torture.traces import Entries, Images, mounts, rests
 
@@ -279,3 +281,32 @@ def test_encrypted_connections_are_passed_on(tmp_path: Path) -> None:
         near.request("GET", "/file")
         assert near.getresponse().read() == BODY
         near.close()
+
+
+@pytest.mark.parametrize("kind", ["flipped", "cut"])
+def test_damage_is_one_bit_or_a_cut(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(BODY)
+    damage(file, kind, random.Random(1))  # noqa: S311
+    found = file.read_bytes()
+    if kind == "cut":
+        assert found != BODY
+        assert BODY.startswith(found)
+    else:
+        changed = [(one ^ other).bit_count() for one, other in zip(BODY, found, strict=True)]
+        assert sum(changed) == 1
+
+
+def test_a_build_is_killed_when_the_tests_are_told_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = Build(["sleep", "60"], (tmp_path / "said").open("w+"))
+
+    def interrupted(seconds: float | None = None) -> int:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(build.process, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build.ended()
+    assert not build.running
