@@ -6,7 +6,7 @@ BOARD ?= Pynq-Z2
 ENGINE ?= auto
 PYTHON := .venv/bin/python
 
-.PHONY: help setup host image test acceptance acceptance-status unit lint fuzz bench lock schemas docs clean
+.PHONY: help setup host image test acceptance acceptance-status torture unit lint fuzz bench lock schemas docs clean
 
 help:
 	@echo 'make image BOARD=Pynq-Z2   set up what is missing, build the card image'
@@ -14,6 +14,7 @@ help:
 	@echo 'make test BOARD=Pynq-Z2    linters, unit tests, the image opened and booted: 20 min'
 	@echo 'make acceptance            every other test, in parts (PART=NAME for one): hours'
 	@echo 'make acceptance-status     say which parts passed on the present files'
+	@echo 'make torture               kill builds, fill disks, damage the store, falsify mirrors (PART=NAME): 1 h'
 	@echo 'make lint                  ruff, mypy, direction of imports, shellcheck'
 	@echo 'make fuzz MINUTES=30       feed all parsers what they do not expect'
 	@echo 'make bench                 measure this machine, as ratios against references'
@@ -40,6 +41,10 @@ acceptance: host
 
 acceptance-status: setup
 	$(PYTHON) -m tests.acceptance status
+
+# Root's: builds without containers, and mounts.
+torture: host
+	$(if $(filter-out 0,$(shell id -u)),sudo PYTHONDONTWRITEBYTECODE=1 )$(PYTHON) -m tests.torture $(PART) $(if $(MINUTES),--minutes $(MINUTES))
 
 # Bytecode is kept, whatever the environment says: without it, each worker compiles every module, which
 # is most of the time of the collection.

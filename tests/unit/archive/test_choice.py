@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -177,14 +178,15 @@ def test_a_damaged_record_is_told_and_written_anew(
     other = distribution(repository.url, repository.key.public, name="other")
     choosing(good, other)
     record = choosing.store.root / "archives" / name
-    before, place = record.read_bytes(), record.resolve()
+    before, place = json.loads(record.read_bytes()), record.resolve()
     record.write_bytes(content)
     assert choosing(good, other) == "good"
     said, chosen = choosing.loudly.splitlines()
     assert said.startswith(f"{place} cannot be ")
     assert said.endswith(" anew")
     assert chosen == "distribution: good"
-    assert record.read_bytes() == before
+    after = json.loads(record.read_bytes())
+    assert {**after, "fetched": None} == {**before, "fetched": None}
     choosing(good, other)
     assert not choosing.loudly
 
