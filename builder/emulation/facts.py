@@ -11,7 +11,8 @@ from pydantic import model_validator
 from builder.emulation.derive import Tree
 from builder.errors import UserError
 from builder.spec.document import read
-from builder.spec.models import Board, Model, Size, Soc
+from builder.spec.models import Board, Model, Soc
+from builder.spec.texts import Size
 
 DIRECTORY = Path(__file__).parent
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import Field, TypeAdapter
 
-from builder.spec.models import Model, Name, Size, Soc
+from builder.spec.models import Model, Soc
+from builder.spec.texts import Name, Size
 from builder.spec.yaml_text import load
 
 _HERE = Path(__file__).parent

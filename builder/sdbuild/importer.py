@@ -32,10 +32,11 @@ from builder.sdbuild.petalinux import EDF_SETTINGS, BoardSupport, convert_suppor
 from builder.sdbuild.report import Outcome, Report
 from builder.sdbuild.specification import Specification, read_specification
 from builder.spec.document import read
-from builder.spec.models import FORMAT, Board, Bsp, Model, Provider, Soc, format_size
+from builder.spec.models import FORMAT, Board, Bsp, Model, Provider, Soc
 from builder.spec.profiles import read_profiles
 from builder.spec.reader import Reader, Tree, closest
 from builder.spec.resolve import resolve
+from builder.spec.texts import format_size
 
 _DISTRIBUTIONS = ["ubuntu-jammy", "debian-bookworm"]
 _PROFILE = "pynq"

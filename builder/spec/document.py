@@ -19,6 +19,7 @@ KeyPath: TypeAlias = tuple[str | int, ...]
 """Where a value stands: keys and list indexes from the top, e.g. ("partitions", "boot")."""
 
 _CACHED_LENGTH = 16_384
+_LONGEST_KEY = 100
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -75,7 +76,8 @@ class Document:
     def problem(self, where: KeyPath, what: str) -> Problem:
         """Return a problem at a key."""
         path, line, key = self.place(where)
-        return Problem(path=path, line=line, key=".".join(map(str, key)), what=what)
+        name = ".".join(str(part)[:_LONGEST_KEY] for part in key)
+        return Problem(path=path, line=line, key=name, what=what)
 
     def origin(self, where: KeyPath) -> str:
         """Return where a value is written, as `file:line`."""

@@ -12,8 +12,9 @@ from typing import Literal
 from pydantic import Field
 
 from builder.spec.document import read
-from builder.spec.models import Model, Name, Soc
+from builder.spec.models import Model, Soc
 from builder.spec.recipe import PackageLists
+from builder.spec.texts import Name
 
 _FILE = Path(__file__).with_name("releases.yaml")
 
