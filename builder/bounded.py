@@ -88,6 +88,17 @@ def plain_file(path: Path, *, most: int = 64 * MIB) -> bytes:
     return content
 
 
+def plain_head(path: Path, size: int) -> bytes:
+    """Return the first bytes of a plain file.
+
+    Raises:
+        UnreadableError: it is a device, a pipe or a directory.
+        OSError: it cannot be read.
+    """
+    with os.fdopen(_opened(path), "rb") as file:
+        return file.read(size)
+
+
 def plain_text(path: Path, *, most: int = 4 * MIB) -> str:
     """Return the content of a plain file with text in UTF-8.
 

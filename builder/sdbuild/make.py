@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from builder.bounded import plain_text
 from builder.errors import UserError
 
 _ASSIGNMENT = re.compile(
@@ -20,6 +21,9 @@ _ASSIGNMENT = re.compile(
     re.DOTALL,
 )
 _REFERENCE = re.compile(r"\$(?:\(([^()]*)\)|\{([^{}]*)\}|(.))", re.DOTALL)
+_MOST_BYTES = 1 << 20
+_MOST_EXPANDED = 1_000_000
+_MOST_NESTED = 50
 _CONDITIONS = ("ifeq", "ifneq", "ifdef", "ifndef")
 
 
@@ -45,24 +49,26 @@ class Variable:
 class Makefile:
     """The variables of a makefile by name, and what could not be understood.
 
-    `used` are those that others refer to.
+    `used` are those that others refer to, `left` the characters that references may still become.
     """
 
     variables: dict[str, Variable] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     troubles: list[Trouble] = field(default_factory=list)
+    left: int = _MOST_EXPANDED
 
 
 def read_makefile(path: Path) -> Makefile:
     """Return what a makefile assigns.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or its variables stand for more than is read.
     """
+    text = plain_text(path, most=_MOST_BYTES)
     try:
-        return parse(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        return parse(text)
+    except UserError as error:
+        raise UserError(f"{path}: {error.message}") from error
 
 
 def parse(text: str) -> Makefile:
@@ -137,6 +143,9 @@ def _expanded(found: Makefile, value: str, line: int, trail: tuple[str, ...] = (
                 found.troubles.append(trouble)
             return match[0]
         found.used.add(name)
+        found.left -= len(variable.value) + 1
+        if found.left < 0 or len(trail) > _MOST_NESTED:
+            raise UserError(f"line {line}: {name[:80]} stands for more than is read")
         if variable.simple:
             return variable.value
         return _expanded(found, variable.value, line, (*trail, name))

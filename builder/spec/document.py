@@ -133,7 +133,7 @@ def _parsed(path: Path, text: str) -> Document:
         places[where] = Place(path, line, where)
     if twice:
         raise ProblemsError(*twice)
-    return Document(path=path, data=yaml_text.load(text), places=places)
+    return Document(path=path, data=yaml_text.construct(node), places=places)
 
 
 def overlay(base: Document, variant: Document) -> Document:

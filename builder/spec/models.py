@@ -51,6 +51,9 @@ BEFORE_PARTITIONS: Final = 4 * _MIB
 END_OF_TABLE: Final = (1 << 32) * 512
 """What a partition table (MBR) can describe: 32 bits of sectors."""
 
+MOST_NAMES: Final = 256
+"""Recipes that one file names."""
+
 Memory = Annotated[WholeMib, between(16 * _MIB, 1024 * _GIB)]
 
 
@@ -382,10 +385,14 @@ class Board(Model):
     )
     bsp: Bsp = Field(default=Bsp(), description="Who makes the boot files, and from what")
     distro: tuple[Name, ...] = Field(
-        min_length=1, description="Distributions that it accepts, the preferred one first"
+        min_length=1,
+        max_length=MOST_NAMES,
+        description="Distributions that it accepts, the preferred one first",
     )
     profile: Name = Field(default="pynq", description="Profile of recipes")
-    recipes: tuple[Name, ...] = Field(default=(), description="Recipes beside the profile's")
+    recipes: tuple[Name, ...] = Field(
+        default=(), max_length=MOST_NAMES, description="Recipes beside the profile's"
+    )
     parameters: dict[Name, dict[Name, Scalar]] = Field(
         default={}, description="Parameters of recipes: recipe, parameter, value"
     )
@@ -425,7 +432,10 @@ class Profile(Model):
         "unless they are set here",
     )
     recipes: tuple[Name, ...] = Field(
-        default=(), validate_default=True, description="Recipes; needed without `extends`"
+        default=(),
+        max_length=MOST_NAMES,
+        validate_default=True,
+        description="Recipes; needed without `extends`",
     )
     parameters: dict[Name, dict[Name, Scalar]] = Field(
         default={}, description="Parameters of recipes: recipe, parameter, value"

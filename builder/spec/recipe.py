@@ -9,7 +9,7 @@ from typing import Annotated
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from builder.spec.models import Download, Model, Scalar
+from builder.spec.models import MOST_NAMES, Download, Model, Scalar
 from builder.spec.parameter_types import ParameterType
 from builder.spec.patterns import Pattern
 from builder.spec.texts import AbsolutePath, Line, Mode, Name, PackageName, RelativePath, Sha256
@@ -200,7 +200,9 @@ class Recipe(Model):
     """A recipe: the directory `recipes/<name>/` with this file as `recipe.yaml`."""
 
     summary: Line = Field(description="One line on what it gives")
-    requires: tuple[Name, ...] = Field(default=(), description="Recipes that come before it")
+    requires: tuple[Name, ...] = Field(
+        default=(), max_length=MOST_NAMES, description="Recipes that come before it"
+    )
     apt: PackageLists = Field(
         default={},
         description="Packages: a list, or lists for `all`, a distribution, a family or an "

@@ -342,6 +342,8 @@ class _Resolution:
             except FileNotFoundError as error:
                 if not overlay.optional:
                     self.complain(where, f"{error}; say `optional: true` if it may be missing")
+            except UserError as error:
+                self.complain(where, error.message)
         if board.notebooks and not (self.directory / board.notebooks).is_dir():
             self.complain(("notebooks",), f"there is no directory {board.notebooks}")
         return tuple(found.values())

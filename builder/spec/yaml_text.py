@@ -59,18 +59,27 @@ def compose(text: str) -> yaml.Node | None:
     return yaml.compose(text, Loader=yaml.CSafeLoader)
 
 
+def construct(node: yaml.Node) -> Any:
+    """Return the data of nodes, which are good for nothing else any more.
+
+    Raises:
+        yaml.YAMLError: a value cannot be made.
+    """
+    loader = _Loader("")
+    try:
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
 def load(text: str) -> Any:
     """Return the data of a text with one document.
 
     Raises:
-        yaml.YAMLError: as of `compose`, or a value cannot be made.
+        yaml.YAMLError: as of `compose` and `construct`.
     """
-    _check(text)
-    loader = _Loader(text)
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
+    node = compose(text)
+    return None if node is None else construct(node)
 
 
 @dataclass(kw_only=True)
