@@ -29,7 +29,8 @@ _MOST_BYTES: Final = 64 << 20
 """Bytes of a file of a tree that is read as a whole."""
 
 _LONGEST_NAME: Final = 4096
-"""Bytes of a member's name: PATH_MAX of Linux."""
+_LONGEST_PART: Final = 255
+"""Bytes of a member's name, and of what stands between two slashes: PATH_MAX, NAME_MAX of Linux."""
 
 
 def member(name: str) -> PurePosixPath:
@@ -39,7 +40,8 @@ def member(name: str) -> PurePosixPath:
         UserError: it is absolute, goes up with `..`, or is no name.
     """
     path = PurePosixPath(name)
-    if not path.parts or "\0" in name or len(name) > _LONGEST_NAME:
+    lengths = [len(os.fsencode(part)) for part in path.parts]
+    if not lengths or "\0" in name or len(name) > _LONGEST_NAME or max(lengths) > _LONGEST_PART:
         raise UserError(f"a member of the archive is called {name[:80]!r}, which is no file's name")
     if path.is_absolute() or ".." in path.parts:
         raise UserError(f"{name}: its name leads out of the directory that it is unpacked to")

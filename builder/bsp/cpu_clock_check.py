@@ -31,7 +31,7 @@ from builder.bsp.ps7_check import read_parameters
 from builder.bsp.ps7_clocks import CpuDividers, crystal_frequency
 from builder.bsp.ps7_fields import Parameters
 from builder.bsp.soc import FAMILIES
-from builder.bsp.start_up import START_UPS
+from builder.bsp.start_up import MOST_BYTES, START_UPS
 from builder.emulation.derive import Tree, is_enabled
 from builder.errors import UserError
 from builder.hardware.export import open_export
@@ -61,7 +61,11 @@ def problems_of(spec: ImageSpec) -> list[Problem]:
     path = spec.directory / board.devicetree
     folder = snippet(spec.tree.root, FAMILIES[board.soc]).parent
     try:
-        return [*_Sources(spec, read_sources(path, folders=[folder])).problems()]
+        sources = read_sources(path, folders=[folder])
+    except UserError as error:
+        return [spec.document.problem(("devicetree",), error.message)]
+    try:
+        return [*_Sources(spec, sources).problems()]
     except UserError as error:
         what = "; ".join([error.message, *error.details])
     except ValueError as error:
@@ -146,7 +150,8 @@ def _clock(spec: ImageSpec, crystal: int) -> CpuClock | None:
 def exported_table(export: Path) -> StartupTable | None:
     """Return the start-up table of a hardware export; None if it has none that can be read."""
     with suppress(UserError, KeyError):
-        text = open_export(export).read(START_UPS[Soc.ZYNQ].source).decode(errors="replace")
+        source = open_export(export).read(START_UPS[Soc.ZYNQ].source, most=MOST_BYTES)
+        text = source.decode(errors="replace")
         return read_source(text, origin=export.name)
     return None
 

@@ -82,7 +82,7 @@ def of_table(table: StartupTable, crystal: int) -> CpuClock | None:
 
 def of_dividers(found: CpuDividers | None, crystal: int, *, known_from: str) -> CpuClock | None:
     """Return the CPU clock of a crystal in Hz and the dividers behind it."""
-    if found is None:
+    if found is None or not (crystal and found.feedback and found.divider):
         return None
     return CpuClock(
         pll=crystal * found.feedback,
@@ -104,9 +104,10 @@ def of_parameters(parameters: Mapping[str, str], crystal: int) -> CpuClock | Non
         return of_dividers(found, crystal, known_from=_PARAMETERS)
     # A block design's own parameters have the frequency, and dividers only if somebody set them.
     frequency = known.number("PCW_ACT_APU_PERIPHERAL_FREQMHZ")
-    if not frequency:
+    pll = round(2e6 * frequency) if frequency else 0
+    if not pll:
         return None
-    return CpuClock(pll=round(2e6 * frequency), divider=2, ratio=ratio, known_from=_PARAMETERS)
+    return CpuClock(pll=pll, divider=2, ratio=ratio, known_from=_PARAMETERS)
 
 
 def assumed(points: Sequence[int]) -> CpuClock:
@@ -115,7 +116,7 @@ def assumed(points: Sequence[int]) -> CpuClock:
     It is the highest operating point, from a PLL of twice that, in the ratio 6:2:1, Vivado's default.
     """
     return CpuClock(
-        pll=2000 * max(points),
+        pll=2000 * max(1, *points),
         divider=2,
         ratio=6,
         known_from="the highest operating point and the ratio 6:2:1, since the start-up code is not known",

@@ -35,6 +35,7 @@ OPERANDS: Final[Mapping[Kind, tuple[str, ...]]] = {
 
 _WORD = 0xFFFFFFFF
 _GLOBAL_TIMER = 0xF8F00200
+_C_NUMBER = re.compile(r"(0[xX][0-9a-fA-F]{1,16}|0|[1-9][0-9]{0,18})[uUlL]*")
 # Vivado's names of the tables, for the production silicon (version 3); a file also has tables for
 # the two engineering versions, which no board that can be bought carries.
 _C_NAMES: Final = {
@@ -201,26 +202,24 @@ def read_source(text: str, *, origin: str) -> StartupTable:
     Raises:
         UserError: a table for production silicon is missing, or holds a macro unknown here.
     """
-    bare = re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.DOTALL)
+    # A comment without an end goes on to the end of the text: looking for one takes no time twice.
+    bare = re.sub(r"/\*.*?(?:\*/|\Z)|//[^\n]*", "", text, flags=re.DOTALL)
     sections: dict[str, tuple[Operation, ...]] = {}
     for section, name in _C_NAMES.items():
-        body = re.search(rf"\b{name}\s*\[\s*\]\s*=\s*\{{(.*?)\}}\s*;", bare, flags=re.DOTALL)
+        body = re.search(rf"\b{name}\s*\[\s*\]\s*=\s*\{{([^{{}}]*)\}}\s*;", bare)
         if body is None:
             raise UserError(f"{origin} has no table {name}")
         operations = []
-        for macro, arguments in re.findall(r"EMIT_(\w+)\s*\(([^)]*)\)", body[1]):
+        for macro, arguments in re.findall(r"EMIT_(\w{1,20})\s*\(([^()]*)\)", body[1]):
             kind = macro.lower()
             if kind == "exit":
                 break
             if kind not in OPERANDS:
                 raise UserError(f"{origin}: {name}: EMIT_{macro} is not known")
-            try:
-                numbers = [int(each.strip().rstrip("uUlL"), 0) for each in arguments.split(",")]
-            except ValueError as error:
-                what = f"EMIT_{macro}({arguments[:80]}) is not of numbers alone"
-                raise UserError(f"{origin}: {name}: {what}") from error
-            if len(numbers) != len(OPERANDS[kind]):
-                raise UserError(f"{origin}: {name}: EMIT_{macro}({arguments}) is not complete")
+            words = [_C_NUMBER.fullmatch(each.strip()) for each in arguments.split(",")]
+            if len(words) != len(OPERANDS[kind]) or not all(words):
+                raise UserError(f"{origin}: {name}: EMIT_{macro}({arguments[:80]}) is not complete")
+            numbers = [int(word[1], 0) & _WORD for word in words if word]
             operations.append(Operation(kind=kind, operands=tuple(numbers)))
         sections[section] = tuple(operations)
     return StartupTable(origin=origin, sections=sections)

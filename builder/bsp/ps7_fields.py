@@ -20,6 +20,10 @@ from builder.bsp.ps7 import Operation, StartupTable
 # Values with which Vivado says that a parameter is not in use.
 _UNUSED: Final = frozenset({"", "<Select>", "NA", "unassigned"})
 _ON: Final = "1"
+_NUMBER: Final = re.compile(
+    r"[+-]?([0-9]{1,12}(\.[0-9]{0,20})?|\.[0-9]{1,20})([eE][+-]?[0-9]{1,2})?"
+)
+_LONGEST_PINS: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,10 +169,11 @@ class Parameters:
             ValueError: it is not a number. The message names the parameter.
         """
         text = self.text(name)
-        try:
-            return None if text is None else float(text)
-        except ValueError as error:
-            raise ValueError(f"{name}: {text}") from error
+        if text is None:
+            return None
+        if not _NUMBER.fullmatch(text):
+            raise ValueError(f"{name}: {text[:80]}")
+        return float(text)
 
     def integer(self, name: str) -> int | None:
         """Return a parameter as a whole number; None if it is not in use, negative, or broken."""
@@ -194,7 +199,7 @@ class Parameters:
 
 def pins(text: str) -> list[int]:
     """Return the pins of "MIO 9", "MIO 16 .. 27" or, of NAND flash, "MIO 0 2.. 14"."""
-    found = re.fullmatch(r"MIO((?: ?\d+(?: ?\.\. ?\d+)?)+)", text)
+    found = re.fullmatch(r"MIO((?: ?[0-9]{1,3}(?: ?\.\. ?[0-9]{1,3})?)+)", text[:_LONGEST_PINS])
     if found is None:
         return []
     return [

@@ -27,6 +27,9 @@ from builder.hardware.export import open_export
 from builder.spec.models import Soc
 from builder.spec.reader import closest
 
+MOST_BYTES = 4 << 20
+"""Bytes of a source; Vivado's have less than one million."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StartUp:
@@ -67,7 +70,7 @@ class StartUp:
                 if other
                 else "export the hardware again from a block design that has the processing system",
             )
-        contents = {name: export.read(name) for name in wanted}
+        contents = {name: export.read(name, most=MOST_BYTES) for name in wanted}
         if self.function.encode() not in contents[self.source]:
             raise UserError(
                 f"{xsa}: {self.source} has no {self.function}()",

@@ -39,9 +39,9 @@ from builder.plan.publish import BoardResult, finish
 from builder.plan.toolbox import Toolbox
 from builder.report.console import columns, duration, size
 from builder.report.events import Note
-from builder.spec.models import format_size
 from builder.spec.reader import Reader, closest
 from builder.spec.resolve import ImageSpec
+from builder.spec.texts import format_size
 from builder.steps.qemu import PROGRAMS
 from builder.steps.step import Job
 from builder.store.store import Store

@@ -53,6 +53,7 @@ from builder.spec.overlays import Design, find_design
 from builder.spec.reader import closest
 from builder.spec.recipe import SECRET
 from builder.spec.resolve import ImageSpec, resolve
+from builder.spec.texts import package_name
 from builder.steps.base_image import BaseFacts, BaseImage
 from builder.steps.image import BOOT_OFFSET
 from builder.steps.packed import check_sum
@@ -227,11 +228,18 @@ def _request(
     )
     return Request(
         recipes=recipes,
-        packages=tuple(arguments.package),
+        packages=tuple(map(_package, arguments.package)),
         designs=tuple(designs),
         boot_files=tuple(boot_files),
         free=arguments.free,
     )
+
+
+def _package(name: str) -> str:
+    try:
+        return package_name(name)
+    except ValueError as error:
+        raise UserError(f"--package {name}: {error}") from error
 
 
 def _archives(

@@ -15,6 +15,7 @@ from typing import Any
 import shtab
 from rich.markup import escape
 
+from builder.bounded import parsed_json, plain_file, plain_text
 from builder.bsp.cpu_clock_check import problems_of
 from builder.cli.context import ROOT, Context, typed
 from builder.cli.options import BOARDS_OR_FILES, Verbs, completed
@@ -29,6 +30,7 @@ from builder.spec.reader import SpecError, Tree
 from builder.spec.resolve import resolve
 from builder.spec.unused import problems_of_board, problems_of_shared
 from builder.spec.upgrade import upgraded, upgraded_profile
+from builder.spec.yaml_text import MOST_BYTES
 
 _MANIFEST = "manifest.json"
 
@@ -95,7 +97,7 @@ def _manifest(word: str) -> Path | None:
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        manifest = json.loads(path.read_text())
+        manifest = parsed_json(plain_file(path))
     except ValueError as error:
         raise UserError(f"{path}: not JSON: {error}") from error
     if not isinstance(manifest, dict):
@@ -213,7 +215,7 @@ def upgrade(arguments: argparse.Namespace, context: Context) -> int:
     """Bring boards' files to the format that this builder reads: all of them, or none."""
     outdated: dict[Path, str] = {}
     for path, bring in _upgrades(arguments.directories).items():
-        before = path.read_text()
+        before = plain_text(path, most=MOST_BYTES)
         try:
             text, notes = bring(before)
         except UserError as error:

@@ -11,7 +11,8 @@ from typing import TypeAlias, get_args
 import shtab
 
 from builder.cli.context import DEFAULT_STORE_SIZE, Context, default_store
-from builder.spec.models import Provider, parse_size
+from builder.spec.models import Provider
+from builder.spec.texts import parse_size
 
 Command: TypeAlias = Callable[[argparse.Namespace, Context], int]
 """A command: it takes the parsed arguments and returns an exit code."""

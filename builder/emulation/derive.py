@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml
-
 from builder.errors import HostError, StepError, UserError
+from builder.spec.document import ProblemsError, read
 
 Value: TypeAlias = str | tuple[int | str, ...]
 """What a property is set to: a string, or 32-bit cells. A path as a cell is that node's phandle."""
@@ -80,10 +79,12 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
     """Read the `changes` of a machine's YAML file.
 
     Raises:
-        UserError: an entry is wrong; the message names it.
+        UserError: it cannot be read, or an entry is wrong; the message names it.
     """
-    document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    entries = document.get("changes", []) if isinstance(document, dict) else None
+    try:
+        entries = read(path).data.get("changes", [])
+    except ProblemsError as error:
+        raise UserError(f"{path} cannot be used", details=[*map(str, error.problems)]) from error
     if not isinstance(entries, list):
         raise UserError(f"{path}: `changes` must be a list")
     return tuple(_rule(entry, f"{path}: changes.{index}") for index, entry in enumerate(entries))

@@ -6,12 +6,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import yaml
 from pydantic import model_validator
 
 from builder.emulation.derive import Tree
 from builder.errors import UserError
-from builder.spec.models import Board, Model, Size, Soc
+from builder.spec.document import read
+from builder.spec.models import Board, Model, Soc
+from builder.spec.texts import Size
 
 DIRECTORY = Path(__file__).parent
 
@@ -73,8 +74,7 @@ def machine_file(soc: Soc) -> Path:
 
 def machine_facts(soc: Soc) -> MachineFacts:
     """Return the facts of a family's emulated machine."""
-    document = yaml.safe_load(machine_file(soc).read_text(encoding="utf-8"))
-    return MachineFacts.model_validate(document["machine"])
+    return MachineFacts.model_validate(read(machine_file(soc)).data["machine"])
 
 
 def position(tree: Tree, alias: str, names: tuple[str, ...]) -> int:

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 from typing import TypeAlias
 
-import yaml
 from pydantic import Field
 
+from builder.spec.document import read
 from builder.spec.models import Model
 
 FILE = Path(__file__).with_name("qemu.yaml")
@@ -56,4 +56,4 @@ def version_in(text: str) -> Version:
 
 def qemu_source() -> QemuSource:
     """Return what is wanted of QEMU."""
-    return QemuSource.model_validate(yaml.safe_load(FILE.read_text(encoding="utf-8")))
+    return QemuSource.model_validate(read(FILE).data)

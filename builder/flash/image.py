@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import hashlib
-import xml.etree.ElementTree as ET
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from builder.bounded import parsed_xml, plain_file
 from builder.errors import UserError
 from builder.steps.packed import (
     CHUNK,
+    MOST,
     SUFFIXES,
     check_sum,
     checksum_beside,
@@ -75,6 +77,8 @@ class CardImage:
         with opened(self.path) as stream:
             while chunk := stream.read(CHUNK):
                 size += len(chunk)
+                if size > MOST:
+                    raise UserError(f"{self.path} unpacks to more than {MOST >> 40} TiB")
         progress("unpacking", packed, packed)
         return size
 
@@ -121,16 +125,31 @@ def read_map(path: Path) -> BlockMap:
         UserError: it is none.
     """
     try:
-        root = ET.parse(path).getroot()  # noqa: S314 - no entities; the user's own file
-        block, size = (int(root.findtext(key, "").strip()) for key in ("BlockSize", "ImageSize"))
-        ranges = []
-        for item in root.iterfind("BlockMap/Range"):
-            first, _, last = (item.text or "").partition("-")
-            end = (int(last or first) + 1) * block
-            ranges.append((int(first) * block, min(end, size)))
-    except (ET.ParseError, ValueError, LookupError) as error:
+        root = parsed_xml(plain_file(path))
+        block, size = (_number(root.findtext(key, "")) for key in ("BlockSize", "ImageSize"))
+        texts = [item.text or "" for item in root.iterfind("BlockMap/Range")]
+        ranges = [*_ranges(texts, block, size)]
+    except ValueError as error:
         raise UserError(
             f"{path} is no block map: {error}",
             hint="fetch it again, or remove it: then the whole image is written",
         ) from error
     return BlockMap(path=path, size=size, ranges=tuple(ranges))
+
+
+def _ranges(texts: Sequence[str], block: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of bytes out of ranges of blocks, which must be in order and in the image."""
+    before = 0
+    for text in texts:
+        first, _, last = text.partition("-")
+        start, end = _number(first) * block, (_number(last or first) + 1) * block
+        if not before <= start < min(end, size):
+            raise ValueError(f"the range {text.strip()!r} is out of order, or beyond the image")
+        before = end
+        yield start, min(end, size)
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"\s*[0-9]{1,18}\s*", text, re.ASCII):
+        raise ValueError(f"{text.strip()[:40]!r} is no number")
+    return int(text)

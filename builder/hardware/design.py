@@ -8,19 +8,26 @@ says which one is at the top (DEFAULT_BD).
 
 from __future__ import annotations
 
-import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from builder.bounded import parsed_json, parsed_xml
 from builder.errors import UserError
 from builder.hardware.export import HardwareExport
 from builder.spec.models import Soc
 
 SYSTEMS: Final = {"processing_system7": Soc.ZYNQ, "zynq_ultra_ps_e": Soc.ZYNQMP}
 """The blocks that stand for the processing system."""
+
+_LARGEST = 64 << 20
+_LARGEST_LIST = 4 << 20
+"""Bytes of all .hwh, of which a big design has 20 MB, and of the lists of an export's files."""
+
+_NUMBER = re.compile("[0-9]{1,18}")
+_LONGEST_NUMBER = 40
 
 _TOP = "DEFAULT_BD"
 _NUMBER = re.compile("[0-9]{1,12}")
@@ -67,10 +74,10 @@ class Block:
         """
         text = self.parameters.get(parameter, "").strip()
         try:
-            return int(text, 0) if text else default
+            return _number(text, 0) if text else default
         except ValueError as error:
             raise UserError(
-                f"block {self.instance}: {parameter} is {text!r}, which is no number"
+                f"block {self.instance}: {parameter} is {text[:80]!r}, which is no number"
             ) from error
 
 
@@ -115,16 +122,20 @@ def read_design(export: HardwareExport) -> Design:
             f"{export.path} has no .hwh",
             hint="exports of Vivado 2018.3 and later have one; export the hardware again",
         )
-    trees = {name: _parse(export, name) for name in names}
+    trees: dict[str, ET.Element] = {}
+    left = _LARGEST
+    for name in names:
+        content = export.read(name, most=left)
+        left -= len(content)
+        trees[name] = _parse(export, name, content)
     top = _top(export, trees)
     return _design(export, trees[top], [tree for name, tree in trees.items() if name != top])
 
 
-def _parse(export: HardwareExport, name: str) -> ET.Element:
+def _parse(export: HardwareExport, name: str, content: bytes) -> ET.Element:
     try:
-        # Expat 2.4.1 and later keep entities from growing without bounds.
-        root = ET.fromstring(export.read(name))  # noqa: S314 - see above
-    except (ET.ParseError, ValueError, LookupError) as error:
+        root = parsed_xml(content)
+    except ValueError as error:
         raise UserError(f"{export.path}: {name} is not XML: {error}") from error
     if root.tag != "EDKSYSTEM":
         raise UserError(f"{export.path}: {name} is no .hwh: it begins with <{root.tag}>")
@@ -160,10 +171,10 @@ def _named_tops(export: HardwareExport) -> Iterator[str]:
             yield file.get("Name", "")
     if "xsa.json" in export.members:
         try:
-            tops = [*_json_tops(json.loads(export.read("xsa.json")))]
-        except (ValueError, RecursionError):
-            tops = []
-        yield from tops
+            listed = parsed_json(export.read("xsa.json", most=_LARGEST_LIST))
+        except ValueError:
+            listed = None
+        yield from _json_tops(listed)
 
 
 def listed_files(export: HardwareExport) -> list[Mapping[str, str]]:
@@ -177,8 +188,8 @@ def listed_files(export: HardwareExport) -> list[Mapping[str, str]]:
     if "sysdef.xml" not in export.members:
         return []
     try:
-        root = ET.fromstring(export.read("sysdef.xml"))  # noqa: S314 - as in _parse
-    except (ET.ParseError, ValueError, LookupError):
+        root = parsed_xml(export.read("sysdef.xml", most=_LARGEST_LIST))
+    except ValueError:
         return []
     return [file.attrib for file in root.iter("File")]
 
@@ -192,15 +203,23 @@ def bitstream_of(export: HardwareExport) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _json_tops(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        texts = [each for each in value.values() if isinstance(each, str)]
-        if _TOP in texts:
-            yield from (text for text in texts if text.endswith(".hwh"))
-        value = [*value.values()]
-    if isinstance(value, list):
-        for each in value:
-            yield from _json_tops(each)
+def _json_tops(listed: Any) -> Iterator[str]:
+    todo = [listed]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict):
+            texts = [each for each in value.values() if isinstance(each, str)]
+            if _TOP in texts:
+                yield from (text for text in texts if text.endswith(".hwh"))
+            todo += value.values()
+        elif isinstance(value, list):
+            todo += value
+
+
+def _number(text: str, base: int) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError("too long for a number")
+    return int(text, base)
 
 
 def _systems(tree: ET.Element) -> list[ET.Element]:
@@ -274,7 +293,7 @@ def _ranges(export: HardwareExport, system: ET.Element) -> Iterator[Range]:
     for each in system.iterfind("MEMORYMAP/MEMRANGE"):
         instance = each.get("INSTANCE", "")
         try:
-            base, last = (int(each.get(key, ""), 16) for key in ("BASEVALUE", "HIGHVALUE"))
+            base, last = (_number(each.get(key, ""), 16) for key in ("BASEVALUE", "HIGHVALUE"))
         except ValueError as error:
             raise UserError(
                 f"{export.path}: the address range of {instance or 'a block'} is not complete"

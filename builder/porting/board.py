@@ -28,9 +28,10 @@ from builder.porting.devicetree import Base, Chosen, baud_warning, board_tree, c
 from builder.porting.families import PORTING
 from builder.porting.first_stage import FirstStage, first_stage
 from builder.porting.logic import Logic, describe
-from builder.spec.models import FORMAT, Board, format_size
+from builder.spec.models import FORMAT, Board
 from builder.spec.reader import Reader, Tree, closest
 from builder.spec.resolve import resolve
+from builder.spec.texts import format_size
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"

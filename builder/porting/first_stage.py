@@ -23,6 +23,7 @@ from builder.errors import UserError
 from builder.hardware.design import Design
 from builder.hardware.export import HardwareExport
 from builder.hardware.system import UNSET
+from builder.spec.document import read
 from builder.spec.models import Board, Soc
 from builder.spec.reader import closest
 
@@ -94,7 +95,7 @@ def first_stage(
 
 
 def _check_table(table: str, soc: Soc) -> None:
-    tables = yaml.safe_load(_TABLES.read_text(encoding="utf-8"))[soc.value]
+    tables = read(_TABLES).data[soc.value]
     if table not in tables:
         raise UserError(
             f"--start-up-table {table}: U-Boot has none of such a {soc.value} board"
@@ -118,7 +119,7 @@ def _borrowed(source: str, table: str) -> str:
 
 def _known(design: Design) -> str | None:
     """Return U-Boot's table of the board that was chosen in Vivado, if there is one."""
-    known = yaml.safe_load(_KNOWN.read_text(encoding="utf-8"))[design.soc.value]
+    known = read(_KNOWN).data[design.soc.value]
     parts = design.board.split(":")
     found: str | None = known.get(parts[1]) if len(parts) > 1 else None
     return found

@@ -17,13 +17,13 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BeforeValidator
 
 from builder.hardware.design import Block, Design, Range
 from builder.hardware.interrupts import CONTROLLER, Interrupt, Source, interrupts
 from builder.porting.dts import Node, cells, label_of, name_of, text, wide
 from builder.porting.families import PORTING, PortingFamily
+from builder.spec.document import read
 from builder.spec.models import Model
 
 _FILE = Path(__file__).with_name("logic.yaml")
@@ -95,8 +95,7 @@ class Logic:
 
 @cache
 def _drivers() -> Mapping[str, _Driver]:
-    document = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
-    return {kind: _Driver.model_validate(entry) for kind, entry in document.items()}
+    return {kind: _Driver.model_validate(entry) for kind, entry in read(_FILE).data.items()}
 
 
 def describe(design: Design, *, enable: Sequence[str] = ()) -> Logic:

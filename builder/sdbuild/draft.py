@@ -7,15 +7,19 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from builder.errors import UserError
 from builder.sdbuild.report import Outcome, Report
 from builder.spec.models import Soc
 from builder.spec.reader import Tree
 
 LFS = b"version https://git-lfs.github.com/spec/"
 """How a file begins that stands for one in Git's large file storage."""
+
+_MOST_FILES = 50_000
 
 _HIDDEN = {".git", "__pycache__", ".ipynb_checkpoints"}
 
@@ -69,20 +73,30 @@ class Draft:
 
 
 def files_of(report: Report) -> tuple[Path, ...]:
-    """Return all files of a source, sorted; links that lead nowhere are reported."""
-    return tuple(sorted(_walk(report.source, report, frozenset())))
+    """Return all files of a source, sorted; links that lead nowhere are reported.
+
+    Raises:
+        UserError: there are more than is read.
+    """
+    return tuple(sorted(_walk(report.source, report, frozenset(), count(1))))
 
 
-def _walk(folder: Path, report: Report, above: frozenset[str]) -> Iterator[Path]:
+def _walk(
+    folder: Path, report: Report, above: frozenset[str], entries: Iterator[int]
+) -> Iterator[Path]:
     above |= {os.path.realpath(folder)}
     for path in folder.iterdir():
+        if next(entries) > _MOST_FILES:
+            raise UserError(
+                f"{report.source} has more than {_MOST_FILES} files, with those to which links lead"
+            )
         if path.name in _HIDDEN:
             continue
         if path.is_dir():
             if os.path.realpath(path) in above:
                 report.add(path, Outcome.PERSON, "is a link to a directory that it is in")
             else:
-                yield from _walk(path, report, above)
+                yield from _walk(path, report, above, entries)
         elif path.is_file():
             yield path
         else:

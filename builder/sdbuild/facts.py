@@ -9,10 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, TypeAdapter
 
-from builder.spec.models import Model, Name, Size, Soc
+from builder.spec.models import Model, Soc
+from builder.spec.texts import Name, Size
+from builder.spec.yaml_text import load
 
 _HERE = Path(__file__).parent
 
@@ -71,7 +72,7 @@ class Kernel(Model):
 
 
 def _load(name: str) -> Any:
-    return yaml.safe_load((_HERE / f"{name}.yaml").read_text(encoding="utf-8"))
+    return load((_HERE / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 @cache

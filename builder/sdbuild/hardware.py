@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-import lzma
-import shutil
-import tarfile
-import zlib
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from builder.engine.download import DownloadError, fetch
-from builder.engine.process import Processes
+import requests
+
+from builder.bounded import Opener, tar_files
 from builder.errors import UserError
+from builder.foreign import read_bounded
 from builder.hardware.design import read_design
-from builder.hardware.export import open_export
+from builder.hardware.export import LARGEST, open_export
 from builder.hardware.system import System, read_system
 from builder.porting.devicetree import Chosen, choose
 from builder.sdbuild.draft import Draft
@@ -127,18 +126,15 @@ def inside_bsp(draft: Draft, bsp: Path, *, export: bool) -> tuple[str | None, st
     """
     chosen: dict[str, str] = {}
     try:
-        with tarfile.open(bsp) as archive:
-            for member in archive:
-                name = PurePosixPath(member.name)
-                if not member.isfile():
-                    continue
-                if export and name.suffix == ".xsa" and _better(name, chosen.get(_EXPORT)):
-                    _extract(archive, member, draft.directory / _EXPORT / f"{draft.name}.xsa")
-                    chosen[_EXPORT] = member.name
-                elif name.name == "pmufw.elf":
-                    _extract(archive, member, draft.directory / _PMU)
-                    chosen[_PMU] = member.name
-    except (OSError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
+        for text, opener in tar_files(bsp):
+            name = PurePosixPath(text)
+            if export and name.suffix == ".xsa" and _better(name, chosen.get(_EXPORT)):
+                _extract(opener, text, draft.directory / _EXPORT / f"{draft.name}.xsa")
+                chosen[_EXPORT] = text
+            elif name.name == "pmufw.elf":
+                _extract(opener, text, draft.directory / _PMU)
+                chosen[_PMU] = text
+    except (OSError, UserError) as error:
         draft.report.add(bsp, Outcome.PERSON, f"is no BSP of PetaLinux: {error}")
         return None, None
     xsa = f"{_EXPORT}/{draft.name}.xsa" if _EXPORT in chosen else None
@@ -154,9 +150,8 @@ def _better(name: PurePosixPath, than: str | None) -> bool:
     return than is None or "hw-description" in name.parts
 
 
-def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+def _extract(opener: Opener, name: str, target: Path) -> None:
+    with opener() as source:
+        content = read_bounded(source, name, most=LARGEST)
     target.parent.mkdir(parents=True, exist_ok=True)
-    source = archive.extractfile(member)
-    assert source, "it is a file"
-    with source, target.open("wb") as file:
-        shutil.copyfileobj(source, file)
+    target.write_bytes(content)

@@ -31,10 +31,12 @@ from builder.sdbuild.packages import convert_packages
 from builder.sdbuild.petalinux import EDF_SETTINGS, BoardSupport, convert_support, edf_settings
 from builder.sdbuild.report import Outcome, Report
 from builder.sdbuild.specification import Specification, read_specification
-from builder.spec.models import FORMAT, Board, Bsp, Model, Provider, Soc, format_size
+from builder.spec.document import read
+from builder.spec.models import FORMAT, Board, Bsp, Model, Provider, Soc
 from builder.spec.profiles import read_profiles
 from builder.spec.reader import Reader, Tree, closest
 from builder.spec.resolve import resolve
+from builder.spec.texts import format_size
 
 _DISTRIBUTIONS = ["ubuntu-jammy", "debian-bookworm"]
 _PROFILE = "pynq"
@@ -387,7 +389,7 @@ class _Import:
     def as_like(self, bsp: dict[str, Any], file: Path, board: Board) -> None:
         """Copy the hardware's description of a board of the tree."""
         keys, name = self.draft.keys, board.board
-        given = yaml.safe_load(file.read_text(encoding="utf-8"))
+        given = read(file).data
         keys["memory"] = format_size(board.memory)
         keys["console"], keys["root-device"] = board.console, board.root_device
         what = f"memory, console, device tree and start-up table are those of {name}"

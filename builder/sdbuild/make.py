@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from builder.bounded import plain_text
 from builder.errors import UserError
 
 _ASSIGNMENT = re.compile(
@@ -20,10 +21,9 @@ _ASSIGNMENT = re.compile(
     re.DOTALL,
 )
 _REFERENCE = re.compile(r"\$(?:\(([^()]*)\)|\{([^{}]*)\}|(.))", re.DOTALL)
-_MOST_REPLACED = 1 << 20
-_DEEPEST = 100
-"""Characters that references are replaced by in a file, and references within each other."""
-
+_MOST_BYTES = 1 << 20
+_MOST_EXPANDED = 1_000_000
+_MOST_NESTED = 50
 _CONDITIONS = ("ifeq", "ifneq", "ifdef", "ifndef")
 
 
@@ -49,27 +49,26 @@ class Variable:
 class Makefile:
     """The variables of a makefile by name, and what could not be understood.
 
-    `used` are those that others refer to, `replaced` counts what replaced them.
+    `used` are those that others refer to, `left` the characters that references may still become.
     """
 
     variables: dict[str, Variable] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     troubles: list[Trouble] = field(default_factory=list)
-    replaced: int = 0
+    left: int = _MOST_EXPANDED
 
 
 def read_makefile(path: Path) -> Makefile:
     """Return what a makefile assigns.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or its variables stand for more than is read.
     """
+    text = plain_text(path, most=_MOST_BYTES)
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        return parse(text)
     except UserError as error:
         raise UserError(f"{path}: {error.message}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
 
 
 def parse(text: str) -> Makefile:
@@ -148,9 +147,9 @@ def _expanded(found: Makefile, value: str, line: int, trail: tuple[str, ...] = (
                 found.troubles.append(trouble)
             return match[0]
         found.used.add(name)
-        found.replaced += 1 + len(variable.value)
-        if found.replaced > _MOST_REPLACED or len(trail) > _DEEPEST:
-            raise UserError(f"line {line}: {match[0]} grows without end")
+        found.left -= len(variable.value) + 1
+        if found.left < 0 or len(trail) > _MOST_NESTED:
+            raise UserError(f"line {line}: {name[:80]} stands for more than is read")
         if variable.simple:
             return variable.value
         return _expanded(found, variable.value, line, (*trail, name))

@@ -31,7 +31,7 @@ class _Rules:
     def check(self, boot_files: Path | None) -> None:
         if self.board.board != self.directory.name:
             self.complain(("board",), f"must be the directory's name, {self.directory.name}")
-        if not re.fullmatch(r"/dev/mmcblk\d+p2", self.board.root_device):
+        if not re.fullmatch(r"/dev/mmcblk[0-9]{1,3}p2", self.board.root_device):
             self.complain(
                 ("root-device",),
                 "must be partition 2 of a card, as /dev/mmcblk0p2: that is where the image has its "

@@ -12,8 +12,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
+from builder.bounded import UnreadableError, plain_text
+from builder.spec import yaml_text
+
 KeyPath: TypeAlias = tuple[str | int, ...]
 """Where a value stands: keys and list indexes from the top, e.g. ("partitions", "boot")."""
+
+_CACHED_LENGTH = 16_384
+_LONGEST_KEY = 100
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -70,7 +76,8 @@ class Document:
     def problem(self, where: KeyPath, what: str) -> Problem:
         """Return a problem at a key."""
         path, line, key = self.place(where)
-        return Problem(path=path, line=line, key=".".join(map(str, key)), what=what)
+        name = ".".join(str(part)[:_LONGEST_KEY] for part in key)
+        return Problem(path=path, line=line, key=name, what=what)
 
     def origin(self, where: KeyPath) -> str:
         """Return where a value is written, as `file:line`."""
@@ -90,19 +97,23 @@ def read(path: Path) -> Document:
     """Read a YAML file with one mapping in it.
 
     Raises:
-        ProblemsError: it is missing, not YAML, not a mapping, or names a key twice.
+        ProblemsError: it is missing, no plain file, not YAML, more than is read (`yaml_text`), not a
+            mapping, or names a key twice.
     """
     try:
-        parsed = _parsed(path, path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ProblemsError(
-            Problem(path=path, line=1, key="", what=f"cannot be read: {error.strerror}")
-        ) from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or no such date
+        text = plain_text(path, most=yaml_text.MOST_BYTES)
+        # A cache of large ones would fill memory.
+        parse = _parsed if len(text) <= _CACHED_LENGTH else _parsed.__wrapped__
+        parsed = parse(path, text)
+    except UnreadableError as error:
+        raise ProblemsError(Problem(path=path, line=1, key="", what=error.reason)) from error
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error)
+        if not isinstance(error, yaml_text.LimitError):
+            what = f"not YAML: {what}"
         raise ProblemsError(
-            Problem(path=path, line=mark.line + 1 if mark else 1, key="", what=f"not YAML: {what}")
+            Problem(path=path, line=mark.line + 1 if mark else 1, key="", what=what)
         ) from error
     return replace(parsed, data=deepcopy(parsed.data), places={**parsed.places})
 
@@ -110,12 +121,9 @@ def read(path: Path) -> Document:
 @lru_cache(maxsize=256)
 def _parsed(path: Path, text: str) -> Document:
     """Parse the text of a file: several boards read the same recipes, each with its own Reader."""
-    node = yaml.compose(text, Loader=yaml.CSafeLoader)
-    data = yaml.load(text, Loader=yaml.CSafeLoader)
+    node = yaml_text.compose(text)
     if not isinstance(node, yaml.MappingNode):
         raise ProblemsError(Problem(path=path, line=1, key="", what="must be a mapping of keys"))
-    if _is_circular(node, ()):
-        raise ProblemsError(Problem(path=path, line=1, key="", what="an anchor holds itself"))
     places: dict[KeyPath, Place] = {}
     twice: list[Problem] = []
     for where, line in _positions(node, ()):
@@ -125,7 +133,7 @@ def _parsed(path: Path, text: str) -> Document:
         places[where] = Place(path, line, where)
     if twice:
         raise ProblemsError(*twice)
-    return Document(path=path, data=data, places=places)
+    return Document(path=path, data=yaml_text.construct(node), places=places)
 
 
 def overlay(base: Document, variant: Document) -> Document:
@@ -135,6 +143,7 @@ def overlay(base: Document, variant: Document) -> Document:
     KEY, which may be missing. All else replaces what the base has. Every value keeps its place.
     """
     places = dict(base.places)
+    of_base, of_variant = _Below(base.places), _Below(variant.places)
 
     def merge(below: Mapping[Any, Any], above: Mapping[Any, Any], where: KeyPath) -> dict[Any, Any]:
         merged = dict(below)
@@ -150,13 +159,13 @@ def overlay(base: Document, variant: Document) -> Document:
                 places.setdefault(there, variant.place(here))
                 for index in range(len(value)):
                     item = (*there, len(items) + index)
-                    places.update(_moved(variant.places, (*here, index), item))
+                    places.update(of_variant.moved((*here, index), item))
             else:
                 merged[key] = value
-                for each in _moved(places, here, here):
-                    del places[each]
+                for each in of_base.keys(here):
+                    places.pop(each, None)
                 places[here] = variant.place(here)
-                places.update(_moved(variant.places, here, here))
+                places.update(of_variant.moved(here, here))
         return merged
 
     return Document(
@@ -179,26 +188,26 @@ def _adds(key: Any, above: Mapping[Any, Any], below: Mapping[Any, Any]) -> bool:
     )
 
 
-def _moved(
-    places: Mapping[KeyPath, Place], where: KeyPath, target: KeyPath
-) -> dict[KeyPath, Place]:
-    """Return the places of a key and of all below it, under another key."""
-    depth = len(where)
-    return {(*target, *key[depth:]): place for key, place in places.items() if key[:depth] == where}
+class _Below:
+    """The keys of a document by the key that they are in."""
 
+    def __init__(self, places: Mapping[KeyPath, Place]) -> None:
+        self._places = places
+        self._inside: dict[KeyPath, list[KeyPath]] = {}
+        for key in places:
+            self._inside.setdefault(key[:-1], []).append(key)
 
-def _is_circular(node: yaml.Node, above: tuple[yaml.Node, ...]) -> bool:
-    """Return whether a node has itself among what is below it."""
-    if any(node is each for each in above):
-        return True
-    children = (
-        [part for item in node.value for part in item]
-        if isinstance(node, yaml.MappingNode)
-        else node.value
-        if isinstance(node, yaml.SequenceNode)
-        else []
-    )
-    return any(_is_circular(child, (*above, node)) for child in children)
+    def keys(self, where: KeyPath) -> Iterator[KeyPath]:
+        """Yield a key, if it is there, and all below it."""
+        if where in self._places:
+            yield where
+        for key in self._inside.get(where, ()):
+            yield from self.keys(key)
+
+    def moved(self, where: KeyPath, target: KeyPath) -> dict[KeyPath, Place]:
+        """Return the places of a key and of all below it, under another key."""
+        depth = len(where)
+        return {(*target, *key[depth:]): self._places[key] for key in self.keys(where)}
 
 
 def _positions(node: yaml.Node, where: KeyPath) -> Iterator[tuple[KeyPath, int]]:

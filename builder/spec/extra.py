@@ -9,6 +9,7 @@ from pathlib import Path
 
 from builder.errors import UserError
 from builder.spec.models import Scalar
+from builder.spec.order import MOST_REQUIRED
 from builder.spec.reader import Reader, Tree, closest
 from builder.spec.recipe import SECRET
 from builder.spec.recipe_rules import check_recipe
@@ -84,6 +85,10 @@ class _Work:
         """Find a recipe and what it requires; note it to be applied if it is asked for, or missing."""
         if name in self._trail:
             raise UserError(f"recipes require each other: {' -> '.join((*self._trail, name))}")
+        if len(self._trail) >= MOST_REQUIRED:
+            raise UserError(
+                f"recipe {name}: more than {MOST_REQUIRED} recipes require each the next"
+            )
         if name not in self._files:
             raise UserError(f"there is no recipe {name}{closest(name, self._files)}")
         applied = (asked or name not in self._present) and name not in self.applied

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from builder.spec.models import Model, Name, Scalar
+from builder.spec.distribution import Mirror
+from builder.spec.models import Model, Scalar
+from builder.spec.texts import Line, Name
 
 
 class LocalPetaLinux(Model):
     """PetaLinux on a user's machine."""
 
-    installer: str | None = Field(
+    installer: Line | None = Field(
         default=None,
         pattern=r"^/",
         description="Absolute path of AMD's installer (`--petalinux-installer` wins)",
@@ -29,7 +31,7 @@ class LocalSettings(Model):
     parameters: dict[Name, dict[Name, Scalar]] = Field(
         default={}, description="Parameters of recipes: recipe, parameter, value"
     )
-    mirrors: dict[Name, dict[Name, str]] = Field(
+    mirrors: dict[Name, dict[Name, Mirror]] = Field(
         default={}, description="Mirrors: distribution, archive, base URL"
     )
     petalinux: LocalPetaLinux = Field(

@@ -3,21 +3,35 @@
 
 from __future__ import annotations
 
-import re
 from enum import Enum
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     ValidationInfo,
     field_validator,
     model_validator,
+)
+
+from builder.spec.texts import (
+    Line,
+    Name,
+    PackageName,
+    Prose,
+    RelativePath,
+    Sha256,
+    Size,
+    Url,
+    WholeMib,
+    WordPath,
+    between,
+    format_size,
+    is_word,
+    last_part,
 )
 
 FORMAT = 2
@@ -26,76 +40,25 @@ FORMAT = 2
 1: the first. 2: the profile `pynq-library` is a part of `pynq`.
 """
 
-_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+Scalar = str | int | bool | list[str]
 
+_MIB: Final = 1 << 20
+_GIB: Final = 1 << 30
 
-def parse_size(text: object) -> int:
-    """Return the bytes that `100M`, `1G`, `512K` or a plain number of bytes stand for."""
-    if isinstance(text, int) and not isinstance(text, bool):
-        return text
-    match = re.fullmatch(r"(\d+)([KMG])", str(text))
-    if not match:
-        raise ValueError("must be a size like 512K, 100M or 1G")
-    return int(match[1]) * _UNITS[match[2]]
+BEFORE_PARTITIONS: Final = 4 * _MIB
+"""Where a card's first partition begins: the erase blocks of cards are at most this large."""
 
+END_OF_TABLE: Final = (1 << 32) * 512
+"""What a partition table (MBR) can describe: 32 bits of sectors."""
 
-def format_size(size: int) -> str:
-    """Return a size in bytes as `parse_size` reads it, in the largest unit that fits exactly."""
-    for unit, factor in reversed(_UNITS.items()):
-        if size >= factor and size % factor == 0:
-            return f"{size // factor}{unit}"
-    return str(size)
+MOST_NAMES: Final = 256
+"""Recipes that one file names."""
 
-
-class FileName(str):
-    """The name of a file that a YAML file gives, below the YAML file's directory."""
-
-    __slots__ = ()
-
-
-def _relative(path: str) -> FileName:
-    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-        raise ValueError("must be a path below the directory of this file")
-    return FileName(path)
-
-
-def _absolute(path: str) -> str:
-    # A path may begin with a parameter: "{{ home }}/notebooks".
-    if not path.startswith(("/", "{{")) or ".." in PurePosixPath(path).parts:
-        raise ValueError("must be an absolute path in the image")
-    return path
+Memory = Annotated[WholeMib, between(16 * _MIB, 1024 * _GIB)]
 
 
 def _kebab(name: str) -> str:
     return name.replace("_", "-")
-
-
-def _whole_mib(size: int) -> int:
-    if size <= 0 or size % (1 << 20):
-        raise ValueError("must be a whole number of MiB, like 100M or 1G")
-    return size
-
-
-def _some(size: int) -> int:
-    if size <= 0:
-        raise ValueError("must be more than nothing")
-    return size
-
-
-Size = Annotated[
-    int,
-    BeforeValidator(parse_size, json_schema_input_type=str | int),
-    PlainSerializer(format_size, return_type=str, when_used="json"),
-    Field(description="Bytes, with the suffix K, M or G for powers of 1024"),
-]
-SomeSize = Annotated[Size, AfterValidator(_some)]
-WholeMib = Annotated[Size, AfterValidator(_whole_mib)]
-RelativePath = Annotated[str, AfterValidator(_relative)]
-AbsolutePath = Annotated[str, AfterValidator(_absolute)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Mode = Annotated[str, Field(pattern=r"^[0-7]{4}$", description='Four octal digits, quoted: "0644"')]
-Scalar = str | int | bool | list[str]
 
 
 class Model(BaseModel):
@@ -129,7 +92,7 @@ class Soc(str, Enum):
 class Download(Model):
     """A file from the network, verified."""
 
-    url: str = Field(pattern=r"^(https?|file)://", description="Where the file is")
+    url: Url = Field(description="Where the file is")
     sha256: Sha256 = Field(description="SHA-256 of the file")
     max_size: SomeSize | None = Field(
         default=None, description="Most bytes that it may have: 512K, 100M, 20G (default: 8G)"
@@ -138,7 +101,7 @@ class Download(Model):
     @property
     def name(self) -> str:
         """The file's name: the last part of the URL's path."""
-        return self.url.partition("?")[0].rsplit("/", 1)[-1]
+        return last_part(self.url)
 
 
 class Hardware(Model):
@@ -154,9 +117,7 @@ class Place(Model):
     """Where something finished is: a file of the board, or one from the network, verified."""
 
     file: RelativePath | None = Field(default=None, description="It, below the board's directory")
-    url: str | None = Field(
-        default=None, pattern=r"^(https?|file)://", description="Where it is instead"
-    )
+    url: Url | None = Field(default=None, description="Where it is instead")
     sha256: Sha256 | None = Field(default=None, description="SHA-256 of what `url` gives")
     max_size: SomeSize | None = Field(
         default=None, description="Most bytes that `url` may give: 512K, 100M, 20G (default: 8G)"
@@ -208,7 +169,7 @@ class PetaLinux(Model):
     bsp: Place | None = Field(default=None, description="The BSP that the project is made from")
     release: str | None = Field(
         default=None,
-        pattern=r"^20\d\d\.\d$",
+        pattern=r"^20[0-9][0-9]\.[0-9]$",
         description='The one release that will do, in quotes: "2024.1" (default: any)',
     )
     bitstream: RelativePath | None = Field(
@@ -310,7 +271,7 @@ class Bsp(Model):
         default=None,
         description="Trusted Firmware-A source tarball (default: the distribution's package)",
     )
-    kernel_fragments: tuple[RelativePath, ...] = Field(
+    kernel_fragments: tuple[WordPath, ...] = Field(
         default=(), description="Kernel configuration fragments of the board"
     )
 
@@ -318,8 +279,10 @@ class Bsp(Model):
 class RootPartition(Model):
     """The partition with the root filesystem (ext4)."""
 
-    free: WholeMib = Field(default=512 << 20, description="Free space beside the content")
-    size: WholeMib | None = Field(
+    free: Annotated[WholeMib, between(_MIB, END_OF_TABLE)] = Field(
+        default=512 * _MIB, description="Free space beside the content"
+    )
+    size: Annotated[WholeMib, between(_MIB, END_OF_TABLE)] | None = Field(
         default=None, description="Fixed size (default: the content and the free space)"
     )
 
@@ -327,8 +290,20 @@ class RootPartition(Model):
 class Partitions(Model):
     """Sizes of the card's partitions."""
 
-    boot: WholeMib = Field(default=100 << 20, ge=8 << 20, description="The FAT partition PYNQ")
+    boot: Annotated[WholeMib, between(8 * _MIB, 32 * _GIB)] = Field(
+        default=100 * _MIB, description="The FAT partition PYNQ"
+    )
     root: RootPartition = Field(default=RootPartition(), description="The root partition")
+
+    @model_validator(mode="after")
+    def _fit_the_table(self) -> Partitions:
+        root = self.root.size or self.root.free
+        if BEFORE_PARTITIONS + self.boot + root > END_OF_TABLE:
+            raise ValueError(
+                f"take {format_size(self.boot + root)}; a card's partition table ends at "
+                f"{format_size(END_OF_TABLE)}"
+            )
+        return self
 
 
 class Overlay(Model):
@@ -340,6 +315,15 @@ class Overlay(Model):
     optional: bool = Field(
         default=False, description="Whether the build goes on if there is no bitstream in it"
     )
+
+    @field_validator("directory")
+    @classmethod
+    def _has_a_name(cls, directory: str) -> str:
+        if not is_word(PurePosixPath(directory).name):
+            raise ValueError(
+                "its last part is the design's name: letters, digits, _ . + and - alone"
+            )
+        return directory
 
     @property
     def name(self) -> str:
@@ -360,19 +344,23 @@ Overlays = tuple[
 class Emulation(Model):
     """How the board is emulated."""
 
-    memory: Size | None = Field(default=None, description="Memory (default: the board's)")
-    card: Size = Field(default=4 << 30, description="Size of the emulated card: a power of two")
-    timeout: int = Field(default=900, gt=0, description="Seconds until the boot counts as failed")
+    memory: Memory | None = Field(default=None, description="Memory (default: the board's)")
+    card: Annotated[Size, between(_MIB, END_OF_TABLE)] = Field(
+        default=4 * _GIB, description="Size of the emulated card: a power of two"
+    )
+    timeout: int = Field(
+        default=900, gt=0, le=86_400, description="Seconds until the boot counts as failed"
+    )
 
 
 class AcceptedFinding(Model):
     """A finding of the checks of a device tree that is right for the board all the same."""
 
-    finding: str = Field(
+    finding: Line = Field(
         min_length=1,
         description="Name of the finding, as the build prints it in brackets; `*` stands for any text",
     )
-    because: str = Field(min_length=1, description="Why it is right for this board")
+    because: Prose = Field(min_length=1, description="Why it is right for this board")
 
 
 class Board(Model):
@@ -387,28 +375,35 @@ class Board(Model):
         "brings an older one up to date",
     )
     board: Name = Field(description="Name of the board, equal to its directory's")
-    extends: str | None = Field(
+    extends: Name | None = Field(
         default=None,
         description="Board of which this one is a variant: what is not given here is as there, and "
         "`KEY+` adds to its list KEY",
     )
-    summary: str = Field(description="One line on what it is")
+    summary: Line = Field(description="One line on what it is")
     soc: Soc = Field(description="SoC family")
-    memory: Size = Field(description="Memory of the board")
+    memory: Memory = Field(description="Memory of the board")
     console: str = Field(
-        pattern=r"^tty[A-Za-z]+\d+,\d+$", description="Serial console as the kernel names it"
+        pattern=r"^tty[A-Za-z]{1,8}[0-9]{1,3},[0-9]{1,8}$",
+        description="Serial console as the kernel names it",
     )
-    root_device: str = Field(pattern=r"^/dev/\w+$", description="Device of the root partition")
-    devicetree: RelativePath | None = Field(
+    root_device: str = Field(
+        pattern=r"^/dev/[A-Za-z0-9_]{1,32}$", description="Device of the root partition"
+    )
+    devicetree: WordPath | None = Field(
         default=None,
         description="Device tree source of the board; only `bsp.provider: mainline` needs it",
     )
     bsp: Bsp = Field(default=Bsp(), description="Who makes the boot files, and from what")
     distro: tuple[Name, ...] = Field(
-        min_length=1, description="Distributions that it accepts, the preferred one first"
+        min_length=1,
+        max_length=MOST_NAMES,
+        description="Distributions that it accepts, the preferred one first",
     )
     profile: Name = Field(default="pynq", description="Profile of recipes")
-    recipes: tuple[Name, ...] = Field(default=(), description="Recipes beside the profile's")
+    recipes: tuple[Name, ...] = Field(
+        default=(), max_length=MOST_NAMES, description="Recipes beside the profile's"
+    )
     parameters: dict[Name, dict[Name, Scalar]] = Field(
         default={}, description="Parameters of recipes: recipe, parameter, value"
     )
@@ -423,7 +418,7 @@ class Board(Model):
     notebooks: RelativePath | None = Field(
         default=None, description="Directory below the board's whose content the user finds"
     )
-    sysroot: tuple[Name, ...] = Field(
+    sysroot: tuple[PackageName, ...] = Field(
         default=(),
         description="Development packages that `--only sysroot` has beside those of C, C++ and Python",
     )
@@ -441,14 +436,17 @@ class Board(Model):
 class Profile(Model):
     """A named list of recipes: `profiles/<name>.yaml`."""
 
-    summary: str = Field(description="One line on what the image is for")
+    summary: Line = Field(description="One line on what the image is for")
     extends: Name | None = Field(
         default=None,
         description="Profile whose recipes come before the ones here, and whose parameters hold "
         "unless they are set here",
     )
     recipes: tuple[Name, ...] = Field(
-        default=(), validate_default=True, description="Recipes; needed without `extends`"
+        default=(),
+        max_length=MOST_NAMES,
+        validate_default=True,
+        description="Recipes; needed without `extends`",
     )
     parameters: dict[Name, dict[Name, Scalar]] = Field(
         default={}, description="Parameters of recipes: recipe, parameter, value"

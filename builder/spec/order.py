@@ -9,6 +9,9 @@ from pathlib import Path
 from builder.spec.reader import Reader
 from builder.spec.recipe import Recipe
 
+MOST_REQUIRED = 100
+"""Recipes of which each requires the next."""
+
 Recipes = Mapping[str, Recipe | None]
 
 
@@ -38,6 +41,10 @@ def in_order(
             recipe = recipes[asking]
             index = recipe.requires.index(name) if recipe else 0
             reader.complain(files[asking], ("requires", index), f"goes in a circle: {circle}")
+            return
+        if len(trail) >= MOST_REQUIRED:
+            what = f"goes on for more than {MOST_REQUIRED} recipes"
+            reader.complain(files[trail[-1]], ("requires",), what)
             return
         trail.append(name)
         recipe = recipes.get(name)

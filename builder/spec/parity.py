@@ -10,8 +10,9 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from builder.spec.document import KeyPath
-from builder.spec.models import Model, Name, RelativePath
+from builder.spec.models import Model
 from builder.spec.reader import Reader, Tree, closest
+from builder.spec.texts import Name, RelativePath
 
 DATA = "docs/parity.yaml"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from builder.spec.models import Profile
-from builder.spec.reader import Reader, closest
+from builder.spec.reader import MOST_BASES, Reader, closest
 
 
 def read_profiles(
@@ -30,6 +30,10 @@ def read_profiles(
             return found
         if name not in files:
             what = f"there is no profile {name}{closest(name, files)}"
+            reader.complain(path, ("extends",), what)
+            return None
+        if len(trail) > MOST_BASES:
+            what = f"is one of more than {MOST_BASES} profiles that extend each other"
             reader.complain(path, ("extends",), what)
             return None
         if files[name] in trail:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,8 +16,9 @@ from builder.errors import UserError
 from builder.spec.distribution import Distribution
 from builder.spec.document import Document, KeyPath, Problem, ProblemsError, overlay, read
 from builder.spec.local import LocalSettings
-from builder.spec.models import FORMAT, Board, FileName, Model, Profile
+from builder.spec.models import FORMAT, Board, Model, Profile
 from builder.spec.recipe import Recipe
+from builder.spec.texts import FileName
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 
@@ -32,6 +34,15 @@ _WORDS = {
     "int_type": "must be a number",
     "int_parsing": "must be a number",
 }
+
+
+_MOST_PROBLEMS = 100
+"""Problems of one file that are told: no more are looked into."""
+
+MOST_BASES = 20
+"""Boards, or profiles, that extend each other."""
+
+_LONGEST_VALUE = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +213,12 @@ class Reader:
             file = files.get(name)
             if file is None:
                 self.complain(path, ("extends",), f"there is no board {name}{closest(name, files)}")
+            elif len(trail) > MOST_BASES:
+                self.complain(
+                    path,
+                    ("extends",),
+                    f"is one of more than {MOST_BASES} boards that extend each other",
+                )
             elif file in trail:
                 circle = [each.parent.name for each in (*trail[trail.index(file) :], file)]
                 self.complain(path, ("extends",), f"goes in a circle: {' -> '.join(circle)}")
@@ -244,7 +261,8 @@ def _located(value: Any, where: KeyPath, document: Document) -> Any:
 def _problems(document: Document, error: ValidationError, model: type[Model]) -> list[Problem]:
     """Turn pydantic's errors into problems with lines and words a user can act on."""
     found: dict[KeyPath, list[str]] = {}
-    for item in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    for item in errors[:_MOST_PROBLEMS]:
         where: KeyPath = item["loc"]
         if item["type"] == "missing":
             if not document.whole:
@@ -261,10 +279,12 @@ def _problems(document: Document, error: ValidationError, model: type[Model]) ->
             what = _WORDS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
             what = what[:1].lower() + what[1:]
             if item["type"] != "value_error" and _is_scalar(item["input"]):
-                what += f", not {item['input']!r}"
+                what += f", not {_brief(item['input'])}"
         reasons = found.setdefault(where, [])
         if what not in reasons:
             reasons.append(what)
+    if len(errors) > _MOST_PROBLEMS:
+        found[()] = [f"has {len(errors) - _MOST_PROBLEMS} problems more"]
     return [document.problem(where, ", or ".join(reasons)) for where, reasons in found.items()]
 
 
@@ -273,13 +293,18 @@ def _adds_to_nothing(kind: str, where: KeyPath, model: type[Model]) -> bool:
     return kind == "extra_forbidden" and str(where[-1]).endswith("+") and model is Board
 
 
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+
+
 def _is_scalar(value: object) -> bool:
     return isinstance(value, str | int | float | bool) or value is None
 
 
 def _keys(document: Document, model: type[Model], where: KeyPath) -> list[str]:
     """Return the keys that a model knows, and the file lacks, at the place of an unknown one."""
-    schema = model.model_json_schema(by_alias=True)
+    schema = _schema(model)
     node: Any = schema
     for part in where[:-1]:
         node = _resolve(schema, node)
@@ -291,6 +316,11 @@ def _keys(document: Document, model: type[Model], where: KeyPath) -> list[str]:
     file = document.place(where).path
     given = {each for each, place in document.places.items() if place.path == file}
     return [key for key in properties if (*where[:-1], key) not in given]
+
+
+@lru_cache
+def _schema(model: type[Model]) -> dict[str, Any]:
+    return model.model_json_schema(by_alias=True)
 
 
 def _resolve(schema: dict[str, Any], node: Any) -> dict[str, Any]:

@@ -10,17 +10,10 @@ from typing import Annotated, Literal
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from builder.spec.models import (
-    AbsolutePath,
-    Download,
-    Mode,
-    Model,
-    Name,
-    RelativePath,
-    Scalar,
-    Sha256,
-)
+from builder.spec.models import MOST_NAMES, Download, Model, Scalar
 from builder.spec.parameter_types import ParameterType
+from builder.spec.patterns import Pattern
+from builder.spec.texts import AbsolutePath, Line, Mode, Name, PackageName, RelativePath, Sha256
 
 
 def _lists(value: object) -> object:
@@ -29,7 +22,7 @@ def _lists(value: object) -> object:
 
 
 PackageLists = Annotated[
-    dict[Name, tuple[Name, ...]],
+    dict[Name, tuple[PackageName, ...]],
     BeforeValidator(_lists, json_schema_input_type=dict[str, list[str]] | list[str]),
 ]
 
@@ -37,13 +30,14 @@ PackageLists = Annotated[
 def _requirement(text: str) -> str:
     try:
         Requirement(text)
-    except InvalidRequirement as error:
+    # RecursionError: of one with many brackets.
+    except (InvalidRequirement, RecursionError) as error:
         raise ValueError("must be a requirement like 'name>=1,<2' (PEP 508)") from error
     return text
 
 
 Requirements = Annotated[
-    dict[Name, tuple[Annotated[str, AfterValidator(_requirement)], ...]],
+    dict[Name, tuple[Annotated[Line, AfterValidator(_requirement)], ...]],
     BeforeValidator(_lists, json_schema_input_type=dict[str, list[str]] | list[str]),
 ]
 
@@ -61,13 +55,12 @@ Sdists = Annotated[
 ]
 
 
+_PLACEHOLDERS = re.compile(r"(?:[^{}]|\{distribution\}|\{architecture\})*")
+
+
 def _placeholders(name: str) -> str:
-    try:
-        name.format(distribution="", architecture="")
-    except (KeyError, IndexError, ValueError) as error:
-        raise ValueError(
-            "may hold {distribution} and {architecture} in braces, nothing else"
-        ) from error
+    if not _PLACEHOLDERS.fullmatch(name):
+        raise ValueError("may hold {distribution} and {architecture} in braces, nothing else")
     return name
 
 
@@ -207,7 +200,7 @@ class Parameter(Model):
     """Something about a recipe that a user may set."""
 
     default: Scalar = Field(description="Value, and type, if nobody sets it")
-    summary: str = Field(description="One line on what it does")
+    summary: Line = Field(description="One line on what it does")
     secret: bool = Field(default=False, description="Whether it is kept out of logs and reports")
     no_default_with: str | None = Field(
         default=None,
@@ -222,18 +215,21 @@ class Parameter(Model):
     optional: bool = Field(
         default=False, description="Whether a text may be empty, whatever its type"
     )
-    pattern: re.Pattern[str] | None = Field(
+    pattern: Pattern | None = Field(
         default=None,
         description="Regular expression for the whole of a text or a number, or for each text of a "
-        "list. If the default does not fit, somebody has to set a value",
+        "list, without look-around and references to groups. If the default does not fit, somebody "
+        "has to set a value",
     )
 
 
 class Recipe(Model):
     """A recipe: the directory `recipes/<name>/` with this file as `recipe.yaml`."""
 
-    summary: str = Field(description="One line on what it gives")
-    requires: tuple[Name, ...] = Field(default=(), description="Recipes that come before it")
+    summary: Line = Field(description="One line on what it gives")
+    requires: tuple[Name, ...] = Field(
+        default=(), max_length=MOST_NAMES, description="Recipes that come before it"
+    )
     apt: PackageLists = Field(
         default={},
         description="Packages: a list, or lists for `all`, a distribution, a family or an "

@@ -10,6 +10,7 @@ from pathlib import Path
 from builder.errors import UserError
 from builder.spec.board_rules import check_board
 from builder.spec.distribution import Distribution
+from builder.spec.distribution_rules import check_distribution
 from builder.spec.document import Document
 from builder.spec.local import LocalSettings
 from builder.spec.models import (
@@ -341,6 +342,8 @@ class _Resolution:
             except FileNotFoundError as error:
                 if not overlay.optional:
                     self.complain(where, f"{error}; say `optional: true` if it may be missing")
+            except UserError as error:
+                self.complain(where, error.message)
         if board.notebooks and not (self.directory / board.notebooks).is_dir():
             self.complain(("notebooks",), f"there is no directory {board.notebooks}")
         return tuple(found.values())
@@ -394,13 +397,7 @@ class _Resolution:
             model = self.reader.distribution(files[name])
             if model is None:
                 continue
-            for position, pocket in enumerate(model.pockets):
-                if pocket.archive not in model.mirrors:
-                    self.reader.complain(
-                        files[name],
-                        ("pockets", position, "archive"),
-                        f"mirrors has no {pocket.archive}{closest(pocket.archive, model.mirrors)}",
-                    )
+            check_distribution(self.reader, files[name], model)
             if board.soc.architecture not in model.architectures:
                 self.complain(
                     ("distro", index), f"{name} has no {board.soc.architecture.value} packages"
@@ -422,24 +419,20 @@ class _Resolution:
         self, path: Path, where: tuple[str | int, ...], names: Sequence[str]
     ) -> list[str]:
         """Read the named recipes and all that they require; return the names that exist."""
-        known: list[str] = []
-        for index, name in enumerate(names):
+        todo = [(path, (*where, index), name) for index, name in enumerate(names)]
+        while todo:
+            file, key, name = todo.pop()
             if name not in self.recipe_files:
-                self.reader.complain(
-                    path,
-                    (*where, index),
-                    f"there is no recipe {name}{closest(name, self.recipe_files)}",
-                )
-                continue
-            known.append(name)
-            if name in self.recipes:
-                continue
-            file = self.recipe_files[name]
-            recipe = self.recipes[name] = self.reader.recipe(file)
-            if recipe:
-                check_recipe(self.reader, file, recipe, self.distribution_files)
-                self.known_recipes(file, ("requires",), recipe.requires)
-        return known
+                what = f"there is no recipe {name}{closest(name, self.recipe_files)}"
+                self.reader.complain(file, key, what)
+            elif name not in self.recipes:
+                file = self.recipe_files[name]
+                recipe = self.recipes[name] = self.reader.recipe(file)
+                if recipe:
+                    check_recipe(self.reader, file, recipe, self.distribution_files)
+                    required = enumerate(recipe.requires)
+                    todo += [(file, ("requires", index), each) for index, each in required]
+        return [name for name in names if name in self.recipe_files]
 
     def with_parameters(
         self, names: Sequence[str], layers: Sequence[Layer], settings: Sequence[str]

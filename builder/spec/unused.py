@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""What is wrong with recipes and profiles, also with those that no board uses."""
+"""What is wrong with recipes, profiles and distributions, also with those that no board uses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from builder.spec.distribution_rules import check_distribution
 from builder.spec.document import Problem
 from builder.spec.profiles import read_profiles
 from builder.spec.reader import Reader, Tree, closest
@@ -28,16 +29,26 @@ def problems_of_board(tree: Tree, name: str) -> list[Problem]:
 
 
 def problems_of_shared(tree: Tree, folder: Path, boards: Sequence[Path]) -> list[Problem]:
-    """Return what is wrong with the recipes and profiles that several boards share.
+    """Return what is wrong with what several boards share: recipes, profiles, distributions.
 
     They may name what only boards have; `boards` are the directories of these.
     """
-    return _problems(
+    found = _problems(
         tree,
         folder,
         tree.recipe_files(boards) | tree.recipe_files(),
         tree.profile_files(boards) | tree.profile_files(),
     )
+    return [*found, *(_problems_of_distributions(tree) if folder == tree.root else ())]
+
+
+def _problems_of_distributions(tree: Tree) -> list[Problem]:
+    reader = Reader()
+    for path in tree.distribution_files().values():
+        model = reader.distribution(path)
+        if model:
+            check_distribution(reader, path, model)
+    return reader.problems
 
 
 def _problems(

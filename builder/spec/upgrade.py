@@ -13,6 +13,7 @@ import yaml
 
 from builder.errors import UserError
 from builder.spec.models import FORMAT
+from builder.spec.yaml_text import compose
 
 FIRST = 1
 """The format of a file that does not say which it has been written for."""
@@ -47,7 +48,8 @@ def upgraded(text: str) -> tuple[str, list[str]]:
         UserError: it is not YAML, or of a format that this builder does not know.
     """
     written = _value(text, "format")
-    version = FIRST if written is None else int(written) if written.isdigit() else 0
+    number = re.fullmatch("[0-9]{1,9}", str(FIRST) if written is None else written)
+    version = int(number[0]) if number else 0
     if not FIRST <= version <= FORMAT:
         raise UserError(
             f"format: is {written}, which this builder does not know: it reads {FORMAT}"
@@ -81,7 +83,7 @@ def upgraded_profile(text: str) -> tuple[str, list[str]]:
 def _node(text: str, key: str) -> yaml.ScalarNode | None:
     """Return the value of one of a file's topmost keys, with its place in the text."""
     try:
-        top = yaml.compose(text, Loader=yaml.CSafeLoader)
+        top = compose(text)
     except yaml.YAMLError as error:
         raise UserError(f"not YAML: {error}") from error
     if not isinstance(top, yaml.MappingNode):

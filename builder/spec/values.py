@@ -11,6 +11,7 @@ from builder.errors import UserError
 from builder.spec.document import KeyPath
 from builder.spec.models import Scalar
 from builder.spec.parameter_types import mismatch
+from builder.spec.patterns import matches
 from builder.spec.reader import Reader, closest
 from builder.spec.recipe import Parameter, Recipe
 
@@ -155,8 +156,8 @@ def _mismatch(parameter: Parameter, value: Scalar) -> str | None:
     for text in value if isinstance(value, list) else [str(value)]:
         unset = parameter.optional and not text
         problem = None if unset else mismatch(parameter.type, text)
-        if parameter.pattern and not problem and not parameter.pattern.fullmatch(text):
-            problem = f"must match {parameter.pattern.pattern}"
+        if parameter.pattern and not problem and not matches(parameter.pattern, text):
+            problem = f"must match {parameter.pattern}"
         if problem:
             given = "" if parameter.secret else f", not {text!r}"
             return f"{problem} ({parameter.summary}){given}"

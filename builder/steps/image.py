@@ -16,7 +16,8 @@ from pathlib import Path
 
 from builder.engine.workspace import Workspace
 from builder.errors import StepError, UserError
-from builder.spec.models import Partitions, format_size
+from builder.spec.models import BEFORE_PARTITIONS, END_OF_TABLE, Partitions
+from builder.spec.texts import format_size
 from builder.steps.boot_partition import FAT_TYPES, SECTOR, check_card
 from builder.steps.ext4_writer import Ext4Writer
 from builder.steps.filesystem import (
@@ -34,8 +35,7 @@ from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 from builder.store.checksum import sha256_once
 
 MIB = 1 << 20
-BOOT_OFFSET = 4 * MIB
-"""Where the first partition begins: the erase blocks of cards are at most this large."""
+BOOT_OFFSET = BEFORE_PARTITIONS
 
 BOOT_LABEL = "PYNQ"
 ROOT_LABEL = "root"
@@ -129,7 +129,10 @@ class Image(Step):
         """Return the size of the root partition in bytes."""
         wanted = self.partitions.root
         if wanted.size is None:
-            return -(-(content + wanted.free) // MIB) * MIB
+            size = -(-(content + wanted.free) // MIB) * MIB
+            if BOOT_OFFSET + self.partitions.boot + size > END_OF_TABLE:
+                raise self._problem("root.free", "leaves no room for the content on a card")
+            return size
         if wanted.size < content:
             raise self._problem(
                 "root.size",

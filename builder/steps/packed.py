@@ -17,10 +17,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from builder.bounded import opened_zip, plain_file, zip_method
 from builder.errors import HostError, UserError
 
 CHUNK = 1 << 22
 _BLOCK = 1 << 16
+_MOST_CHECKSUM = 1 << 16
+MOST = 2 << 40
+"""Bytes of an image: the largest cards (SDXC) have 2 TiB."""
+
 SUFFIXES = (".xz", ".zst", ".gz", ".bz2", ".zip")
 """Endings of packed images."""
 
@@ -41,9 +46,9 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     try:
         with _opened(path) as stream:
             yield stream
-    except (lzma.LZMAError, zlib.error, zipfile.BadZipFile, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise  # not of the unpacking
+    except (lzma.LZMAError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the system's, not one of gzip or bzip2
         raise UserError(f"{path} is damaged: {error}", hint="fetch it again") from error
 
 
@@ -63,7 +68,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
             with _zstd(path) as stream:
                 yield stream
         case ".zip":
-            with zipfile.ZipFile(path) as archive, archive.open(_member(path, archive)) as stream:
+            with opened_zip(path) as archive, archive.open(_member(path, archive)) as stream:
                 yield stream
         case _:
             with path.open("rb") as stream:
@@ -91,18 +96,20 @@ def _zstd(path: Path) -> Iterator[IO[bytes]]:
             raise EOFError(said)
 
 
-def _member(path: Path, archive: zipfile.ZipFile) -> str:
-    """Return the name of the one image in a zip file."""
-    names = [
-        name
-        for name in archive.namelist()
-        if name.endswith(".img") and not name.startswith("__MACOSX/")
+def _member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    """Return the one image in a zip file."""
+    found = [
+        info
+        for info in archive.infolist()
+        if info.filename.endswith(".img") and not info.filename.startswith("__MACOSX/")
     ]
-    if len(names) != 1:
+    if len(found) != 1:
         raise UserError(
-            f"{path} holds {len(names)} files *.img, not one", hint="unpack it, and name the image"
+            f"{path} holds {len(found)} files *.img, not one", hint="unpack it, and name the image"
         )
-    return names[0]
+    if wrong := zip_method(found[0]):
+        raise UserError(f"{path}: its image {wrong}")
+    return found[0]
 
 
 def unpack(path: Path, target: Path) -> None:
@@ -114,6 +121,8 @@ def unpack(path: Path, target: Path) -> None:
     zeros = bytes(_BLOCK)
     with opened(path) as stream, target.open("wb") as file:
         while chunk := stream.read(_BLOCK):
+            if file.tell() > MOST:
+                raise UserError(f"{path} unpacks to more than {MOST >> 40} TiB, the largest card")
             if chunk == zeros:
                 file.seek(len(chunk), io.SEEK_CUR)
             else:
@@ -130,7 +139,7 @@ def checksum_beside(path: Path) -> str | None:
     beside = Path(f"{path}.sha256")
     if not beside.exists():
         return None
-    wanted = beside.read_text(errors="replace").split()
+    wanted = plain_file(beside, most=_MOST_CHECKSUM).decode(errors="replace").split()
     if not wanted or not re.fullmatch("[0-9a-fA-F]{64}", wanted[0]):
         raise UserError(f"{beside} does not begin with a SHA-256")
     return wanted[0].lower()

@@ -38,11 +38,11 @@ def test_a_mirror_for_an_archive_that_there_is_not_is_refused(files: Files) -> N
 @pytest.mark.parametrize(
     ("apt", "packages"),
     [
-        ("[x, y]", "x y"),
-        ("{all: [x], one: [y], two: [z]}", "x y"),
-        ("{debian: [x], ubuntu: [y]}", "x"),
-        ("{armhf: [x], arm64: [y]}", "x"),
-        ("{armhf: [p], debian: [q], one: [r], all: [s]}", "s r q p"),
+        ("[xx, yy]", "xx yy"),
+        ("{all: [xx], one: [yy], two: [zz]}", "xx yy"),
+        ("{debian: [xx], ubuntu: [yy]}", "xx"),
+        ("{armhf: [xx], arm64: [yy]}", "xx"),
+        ("{armhf: [p1], debian: [q1], one: [r1], all: [s1]}", "s1 r1 q1 p1"),
         ("[]", ""),
     ],
 )

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -120,14 +122,14 @@ def test_what_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_bytes(b"a: \xff\n")
     (complaint,) = complaints(path)
-    assert complaint.startswith(f"{path}:1: not YAML: ")
+    assert complaint == f"{path}:1: is no text in UTF-8: invalid start byte"
 
 
 def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     assert complaints(tmp_path / "none.yaml") == [
         f"{tmp_path}/none.yaml:1: cannot be read: No such file or directory"
     ]
-    assert complaints(tmp_path) == [f"{tmp_path}:1: cannot be read: Is a directory"]
+    assert complaints(tmp_path) == [f"{tmp_path}:1: is a directory"]
 
 
 @pytest.mark.parametrize(
@@ -135,8 +137,12 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     [
         ("b: 1\na: !secret x\n", 2, "not YAML: could not determine a constructor for the tag"),
         ("b: 1\n? [x, y]\n: 1\n", 2, "not YAML: found unhashable key"),
-        ("b: 1\na: 2022-99-99\n", 1, "not YAML: month must be in 1..12"),
-        ("b: 1\na: &x [*x]\n", 1, "an anchor holds itself"),
+        ("b: 1\na: 2022-99-99\n", 2, "not YAML: month must be in 1..12"),
+        ("b: 1\na: !!timestamp soon\n", 2, "not YAML: 'soon' is no timestamp"),
+        ("b: 1\na: !!int ''\n", 2, "not YAML: '' is no int"),
+        ("b: 1\na: !!bool often\n", 2, "not YAML: 'often' is no bool"),
+        ("b: 1\na: !!float ''\n", 2, "not YAML: '' is no float"),
+        ("b: 1\na: &x [*x]\n", 2, "an anchor holds itself"),
         ("b: &x {c: {d: *x}}\n", 1, "an anchor holds itself"),
     ],
 )
@@ -153,7 +159,62 @@ def test_anchors_may_be_used(tmp_path: Path) -> None:
     assert read(path).data == {"a": [1, 2], "b": [1, 2], "c": {"d": 1}}
 
 
+BILLION = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 10)
+)
+MERGED = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{level}: &a{level}\n  <<: [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 9)
+)
+CHAIN = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 200))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        (BILLION, 5, "has more than 20000 values, with those that aliases stand for"),
+        (MERGED, 9, "has more than 20000 values"),
+        (CHAIN, 31, "is nested more than 32 deep"),
+        ("a:\n  " + "[" * 100_000, 2, "is nested more than 32 deep"),
+        ("a:\n  " + "{b: " * 100_000, 2, "is nested more than 32 deep"),
+        ("a: 1\n" + "- " * 100_000, 2, "not YAML"),
+        ("a:\n" + "- x\n" * 30_000, 20_001, "has more than 20000 values"),
+        (f"a: 1\nb: {'9' * 100}\n", 2, "is too long for a number; put a text in quotes"),
+        (f"a: 1\nb: 0x{'f' * 100_000}\n", 2, "is too long for a number"),
+        (f"a: 1\nb: 1{':59' * 1000}\n", 2, "is too long for a number"),
+        (f"a: {'x' * (1 << 20)}\n", 1, "is larger than 1 MiB, which is the most that is read"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_is_too_much_is_refused_at_its_line(
+    tmp_path: Path, text: str, line: int, what: str
+) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    (complaint,) = complaints(path)
+    assert complaint.startswith(f"{path}:{line}: {what}")
+
+
+def test_only_plain_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "full").symlink_to("/dev/full")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("pipe", "full"):
+        assert complaints(tmp_path / name) == [f"{tmp_path / name}:1: is no plain file"]
+    (complaint,) = complaints(tmp_path / "loop")
+    assert "cannot be read: Too many levels" in complaint
+    (complaint,) = complaints(tmp_path / ("x" * 300))
+    assert complaint.endswith("cannot be read: File name too long")
+
+
 # One document over another
+
+
+def test_many_keys_over_many_take_no_longer_than_reading_them(tmp_path: Path) -> None:
+    text = "".join(f"k{number}: {{a: 1}}\n" for number in range(4_000))
+    began = time.process_time()
+    merged = overlaid(tmp_path, text, text)
+    assert len(merged.places) == 8_000
+    assert time.process_time() - began < 5
 
 
 def overlaid(folder: Path, base: str, variant: str) -> Document:

@@ -94,6 +94,16 @@ def test_every_step_says_what_it_is() -> None:
     assert not [step.__name__ for step in step_classes() if not step.__dict__.get("__doc__")]
 
 
+def test_yaml_is_read_in_one_place_within_limits() -> None:
+    reading = re.compile(r"yaml\.(?:safe_|full_|unsafe_)?(?:load|compose)|yaml\.\w*Loader")
+    found = {
+        name
+        for name in names(".py")
+        if name.startswith("builder/") and reading.search((ROOT / name).read_text())
+    }
+    assert found == {"builder/spec/yaml_text.py"}
+
+
 # Put together here, so that this file does not hold them. What a distribution itself calls its
 # public mirror is data of the image, and stands in distributions/.
 REGISTRIES = [

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import pytest
 
+from builder import bounded
 from builder.archive.archive import Archive
 from builder.bsp import linux_image
 from builder.bsp.fit import read_fit
@@ -234,7 +235,7 @@ def test_an_archive_without_end_is_refused(vendor: Vendor, monkeypatch: pytest.M
     tar(vendor.folder / "modules.tar", {f"{RELEASE}/{n}.ko": b"x" * 600 for n in range(4)}, "w:")
     for limit, most in (("_MOST_MEMBERS", 2), ("_MOST_BYTES", 2000)):
         with monkeypatch.context() as changed:
-            changed.setattr(modules, limit, most)
+            changed.setattr(bounded, limit, most)
             (problem,) = vendor.problems()
         assert "modules.tar has more than" in problem
     monkeypatch.setattr(modules, "_LARGEST", 500)

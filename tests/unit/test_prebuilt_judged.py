@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from builder.bsp.prebuilt.given import top, unpack
+from builder.bsp.prebuilt import given
+from builder.bsp.prebuilt.given import listed, top, unpack
 from builder.bsp.prebuilt.inspection import Wanted
 from builder.bsp.provider import NOTES
 from builder.errors import UserError
@@ -209,6 +211,65 @@ def test_a_zip_file_that_leads_out_is_refused(tmp_path: Path, name: str) -> None
         f"{name}: its name leads out of the directory that it is unpacked to",
     )
     assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        (["."], "a member of the archive is called '.', which is no file's name"),
+        ([""], "a member of the archive is called '', which is no file's name"),
+        (["a", "a/b"], "a: is both a file and a directory"),
+        (["a/b/c", "a/b"], "a/b: is both a file and a directory"),
+        (["a", "./a"], "a: is in it twice"),
+        (["x" * 300], f"a member of the archive is called '{'x' * 80}', which is no file's name"),
+        (
+            ["x/" * 3000],
+            f"a member of the archive is called '{'x/' * 40}', which is no file's name",
+        ),
+    ],
+)
+def test_names_in_zip_files_that_are_no_files_are_refused(
+    tmp_path: Path, names: list[str], problem: str
+) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(zipfile.ZipInfo(name + "x" * name.endswith("/")), "x")
+    with pytest.raises(UserError) as caught:
+        unpack(path, tmp_path / "target")
+    assert caught.value.details == (problem,)
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_zip_files_are_packed_by_deflate(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a", bytes(1000))
+    damaged = bytearray(path.read_bytes())
+    damaged[45] ^= 0xFF
+    for content in (path.read_bytes(), damaged):
+        path.write_bytes(content)
+        with pytest.raises(UserError) as caught:
+            unpack(path, tmp_path / "target")
+        assert caught.value.details[0].startswith("a: is not packed by Deflate")
+
+
+def test_boot_files_with_links_to_everything_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        (tmp_path / f"elsewhere/{number}").mkdir(parents=True)
+        (tmp_path / f"elsewhere/{number}/file").write_bytes(bytes(1000))
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given/modules").symlink_to("../elsewhere")
+    os.mkfifo(tmp_path / "given/pipe")
+    assert len([*listed(tmp_path / "given")]) == 5
+    for limit, most in (("_MOST_FILES", 4), ("_MOST_GIVEN", 4000)):
+        with monkeypatch.context() as changed:
+            changed.setattr(given, limit, most)
+            with pytest.raises(UserError, match="are links in it that lead elsewhere"):
+                [*listed(tmp_path / "given")]
 
 
 def test_links_in_zip_files_are_refused(tmp_path: Path) -> None:

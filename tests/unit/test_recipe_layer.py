@@ -39,7 +39,7 @@ DISTRIBUTION = NamedDistribution(
             "pockets": [{"suite": "jammy"}],
             "mirrors": {"main": "http://x.invalid"},
             "keyring": "x.gpg",
-            "keyring-package": "x",
+            "keyring-package": "keyring",
             "python": "3.10",
             "architectures": ["armhf"],
             "sources": {"linux": "linux", "u-boot": "u-boot", "trusted-firmware": "tf-a"},

@@ -36,7 +36,7 @@ def test_all_problems_of_all_files_come_at_once_with_their_places(files: Files) 
     assert files.problems() == [
         f"boards/B/board.yaml:7: devicetree: there is no file {files.root}/boards/B/none.dts",
         "boards/B/board.yaml:11: recipes.0: there is no recipe nowhere (there are: a)",
-        "distributions/one.yaml:11: python: string should match pattern '^3\\.\\d+$', not '2.7'",
+        "distributions/one.yaml:11: python: string should match pattern '^3\\.[0-9]{1,3}$', not '2.7'",
         "local.yaml:1: mirrors.two: there is no distribution two (there are: one)",
         "recipes/a/recipe.yaml:2: required: is not a known key (did you mean requires?)",
     ]
@@ -87,7 +87,7 @@ def test_paths_below_the_current_directory_are_short(
         ("profile: p", "board: B", "10: board: is also on line 1"),
         ("board: B", "board: C", "1: board: must be the directory's name, B"),
         ("profile: p", "emulate: {card: 3G}", "10: emulate.card: must be a power of two"),
-        ("profile: p", "partitions: {boot: 1M}", "10: partitions.boot: input should be greater"),
+        ("profile: p", "partitions: {boot: 1M}", "10: partitions.boot: must be 8M to 32G"),
         (
             "profile: p",
             "partitions:\n  root:\n    fre: 1M\n",
@@ -127,7 +127,7 @@ def test_a_boards_mistake_is_named_with_line_key_and_what_would_be_right(
         ("files: [{from: recipe.yaml, to: /x/../y}]", "2: files.0.to: must be an absolute path "),
         ("scripts: {target: run.sh}", "2: scripts.target: there is no file "),
         pytest.param(
-            *("scripts: {host: .}", "2: scripts.host: there is no file "),
+            *("scripts: {host: .}", "2: scripts.host: must be a path below the directory"),
         ),
         ("scripts: {inputs: [x]}", "2: scripts.inputs.0: there is no file "),
         (
@@ -143,7 +143,7 @@ def test_a_boards_mistake_is_named_with_line_key_and_what_would_be_right(
             "5: downloads.1.url: has the same file name as another: a.tar",
         ),
         ("downloads: [{url: 'http://x.invalid/a.tar'}]", "2: downloads.0.sha256: is missing"),
-        ("apt: {uubntu: [x]}", "2: apt.uubntu: is no target of packages (did you mean ubuntu?)"),
+        ("apt: {uubntu: [xx]}", "2: apt.uubntu: is no target of packages (did you mean ubuntu?)"),
         ("pip: {amr64: x.txt}", "2: pip.amr64: is no target of packages (did you mean arm64?)"),
         ("pip:\n  arm64: /x.txt", "3: pip.arm64: must be a path below the directory of this file"),
         ("pip: [x.txt]", "2: pip: must be a mapping of keys"),
@@ -151,7 +151,7 @@ def test_a_boards_mistake_is_named_with_line_key_and_what_would_be_right(
         ("services: {enabel: [x]}", "2: services.enabel: is not a known key (did you mean enable"),
         ("users: [{nam: x}]", "2: users.0.nam: is not a known key (did you mean name?)"),
         ("users: [{shell: /bin/sh}]", "2: users.0.name: is missing"),
-        ("apt: [a b]", "2: apt: string should match pattern"),
+        ("apt: [a b]", "2: apt: must be the name of a package: "),
         ("apt: {all: x}", "2: apt.all: must be a list, not 'x'"),
         ("parameters: {x: 1}", "2: parameters.x: must be a mapping of keys, not 1"),
         ("parameters:\n  x: {default: 1}", "3: parameters.x.summary: is missing"),

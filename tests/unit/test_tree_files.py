@@ -13,10 +13,11 @@ import yaml
 
 from builder.cli.main import parsers
 from builder.cli.reference import pages
-from builder.spec.models import Soc, format_size, parse_size
+from builder.spec.models import Soc
 from builder.spec.reader import Reader, Tree
 from builder.spec.resolve import resolve
 from builder.spec.schemas import KINDS, json_schema
+from builder.spec.texts import format_size, parse_size
 
 ROOT = Path(__file__).resolve().parents[2]
 TREE = Tree(root=ROOT)

@@ -15,11 +15,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BeforeValidator, TypeAdapter
 
 from builder.errors import BuildError, CommandError, HostError, UserError
 from builder.spec.models import Model
+from builder.spec.yaml_text import load
 
 _FILE = Path(__file__).with_name("failures.yaml")
 
@@ -77,7 +77,7 @@ class Failure(Model):
 @lru_cache(maxsize=1)
 def known_failures() -> tuple[Failure, ...]:
     """Return the entries of failures.yaml."""
-    entries = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+    entries = load(_FILE.read_text(encoding="utf-8"))
     return TypeAdapter(tuple[Failure, ...]).validate_python(entries)
 
 

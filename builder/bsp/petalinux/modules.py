@@ -10,18 +10,17 @@ rules for udev, into RECIPE.
 from __future__ import annotations
 
 import re
-import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO
 
+from builder.bounded import tar_files
 from builder.bsp.petalinux.component import MODULES, KernelBuild, opened
 from builder.bsp.petalinux.layer import UserLayer
 from builder.bsp.petalinux.system import PROJECT, WORK, ContainerStep, Session
 from builder.bsp.prebuilt.modules import Bundle
 from builder.engine.workspace import Workspace
 from builder.errors import StepError
-from builder.foreign import Tree, member, read_bounded
+from builder.foreign import Tree, read_bounded
 from builder.steps.pack import LAYER, pack
 from builder.steps.step import Job, Step
 
@@ -131,8 +130,8 @@ class ModulesBuild(ContainerStep):
 
     def _take(self, packages: Path, release: str, stage: Path) -> None:
         """Put what a card needs of packages where a card has it."""
-        stage.mkdir(parents=True)
-        for name, file in _files(packages):
+        stage.mkdir(parents=True, exist_ok=True)
+        for name, opener in tar_files(packages, from_root=True):
             module = _MODULE.fullmatch(name)
             if module and module["release"] != release:
                 raise StepError(
@@ -140,19 +139,10 @@ class ModulesBuild(ContainerStep):
                 )
             target = _place(name)
             if target:
-                Tree(stage).write(target, read_bounded(file, name), mode=0o644)
+                with opener() as file:
+                    Tree(stage).write(target, read_bounded(file, name), mode=0o644)
         if not any(stage.rglob("*.ko*")):
             raise StepError(f"there are no modules in the packages of {', '.join(self.recipes)}")
-
-
-def _files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Yield the plain files of an archive: name, and the file to read at once."""
-    with tarfile.open(archive) as tar:
-        for each in tar:
-            file = tar.extractfile(each) if each.isfile() else None
-            if file:
-                # Names of packages begin with / or ./.
-                yield str(member(each.name.removeprefix("./").lstrip("/"))), file
 
 
 def _place(name: str) -> PurePosixPath | None:

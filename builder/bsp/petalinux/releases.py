@@ -9,11 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import Field
 
-from builder.spec.models import Model, Name, Soc
+from builder.spec.document import read
+from builder.spec.models import Model, Soc
 from builder.spec.recipe import PackageLists
+from builder.spec.texts import Name
 
 _FILE = Path(__file__).with_name("releases.yaml")
 
@@ -65,7 +66,7 @@ class Release:
 
 @cache
 def _table() -> _Table:
-    return _Table.model_validate(yaml.safe_load(_FILE.read_text(encoding="utf-8")))
+    return _Table.model_validate(read(_FILE).data)
 
 
 def releases() -> Mapping[str, Release]:

@@ -10,16 +10,23 @@ import os
 import shutil
 import stat
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from builder.bounded import ZIP_ERRORS, opened_zip, zip_method
 from builder.errors import UserError
+from builder.foreign import member
 from builder.steps.sources import sha256
 from builder.store.digests import Read
 
 _MOST = 4 << 30
 """Bytes that a zip file may unpack to."""
+
+_MOST_FILES = 500_000
+_MOST_GIVEN = 16 << 30
+"""Files of a directory, and bytes in them."""
+
+_MOST_PROBLEMS = 20
 
 
 def listed(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -28,16 +35,36 @@ def listed(folder: Path) -> Iterator[tuple[str, Path]]:
     A link to a file counts as the file, one to a directory as the directory if it is on top. Deeper
     ones are passed over, like those that `make modules_install` leaves: `build` and `source` point
     to where the sources were.
+
+    Raises:
+        UserError: there is more than is read.
     """
-    found: list[Path] = []
+    found = sorted((path.relative_to(folder).as_posix(), path) for path in _files(folder))
+    yield from found
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the plain files of a directory, as far as there are not too many or too large ones."""
+    count = size = 0
+    for path in _paths(folder):
+        if path.is_file():
+            count += 1
+            size += path.stat().st_size
+            if count > _MOST_FILES or size > _MOST_GIVEN:
+                raise UserError(
+                    f"{folder} has more than {_MOST_FILES} files, or {_MOST_GIVEN >> 30} GiB in "
+                    "them: are links in it that lead elsewhere?"
+                )
+            yield path
+
+
+def _paths(folder: Path) -> Iterator[Path]:
     for entry in folder.iterdir():
         if entry.is_dir():
             for where, _, names in os.walk(entry, onerror=_fail):
-                found += (Path(where, name) for name in names)
+                yield from (Path(where, name) for name in names)
         else:
-            found.append(entry)
-    named = ((path.relative_to(folder).as_posix(), path) for path in found if path.is_file())
-    yield from sorted(named)
+            yield entry
 
 
 def digest(path: Path, read: Read = sha256) -> str:
@@ -64,26 +91,20 @@ def unpack(archive: Path, target: Path) -> None:
         UserError: it is none, is damaged, or has members that belong into no directory.
     """
     try:
-        with zipfile.ZipFile(archive) as opened:
-            members = [each for each in opened.infolist() if not each.is_dir()]
-            problems = [problem for each in members if (problem := _problem(each))]
-            size = sum(each.file_size for each in members)
-            if size > _MOST:
-                problems.append(f"it unpacks to {size >> 20} MiB, more than {_MOST >> 20}")
+        with opened_zip(archive) as opened:
+            members = [each for each in opened.infolist() if not each.filename.endswith("/")]
+            problems = [*_problems(members)]
             if problems:
-                raise UserError(f"{archive.name} is not unpacked", details=problems)
-            for member in members:
-                path = target / member.filename
+                raise UserError(
+                    f"{archive.name} is not unpacked", details=problems[:_MOST_PROBLEMS]
+                )
+            for each in members:
+                path = target / member(each.filename)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 # Python reads no more of a member than the size that was summed up above.
-                with opened.open(member) as source, path.open("wb") as file:
+                with opened.open(each) as source, path.open("wb") as file:
                     shutil.copyfileobj(source, file)
-    except (
-        *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
-        *(NotImplementedError, ValueError, OSError),
-    ) as error:
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise  # not of the zip file
+    except ZIP_ERRORS as error:
         raise UserError(
             f"{archive.name} is not a zip file that can be read: {error}",
             hint="boot files are given as a directory, or as a zip file of one",
@@ -101,16 +122,38 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _problem(member: zipfile.ZipInfo) -> str | None:
+def _problems(members: Sequence[zipfile.ZipInfo]) -> Iterator[str]:
+    """Yield why the members of a zip file are refused."""
+    size = sum(each.file_size for each in members)
+    if size > _MOST:
+        yield f"it unpacks to {size >> 20} MiB, more than {_MOST >> 20}"
+    directories: set[PurePosixPath] = set()
+    files: set[PurePosixPath] = set()
+    for each in members:
+        if problem := _problem(each):
+            yield problem
+            continue
+        path = member(each.filename)
+        if path in files:
+            yield f"{path}: is in it twice"
+        files.add(path)
+        directories.update(path.parents)
+    yield from (f"{path}: is both a file and a directory" for path in sorted(files & directories))
+
+
+def _problem(info: zipfile.ZipInfo) -> str | None:
     """Say why a member of a zip file is refused; None if it is not."""
-    name = member.filename
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in path.parts[0]:
+    name = info.filename
+    try:
+        path = member(name)
+    except UserError as error:
+        return error.message
+    if "\\" in name or ":" in path.parts[0]:
         return f"{name}: its name leads out of the directory that it is unpacked to"
-    if stat.S_ISLNK(member.external_attr >> 16):
+    if stat.S_ISLNK(info.external_attr >> 16):
         return f"{name}: is a symbolic link; pack the files that links point to"
-    if member.flag_bits & 1:
-        return f"{name}: is encrypted"
+    if wrong := zip_method(info):
+        return f"{name}: {wrong}"
     return None
 
 

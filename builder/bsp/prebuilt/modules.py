@@ -3,19 +3,13 @@
 
 from __future__ import annotations
 
-import lzma
 import re
-import subprocess
-import tarfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
 
+from builder.bounded import Opener, tar_files
 from builder.bsp.prebuilt.given import listed
-from builder.errors import UserError
 from builder.foreign import Tree, member, read_bounded
 
 _TAR = r"\.(tar(\.\w+)?|tgz|txz)"
@@ -27,12 +21,8 @@ _RELEASE = re.compile(r"(?:(?:.*?/)?lib/)?modules/(?P<release>\d[^/]*)/(?P<name>
 _PROGRAM = (b"#!", b"\x7fELF")
 _NO_PROGRAM = (".ko", ".o", ".a", ".so")
 
-_MOST_MEMBERS = 500_000
-_MOST_BYTES = 16 << 30
 _LARGEST = 512 << 20
-"""Members of an archive, bytes of all of them, and bytes of the largest that is taken."""
-
-Opener = Callable[[], IO[bytes]]
+"""Bytes of the largest file that is taken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +40,7 @@ class Bundle:
             UserError: the archive is damaged, or none.
         """
         for archive in self.archives:
-            yield from _members(archive)
+            yield from tar_files(archive)
         if not self.archives:
             for name, file in listed(self.root):
                 if name.startswith(self.name):
@@ -117,50 +107,8 @@ def _release(name: str) -> re.Match[str] | None:
     return _RELEASE.fullmatch(name) or _RELEASE.fullmatch(f"modules/{name}")
 
 
-def _members(archive: Path) -> Iterator[tuple[str, Opener]]:
-    """Yield the plain files of a tar archive. Links lead to sources that are not there."""
-    try:
-        with _opened(archive) as tar:
-            size = 0
-            for count, each in enumerate(tar):
-                size += each.size
-                if count >= _MOST_MEMBERS or size > _MOST_BYTES:
-                    raise UserError(
-                        f"{archive.name} has more than {_MOST_MEMBERS} members, or "
-                        f"{_MOST_BYTES >> 30} GiB in them"
-                    )
-                if each.isfile():
-                    yield str(member(each.name)), _member(tar, each)
-    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
-        raise UserError(f"{archive.name} cannot be read: {error}") from error
-
-
-@contextmanager
-def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
-    if archive.suffix != ".zst":
-        with tarfile.open(archive) as tar:
-            yield tar
-        return
-    # Python knows zstd from 3.14 on.
-    words = ["zstd", "--decompress", "--stdout", "--quiet", str(archive)]
-    with (
-        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process,
-        tarfile.open(fileobj=process.stdout, mode="r|") as tar,
-    ):
-        yield tar
-
-
 def _opener(path: Path) -> Opener:
     return lambda: path.open("rb")
-
-
-def _member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Opener:
-    def opened() -> IO[bytes]:
-        file = tar.extractfile(info)
-        assert file, "it is a plain file"
-        return file
-
-    return opened
 
 
 def _write(opener: Opener, target: Path, name: str) -> None:

@@ -18,11 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import yaml
-
 from builder.archive.archive import Archive
 from builder.engine.workspace import Workspace
 from builder.foreign import Tree
+from builder.spec.yaml_text import load
 from builder.steps.machines import MACHINES
 from builder.steps.mmdebstrap import downloads, keep_downloads, options
 from builder.steps.native.tree import ARCHITECTURE, ROOT, NativeTree
@@ -237,7 +236,7 @@ class Rules:
     @classmethod
     def read(cls, python: str) -> Rules:
         """Read the file, with `python` ("3.11") in place of {python}."""
-        read = yaml.safe_load(_RULES.read_text().replace("{python}", python))
+        read = load(_RULES.read_text().replace("{python}", python))
         return cls(**{field.name: read[field.name] for field in fields(cls)})
 
     def objection(self, name: str, content: bytes, machine: Sequence[str]) -> str | None:

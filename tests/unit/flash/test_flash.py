@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
 import json
 import lzma
@@ -21,6 +23,7 @@ from builder.engine.process import Processes
 from builder.errors import Interrupted, StepError, UserError
 from builder.flash.image import card_image, read_map
 from builder.flash.writing import flash, verify
+from builder.steps.packed import unpack
 from tests.unit.command_line import Answer, CommandLine
 from tests.unit.flash.lsblk import entry, fixed, table
 
@@ -178,14 +181,39 @@ def test_a_map_of_another_image_is_refused(image: Path, block_map: Path) -> None
         card_image(image).size(silent)
 
 
-@pytest.mark.parametrize("text", ["", "<bmap/>", "no XML", "<bmap><BlockSize>x</BlockSize></bmap>"])
+def mapped(*ranges: str, block: str = "4096", size: str = "40960") -> str:
+    listed = "".join(f"<Range>{each}</Range>" for each in ranges)
+    return (
+        f"<bmap><BlockSize>{block}</BlockSize><ImageSize>{size}</ImageSize>"
+        f"<BlockMap>{listed}</BlockMap></bmap>"
+    )
+
+
+def test_ranges_of_a_map(tmp_path: Path) -> None:
+    path = tmp_path / "card.bmap"
+    path.write_text(mapped(" 0-1 ", "3", "9-9", size="40000"))
+    assert read_map(path).ranges == ((0, 8192), (12288, 16384), (36864, 40000))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "<bmap/>", "no XML", "<bmap><BlockSize>x</BlockSize></bmap>"),
+        *(mapped("0-1", "1-2"), mapped("2", "1"), mapped("2-1"), mapped("10"), mapped("-1")),
+        *(mapped("9" * 5000), mapped("\N{SUPERSCRIPT TWO}"), mapped("0", block="0")),
+        *(mapped("0", size="9" * 5000), mapped("0", size="-1")),
+        "<!DOCTYPE bmap [<!ENTITY a 'x'>]>" + mapped("0"),
+        "<a>" * 1000,
+    ],
+    ids=lambda text: text[:60],
+)
 def test_a_broken_map_is_refused(image: Path, text: str) -> None:
     Path(f"{image}.bmap").write_text(text)
     with pytest.raises(UserError, match="is no block map"):
         card_image(image)
 
 
-@pytest.mark.parametrize("ending", [".xz", ".zst", ".gz", ".zip"])
+@pytest.mark.parametrize("ending", [".xz", ".zst", ".gz", ".bz2", ".zip"])
 def test_a_damaged_packed_image_is_found_before_anything_is_written(
     tmp_path: Path, ending: str
 ) -> None:
@@ -201,6 +229,36 @@ def test_a_packed_image_that_ends_early_is_found(image: Path) -> None:
         os.truncate(path, path.stat().st_size - 1000)
         with pytest.raises(UserError, match="is damaged"):
             card_image(path).size(silent)
+
+
+def test_a_packed_image_that_is_damaged_in_the_middle_is_found(image: Path) -> None:
+    content = os.urandom(100_000)
+    for ending, pack in ((".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)):
+        path = Path(f"{image}{ending}")
+        damaged = bytearray(pack(content))
+        damaged[len(damaged) // 2 : len(damaged) // 2 + 100] = bytes(100)
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match="is damaged"):
+            card_image(path).size(silent)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_an_image_in_a_zip_file_is_packed_by_deflate(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "card.img.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("card.img", bytes(1000))
+    with pytest.raises(UserError, match="its image is not packed by Deflate"):
+        card_image(path).size(silent)
+
+
+def test_an_image_is_no_larger_than_cards_are(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = packed(image, ".xz")
+    for module in ("builder.flash.image", "builder.steps.packed"):
+        monkeypatch.setattr(f"{module}.MOST", 1 << 20)
+    with pytest.raises(UserError, match="unpacks to more than"):
+        card_image(path).size(silent)
+    with pytest.raises(UserError, match="unpacks to more than"):
+        unpack(path, image)
 
 
 # The command

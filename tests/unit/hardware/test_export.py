@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def test_a_file_that_would_fill_memory_is_refused(
     path = tmp_path / "a.xsa"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.hwh", bytes(2 << 20))
-    monkeypatch.setattr("builder.hardware.export.LARGEST", 1 << 20)
+    monkeypatch.setattr("builder.hardware.design._LARGEST", 1 << 20)
     with pytest.raises(UserError, match=r"x\.hwh would have 2 MiB"):
         read_design(open_export(path))
 
@@ -123,3 +124,77 @@ def test_two_tops_are_one_too_many(tmp_path: Path) -> None:
 def test_designs_that_cannot_be_read(tmp_path: Path, files: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
         read_design(export_of(tmp_path, files))
+
+
+# Exports of strangers
+
+
+def test_only_plain_files_are_exports(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.xsa")
+    (tmp_path / "zero.xsa").symlink_to("/dev/zero")
+    for name in ("pipe.xsa", "zero.xsa"):
+        with pytest.raises(UserError, match="is not a hardware export: is no plain file"):
+            open_export(tmp_path / name)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_exports_are_packed_by_deflate(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "a.xsa"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("x.hwh", hwh(Soc.ZYNQ))
+    with pytest.raises(UserError, match=r"x\.hwh is not packed by Deflate"):
+        read_design(open_export(path))
+
+
+def test_an_export_has_so_many_files(tmp_path: Path) -> None:
+    names = {f"{number:0100}": "" for number in range(10_000)}
+    with pytest.raises(UserError, match="is not a hardware export: the list of its files is too"):
+        open_export(make_xsa(tmp_path / "a.xsa", names))
+
+
+def test_all_designs_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = hwh(Soc.ZYNQ)
+    export = export_of(tmp_path, {"a.hwh": text, "b.hwh": text})
+    monkeypatch.setattr("builder.hardware.design._LARGEST", len(text) * 3 // 2)
+    with pytest.raises(UserError, match=r"b\.hwh would have"):
+        read_design(export)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("<EDKSYSTEM", "<!DOCTYPE EDKSYSTEM [<!ENTITY a 'b'>]><EDKSYSTEM", "document type"),
+        ("<MODULES>", "<MODULES>" + "<a>" * 1000, "nested more than 64 deep"),
+        ('BASEVALUE="0X41200000"', f'BASEVALUE="0x{"f" * 100_000}"', "address range of leds"),
+    ],
+)
+def test_designs_that_are_more_than_they_seem(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    text = hwh(Soc.ZYNQ)
+    assert old in text
+    with pytest.raises(UserError, match=message):
+        read_design(export_of(tmp_path, {"a.hwh": text.replace(old, new, 1)}))
+
+
+@pytest.mark.parametrize("number", ["\N{SUPERSCRIPT TWO}", "9" * 5000, "-1"])
+def test_odd_numbers_of_ports_are_passed_over(tmp_path: Path, number: str) -> None:
+    text = hwh(Soc.ZYNQ)
+    assert 'CLKFREQUENCY="100000000"' in text
+    text = text.replace('CLKFREQUENCY="100000000"', f'CLKFREQUENCY="{number}" LEFT="{number}"')
+    block = read_design(export_of(tmp_path, {"a.hwh": text})).blocks["leds"]
+    assert block.ports["s_axi_aclk"].frequency == 0
+    assert block.ports["s_axi_aclk"].width == 1
+
+
+def test_a_parameter_that_is_too_long_for_a_number(tmp_path: Path) -> None:
+    text = hwh(Soc.ZYNQ).replace('VALUE="0xFFFFFFFF"', f'VALUE="0x{"f" * 5000}"')
+    block = read_design(export_of(tmp_path, {"a.hwh": text})).blocks["leds"]
+    with pytest.raises(UserError, match="is no number"):
+        block.number("C_TRI_DEFAULT")
+
+
+def test_a_list_that_is_nested_deeply_is_passed_over(tmp_path: Path) -> None:
+    for text in ("[" * 100_000, "[" * 900 + "]" * 900):
+        files = {"a.hwh": hwh(Soc.ZYNQ), "xsa.json": text}
+        assert read_design(export_of(tmp_path, files)).soc is Soc.ZYNQ

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,22 @@ def test_a_bsp_that_is_none_is_said(imports: Imports) -> None:
     report = imports("SURFv6revB")
     (what,) = said(report, Outcome.PERSON, "SURFv6revB.bsp")
     assert what.startswith("is no BSP of PetaLinux: ")
+
+
+def test_a_bsp_that_is_damaged_is_said(imports: Imports) -> None:
+    path = imports.write("SURFv6revB") / "SURFv6revB.bsp"
+    os.truncate(path, path.stat().st_size // 2)
+    (what,) = said(imports("SURFv6revB"), Outcome.PERSON, "SURFv6revB.bsp")
+    assert what.startswith("is no BSP of PetaLinux: SURFv6revB.bsp cannot be read: ")
+
+
+def test_what_is_too_large_in_a_bsp_is_said(
+    imports: Imports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.sdbuild.hardware.LARGEST", 8)
+    imports.write("SURFv6revB")
+    (what,) = said(imports("SURFv6revB"), Outcome.PERSON, "SURFv6revB.bsp")
+    assert "larger than" in what
 
 
 def test_a_url_without_checksum_is_for_a_person_unless_it_is_fetched(

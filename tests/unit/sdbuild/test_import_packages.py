@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from builder.errors import UserError
 from builder.sdbuild import facts
 from builder.sdbuild.report import Outcome
 from tests.unit.command_line import TREE
@@ -119,6 +120,18 @@ def test_a_pointer_of_git_lfs_is_no_file(imports: Imports) -> None:
     report = imports("ZCU104")
     assert any("git lfs pull" in what for what in said(report, Outcome.PERSON, "base/base.bit"))
     assert not (imports.target / "ZCU104/base/base.bit").exists()
+
+
+def test_links_that_multiply_are_refused(imports: Imports, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = imports.write("SURFv6revB")
+    for level in range(30):
+        (folder / f"levels/{level}").mkdir(parents=True)
+        for side in "ab":
+            (folder / f"levels/{level}/{side}").symlink_to(f"../{level + 1}")
+    (folder / "levels/30").mkdir()
+    monkeypatch.setattr("builder.sdbuild.draft._MOST_FILES", 1000)
+    with pytest.raises(UserError, match="more than 1000 files"):
+        imports("SURFv6revB")
 
 
 def test_links_are_followed_as_sdbuild_does(imports: Imports) -> None:

@@ -107,8 +107,24 @@ def test_lines_of_a_variable_are_those_that_make_it() -> None:
 
 
 def test_a_file_that_cannot_be_read_is_the_users_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"cannot be read|is no text"):
         read_makefile(tmp_path / "none.spec")
     (tmp_path / "x.spec").write_bytes(b"A := \xff\xfe\n")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"cannot be read|is no text"):
         read_makefile(tmp_path / "x.spec")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "".join(f"A{n} = {f'$(A{n + 1})' * 10}\n" for n in range(20)) + "A20 = x\n",
+        "A := x\n" + "A += $(A)\n" * 40,
+        "".join(f"A{n} = $(A{n + 1})\n" for n in range(2000)) + "A2000 = x\n",
+    ],
+    ids=["laughs", "doubled", "chain"],
+)
+def test_variables_that_stand_for_too_much_are_the_users_error(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.spec"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"x\.spec: line \d+: A\d* stands for more than is read"):
+        read_makefile(path)

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: MIT
+"""The rules that a distribution's file has to keep beyond its model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from builder.spec.distribution import Distribution
+from builder.spec.reader import Reader, closest
+
+
+def check_distribution(reader: Reader, file: Path, model: Distribution) -> None:
+    """Complain of a suite whose archive has no mirror."""
+    for position, pocket in enumerate(model.pockets):
+        if pocket.archive not in model.mirrors:
+            what = f"mirrors has no {pocket.archive}{closest(pocket.archive, model.mirrors)}"
+            reader.complain(file, ("pockets", position, "archive"), what)
