@@ -18,7 +18,7 @@ from typing import IO
 from builder.engine.answer import Answer, Head, Trouble
 from builder.engine.process import Processes
 from builder.errors import Interrupted, StepError
-from builder.spec.models import format_size
+from builder.spec.texts import format_size
 
 _PIECE = 1 << 20
 _LOCAL = "file://"

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import requests
-
 from builder.bounded import Opener, tar_files
+from builder.engine.download import DownloadError, fetch
+from builder.engine.process import Processes
 from builder.errors import UserError
 from builder.foreign import read_bounded
 from builder.hardware.design import read_design

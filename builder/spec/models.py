@@ -25,6 +25,7 @@ from builder.spec.texts import (
     RelativePath,
     Sha256,
     Size,
+    SomeSize,
     Url,
     WholeMib,
     WordPath,

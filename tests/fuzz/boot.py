@@ -149,7 +149,8 @@ def _superblock(data: bytes, scratch: Path) -> None:
 def _ext4(data: bytes, scratch: Path) -> None:
     """Walk through a filesystem."""
     with Ext4(_file(scratch, "image", data)) as filesystem:
-        todo, seen = [ROOT_INODE], set()
+        todo = [ROOT_INODE]
+        seen: set[int] = set()
         while todo and len(seen) < _MOST_FILES:
             inode = filesystem.inode(number := todo.pop())
             if number in seen:

@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 
 try:
-    import atheris  # type: ignore[import-not-found, unused-ignore]
+    import atheris  # type: ignore[import-not-found, import-untyped, unused-ignore]
 except ImportError:
     atheris = None
 

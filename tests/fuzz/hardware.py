@@ -48,7 +48,7 @@ def _xsas() -> list[bytes]:
     made = []
     for soc in Soc:
         with tempfile.TemporaryDirectory() as folder:
-            files = {
+            files: dict[str, str | bytes] = {
                 "design_1.hwh": hwh(soc),
                 "sysdef.xml": sysdef("design_1.hwh"),
                 "xsa.json": '{"a": [{"Name": "design_1.hwh", "Type": "DEFAULT_BD"}]}',

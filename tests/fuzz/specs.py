@@ -18,9 +18,9 @@ from builder.cli import settings
 from builder.cli.main import main, parsers
 from builder.lock.lock import read_lock
 from builder.spec.dump import dump
-from builder.spec.models import FileName
 from builder.spec.reader import Tree
 from builder.spec.resolve import ImageSpec, resolve
+from builder.spec.texts import FileName
 from builder.spec.unused import problems_of_board, problems_of_shared
 from builder.spec.upgrade import upgraded, upgraded_profile
 from builder.spec.values import parse_setting

@@ -46,7 +46,8 @@ def compiled(folder: Path, *options: str) -> Path:
 def make(random: Random, folder: Path, count: int) -> None:
     """Fill a directory with files of all kinds. Those that need root are left out without it."""
     folder.mkdir()
-    folders, files = [folder], []
+    folders = [folder]
+    files: list[Path] = []
     for number in range(count):
         parent = random.choice(folders)
         name = random.choice((*_NAMES, str(number).encode(), b"%d" % number * 40))[:255]

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import lzma
 import os
 import shutil
 import stat
