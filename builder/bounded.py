@@ -8,6 +8,7 @@ that reading it ends the program. Each function here has a limit of memory and t
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import json
@@ -144,6 +145,14 @@ class _ZipSource(io.FileIO):
             raise zipfile.BadZipFile("the list of its files is too long")
         return data
 
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise zipfile.BadZipFile("it names a place before its beginning") from error
+
 
 @contextmanager
 def opened_zip(path: Path, *, most_directory: int = _MOST_DIRECTORY) -> Iterator[zipfile.ZipFile]:
@@ -156,7 +165,11 @@ def opened_zip(path: Path, *, most_directory: int = _MOST_DIRECTORY) -> Iterator
     with _ZipSource(_opened(path)) as source:
         # Python reads the whole list at once.
         source.most = most_directory
-        with zipfile.ZipFile(source) as archive:
+        try:
+            archive = zipfile.ZipFile(source)
+        except UnicodeDecodeError as error:
+            raise zipfile.BadZipFile("a member has a name that is not in UTF-8") from error
+        with archive:
             source.most = None
             yield archive
 

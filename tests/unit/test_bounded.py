@@ -226,6 +226,7 @@ def test_a_member_of_less_than_no_bytes(tmp_path: Path) -> None:
         bz2.compress(tar(("a", b"")))[:50],
         b"\x28\xb5\x2f\xfd damaged",
     ],
+    ids=["empty", "text", "cut off", "no tar", "xz", "bzip2", "zstd"],
 )
 def test_what_is_damaged_is_told(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "archive"

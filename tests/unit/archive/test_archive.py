@@ -348,24 +348,20 @@ NOW = int(time.time())
 
 
 @pytest.mark.parametrize(
-    ("until", "days", "old"),
-    [
-        (NOW + 5 * DAY, 4, False),
-        (NOW + 5 * DAY, 6, True),
-        (None, 29, False),
-        (None, 31, True),
-        (NOW + 90 * DAY, 31, False),
-    ],
+    ("valid", "days", "old"),
+    [(5, 4, False), (5, 6, True), (None, 29, False), (None, 31, True), (90, 31, False)],
 )
 def test_indexes_grow_old(
     archive: Archive,
     repository: Repository,
     monkeypatch: pytest.MonkeyPatch,
-    until: int | None,
+    valid: int | None,
     days: int,
     *,
     old: bool,
 ) -> None:
+    """Release files that say for how many days they are valid, and others."""
+    until = None if valid is None else NOW + valid * DAY
     repository.pocket("one-security", until=until)
     for suite in SUITES[:2]:
         repository.pocket(suite, until=NOW + 1000 * DAY)
