@@ -80,8 +80,8 @@ def findings(own: Tree, theirs: Tree, *, name: str, source: str) -> list[Finding
     alone = {root for root, _ in _alone(before, after)}
     for change in differences(before, after):
         if not any(_below(change.node, root) for root in alone):
-            here, there = show(change.after), show(change.before)
-            what = f"{change.property} of {change.node} is {here} here and {there} there"
+            values = f"{show(change.after)} here and {show(change.before)} there"
+            what = f"{change.property} of {change.node} is {values}"
             subject = f"{change.node} {change.property}"
             found.append(_finding(subject, what, name=name, source=source))
     return found
