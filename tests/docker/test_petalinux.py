@@ -109,7 +109,7 @@ def test_a_card_by_petalinux_boots(vendor: Vendor, name: str) -> None:
     dtsi.write_text('/include/ "system-conf.dtsi"\n/ { chosen { }; };\n')
     assert built(vendor.build("--board", name)) == {
         *("petalinux-device-tree", "petalinux-boot"),
-        *("prebuilt", "boot-files", "image"),
+        *("prebuilt", "boot-files", "design-check", "image"),
     }
     dtsi.unlink()
 
