@@ -31,6 +31,10 @@ _OWNER = f"{NAME}.owner"
 _OLD = timedelta(days=1)
 
 
+_SECCOMP = Path(__file__).with_name("seccomp.json")
+"""What containers that work in root filesystems may not ask of the kernel."""
+
+
 class Docker:
     """The daemon that DOCKER_HOST or the usual socket leads to.
 
@@ -251,8 +255,8 @@ def _security(capabilities: Sequence[str]) -> list[str]:
     # Files of the caller keep their SELinux labels: what is mounted is shown, not relabelled.
     options = ["label=disable"]
     if "SYS_ADMIN" in capabilities:
-        # Docker's own AppArmor profile forbids mount(2), whoever asks.
-        return [*options, "apparmor=unconfined"]
+        # Docker's own profiles forbid mount(2) and pivot_root(2), whoever asks.
+        return [*options, "apparmor=unconfined", f"seccomp={_SECCOMP.read_text()}"]
     return [*options, "no-new-privileges"]
 
 

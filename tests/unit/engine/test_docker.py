@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 from docker.errors import APIError, DockerException
 
+from builder.engine import docker
 from builder.engine.docker import Docker
 from builder.engine.owner import Owner, this_process
 from builder.errors import HostError
+from builder.steps.step import ROOT_FILESYSTEM
 from tests.unit.command_line import CommandLine
 
 
@@ -193,3 +196,14 @@ def test_a_process_that_is_hidden_is_not_gone(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr("builder.engine.owner._started", lambda _: None)
         assert not owner.is_gone()
         alive.kill()
+
+
+def test_containers_that_mount_may_do_what_shuts_programs_in_and_nothing_to_the_kernel() -> None:
+    (*_, option) = docker._security(ROOT_FILESYSTEM)  # noqa: SLF001 - what the daemon is told
+    kind, _, text = option.partition("=")
+    profile = json.loads(text)
+    (forbidden,) = profile["syscalls"]
+    assert (kind, forbidden["action"]) == ("seccomp", "SCMP_ACT_ERRNO")
+    assert {"init_module", "kexec_load", "bpf", "open_by_handle_at"} <= {*forbidden["names"]}
+    assert not {"mount", "pivot_root", "unshare"} & {*forbidden["names"]}
+    assert "no-new-privileges" in docker._security(())  # noqa: SLF001
