@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import requests
 from pydantic import BaseModel, TypeAdapter
 
 from builder.archive.archive import Archive, ArchiveUnavailable, PocketUnavailable
 from builder.archive.mirrors import mirror
 from builder.archive.verification import DamagedIndexes
+from builder.engine.answer import Answer, Head, Trouble
 from builder.engine.host import host_architecture
 from builder.errors import BuildError, HostError, UserError
 from builder.report.events import Listener, Note
@@ -317,20 +317,24 @@ def _usable(archive: Archive, problem: str | None) -> None:
     _answers(archive, archive.distribution.model.pockets[0])
 
 
-def _answers(archive: Archive, pocket: Pocket, *, timeout: float = _PROBE_SECONDS) -> None:
+def _answers(archive: Archive, pocket: Pocket, *, timeout: float | None = None) -> None:
     """Ask a pocket's mirror for its release file, for so many seconds at most.
 
     Raises:
         ArchiveUnavailable: it does not answer.
     """
     base = mirror(archive.distribution, pocket, archive.architecture)
+    timeout = timeout or _PROBE_SECONDS
     if not base.startswith("http"):
         return
+    answer = Answer(f"{base}/dists/{pocket.suite}/InRelease", {}, silence=timeout, method="HEAD")
     try:
-        answer = requests.head(
-            f"{base}/dists/{pocket.suite}/InRelease", timeout=timeout, allow_redirects=True
-        )
-    except requests.RequestException as error:
-        raise ArchiveUnavailable(f"{base} does not answer ({type(error).__name__})") from error
-    if not answer.ok:
-        raise ArchiveUnavailable(f"{base} answers {answer.status_code} {answer.reason}")
+        head = answer.next(timeout)
+    except Trouble as trouble:
+        raise ArchiveUnavailable(f"{base} does not answer ({trouble})") from trouble
+    finally:
+        answer.give_up()
+    if not isinstance(head, Head):
+        raise ArchiveUnavailable(f"{base} does not answer (nothing came in {timeout:g} s)")
+    if head.status >= 400:
+        raise ArchiveUnavailable(f"{base} answers {head.status} {head.reason}")

@@ -43,10 +43,13 @@ class Head:
 
 
 class Answer:
-    """The answer to a GET, which begins at once; `silence` is how many seconds a read may take."""
+    """The answer to a request, which begins at once; `silence` is how many seconds a read may take."""
 
-    def __init__(self, url: str, headers: Mapping[str, str], *, silence: float) -> None:
+    def __init__(
+        self, url: str, headers: Mapping[str, str], *, silence: float, method: str = "GET"
+    ) -> None:
         self._url = url
+        self._method = method
         self._headers = headers
         self._silence = silence
         self._items: Queue[Head | bytes | Exception | None] = Queue(_PIECES_AHEAD)
@@ -108,7 +111,9 @@ class Answer:
         """Return the answer to which redirects lead."""
         url = self._url
         for _ in range(_MOST_REDIRECTS + 1):
-            response = session.get(url, headers=self._headers, stream=True, timeout=self._silence)
+            response = session.request(
+                self._method, url, headers=self._headers, stream=True, timeout=self._silence
+            )
             target = session.redirect(response)
             if target is None:
                 return response

@@ -22,6 +22,7 @@ from builder.spec.texts import format_size
 
 _PIECE = 1 << 20
 _LOCAL = "file://"
+_NUMBER = "[0-9]{1,18}"
 
 
 class DownloadError(StepError):
@@ -94,6 +95,7 @@ def fetch(
 
     Raises:
         DownloadError: it cannot be had, or not within the limits (TooLargeError).
+        StepError: it cannot be written.
         Interrupted: everything has been told to stop.
     """
     received = _Received(into)
@@ -124,7 +126,8 @@ class _Received:
         """Take a piece.
 
         Raises:
-            Trouble: with it there is more than that, or it cannot be written.
+            Trouble: with it there is more than that.
+            StepError: it cannot be written.
         """
         self.size += len(piece)
         self.ever += len(piece)
@@ -148,7 +151,7 @@ class _Received:
         """Return what it is, now that it is all.
 
         Raises:
-            Trouble: it cannot be written.
+            StepError: it cannot be written.
         """
         if self._into:
             with _writing():
@@ -161,8 +164,7 @@ def _writing() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = f"it cannot be written: {error.strerror}"
-        raise Trouble(why, passing=False) from error
+        raise StepError(f"a download cannot be written: {error.strerror}") from error
 
 
 class _Download:
@@ -246,7 +248,9 @@ class _Download:
         """
         had, version = self._received.size, _version(head)
         if head.status == 206 and had:
-            place = re.match(rf"bytes {had}-\d+/(\d+|\*)$", head.headers.get("content-range", ""))
+            place = re.match(
+                rf"bytes {had}-\d+/({_NUMBER}|\*)$", head.headers.get("content-range", "")
+            )
             if place and version == self._version:
                 return None if place[1] == "*" else int(place[1])
         if head.status == 200:
@@ -254,7 +258,7 @@ class _Download:
             self._version = version
             told = head.headers.get("content-length", "")
             # RFC 9112, 6.3: it means nothing where the body comes in chunks.
-            if "transfer-encoding" in head.headers or not told.isdecimal():
+            if "transfer-encoding" in head.headers or not re.fullmatch(_NUMBER, told):
                 return None
             if int(told) > self._limits.size:
                 raise _TooLarge(self._limits.size)

@@ -19,7 +19,6 @@ PHY = "an export does not say what is on MDIO: the kernel looks for it"
 OTP = "/axi/spi@e000d000/flash@0/otp"
 LOGIC = "the design leads I2C 1 into the programmable logic: the new board's overlay switches it on"
 LIBRARY = "the pynq library opens it for its own base design"
-VBUS = "an export does not say that the PHY switches VBUS"
 PINS = "the start-up code of an export sets the pins; that of the tree's board leaves them as GPIO"
 PROPERTIES = {
     ("/", "compatible"): "a board's own is its maker's to give",
@@ -40,12 +39,6 @@ PROPERTIES = {
             "mux": ("function", "groups"),
         }.items()
         for name in names
-    },
-    ("/axi/usb@e0002000", "phys"): VBUS,
-    **{("/phy0", name): VBUS for name in ("#phy-cells", "compatible")},
-    **{
-        ("/phy0@e0002000", name): VBUS
-        for name in ("#phy-cells", "compatible", "drv-vbus", "reg", "view-port")
     },
     ("/axi/ethernet@e000b000", "phy-handle"): PHY,
     ("/axi/ethernet@e000b000/ethernet-phy@1", "device_type"): PHY,

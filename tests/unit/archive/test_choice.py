@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -406,6 +407,29 @@ def test_a_mirror_that_refuses_is_found_out_without_apts_patience(
         assert choosing(no, silent, good) == "good"
     assert f"no was not taken: http://{host} answers 403 Forbidden" in choosing.loudly
     assert "silent was not taken: http://127.0.0.1:9 does not answer (" in choosing.loudly
+
+
+class Trickling(QuietHandler):
+    over = threading.Event()
+
+    def do_HEAD(self) -> None:  # noqa: N802 - its name
+        while not self.over.wait(0.01):
+            self.wfile.write(b"x")
+
+
+def test_a_mirror_that_goes_on_beginning_is_not_waited_for(
+    choosing: Choosing,
+    good: NamedDistribution,
+    repository: Repository,
+    no_proxies: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("builder.archive.choice._PROBE_SECONDS", 0.1)
+    with serving(Trickling) as host:
+        no = distribution(f"http://{host}", repository.key.public, name="no")
+        assert choosing(no, good) == "good"
+        Trickling.over.set()
+    assert f"http://{host} does not answer (nothing came in 0.1 s)" in choosing.loudly
 
 
 # The archive for this machine's own architecture

@@ -19,7 +19,7 @@ import pytest
 
 from builder.engine.download import DownloadError, Fetched, Limits, TooLargeError, fetch
 from builder.engine.process import Processes
-from builder.errors import Interrupted
+from builder.errors import Interrupted, StepError
 from tests.unit.archive.support import QuietHandler, serving
 
 CONTENT = bytes(range(256)) * 1000
@@ -187,6 +187,17 @@ def test_more_than_the_limit_is_not_taken(server: Server, answer: Answering) -> 
         server(answer, size=1 << 20)
     assert len(server.file.getvalue()) <= 1 << 20
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("told", ["9" * 5000, "-1", "many", "\u0661"])
+def test_a_size_that_is_no_number_counts_for_nothing(server: Server, told: str) -> None:
+    def strange(handler: Handler) -> None:
+        handler.wfile.write(f"HTTP/1.1 200 OK\r\nContent-Length: {told}\r\n\r\n".encode())
+        handler.wfile.write(CONTENT)
+
+    with suppress(DownloadError):  # urllib3 may miss the rest
+        server(strange, waits=())
+    assert server.file.getvalue() == CONTENT
 
 
 def test_exactly_the_limit_is_taken(server: Server) -> None:
@@ -467,6 +478,6 @@ class Full(io.BytesIO):
 
 def test_a_full_disk_is_an_expected_error(server: Server) -> None:
     server.file = Full()
-    with pytest.raises(DownloadError, match="it cannot be written: No space left on device"):
+    with pytest.raises(StepError, match=r"^a download cannot be written: No space left on device$"):
         server(whole)
     assert len(server.asked) == 1
