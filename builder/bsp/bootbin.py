@@ -20,10 +20,10 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Final
 
+from builder.bounded import UnreadableError, plain_file
 from builder.errors import UserError
 from builder.spec.models import Soc
 
@@ -31,6 +31,11 @@ WIDTH_DETECTION: Final = 0xAA995566
 IDENTIFICATION: Final = 0x584C4E58  # "XLNX" as one word; in the file, XNLX
 PMU_BYTES: Final = 128 * 1024
 """The memory of Zynq UltraScale+'s platform management unit, in bytes."""
+
+_MOST_BYTES: Final = 256 << 20
+_MOST_PARTITIONS: Final = 64
+_LONGEST_NAME: Final = 256
+"""Bytes of a file, partitions in it, of which bootgen makes 32 at most, and bytes of a name."""
 
 _TABLE_VERSIONS: Final = (0x01010000, 0x01020000)
 _ENCRYPTION: Final = (0, 0xA5C3C5A3, 0x3A5C3C5A)  # none; the key in eFUSEs; in battery-backed RAM
@@ -113,9 +118,9 @@ def parse(path: Path, soc: Soc) -> BootImage:
         BootImageError: it cannot be read, is none, or a checksum or a length is wrong.
     """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BootImageError(f"{path} cannot be read: {error.strerror}") from error
+        data = plain_file(path, most=_MOST_BYTES)
+    except UnreadableError as error:
+        raise BootImageError(f"{path}: it {error.reason}") from error
     try:
         return _parse(data, FORMATS[soc])
     except BootImageError as error:
@@ -198,7 +203,7 @@ def _verify_partitions(data: bytes, header: BootHeader) -> None:
     (version,) = struct.unpack_from("<I", data, header.image_table_offset)
     if version not in _TABLE_VERSIONS:
         raise BootImageError(f"the image table has the unknown version {version:#010x}")
-    for index in count():
+    for index in range(_MOST_PARTITIONS + 1):
         # Offsets and lengths in these tables are counted in 4-byte words.
         words = struct.unpack_from("<16I", data, header.partition_table_offset + 64 * index)
         if not any(words[:15]):
@@ -209,6 +214,7 @@ def _verify_partitions(data: bytes, header: BootHeader) -> None:
                 f" not {_complement(words[:15]):#010x}"
             )
         _verify_partition(data, words, index)
+    raise BootImageError(f"it has more than {_MOST_PARTITIONS} partitions")
 
 
 def _verify_partition(data: bytes, words: tuple[int, ...], index: int) -> None:
@@ -232,7 +238,7 @@ def _image_name(data: bytes, at: int) -> str:
     """Return an image's name: words, first letter in the highest byte, up to a zero word."""
     name = b""
     at += 16
-    while (word := data[at : at + 4]) not in {b"\0\0\0\0", b""}:
+    while len(name) < _LONGEST_NAME and (word := data[at : at + 4]) not in {b"\0\0\0\0", b""}:
         name += word[::-1]
         at += 4
     return name.rstrip(b"\0").decode("ascii", errors="replace")
