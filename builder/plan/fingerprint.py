@@ -17,6 +17,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from builder.bounded import check_place
 from builder.errors import UserError
 from builder.steps.sources import sha256
 from builder.steps.step import Step
@@ -113,6 +114,8 @@ def _files(path: Path) -> Iterator[Path]:
             raise UserError(
                 f"{path} has more than {_MOST_FILES} files: is a link in it that leads elsewhere?"
             )
+        if here == path or here.is_symlink():
+            check_place(here)
         if here.is_dir():
             todo += sorted(_inside(here), reverse=True)
         elif here.is_file():

@@ -183,7 +183,16 @@ def test_only_plain_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "folder/zero").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "folder", tmp_path / "pipe"):
-        with pytest.raises(UserError, match=r"^there is no file "):
+        with pytest.raises(UserError, match="there is no file"):
+            components(FakeStep("s", paths=[path]), {})
+
+
+def test_the_kernels_files_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "proc").symlink_to("/proc")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/self").symlink_to("/proc/self")
+    for path in (tmp_path / "proc", tmp_path / "folder", tmp_path / "proc/kmsg"):
+        with pytest.raises(UserError, match="leads to /proc"):
             components(FakeStep("s", paths=[path]), {})
 
 
