@@ -112,6 +112,17 @@ def plain_text(path: Path, *, most: int = 4 * MIB) -> str:
         raise UnreadableError(path, f"is no text in UTF-8: {error.reason}") from error
 
 
+def check_place(path: Path) -> None:
+    """Make sure that a path does not lead to the kernel's files, which may be without an end.
+
+    Raises:
+        UnreadableError: it does.
+    """
+    place = Path(os.path.realpath(path))
+    if place.is_relative_to("/proc") or place.is_relative_to("/sys"):
+        raise UnreadableError(path, f"leads to {place}")
+
+
 def _opened(path: Path) -> int:
     """Open a plain file. Opening alone may already do something with a device, or wait for a pipe."""
     mode = path.stat().st_mode

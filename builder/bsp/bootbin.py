@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from builder.bounded import UnreadableError, plain_file
 from builder.errors import UserError
 from builder.spec.models import Soc
 
@@ -31,9 +32,10 @@ IDENTIFICATION: Final = 0x584C4E58  # "XLNX" as one word; in the file, XNLX
 PMU_BYTES: Final = 128 * 1024
 """The memory of Zynq UltraScale+'s platform management unit, in bytes."""
 
+_MOST_BYTES: Final = 256 << 20
 _MOST_PARTITIONS: Final = 64
 _LONGEST_NAME: Final = 256
-"""Partitions, and bytes of a name, that are read: a file has no more than a few of them."""
+"""Bytes of a file, partitions in it, of which bootgen makes 32 at most, and bytes of a name."""
 
 _TABLE_VERSIONS: Final = (0x01010000, 0x01020000)
 _ENCRYPTION: Final = (0, 0xA5C3C5A3, 0x3A5C3C5A)  # none; the key in eFUSEs; in battery-backed RAM
@@ -116,9 +118,9 @@ def parse(path: Path, soc: Soc) -> BootImage:
         BootImageError: it cannot be read, is none, or a checksum or a length is wrong.
     """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BootImageError(f"{path} cannot be read: {error.strerror}") from error
+        data = plain_file(path, most=_MOST_BYTES)
+    except UnreadableError as error:
+        raise BootImageError(f"{path}: it {error.reason}") from error
     try:
         return _parse(data, FORMATS[soc])
     except BootImageError as error:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from builder.emulation.derive import read_tree
+from builder.bounded import plain_file
+from builder.emulation.derive import MOST_BYTES, read_tree
 from builder.errors import StepError
 
 MAGIC = b"\xd0\x0d\xfe\xed"
@@ -47,14 +48,14 @@ def read_fit(path: Path) -> Fit:
     Raises:
         StepError: it is none, or is damaged.
     """
-    tree, blob = read_tree(path), path.read_bytes()
+    tree, blob = read_tree(path), plain_file(path, most=MOST_BYTES)
+    images: dict[str, FitImage] = {}
+    left = len(blob)
     try:
-        images = {
-            parts[-1]: FitImage(
-                name=parts[-1], arch=_text(properties, "arch"), data=_data(blob, properties)
-            )
-            for parts, properties in _children(tree, "images")
-        }
+        for parts, properties in _children(tree, "images"):
+            data = _data(blob, properties, most=left)
+            left -= len(data)
+            images[parts[-1]] = FitImage(name=parts[-1], arch=_text(properties, "arch"), data=data)
     except ValueError as error:
         raise StepError(f"{path}: {error}") from error
     configurations = {
@@ -81,15 +82,25 @@ def _text(properties: Mapping[str, bytes], key: str) -> str:
     return properties.get(key, b"").partition(b"\0")[0].decode(errors="replace")
 
 
-def _data(blob: bytes, properties: Mapping[str, bytes]) -> bytes:
+def _data(blob: bytes, properties: Mapping[str, bytes], *, most: int) -> bytes:
+    """Return the data of an image, of which all together have no more bytes than the file."""
     if "data-size" not in properties:
         return properties.get("data", b"")
-    size = int.from_bytes(properties["data-size"], "big")
+    size = _number(properties, "data-size")
     if "data-position" in properties:
-        start = int.from_bytes(properties["data-position"], "big")
+        start = _number(properties, "data-position")
     else:
         (end,) = struct.unpack_from(">I", blob, 4)
-        start = (end + 3 & ~3) + int.from_bytes(properties.get("data-offset", b""), "big")
+        start = (end + 3 & ~3) + _number(properties, "data-offset")
     if start + size > len(blob):
         raise ValueError(f"its data ends at {start + size}, the file at {len(blob)} bytes: cut off")
+    if size > most:
+        raise ValueError("its images have more bytes than the file: they overlap")
     return blob[start : start + size]
+
+
+def _number(properties: Mapping[str, bytes], key: str) -> int:
+    value = properties.get(key, b"")
+    if len(value) > 8:
+        raise ValueError(f"{key} has {len(value)} bytes, too many for a number")
+    return int.from_bytes(value, "big")

@@ -13,7 +13,10 @@ _U_BOOT_HEADER = 64
 _GZIP = b"\x1f\x8b\x08"
 _XZ = b"\xfd7zXZ\0"
 _MOST = 256 << 20
-"""Bytes that a kernel may unpack to."""
+"""Bytes that a kernel may unpack to, and that unpacking it may take."""
+
+_MOST_TRIED = 16
+"""Places of a kernel that look like the beginning of something packed."""
 
 _BANNER = re.compile(rb"Linux version (\d[^\s\0]*) \(")
 
@@ -55,10 +58,13 @@ def release(data: bytes) -> str | None:
 def _contents(data: bytes) -> Iterator[bytes]:
     """Yield a kernel, and what may be the kernel that a zImage unpacks."""
     yield data
+    view = memoryview(data)
     for magic, unpack in ((_GZIP, _inflated), (_XZ, _unxz)):
         at = data.find(magic)
-        while at >= 0:
-            content = unpack(memoryview(data)[at:])
+        for _ in range(_MOST_TRIED):
+            if at < 0:
+                break
+            content = unpack(view[at:])
             if content:
                 yield content
             at = data.find(magic, at + 1)
@@ -73,6 +79,6 @@ def _inflated(data: bytes | memoryview) -> bytes | None:
 
 def _unxz(data: bytes | memoryview) -> bytes | None:
     try:
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(data, _MOST)
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST).decompress(data, _MOST)
     except lzma.LZMAError:
         return None

@@ -12,9 +12,11 @@ import struct
 from pathlib import Path
 from typing import Final
 
+from builder.bounded import plain_file
 from builder.bsp.bootbin import PMU_BYTES
 from builder.errors import UserError
 
+_MOST_BYTES: Final = 64 << 20  # of an ELF file, with what debuggers read
 _ADDRESS: Final = 0xFFDC0000
 _LOADED: Final = 1  # PT_LOAD of elf(5)
 
@@ -28,7 +30,7 @@ def pmu_memory(program: Path) -> bytes:
     Raises:
         UserError: it is not a program for the PMU.
     """
-    data = program.read_bytes()
+    data = plain_file(program, most=_MOST_BYTES)
     if not data.startswith(b"\x7fELF"):
         memory = data
     else:

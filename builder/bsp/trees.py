@@ -5,10 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from builder.emulation.derive import Rule, Tree, derive, listed, read_rules, read_tree
 from builder.emulation.facts import machine_facts, machine_file, position
+from builder.errors import UserError
 from builder.spec.models import Soc
+
+_MOST_CELLS: Final = 8
+"""Bytes of an address or a size: two cells."""
 
 
 def check_devices(tree: Tree, soc: Soc, console: str) -> None:
@@ -39,7 +44,7 @@ def _network(tree: Tree) -> list[Rule]:
 
     Its tree names a controller all the same, as `ethernet0`, and leaves that off.
     """
-    node = tree.get("/aliases", {}).get("ethernet0", b"").rstrip(b"\0").decode()
+    node = tree.get("/aliases", {}).get("ethernet0", b"").rstrip(b"\0").decode(errors="replace")
     if tree.get(node, {}).get("status") != b"disabled\0":
         return []
     return [
@@ -53,11 +58,17 @@ def _network(tree: Tree) -> list[Rule]:
 
 
 def memory_size(tree: Tree) -> int:
-    """Return the bytes of memory that a device tree's memory nodes describe."""
+    """Return the bytes of memory that a device tree's memory nodes describe.
+
+    Raises:
+        UserError: addresses or sizes have no cells, or more than there are.
+    """
     address, size = (
-        4 * int.from_bytes(tree["/"].get(f"#{kind}-cells", b"\1"), "big")
+        4 * int.from_bytes(tree["/"].get(f"#{kind}-cells", b"\1")[:4], "big")
         for kind in ("address", "size")
     )
+    if not 0 < address <= _MOST_CELLS or not 0 < size <= _MOST_CELLS:
+        raise UserError("the device tree's #address-cells and #size-cells are not 1 or 2")
     total = 0
     for properties in tree.values():
         if properties.get("device_type") == b"memory\0":

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from builder.bounded import UnreadableError, plain_file
 from builder.errors import HostError, StepError, UserError
 from builder.spec.document import ProblemsError, read
 
@@ -32,6 +33,16 @@ _DEEPEST = 64
 """Nodes within nodes that are read: as many as Linux reads (FDT_MAX_DEPTH)."""
 
 _BEGIN_NODE, _END_NODE, _PROPERTY, _NOP, _END = 1, 2, 3, 4, 9
+MOST_BYTES = 256 << 20
+"""Bytes of a file that is a tree, or has one around files, as a FIT."""
+
+_MOST_NODES = 50_000
+_MOST_NAMES = 16 << 20
+_MOST_PROPERTIES = 500_000
+_MOST_DEPTH = 64
+_LONGEST_NAME = 1024
+"""Linux has FDT_MAX_DEPTH 64; trees of SoCs have some 2,000 nodes, and names of 31 characters."""
+
 _KEYS = {"nodes", "enabled", "via", "property", "value", "remove", "create", "optional", "because"}
 
 
@@ -208,7 +219,7 @@ def check(board_dtb: Path, derived_dtb: Path, changes: Iterable[Change]) -> None
         f"found {show(b'' if node in derived else None)}"
         for node in sorted(expected.keys() ^ derived.keys())
     ]
-    if _reservations(board_dtb.read_bytes()) != _reservations(derived_dtb.read_bytes()):
+    if _reservations(board_dtb) != _reservations(derived_dtb):
         details.append("the memory reservations differ")
     if details:
         raise StepError(
@@ -277,12 +288,12 @@ def _phandle(node: str, tree: Tree) -> bytes:
 
 def _apply(dtb: Path, node: str, name: str, after: bytes | None, rule: Rule) -> None:
     if after is None:
-        arguments = ["-d", str(dtb), node, name]
+        arguments = ["-d", "--", str(dtb), node, name]
     elif isinstance(rule.value, str):
-        arguments = ["-t", "s", str(dtb), node, name, rule.value]
+        arguments = ["-t", "s", "--", str(dtb), node, name, rule.value]
     else:
         cells = struct.unpack(f">{len(after) // 4}I", after)
-        arguments = ["-t", "u", str(dtb), node, name, *map(str, cells)]
+        arguments = ["-t", "u", "--", str(dtb), node, name, *map(str, cells)]
     if rule.create:
         arguments.insert(0, "-p")
     try:
@@ -304,7 +315,9 @@ def read_tree(dtb: Path) -> Tree:
         StepError: the file is none, or is damaged.
     """
     try:
-        return parse_tree(dtb.read_bytes())
+        return parse_tree(plain_file(dtb, most=MOST_BYTES))
+    except UnreadableError as error:
+        raise StepError(f"{dtb} is not a device tree: it {error.reason}") from error
     except ValueError as error:
         raise StepError(f"{dtb} is not a device tree: {error}") from error
 
@@ -313,12 +326,21 @@ def parse_tree(blob: bytes) -> Tree:
     """Return all nodes and properties of a flattened device tree.
 
     Raises:
-        ValueError: it is none, or is damaged.
+        ValueError: it is none, is damaged, or has more in it than is read.
     """
+    tree: Tree = {}
+    size = 0
     try:
-        return dict(_nodes(blob))
+        for node, properties in _nodes(blob):
+            size += len(node)
+            if len(tree) >= _MOST_NODES or size > _MOST_NAMES:
+                raise ValueError(f"it has more than {_MOST_NODES} nodes, or too long names")
+            tree[node] = properties
     except (struct.error, IndexError) as error:
         raise ValueError(str(error)) from error
+    if "/" not in tree:
+        raise ValueError("it has no root node")
+    return tree
 
 
 def _nodes(blob: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -327,15 +349,18 @@ def _nodes(blob: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:
         raise ValueError("wrong magic number, or cut off")
     path: list[str] = []
     properties: list[dict[str, bytes]] = []
+    count = 0
     while True:
         (token,) = struct.unpack_from(">I", blob, at)
         at += 4
         if token == _BEGIN_NODE:
-            end = blob.index(b"\0", at)
+            end = blob.index(b"\0", at, at + _LONGEST_NAME)
             path.append(blob[at:end].decode())
             if len(path) > _DEEPEST:
                 raise ValueError(f"nodes are nested more than {_DEEPEST} deep")
             properties.append({})
+            if len(path) > _MOST_DEPTH:
+                raise ValueError(f"it is nested more than {_MOST_DEPTH} deep")
             # A node is yielded when it begins, so that the result is in the file's order; its
             # properties come before its children and fill the same dict.
             yield "/".join(path) or "/", properties[-1]
@@ -346,7 +371,10 @@ def _nodes(blob: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:
         elif token == _PROPERTY:
             length, name_at = struct.unpack_from(">2I", blob, at)
             name_at += strings
-            name = blob[name_at : blob.index(b"\0", name_at)].decode()
+            count += 1
+            if count > _MOST_PROPERTIES:
+                raise ValueError(f"it has more than {_MOST_PROPERTIES} properties")
+            name = blob[name_at : blob.index(b"\0", name_at, name_at + _LONGEST_NAME)].decode()
             properties[-1][name] = blob[at + 8 : at + 8 + length]
             at = _aligned(at + 8 + length)
         elif token == _END and not path:
@@ -355,13 +383,17 @@ def _nodes(blob: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:
             raise ValueError(f"token {token} at {at - 4}")
 
 
-def _reservations(blob: bytes) -> list[tuple[int, int]]:
-    """Return the memory that the tree reserves, as (address, size) in bytes."""
-    (at,) = struct.unpack_from(">I", blob, 16)
+def _reservations(dtb: Path) -> list[tuple[int, int]]:
+    """Return the memory that a tree reserves, as (address, size) in bytes."""
+    blob = plain_file(dtb, most=MOST_BYTES)
     found: list[tuple[int, int]] = []
-    while (entry := struct.unpack_from(">2Q", blob, at)) != (0, 0):
-        found.append(entry)
-        at += 16
+    try:
+        (at,) = struct.unpack_from(">I", blob, 16)
+        while (entry := struct.unpack_from(">2Q", blob, at)) != (0, 0):
+            found.append(entry)
+            at += 16
+    except struct.error as error:
+        raise StepError(f"{dtb} is not a device tree: its reservations have no end") from error
     return found
 
 

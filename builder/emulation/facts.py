@@ -88,7 +88,7 @@ def position(tree: Tree, alias: str, names: tuple[str, ...]) -> int:
     value = tree.get("/aliases", {}).get(alias)
     if value is None:
         raise UserError(f"the device tree has no alias {alias}")
-    node = value.rstrip(b"\0").decode().rpartition("/")[2]
+    node = value.rstrip(b"\0").decode(errors="replace").rpartition("/")[2]
     addresses = [name.partition("@")[2] for name in names]
     address = node.partition("@")[2]
     if address not in addresses:

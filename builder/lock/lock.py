@@ -11,6 +11,7 @@ from textwrap import fill
 
 from packaging.utils import canonicalize_name
 
+from builder.bounded import plain_text
 from builder.lock.resolution import Resolver, Target
 from builder.spec.models import Architecture
 from builder.spec.resolve import NamedDistribution, ResolvedRecipe
@@ -74,15 +75,19 @@ def make_lock(
 
 
 def read_lock(path: Path) -> dict[str, str]:
-    """Return the packages of a lock file with their versions."""
-    found = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", path.read_text(), re.MULTILINE)
+    """Return the packages of a lock file with their versions.
+
+    Raises:
+        UserError: it cannot be read, or is no plain file.
+    """
+    found = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", plain_text(path), re.MULTILINE)
     return {canonicalize_name(name): version for name, version in found}
 
 
 def write_lock(path: Path, text: str) -> Change:
     """Write a lock file, if it is another than before, and return how the two differ."""
     before = read_lock(path) if path.exists() else {}
-    if not path.exists() or path.read_text() != text:
+    if not path.exists() or plain_text(path) != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     after = read_lock(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from builder.archive.archive import Archive
-from builder.archive.verification import remove_damaged
+from builder.foreign import read_bounded
 
 # Debian Python Policy: modules of Python 3 are in packages of this name, and there.
 _PREFIX = "python3-"
@@ -70,6 +70,7 @@ def _held(deb: Path) -> dict[str, str]:
             if member.isfile() and _METADATA.fullmatch(member.name):
                 file = archive.extractfile(member)
                 assert file, "a file has content"
-                fields = BytesHeaderParser().parsebytes(file.read())
-                found[canonicalize_name(fields["Name"])] = fields["Version"]
+                fields = BytesHeaderParser().parsebytes(read_bounded(file, member.name))
+                if fields["Name"] and fields["Version"]:
+                    found[canonicalize_name(fields["Name"])] = fields["Version"]
     return found

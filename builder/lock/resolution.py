@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import canonicalize_name, parse_wheel_filename
@@ -138,7 +140,7 @@ class Resolver:
             _, _, _, tags = parse_wheel_filename(file)
             rank = min((ranks[tag] for tag in tags if tag in ranks), default=None)
             if rank is not None:
-                fitting.append((rank, file, wheel["hashes"]["sha256"]))
+                fitting.append((rank, file, _sha256(file, wheel)))
         if not fitting:
             raise StepError(
                 f"{name} {version} has no wheel for Python {self._target.python} on "
@@ -171,6 +173,13 @@ class Resolver:
         if done.returncode:
             said = done.stderr.replace(self._index, "INDEX").strip().splitlines()
             raise StepError("uv finds no set of packages", details=said[:40], hint=_HINT)
+
+
+def _sha256(file: str, wheel: Mapping[str, Any]) -> str:
+    found = str(wheel.get("hashes", {}).get("sha256", ""))
+    if not re.fullmatch("[0-9a-f]{64}", found):
+        raise StepError(f"the package index has no SHA-256 of {file}", hint=_HINT)
+    return found
 
 
 def _pinned(versions: Mapping[str, str]) -> str:

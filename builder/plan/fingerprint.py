@@ -17,13 +17,18 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from builder.bounded import check_place
 from builder.errors import UserError
+from builder.steps.sources import sha256
 from builder.steps.step import Step
 
 _OWN_CODE = ("builder.steps", "builder.bsp", "builder.emulation", "builder.hardware")
 """Packages whose modules say how an output is made. The engine and the store only say where."""
 
 _VALUE_LENGTH = 200
+
+_MOST_FILES = 100_000
+"""Files and directories of one that a step reads."""
 
 
 def components(step: Step, parents: Mapping[str, str], *, secret: bytes) -> dict[str, str]:
@@ -32,7 +37,7 @@ def components(step: Step, parents: Mapping[str, str], *, secret: bytes) -> dict
     Secret settings are hashed with the store's `secret`, so that nobody can try passwords on it.
 
     Raises:
-        UserError: a file that the step reads is missing.
+        UserError: a file that the step reads is missing, or cannot be read.
     """
     parts: dict[str, str] = {}
     for name, value in step.settings().items():
@@ -44,7 +49,7 @@ def components(step: Step, parents: Mapping[str, str], *, secret: bytes) -> dict
         parts[f"setting {name}"] = text
     for path in step.files():
         for file in _files(path):
-            parts[f"file {_short(file, path)}"] = _hash(file.read_bytes())
+            parts[f"file {_short(file, path)}"] = _hash_of(file)
     for module in sorted(_closure(type(step).__module__)):
         if _source(module):
             parts[f"code {module}"] = _module_hash(module)
@@ -92,15 +97,38 @@ def _hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _hash_of(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+
+
 def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        for item in sorted(path.iterdir()):
-            if item.name != "__pycache__":
-                yield from _files(item)
-    elif path.is_file():
-        yield path
-    else:
-        raise UserError(f"there is no file {path}")
+    """Yield a file, or those of a directory in order, with those to which links lead."""
+    count, todo = 0, [path]
+    while todo:
+        here = todo.pop()
+        count += 1
+        if count > _MOST_FILES:
+            raise UserError(
+                f"{path} has more than {_MOST_FILES} files: is a link in it that leads elsewhere?"
+            )
+        if here == path or here.is_symlink():
+            check_place(here)
+        if here.is_dir():
+            todo += sorted(_inside(here), reverse=True)
+        elif here.is_file():
+            yield here
+        else:
+            raise UserError(f"there is no file {here}")
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    try:
+        yield from (item for item in folder.iterdir() if item.name != "__pycache__")
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}") from error
 
 
 def _short(file: Path, named: Path) -> str:

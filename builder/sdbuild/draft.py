@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from builder.bounded import plain_file
 from builder.errors import UserError
 from builder.sdbuild.report import Outcome, Report
 from builder.spec.models import Soc
@@ -20,6 +21,7 @@ LFS = b"version https://git-lfs.github.com/spec/"
 """How a file begins that stands for one in Git's large file storage."""
 
 _MOST_FILES = 50_000
+_MOST_TEXT = 1 << 20
 
 _HIDDEN = {".git", "__pycache__", ".ipynb_checkpoints"}
 
@@ -70,6 +72,15 @@ class Draft:
                 path, Outcome.PERSON, "is a pointer of Git LFS: run `git lfs pull`, import again"
             )
         return pointer
+
+
+def text_of(path: Path) -> str:
+    """Return a text file of a source; bytes that are no UTF-8 are replaced.
+
+    Raises:
+        UserError: it is larger than is read.
+    """
+    return plain_file(path, most=_MOST_TEXT).decode(errors="replace")
 
 
 def files_of(report: Report) -> tuple[Path, ...]:

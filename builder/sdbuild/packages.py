@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from builder.sdbuild.draft import Draft
+from builder.sdbuild.draft import Draft, text_of
 from builder.sdbuild.facts import packages, scripts
 from builder.sdbuild.report import Outcome
 from builder.sdbuild.specification import Specification
@@ -123,7 +123,7 @@ class _Line:
 
 
 def _lines(script: Path) -> Iterator[_Line]:
-    for number, text in enumerate(script.read_text(errors="replace").splitlines(), 1):
+    for number, text in enumerate(text_of(script).splitlines(), 1):
         code = re.sub(r"(?:^|\s)#.*", "", text)
         if code.strip():
             yield _Line(number=number, text=code)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from builder.sdbuild.devicetree import UserTree, read_user_tree, user_name
-from builder.sdbuild.draft import Draft
+from builder.sdbuild.draft import Draft, text_of
 from builder.sdbuild.facts import kernel
 from builder.sdbuild.report import Outcome
 
@@ -99,7 +99,7 @@ def _keep(draft: Draft, path: Path, *, mainline: bool) -> None:
         return
     say(path, Outcome.AS_IT_IS, "user layer, for the provider petalinux")
     if path.suffix in (".bb", ".bbappend", ".inc", ".conf"):
-        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+        for number, line in enumerate(text_of(path).splitlines(), 1):
             if _OLD_SYNTAX.search(line):
                 what = "PetaLinux since 2022 reads `:append`, `:prepend`, `:remove`, not `_append`"
                 say(path, Outcome.PERSON, what, line=number)
@@ -113,7 +113,7 @@ def _keep(draft: Draft, path: Path, *, mainline: bool) -> None:
 
 def _named(append: Path) -> Iterator[str]:
     """Yield the files that a .bbappend names."""
-    for name in re.findall(r"file://([^\s\"';]+)", append.read_text(errors="replace")):
+    for name in re.findall(r"file://([^\s\"';]+)", text_of(append)):
         yield name.rpartition("/")[2]
 
 
@@ -124,7 +124,7 @@ def _fragment(draft: Draft, path: Path, found: BoardSupport) -> None:
     missing = kernel().missing
     lines: list[str] = []
     options = 0
-    for number, raw in enumerate(path.read_text(errors="replace").splitlines(), 1):
+    for number, raw in enumerate(text_of(path).splitlines(), 1):
         line = raw.strip()
         option = _OPTION.fullmatch(line)
         if option and option[1] in missing:
@@ -171,7 +171,7 @@ def _trees(
     used: set[str] = set()
 
     def converted(path: Path) -> UserTree:
-        text = path.read_text(errors="replace")
+        text = text_of(path)
         tree = read_user_tree(text, draft.soc, beside=beside, whole=whole)
         for name in re.findall(r'#include "([^"]+)"', tree.text):
             tree.text = tree.text.replace(f'"{name}"', f'"{user_name(Path(name), source)}"')
@@ -204,7 +204,7 @@ def _edf(draft: Draft, found: BoardSupport) -> None:
     settings = draft.source / EDF_SETTINGS
     if settings not in draft.files:
         return
-    for number, line in enumerate(settings.read_text(errors="replace").splitlines(), 1):
+    for number, line in enumerate(text_of(settings).splitlines(), 1):
         for name, value in _assignments(line):
             outcome, what = Outcome.LEFT, "EDF is no provider here"
             if name in ("EDF_BOARD_DTS", "EDF_DDR_HIGH_BANK_REG"):
@@ -227,5 +227,5 @@ def _assignments(line: str) -> Iterator[tuple[str, str]]:
 
 def edf_settings(path: Path) -> dict[str, str]:
     """Return the variables of an `edf.env`."""
-    lines = path.read_text(errors="replace").splitlines()
+    lines = text_of(path).splitlines()
     return dict(pair for line in lines for pair in _assignments(line))

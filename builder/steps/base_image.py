@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +30,9 @@ HEAD = "head.img"
 FACTS = "facts.json"
 
 _SECTOR = 512
+_HOLES = 4
+"""How much larger than their partition all files may be, with their holes."""
+
 _FAT_TYPES = ("1", "4", "6", "b", "c", "e", "ef")
 _LINUX_TYPE = "83"
 # Elf64_Ehdr and Elf32_Ehdr, e_machine (elf(5)).
@@ -128,7 +133,7 @@ class BaseImage(Step):
                 facts = self._facts(job, workspace, parts, filesystem)
                 archive = scratch / "root.tar"
                 with archive.open("wb") as file:
-                    count = archive_tree(filesystem, file)
+                    count = archive_tree(filesystem, file, most=_HOLES * root[1])
             job.say(f"{count} files")
             job.run(workspace, "zstd", "-q", "-1", "-T0", archive, "-o", job.output / LAYER)
             head = job.output / HEAD
@@ -160,7 +165,7 @@ class BaseImage(Step):
             raise self._problem(f"has a partition table of the kind {table['label']}, not an MBR")
         found = [
             (item["type"].lower(), item["start"] * _SECTOR, item["size"] * _SECTOR)
-            for item in table["partitions"]
+            for item in table.get("partitions", ())
         ]
         kinds = ", ".join(kind for kind, _, _ in found)
         wanted = "a card has two partitions: FAT with the boot files, then ext4 with the system"
@@ -258,7 +263,7 @@ def _suites(filesystem: Ext4) -> tuple[str, ...]:
     folder = filesystem.find("/etc/apt/sources.list.d")
     if folder and folder.is_directory:
         texts += [
-            filesystem.read(f"/etc/apt/sources.list.d/{name.decode()}") or ""
+            filesystem.read(f"/etc/apt/sources.list.d/{os.fsdecode(name)}") or ""
             for name in sorted(filesystem.entries(folder.number))
         ]
     text = "\n".join(texts)
@@ -275,7 +280,10 @@ def _python(filesystem: Ext4) -> str:
     number = filesystem.entries(folder.number).get(b"python3") if folder else None
     if number is None:
         return ""
-    target = filesystem.link(filesystem.inode(number)).decode()
+    inode = filesystem.inode(number)
+    if not stat.S_ISLNK(inode.mode):
+        return ""
+    target = os.fsdecode(filesystem.link(inode))
     return target.rpartition("/")[2].removeprefix("python")
 
 

@@ -30,6 +30,8 @@ CHUNK = 1 << 20
 """Most bytes of a piece of content."""
 
 _MOST_LINKS = 40
+_LONGEST_LINK = 4096
+_LARGEST_TEXT = 64 << 20
 _ATTRIBUTES_MAGIC = (0xEA020000).to_bytes(4, "little")
 _ACLS = ("system.posix_acl_access", "system.posix_acl_default")
 
@@ -112,7 +114,7 @@ class Ext4:
         found: dict[str, bytes] = {}
 
         def attribute(name: bytes, value: object, length: int, _: object) -> int:
-            found[name.decode()] = ctypes.string_at(value, length)  # type: ignore[arg-type]
+            found[os.fsdecode(name)] = ctypes.string_at(value, length)  # type: ignore[arg-type]
             return 0
 
         callback = _XATTR_CALLBACK(attribute)
@@ -161,13 +163,15 @@ class Ext4:
 
     def link(self, inode: Inode) -> bytes:
         """Return where a symbolic link points to."""
+        if inode.size > _LONGEST_LINK:
+            raise self.damaged(f"the symbolic link of inode {inode.number} is too long")
         if self._lib.ext2fs_is_fast_symlink(inode.raw):
             return inode.raw[0x28 : 0x28 + inode.size]
         return b"".join(self.content(inode))
 
     def find(self, path: str) -> Inode | None:
         """Return what a path leads to, links followed as in the system itself; None: nothing."""
-        todo = [part for part in path.encode().split(b"/") if part]
+        todo = [part for part in os.fsencode(path).split(b"/") if part]
         trail = [ROOT_INODE]
         links = 0
         while todo:
@@ -193,10 +197,16 @@ class Ext4:
         return self.inode(trail[-1])
 
     def read(self, path: str) -> str | None:
-        """Return the text of a file; None: there is none."""
+        """Return the text of a file; None: there is none.
+
+        Raises:
+            UserError: it is larger than is read.
+        """
         found = self.find(path)
         if found is None or not stat.S_ISREG(found.mode):
             return None
+        if found.size > _LARGEST_TEXT:
+            raise UserError(f"{self._path}: {path} has more than {_LARGEST_TEXT >> 20} MiB")
         return b"".join(self.content(found)).decode(errors="replace")
 
     def __enter__(self) -> Ext4:
@@ -210,12 +220,16 @@ class Ext4:
     ) -> None:
         self._lib.ext2fs_close_free(byref(self._fs))
 
+    def damaged(self, what: str) -> UserError:
+        """Return the error that something is wrong with the filesystem."""
+        return UserError(
+            f"{self._path}: the root filesystem is damaged: {what}",
+            hint="a card is mended by `e2fsck -f` on its second partition",
+        )
+
     def _check(self, error: int, what: str) -> None:
         if error:
-            raise UserError(
-                f"{self._path}: the root filesystem is damaged: {what}: {self._said(error)}",
-                hint="a card is mended by `e2fsck -f` on its second partition",
-            )
+            raise self.damaged(f"{what}: {self._said(error)}")
 
     def _said(self, error: int) -> str:
         if error < 1 << 16:

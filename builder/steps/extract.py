@@ -9,11 +9,13 @@ attributes are those of GNU tar and libarchive).
 from __future__ import annotations
 
 import io
+import os
 import stat
 import tarfile
 from collections.abc import Iterator, Mapping
 from typing import IO
 
+from builder.errors import UserError
 from builder.steps.ext4 import CHUNK, ROOT_INODE, Ext4, Inode
 
 _KINDS = {
@@ -27,25 +29,37 @@ _KINDS = {
 _LOST = b"lost+found"
 """mkfs makes one of its own."""
 
+_LONGEST_PATH = 4096
+"""PATH_MAX of Linux."""
+
 # GNU tar keeps access control lists under keywords of their own, as text; it puts back the
 # attribute itself as well.
 _ATTRIBUTE = b"SCHILY.xattr."
 
 
-def archive_tree(filesystem: Ext4, to: IO[bytes]) -> int:
+def archive_tree(filesystem: Ext4, to: IO[bytes], *, most: int = 1 << 40) -> int:
     """Write a filesystem's tree as a tar archive; return the number of its files.
 
     Sockets are left out: whoever listens makes them.
+
+    Raises:
+        UserError: it is damaged, or its files have more than `most` bytes, holes included.
     """
-    count = 0
+    count = size = 0
     first: dict[int, bytes] = {}
     with tarfile.open(fileobj=to, mode="w|", format=tarfile.GNU_FORMAT) as archive:
         archive.copybufsize = CHUNK  # type: ignore[attr-defined] # as the content comes
-        for path, inode in _walk(filesystem, b".", filesystem.inode(ROOT_INODE)):
+        for path, inode in _walk(filesystem):
             kind = _KINDS.get(stat.S_IFMT(inode.mode))
             if kind is None:
                 continue
             count += 1
+            size += inode.size if kind == tarfile.REGTYPE else 0
+            if size > most:
+                raise UserError(
+                    f"the files of the root filesystem have more than {most >> 20} MiB, with their "
+                    f"holes: {os.fsdecode(path)} has {inode.size >> 20} MiB"
+                )
             if inode.links > 1 and not inode.is_directory:
                 if inode.number in first:
                     _add(archive, path, inode, tarfile.LNKTYPE, link=first[inode.number])
@@ -58,18 +72,26 @@ def archive_tree(filesystem: Ext4, to: IO[bytes]) -> int:
     return count
 
 
-def _walk(filesystem: Ext4, path: bytes, inode: Inode) -> Iterator[tuple[bytes, Inode]]:
-    """Yield a directory and all below it, in the order of names."""
-    yield path, inode
-    for name, number in sorted(filesystem.entries(inode.number).items()):
-        if inode.number == ROOT_INODE and name == _LOST:
+def _walk(filesystem: Ext4) -> Iterator[tuple[bytes, Inode]]:
+    """Yield the root directory and all below it, in the order of names."""
+    seen: set[int] = set()
+    todo = [(b".", ROOT_INODE)]
+    while todo:
+        path, number = todo.pop()
+        inode = filesystem.inode(number)
+        yield path, inode
+        if not inode.is_directory:
             continue
-        found = filesystem.inode(number)
-        where = path + b"/" + name
-        if found.is_directory:
-            yield from _walk(filesystem, where, found)
-        else:
-            yield where, found
+        if number in seen:
+            raise filesystem.damaged(f"{os.fsdecode(path)} is a directory of another name too")
+        seen.add(number)
+        for name, entry in sorted(filesystem.entries(number).items(), reverse=True):
+            if number == ROOT_INODE and name == _LOST:
+                continue
+            where = path + b"/" + name
+            if not name or b"/" in name or b"\0" in name or len(where) > _LONGEST_PATH:
+                raise filesystem.damaged(f"{os.fsdecode(where)!r:.100} is no file's name")
+            todo.append((where, entry))
 
 
 def _add(
@@ -91,7 +113,7 @@ def _add(
         b"size": b"%d" % size,
         b"mtime": b"%d.%09d" % (seconds, nanoseconds) if seconds >= 0 else b"%d" % seconds,
         **({b"linkpath": link} if link else {}),
-        **{_ATTRIBUTE + name.encode(): value for name, value in (attributes or {}).items()},
+        **{_ATTRIBUTE + os.fsencode(name): value for name, value in (attributes or {}).items()},
     }
     extended = b"".join(_record(name, value) for name, value in fields.items())
     header = tarfile.TarInfo("PaxHeader")

@@ -16,7 +16,7 @@ import pytest
 from builder.engine.process import Processes
 from builder.engine.workspace import PrivateWorkspace, Workspace
 from builder.errors import StepError, UserError
-from builder.spec.models import Partitions
+from builder.spec.models import END_OF_TABLE, Partitions
 from builder.steps.boot_partition import SECTOR
 from builder.steps.image import BOOT_OFFSET, MIB, Compressed, Image, fat_geometry
 from builder.steps.layers import Root
@@ -175,6 +175,10 @@ def test_the_same_content_gives_the_same_image(card: Card) -> None:
     [
         ({"root": {"size": "1M"}}, "partitions.root.size: 1M is too small: the content takes "),
         ({"boot": "8M"}, "partitions.boot: 8M is too small: the boot files take 11M"),
+        (
+            {"boot": "16M", "root": {"free": END_OF_TABLE - (20 << 20)}},
+            "partitions.root.free: leaves no room for the content on a card",
+        ),
     ],
 )
 def test_a_partition_that_is_too_small_is_the_users_error(

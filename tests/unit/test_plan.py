@@ -178,6 +178,35 @@ def test_a_missing_file_is_the_users_error(tmp_path: Path) -> None:
         components(FakeStep("s", paths=[tmp_path / "none"]), {})
 
 
+def test_only_plain_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/zero").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "folder", tmp_path / "pipe"):
+        with pytest.raises(UserError, match="there is no file"):
+            components(FakeStep("s", paths=[path]), {})
+
+
+def test_the_kernels_files_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "proc").symlink_to("/proc")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/self").symlink_to("/proc/self")
+    for path in (tmp_path / "proc", tmp_path / "folder", tmp_path / "proc/kmsg"):
+        with pytest.raises(UserError, match="leads to /proc"):
+            components(FakeStep("s", paths=[path]), {})
+
+
+def test_links_that_multiply_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for level in range(30):
+        (tmp_path / f"{level}").mkdir()
+        for side in "ab":
+            (tmp_path / f"{level}/{side}").symlink_to(f"../{level + 1}")
+    (tmp_path / "30").mkdir()
+    monkeypatch.setattr(fingerprint, "_MOST_FILES", 1000)
+    with pytest.raises(UserError, match="more than 1000 files: is a link in it that leads"):
+        components(FakeStep("s", paths=[tmp_path / "0"]), {})
+
+
 def test_secrets_are_hidden() -> None:
     step = FakeStep("s", values={"password": "hunter2", "user": "me"}, secrets=["password"])
     parts = components(step, {})

@@ -265,6 +265,10 @@ def test_boot_files_with_links_to_everything_are_refused(
     (tmp_path / "given/modules").symlink_to("../elsewhere")
     os.mkfifo(tmp_path / "given/pipe")
     assert len([*listed(tmp_path / "given")]) == 5
+    (tmp_path / "given/proc").symlink_to("/proc")
+    with pytest.raises(UserError, match="leads to /proc"):
+        [*listed(tmp_path / "given")]
+    (tmp_path / "given/proc").unlink()
     for limit, most in (("_MOST_FILES", 4), ("_MOST_GIVEN", 4000)):
         with monkeypatch.context() as changed:
             changed.setattr(given, limit, most)

@@ -139,7 +139,7 @@ def _check_script(facts: UBootFacts) -> None:
 
 def _root_slot(board: Tree, source: Path) -> str:
     """Return the address of the SD controller on which the kernel looks for its root filesystem."""
-    arguments = board.get("/chosen", {}).get("bootargs", b"").rstrip(b"\0").decode()
+    arguments = board.get("/chosen", {}).get("bootargs", b"").rstrip(b"\0").decode(errors="replace")
     name = next((word[5:] for word in arguments.split() if word.startswith("root=")), "")
     found = _ROOT.fullmatch(name)
     if found is None or int(found[2]) != ROOT_PARTITION:

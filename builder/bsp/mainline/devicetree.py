@@ -78,7 +78,7 @@ class DeviceTree(Step):
 
     def _check(self, tree: Tree) -> None:
         """Compare the tree with the board's spec: a mismatch shows as a board that hangs."""
-        name = tree["/chosen"].get("pynq_board", b"").rstrip(b"\0").decode()
+        name = tree["/chosen"].get("pynq_board", b"").rstrip(b"\0").decode(errors="replace")
         if name != self.hardware:
             raise UserError(f"{self.source}: /chosen/pynq_board is {name!r}, not {self.hardware!r}")
         memory = memory_size(tree)

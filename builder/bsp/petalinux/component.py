@@ -154,7 +154,13 @@ class DeviceTreeBuild(ComponentBuild):
     def _build(self, job: Job, container: Session) -> None:
         super()._build(job, container)
         tree = job.output / SYSTEM_DTB
-        given = read_tree(tree).get("/chosen", {}).get("bootargs", b"").rstrip(b"\0").decode()
+        given = (
+            read_tree(tree)
+            .get("/chosen", {})
+            .get("bootargs", b"")
+            .rstrip(b"\0")
+            .decode(errors="replace")
+        )
         own = {"console": self.console, "root": self.project.root_device}
         kept = [word for word in given.split() if word.partition("=")[0] not in (*own, "ro")]
         words = [*(f"{name}={value}" for name, value in own.items()), *kept]

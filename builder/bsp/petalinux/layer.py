@@ -12,8 +12,10 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from builder.bounded import check_place
 from builder.bsp.soc import BSP_DIRECTORY
 from builder.errors import UserError
 from builder.spec.models import Soc
@@ -22,6 +24,7 @@ from builder.steps.sources import sha256
 META_USER = "project-spec/meta-user"
 CONFIG = "project-spec/configs/config"
 
+_MOST_FILES = 10_000
 _LAYER_CONF = "conf/layer.conf"
 _DTSI = "system-user.dtsi"
 _FILES = "recipes-bsp/device-tree/files"
@@ -81,7 +84,11 @@ class UserLayer:
 
     def _files(self, layer: Path) -> Iterator[tuple[str, Path]]:
         for part in self.parts:
-            for path in sorted((layer / part).rglob("*")):
+            check_place(layer / part)
+            found = [*islice((layer / part).rglob("*"), _MOST_FILES + 1)]
+            if len(found) > _MOST_FILES:
+                raise UserError(f"{layer / part} has more than {_MOST_FILES} files")
+            for path in sorted(found):
                 if path.is_file():
                     name = path.relative_to(layer).as_posix()
                     if layer == self.shared:

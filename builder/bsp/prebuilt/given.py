@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from builder.bounded import ZIP_ERRORS, opened_zip, zip_method
+from builder.bounded import ZIP_ERRORS, check_place, opened_zip, zip_method
 from builder.errors import UserError
 from builder.foreign import member
 from builder.steps.sources import sha256
@@ -57,7 +57,9 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _paths(folder: Path) -> Iterator[Path]:
+    check_place(folder)
     for entry in folder.iterdir():
+        check_place(entry)
         if entry.is_dir():
             for where, _, names in os.walk(entry, onerror=_fail):
                 yield from (Path(where, name) for name in names)

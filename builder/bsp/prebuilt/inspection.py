@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from builder.bounded import plain_file
 from builder.bsp import linux_image
 from builder.bsp.bootbin import BootImageError, parse
 from builder.bsp.fit import MAGIC, read_fit
@@ -20,7 +21,7 @@ from builder.bsp.prebuilt.modules import (
 )
 from builder.bsp.soc import FAMILIES
 from builder.bsp.trees import memory_size
-from builder.emulation.derive import Tree, parse_tree
+from builder.emulation.derive import MOST_BYTES, Tree, parse_tree
 from builder.errors import BuildError, UserError
 from builder.spec.models import Soc
 
@@ -169,7 +170,7 @@ class _Inspection:
         if name is None:
             self.problems.append(f"there is no kernel: one of {', '.join(KERNELS)}")
             return None, self.tree_file(f"{KERNELS[0]}, or a file like {_TREES[0]}")
-        data, device_tree = self.on_card[name].read_bytes(), None
+        data, device_tree = plain_file(self.on_card[name], most=MOST_BYTES), None
         if data.startswith(MAGIC):
             try:
                 fit = read_fit(self.on_card[name])
@@ -201,7 +202,7 @@ class _Inspection:
         known = [name for name in _TREES if name in files]
         chosen = known[:1] or files
         if len(chosen) == 1:
-            return self.on_card[chosen[0]].read_bytes()
+            return plain_file(self.on_card[chosen[0]], most=MOST_BYTES)
         if chosen:
             listing = ", ".join(chosen)
             self.problems.append(
@@ -216,7 +217,8 @@ class _Inspection:
         wanted = self.wanted
         try:
             tree = parse_tree(data)
-        except ValueError as error:
+            memory = memory_size(tree)
+        except (ValueError, UserError) as error:
             self.problems.append(f"the device tree is damaged: {error}")
             return None
         names = tree["/"].get("compatible", b"").decode(errors="replace").split("\0")
@@ -225,7 +227,6 @@ class _Inspection:
                 self.problems.append(
                     f"the device tree is for {soc.value}, the board is {wanted.soc.value}"
                 )
-        memory = memory_size(tree)
         if memory and memory != wanted.memory:
             self.notes.append(
                 f"the device tree's memory nodes have {memory >> 20} MiB, the board's "
@@ -244,7 +245,7 @@ class _Inspection:
         """See whether the kernel is told where the card's root filesystem is."""
         wanted = self.wanted.root_device
         texts = [bootargs(tree).encode()]
-        texts += [path.read_bytes() for path in self.boot_scripts()]
+        texts += [plain_file(path) for path in self.boot_scripts()]
         found = [each.decode(errors="replace") for text in texts for each in _ROOT.findall(text)]
         if not found:
             self.notes.append(

@@ -42,7 +42,7 @@ def unit_address(node: str) -> int | None:
 def labels(tree: Tree) -> Mapping[str, str]:
     """Return the nodes by their labels; empty if the tree was compiled without symbols."""
     symbols = tree.get("/__symbols__", {})
-    return {label: path.rstrip(b"\0").decode() for label, path in symbols.items()}
+    return {label: path.rstrip(b"\0").decode(errors="replace") for label, path in symbols.items()}
 
 
 def compatible(tree: Tree, node: str) -> list[str]:
@@ -65,7 +65,7 @@ def switched_on(overlay: Tree, tree: Tree) -> Iterator[str]:
                 targets[fragment] = known[label]
     for node, properties in overlay.items():
         if "target-path" in properties:
-            targets[node] = properties["target-path"].rstrip(b"\0").decode()
+            targets[node] = properties["target-path"].rstrip(b"\0").decode(errors="replace")
     for fragment, target in targets.items():
         content = overlay.get(f"{fragment}/__overlay__", {})
         if "status" in content and is_enabled(content):

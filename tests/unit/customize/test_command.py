@@ -83,6 +83,13 @@ def test_what_cannot_be_tested_is_refused_before_a_new_image_is_made(
     assert [[step.name for step in each] for each in built] == [["base-image"]]
 
 
+@pytest.mark.parametrize("name", ["sudo-", "sudo=1.0", "sudo/stable"])
+def test_a_package_is_a_name_and_no_instruction(customize: Customize, name: str) -> None:
+    answer = customize("--package", name)
+    assert answer.status == UserError.exit_code
+    assert f"--package {name}: must " in answer.errors
+
+
 def test_a_new_image_is_the_callers_also_if_it_does_not_boot(
     customize: Customize, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from builder.errors import StepError
 from builder.lock.lock import make_lock, read_lock, write_lock
 from builder.lock.modules import has_modules
-from builder.lock.resolution import Target
+from builder.lock.resolution import Resolver, Target
 from builder.spec.models import Architecture
 from builder.spec.recipe import Recipe
 from builder.spec.resolve import NamedDistribution, ResolvedRecipe
@@ -183,3 +183,13 @@ def test_the_nearest_tag_of_a_platform_comes_first() -> None:
     assert ranks["cp311-cp311-manylinux_2_31_armv7l"] < ranks["cp311-cp311-manylinux_2_17_armv7l"]
     assert ranks["cp311-cp311-linux_armv7l"] < ranks["py3-none-any"]
     assert not [tag for tag in ranks if "x86_64" in tag]
+
+
+@pytest.mark.parametrize(
+    "hashes", [{}, {"sha256": "0" * 63}, {"sha256": f"{'0' * 64}\nevil==1"}, {"md5": "0" * 32}]
+)
+def test_a_wheel_without_a_sha256_is_not_locked(tmp_path: Path, hashes: dict[str, str]) -> None:
+    resolver = Resolver(Target(python="3.11", architecture=ARMHF), "http://x.invalid", tmp_path)
+    wheel = {"name": "app-1.0-py3-none-any.whl", "hashes": hashes}
+    with pytest.raises(StepError, match=r"no SHA-256 of app-1\.0-py3-none-any\.whl"):
+        resolver._pin({"name": "app", "version": "1.0", "wheels": [wheel]})  # noqa: SLF001
