@@ -13,6 +13,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from builder.archive.archive import Archive
+from builder.archive.verification import remove_damaged
 from builder.foreign import read_bounded
 
 # Debian Python Policy: modules of Python 3 are in packages of this name, and there.
