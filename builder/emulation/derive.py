@@ -29,9 +29,6 @@ Tree: TypeAlias = dict[str, dict[str, bytes]]
 """Path of a node -> its properties, in the file's order."""
 
 _MAGIC = 0xD00DFEED
-_DEEPEST = 64
-"""Nodes within nodes that are read: as many as Linux reads (FDT_MAX_DEPTH)."""
-
 _BEGIN_NODE, _END_NODE, _PROPERTY, _NOP, _END = 1, 2, 3, 4, 9
 MOST_BYTES = 256 << 20
 """Bytes of a file that is a tree, or has one around files, as a FIT."""
@@ -356,11 +353,9 @@ def _nodes(blob: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:
         if token == _BEGIN_NODE:
             end = blob.index(b"\0", at, at + _LONGEST_NAME)
             path.append(blob[at:end].decode())
-            if len(path) > _DEEPEST:
-                raise ValueError(f"nodes are nested more than {_DEEPEST} deep")
-            properties.append({})
             if len(path) > _MOST_DEPTH:
                 raise ValueError(f"it is nested more than {_MOST_DEPTH} deep")
+            properties.append({})
             # A node is yielded when it begins, so that the result is in the file's order; its
             # properties come before its children and fill the same dict.
             yield "/".join(path) or "/", properties[-1]

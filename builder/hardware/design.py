@@ -26,7 +26,6 @@ _LARGEST = 64 << 20
 _LARGEST_LIST = 4 << 20
 """Bytes of all .hwh, of which a big design has 20 MB, and of the lists of an export's files."""
 
-_NUMBER = re.compile("[0-9]{1,18}")
 _LONGEST_NUMBER = 40
 
 _TOP = "DEFAULT_BD"

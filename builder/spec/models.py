@@ -25,7 +25,6 @@ from builder.spec.texts import (
     RelativePath,
     Sha256,
     Size,
-    SomeSize,
     Url,
     WholeMib,
     WordPath,
@@ -95,7 +94,7 @@ class Download(Model):
 
     url: Url = Field(description="Where the file is")
     sha256: Sha256 = Field(description="SHA-256 of the file")
-    max_size: SomeSize | None = Field(
+    max_size: Size | None = Field(
         default=None, description="Most bytes that it may have: 512K, 100M, 20G (default: 8G)"
     )
 
@@ -120,7 +119,7 @@ class Place(Model):
     file: RelativePath | None = Field(default=None, description="It, below the board's directory")
     url: Url | None = Field(default=None, description="Where it is instead")
     sha256: Sha256 | None = Field(default=None, description="SHA-256 of what `url` gives")
-    max_size: SomeSize | None = Field(
+    max_size: Size | None = Field(
         default=None, description="Most bytes that `url` may give: 512K, 100M, 20G (default: 8G)"
     )
 

@@ -65,12 +65,6 @@ def _possible(size: int) -> int:
     return size
 
 
-def _some(size: int) -> int:
-    if size <= 0:
-        raise ValueError("must be more than nothing")
-    return size
-
-
 def _whole_mib(size: int) -> int:
     if size % (1 << 20):
         raise ValueError("must be a whole number of MiB, like 100M or 1G")
@@ -181,7 +175,6 @@ Size = Annotated[
     PlainSerializer(format_size, return_type=str, when_used="json"),
     Field(description="Bytes, with the suffix K, M or G for powers of 1024"),
 ]
-SomeSize = Annotated[Size, AfterValidator(_some)]
 WholeMib = Annotated[Size, AfterValidator(_whole_mib)]
 Line = Annotated[str, AfterValidator(_line)]
 Prose = Annotated[str, AfterValidator(_prose)]
