@@ -6,8 +6,8 @@ Each board has one file that is made to stop, to fill or to break whoever reads 
 
 from __future__ import annotations
 
+import json
 import os
-import resource
 import subprocess
 import sys
 import zipfile
@@ -225,30 +225,34 @@ def hardware(root: Path) -> Strangers:
     return boards
 
 
-def limit() -> None:
-    """Let the program die rather than the machine that tests it."""
-    resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
-    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+# A process that begins as a copy of pytest's counts pytest's memory as its own, also after it has become
+# another program. So a small one starts what is measured, and says its status, CPU and memory.
+MEASURED = """
+import json, os, resource, subprocess, sys
+resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+process = subprocess.Popen(sys.argv[1:], stderr=subprocess.STDOUT)
+_, status, used = os.wait4(process.pid, 0)
+process.returncode = os.waitstatus_to_exitcode(status)
+figures = [process.returncode, used.ru_utime + used.ru_stime, used.ru_maxrss << 10]
+print(json.dumps(figures), file=sys.stderr)
+"""
 
 
 def validated(folder: Path) -> tuple[str, float, int]:
     """Run `validate`; return what it says, the seconds of CPU, and the bytes of memory it took."""
     command = [sys.executable, str(ROOT / "build.py"), "validate", str(folder)]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", MEASURED, *command],
+        capture_output=True,
         text=True,
         env={"PATH": os.environ["PATH"], "COLUMNS": "10000", "HOME": str(folder)},
-        preexec_fn=limit,  # noqa: PLW1509 - no threads here
-    ) as process:
-        assert process.stdout
-        said = process.stdout.read()
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert "Traceback" not in said, said[-3000:]
-    assert process.returncode in (0, 2), said[-3000:]
-    return said, used.ru_utime + used.ru_stime, used.ru_maxrss << 10
+        check=True,
+    )
+    code, seconds, memory = json.loads(done.stderr)
+    assert "Traceback" not in done.stdout, done.stdout[-3000:]
+    assert code in (0, 2), done.stdout[-3000:]
+    return done.stdout, seconds, memory
 
 
 def by_board(said: str) -> Mapping[str, str]:
