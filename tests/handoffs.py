@@ -19,7 +19,7 @@ from builder.engine.process import Processes
 from builder.plan.publish import Output
 from builder.spec.models import Soc
 from builder.steps.index import IndexSource, index_url
-from builder.steps.sources import sha256
+from builder.store.checksum import sha256
 from tests.exports import hwh, make_xsa, start_up
 from tests.support import ROOT, build_py
 

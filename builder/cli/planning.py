@@ -19,7 +19,7 @@ from builder.plan.joint import BoardPlan, join
 from builder.plan.plan import Planned, make_plan
 from builder.report.events import Event, Listener, Note
 from builder.spec.resolve import ImageSpec, NamedDistribution, PetaLinuxUse, resolve
-from builder.steps.sources import sha256
+from builder.store.checksum import sha256
 from builder.store.store import Store
 
 Result = TypeVar("Result")

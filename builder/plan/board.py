@@ -17,8 +17,8 @@ from builder.plan.products import PRODUCTS
 from builder.plan.rootfs import BoardView, checks_layers, root_layers
 from builder.spec.resolve import ImageSpec
 from builder.steps.image import Compressed, Image
-from builder.steps.sources import sha256
 from builder.steps.step import Step
+from builder.store.checksum import sha256
 from builder.store.digests import Read
 
 PROVIDERS: Mapping[str, Callable[[ImageSpec, Archive, Read], BootArtifacts]] = {

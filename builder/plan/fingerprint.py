@@ -19,8 +19,8 @@ from pathlib import Path
 
 from builder.bounded import check_place
 from builder.errors import UserError
-from builder.steps.sources import sha256
 from builder.steps.step import Step
+from builder.store.checksum import sha256
 
 _OWN_CODE = ("builder.steps", "builder.bsp", "builder.emulation", "builder.hardware")
 """Packages whose modules say how an output is made. The engine and the store only say where."""

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import IO
 
 from builder.archive.archive import Archive, SourcePackage
@@ -14,8 +12,8 @@ from builder.engine.download import Limits, TooLargeError, fetch
 from builder.errors import StepError
 from builder.spec.models import Download
 from builder.steps.step import Job, Step
+from builder.store.checksum import sha256
 
-_CHUNK = 1 << 20
 _PART = ".part"
 """Name of a file that is not whole yet, or not checked."""
 
@@ -91,12 +89,3 @@ class UrlSource(Step):
                 error.message, hint="say `max-size` beside its `url` if it is to be that large"
             ) from error
         return got.sha256
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.steps.sources import sha256
+from builder.store.checksum import sha256
 from builder.store.store import Store
 
 SIZE = 2 << 20

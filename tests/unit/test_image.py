@@ -20,7 +20,7 @@ from builder.spec.models import END_OF_TABLE, Partitions
 from builder.steps.boot_partition import SECTOR
 from builder.steps.image import BOOT_OFFSET, MIB, Compressed, Image, fat_geometry
 from builder.steps.layers import Root
-from builder.steps.sources import sha256
+from builder.store.checksum import sha256
 from tests.unit.jobs import MakeJob, url_source
 
 PROGRAMS = (

@@ -15,8 +15,8 @@ import pytest
 from builder.engine.process import Processes
 from builder.errors import StepError
 from builder.steps.index import IndexSource, index_url
-from builder.steps.sources import sha256
 from builder.steps.step import Job, Tools
+from builder.store.checksum import sha256
 from builder.store.store import Store
 from tests.unit.archive.support import QuietHandler, serving
 

@@ -30,8 +30,9 @@ from builder.plan.board import BoardSteps
 from builder.spec.models import Download
 from builder.spec.resolve import ImageSpec, resolve
 from builder.steps.pack import LAYER
-from builder.steps.sources import UrlSource, sha256
+from builder.steps.sources import UrlSource
 from builder.steps.step import Job, Step
+from builder.store.checksum import sha256
 from tests.unit.command_line import CommandLine, FakeArchive
 from tests.unit.support import BOARD, NO_BYTES, Files
 from tests.unit.vendor import (

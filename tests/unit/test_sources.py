@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from builder.engine.download import Limits
 from builder.errors import StepError
 from builder.spec.models import Download, Place
-from builder.steps.sources import UrlSource, sha256
+from builder.steps.sources import UrlSource
 from builder.steps.step import Job
+from builder.store.checksum import sha256
 from tests.unit.archive.support import QuietHandler, serving
 from tests.unit.jobs import EMPTY, url_source
 

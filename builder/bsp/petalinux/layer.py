@@ -19,7 +19,7 @@ from builder.bounded import check_place
 from builder.bsp.soc import BSP_DIRECTORY
 from builder.errors import UserError
 from builder.spec.models import Soc
-from builder.steps.sources import sha256
+from builder.store.checksum import sha256
 
 META_USER = "project-spec/meta-user"
 CONFIG = "project-spec/configs/config"

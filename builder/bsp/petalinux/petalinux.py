@@ -29,7 +29,8 @@ from builder.bsp.provider import BootArtifacts
 from builder.errors import UserError
 from builder.spec.distributions import named_distribution
 from builder.spec.resolve import ImageSpec, NamedDistribution
-from builder.steps.sources import UrlSource, sha256
+from builder.steps.sources import UrlSource
+from builder.store.checksum import sha256
 from builder.store.digests import Read
 
 

@@ -13,8 +13,9 @@ from builder.bsp.petalinux.releases import TEMPLATES
 from builder.bsp.petalinux.system import INPUT, PROJECT, WORK, ContainerStep, Session, session
 from builder.bsp.petalinux.tool import PetaLinuxTool, file_sha256
 from builder.errors import StepError, UserError
-from builder.steps.sources import UrlSource, sha256
+from builder.steps.sources import UrlSource
 from builder.steps.step import Job, Step
+from builder.store.checksum import sha256
 from builder.store.digests import Read
 
 FOLDER = "project"

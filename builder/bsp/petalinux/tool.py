@@ -13,8 +13,8 @@ from builder.bsp.petalinux.releases import PLATFORMS, Release, releases
 from builder.bsp.petalinux.system import INPUT, TOOL, WORK, ContainerStep, System, session
 from builder.errors import StepError, UserError
 from builder.spec.models import Soc
-from builder.steps import sources
 from builder.steps.step import Job
+from builder.store import checksum
 from builder.store.digests import Read
 
 _NAME = re.compile(r"petalinux-v(?P<version>\d{4}\.\d)-.*\.run")
@@ -26,7 +26,7 @@ class Installer:
     """AMD's installer of a release, as the user gives it."""
 
     path: Path
-    read: Read = sources.sha256
+    read: Read = checksum.sha256
 
     @cached_property
     def sha256(self) -> str:
@@ -73,7 +73,9 @@ class Installer:
         return release
 
 
-def find_installer(path: Path | None, wanted: str | None, read: Read = sources.sha256) -> Installer:
+def find_installer(
+    path: Path | None, wanted: str | None, read: Read = checksum.sha256
+) -> Installer:
     """Return the user's installer, which has to be of the `wanted` release if there is one.
 
     Raises:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from builder.bounded import ZIP_ERRORS, check_place, opened_zip, zip_method
 from builder.errors import UserError
 from builder.foreign import member
-from builder.steps.sources import sha256
+from builder.store.checksum import sha256
 from builder.store.digests import Read
 
 _MOST = 4 << 30

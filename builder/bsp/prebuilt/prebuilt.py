@@ -22,8 +22,9 @@ from builder.errors import StepError, UserError
 from builder.spec.models import Download, Soc
 from builder.spec.resolve import ImageSpec
 from builder.steps.pack import LAYER, pack
-from builder.steps.sources import UrlSource, sha256
+from builder.steps.sources import UrlSource
 from builder.steps.step import Job, Step
+from builder.store.checksum import sha256
 from builder.store.digests import Read
 
 NEED = 2 << 30

@@ -22,7 +22,7 @@ from builder.archive.archive import Archive
 from builder.spec.distribution import Distribution
 from builder.spec.models import Architecture
 from builder.spec.resolve import NamedDistribution
-from builder.steps.sources import sha256
+from builder.store.checksum import sha256
 
 AMD64, ARMHF, ARM64 = Architecture.AMD64, Architecture.ARMHF, Architecture.ARM64
 ARCHITECTURES = [item.value for item in (AMD64, ARMHF, ARM64)]

@@ -18,7 +18,7 @@ import pytest
 
 from builder.archive.archive import Archive, ArchiveUnavailable, PocketUnavailable
 from builder.spec.resolve import NamedDistribution
-from builder.steps.sources import sha256
+from builder.store.checksum import sha256
 from tests.unit.archive.support import (
     ARMHF,
     DAY,

@@ -20,8 +20,9 @@ from builder.engine.workspace import Workspace
 from builder.steps.added_packages import AddedPackages
 from builder.steps.layers import Root
 from builder.steps.mmdebstrap import downloads
-from builder.steps.sources import PackageSource, sha256
+from builder.steps.sources import PackageSource
 from builder.steps.step import Job, Tools
+from builder.store.checksum import sha256
 from builder.store.store import Store
 from tests.unit.archive.support import (
     ARMHF,

@@ -14,7 +14,7 @@ from builder.archive.archive import Archive
 from builder.archive.verification import DamagedIndexes, remove_damaged
 from builder.errors import HostError
 from builder.spec.resolve import NamedDistribution
-from builder.steps.sources import sha256
+from builder.store.checksum import sha256
 from builder.store.store import Store
 from tests.unit.archive.support import (
     ARMHF,

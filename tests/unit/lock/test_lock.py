@@ -17,7 +17,7 @@ from builder.lock.resolution import Resolver, Target
 from builder.spec.models import Architecture
 from builder.spec.recipe import Recipe
 from builder.spec.resolve import NamedDistribution, ResolvedRecipe
-from builder.steps.sources import sha256
+from builder.store.checksum import sha256
 from tests.unit.archive.support import ARM64, ARMHF, QuietHandler, distribution, serving
 from tests.unit.lock.support import Index, shown
 

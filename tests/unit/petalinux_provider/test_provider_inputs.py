@@ -25,8 +25,8 @@ from builder.plan.plan import make_plan
 from builder.spec.distributions import named_distribution
 from builder.spec.models import Provider, Soc
 from builder.spec.resolve import ImageSpec, NamedDistribution
-from builder.steps.sources import sha256
 from builder.steps.step import Job
+from builder.store.checksum import sha256
 from tests.petalinux.releases import RELEASES
 from tests.unit.command_line import TREE, CommandLine, FakeArchive
 from tests.unit.petalinux_provider.support import BASH, PYTHON, Bench
