@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from builder.cli.settings import HANDED_ON, hand_on
+from builder.cli.settings import HANDED_ON, TERMINAL, hand_on
 from builder.engine.process import PASSED_ON
 from builder.errors import UserError
 from builder.plan.publish import Output
@@ -110,6 +110,8 @@ def become_root(context: Context) -> None:
         sys.stdout.flush()
         environment = [f"BUILDER_STORE={context.store}"]
         if context.settings:
+            if os.isatty(0):
+                environment.append(f"{TERMINAL}=/dev/tty")
             reads, writes = os.pipe()
             hand_on(context.settings, writes)
             os.dup2(reads, 0)

@@ -19,6 +19,9 @@ from builder.errors import UserError
 HANDED_ON: Final = "BUILDER_SETTINGS"
 """Variable of the environment: the file with the settings of the process that began this one."""
 
+TERMINAL: Final = "BUILDER_TERMINAL"
+"""Variable of the environment: what was standard input before the settings came that way."""
+
 OPTION: Final = "--set"
 
 _MOST: Final = 1 << 16
@@ -59,8 +62,14 @@ def hand_on(settings: Sequence[str], file: int) -> None:
 
 
 def _handed_on() -> list[str]:
-    name = os.environ.pop(HANDED_ON, "")
-    return [str(each) for each in json.loads(Path(name).read_bytes())] if name else []
+    name, terminal = (os.environ.pop(each, "") for each in (HANDED_ON, TERMINAL))
+    found = [str(each) for each in json.loads(Path(name).read_bytes())] if name else []
+    if terminal:
+        # Somebody may go on to type there: `shell` does nothing else.
+        opened = os.open(terminal, os.O_RDWR)
+        os.dup2(opened, 0)
+        os.close(opened)
+    return found
 
 
 def _with_content(text: str) -> str:

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import os
+import pty
+import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 from builder.cli import settings
 from builder.cli.context import Context, become_root
 from builder.errors import UserError
+from tests.support import ROOT
 from tests.unit.command_line import TREE
 
 
@@ -101,3 +105,30 @@ def test_sudo_gets_no_value_on_its_command_line(
     assert handed == ["users.password=geheim"]
     assert "BUILDER_SETTINGS=/dev/stdin" in seen
     assert not [word for word in seen if "geheim" in word]
+
+
+AFTER_SUDO = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT)!r})
+from builder.cli import settings
+reads, writes = os.pipe()
+settings.hand_on(["a.b=c"], writes)
+os.dup2(reads, 0)
+os.environ |= {{settings.HANDED_ON: "/dev/stdin", settings.TERMINAL: "/dev/tty"}}
+print(settings.given([]), os.isatty(0), input())
+"""
+
+
+def test_standard_input_is_the_terminal_again_after_settings_came_by_it() -> None:
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [sys.executable, "-c", AFTER_SUDO])  # noqa: S606
+    os.write(terminal, b"typed\n")
+    said = b""
+    with suppress(OSError):  # a terminal whose process has ended
+        while data := os.read(terminal, 1024):
+            said += data
+    os.close(terminal)
+    _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, said
+    assert b"['a.b=c'] True typed" in said
