@@ -34,7 +34,7 @@ _COMMAND = """\
 #!/usr/bin/env -S python3 -S -E
 import os, sys
 root = os.path.realpath(os.path.join(os.path.dirname(os.path.realpath(__file__)), {up!r}))
-sys.dont_write_bytecode = False
+sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(root, "components/double"))
 import pathlib
 from tests.petalinux.tool.main import main

@@ -190,8 +190,7 @@ def _state(mount: Mount) -> list[tuple[str, int, int]]:
     while folders:
         for entry in os.scandir(folders.pop()):
             if entry.is_dir(follow_symlinks=False):
-                if entry.name != "__pycache__":
-                    folders.append(entry.path)
+                folders.append(entry.path)
             else:
                 status = entry.stat(follow_symlinks=False)
                 found.append((entry.path, status.st_size, status.st_mtime_ns))
