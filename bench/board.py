@@ -64,5 +64,5 @@ def qemu_of_tests() -> Qemu:
     store = Store(default_store())
     words = argparse.Namespace(update=False, offline=True)
     planned = emulator_plan(words, Tree(root=ROOT), store, say_event)
-    entry = store.get(planned.key) if planned else None
+    entry = store.get(planned.key) if planned and planned.key else None
     return found_qemu(entry.files / PROGRAMS if entry else None)

@@ -136,7 +136,7 @@ def _verifying(tree: Path, store: Path) -> float:
     plan = make_plan(steps.targets, kept, optional=steps.checks, shown=steps.shown)
     started = time.monotonic()
     for item in plan:
-        if item.step in read:
+        if item.step in read and item.key:
             kept.damage(item.key)
     return time.monotonic() - started
 

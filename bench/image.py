@@ -122,7 +122,10 @@ def _main() -> None:
     steps = steps_of(ROOT, store)
     image = steps.image
     assert isinstance(image, Image)
-    entries = {item.step: store.get(item.key) for item in make_plan(steps.targets, store)}
+    entries = {
+        item.step: store.get(item.key) if item.key else None
+        for item in make_plan(steps.targets, store)
+    }
     inputs = {}
     for name, parent in image.parents.items():
         entry = entries[parent]

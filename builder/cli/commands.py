@@ -104,9 +104,7 @@ def _build(
             jobs=arguments.jobs,
             offline=arguments.offline,
         ).attempt()
-        results = [
-            finish(outputs[name], board, outcome.entries) for name, board in planned.boards.items()
-        ]
+        results = [finish(outputs[name], board, outcome) for name, board in planned.boards.items()]
         # Boards can do without a QEMU that could not be had.
         failures = [failure for failure in outcome.failures if failure.board]
         for failure in outcome.failures:
@@ -137,7 +135,7 @@ def _shown(specs: Mapping[str, ImageSpec]) -> list[Path]:
 
 
 def _check_offline(plan: Sequence[Planned]) -> None:
-    missing = [item.label for item in plan if not item.kept and item.step.fetches]
+    missing = [item.label for item in plan if not item.kept and item.certain and item.step.fetches]
     if missing:
         raise UserError(
             f"--offline, but these have not been fetched yet: {', '.join(missing)}",
@@ -229,9 +227,18 @@ def plan(arguments: argparse.Namespace, context: Context) -> int:
     for label, what in lines(steps):
         style = "dim" if what in ("kept", "not needed") else "bold"
         context.console.print(f"[{style}]{escape(label.ljust(width))}[/]  {escape(what)}")
-    todo = sum(not item.kept for item in steps)
-    context.console.print("all kept" if not todo else f"{todo} of {len(steps)} to build")
+    context.console.print(_counted(steps))
     return 0
+
+
+def _counted(plan: Sequence[Planned]) -> str:
+    """Say how many steps of a plan are to be built."""
+    todo = [item for item in plan if not item.kept]
+    if not todo:
+        return "all kept"
+    sure = sum(item.certain for item in todo)
+    count = f"{sure} of {len(plan)} to build"
+    return count if sure == len(todo) else f"{count}, and up to {len(todo) - sure} more"
 
 
 def test(arguments: argparse.Namespace, context: Context) -> int:

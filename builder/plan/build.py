@@ -12,6 +12,7 @@ from pathlib import Path
 from builder.engine.disk import full_disk_told
 from builder.engine.process import Processes
 from builder.errors import BuildError, CommandError, Interrupted, StepError
+from builder.plan.fingerprint import key, reason
 from builder.plan.plan import Planned
 from builder.plan.toolbox import Toolbox
 from builder.report.events import (
@@ -23,6 +24,7 @@ from builder.report.events import (
     StepStarted,
 )
 from builder.steps.step import Job, Step
+from builder.store.records import Unreadable
 from builder.store.store import Entry, Store
 
 
@@ -47,10 +49,19 @@ class StepFailure(BuildError):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a build: all entries that there are, and the steps that failed."""
+    """What came of a build: all entries that there are, which of them it `made`, what failed."""
 
     entries: dict[Step, Entry]
+    made: frozenset[Step]
     failures: Sequence[StepFailure]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Result:
+    """A step's output, and whether it was `made` just now or found in the store."""
+
+    entry: Entry
+    made: bool
 
 
 class _Schedule:
@@ -59,7 +70,8 @@ class _Schedule:
     def __init__(self, waiting: list[Planned], entries: dict[Step, Entry]) -> None:
         self.waiting = waiting
         self.entries = entries
-        self.running: dict[Future[Entry], Planned] = {}
+        self.made: set[Step] = set()
+        self.running: dict[Future[_Result], Planned] = {}
         self.failures: list[StepFailure] = []
         self._lost: set[str] = set()
         """Boards that cannot be finished."""
@@ -88,7 +100,7 @@ class _Schedule:
                 hint="build again",
             )
 
-    def take(self, future: Future[Entry]) -> None:
+    def take(self, future: Future[_Result]) -> None:
         """Note what became of a step that ran. After a failure, what only its boards need goes.
 
         Raises:
@@ -96,7 +108,10 @@ class _Schedule:
         """
         item = self.running.pop(future)
         try:
-            _enter(self.entries, item, future.result())
+            result = future.result()
+            _enter(self.entries, item, result.entry)
+            if result.made:
+                self.made.update((item.step, *item.twins))
         except StepFailure as failure:
             self.failures.append(failure)
             self._lost.update(item.boards)
@@ -166,7 +181,7 @@ class Build:
         waiting: list[Planned] = []
         for item in self._plan:
             # What was damaged may still be there, if another build is at work on it.
-            entry = None if item.reason else self._store.get(item.key)
+            entry = self._store.get(item.key) if item.key and not item.reason else None
             if entry:
                 _enter(entries, item, entry)
                 self._listener(StepKept(step=item.label))
@@ -176,7 +191,7 @@ class Build:
         if waiting:
             with Toolbox(self._store, self._processes, offline=self._offline) as toolbox:
                 self._run(schedule, toolbox)
-        return Outcome(entries=entries, failures=schedule.failures)
+        return Outcome(entries=entries, made=frozenset(schedule.made), failures=schedule.failures)
 
     def _run(self, schedule: _Schedule, toolbox: Toolbox) -> None:
         stop: BaseException | None = None
@@ -216,63 +231,88 @@ class Build:
             logs = self._logs[item.boards[0] if item.boards else next(iter(self._logs))]
         return logs / f"{item.step.name.replace(':', '-')}.log"
 
-    def _build(self, item: Planned, inputs: Mapping[str, Entry], toolbox: Toolbox) -> Entry:
-        """Make one step's entry, unless another build has just done so."""
-        step = item.step
-        log_path = self._log(item)
-
-        def say(line: str) -> None:
-            self._listener(StepProgress(step=item.label, line=line))
-
+    def _build(self, item: Planned, inputs: Mapping[str, Entry], toolbox: Toolbox) -> _Result:
+        """Make one step's entry, unless it is in the store, where another build may have put it."""
+        components = item.components(inputs)
         with self._store.building(
-            item.key,
-            on_wait=lambda: say("waiting for another build that makes the same"),
+            key(components),
+            on_wait=lambda: self._say(item, "waiting for another build that makes the same"),
             stopped=lambda: self._processes.stopped,
         ):
-            kept = self._store.get(item.key)
-            if kept and not self._store.damage(item.key):
+            kept = self._store.get(key(components))
+            if kept and not self._store.damage(kept.key):
                 self._listener(StepKept(step=item.label))
-                return kept
-            self._listener(StepStarted(step=item.label, reason=item.reason or "", log=log_path))
-            started = time.monotonic()
-            try:
-                with full_disk_told(self._store.root, log_path.parent):
-                    with log_path.open("w") as log:
-                        job = Job(
-                            inputs=inputs,
-                            output=self._store.draft(item.key),
-                            log=log,
-                            store=self._store,
-                            tools=toolbox,
-                            on_line=say,
-                        )
-                        toolbox.carry_out(step, job)
-                    seconds = time.monotonic() - started
-                    entry = self._store.commit(
-                        item.key, step=step.name, components=item.components, seconds=seconds
+                return _Result(entry=kept, made=False)
+            return _Result(entry=self._make(item, components, inputs, toolbox), made=True)
+
+    def _make(
+        self,
+        item: Planned,
+        components: Mapping[str, str],
+        inputs: Mapping[str, Entry],
+        toolbox: Toolbox,
+    ) -> Entry:
+        """Make one step's entry."""
+        step, log_path = item.step, self._log(item)
+        last = self._last(step)
+        why = reason(components, last) if item.depends else item.reason or ""
+        self._listener(StepStarted(step=item.label, reason=why, log=log_path))
+        started = time.monotonic()
+        try:
+            with full_disk_told(self._store.root, log_path.parent):
+                with log_path.open("w") as log:
+                    job = Job(
+                        inputs=inputs,
+                        output=self._store.draft(key(components)),
+                        log=log,
+                        store=self._store,
+                        tools=toolbox,
+                        on_line=lambda line: self._say(item, line),
                     )
-            except BaseException as error:
-                self._store.discard(item.key)
+                    toolbox.carry_out(step, job)
                 seconds = time.monotonic() - started
-                was_stopped = self._processes.stopped
-                self._listener(
-                    StepFailed(
-                        step=item.label,
-                        seconds=seconds,
-                        message=str(error),
-                        stopped=was_stopped,
-                    )
+                entry = self._store.commit(
+                    key(components), step=step.name, components=components, seconds=seconds
                 )
-                if was_stopped:
-                    # Whatever it is, it comes from the ground having been pulled away.
-                    raise Interrupted("stopped") from error
-                if isinstance(error, BuildError):
-                    raise StepFailure(item, error, log_path) from error
-                raise
-            for scope in {each.scope for each in (step, *item.twins)}:
-                self._store.remember(scope, step.name, item.components)
-            self._listener(StepFinished(step=item.label, seconds=seconds, size=entry.size))
-            return entry
+        except BaseException as error:
+            self._store.discard(key(components))
+            seconds = time.monotonic() - started
+            was_stopped = self._processes.stopped
+            self._listener(
+                StepFailed(
+                    step=item.label,
+                    seconds=seconds,
+                    message=str(error),
+                    stopped=was_stopped,
+                )
+            )
+            if was_stopped:
+                # Whatever it is, it comes from the ground having been pulled away.
+                raise Interrupted("stopped") from error
+            if isinstance(error, BuildError):
+                raise StepFailure(item, error, log_path) from error
+            raise
+        unchanged = last is not None and self._store.content(key(last)) == entry.tree_hash
+        self._remember(item, components)
+        self._listener(
+            StepFinished(step=item.label, seconds=seconds, size=entry.size, unchanged=unchanged)
+        )
+        return entry
+
+    def _last(self, step: Step) -> Mapping[str, str] | None:
+        """Return the components with which a step was last built, as far as that is known."""
+        try:
+            return self._store.last(step.scope, step.name)
+        except Unreadable:
+            return None
+
+    def _remember(self, item: Planned, components: Mapping[str, str]) -> None:
+        """Note what a step was last built with, for all boards whose step it is."""
+        for scope in {each.scope for each in (item.step, *item.twins)}:
+            self._store.remember(scope, item.step.name, components)
+
+    def _say(self, item: Planned, line: str) -> None:
+        self._listener(StepProgress(step=item.label, line=line))
 
 
 def _enter(entries: dict[Step, Entry], item: Planned, entry: Entry) -> None:

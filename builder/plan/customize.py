@@ -340,7 +340,7 @@ def _manifest(
             *(
                 {
                     "name": item.step.name,
-                    "fingerprint": item.key,
+                    "fingerprint": entries[item.step].key if item.step in entries else item.key,
                     "seconds": round(entries[item.step].seconds, 1)
                     if item.step in entries
                     else None,

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The fingerprint of a step: a hash over everything that its output depends on.
 
-Its components are kept beside each entry, so that the plan can say which one changed.
+Of its parents, the content of their outputs counts, and not what these were made of: a parent that
+is made again and comes out the same changes nothing for the steps that stand on it.
+
+The components are kept beside each entry, so that the plan can say which one changed.
 """
 
 from __future__ import annotations
@@ -31,8 +34,8 @@ _MOST_FILES = 100_000
 """Files and directories of one that a step reads."""
 
 
-def components(step: Step, parents: Mapping[str, str], *, secret: bytes) -> dict[str, str]:
-    """Return the parts of a step's fingerprint by name; `parents` are its parents' keys.
+def components(step: Step, *, secret: bytes) -> dict[str, str]:
+    """Return the parts of a step's fingerprint by name, without those of its parents.
 
     Secret settings are hashed with the store's `secret`, so that nobody can try passwords on it.
 
@@ -55,9 +58,12 @@ def components(step: Step, parents: Mapping[str, str], *, secret: bytes) -> dict
             parts[f"code {module}"] = _module_hash(module)
     for package in step.packages:
         parts[f"tool {package}"] = _versions().get(package, "not installed")
-    for name, key in parents.items():
-        parts[f"input {name}"] = key
     return parts
+
+
+def with_inputs(parts: Mapping[str, str], inputs: Mapping[str, str]) -> dict[str, str]:
+    """Return all parts of a fingerprint: a step's own ones, and a hash for each of its parents."""
+    return {**parts, **{f"input {name}": content for name, content in inputs.items()}}
 
 
 def key(parts: Mapping[str, str]) -> str:
@@ -80,7 +86,7 @@ def reason(parts: Mapping[str, str], last: Mapping[str, str] | None) -> str:
             if kind == "code":
                 return f"the builder's code changed ({what})"
             if kind == "input":
-                return f"{what} is another"
+                return f"{what} changed"
             if name not in last:
                 return f"{what} is new"
             return f"{what} changed" if name in parts else f"{what} is gone"

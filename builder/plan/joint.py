@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from builder.plan.board import BoardSteps
 from builder.plan.plan import Planned
 from builder.steps.bootstrap import Bootstrap
+from builder.steps.step import Step
 
 _MOST_NAMES = 3
 """Boards that a label names one by one."""
@@ -25,17 +26,21 @@ class BoardPlan:
 def join(plans: Mapping[str, Sequence[Planned]]) -> list[Planned]:
     """Return one plan for the boards whose plans these are, each step after its parents.
 
-    Steps of one name with equal keys become one. Its reason is that of the first board that has one:
+    Steps of one name that are made of the same become one. Its reason is that of the first board that has one:
     a kept output may be found to be damaged by a board that has to read it.
     """
     same: dict[tuple[str, str], list[tuple[str, Planned]]] = {}
+    identities: dict[Step, str] = {}
     for board, plan in plans.items():
         for item in plan:
-            same.setdefault((item.key, item.step.name), []).append((board, item))
-    return [_one(items, several=len(plans) > 1) for items in same.values()]
+            identities[item.step] = item.identity
+            same.setdefault((item.identity, item.step.name), []).append((board, item))
+    return [_one(items, identities, several=len(plans) > 1) for items in same.values()]
 
 
-def _one(items: Sequence[tuple[str, Planned]], *, several: bool) -> Planned:
+def _one(
+    items: Sequence[tuple[str, Planned]], identities: Mapping[Step, str], *, several: bool
+) -> Planned:
     boards = tuple(board for board, _ in items)
     first, *others = (item for _, item in items)
     return replace(
@@ -45,7 +50,7 @@ def _one(items: Sequence[tuple[str, Planned]], *, several: bool) -> Planned:
         boards=boards,
         twins=tuple(item.step for item in others),
         whose=_named(boards) if several else "",
-        root=_root(first),
+        root=_root(first, identities),
     )
 
 
@@ -56,9 +61,7 @@ def _named(boards: Sequence[str]) -> str:
     return ", ".join(boards)
 
 
-def _root(item: Planned) -> str | None:
-    """Return the root filesystem that a step works in: the key of its lowest layer."""
-    if isinstance(item.step, Bootstrap):
-        return item.key
-    lowest = (name for name, parent in item.step.parents.items() if isinstance(parent, Bootstrap))
-    return next((item.components[f"input {name}"] for name in lowest), None)
+def _root(item: Planned, identities: Mapping[Step, str]) -> str | None:
+    """Return the root filesystem that a step works in: the identity of its lowest layer."""
+    steps = (item.step, *item.step.parents.values())
+    return next((identities[step] for step in steps if isinstance(step, Bootstrap)), None)

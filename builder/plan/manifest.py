@@ -24,6 +24,7 @@ from builder.bsp.tree_checks.findings import (
     unused,
 )
 from builder.plan.board import BoardSteps
+from builder.plan.build import Outcome
 from builder.plan.plan import Planned
 from builder.spec.legacy import fetches
 from builder.steps.index import IndexSource
@@ -36,10 +37,9 @@ from builder.store.store import Entry
 _CHUNK = 1 << 20
 
 
-def manifest(
-    steps: BoardSteps, plan: Sequence[Planned], entries: Mapping[Step, Entry]
-) -> dict[str, Any]:
+def manifest(steps: BoardSteps, plan: Sequence[Planned], outcome: Outcome) -> dict[str, Any]:
     """Return what is known of a board's image that was just made, as JSON holds it."""
+    entries = outcome.entries
     image = json.loads((entries[steps.image].files / "image.json").read_text())
     spec, archive = steps.spec, steps.archive
     bootstrap = entries.get(steps.layers[0])
@@ -73,17 +73,24 @@ def manifest(
             }
             for each in _findings(steps, entries)
         ],
-        "steps": [_step(item, entries.get(item.step)) for item in plan],
+        "steps": [
+            _step(item, entries.get(item.step), made=item.step in outcome.made) for item in plan
+        ],
     }
 
 
-def _step(item: Planned, entry: Entry | None) -> dict[str, Any]:
+def _step(item: Planned, entry: Entry | None, *, made: bool) -> dict[str, Any]:
     """Return what is known of a step; of one that was not needed there is no entry.
 
     Times are in seconds since 1970, of the build that made the entry: this one, if it was not kept.
     """
-    described: dict[str, Any] = {"name": item.step.name, "fingerprint": item.key, "kept": item.kept}
-    if not item.kept:
+    fingerprint = entry.key if entry else item.key
+    described: dict[str, Any] = {
+        "name": item.step.name,
+        "fingerprint": fingerprint,
+        "kept": not made,
+    }
+    if made:
         described["reason"] = item.reason
     if entry:
         described["seconds"] = round(entry.seconds, 1)

@@ -6,18 +6,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from builder.plan.fingerprint import components, key, reason
+from builder.plan.fingerprint import components, key, reason, with_inputs
 from builder.steps.step import Step
 from builder.store.records import Unreadable
-from builder.store.store import Store
+from builder.store.store import Entry, Store
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
     """A step in a plan. `reason` is None if its output is kept.
 
+    `parts` are the components of its fingerprint, without those of its parents. `key` is its
+    fingerprint; None if it stands on outputs that are not known before they have been made. Such a
+    step `depends` on these, by the names of its parents: if they come out as before, it may be kept.
+
     `needed` is False for what is not kept and need not be made, because everything that stands
     on it is kept.
+
+    `identity` tells steps apart in one plan, whether their keys are known or not: two steps with
+    the same one are made of the same.
 
     The rest is what a plan for boards adds (`builder.plan.joint`): the `boards` whose step this
     is, `twins`, which are the other boards' steps that it stands for, `whose`, which tells it
@@ -25,10 +32,12 @@ class Planned:
     """
 
     step: Step
-    key: str
-    components: Mapping[str, str]
+    identity: str
+    key: str | None
+    parts: Mapping[str, str]
     reason: str | None
     needed: bool
+    depends: Sequence[str] = ()
     boards: Sequence[str] = ()
     twins: Sequence[Step] = ()
     whose: str = ""
@@ -40,9 +49,18 @@ class Planned:
         return self.reason is None or not self.needed
 
     @property
+    def certain(self) -> bool:
+        """Whether what is to be done for this step does not depend on how others come out."""
+        return self.kept or not self.depends
+
+    @property
     def label(self) -> str:
         """What the step is called where all steps of the plan are seen."""
         return f"{self.step.name} ({self.whose})" if self.whose else self.step.name
+
+    def components(self, inputs: Mapping[str, Entry]) -> dict[str, str]:
+        """Return the components of the fingerprint, when the outputs of all parents are at hand."""
+        return with_inputs(self.parts, {name: entry.tree_hash for name, entry in inputs.items()})
 
 
 def make_plan(
@@ -86,23 +104,52 @@ class _Draft:
         self.reasons: dict[Step, str | None] = {}
         self._store = store
         self._secret = store.secret()
-        self._keys: dict[Step, str] = {}
         self._parts: dict[Step, dict[str, str]] = {}
+        self._identities: dict[Step, str] = {}
+        self._keys: dict[Step, str] = {}
+        self._contents: dict[Step, str] = {}
+        self._depends: dict[Step, Sequence[str]] = {}
         self._needed: set[Step] = set()
         self._read: set[Step] = set()
 
     def add(self, step: Step) -> None:
         """Take a step in, after its parents."""
-        parents = {name: self._keys[parent] for name, parent in step.parents.items()}
-        parts = components(step, parents, secret=self._secret)
-        self._parts[step] = parts
+        own = self._parts[step] = components(step, secret=self._secret)
+        above = {name: self._identities[parent] for name, parent in step.parents.items()}
+        self._identities[step] = key(with_inputs(own, above))
+        known = {
+            name: self._contents[parent]
+            for name, parent in step.parents.items()
+            if parent in self._contents
+        }
+        if known.keys() == step.parents.keys():
+            self._look_up(step, with_inputs(own, known))
+        else:
+            self._predict(step, known)
+
+    def _look_up(self, step: Step, parts: Mapping[str, str]) -> None:
+        """Find out whether the output of a step is kept of which all inputs are known."""
         self._keys[step] = key(parts)
-        self.reasons[step] = None
-        if self._store.get(self._keys[step]) is None:
-            own = self._missing(step)
-            changed = next((n for n, parent in step.parents.items() if self.reasons[parent]), None)
-            follows = own.endswith(" is another") or own.startswith("not in the store")
-            self.reasons[step] = f"{changed} is built" if changed and follows else own
+        entry = self._store.get(self._keys[step])
+        content = entry.tree_hash if entry else self._store.content(self._keys[step])
+        if content:
+            self._contents[step] = content
+        self.reasons[step] = None if entry else self._missing(step, parts)
+
+    def _predict(self, step: Step, known: Mapping[str, str]) -> None:
+        """Say of a step that stands on unknown outputs if it may be kept, by what was built last."""
+        unknown = [name for name in step.parents if name not in known]
+        try:
+            last = self._store.last(step.scope, step.name) or {}
+        except Unreadable:
+            last = {}
+        as_before = {name: last.get(f"input {name}", "") for name in unknown}
+        parts = with_inputs(self._parts[step], {**known, **as_before})
+        if parts == last:
+            self._depends[step] = unknown
+            self.reasons[step] = f"{_listed(unknown)} comes out different"
+        else:
+            self.reasons[step] = reason(parts, last or None)
 
     def need(self, *steps: Step) -> None:
         """Have the output of steps at hand, and for those that are not kept that of their parents."""
@@ -130,19 +177,21 @@ class _Draft:
         """Return what was found out about a step."""
         return Planned(
             step=step,
-            key=self._keys[step],
-            components=self._parts[step],
+            identity=self._identities[step],
+            key=self._keys.get(step),
+            parts=self._parts[step],
             reason=self.reasons[step],
             needed=step in self._needed,
+            depends=self._depends.get(step, ()),
         )
 
-    def _missing(self, step: Step) -> str:
+    def _missing(self, step: Step, parts: Mapping[str, str]) -> str:
         """Say why a step is not kept."""
         damage = self._store.damage(self._keys[step])
         if damage:
             return f"damaged in the store: {damage}"
         try:
-            return reason(self._parts[step], self._store.last(step.scope, step.name))
+            return reason(parts, self._store.last(step.scope, step.name))
         except Unreadable as error:
             return f"it is not known what was built last: {error}"
 
@@ -168,5 +217,11 @@ def lines(plan: Iterable[Planned]) -> Iterator[tuple[str, str]]:
             yield item.label, "kept"
         elif not item.needed:
             yield item.label, "not needed"
+        elif item.depends:
+            yield item.label, f"build if {item.reason}"
         else:
             yield item.label, f"build: {item.reason}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " or ".join(names) if len(names) < 3 else f"one of {', '.join(names)}"

@@ -16,6 +16,7 @@ from builder.engine.disk import full_disk_told
 from builder.engine.process import clean_environment
 from builder.errors import StepError
 from builder.plan.board import BoardSteps
+from builder.plan.build import Outcome
 from builder.plan.joint import BoardPlan
 from builder.plan.manifest import manifest, notes
 from builder.plan.plan import Planned
@@ -107,24 +108,28 @@ class BoardResult:
     products: Sequence[Path] = ()
 
 
-def finish(output: Output, board: BoardPlan, entries: Mapping[Step, Entry]) -> BoardResult:
+def finish(output: Output, board: BoardPlan, outcome: Outcome) -> BoardResult:
     """Publish a board whose image could be made, and say what came of it."""
+    entries = outcome.entries
     complete = all(step in entries for step in board.steps.targets)
     products: Sequence[Path] = ()
     if board.steps.product:
         products = _publish_product(output, board.steps, entries) if complete else ()
         fresh = complete
     else:
-        fresh = complete and publish(output, board.steps, board.plan, entries)
+        fresh = complete and publish(output, board.steps, board.plan, outcome)
         if complete and (fresh or not output.report.exists()):
             write_report(output, board.steps.spec)
-    built = [entries[item.step] for item in board.plan if not item.kept and item.step in entries]
+    built = [entries[item.step] for item in board.plan if item.step in outcome.made]
     return BoardResult(
         output=output,
         complete=complete,
         fresh=fresh,
         built=len(built),
-        kept=sum(item.kept for item in board.plan),
+        kept=sum(
+            item.step not in outcome.made and (item.kept or item.step in entries)
+            for item in board.plan
+        ),
         seconds=sum(entry.seconds for entry in built),
         notes=notes(board.steps, entries),
         products=products,
@@ -152,12 +157,13 @@ def publish(
     output: Output,
     steps: BoardSteps,
     plan: Sequence[Planned],
-    entries: Mapping[Step, Entry],
+    outcome: Outcome,
 ) -> bool:
     """Bring the output directory up to date; return whether there was anything to do.
 
     Files are copied, not linked: what users do to them must not reach the store.
     """
+    entries = outcome.entries
     targets = [entries[step] for step in steps.targets]
     checks = [entries[step] for step in steps.checks if step in entries]
     stamp = output.directory / _STAMP
@@ -174,7 +180,7 @@ def publish(
     made = entries.get(steps.boot.boot_files)
     if made:
         shutil.copytree(made.files, boot)
-    _replace_manifest(output, manifest(steps, plan, entries))
+    _replace_manifest(output, manifest(steps, plan, outcome))
     stamp.write_text(wanted)
     return True
 

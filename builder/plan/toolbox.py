@@ -11,6 +11,7 @@ from builder.engine.containers import Containers
 from builder.engine.engine import ContainerEngine, engine_here, processors
 from builder.engine.process import Processes
 from builder.engine.workspace import Workspace
+from builder.errors import UserError
 from builder.plan.worker import Task, Worker
 from builder.steps.layers import LayerStack
 from builder.steps.step import Job, Step
@@ -80,7 +81,13 @@ class Toolbox:
                 self._root = root
 
     def carry_out(self, step: Step, job: Job) -> None:
-        """Run a step: here, or where it has the capabilities that it needs."""
+        """Run a step: here, or where it has the capabilities that it needs.
+
+        Raises:
+            UserError: it fetches something, and the network may not be used.
+        """
+        if self._offline and step.fetches:
+            raise UserError(f"--offline, but {step.name} has not been fetched yet")
         if not step.capabilities or not isinstance(self._engine, ContainerEngine):
             step.run(job)
             return

@@ -119,8 +119,9 @@ def describe(event: Event) -> str:
         case StepStarted():
             return f"[cyan]  start   [/]{escape(event.step)} [dim]({escape(event.reason)})[/]"
         case StepFinished():
-            took = duration(event.seconds)
-            return f"[green]  done    [/]{escape(event.step)}  {took}, {size(event.size)}"
+            took = f"{duration(event.seconds)}, {size(event.size)}"
+            same = ", unchanged" if event.unchanged else ""
+            return f"[green]  done    [/]{escape(event.step)}  {took}{same}"
         case StepFailed():
             word = "stopped " if event.stopped else "FAILED  "
             return f"[red]  {word}[/]{escape(event.step)} after {duration(event.seconds)}"

@@ -42,11 +42,15 @@ class StepProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class StepFinished:
-    """A step's output is in the store; `seconds` is wall time, `size` bytes in the store."""
+    """A step's output is in the store; `seconds` is wall time, `size` bytes in the store.
+
+    It is `unchanged` if it is the same as after the last time that the step was carried out.
+    """
 
     step: str
     seconds: float
     size: int
+    unchanged: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

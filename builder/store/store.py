@@ -11,6 +11,7 @@ Layout under its root:
     entries/<key>/known-<what>   a number that was found out about the files
     drafts/<key>/                an entry being written; renamed into entries/ when whole
     scratch/<name>/              room for a step's work, empty on disk when it is a tmpfs
+    outputs/<key>                the hash of an entry's tree, known also when the entry is gone
     last/<scope>/<step>.json     components of the step's last fingerprint, to say what changed
     archives/                    package indexes (see builder.archive)
     digests/                     checksums of the user's large files (see builder.store.digests)
@@ -54,8 +55,10 @@ _SECRET_BYTES = 32
 _DESCRIPTION = "entry.json"
 _TREE = "tree.json"
 _VERIFIED = "verified.json"
-_MADE = ("entries", "drafts", "scratch", "last", "archives", "digests")
+_MADE = ("entries", "drafts", "scratch", "outputs", "last", "archives", "digests")
 _OTHERS = ("locks", "petalinux", "secret", "secret.new")
+_MOST_OUTPUTS = 20_000
+"""Hashes of outputs that are kept, of 64 bytes each: years of builds."""
 _CLOSED = ("entries", "drafts", "scratch", "archives", "petalinux")
 """What holds files that not everybody may read, as hashes of passwords."""
 _FEW = 50
@@ -207,7 +210,18 @@ class Store:
         draft.rename(self._entry(key))
         entry = _read(self._entry(key))
         _note_verified(entry, settled_states(found, at))
+        write_atomically(self._output(key), entry.tree_hash)
         return entry
+
+    def content(self, key: str) -> str | None:
+        """Return what stands for the files of the entry for `key`; None if it was never made.
+
+        It is known of entries that have been evicted, too.
+        """
+        try:
+            return self._output(key).read_text() or None
+        except FileNotFoundError:
+            return None
 
     def discard(self, key: str) -> None:
         """Remove the draft for `key`; needs `building`."""
@@ -321,6 +335,7 @@ class Store:
         with try_locked(self._lock("in-use")) as alone:
             if alone:
                 self._drop_replaced_indexes()
+                self._drop_old_outputs()
                 entries = self.entries()
                 for key in {*self.keys()} - {entry.key for entry in entries}:
                     self._remove_entry(key)
@@ -364,6 +379,9 @@ class Store:
     def _lock(self, name: str) -> Path:
         return self.root / "locks" / f"{name}.lock"
 
+    def _output(self, key: str) -> Path:
+        return self.root / "outputs" / key
+
     def _last(self, scope: str, step: str) -> Path:
         return self.root / "last" / scope / f"{step}.json"
 
@@ -377,6 +395,14 @@ class Store:
                 for path in (archives / "sets").glob("*"):
                     if path.resolve() not in linked:
                         remove_tree(path)
+
+    def _drop_old_outputs(self) -> None:
+        """Remove the oldest hashes of outputs, if there are too many."""
+        paths = [*(self.root / "outputs").iterdir()]
+        if len(paths) > _MOST_OUTPUTS:
+            paths.sort(key=lambda path: path.stat().st_mtime)
+            for path in paths[: -_MOST_OUTPUTS // 2]:
+                path.unlink()
 
     def _clean(self) -> None:
         """Remove drafts and scratch directories whose process is gone, and all free locks."""

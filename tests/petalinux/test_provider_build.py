@@ -150,11 +150,12 @@ def test_a_board_of_the_other_family(bench: Bench, *, with_bitstream: bool) -> N
 
 
 def test_what_a_change_builds_again(built: Bench) -> None:
+    """And nothing that stands on it: what the double has built is the same each time."""
     assert not built.build().made
 
     built.layer(DTSI, '/include/ "system-conf.dtsi"\n/ { model = "two"; };\n')
     done = built.build()
-    assert done.made == {"petalinux-device-tree", *PACKED}
+    assert done.made == {"petalinux-device-tree"}
     reason = done.reason("petalinux-device-tree")
     assert reason
     assert reason.startswith(f"layer {DTSI}: ")

@@ -39,6 +39,11 @@ def nothing(job: Job) -> None:
     """Leave nothing but what every `Work` leaves."""
 
 
+def write_version(job: Job) -> None:
+    """Leave what differs between versions of a step."""
+    (job.output / "version").write_text(job.output.parent.name)
+
+
 class Work(Step):
     """A step that does what a test gives it."""
 
@@ -73,6 +78,12 @@ class Site:
     def build(
         self, *targets: Step, jobs: int = 4, processes: Processes | None = None
     ) -> dict[Step, Entry]:
+        return self.prepared(*targets, jobs=jobs, processes=processes).run()
+
+    def attempted(self, *targets: Step) -> Outcome:
+        return self.prepared(*targets).attempt()
+
+    def prepared(self, *targets: Step, jobs: int = 4, processes: Processes | None = None) -> Build:
         self.events.clear()
         return Build(
             make_plan(targets, self.store),
@@ -81,7 +92,7 @@ class Site:
             listener=self.listen,
             processes=processes or Processes(),
             jobs=jobs,
-        ).run()
+        )
 
     def said(self, kind: type[Event]) -> list[str]:
         return [event.step for event in self.events if isinstance(event, kind)]  # type: ignore[union-attr]
@@ -128,15 +139,52 @@ def test_a_second_build_does_nothing(site: Site) -> None:
     assert not site.said(StepStarted)
 
 
+def test_what_stands_on_an_unchanged_output_is_kept(site: Site) -> None:
+    bottom = Work("bottom")
+    middle = Work("middle", None, bottom)
+    top = Work("top", None, middle, bottom)
+    site.build(top)
+    bottom.version = 2
+    entries = site.build(top)
+    assert (bottom.runs, middle.runs, top.runs) == (2, 1, 1)
+    assert {*entries} == {bottom, middle, top}
+    assert site.said(StepKept) == ["middle", "top"]
+    (finished,) = [event for event in site.events if isinstance(event, StepFinished)]
+    assert finished.unchanged
+    assert not site.attempted(top).made
+
+
+def test_what_has_to_be_fetched_after_all_is_refused_offline(site: Site) -> None:
+    class Fetch(Work):
+        fetches = True
+
+    bottom = Work("bottom", write_version)
+    top = Fetch("top", None, bottom)
+    site.build(top)
+    bottom.version = 2
+    build = Build(
+        make_plan([top], site.store),
+        store=site.store,
+        logs=site.logs,
+        listener=site.listen,
+        processes=Processes(),
+        jobs=1,
+        offline=True,
+    )
+    with pytest.raises(StepFailure, match="--offline, but top has not been fetched yet"):
+        build.run()
+
+
 def test_what_stands_on_a_change_is_made_anew_and_nothing_else(site: Site) -> None:
-    left, right = Work("left"), Work("right")
-    top = Work("top", None, left, right)
+    left, right = Work("left", write_version), Work("right")
+    top = Work("top", write_version, left, right)
     site.build(top)
     left.version = 2
     site.build(top)
     assert (left.runs, right.runs, top.runs) == (2, 1, 2)
     reasons = {event.step: event.reason for event in site.events if isinstance(event, StepStarted)}
-    assert reasons == {"left": "version: 1 -> 2", "top": "left is built"}
+    assert reasons == {"left": "version: 1 -> 2", "top": "left changed"}
+    assert not [event for event in site.events if getattr(event, "unchanged", False)]
 
 
 def test_independent_steps_run_side_by_side(site: Site) -> None:
@@ -246,7 +294,7 @@ def test_an_interrupted_build_leaves_no_draft_and_goes_on(site: Site) -> None:
     with pytest.raises(Interrupted):
         site.build(bad)
     assert site.leftovers() == []
-    assert site.store.get(make_plan([bad], site.store)[1].key) is None
+    assert make_plan([bad], site.store)[1].reason == "never built"
     bad.work = nothing
     site.build(bad)
     assert (good.runs, bad.runs) == (1, 2)
@@ -255,6 +303,7 @@ def test_an_interrupted_build_leaves_no_draft_and_goes_on(site: Site) -> None:
 def test_what_a_killed_build_left_is_not_taken(site: Site) -> None:
     step = Work("s")
     (item,) = make_plan([step], site.store)
+    assert item.key
     (site.store.draft(item.key) / "half").write_text("x")
     entries = site.build(step)
     assert [path.name for path in entries[step].files.iterdir()] == ["name"]

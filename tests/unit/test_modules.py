@@ -149,7 +149,7 @@ def test_a_recipe_that_the_kernels_configuration_leaves_out(tree: Path, job: Job
 
 def test_what_is_petalinuxs_alone_is_no_input(tree: Path) -> None:
     def parts() -> Any:
-        return components(step(tree), {"kernel": "k"}, secret=b"")
+        return components(step(tree), secret=b"")
 
     before = parts()
     recipes = tree / "petalinux_bsp/meta-user/recipes-modules"

@@ -24,7 +24,7 @@ from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
 from builder.steps.native.programs import NativePrograms
 from builder.steps.step import Job, Step
-from builder.store.store import Store
+from builder.store.store import Entry, Store
 from tests.unit.command_line import TREE, FakeArchive
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,8 +43,10 @@ class FakeStep(Step):
         values: Mapping[str, object] | None = None,
         paths: Sequence[Path] = (),
         secrets: Sequence[str] = (),
+        output: str = "",
     ) -> None:
         super().__init__(name, scope="board", parents=parents)
+        self.output = output
         self.values = dict(values or {})
         self.paths = list(paths)
         self.secrets = secrets
@@ -59,24 +61,44 @@ class FakeStep(Step):
         pytest.fail(f"planning runs nothing, but {job} was")
 
 
-def components(
-    step: Step, parents: Mapping[str, str], *, secret: bytes = b"secret"
-) -> dict[str, str]:
-    return fingerprint.components(step, parents, secret=secret)
+def components(step: Step, *, secret: bytes = b"secret") -> dict[str, str]:
+    return fingerprint.components(step, secret=secret)
 
 
-def keep(store: Store, item: Planned) -> None:
+def keep(store: Store, item: Planned, inputs: Mapping[str, Entry]) -> Entry:
     """Put a planned step's entry into the store, as a build would."""
-    with store.building(item.key):
-        store.draft(item.key)
-        store.commit(item.key, step=item.step.name, components=item.components, seconds=1)
-    store.remember(item.step.scope, item.step.name, item.components)
+    assert isinstance(item.step, FakeStep)
+    parts = item.components(inputs)
+    with store.building(key(parts)):
+        files = store.draft(key(parts))
+        (files / "output").write_text(item.step.output or str(parts))
+        entry = store.commit(key(parts), step=item.step.name, components=parts, seconds=1)
+    store.remember(item.step.scope, item.step.name, parts)
+    return entry
 
 
-def build(store: Store, *targets: Step) -> None:
+def kept(store: Store, item: Planned) -> Entry:
+    """Return the entry of a step that is kept."""
+    assert item.key
+    entry = store.get(item.key)
+    assert entry
+    return entry
+
+
+def build(store: Store, *targets: Step) -> set[str]:
+    """Build steps; return the names of those that were not kept."""
+    entries: dict[Step, Entry] = {}
+    made = set()
     for item in make_plan(targets, store):
-        if not item.kept:
-            keep(store, item)
+        if item.reason is None:
+            entries[item.step] = kept(store, item)
+        elif item.needed:
+            inputs = {name: entries[parent] for name, parent in item.step.parents.items()}
+            found = store.get(key(item.components(inputs)))
+            entries[item.step] = found or keep(store, item, inputs)
+            if not found:
+                made.add(item.step.name)
+    return made
 
 
 def said(store: Store, *targets: Step) -> dict[str, str]:
@@ -90,14 +112,14 @@ def test_content_counts_and_times_do_not(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("x")
     step = FakeStep("s", paths=[path])
-    before = key(components(step, {}))
+    before = key(components(step))
     os.utime(path, (1, 1))
     path.chmod(0o600)
-    assert key(components(step, {})) == before
+    assert key(components(step)) == before
     path.write_text("y")
-    assert key(components(step, {})) != before
+    assert key(components(step)) != before
     path.write_text("x")
-    assert key(components(step, {})) == before
+    assert key(components(step)) == before
 
 
 def test_a_key_is_32_hexadecimal_digits_whatever_the_order() -> None:
@@ -134,9 +156,9 @@ def test_each_change_gives_another_key_and_its_reason(
     make(tmp_path / "files/sub/two", "2")
     values = {"x": 1, "long": "a" * 300, "password": "old"}
     step = FakeStep("s", paths=[tmp_path / "files"], values=values, secrets=["password"])
-    old = components(step, {})
+    old = components(step)
     change(step, tmp_path)
-    new = components(step, {})
+    new = components(step)
     assert key(new) != key(old)
     assert reason(new, old) == because.format(tmp_path.name)
 
@@ -146,7 +168,7 @@ def test_each_change_gives_another_key_and_its_reason(
     [
         (None, {"setting x": "1"}, "never built"),
         ({"setting x": "1"}, {"setting x": "1"}, "not in the store any more"),
-        ({"input kernel": "1"}, {"input kernel": "2"}, "kernel is another"),
+        ({"input kernel": "1"}, {"input kernel": "2"}, "kernel changed"),
         ({"tool gcc": "1"}, {"tool gcc": "2"}, "gcc: 1 -> 2"),
         ({"tool gcc": "1"}, {"tool gcc": "not installed"}, "gcc: 1 -> not installed"),
         ({"code b.s": "1"}, {"code b.s": "2"}, "the builder's code changed (b.s)"),
@@ -164,7 +186,7 @@ def test_each_change_gives_another_key_and_its_reason(
         (
             {"input k": "1", "tool t": "1", "code c": "1"},
             {"input k": "2", "tool t": "2", "code c": "2"},
-            "k is another",
+            "k changed",
         ),
         ({"tool t": "1", "code c": "1"}, {"tool t": "2", "code c": "2"}, "t: 1 -> 2"),
     ],
@@ -175,7 +197,7 @@ def test_there_is_one_reason(old: dict[str, str] | None, new: dict[str, str], be
 
 def test_a_missing_file_is_the_users_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"^there is no file {tmp_path}/none$"):
-        components(FakeStep("s", paths=[tmp_path / "none"]), {})
+        components(FakeStep("s", paths=[tmp_path / "none"]))
 
 
 def test_only_plain_files_are_read(tmp_path: Path) -> None:
@@ -184,7 +206,7 @@ def test_only_plain_files_are_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "folder", tmp_path / "pipe"):
         with pytest.raises(UserError, match="there is no file"):
-            components(FakeStep("s", paths=[path]), {})
+            components(FakeStep("s", paths=[path]))
 
 
 def test_the_kernels_files_are_not_read(tmp_path: Path) -> None:
@@ -193,7 +215,7 @@ def test_the_kernels_files_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "folder/self").symlink_to("/proc/self")
     for path in (tmp_path / "proc", tmp_path / "folder", tmp_path / "proc/kmsg"):
         with pytest.raises(UserError, match="leads to /proc"):
-            components(FakeStep("s", paths=[path]), {})
+            components(FakeStep("s", paths=[path]))
 
 
 def test_links_that_multiply_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,53 +226,53 @@ def test_links_that_multiply_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "30").mkdir()
     monkeypatch.setattr(fingerprint, "_MOST_FILES", 1000)
     with pytest.raises(UserError, match="more than 1000 files: is a link in it that leads"):
-        components(FakeStep("s", paths=[tmp_path / "0"]), {})
+        components(FakeStep("s", paths=[tmp_path / "0"]))
 
 
 def test_secrets_are_hidden() -> None:
     step = FakeStep("s", values={"password": "hunter2", "user": "me"}, secrets=["password"])
-    parts = components(step, {})
+    parts = components(step)
     assert "hunter2" not in str(parts)
     assert parts["setting user"] == '"me"'
-    other = components(step, {}, secret=b"another store's")
+    other = components(step, secret=b"another store's")
     changed = {name for name in parts if parts[name] != other[name]}
     assert changed == {"setting password"}, "nobody can try passwords on it"
 
 
 def test_tools_count_with_their_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fingerprint, "_versions", lambda: {"bash": "5.2-1"})
-    parts = components(FakeStep("s"), {})
+    parts = components(FakeStep("s"))
     assert parts["tool bash"] == "5.2-1"
     assert parts["tool no-such-package"] == "not installed"
 
 
-def test_parents_count_with_their_key() -> None:
-    step = FakeStep("s")
-    assert components(step, {"kernel": "abc"})["input kernel"] == "abc"
+def test_parents_count_with_the_content_of_their_output() -> None:
+    parts = components(FakeStep("s"))
+    assert fingerprint.with_inputs(parts, {"kernel": "abc"}) == {**parts, "input kernel": "abc"}
 
 
 def test_pycache_does_not_count(tmp_path: Path) -> None:
     make(tmp_path / "file", "x")
     step = FakeStep("s", paths=[tmp_path])
-    before = components(step, {})
+    before = components(step)
     make(tmp_path / "__pycache__/file.pyc", "x")
-    assert components(step, {}) == before
+    assert components(step) == before
 
 
 def test_files_far_down_a_directory_out_of_the_tree_all_count(tmp_path: Path) -> None:
     make(tmp_path / "files/one/a/b/c", "x")
     make(tmp_path / "files/two/a/b/c", "x")
     step = FakeStep("s", paths=[tmp_path / "files"])
-    before = key(components(step, {}))
+    before = key(components(step))
     make(tmp_path / "files/one/a/b/c", "y")
-    assert key(components(step, {})) != before
+    assert key(components(step)) != before
 
 
 def test_equal_content_elsewhere_gives_an_equal_key(tmp_path: Path) -> None:
     keys = set()
     for place in ("here", "there"):
         make(tmp_path / place / "boards/B/files/x", "x")
-        keys.add(key(components(FakeStep("s", paths=[tmp_path / place / "boards/B/files"]), {})))
+        keys.add(key(components(FakeStep("s", paths=[tmp_path / place / "boards/B/files"]))))
     assert len(keys) == 1
 
 
@@ -264,7 +286,7 @@ def step_of(module: str) -> FakeStep:
 
 
 def modules(module: str) -> set[str]:
-    parts = components(step_of(module), {})
+    parts = components(step_of(module))
     return {name.removeprefix("code ") for name in parts if name.startswith("code ")}
 
 
@@ -320,13 +342,13 @@ def test_what_takes_minutes_does_not_depend_on_how_boards_are_emulated(step: str
 
 def test_a_changed_helper_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     step = step_of("builder.bsp.mainline.boot_bin")
-    before = components(step, {})
+    before = components(step)
 
     def changed(module: str) -> str:
         return "new" if module == "builder.bsp.bootbin" else before[f"code {module}"]
 
     monkeypatch.setattr(fingerprint, "_module_hash", changed)
-    after = components(step, {})
+    after = components(step)
     assert reason(after, before) == "the builder's code changed (builder.bsp.bootbin)"
 
 
@@ -350,7 +372,7 @@ def test_what_code_does_counts_not_how_it_is_explained(
     for number, code in enumerate(["def f(x):\n    return x + 1\n", text]):
         name = f"step_{number}_{tmp_path.name}"
         make(tmp_path / f"{name}.py", code)
-        found.append(components(step_of(name), {})[f"code {name}"])
+        found.append(components(step_of(name))[f"code {name}"])
     assert (found[0] == found[1]) is same
 
 
@@ -404,10 +426,9 @@ def test_an_optional_step_is_made_on_what_is_kept(store: Store) -> None:
 
 
 def test_nothing_is_made_again_for_an_optional_step(store: Store) -> None:
-    _, middle, top = chain()
-    for item in make_plan([top], store):
-        if item.step is top:
-            keep(store, item)
+    bottom, middle, top = chain()
+    build(store, top)
+    evict(store, bottom, middle)
     data = FakeStep("data", parents={"middle": middle})
     check = FakeStep("check", parents={"data": data, "top": top})
     assert optional_steps(store, check, top) == {
@@ -416,15 +437,68 @@ def test_nothing_is_made_again_for_an_optional_step(store: Store) -> None:
     }
 
 
-def test_the_reason_is_the_first_and_the_rest_follows(store: Store) -> None:
+def test_the_reason_is_the_first_and_the_rest_depends_on_what_comes_out(store: Store) -> None:
     bottom, _, top = chain()
     build(store, top)
     bottom.values["x"] = 2
     assert said(store, top) == {
         "bottom": "build: x: 1 -> 2",
-        "middle": "build: bottom is built",
-        "top": "build: middle is built",
+        "middle": "build if bottom comes out different",
+        "top": "build if middle or bottom comes out different",
     }
+    certain = {item.step.name: item.certain for item in make_plan([top], store)}
+    assert certain == {"bottom": True, "middle": False, "top": False}
+
+
+def test_what_comes_out_the_same_changes_nothing_above(store: Store) -> None:
+    bottom, _, top = chain()
+    bottom.output = "the same"
+    build(store, top)
+    bottom.values["x"] = 2
+    assert build(store, top) == {"bottom"}
+    assert set(said(store, top).values()) == {"kept"}
+
+
+def test_what_comes_out_different_is_seen_as_far_as_it_goes(store: Store) -> None:
+    bottom, middle, top = chain()
+    middle.output = "the same"
+    del top.parents["bottom"]
+    build(store, top)
+    bottom.values["x"] = 2
+    assert build(store, top) == {"bottom", "middle"}
+    assert set(said(store, top).values()) == {"kept"}
+
+
+def test_an_output_that_was_there_before_is_known_again(store: Store) -> None:
+    bottom, _, top = chain()
+    bottom.output = "one"
+    build(store, top)
+    bottom.output = "two"
+    bottom.values["x"] = 2
+    assert build(store, top) == {"bottom", "middle", "top"}
+    bottom.output = "one"
+    bottom.values["x"] = 3
+    assert build(store, top) == {"bottom"}
+
+
+def test_a_new_parent_is_a_reason_of_its_own(store: Store) -> None:
+    _, middle, _ = chain()
+    build(store, middle)
+    middle.parents["new"] = FakeStep("new")
+    assert said(store, middle)["middle"] == "build: new changed"
+
+
+def test_without_the_memory_of_a_built_output_its_children_depend_on_it(store: Store) -> None:
+    bottom, middle, _ = chain()
+    build(store, middle)
+    evict(store, bottom)
+    for path in (store.root / "outputs").iterdir():
+        path.unlink()
+    assert said(store, middle) == {
+        "bottom": "build: not in the store any more",
+        "middle": "build if bottom comes out different",
+    }
+    assert build(store, middle) == {"bottom"}
 
 
 def test_a_steps_own_reason_is_said_even_if_a_parent_changes(store: Store) -> None:
@@ -450,7 +524,7 @@ def test_what_is_needed_again_is_built_again(store: Store) -> None:
     top.values["y"] = 1
     assert said(store, top) == {
         "bottom": "build: not in the store any more",
-        "middle": "build: bottom is built",
+        "middle": "build: not in the store any more",
         "top": "build: y: none -> 1",
     }
 
@@ -486,7 +560,7 @@ def spoil(store: Store, *steps: Step) -> None:
     """Put a file into the entries of steps that does not belong there."""
     for item in make_plan(steps, store):
         if item.step in steps:
-            (store.root / "entries" / item.key / "files/alien").touch()
+            (kept(store, item).files / "alien").touch()
 
 
 DAMAGED = "build: damaged in the store: files/alien does not belong there"
@@ -565,7 +639,7 @@ def test_a_damaged_description_is_the_reason(store: Store) -> None:
     *_, top = chain()
     build(store, top)
     (item,) = (item for item in make_plan([top], store) if item.step is top)
-    path = store.root / "entries" / item.key / "entry.json"
+    path = kept(store, item).path / "entry.json"
     path.write_text("{")
     assert said(store, top)["top"].startswith(f"build: damaged in the store: {path} cannot be read")
 
@@ -584,9 +658,8 @@ def test_a_damaged_memory_of_the_last_build_is_the_reason(store: Store) -> None:
 def evict(store: Store, *steps: Step) -> None:
     for item in make_plan(steps, store):
         if item.step in steps:
-            entry = store.get(item.key)
-            assert entry
-            entry.path.rename(store.root / "scratch" / item.key)
+            entry = kept(store, item)
+            entry.path.rename(store.root / "scratch" / entry.key)
 
 
 # Several boards
@@ -659,7 +732,7 @@ def test_what_one_board_finds_damaged_is_made_again_for_all(store: Store, names:
 
 def test_steps_of_other_names_stay_apart(store: Store) -> None:
     one = FakeStep("image", parents={"a": FakeStep("a"), "b": FakeStep("b")})
-    assert len({item.key for item in joint(store, One=one)}) == 2
+    assert len({item.identity for item in joint(store, One=one)}) == 2
     assert [item.step.name for item in joint(store, One=one)] == ["a", "b", "image"]
 
 
@@ -709,4 +782,4 @@ def test_steps_can_be_handed_to_another_process(store: Store) -> None:
     for item in capable:
         there = pickle.loads(pickle.dumps(item.step))  # noqa: S301 - our own
         (again,) = [each for each in make_plan([there], store) if each.step is there]
-        assert again.key == item.key
+        assert again.identity == item.identity

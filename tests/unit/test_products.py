@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from builder.plan.board import BoardSteps, board_steps
+from builder.plan.build import Outcome
 from builder.plan.joint import BoardPlan
 from builder.plan.plan import make_plan
 from builder.plan.products import PRODUCTS
@@ -97,7 +98,11 @@ def test_by_products_are_published_and_nothing_else(
         folder.mkdir()
         (folder / "old").write_text("of another build")
     board = BoardPlan(steps=steps, plan=make_plan(steps.targets, store))
-    result = finish(output, board, {steps.product: entry})
+    result = finish(
+        output,
+        board,
+        Outcome(entries={steps.product: entry}, made=frozenset([steps.product]), failures=()),
+    )
     assert result.complete
     found = {path.name for path in folder.iterdir()} - {"logs"}
     assert found == {"made"}

@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import subprocess
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from builder.bsp.tree_checks.findings import FINDINGS, Finding, write_findings
 from builder.errors import HostError, StepError
 from builder.plan.board import BoardSteps, board_steps
+from builder.plan.build import Outcome
 from builder.plan.manifest import manifest, notes
 from builder.plan.publish import Output, copy_sparse, publish
 from builder.spec.models import AcceptedFinding
@@ -40,15 +42,20 @@ def image_alone(steps: BoardSteps, store: Store) -> dict[Step, Entry]:
     return {steps.image: entry}
 
 
+def outcome(entries: Mapping[Step, Entry]) -> Outcome:
+    """Return what came of a build that had nothing to do."""
+    return Outcome(entries={**entries}, made=frozenset(), failures=())
+
+
 def test_an_image_is_published_though_what_it_was_made_of_has_gone_from_the_store(
     steps: BoardSteps, image_alone: dict[Step, Entry], tmp_path: Path
 ) -> None:
     output = Output(directory=tmp_path / "output", board="Pynq-Z2")
     output.directory.mkdir()
-    assert publish(output, steps, [], image_alone)
+    assert publish(output, steps, [], outcome(image_alone))
     assert output.image.read_text() == "card"
     assert json.loads(output.manifest.read_text())["contents"]["boot files"] == {}
-    assert not publish(output, steps, [], image_alone), "nothing to do"
+    assert not publish(output, steps, [], outcome(image_alone)), "nothing to do"
 
 
 def test_the_manifest_counts_the_boot_files(
@@ -59,7 +66,7 @@ def test_the_manifest_counts_the_boot_files(
         card.mkdir()
         (card / "BOOT.BIN").write_bytes(bytes(7))
         entry = store.commit("b", step="boot-files", components={}, seconds=1)
-    found = manifest(steps, [], {**image_alone, steps.boot.boot_files: entry})
+    found = manifest(steps, [], outcome({**image_alone, steps.boot.boot_files: entry}))
     assert found["contents"]["boot files"] == {"BOOT.BIN": 7}
 
 
@@ -80,7 +87,7 @@ def test_findings_are_told_and_are_in_the_manifest(
 ) -> None:
     told = "Pynq-Z2: [design: i2c@e0005000] it is off"
     assert told in notes(steps, checked)
-    found = manifest(steps, [], checked)
+    found = manifest(steps, [], outcome(checked))
     assert told in found["notes"]
     assert found["findings"] == [
         {"name": "design: i2c@e0005000", "text": "it is off", "accepted": None}
@@ -93,7 +100,7 @@ def test_an_accepted_finding_is_in_the_manifest_with_its_reason(
     accepted = AcceptedFinding(finding="design: i2c@*", because="nothing hangs on it")
     board = steps.spec.board.model_copy(update={"accepted_findings": (accepted,)})
     steps = replace(steps, spec=replace(steps.spec, board=board))
-    found = manifest(steps, [], checked)
+    found = manifest(steps, [], outcome(checked))
     assert not [note for note in found["notes"] if "i2c" in note]
     assert [each["accepted"] for each in found["findings"]] == ["nothing hangs on it"]
 
@@ -123,11 +130,11 @@ def test_a_check_that_was_made_later_is_published(
 ) -> None:
     output = Output(directory=tmp_path / "output", board="Pynq-Z2")
     output.directory.mkdir()
-    assert publish(output, steps, [], image_alone)
-    assert publish(output, steps, [], checked)
+    assert publish(output, steps, [], outcome(image_alone))
+    assert publish(output, steps, [], outcome(checked))
     assert json.loads(output.manifest.read_text())["findings"]
     assert not (output.directory / FINDINGS).exists(), "the manifest has them"
-    assert not publish(output, steps, [], checked)
+    assert not publish(output, steps, [], outcome(checked))
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,10 @@ EVENTS: list[tuple[Event, str]] = [
     ),
     (StepProgress(step="kernel", line="CC x.o"), ""),
     (StepFinished(step="kernel", seconds=75, size=3 << 20), "  done    kernel  1 min 15 s, 3 MiB"),
+    (
+        StepFinished(step="kernel", seconds=75, size=3 << 20, unchanged=True),
+        "  done    kernel  1 min 15 s, 3 MiB, unchanged",
+    ),
     (StepFailed(step="kernel", seconds=1.25, message="m"), "  FAILED  kernel after 1.2 s"),
     (
         StepFailed(step="kernel", seconds=1, message="m", stopped=True),

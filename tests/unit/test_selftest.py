@@ -278,7 +278,7 @@ def test_a_changed_check_is_that_layer_and_the_image_alone(boards_dir: Path) -> 
         def visit(step: Step) -> str:
             if step.name not in found:
                 parents = {name: visit(parent) for name, parent in step.parents.items()}
-                parts = fingerprint.components(step, parents, secret=b"")
+                parts = fingerprint.with_inputs(fingerprint.components(step, secret=b""), parents)
                 found[step.name] = fingerprint.key(parts)
             return found[step.name]
 

@@ -204,7 +204,7 @@ def test_the_fingerprint_counts_the_image_and_the_boot_files(
     steps: Steps, store: Store, tmp_path: Path
 ) -> None:
     def key(**more: Any) -> str:
-        return make_plan([steps(**more).image], store)[-1].key
+        return make_plan([steps(**more).image], store)[-1].identity
 
     path = tmp_path / "image.ub"
     path.write_text("one")
@@ -251,7 +251,7 @@ def test_the_manifest_says_of_the_base_image_what_still_holds(
         output,
         found,
         Request(recipes=extra_recipes(TREE, [], present={})),
-        plan=[Planned(step=step, key="w", components={}, reason="", needed=True)],
+        plan=[Planned(step=step, identity="w", key="w", parts={}, reason="", needed=True)],
         entries={found.image: image, step: wheels},
         before={
             "contents": {"partitions": {"root": 1}},

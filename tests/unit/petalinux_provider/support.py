@@ -21,6 +21,7 @@ from builder.bsp.provider import BootArtifacts
 from builder.engine.containers import Container, ImageRecipe, Mount
 from builder.engine.process import Processes, run
 from builder.errors import CommandError
+from builder.plan.fingerprint import key
 from builder.plan.plan import Planned, make_plan
 from builder.spec.models import Provider, Soc
 from builder.spec.reader import Tree
@@ -223,7 +224,7 @@ class Built:
     @property
     def made(self) -> set[str]:
         """The names of the steps that were not kept."""
-        return {item.step.name for item in self.plan if not item.kept}
+        return {*self.logs}
 
     def reason(self, step: str) -> str | None:
         return next(item.reason for item in self.plan if item.step.name == step)
@@ -329,11 +330,12 @@ class Bench:
         entries: dict[Step, Entry] = {}
         logs: dict[str, str] = {}
         for item in plan:
-            entry = self.store.get(item.key)
+            inputs = {name: entries[parent] for name, parent in item.step.parents.items()}
+            entry = self.store.get(key(item.components(inputs)))
             if entry is None:
                 path = self.logs / f"{item.step.name}.log"
                 with path.open("w") as log:
-                    entry = self._made(item, entries, log)
+                    entry = self._made(item, inputs, log)
                 logs[item.step.name] = path.read_text()
             entries[item.step] = entry
         return Built(
@@ -342,14 +344,14 @@ class Bench:
             logs=logs,
         )
 
-    def _made(self, item: Planned, entries: Mapping[Step, Entry], log: IO[str]) -> Entry:
-        step = item.step
+    def _made(self, item: Planned, inputs: Mapping[str, Entry], log: IO[str]) -> Entry:
+        step, components = item.step, item.components(inputs)
         work = self.root / "work"
         work.mkdir(exist_ok=True)
-        with self.store.building(item.key):
+        with self.store.building(key(components)):
             job = Job(
-                inputs={name: entries[parent] for name, parent in step.parents.items()},
-                output=self.store.draft(item.key),
+                inputs=inputs,
+                output=self.store.draft(key(components)),
                 log=log,
                 store=self.store,
                 tools=cast(Any, _Tools(work, self.containers, self.processes)),
@@ -357,8 +359,8 @@ class Bench:
             )
             step.run(job)
             entry = self.store.commit(
-                item.key, step=step.name, components=item.components, seconds=0
+                key(components), step=step.name, components=components, seconds=0
             )
-            self.store.remember(step.scope, step.name, item.components)
+            self.store.remember(step.scope, step.name, components)
         assert not list((self.store.root / "scratch").iterdir()), "nothing is left"
         return entry
