@@ -49,6 +49,11 @@ class Family:
         """Host package with the cross compiler."""
         return f"gcc-{self.cross_compile.removesuffix('-')}"
 
+    @property
+    def compilers(self) -> tuple[str, str]:
+        """Programs that compile for the board, and for this machine."""
+        return (f"{self.cross_compile}gcc", "gcc")
+
     def fragments(self, tree: Path) -> list[Path]:
         """Return the kernel configuration fragments for a tree, the base first."""
         bsp = tree / BSP_DIRECTORY

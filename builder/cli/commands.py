@@ -103,6 +103,7 @@ def _build(
             processes=Processes(),
             jobs=arguments.jobs,
             offline=arguments.offline,
+            compiler_cache=context.compiler_cache(store) if arguments.ccache else None,
         ).attempt()
         results = [finish(outputs[name], board, outcome) for name, board in planned.boards.items()]
         # Boards can do without a QEMU that could not be had.
@@ -315,6 +316,7 @@ def shell(arguments: argparse.Namespace, context: Context) -> int:
             raise UserError(f"there is no step {arguments.step}{closest(arguments.step, by_name)}")
         step = by_name[arguments.step].step
         below = make_plan(step.parents.values(), store) if step.parents else []
+        compiler_cache = context.compiler_cache(store) if arguments.ccache else None
         (name,) = names
         logs = context.output_of(name).logs
         with context.view() as view:
@@ -325,10 +327,11 @@ def shell(arguments: argparse.Namespace, context: Context) -> int:
                 listener=view,
                 processes=processes,
                 jobs=2,
+                compiler_cache=compiler_cache,
             ).run()
         inputs = {each: entries[parent] for each, parent in step.parents.items()}
         with (
-            Toolbox(store, processes) as toolbox,
+            Toolbox(store, processes, compiler_cache=compiler_cache) as toolbox,
             store.scratch("shell-output") as scratch,
             (logs / "shell.log").open("w") as log,
         ):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pwd
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from pathlib import Path
 from rich.console import Console
 
 from builder.cli.settings import HANDED_ON, TERMINAL, hand_on
-from builder.engine.process import PASSED_ON
+from builder.engine.compiler_cache import CompilerCache
+from builder.engine.process import PASSED_ON, SEARCH_PATH
 from builder.errors import UserError
 from builder.plan.publish import Output
 from builder.report.console import LineView, make_view
@@ -33,6 +35,9 @@ def typed(*words: str) -> str:
 
 
 DEFAULT_STORE_SIZE = "60G"
+
+_CACHE_SHARE = 20
+"""Part of the store that compiled objects may take: a kernel's are 60 MB."""
 
 
 def default_store() -> Path:
@@ -80,6 +85,12 @@ class Context:
             return Store(self.store)
         except OSError as error:
             raise UserError(f"--store {self.store}: {error.strerror}") from error
+
+    def compiler_cache(self, store: Store) -> CompilerCache | None:
+        """Return the store's cache of compiled objects; None if this machine lacks ccache."""
+        if not shutil.which("ccache", path=SEARCH_PATH):
+            return None
+        return CompilerCache(store.compiler_cache, limit=self.store_size // _CACHE_SHARE)
 
     def view(self) -> LineView:
         """Return the view of a build's events that the user asked for."""

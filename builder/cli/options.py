@@ -172,6 +172,10 @@ def _image() -> argparse.ArgumentParser:
         "--no-native", dest="native", action="store_false",
         help="emulate all that runs in the root filesystem; slower, for the same result",
     )  # fmt: skip
+    group.add_argument(
+        "--no-ccache", dest="ccache", action="store_false",
+        help="compile everything again, and take nothing from the compiler cache",
+    )  # fmt: skip
     return image
 
 

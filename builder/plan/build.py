@@ -6,9 +6,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from builder.engine.compiler_cache import CacheUse, CompilerCache
 from builder.engine.disk import full_disk_told
 from builder.engine.process import Processes
 from builder.errors import BuildError, CommandError, Interrupted, StepError
@@ -49,11 +50,15 @@ class StepFailure(BuildError):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a build: all entries that there are, which of them it `made`, what failed."""
+    """What came of a build: all entries that there are, which of them it `made`, what failed.
+
+    `cache_use` says of steps that compiled how they used the compiler cache.
+    """
 
     entries: dict[Step, Entry]
     made: frozenset[Step]
     failures: Sequence[StepFailure]
+    cache_use: Mapping[Step, CacheUse] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,7 @@ class _Result:
 
     entry: Entry
     made: bool
+    cache_use: CacheUse | None = None
 
 
 class _Schedule:
@@ -71,6 +77,7 @@ class _Schedule:
         self.waiting = waiting
         self.entries = entries
         self.made: set[Step] = set()
+        self.cache_use: dict[Step, CacheUse] = {}
         self.running: dict[Future[_Result], Planned] = {}
         self.failures: list[StepFailure] = []
         self._lost: set[str] = set()
@@ -110,8 +117,11 @@ class _Schedule:
         try:
             result = future.result()
             _enter(self.entries, item, result.entry)
+            steps = (item.step, *item.twins)
             if result.made:
-                self.made.update((item.step, *item.twins))
+                self.made.update(steps)
+            if result.cache_use:
+                self.cache_use.update(dict.fromkeys(steps, result.cache_use))
         except StepFailure as failure:
             self.failures.append(failure)
             self._lost.update(item.boards)
@@ -147,6 +157,7 @@ class Build:
         processes: Processes,
         jobs: int,
         offline: bool = False,
+        compiler_cache: CompilerCache | None = None,
     ) -> None:
         self._plan = plan
         self._store = store
@@ -155,6 +166,7 @@ class Build:
         self._processes = processes
         self._jobs = jobs
         self._offline = offline
+        self._compiler_cache = compiler_cache
 
     def run(self) -> dict[Step, Entry]:
         """Make everything that is not kept; return all entries that there are.
@@ -189,9 +201,19 @@ class Build:
                 waiting.append(item)
         schedule = _Schedule(waiting, entries)
         if waiting:
-            with Toolbox(self._store, self._processes, offline=self._offline) as toolbox:
+            with Toolbox(
+                self._store,
+                self._processes,
+                offline=self._offline,
+                compiler_cache=self._compiler_cache,
+            ) as toolbox:
                 self._run(schedule, toolbox)
-        return Outcome(entries=entries, made=frozenset(schedule.made), failures=schedule.failures)
+        return Outcome(
+            entries=entries,
+            made=frozenset(schedule.made),
+            failures=schedule.failures,
+            cache_use=schedule.cache_use,
+        )
 
     def _run(self, schedule: _Schedule, toolbox: Toolbox) -> None:
         stop: BaseException | None = None
@@ -243,7 +265,7 @@ class Build:
             if kept and not self._store.damage(kept.key):
                 self._listener(StepKept(step=item.label))
                 return _Result(entry=kept, made=False)
-            return _Result(entry=self._make(item, components, inputs, toolbox), made=True)
+            return self._make(item, components, inputs, toolbox)
 
     def _make(
         self,
@@ -251,7 +273,7 @@ class Build:
         components: Mapping[str, str],
         inputs: Mapping[str, Entry],
         toolbox: Toolbox,
-    ) -> Entry:
+    ) -> _Result:
         """Make one step's entry."""
         step, log_path = item.step, self._log(item)
         last = self._last(step)
@@ -297,7 +319,7 @@ class Build:
         self._listener(
             StepFinished(step=item.label, seconds=seconds, size=entry.size, unchanged=unchanged)
         )
-        return entry
+        return _Result(entry=entry, made=True, cache_use=job.cache_use)
 
     def _last(self, step: Step) -> Mapping[str, str] | None:
         """Return the components with which a step was last built, as far as that is known."""

@@ -23,6 +23,7 @@ from builder.bsp.tree_checks.findings import (
     told,
     unused,
 )
+from builder.engine.compiler_cache import CacheUse
 from builder.plan.board import BoardSteps
 from builder.plan.build import Outcome
 from builder.plan.plan import Planned
@@ -74,7 +75,9 @@ def manifest(steps: BoardSteps, plan: Sequence[Planned], outcome: Outcome) -> di
             for each in _findings(steps, entries)
         ],
         "steps": [
-            _step(item, entries.get(item.step), made=item.step in outcome.made) for item in plan
+            _step(item, entries.get(item.step), made=item.step in outcome.made)
+            | _compiled(outcome.cache_use.get(item.step))
+            for item in plan
         ],
     }
 
@@ -97,6 +100,11 @@ def _step(item: Planned, entry: Entry | None, *, made: bool) -> dict[str, Any]:
         described["started"] = round(entry.ended - entry.seconds, 1)
         described["ended"] = round(entry.ended, 1)
     return described
+
+
+def _compiled(use: CacheUse | None) -> dict[str, int]:
+    """Return how many objects a step compiled, and how many of them the compiler cache had."""
+    return {"objects": use.compilations, "objects-from-cache": use.hits} if use else {}
 
 
 def _contents(

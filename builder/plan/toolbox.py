@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from builder.engine.compiler_cache import CompilerCache
 from builder.engine.containers import Containers
 from builder.engine.engine import ContainerEngine, engine_here, processors
 from builder.engine.process import Processes
@@ -29,8 +30,16 @@ class Toolbox:
     There is memory for one root filesystem: boards with different ones take turns (`turn_to`).
     """
 
-    def __init__(self, store: Store, processes: Processes, *, offline: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        processes: Processes,
+        *,
+        offline: bool = False,
+        compiler_cache: CompilerCache | None = None,
+    ) -> None:
         self.processes = processes
+        self.compiler_cache = compiler_cache
         self._offline = offline
         self._store = store
         self._engine = engine_here(processes)

@@ -165,7 +165,7 @@ def timeline(steps: Iterable[Mapping[str, Any]]) -> Timeline | None:
                 start=_percent(step["started"] - first, whole),
                 length=_percent(step["ended"] - step["started"], whole),
                 kind=_kind(step["name"]),
-                note=str(step.get("reason") or ""),
+                note=_note(step),
             )
             for step in made
         ],
@@ -175,6 +175,14 @@ def timeline(steps: Iterable[Mapping[str, Any]]) -> Timeline | None:
         ],
         kept=kept,
     )
+
+
+def _note(step: Mapping[str, Any]) -> str:
+    """Say why a step was made, and what it had from the compiler cache."""
+    notes = [step.get("reason")]
+    if step.get("objects"):
+        notes.append(f"{step['objects-from-cache']} of {step['objects']} objects from the cache")
+    return "; ".join(note for note in notes if note)
 
 
 def _kind(step: str) -> str:

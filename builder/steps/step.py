@@ -9,12 +9,13 @@ when it must not be.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, ClassVar, Protocol
 
+from builder.engine.compiler_cache import CacheUse, CompilerCache
 from builder.engine.containers import Containers
 from builder.engine.process import Processes
 from builder.engine.workspace import Workspace
@@ -101,6 +102,10 @@ class Tools(Protocol):
     def containers(self) -> Containers:
         """Who runs containers, for tools that need a system of their own."""
 
+    @property
+    def compiler_cache(self) -> CompilerCache | None:
+        """The cache of compiled objects; None if it is not to be used."""
+
     def workspace(
         self, name: str, *, need: int, network: bool = False
     ) -> AbstractContextManager[Workspace]:
@@ -111,7 +116,10 @@ class Tools(Protocol):
 
 
 class Job:
-    """A step's run: where its inputs are, where its output goes, how it runs commands."""
+    """A step's run: where its inputs are, where its output goes, how it runs commands.
+
+    `cache_use` says how the compiler cache was used; None if it was not.
+    """
 
     def __init__(
         self,
@@ -129,6 +137,7 @@ class Job:
         self.store = store
         self.tools = tools
         self.on_line = on_line
+        self.cache_use: CacheUse | None = None
 
     def input(self, name: str) -> Path:
         """Return the directory with the output of the parent called `name`."""
@@ -143,6 +152,20 @@ class Job:
     ) -> AbstractContextManager[Workspace]:
         """Open a workspace with room for `need` bytes, with or without the network."""
         return self.tools.workspace(name, need=need, network=network)
+
+    @contextmanager
+    def compilers(self, workspace: Workspace, *names: str) -> Iterator[Mapping[str, str]]:
+        """Give the environment for commands in a workspace that call compilers.
+
+        Objects come from the compiler cache then, if they are in it.
+        """
+        cache = self.tools.compiler_cache
+        if cache is None:
+            yield {}
+            return
+        yield cache.prepare(workspace, names)
+        self.cache_use = cache.use(workspace)
+        self.say(str(self.cache_use))
 
     def run(
         self,

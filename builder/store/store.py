@@ -14,6 +14,7 @@ Layout under its root:
     outputs/<key>                the hash of an entry's tree, known also when the entry is gone
     last/<scope>/<step>.json     components of the step's last fingerprint, to say what changed
     archives/                    package indexes (see builder.archive)
+    ccache/                      compiled objects (see builder.engine.compiler_cache)
     digests/                     checksums of the user's large files (see builder.store.digests)
     petalinux/<installer>/       what bitbake keeps (see builder.bsp.petalinux)
     locks/                       one lock file an entry, scratch directory or archive
@@ -56,7 +57,7 @@ _DESCRIPTION = "entry.json"
 _TREE = "tree.json"
 _VERIFIED = "verified.json"
 _MADE = ("entries", "drafts", "scratch", "outputs", "last", "archives", "digests")
-_OTHERS = ("locks", "petalinux", "secret", "secret.new")
+_OTHERS = ("ccache", "locks", "petalinux", "secret", "secret.new")
 _MOST_OUTPUTS = 20_000
 """Hashes of outputs that are kept, of 64 bytes each: years of builds."""
 _CLOSED = ("entries", "drafts", "scratch", "archives", "petalinux")
@@ -213,6 +214,11 @@ class Store:
         write_atomically(self._output(key), entry.tree_hash)
         return entry
 
+    @property
+    def compiler_cache(self) -> Path:
+        """The directory of the compiler cache; it may not be there."""
+        return self.root / "ccache"
+
     def content(self, key: str) -> str | None:
         """Return what stands for the files of the entry for `key`; None if it was never made.
 
@@ -328,6 +334,7 @@ class Store:
     def evict(self, limit: int) -> list[Entry]:
         """Remove the least recently used entries until at most `limit` bytes are left.
 
+        The compiler cache counts too; it has a limit of its own.
         Package indexes that were replaced go too, and entries that cannot be read. Does nothing
         while another process uses the store.
         """
@@ -339,7 +346,7 @@ class Store:
                 entries = self.entries()
                 for key in {*self.keys()} - {entry.key for entry in entries}:
                     self._remove_entry(key)
-                total = sum(entry.size for entry in entries)
+                total = sum(entry.size for entry in entries) + tree_size(self.compiler_cache)
                 for entry in entries:
                     if total <= limit:
                         break
@@ -352,7 +359,7 @@ class Store:
         """Remove all that is kept; return False if another process uses the store."""
         with try_locked(self._lock("in-use")) as alone:
             if alone:
-                for name in (*_MADE, "petalinux"):
+                for name in (*_MADE, "ccache", "petalinux"):
                     remove_tree(self.root / name)
         return alone
 

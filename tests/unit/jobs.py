@@ -59,6 +59,7 @@ class PlainTools:
     """What jobs share, without an engine and without containers."""
 
     jobs = 1
+    compiler_cache = None
     containers = cast(Containers, None)
 
     def __init__(self, store: Store, processes: Processes, root: Root | None = None) -> None:

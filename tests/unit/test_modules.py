@@ -93,7 +93,10 @@ def job(tmp_path: Path, store: Store, processes: Processes) -> Job:
         output=tmp_path / "output",
         log=io.StringIO(),
         store=store,
-        tools=cast(Tools, SimpleNamespace(processes=processes, jobs=2, workspace=room)),
+        tools=cast(
+            Tools,
+            SimpleNamespace(processes=processes, jobs=2, workspace=room, compiler_cache=None),
+        ),
         on_line=lambda _: None,
     )
 

@@ -271,6 +271,13 @@ def test_a_timeline_shows_what_ran_beside_what() -> None:
     assert found.kept == [("linux-source", "4.0 s")]
 
 
+def test_a_steps_note_says_what_came_from_the_compiler_cache() -> None:
+    step = {**STEPS[0], "kept": False, "started": 1, "reason": "a.cfg changed", "objects": 9}
+    found = timeline([{**step, "objects-from-cache": 7}])
+    assert found
+    assert found.bars[0].note == "a.cfg changed; 7 of 9 objects from the cache"
+
+
 def test_parts_of_the_card_fill_it() -> None:
     html = render(WHOLE)
     stack = html.split('id="bytes"')[1].split("</div>")[0]

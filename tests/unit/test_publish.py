@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from builder.bsp.tree_checks.findings import FINDINGS, Finding, write_findings
+from builder.engine.compiler_cache import CacheUse
 from builder.errors import HostError, StepError
 from builder.plan.board import BoardSteps, board_steps
 from builder.plan.build import Outcome
 from builder.plan.manifest import manifest, notes
+from builder.plan.plan import make_plan
 from builder.plan.publish import Output, copy_sparse, publish
 from builder.spec.models import AcceptedFinding
 from builder.spec.resolve import resolve
@@ -92,6 +94,23 @@ def test_findings_are_told_and_are_in_the_manifest(
     assert found["findings"] == [
         {"name": "design: i2c@e0005000", "text": "it is off", "accepted": None}
     ]
+
+
+def test_the_manifest_says_what_was_made_and_what_came_from_the_compiler_cache(
+    steps: BoardSteps, image_alone: dict[Step, Entry], store: Store
+) -> None:
+    plan = make_plan([steps.image], store)
+    made = Outcome(
+        entries=image_alone,
+        made=frozenset([steps.image]),
+        failures=(),
+        cache_use={steps.image: CacheUse(compilations=9, hits=7)},
+    )
+    *below, image = manifest(steps, plan, made)["steps"]
+    assert image["name"] == "image"
+    assert (image["kept"], image["fingerprint"]) == (False, "k")
+    assert (image["objects"], image["objects-from-cache"]) == (9, 7)
+    assert all(step["kept"] and "objects" not in step for step in below)
 
 
 def test_an_accepted_finding_is_in_the_manifest_with_its_reason(

@@ -364,6 +364,30 @@ def test_nothing_is_evicted_while_another_process_uses_the_store(store: Store) -
     assert store.get("k") is None
 
 
+def test_the_compiler_cache_counts_as_part_of_the_store(store: Store) -> None:
+    add(store, "k")
+    store.compiler_cache.mkdir()
+    assert store.evict(MIB) == []
+    (store.compiler_cache / "object").write_bytes(b"x" * MIB)
+    assert [entry.key for entry in store.evict(MIB)] == ["k"]
+    assert store.empty()
+    assert not store.compiler_cache.exists()
+
+
+def test_hashes_of_outputs_stay_when_the_outputs_go(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = {key: add(store, key).tree_hash for key in "abc"}
+    assert store.evict(0)
+    assert {key: store.content(key) for key in "abc"} == contents
+    assert store.content("d") is None
+    for age, key in enumerate("cba"):
+        os.utime(store.root / "outputs" / key, (age, age))
+    monkeypatch.setattr("builder.store.store._MOST_OUTPUTS", 2)
+    store.evict(0)
+    assert [key for key in "abc" if store.content(key)] == ["a"], "the newest"
+
+
 def test_indexes_that_were_replaced_go_with_eviction_and_others_stay(store: Store) -> None:
     archives = store.root / "archives"
     for name in ("old", "new"):

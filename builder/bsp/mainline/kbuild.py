@@ -18,12 +18,19 @@ class KbuildTree:
     That is below the sources: make then names them by relative paths, and nothing that it writes
     down depends on where the workspace is.
 
-    `epoch` is the time of the sources' newest change, in seconds since 1970; `environment` is
+    `compilers` is the environment in which make finds them. `epoch` is the time of the sources' newest change, in seconds since 1970; `environment` is
     what make gets, for builds that repeat.
     """
 
     def __init__(
-        self, job: Job, workspace: Workspace, package: Path, *, arch: str, cross_compile: str
+        self,
+        job: Job,
+        workspace: Workspace,
+        package: Path,
+        *,
+        arch: str,
+        cross_compile: str,
+        compilers: Mapping[str, str],
     ) -> None:
         self.source = workspace.directory / "source"
         self.build = self.source / "build"
@@ -31,6 +38,7 @@ class KbuildTree:
         self._workspace = workspace
         self.epoch = unpack(job, workspace, package, self.source)
         self.environment: dict[str, str] = {
+            **compilers,
             "ARCH": arch,
             "CROSS_COMPILE": cross_compile,
             "KBUILD_BUILD_TIMESTAMP": f"@{self.epoch}",

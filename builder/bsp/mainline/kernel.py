@@ -75,15 +75,21 @@ class Kernel(Step):
         return self.fragments
 
     def run(self, job: Job) -> None:
-        with job.workspace("kernel", need=NEED) as workspace:
-            tree = self._prepare(job, workspace)
+        with (
+            job.workspace("kernel", need=NEED) as workspace,
+            job.compilers(workspace, *self.family.compilers) as compilers,
+        ):
+            tree = self._prepare(job, workspace, compilers)
             tree.make(*_QUICK, self.family.kernel_image, "modules")
             self._collect(job, workspace, tree)
 
     @contextmanager
     def shell(self, job: Job) -> Iterator[Shell]:
-        with job.workspace("kernel", need=NEED) as workspace:
-            yield self._prepare(job, workspace).shell(
+        with (
+            job.workspace("kernel", need=NEED) as workspace,
+            job.compilers(workspace, *self.family.compilers) as compilers,
+        ):
+            yield self._prepare(job, workspace, compilers).shell(
                 f"the configured kernel; `make {self.family.kernel_image} modules` builds it"
             )
 
@@ -91,7 +97,7 @@ class Kernel(Step):
     def _local_version(self) -> str:
         return f"-{self.family.soc.value}"
 
-    def _prepare(self, job: Job, workspace: Workspace) -> KbuildTree:
+    def _prepare(self, job: Job, workspace: Workspace, compilers: Mapping[str, str]) -> KbuildTree:
         """Unpack and configure."""
         tree = KbuildTree(
             job,
@@ -99,6 +105,7 @@ class Kernel(Step):
             job.input("linux-source"),
             arch=self.family.kernel_arch,
             cross_compile=self.family.cross_compile,
+            compilers=compilers,
         )
         tree.environment["LOCALVERSION"] = self._local_version
         tree.configure("allnoconfig", self.fragments)

@@ -6,6 +6,7 @@ Their sources lie in the meta-user layer, one recipe each. Those with a `.bb` ar
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,7 +59,10 @@ class KernelModules(Step):
     def run(self, job: Job) -> None:
         given = job.input("kernel")
         release = (given / "kernel-release").read_text().strip()
-        with job.workspace("modules", need=NEED) as workspace:
+        with (
+            job.workspace("modules", need=NEED) as workspace,
+            job.compilers(workspace, *self.family.compilers) as compilers,
+        ):
             kernel, stage = workspace.directory / "kernel", workspace.directory / "stage"
             job.run(workspace, "mkdir", kernel, stage)
             job.run(
@@ -69,7 +73,7 @@ class KernelModules(Step):
             modules = Path("usr/lib/modules") / release
             before = _indexes(workspace.outside(kernel / modules))
             for source in self.sources:
-                self._build(job, workspace, source, release)
+                self._build(job, workspace, source, release, compilers)
             job.run(workspace, "depmod", "--basedir", kernel / "usr", release)
             # Nothing is newer than the kernel that it belongs to.
             epoch = job.run(workspace, "stat", "-c", "%Y", kernel / modules / "modules.order")
@@ -87,10 +91,20 @@ class KernelModules(Step):
                 log=job.log,
             )
 
-    def _build(self, job: Job, workspace: Workspace, source: Path, release: str) -> None:
+    def _build(
+        self,
+        job: Job,
+        workspace: Workspace,
+        source: Path,
+        release: str,
+        compilers: Mapping[str, str],
+    ) -> None:
         """Build a recipe's modules and put them among the kernel's, the rest into the stage."""
         name, kernel = source.parent.name, workspace.directory / "kernel"
         objects, stage = workspace.directory / name, workspace.directory / "stage"
+        headers = kernel / f"usr/src/linux-headers-{release}"
+        # Messages of the kernel have names of sources, which must not depend on where this is built.
+        relative = os.path.relpath(objects, headers)
         job.run(workspace, "cp", "-r", source, objects)
         # By kbuild, not by the Makefile's own targets, which are for people and for Yocto. One after
         # the other: it installs what it finds when it starts. It leaves depmod to us.
@@ -98,12 +112,12 @@ class KernelModules(Step):
             job.run(
                 workspace,
                 *("make", "--no-print-directory", f"-j{job.tools.jobs}"),
-                *("-C", kernel / f"usr/src/linux-headers-{release}", f"M={objects}", target),
+                *("-C", headers, f"M={relative}", target),
                 environment={
+                    **compilers,
                     "ARCH": self.family.kernel_arch,
                     "CROSS_COMPILE": self.family.cross_compile,
-                    # What is in messages of the kernel must not depend on where this is built.
-                    "KCFLAGS": f"-Werror -ffile-prefix-map={objects}={name}",
+                    "KCFLAGS": f"-Werror -ffile-prefix-map={relative}={name}",
                     "INSTALL_MOD_PATH": str(kernel / "usr"),
                     "INSTALL_MOD_DIR": _PLACE,
                     "INSTALL_MOD_STRIP": "1",

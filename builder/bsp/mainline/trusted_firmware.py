@@ -35,7 +35,10 @@ class TrustedFirmware(Step):
         return {"platform": self.platform}
 
     def run(self, job: Job) -> None:
-        with job.workspace("trusted-firmware", need=NEED) as workspace:
+        with (
+            job.workspace("trusted-firmware", need=NEED) as workspace,
+            job.compilers(workspace, *self.family.compilers) as compilers,
+        ):
             source = workspace.directory / "source"
             epoch = unpack(job, workspace, job.input("trusted-firmware-source"), source)
             job.run(
@@ -44,6 +47,7 @@ class TrustedFirmware(Step):
                 # Instead of what git says of the directory; the time is SOURCE_DATE_EPOCH's.
                 *("BUILD_STRING=builder", *_FLAGS, "bl31"),
                 environment={
+                    **compilers,
                     "CROSS_COMPILE": self.family.cross_compile,
                     "TF_CFLAGS": f"-ffile-prefix-map={source}=.",
                     "SOURCE_DATE_EPOCH": str(epoch),

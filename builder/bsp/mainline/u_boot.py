@@ -101,15 +101,22 @@ class UBoot(Step):
         return [*found, *(path for path in first_stage if path), *configuration]
 
     def run(self, job: Job) -> None:
-        with job.workspace("u-boot", need=NEED) as workspace:
-            tree = self._prepare(job, workspace)
+        with (
+            job.workspace("u-boot", need=NEED) as workspace,
+            job.compilers(workspace, *self.family.compilers) as compilers,
+        ):
+            tree = self._prepare(job, workspace, compilers)
             # dtb-y: only the board's device tree, not those of every Zynq board.
             only = f"dtb-y={self.devicetree.stem}.dtb"
             names = ("spl/u-boot-spl.bin", "spl/u-boot-spl", self.family.u_boot_image, "u-boot.elf")
             tree.make(only, *names)
-            for name in (*names, ".config"):
-                target = job.output / Path(name).name.lstrip(".")
-                job.run(workspace, "cp", tree.build / name, target)
+            strip = f"{self.family.cross_compile}strip"
+            for name in names:
+                job.run(workspace, "cp", tree.build / name, job.output)
+            # Debugging information names the workspace, and nobody reads it.
+            job.run(workspace, strip, "--strip-debug", job.output / "u-boot-spl")
+            config = tree.read(".config").replace(f"{workspace.directory}/", "")
+            (job.output / "config").write_text(config)
             (job.output / "epoch").write_text(str(tree.epoch))
             start_up = workspace.outside(workspace.directory / _START_UP)
             dividers = self._cpu_dividers(start_up / START_UPS[self.family.soc].source)
@@ -118,12 +125,15 @@ class UBoot(Step):
 
     @contextmanager
     def shell(self, job: Job) -> Iterator[Shell]:
-        with job.workspace("u-boot", need=NEED) as workspace:
-            yield self._prepare(job, workspace).shell(
+        with (
+            job.workspace("u-boot", need=NEED) as workspace,
+            job.compilers(workspace, *self.family.compilers) as compilers,
+        ):
+            yield self._prepare(job, workspace, compilers).shell(
                 f"the configured U-Boot; `make {self.family.u_boot_image}` builds it"
             )
 
-    def _prepare(self, job: Job, workspace: Workspace) -> KbuildTree:
+    def _prepare(self, job: Job, workspace: Workspace, compilers: Mapping[str, str]) -> KbuildTree:
         """Unpack, add the board's files, configure."""
         tree = KbuildTree(
             job,
@@ -131,6 +141,7 @@ class UBoot(Step):
             job.input("u-boot-source"),
             arch="arm",  # of 64-bit boards too
             cross_compile=self.family.cross_compile,
+            compilers=compilers,
         )
         if "trusted-firmware" in self.parents:
             tree.environment["BL31"] = str(job.input("trusted-firmware") / "bl31.bin")

@@ -156,6 +156,7 @@ class Tools:
     """What jobs share: the stack, and no container."""
 
     jobs = 1
+    compiler_cache = None
     containers = cast(Containers, None)
 
     def __init__(self, stack: LayerStack, processes: Processes) -> None:

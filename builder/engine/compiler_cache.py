@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""Cache of compiled objects, by ccache(1).
+
+ccache takes the place of the compilers on the search path, so that nothing in a source tree has to
+know of it. It finds an object by the source's text, by all headers that were read, by the options
+and by the compiler, so its output is the same bits as the compiler's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.engine.process import SEARCH_PATH
+from builder.engine.workspace import Workspace
+
+_PLACE = "compilers"
+_STATISTICS = "compilations"
+
+# Links to ccache, and a hash over the programs that make an object: the driver, the compiler proper
+# and the assembler. ccache's own default, the driver's time and size, misses the other two.
+_PREPARE = r"""
+ccache=$(command -v ccache)
+mkdir "$PLACE"
+for compiler; do
+    for program in "$compiler" "$($compiler -print-prog-name=cc1)" "$($compiler -print-prog-name=as)"
+    do
+        sha256sum < "$(command -v "$program")"
+    done
+    ln -s "$ccache" "$PLACE/$compiler"
+done | sha256sum
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheUse:
+    """How many compilations there were, and for how many the cache had the object."""
+
+    compilations: int
+    hits: int
+
+    def __str__(self) -> str:
+        share = f" ({100 * self.hits // self.compilations} %)" if self.compilations else ""
+        return f"compiler cache: {self.hits} of {self.compilations} objects{share}"
+
+
+class CompilerCache:
+    """Cache of compiled objects in `directory`, of at most `limit` bytes."""
+
+    def __init__(self, directory: Path, *, limit: int) -> None:
+        self._directory = directory
+        self._limit = limit
+
+    def prepare(self, workspace: Workspace, compilers: Sequence[str]) -> dict[str, str]:
+        """Return the environment for commands in a workspace that call these compilers.
+
+        compilers: names of programs of GCC's, as commands call them, say `gcc`.
+
+        Raises:
+            CommandError: one of them cannot be found.
+        """
+        place = workspace.directory / _PLACE
+        identity = workspace.run(
+            ["sh", "-eu", "-c", _PREPARE, "prepare", *compilers], environment={"PLACE": str(place)}
+        )
+        self._directory.mkdir(exist_ok=True)
+        return {
+            "PATH": f"{place}:{SEARCH_PATH}",
+            "CCACHE_DIR": str(self._directory),
+            "CCACHE_CONFIGPATH": "/dev/null",  # neither the machine's settings nor the user's
+            "CCACHE_COMPILERCHECK": f"string:{identity.split()[0]}",
+            "CCACHE_MAXSIZE": f"{self._limit >> 20}Mi",
+            # The next workspace is elsewhere, so its paths must not count. They must not be in objects
+            # either: trees are compiled by relative paths, debugging information is removed.
+            "CCACHE_BASEDIR": str(workspace.directory),
+            "CCACHE_NOHASHDIR": "1",
+            "CCACHE_STATSLOG": str(workspace.directory / _STATISTICS),
+        }
+
+    def use(self, workspace: Workspace) -> CacheUse:
+        """Return how the cache was used in a workspace."""
+        try:
+            events = workspace.outside(workspace.directory / _STATISTICS).read_text().splitlines()
+        except FileNotFoundError:
+            events = []
+        hits = sum(event in ("direct_cache_hit", "preprocessed_cache_hit") for event in events)
+        return CacheUse(compilations=hits + events.count("cache_miss"), hits=hits)

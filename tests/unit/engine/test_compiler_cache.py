@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""The compiler cache, with this machine's compiler and ccache."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from builder.engine.compiler_cache import CacheUse, CompilerCache
+from builder.engine.process import Processes
+from builder.engine.workspace import PlainWorkspace
+from builder.errors import CommandError
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("ccache") and shutil.which("gcc")), reason="needs ccache and gcc"
+)
+
+SOURCE = """\
+#include "number.h"
+int number(void) { return NUMBER; }
+"""
+
+
+@pytest.fixture
+def compiled(tmp_path: Path) -> Callable[..., tuple[bytes, CacheUse]]:
+    """Compile a source in a workspace of its own; return the object, and how the cache was used."""
+    cache = CompilerCache(tmp_path / "ccache", limit=100 << 20)
+
+    def compile_(
+        place: str,
+        *,
+        header: str = "#define NUMBER 1\n",
+        cached: bool = True,
+        compiler: str = "gcc",
+    ) -> tuple[bytes, CacheUse]:
+        folder = tmp_path / place
+        (folder / "source").mkdir(parents=True)
+        (folder / "source/number.h").write_text(header)
+        (folder / "source/number.c").write_text(SOURCE)
+        with PlainWorkspace(folder, processes=Processes()) as workspace:
+            environment = cache.prepare(workspace, [compiler]) if cached else {}
+            # As make compiles the trees: by relative paths; -g notes the directory beside.
+            words = ["-g", f"-ffile-prefix-map={folder}=.", "-Isource", "-c", "source/number.c"]
+            workspace.run(
+                [compiler, *words, "-o", "number.o"],
+                environment=environment,
+            )
+            return (folder / "number.o").read_bytes(), cache.use(workspace)
+
+    return compile_
+
+
+Compile = Callable[..., tuple[bytes, CacheUse]]
+
+
+def test_another_workspace_gets_the_same_object(compiled: Compile) -> None:
+    plain, _ = compiled("plain", cached=False)
+    first, use = compiled("first")
+    assert use == CacheUse(compilations=1, hits=0)
+    second, use = compiled("a/longer/path")
+    assert use == CacheUse(compilations=1, hits=1)
+    assert plain == first == second
+
+
+def test_a_changed_header_is_another_object(compiled: Compile) -> None:
+    one, _ = compiled("one")
+    two, use = compiled("two", header="#define NUMBER 2\n")
+    assert use.hits == 0
+    assert one != two
+
+
+def test_a_macro_that_is_not_used_changes_nothing(compiled: Compile) -> None:
+    """As an option of the kernel's that a source does not ask for."""
+    one, _ = compiled("one")
+    two, use = compiled("two", header="#define NUMBER 1\n#define OTHER 2\n")
+    assert use.hits == 1
+    assert one == two
+
+
+def test_another_compiler_is_another_object(
+    compiled: Compile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if it has the same name, size and time."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    paths = f"{programs}:/usr/bin:/bin"
+    monkeypatch.setattr("builder.engine.process.SEARCH_PATH", paths)
+    monkeypatch.setattr("builder.engine.compiler_cache.SEARCH_PATH", paths)
+    found = []
+    for version in "12":
+        program = programs / "gcc"
+        program.write_text(f'#!/bin/sh\n# version {version}\nexec /usr/bin/gcc "$@"\n')
+        program.chmod(0o755)
+        assert stat.S_IMODE(program.stat().st_mode) == 0o755
+        found.append(compiled(version)[1].hits)
+    assert found == [0, 0]
+    assert compiled("again")[1].hits == 1
+
+
+def test_a_fault_in_the_source_is_told(compiled: Compile) -> None:
+    with pytest.raises(CommandError, match="gcc ended with status 1"):
+        compiled("bad", header="")
+
+
+def test_a_compiler_that_is_missing_is_told(compiled: Compile) -> None:
+    with pytest.raises(CommandError):
+        compiled("none", compiler="no-such-gcc")
+
+
+def test_nothing_compiled_is_no_share() -> None:
+    assert str(CacheUse(compilations=0, hits=0)) == "compiler cache: 0 of 0 objects"
+    assert str(CacheUse(compilations=3, hits=2)) == "compiler cache: 2 of 3 objects (66 %)"
