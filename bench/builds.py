@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from builder.cli.context import ROOT
 from builder.errors import StepError
 from builder.plan.plan import make_plan
 from builder.steps.step import Step
+from builder.store.checksum import sha256
 
 SECOND = "Second"
 _RECIPES = {
@@ -24,6 +26,10 @@ _RECIPES = {
 again."""
 _RECIPE_SECONDS = 20.0
 _FRAGMENT = "petalinux_bsp/meta-user/recipes-kernel/linux/linux-xlnx/filesystems.cfg"
+_OPTION = "CONFIG_PPS=y"
+_DRIVER = "drivers/uio/uio.c"
+_CODE = "builder/steps/pack.py"
+"""A module that the steps of all layers and of the kernel use."""
 
 
 def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the sections' one signature
@@ -53,11 +59,17 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
     )
     touched = {}
     for name, path in _RECIPES.items():
-        _touch(tree / path)
+        _append(tree / path, "# changed")
         touched[name] = built(f"a file of recipe {name} changed")
         _check_no_packages(place / "output")
-    _touch(tree / _FRAGMENT)
-    fragment = built("one kernel fragment changed")
+    _append(tree / _FRAGMENT, _OPTION)
+    option = built("a kernel option changed")
+    driver = built(
+        "a driver's source patched", BOARD, "--boards-dir", _with_patched_driver(tree, store, place)
+    )
+    _append(tree / _CODE, "_CHANGED = True")
+    code = built("the code of steps changed")
+    _check_carried_out_once(place / "output")
     second = built("second board", SECOND, "--boards-dir", _second_board(tree, place))
     data = (place / "output" / BOARD / f"{BOARD}.img").stat().st_blocks * 512
     return [
@@ -85,7 +97,9 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
             for name, cost in touched.items()
             for row in costs(f"a file of recipe {name} changed", cost, "cold build", cold)
         ),
-        *costs("one kernel fragment changed", fragment, "cold build", cold),
+        *costs("a kernel option changed", option, "cold build", cold),
+        *costs("a driver's source patched", driver, "cold build", cold),
+        *costs("the code of steps changed", code, "cold build", cold),
         *costs("second board of the family", second, "cold build", cold),
         Row(
             what="cold build: peak memory",
@@ -141,8 +155,43 @@ def _verifying(tree: Path, store: Path) -> float:
     return time.monotonic() - started
 
 
-def _touch(path: Path) -> None:
-    path.write_text(f"{path.read_text()}\n# changed\n")
+def _check_carried_out_once(output: Path) -> None:
+    """Make sure that code that changed, and gives the same, built nothing that stands on it.
+
+    Raises:
+        StepError: it has.
+    """
+    manifest = json.loads((output / BOARD / "manifest.json").read_text())
+    made = {step["name"] for step in manifest["steps"] if not step["kept"]}
+    if made & {"image", "boot-files"}:
+        raise StepError(f"the image was made again: {', '.join(sorted(made))}")
+
+
+def _append(path: Path, line: str) -> None:
+    path.write_text(f"{path.read_text()}\n{line}\n")
+
+
+def _with_patched_driver(tree: Path, store: Path, place: Path) -> Path:
+    """Make the board with a patched kernel; return its directory of boards."""
+    kept = new_store(store)
+    steps = {item.step.name: item for item in make_plan(steps_of(tree, kept).targets, kept)}
+    entry = kept.get(steps["linux-source"].key or "")
+    assert entry
+    package, sources = next(entry.files.glob("*.deb")), place / "linux"
+    archive = place / "linux.tar.zst"
+    subprocess.run(["dpkg-deb", "--extract", package, place / "package"], check=True)
+    (packed,) = (place / "package/usr/src").glob("*.tar.*")
+    sources.mkdir()
+    subprocess.run(["tar", "-C", sources, "-xf", packed], check=True)
+    (driver,) = sources.glob(f"*/{_DRIVER}")
+    _append(driver, "int patched_for_measurement = 1;")
+    subprocess.run(["tar", "-C", sources, "--zstd", "-cf", archive, "."], check=True)
+    boards = place / "patched"
+    shutil.copytree(tree / "boards" / BOARD, boards / BOARD)
+    board_file = boards / BOARD / "board.yaml"
+    linux = f"bsp:\n  linux: {{url: 'file://{archive}', sha256: {sha256(archive)}}}\n"
+    board_file.write_text(board_file.read_text().replace("bsp:\n", linux))
+    return boards
 
 
 def _second_board(tree: Path, place: Path) -> Path:

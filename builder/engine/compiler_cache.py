@@ -8,15 +8,23 @@ and by the compiler, so its output is the same bits as the compiler's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from builder.engine.process import SEARCH_PATH
 from builder.engine.workspace import Workspace
 
+COMPILER_IDENTITY = "CCACHE_COMPILERCHECK"
+"""Variable of ccache's with what tells compilers apart."""
+
 _PLACE = "compilers"
 _STATISTICS = "compilations"
+_TREES = "trees"
+_MOST_TREES = 6
+"""Build directories that are kept; one of a kernel takes 60 MB."""
 
 # Links to ccache, and a hash over the programs that make an object: the driver, the compiler proper
 # and the assembler. ccache's own default, the driver's time and size, misses the other two.
@@ -46,11 +54,40 @@ class CacheUse:
 
 
 class CompilerCache:
-    """Cache of compiled objects in `directory`, of at most `limit` bytes."""
+    """Cache of compiled objects in `directory`, of at most `limit` bytes.
+
+    Beside single objects it has build directories of whole trees, the last ones that were used.
+    """
 
     def __init__(self, directory: Path, *, limit: int) -> None:
         self._directory = directory
         self._limit = limit
+
+    def build_directory(self, identity: str) -> Path:
+        """Return the archive (tar.zst) with a tree's build directory; it may not be there.
+
+        identity: a hash over all that decides whether make can go on from it.
+        """
+        return self._directory / _TREES / f"{identity}.tar.zst"
+
+    @contextmanager
+    def keeping(self, identity: str) -> Iterator[Path]:
+        """Give the path to which the archive of a build directory is to be written."""
+        target = self.build_directory(identity)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        try:
+            yield fresh
+            fresh.replace(target)
+        finally:
+            fresh.unlink(missing_ok=True)
+        for path in self._archives()[_MOST_TREES:]:
+            path.unlink(missing_ok=True)
+
+    def _archives(self) -> list[Path]:
+        """Return the archives of build directories, and what killed builds left, newest first."""
+        paths = (self._directory / _TREES).iterdir()
+        return sorted(paths, key=lambda path: path.lstat().st_mtime, reverse=True)
 
     def prepare(self, workspace: Workspace, compilers: Sequence[str]) -> dict[str, str]:
         """Return the environment for commands in a workspace that call these compilers.
@@ -69,7 +106,7 @@ class CompilerCache:
             "PATH": f"{place}:{SEARCH_PATH}",
             "CCACHE_DIR": str(self._directory),
             "CCACHE_CONFIGPATH": "/dev/null",  # neither the machine's settings nor the user's
-            "CCACHE_COMPILERCHECK": f"string:{identity.split()[0]}",
+            COMPILER_IDENTITY: f"string:{identity.split()[0]}",
             "CCACHE_MAXSIZE": f"{self._limit >> 20}Mi",
             # The next workspace is elsewhere, so its paths must not count. They must not be in objects
             # either: trees are compiled by relative paths, debugging information is removed.

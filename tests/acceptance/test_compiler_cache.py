@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is compiled is the same bits without the compiler cache, through an empty one and a full one.
+"""Compiled programs are the same bits with the compiler cache and without it.
 
 Each is built in a store of its own, so that nothing depends on where that is either.
 """
@@ -7,6 +7,7 @@ Each is built in a store of its own, so that nothing depends on where that is ei
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from tests.support import ROOT
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
+KERNEL = ("Pynq-Z2", "kernel")
 WANTED = {"Pynq-Z2": ("kernel", "modules", "u-boot"), "ZCU111": ("trusted-firmware", "u-boot")}
 
 
@@ -45,10 +47,10 @@ def show(event: Event) -> None:
     sys.stdout.write(f"{event}\n")
 
 
-def wanted_steps() -> Iterator[tuple[tuple[str, str], Step]]:
+def wanted_steps(boards: Path) -> Iterator[tuple[tuple[str, str], Step]]:
     archives = Store(default_store())
     for board, names in WANTED.items():
-        spec = resolve(Tree(root=ROOT), board)
+        spec = resolve(Tree(root=ROOT, boards_dirs=(boards,)), board)
         archive = choose(
             spec.distributions, spec.architecture, archives, listener=show, unusable=spec.unusable
         )
@@ -57,12 +59,23 @@ def wanted_steps() -> Iterator[tuple[tuple[str, str], Step]]:
         yield from (((board, name), steps[name]) for name in names)
 
 
-def compiled(folder: Path, cache: Path | None) -> Compiled:
+def boards_with(folder: Path, option: str) -> Path:
+    """Return a directory of boards, the same but for a line of kernel configuration of one of them."""
+    for board in WANTED:
+        shutil.copytree(ROOT / "boards" / board, folder / board)
+    board_file = folder / "Pynq-Z2/board.yaml"
+    bsp = "bsp:\n  kernel-fragments: [test.cfg]\n"
+    board_file.write_text(board_file.read_text().replace("bsp:\n", bsp))
+    (folder / "Pynq-Z2/test.cfg").write_text(f"{option}\n")
+    return folder
+
+
+def compiled(folder: Path, boards: Path, cache: Path | None) -> Compiled:
     """Build the steps in a new store."""
     logs = folder / "logs"
     logs.mkdir(parents=True)
     store = Store(folder / "store")
-    steps = dict(wanted_steps())
+    steps = dict(wanted_steps(boards))
     with store.in_use():
         outcome = Build(
             make_plan(steps.values(), store),
@@ -84,14 +97,29 @@ def compiled(folder: Path, cache: Path | None) -> Compiled:
     )
 
 
+def without_build_directories(cache: Path) -> Path:
+    shutil.rmtree(cache / "trees")
+    return cache
+
+
 def test_the_compiler_cache_changes_no_bit(tmp_path: Path) -> None:
     cache = tmp_path / "ccache"
-    plain = compiled(tmp_path / "plain", None)
-    first = compiled(tmp_path / "first", cache)
-    again = compiled(tmp_path / "once-more-at-a-longer-path", cache)
+    before = boards_with(tmp_path / "before", "# CONFIG_PPS is not set")
+    changed = boards_with(tmp_path / "changed", "CONFIG_PPS=y")
+    plain = compiled(tmp_path / "plain", changed, None)
     assert not plain.use
-    assert plain.outputs == first.outputs
-    assert plain.outputs == again.outputs
-    shares = {which: use.hits / use.compilations for which, use in again.use.items()}
+    first = compiled(tmp_path / "first", before, cache)
+    assert {which for which, output in first.outputs.items() if output != plain.outputs[which]} == {
+        ("Pynq-Z2", "kernel"),
+        ("Pynq-Z2", "modules"),
+    }
+    # make goes on where it was with the other option.
+    again = compiled(tmp_path / "once-more-at-a-longer-path", changed, cache)
+    assert again.outputs == plain.outputs
+    assert again.use[KERNEL].compilations < first.use[KERNEL].compilations / 2
+    # Every object is asked for, and comes from the cache.
+    whole = compiled(tmp_path / "objects-alone", changed, without_build_directories(cache))
+    assert whole.outputs == plain.outputs
+    shares = {which: use.hits / use.compilations for which, use in whole.use.items()}
     assert shares.keys() == plain.outputs.keys()
     assert min(shares.values()) > 0.95, shares

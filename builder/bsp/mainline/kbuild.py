@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,6 +72,37 @@ class KbuildTree:
             cwd=self.build,
         )
         self.make("olddefconfig")
+
+    def restore(self, identity: str) -> None:
+        """Begin with the build directory that `keep` kept under the same identity, if there is one.
+
+        What make has to do follows from kbuild's own notes: an object is compiled again if one of the
+        options that its sources mention has changed, or its command (Documentation/kbuild).
+        """
+        cache = self._job.tools.compiler_cache
+        if cache is None or not (kept := cache.build_directory(identity)).exists():
+            return
+        os.utime(kept)  # the least recently used one goes first
+        self._job.say("make goes on in the build directory of the last build of these sources")
+        self._job.run(
+            self._workspace,
+            *("tar", "--extract", "--no-same-owner", "--use-compress-program=zstd -d -T0"),
+            *("--directory", self.build, "--file", kept),
+        )
+        # The number of the build, which make counts on, is in the kernel.
+        self._job.run(self._workspace, "rm", "-f", self.build / ".version")
+
+    def keep(self, identity: str) -> None:
+        """Keep the build directory for `restore`, if there is a compiler cache."""
+        cache = self._job.tools.compiler_cache
+        if cache is None:
+            return
+        with cache.keeping(identity) as archive:
+            self._job.run(
+                self._workspace,
+                *("tar", "--create", "--use-compress-program=zstd -q -1 -T0"),
+                *("--directory", self.build, "--file", archive, "."),
+            )
 
     def shell(self, about: str) -> Shell:
         """Return a shell for a person, in `build`; `about` says what is there."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from builder.bsp.mainline.kbuild import KbuildTree
 from builder.bsp.soc import Family
+from builder.engine.compiler_cache import COMPILER_IDENTITY
 from builder.engine.workspace import Workspace
 from builder.errors import StepError, UserError
 from builder.steps.pack import LAYER, pack
@@ -81,6 +83,7 @@ class Kernel(Step):
         ):
             tree = self._prepare(job, workspace, compilers)
             tree.make(*_QUICK, self.family.kernel_image, "modules")
+            tree.keep(self._identity(job, workspace, compilers))
             self._collect(job, workspace, tree)
 
     @contextmanager
@@ -108,6 +111,7 @@ class Kernel(Step):
             compilers=compilers,
         )
         tree.environment["LOCALVERSION"] = self._local_version
+        tree.restore(self._identity(job, workspace, compilers))
         tree.configure("allnoconfig", self.fragments)
         lost = unmet(tree.read(".config"), self.fragments)
         if lost:
@@ -117,6 +121,18 @@ class Kernel(Step):
                 details=lost,
             )
         return tree
+
+    def _identity(self, job: Job, workspace: Workspace, compilers: Mapping[str, str]) -> str:
+        """Return a hash over all that decides whether make can go on in a build directory.
+
+        The configuration is not in it: make sees what has changed in that.
+        """
+        versions = workspace.run(["dpkg-query", "--show", *self.packages])
+        parts = [
+            *(job.entry("linux-source").tree_hash, self.family.soc.value, *_QUICK),
+            *(compilers.get(COMPILER_IDENTITY, ""), versions),
+        ]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def _collect(self, job: Job, workspace: Workspace, tree: KbuildTree) -> None:
         run, stage = job.run, workspace.directory / "stage"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from builder.engine.compiler_cache import CacheUse, CompilerCache
 from builder.engine.process import Processes
 from builder.engine.workspace import PlainWorkspace
-from builder.errors import CommandError
+from builder.errors import CommandError, StepError
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("ccache") and shutil.which("gcc")), reason="needs ccache and gcc"
@@ -109,6 +110,24 @@ def test_a_fault_in_the_source_is_told(compiled: Compile) -> None:
 def test_a_compiler_that_is_missing_is_told(compiled: Compile) -> None:
     with pytest.raises(CommandError):
         compiled("none", compiler="no-such-gcc")
+
+
+def test_build_directories_are_kept_whole_and_the_last_ones_alone(tmp_path: Path) -> None:
+    cache = CompilerCache(tmp_path, limit=1)
+    keeping = cache.keeping("a")
+    keeping.__enter__().write_text("half")
+    keeping.__exit__(StepError, StepError("interrupted"), None)
+    assert not cache.build_directory("a").exists()
+    assert not [*tmp_path.rglob("*a*")]
+    for number, name in enumerate("abcdefgh"):
+        with cache.keeping(name) as archive:
+            archive.write_text(name)
+        os.utime(cache.build_directory(name), (number, number))
+    with cache.keeping("h") as archive:
+        archive.write_text("another")
+    found = {name for name in "abcdefgh" if cache.build_directory(name).exists()}
+    assert found == {*"cdefgh"}
+    assert cache.build_directory("h").read_text() == "another"
 
 
 def test_nothing_compiled_is_no_share() -> None:
