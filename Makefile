@@ -10,7 +10,7 @@ PYTHON := .venv/bin/python
 
 help:
 	@echo 'make image BOARD=Pynq-Z2   set up what is missing, build the card image'
-	@echo 'make unit                  run the tests that need no root and no network: 2 min'
+	@echo 'make unit                  run the tests that need no root and no network: 1 min'
 	@echo 'make test BOARD=Pynq-Z2    linters, unit tests, the image opened and booted: 20 min'
 	@echo 'make acceptance            every other test, in parts (PART=NAME for one): hours'
 	@echo 'make acceptance-status     say which parts passed on the present files'

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Entry point: hands over to builder.cli, in the virtual environment that `make setup` makes."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -19,8 +20,12 @@ def main():
             )
             return 4
         os.execv(str(PYTHON), [str(PYTHON), str(HERE / "build.py"), *sys.argv[1:]])
+    # What is imported stays until the end, so a look for garbage among it takes time for nothing.
+    gc.disable()
     from builder.cli.main import main as run  # noqa: PLC0415 - only there in the environment
 
+    gc.freeze()
+    gc.enable()
     return run(sys.argv[1:])
 
 

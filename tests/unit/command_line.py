@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from builder.archive.archive import Archive, Release
 from builder.cli.main import main
 from builder.spec.reader import Tree
-from builder.spec.resolve import resolve
+from builder.spec.resolve import ImageSpec, resolve
 
 TREE = Tree(root=Path(__file__).resolve().parents[2])
 
@@ -45,11 +46,17 @@ class CommandLine:
         return self(verb, *self.places, *words)
 
 
+@cache
+def _spec(distribution: str) -> ImageSpec:
+    """Return what an image of the Pynq-Z2 is made of."""
+    return resolve(TREE, "Pynq-Z2", distro=distribution)
+
+
 class FakeArchive(Archive):
     """An archive for whom everything is there."""
 
     def __init__(self, name: str = "debian-bookworm") -> None:
-        spec = resolve(TREE, "Pynq-Z2", distro=name)
+        spec = _spec(name)
         super().__init__(Path("/nowhere"), spec.distributions[0], spec.architecture)
         names = self.distribution.model.sources
         source = {"version": "1", "files": []}

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Processes that tests left behind."""
+"""Processes and files that tests left behind."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+
+_LARGE = 1 << 20
+"""Bytes on the disk from which on a file is large."""
 
 
 def naming(text: str) -> dict[int, str]:
@@ -47,3 +51,19 @@ def _family() -> Iterator[int]:
         # The command's name, in parentheses, may hold anything.
         status = Path(f"/proc/{number}/stat").read_text()
         number = int(status.rpartition(")")[2].split()[1])
+
+
+def remove_large_files(folder: Path) -> None:
+    """Remove the files below a directory that take much of the disk, as far as that is allowed."""
+    folders = [folder]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(Path(entry.path))
+                elif entry.is_file(follow_symlinks=False) and _is_large(entry):
+                    Path(entry.path).unlink()
+
+
+def _is_large(file: os.DirEntry[str]) -> bool:
+    return file.stat(follow_symlinks=False).st_blocks * 512 >= _LARGE

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ def commands(
 ) -> Iterator[BoardCommands]:
     """A connection to this machine, as on the board itself and as through a login."""
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    # Else `python3` may be a script that looks for one of several.
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     login = tmp_path / "login"
     # As ssh does: the words are joined, and a shell takes them apart again.
     login.write_text(f'#!/bin/sh\necho login >> {tmp_path}/logins\nexec sh -c "$*"\n')

@@ -257,13 +257,13 @@ def validated(folder: Path) -> tuple[str, float, int]:
 
 def by_board(said: str) -> Mapping[str, str]:
     """Return what was said of each board."""
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     name = ""
     for line in said.splitlines():
         if not line.startswith(" "):
             name = line.partition(":")[0]
-        found[name] = found.get(name, "") + line + "\n"
-    return found
+        found.setdefault(name, []).append(line)
+    return {name: "\n".join(lines) for name, lines in found.items()}
 
 
 @pytest.mark.timeout(300)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The check at the end of a run finds the processes that tests left behind."""
+"""Processes that tests left behind are found, and files that take much of the disk are removed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.leftovers import naming, remaining
+from tests.unit.leftovers import naming, remaining, remove_large_files
 
 
 @pytest.mark.parametrize("by", ["words", "environment"])
@@ -24,3 +24,17 @@ def test_a_process_that_names_a_directory_is_found(tmp_path: Path, by: str) -> N
         assert found[process.pid].startswith("sh -c echo; read _ sh")
         process.communicate()
     assert not remaining(str(tmp_path), 10)
+
+
+def test_large_files_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "folder"
+    (folder / "sub").mkdir(parents=True)
+    for path in (outside, folder / "sub/large"):
+        path.write_bytes(b"x" * (2 << 20))
+    (folder / "small").write_bytes(b"x")
+    with (folder / "sparse").open("wb") as file:
+        file.truncate(2 << 20)
+    (folder / "link").symlink_to(outside)
+    remove_large_files(folder)
+    assert {path.name for path in folder.rglob("*")} == {"sub", "small", "sparse", "link"}
+    assert outside.exists()
