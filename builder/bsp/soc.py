@@ -49,9 +49,9 @@ class Family:
         """Host package with the cross compiler."""
         return f"gcc-{self.cross_compile.removesuffix('-')}"
 
-    def fragments(self, tree: Path) -> list[Path]:
-        """Return the kernel configuration fragments for a tree, the base first."""
-        bsp = tree / BSP_DIRECTORY
+    def fragments(self, project: Path) -> list[Path]:
+        """Return the kernel configuration fragments of a project's directory, the base first."""
+        bsp = project / BSP_DIRECTORY
         shared = bsp / "meta-user/recipes-kernel/linux/linux-xlnx"
         return [bsp / f"mainline/{self.soc.value}.cfg", *sorted(shared.glob("*.cfg"))]
 

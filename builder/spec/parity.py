@@ -133,10 +133,10 @@ def _checks(recipe: Path) -> list[Path]:
     return sorted(recipe.parent.glob("test_*.py"))
 
 
-def _missing(root: Path, name: str) -> str | None:
+def _missing(project: Path, name: str) -> str | None:
     """Say what a name of a file, or of a function in one, lacks; None if it is there."""
     file, _, function = name.partition("::")
-    path = root / file
+    path = project / file
     if not path.exists():
         return f"there is no {file}"
     if function and not re.search(rf"^def {re.escape(function)}\(", path.read_text(), re.MULTILINE):

@@ -98,14 +98,16 @@ def content_of(root: Root) -> Content:
 def take_boot(job: Job, root: Root, staging: Path, *, epoch: int) -> None:
     """Move what a tree has in /boot, where the board mounts another partition, to `staging`.
 
-    The directory itself stays, and with it the time of the one above it. Links stay behind: a FAT has
-    none, and they may lead to files of this machine.
+    The directory itself stays, and with it the time of the one above it. Links, pipes and
+    devices stay behind: a FAT has none, and links may lead to files of this machine.
     """
     mount_point = root.at("boot")
     job.run(root.workspace, "cp", "-rT", mount_point, staging)
-    links = job.run(root.workspace, "find", staging, "-type", "l", "-print", "-delete")
-    for link in links.splitlines():
-        job.say(f"left out, since a FAT has no links: /boot/{Path(link).relative_to(staging)}")
+    others = ("!", "-type", "f", "!", "-type", "d")
+    left_out = job.run(root.workspace, "find", staging, *others, "-print", "-delete")
+    for path in left_out.splitlines():
+        name = Path(path).relative_to(staging)
+        job.say(f"left out, since a FAT has only files and directories: /boot/{name}")
     job.run(root.workspace, "find", mount_point, "-mindepth", "1", "-delete")
     job.run(root.workspace, "touch", "-d", f"@{epoch}", mount_point)
 

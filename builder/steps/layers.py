@@ -136,7 +136,7 @@ class LayerStack:
         if self._listed:
             return
         seen = self.workspace.run([*_shut_in(root.path), "/bin/ls", "-1", "/etc"], log=log)
-        there = self.workspace.run(["ls", "-1", root.path / "etc"])
+        there = self.workspace.run(["ls", "-1", root.at("etc")])
         if seen.split() != there.split():
             raise HostError(
                 "programs of the target cannot list directories in "

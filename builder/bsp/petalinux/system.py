@@ -127,8 +127,8 @@ class System:
 
     def shared(self, job: Job) -> list[Mount]:
         """Return the directories that builds share, which are made if need be."""
-        root = job.store.root / "petalinux" / self.shared_by
-        mounts = [Mount(source=root / path.name, target=path) for path in (SSTATE, DOWNLOADS)]
+        shared = job.store.root / "petalinux" / self.shared_by
+        mounts = [Mount(source=shared / path.name, target=path) for path in (SSTATE, DOWNLOADS)]
         for mount in mounts:
             mount.source.mkdir(parents=True, exist_ok=True)
         return mounts
