@@ -142,10 +142,9 @@ def _publish_product(
         shutil.rmtree(output.directory / folder, ignore_errors=True)
         shutil.copytree(made, output.directory / folder)
         return [output.directory / folder]
-    names = sorted(path.name for path in made.iterdir())
-    for name in names:
-        copy_sparse(made / name, output.directory / name)
-    return [output.directory / name for name in names]
+    files = sorted(made.iterdir())
+    _copy_all(files, output.directory)
+    return [output.directory / path.name for path in files]
 
 
 def publish(
@@ -167,8 +166,7 @@ def publish(
     if complete and output.manifest.exists() and stamp.exists() and stamp.read_text() == wanted:
         return False
     stamp.unlink(missing_ok=True)
-    for path in files:
-        copy_sparse(path, output.directory / path.name)
+    _copy_all(files, output.directory)
     boot = output.directory / "boot"
     shutil.rmtree(boot, ignore_errors=True)
     made = entries.get(steps.boot.boot_files)
@@ -229,6 +227,19 @@ def _text(path: Path) -> str:
 def _write(path: Path, text: str) -> None:
     write_atomically(path, text)
     path.chmod(0o644)
+
+
+def _copy_all(files: Sequence[Path], directory: Path) -> None:
+    """Copy files into a directory.
+
+    Checksums and block maps are removed before, and copied after all others: an interrupt leaves
+    none beside an image that it does not belong to.
+    """
+    beside = [path for path in files if path.suffix in _OPEN]
+    for path in beside:
+        (directory / path.name).unlink(missing_ok=True)
+    for path in (*(path for path in files if path not in beside), *beside):
+        copy_sparse(path, directory / path.name)
 
 
 def copy_sparse(source: Path, target: Path) -> None:

@@ -20,12 +20,12 @@ Layout under its root:
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import secrets
 import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -51,6 +51,7 @@ from builder.store.tree import (
 )
 
 _SECRET_BYTES = 32
+_FRESH = ".new"
 _DESCRIPTION = "entry.json"
 _TREE = "tree.json"
 _VERIFIED = "verified.json"
@@ -482,16 +483,22 @@ def _settle(directory: Path) -> None:
 def write_atomically(path: Path, text: str, *, durably: bool = False) -> None:
     """Write a file so that a reader, or whoever comes after a crash, sees the old text or the new one.
 
-    That holds for a power cut too if it is written `durably`, which waits for the disk.
+    That holds for a power cut too if it is written `durably`, which waits for the disk. What a killed
+    process left beside the file is removed.
     """
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        fresh = Path(file.name)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{_FRESH}"):
+        with try_locked(left) as free:
+            if free:
+                left.unlink(missing_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_FRESH}")
+    with locked(fresh):
         try:
-            file.write(text)
-            if durably:
-                file.flush()
-                os.fsync(file.fileno())
-            file.close()
+            fresh.chmod(0o600)
+            with fresh.open("w") as file:
+                file.write(text)
+                if durably:
+                    file.flush()
+                    os.fsync(file.fileno())
             fresh.replace(path)
         except BaseException:
             fresh.unlink(missing_ok=True)

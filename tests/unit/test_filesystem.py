@@ -21,6 +21,7 @@ from builder.steps.filesystem import (
     Ext4Format,
     content_of,
     make_root,
+    take_boot,
 )
 from builder.steps.layers import Root
 from builder.steps.step import Job
@@ -44,6 +45,9 @@ class Here:
     ) -> str:
         words = [word for word in argv if word != UNSYNCED or shutil.which(UNSYNCED)]
         return tool(*words, environment=environment)
+
+    def outside(self, path: Path) -> Path:
+        return path
 
 
 @pytest.fixture
@@ -83,6 +87,21 @@ def inodes_of(image: Path, *, offset: int = OFFSET) -> int:
 
 def test_a_tree_is_measured_with_all_its_names(root: Root) -> None:
     assert content_of(root).entries == len(["", "sub", "sub/file", "sub/link"])
+
+
+def test_a_boot_partition_gets_files_and_directories_alone(
+    job: Job, root: Root, tmp_path: Path
+) -> None:
+    (root.path / "boot/folder").mkdir(parents=True)
+    (root.path / "boot/folder/file").write_text("x")
+    (root.path / "boot/link").symlink_to("/etc/passwd")
+    os.mkfifo(root.path / "boot/folder/pipe")  # who copies it would wait for ever
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    take_boot(job, root, staging, epoch=1_700_000_000)
+    found = {path.relative_to(staging).as_posix() for path in staging.rglob("*")}
+    assert found == {"folder", "folder/file"}
+    assert [*(root.path / "boot").iterdir()] == []
 
 
 @pytest.mark.parametrize("size", [100 * MIB, 512 * MIB - 4096, 512 * MIB, 1801 * MIB])
