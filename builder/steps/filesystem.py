@@ -117,15 +117,20 @@ def make_root(job: Job, root: Root, image: Path, form: Ext4Format, *, writer: Pa
     run, workspace = job.run, root.workspace
     job.say(f"root: a filesystem of {form.size // _MIB} MiB")
     date = {"E2FSPROGS_FAKE_TIME": str(form.epoch), "E2FSCK_TIME": str(form.epoch)}
-    # A card written by its block map has old data where the image has holes. With checksums the
-    # kernel zeroes inode tables at first mount; without, zeros are written, also on a tmpfs.
-    zeros = {} if "metadata_csum" in form.features else {"UNIX_IO_NOZEROOUT": "1"}
+    # A card written by its block map has old data where the image has holes. So the journal's zeros
+    # are written, and those of inode tables, unless they have checksums: then the kernel zeroes them
+    # at first mount.
+    zeros = {"UNIX_IO_NOZEROOUT": "1"}
     run(
         workspace,
         *(UNSYNCED, "mke2fs", "-q", "-F", "-t", "ext4", "-L", form.label),
         *("-b", str(BLOCK), "-I", "256", "-N", str(form.inodes), "-m", "1"),
         *("-O", ",".join(("none", *form.features)), "-U", str(form.uuid)),
-        *("-E", f"offset={form.offset},hash_seed={form.uuid},nodiscard,lazy_itable_init=1"),
+        *(
+            "-E",
+            f"offset={form.offset},hash_seed={form.uuid},nodiscard,lazy_itable_init=1,"
+            "lazy_journal_init=0",
+        ),
         *(image, str(form.size // BLOCK)),
         environment={**date, **zeros},
     )
