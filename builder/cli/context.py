@@ -120,8 +120,9 @@ def become_root(context: Context) -> None:
             "sudo",
             [
                 "sudo",
+                # Not by their values: addresses of proxies may have passwords in them.
+                f"--preserve-env={','.join(PASSED_ON)}",
                 *environment,
-                *(f"{name}={os.environ[name]}" for name in PASSED_ON if name in os.environ),
                 "PYTHONDONTWRITEBYTECODE=1",  # no files of root's in the user's checkout
                 sys.executable,
                 str(ROOT / "build.py"),

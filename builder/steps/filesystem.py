@@ -34,6 +34,9 @@ The store syncs what it keeps, once it is whole.
 """
 
 _MIB = 1 << 20
+_EMPTY = "nodiscard,lazy_itable_init=1,lazy_journal_init=0"
+"""Which parts of an empty filesystem mke2fs writes: the journal, and no inode tables if it can."""
+
 # mke2fs makes an inode for so many bytes (inode_ratio in mke2fs.conf(5)): types small and default.
 _SMALL = 512 * _MIB
 _SMALL_RATIO = 4096
@@ -126,11 +129,7 @@ def make_root(job: Job, root: Root, image: Path, form: Ext4Format, *, writer: Pa
         *(UNSYNCED, "mke2fs", "-q", "-F", "-t", "ext4", "-L", form.label),
         *("-b", str(BLOCK), "-I", "256", "-N", str(form.inodes), "-m", "1"),
         *("-O", ",".join(("none", *form.features)), "-U", str(form.uuid)),
-        *(
-            "-E",
-            f"offset={form.offset},hash_seed={form.uuid},nodiscard,lazy_itable_init=1,"
-            "lazy_journal_init=0",
-        ),
+        *("-E", f"offset={form.offset},hash_seed={form.uuid},{_EMPTY}"),
         *(image, str(form.size // BLOCK)),
         environment={**date, **zeros},
     )
