@@ -12,7 +12,7 @@ import pytest
 from builder.engine.containers import Container
 from builder.engine.hidden import passwords_hidden
 
-PROXY = "http://user:it's $(secret)@proxy.invalid:3128"
+PROXY = "http://user:it's$(secret)@proxy.invalid:3128"
 
 
 def container(**environment: str) -> Container:
