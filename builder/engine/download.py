@@ -16,6 +16,7 @@ from time import monotonic
 from typing import IO
 
 from builder.engine.answer import Answer, Head, Trouble
+from builder.engine.hidden import without_passwords
 from builder.engine.process import Processes
 from builder.errors import Interrupted, StepError
 from builder.spec.texts import format_size
@@ -29,7 +30,9 @@ class DownloadError(StepError):
     """A file cannot be had; `why` says so without its URL."""
 
     def __init__(self, url: str, why: str) -> None:
-        super().__init__(f"{url} cannot be had: {why}", hint="check the network and the URL")
+        super().__init__(
+            f"{without_passwords(url)} cannot be had: {why}", hint="check the network and the URL"
+        )
         self.why = why
 
 
@@ -208,7 +211,7 @@ class _Download:
             except Trouble as trouble:
                 if not trouble.passing:
                     raise
-                self._say(f"{self._url}: {trouble}; the next try is in {wait} s")
+                self._say(f"{without_passwords(self._url)}: {trouble}; the next try is in {wait} s")
             if self._stopped.wait(wait):
                 raise Interrupted("interrupted")
         return self._try()

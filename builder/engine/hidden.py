@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Variables with passwords for containers, such as addresses of proxies.
-
-`docker inspect` shows a container's environment as long as it is there. So these come in a file.
-"""
+"""Passwords in URLs, such as those of proxies: what others may see has none."""
 
 from __future__ import annotations
 
@@ -20,13 +17,21 @@ from builder.engine.containers import Container, Mount
 _PLACE: Final = Path("/run/environment")
 """The file, as the container sees it."""
 
-_PASSWORD: Final = re.compile(r"://[^/\s]*@")
+_PASSWORD: Final = re.compile(r"(?<=://)[^/\s]*@")
 """User and password in a URL (RFC 3986, 3.2.1)."""
+
+
+def without_passwords(text: str) -> str:
+    """Return a text whose URLs have neither user nor password."""
+    return _PASSWORD.sub("", text)
 
 
 @contextmanager
 def passwords_hidden(container: Container) -> Iterator[Container]:
-    """Give a container whose command has the same variables, those with passwords out of a file."""
+    """Give a container whose command has the same variables, those with passwords out of a file.
+
+    `docker inspect` shows a container's environment as long as it is there.
+    """
     hidden = {
         name: value for name, value in container.environment.items() if _PASSWORD.search(value)
     }

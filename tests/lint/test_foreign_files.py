@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -128,6 +129,29 @@ def test_paths_of_trees_of_others_are_joined_in_one_module() -> None:
         for line in found(path, joins, beside=JOINED_IN.get(name))
     ]
     assert not broken, "use builder.foreign.Tree, or another name for a directory of this program"
+
+
+def unpacking(script: str) -> list[str]:
+    """Return the commands of a shell script that unpack an archive with tar(1)."""
+    lines = script.replace("\\\n", " ").splitlines()
+    return [line for line in lines if re.search(r"\btar\b.* (-x|--extract)", line)]
+
+
+def test_scripts_take_over_neither_owners_nor_modes_of_archives() -> None:
+    """Tar does as root. An archive with modes 0777 would let everybody on the board write."""
+    options = ("--no-same-owner", "--no-same-permissions")
+    found = {
+        str(path.relative_to(ROOT)): unpacking(path.read_text())
+        for path in sorted((ROOT / "recipes").glob("*/scripts/host.sh"))
+    }
+    assert found["recipes/pynq/scripts/host.sh"]
+    broken = [
+        name
+        for name, commands in found.items()
+        for command in commands
+        if not all(option in command for option in options)
+    ]
+    assert not broken
 
 
 @pytest.mark.parametrize(
