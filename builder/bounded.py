@@ -54,10 +54,10 @@ ZIP_ERRORS: Final = (
     RuntimeError,
     OSError,
 )
-"""What Python raises of a zip file that is damaged, encrypted, or packed in a way unknown here."""
+"""Exceptions that Python raises for a damaged, encrypted or unknown kind of zip file."""
 
 TAR_ERRORS: Final = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError)
-"""What Python raises of a tar archive that is damaged, or none."""
+"""Exceptions that Python raises for a damaged tar archive, or for another kind of file."""
 
 Opener: TypeAlias = Callable[[], IO[bytes]]
 

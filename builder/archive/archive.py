@@ -97,14 +97,14 @@ class BinaryPackage:
 
 
 class _Sources(BaseModel):
-    """What is recorded of a package that holds sources."""
+    """Record of a package that holds sources."""
 
     version: str
     files: tuple[SourceFile, ...]
 
 
 class ArchiveRecord(BaseModel):
-    """What is recorded of an archive (release.json).
+    """Record of an archive (release.json).
 
     pockets: SHA-256 of each pocket's signed release file, by suite.
     left_out: the pockets that could not be had, and why.
@@ -180,7 +180,7 @@ class Archive:
 
     @property
     def record(self) -> ArchiveRecord:
-        """What was recorded of the archive.
+        """The record of the archive.
 
         Raises:
             FileNotFoundError: nothing was.

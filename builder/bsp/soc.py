@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What differs between the SoC families for those who build their boot files."""
+"""Differences between the SoC families that matter to those who build boot files."""
 
 from __future__ import annotations
 

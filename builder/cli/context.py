@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the commands have in common: where things are, and how they are shown."""
+"""The common part of all commands: directories, and how results are shown."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def default_store() -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Where things are for one run of the command line.
+    """Directories and settings of one run of the command line.
 
     argv: the command line, without the values of `--set`. settings: these values.
     """

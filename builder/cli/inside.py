@@ -56,7 +56,7 @@ _FILES = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What a command wants of its container.
+    """A command's requirements for its container.
 
     shown: files and directories of the user's beside those of the context.
     written: directories of the user's that it writes into, beside those of the context.

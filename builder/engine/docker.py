@@ -33,7 +33,7 @@ _OLD = timedelta(days=1)
 
 
 _SECCOMP = Path(__file__).with_name("seccomp.json")
-"""What containers that work in root filesystems may not ask of the kernel."""
+"""The seccomp profile of containers that work in root filesystems."""
 
 
 class Docker:

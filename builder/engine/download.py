@@ -66,7 +66,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Fetched:
-    """What came: from where in the end, its bytes, its SHA-256."""
+    """A file that was downloaded: its URL after all redirects, its size in bytes, its SHA-256."""
 
     url: str
     size: int
@@ -117,7 +117,7 @@ def fetch(
 
 
 class _Received:
-    """What has come so far: `size` bytes that count, `ever` with those that were thrown away."""
+    """The part received so far: `size` bytes are kept, `ever` counts discarded ones too."""
 
     def __init__(self, into: IO[bytes] | None) -> None:
         self._into = into

@@ -184,7 +184,7 @@ class _Lines:
 
 
 class RelayedContainers:
-    """What a builder in a container has for Docker: the relay of the process that started it."""
+    """Docker for a builder in a container: through the relay of the process that started it."""
 
     def __init__(self, folder: Path, user: str) -> None:
         self._folder = folder

@@ -47,14 +47,14 @@ class StepFailure(BuildError):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a build: all entries that there are, and the steps that failed."""
+    """Result of a build: all entries that there are, and the steps that failed."""
 
     entries: dict[Step, Entry]
     failures: Sequence[StepFailure]
 
 
 class _Schedule:
-    """What waits, what runs, and what came of the rest."""
+    """Steps that wait, steps that run, and the results of the others."""
 
     def __init__(self, waiting: list[Planned], entries: dict[Step, Entry]) -> None:
         self.waiting = waiting

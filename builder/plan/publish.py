@@ -48,12 +48,12 @@ class Output:
 
     @property
     def manifest(self) -> Path:
-        """What is in the image, as JSON."""
+        """The list of the image's content, as JSON."""
         return self.directory / "manifest.json"
 
     @property
     def previous(self) -> Path:
-        """What was in the image before this one, if there was another."""
+        """The list of the previous image's content, if there was another image."""
         return self.directory / "manifest.previous.json"
 
     @property
@@ -68,12 +68,12 @@ class Output:
 
     @property
     def selftest_report(self) -> Path:
-        """What the board found when it checked itself in the last test."""
+        """The results of the board's check of itself in the last test."""
         return self.directory / "selftest-report.json"
 
     @property
     def screenshot(self) -> Path:
-        """What the last test saw in a browser."""
+        """The picture that the last test took of a browser."""
         return self.directory / "screenshot.png"
 
     @property
@@ -83,13 +83,13 @@ class Output:
 
     @property
     def console(self) -> Path:
-        """What the serial console showed in the last test."""
+        """The output of the serial console in the last test."""
         return self.logs / "console.log"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardResult:
-    """What a build came to for one board.
+    """Result of a build for one board.
 
     `complete` says whether its image is there, `fresh` whether it was not before. So many of its
     steps were `built` and `kept`; those that were built took `seconds` in sum, whichever boards

@@ -50,7 +50,7 @@ _DOCUMENTS = (".md", ".rst", ".txt", ".pdf", ".png", ".jpg", ".jpeg", ".svg")
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What the user wants of an import.
+    """The user's request for an import.
 
     like: board of the tree from which the hardware's description is taken. provider: who is to make
     the boot files; None: whoever can. fetch: whether files are fetched for their SHA-256.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What PYNQ's builder of card images gives, and what stands for it here: data, checked, as a page."""
+"""Parity with PYNQ's builder of card images: its features and those here, checked, as a page."""
 
 from __future__ import annotations
 

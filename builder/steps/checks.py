@@ -13,7 +13,7 @@ from builder.steps.pack import LAYER, pack
 from builder.steps.step import Job, Step
 
 DIRECTORY = "usr/share/board-selftest"
-"""Where an image has its checks, what they are run by, and `context.json`."""
+"""The image's directory with its checks, the files that run them, and `context.json`."""
 
 _IGNORED = shutil.ignore_patterns("__pycache__")
 

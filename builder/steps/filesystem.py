@@ -25,7 +25,7 @@ FEATURES = (
     *("flex_bg", "sparse_super", "large_file", "huge_file", "dir_nlink", "extra_isize"),
     "metadata_csum",
 )
-"""What an ext4 of ours has."""
+"""Features of the ext4 filesystems that are made here."""
 
 UNSYNCED = "eatmydata"
 """Before a tool's name: it does not wait for the disk, which others may be writing to.
@@ -35,7 +35,7 @@ The store syncs what it keeps, once it is whole.
 
 _MIB = 1 << 20
 _EMPTY = "nodiscard,lazy_itable_init=1,lazy_journal_init=0"
-"""Which parts of an empty filesystem mke2fs writes: the journal, and no inode tables if it can."""
+"""Options by which mke2fs writes an empty journal, and no inode tables where it can."""
 
 # mke2fs makes an inode for so many bytes (inode_ratio in mke2fs.conf(5)): types small and default.
 _SMALL = 512 * _MIB
@@ -47,7 +47,7 @@ _RESERVED_INODES = 11
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What a tree takes in an ext4.
+    """The room that a tree takes in an ext4.
 
     entries: its files, directories and links.
     size: in bytes, with what the filesystem itself needs.
@@ -68,7 +68,7 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class Ext4Format:
-    """What tells a filesystem apart, which of ext4's features it has, and where it goes.
+    """Identity, features, place and size of a filesystem.
 
     offset, size: in its image, in bytes.
     inodes: how many it has at least.

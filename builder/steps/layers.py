@@ -33,7 +33,7 @@ CAPABILITIES = (
     *("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID"),
     *("SETPCAP", "SETUID", "SYS_CHROOT", "AUDIT_WRITE"),
 )
-"""What packages need that are installed: files of many users, and programs as other users."""
+"""Capabilities for installing packages: files of many users, and programs as other users."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,7 @@ TARGET = ROOTDIR / "build/rootfs"
 _ARCH = {Architecture.ARMHF: "arm", Architecture.ARM64: "aarch64"}
 
 _UNKNOWN = "Unknown"
-"""What sdbuild calls the board of root filesystems that are for all boards."""
+"""sdbuild's name of the board for root filesystems that are for all boards."""
 
 _SUDO = """\
 #!/bin/sh
@@ -61,7 +61,7 @@ _OFFLINE = re.compile(
 
 
 class LegacyLayer(RecipeLayer):
-    """What a recipe with a package of sdbuild's changes in the tree that the layers below make."""
+    """The layer of a recipe that runs a package of sdbuild's in the tree of the layers below."""
 
     @property
     def legacy(self) -> Legacy:
@@ -96,7 +96,7 @@ class LegacyLayer(RecipeLayer):
 
     @property
     def _inside(self) -> PurePosixPath:
-        """Where scripts see the package."""
+        """The package's directory, as scripts see it."""
         return BOARDDIR / self._board / "packages" / PurePosixPath(self.legacy.package).name
 
     def _environment(self) -> dict[str, str]:

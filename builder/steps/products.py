@@ -45,7 +45,7 @@ set(ENV{{PKG_CONFIG_LIBDIR}}
     "${{CMAKE_SYSROOT}}/usr/lib/{triplet}/pkgconfig:${{CMAKE_SYSROOT}}/usr/share/pkgconfig")
 """
 _EMULATORS = {"armv7l": "arm", "aarch64": "aarch64", "x86_64": "x86_64"}
-"""What qemu-user calls processors that uname(2) calls otherwise."""
+"""qemu-user's names of processors, by those of uname(2)."""
 
 
 class RootArchive(Step):
@@ -70,7 +70,7 @@ class RootArchive(Step):
 
 
 class DevelopmentPackages(Step):
-    """What the image has and what is needed to compile for it: a layer of unpacked packages.
+    """The packages of the image and those needed to compile for it, unpacked as a layer.
 
     All is of the same indexes as the image, so of the same versions. Nothing of it is run.
     """
@@ -111,7 +111,7 @@ class DevelopmentPackages(Step):
 
 
 class Sysroot(Step):
-    """What programs for the image are compiled against, as `BOARD-sysroot.tar.zst`.
+    """The sysroot that programs for the image are compiled against: `BOARD-sysroot.tar.zst`.
 
     The image's own tree lies over the packages of `development`, whose scripts were not run.
     `toolchain.cmake` beside it makes CMake use it.

@@ -58,14 +58,14 @@ _VERIFIED = "verified.json"
 _MADE = ("entries", "drafts", "scratch", "last", "archives", "digests")
 _OTHERS = ("locks", "petalinux", "secret", "secret.new")
 _CLOSED = ("entries", "drafts", "scratch", "archives", "petalinux")
-"""What holds files that not everybody may read, as hashes of passwords."""
+"""Directories with files that not everybody may read, such as hashes of passwords."""
 _FEW = 50
 """More files than this are not written to the disk one by one: that takes longer than writing all
 that any process has pending, which is what a sync of everything waits for."""
 
 
 class _Description(BaseModel):
-    """What entry.json holds; `tree` is the hash of the hash tree, which earlier versions did not make."""
+    """Content of entry.json; `tree` is the hash of the hash tree, which earlier versions did not make."""
 
     step: str
     seconds: float
@@ -76,7 +76,7 @@ class _Description(BaseModel):
 
 
 class _Verified(BaseModel):
-    """What verified.json holds: the hash of the tree, and the states of the files by their paths."""
+    """Content of verified.json: the hash of the tree, and the states of the files by their paths."""
 
     tree: str
     states: dict[str, FileState]

@@ -27,7 +27,7 @@ _LARGE = 1 << 20
 """Bytes from which on hashing takes longer than waiting for a tick."""
 
 Found = Mapping[str, os.stat_result]
-"""What is in a directory, by its path; the directory itself is the empty path."""
+"""Status of all files in a directory, by their paths; the directory itself is the empty path."""
 
 
 class Member(NamedTuple):

@@ -21,7 +21,7 @@ NEED = 1 << 30
 
 _RECIPES = "meta-user/recipes-modules"
 _BESIDE = {"*.conf": "usr/lib/modules-load.d", "*.rules": "usr/lib/udev/rules.d"}
-"""Where a recipe's files go that are not compiled."""
+"""Directories for a recipe's files that are not compiled."""
 _CONDITION = re.compile(r"^obj-\$\(CONFIG_", re.MULTILINE)
 """How a Makefile says that its modules are for some kernels alone."""
 _PLACE = "updates"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the builder adds to the device tree of every board of a family."""
+"""The snippet that the builder adds to the device tree of every board of a family."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is put into a project: the user layer (meta-user), and symbols of its configuration.
+"""Files that are put into a project: the user layer (meta-user), and symbols of its configuration.
 
 A project's own layer comes from its BSP, or from PetaLinux's template. Files of the boards'
 `petalinux_bsp/meta-user` replace its files of the same name. The tree's own, which is for all

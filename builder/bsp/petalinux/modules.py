@@ -48,7 +48,7 @@ _BESIDE: Mapping[str, re.Pattern[str]] = {
     "usr/lib/firmware": re.compile(r"(?:usr/)?lib/firmware/(.+)"),
     "usr/include": re.compile(r"usr/include/([^/]+\.h)"),
 }
-"""Where files of packages go that are no modules: as the card's distribution has it."""
+"""Directories for files of packages that are no modules, as the card's distribution has them."""
 
 _PACKAGES = "packages.tar.gz"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What somebody gives as boot files: a directory, or a zip file of one."""
+"""Boot files as their maker gives them: a directory, or a zip file of one."""
 
 from __future__ import annotations
 
