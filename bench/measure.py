@@ -24,7 +24,7 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a command took.
+    """Cost of a command.
 
     wall: seconds. cpu: seconds of all processors, in it and in all that it waited for. memory:
     bytes by which the machine's available memory went down at most, files on tmpfs included.

@@ -54,10 +54,10 @@ ZIP_ERRORS: Final = (
     RuntimeError,
     OSError,
 )
-"""What Python raises of a zip file that is damaged, encrypted, or packed in a way unknown here."""
+"""Exceptions that Python raises for a damaged, encrypted or unknown kind of zip file."""
 
 TAR_ERRORS: Final = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError)
-"""What Python raises of a tar archive that is damaged, or none."""
+"""Exceptions that Python raises for a damaged tar archive, or for another kind of file."""
 
 Opener: TypeAlias = Callable[[], IO[bytes]]
 
@@ -230,15 +230,33 @@ def tar_files(archive: Path, *, from_root: bool = False) -> Iterator[tuple[str, 
     """
     try:
         with _unpacked(archive) as stream:
-            source = _TarSource(stream)
-            with tarfile.open(fileobj=source, mode="r|") as tar:
-                yield from _files(archive, tar, source, from_root=from_root)
+            yield from tar_members(stream, archive.name, from_root=from_root)
     except TAR_ERRORS as error:
-        raise UserError(f"{archive.name} cannot be read: {error}") from error
+        raise _unreadable(archive.name, error) from error
 
 
-def _files(
-    archive: Path, tar: tarfile.TarFile, source: _TarSource, *, from_root: bool
+def tar_members(
+    stream: IO[bytes], name: str, *, from_root: bool = False
+) -> Iterator[tuple[str, Opener]]:
+    """Yield the plain files of an unpacked tar archive as `tar_files` does; `name` is for messages.
+
+    Raises:
+        UserError: as of `tar_files`.
+    """
+    try:
+        source = _TarSource(stream)
+        with tarfile.open(fileobj=source, mode="r|") as tar:
+            yield from _members(name, tar, source, from_root=from_root)
+    except TAR_ERRORS as error:
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: Exception) -> UserError:
+    return UserError(f"{name} cannot be read: {error}")
+
+
+def _members(
+    archive: str, tar: tarfile.TarFile, source: _TarSource, *, from_root: bool
 ) -> Iterator[tuple[str, Opener]]:
     size = 0
     for count, each in enumerate(tar, 1):
@@ -247,7 +265,7 @@ def _files(
             raise tarfile.ReadError("a member has less than no bytes")
         if count > _MOST_MEMBERS or size > _MOST_BYTES:
             raise UserError(
-                f"{archive.name} has more than {_MOST_MEMBERS} members, or "
+                f"{archive} has more than {_MOST_MEMBERS} members, or "
                 f"{_MOST_BYTES >> 30} GiB in them"
             )
         tar.members.clear()  # type: ignore[attr-defined] # they would stay in memory

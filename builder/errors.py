@@ -37,7 +37,7 @@ def restored(kind: type[BuildError], facts: Mapping[str, Any]) -> BuildError:
 
 
 class UserError(BuildError):
-    """What the user gave us is wrong: a spec, an option, a file."""
+    """A mistake in the user's input: a spec, an option, a file."""
 
     exit_code = 2
 

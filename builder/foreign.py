@@ -93,7 +93,7 @@ class Tree:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root
+        self._root = root
 
     def exists(self, path: str | PurePosixPath) -> bool:
         """Return whether there is a file, or a directory; a link to nothing is none."""
@@ -133,11 +133,17 @@ class Tree:
 
     def write(self, path: str | PurePosixPath, content: bytes, *, mode: int) -> None:
         """Write a file with a mode, in place of what was there; missing directories are made."""
+        with self.created(path, mode=mode) as file:
+            file.write(content)
+
+    @contextmanager
+    def created(self, path: str | PurePosixPath, *, mode: int) -> Iterator[IO[bytes]]:
+        """Open a new file for writing, as `write` makes it."""
         with self._place(path, make=True, follow=False) as place:
             _remove(place)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             with os.fdopen(os.open(place.name, flags, dir_fd=place.directory), "wb") as file:
-                file.write(content)
+                yield file
                 os.fchmod(file.fileno(), mode)
 
     def touch(self, path: str | PurePosixPath) -> None:
@@ -174,11 +180,19 @@ class Tree:
         except (FileNotFoundError, NotADirectoryError):
             return
 
-    def owner(self, path: str | PurePosixPath) -> tuple[int, int]:
-        """Return the numbers of the user and the group that a file belongs to."""
-        with self._place(path) as place:
-            status = os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
-            return status.st_uid, status.st_gid
+    def status(self, path: str | PurePosixPath, *, follow: bool = True) -> os.stat_result:
+        """Return the status of a file; without `follow`, of a link as such.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: there is none.
+        """
+        with self._place(path, follow=follow) as place:
+            return os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
+
+    def target(self, path: str | PurePosixPath) -> str:
+        """Return the target of a symbolic link."""
+        with self._place(path, follow=False) as place:
+            return os.readlink(place.name, dir_fd=place.directory)
 
     def give(self, path: str | PurePosixPath, user: int, group: int) -> None:
         """Change the owner of a file or directory; of a link, of what it leads to."""
@@ -226,6 +240,25 @@ class Tree:
             return fnmatch.filter(self.names(folder), part)
         return [part]
 
+    def walk(self) -> Iterator[tuple[str, os.stat_result]]:
+        """Yield the path and the status of all files, directories and links, in no order.
+
+        Paths begin with `/`. Links are not followed.
+        """
+        for folder, folders, files, opened in os.fwalk(self._root):
+            above = folder[len(str(self._root)) :]
+            for name in (*folders, *files):
+                status = os.stat(name, dir_fd=opened, follow_symlinks=False)
+                yield f"{above}/{name}", status
+
+    def below(self, path: str | PurePosixPath) -> Tree:
+        """Return the files below a directory of the tree, as a tree of its own.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: there is no such directory.
+        """
+        return Tree(self._root / self.inside(path))
+
     def inside(self, path: str | PurePosixPath, *, follow: bool = True) -> PurePosixPath:
         """Return a path without links for a file, relative to the root, for commands to take.
 
@@ -254,7 +287,7 @@ class Tree:
 
         With `follow`, the name is of no link. With `make`, directories on the way are made.
         """
-        walk = _Walk(self.root, str(path))
+        walk = _Walk(self._root, str(path))
         try:
             yield walk.place(follow=follow, make=make)
         except NotADirectoryError as error:

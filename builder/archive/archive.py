@@ -97,14 +97,14 @@ class BinaryPackage:
 
 
 class _Sources(BaseModel):
-    """What is recorded of a package that holds sources."""
+    """Record of a package that holds sources."""
 
     version: str
     files: tuple[SourceFile, ...]
 
 
-class Release(BaseModel):
-    """What is recorded of an archive (release.json).
+class ArchiveRecord(BaseModel):
+    """Record of an archive (release.json).
 
     pockets: SHA-256 of each pocket's signed release file, by suite.
     left_out: the pockets that could not be had, and why.
@@ -124,7 +124,7 @@ class Release(BaseModel):
     sources: dict[str, _Sources | None]
 
 
-_RELEASES = TypeAdapter(Release)
+_RECORDS = TypeAdapter(ArchiveRecord)
 
 
 class Archive:
@@ -149,7 +149,7 @@ class Archive:
         self.root = place.resolve()
         self.distribution = distribution
         self.architecture = architecture
-        self._release: Release | None = None
+        self._record: ArchiveRecord | None = None
         self._without = dict(without)
         self._left_out = dict(without)
         self._prefer = prefer
@@ -160,9 +160,9 @@ class Archive:
         """Whether the indexes are there, for the mirrors that are configured now."""
         try:
             return (
-                self.release.configured == self._configured()
+                self.record.configured == self._configured()
                 # An earlier version of the builder may not have looked for all of them.
-                and self._wanted_sources() <= self.release.sources.keys()
+                and self._wanted_sources() <= self.record.sources.keys()
             )
         except (FileNotFoundError, Unreadable):
             return False
@@ -171,7 +171,7 @@ class Archive:
     def damage(self) -> str | None:
         """How the record of the archive is damaged; None if it is not, or if there is none."""
         try:
-            _ = self.release
+            _ = self.record
         except FileNotFoundError:
             return None
         except Unreadable as error:
@@ -179,31 +179,31 @@ class Archive:
         return None
 
     @property
-    def release(self) -> Release:
-        """What was recorded of the archive.
+    def record(self) -> ArchiveRecord:
+        """The record of the archive.
 
         Raises:
             FileNotFoundError: nothing was.
             Unreadable: the record is damaged.
         """
-        if self._release is None:
-            self._release = read_record(self.root / _RECORD, _RELEASES)
-        return self._release
+        if self._record is None:
+            self._record = read_record(self.root / _RECORD, _RECORDS)
+        return self._record
 
     @property
     def pockets(self) -> Mapping[str, str]:
         """SHA-256 of each pocket's signed release file."""
-        return self.release.pockets
+        return self.record.pockets
 
     @property
     def left_out(self) -> dict[str, str]:
         """The pockets whose indexes could not be had, and why: their packages are not used."""
-        return self.release.left_out
+        return self.record.left_out
 
     @property
     def epoch(self) -> int:
         """The archive's date, in seconds since 1970: the time stamp of what is built from it."""
-        return self.release.epoch
+        return self.record.epoch
 
     def sources_list(self) -> Path:
         """Return apt's list of this archive's entries, with sources."""
@@ -268,7 +268,7 @@ class Archive:
                 if told := read_release(path).valid_until:
                     return told
         # Earlier versions of the builder did not note when they fetched.
-        fetched: float = self.release.fetched or (self.root / _RECORD).stat().st_mtime
+        fetched: float = self.record.fetched or (self.root / _RECORD).stat().st_mtime
         return fetched + _MOST_DAYS * 24 * 3600
 
     def update(self, *, whole: bool = False) -> None:
@@ -292,14 +292,14 @@ class Archive:
         )
         try:
             draft._fetch(whole=whole)
-            draft._record()
+            draft._note()
         except BuildError:
             remove_tree(fresh.parent)
             raise
         remove_tree(self._place)  # the link alone
         self._place.symlink_to(draft.root)
         self.root = draft.root
-        self._release = None
+        self._record = None
 
     @property
     def missing(self) -> list[Pocket]:
@@ -331,7 +331,7 @@ class Archive:
             ArchiveUnavailable: the archive has no such package.
         """
         key = f"{'binary' if binary else 'source'}:{name}"
-        recorded = self.release.sources.get(key)
+        recorded = self.record.sources.get(key)
         if recorded is None:
             raise ArchiveUnavailable(
                 f"{self.distribution.name} has no {'package' if binary else 'source package'} {name}"
@@ -450,7 +450,7 @@ class Archive:
     def _mirror(self, pocket: Pocket) -> str:
         return mirror(self.distribution, pocket, self.architecture)
 
-    def _record(self) -> None:
+    def _note(self) -> None:
         """Write down what was fetched."""
         pockets: dict[str, str] = {}
         epoch = 0
@@ -469,7 +469,7 @@ class Archive:
             except ValueError as error:
                 message = f"{self.distribution.name}: the release file of {pocket.suite}: {error}"
                 raise ArchiveUnavailable(message) from error
-        record = Release(
+        record = ArchiveRecord(
             pockets=pockets,
             left_out=self._left_out,
             configured=self._configured(),

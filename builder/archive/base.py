@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a container's image begins with: a distribution's smallest system, of this machine's kind."""
+"""Base images of containers: a distribution's smallest system, for this machine's architecture."""
 
 from __future__ import annotations
 

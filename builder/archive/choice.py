@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which of a board's distributions is built: the first whose archive answers."""
+"""The choice among a board's distributions: the first whose archive answers is built."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class OutdatedIndexes(BuildError):
 
 
 class _Choice(BaseModel):
-    """What is recorded of a choice: when it was made, and why other distributions were not taken."""
+    """Record of a choice: when it was made, and why other distributions were not taken."""
 
     distribution: str
     date: str

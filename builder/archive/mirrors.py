@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where a distribution's archives are, for the machine that builds."""
+"""Addresses of a distribution's archives, for the machine that builds."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Index:
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """What a release file says. Times are in seconds since 1970, None if it names none."""
+    """The content of a release file. Times are in seconds since 1970, None if it names none."""
 
     date: int | None
     valid_until: int | None

@@ -23,7 +23,7 @@ _TIMEOUT_SECONDS = 20
 _HOST_OPTIONS = re.compile(r"^Acquire::(?:http|https|ftp)::.*;$|^Acquire::(?:Retries|Check).*;$")
 
 
-def configuration(root: Path, architecture: Architecture, more: Sequence[str]) -> str:
+def configuration(directory: Path, architecture: Architecture, more: Sequence[str]) -> str:
     """Return the apt.conf(5) of a set of indexes in a directory; apt reads it after the host's."""
     lines = [
         f'APT::Architecture "{architecture.value}";',
@@ -34,12 +34,12 @@ def configuration(root: Path, architecture: Architecture, more: Sequence[str]) -
         *more,
         f'Acquire::http::Timeout "{_TIMEOUT_SECONDS}";',
         f'Acquire::https::Timeout "{_TIMEOUT_SECONDS}";',
-        f'Dir::Etc::sourcelist "{root / "sources.list"}";',
+        f'Dir::Etc::sourcelist "{directory / "sources.list"}";',
         'Dir::Etc::sourceparts "-";',
-        f'Dir::State "{root / "state"}";',
-        f'Dir::State::lists "{root / "lists"}";',
-        f'Dir::State::status "{root / "state/status"}";',
-        f'Dir::Cache "{root / "cache"}";',
+        f'Dir::State "{directory / "state"}";',
+        f'Dir::State::lists "{directory / "lists"}";',
+        f'Dir::State::status "{directory / "state/status"}";',
+        f'Dir::Cache "{directory / "cache"}";',
         # What apt makes of the indexes to find things sooner: nobody could check it.
         'Dir::Cache::pkgcache "";',
         'Dir::Cache::srcpkgcache "";',

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is kept of an archive is checked before it is used again.
+"""Checks of kept package indexes and packages before they are used again.
 
 apt verifies what it fetches, once. It takes its lists as they are then, and packages that it finds
 in its cache by their size. So the release files are checked against the keyring here, the indexes

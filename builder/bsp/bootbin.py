@@ -43,7 +43,7 @@ _ENCRYPTION: Final = (0, 0xA5C3C5A3, 0x3A5C3C5A)  # none; the key in eFUSEs; in 
 
 @dataclass(frozen=True, kw_only=True)
 class HeaderFormat:
-    """What differs between the boot headers of the SoC families.
+    """The parts of a boot header that differ between the SoC families.
 
     length: bytes of the header; the first stage starts there or after it.
     words: what stands from 0x20 on, up to the checksum.

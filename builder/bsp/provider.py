@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every BSP provider gives; nothing after it knows which one it was."""
+"""The artifacts of BSP providers; no later step knows which provider made them."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ OPERANDS: Final[Mapping[Kind, tuple[str, ...]]] = {
     "maskpoll": ("address", "mask"),
     "maskdelay": ("address", "delay"),
 }
-"""What each kind of operation takes. The delay is in milliseconds (see `Operation`)."""
+"""Operands of each kind of operation. The delay is in milliseconds (see `Operation`)."""
 
 _WORD = 0xFFFFFFFF
 _GLOBAL_TIMER = 0xF8F00200

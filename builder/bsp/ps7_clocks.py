@@ -333,7 +333,7 @@ def divided(
 
 @dataclass(frozen=True, kw_only=True)
 class CpuDividers:
-    """What makes the CPU clock of a crystal: CPU_6x4x is the crystal's x feedback / divider.
+    """The CPU clock's feedback and divider: CPU_6x4x = crystal x feedback / divider.
 
     ratio: CPU_6x4x to CPU_1x, 6 or 4.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What differs between the SoC families for those who build their boot files."""
+"""Differences between the SoC families that matter to those who build boot files."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ class Family:
         """Programs that compile for the board, and for this machine."""
         return (f"{self.cross_compile}gcc", "gcc")
 
-    def fragments(self, tree: Path) -> list[Path]:
-        """Return the kernel configuration fragments for a tree, the base first."""
-        bsp = tree / BSP_DIRECTORY
+    def fragments(self, project: Path) -> list[Path]:
+        """Return the kernel configuration fragments of a project's directory, the base first."""
+        bsp = project / BSP_DIRECTORY
         shared = bsp / "meta-user/recipes-kernel/linux/linux-xlnx"
         return [bsp / f"mainline/{self.soc.value}.cfg", *sorted(shared.glob("*.cfg"))]
 

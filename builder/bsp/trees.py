@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every BSP provider does with a board's device tree, wherever it has it from."""
+"""Work on a board's device tree that every BSP provider does."""
 
 from __future__ import annotations
 

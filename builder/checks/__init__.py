@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What checks may know of a board and its image, from outside and on the board itself."""
+"""Fixtures and facts for checks of a board and its image, from outside and on the board itself."""

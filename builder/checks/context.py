@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What checks get to know of an image, and which they are."""
+"""The facts about an image that checks get, and the checks that an image has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from builder.spec.resolve import ImageSpec
 _HERE = Path(__file__).parent
 _NAMES = ("commands.py", "plugin.py", "server.py", "session.py")
 MODULES = {f"builder/checks/{name}": _HERE / name for name in _NAMES}
-"""What checks are run by, wherever they run: files by name."""
+"""Files that run the checks, wherever they run, by name."""
 
 
 def check_files(spec: ImageSpec) -> dict[str, Path]:

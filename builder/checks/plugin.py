@@ -32,7 +32,7 @@ PLACES = {
     "emulated": "on an emulated board",
     "hardware": "on real hardware",
 }
-"""Where a check may belong alone: `@pytest.mark.only(PLACE, WHY)`. Unmarked ones run everywhere."""
+"""Places that a check can be limited to: `@pytest.mark.only(PLACE, WHY)`. Others run everywhere."""
 
 _EMULATED_BY = Path("/proc/device-tree/chosen/emulated-by")
 
@@ -75,7 +75,7 @@ print(len(buffers) * kib // PARTS)
 
 @dataclass(frozen=True, kw_only=True)
 class BoardUnderTest:
-    """What a check may know of the board. `memory` is in bytes.
+    """Facts about the board for checks. `memory` is in bytes.
 
     `hardware` is the board whose device tree it has: itself, or one that it extends.
     `provider` is where kernel and boot files are from: `mainline`, `petalinux` or `prebuilt`.

@@ -17,7 +17,7 @@ ENVIRONMENT = {
     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     "PYTEST_ADDOPTS": "",
 }
-"""What `words` wants to find in the environment."""
+"""Variables of the environment that `words` needs."""
 
 
 LONG = "long"

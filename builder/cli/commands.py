@@ -67,7 +67,7 @@ def _entered(
 
 @dataclass(frozen=True, kw_only=True)
 class _Built:
-    """What a build came to: the exit code, and the directory of the QEMU that it got, if it did."""
+    """Result of a build: the exit code, and the directory of the QEMU that it got, if it did."""
 
     status: int
     qemu: Path | None = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the commands have in common: where things are, and how they are shown."""
+"""The common part of all commands: directories, and how results are shown."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def default_store() -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Where things are for one run of the command line.
+    """Directories and settings of one run of the command line.
 
     argv: the command line, without the values of `--set`. settings: these values.
     """
@@ -131,8 +131,9 @@ def become_root(context: Context) -> None:
             "sudo",
             [
                 "sudo",
+                # Not by their values: addresses of proxies may have passwords in them.
+                f"--preserve-env={','.join(PASSED_ON)}",
                 *environment,
-                *(f"{name}={os.environ[name]}" for name in PASSED_ON if name in os.environ),
                 "PYTHONDONTWRITEBYTECODE=1",  # no files of root's in the user's checkout
                 sys.executable,
                 str(ROOT / "build.py"),

@@ -29,6 +29,7 @@ from builder.cli.settings import HANDED_ON, hand_on
 from builder.engine.containers import Container, ImageRecipe, Mount
 from builder.engine.docker import Docker, RunningContainer
 from builder.engine.engine import CALLER, CAPABLE, CONTROL, control
+from builder.engine.key import taken_key
 from builder.engine.process import PASSED_ON, Processes
 from builder.engine.relay import Relay, RelayedContainers
 from builder.engine.requirements import BROWSER
@@ -55,7 +56,7 @@ _FILES = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What a command wants of its container.
+    """A command's requirements for its container.
 
     shown: files and directories of the user's beside those of the context.
     written: directories of the user's that it writes into, beside those of the context.
@@ -96,7 +97,8 @@ def enter(context: Context, wish: Wish | None = None) -> None:
 
 @cache
 def _stay(folder: Path) -> None:
-    """End when the process outside ends, however that happens."""
+    """Take the key, and end when the process outside ends, however that happens."""
+    taken_key(folder)
     RelayedContainers(folder, "").stay()
 
 

@@ -107,7 +107,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a check of a board's files came to. Warnings alone do not fail it.
+    """Result of a check of a board's files. Warnings alone do not fail it.
 
     No board: it is of recipes and profiles that boards share, and `file` is the directory of them.
     """

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What QEMU has of a board, and the device tree that is derived for it."""
+"""The part of a board that QEMU emulates, and the device tree that is derived for it."""

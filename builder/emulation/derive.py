@@ -23,7 +23,7 @@ from builder.errors import HostError, StepError, UserError
 from builder.spec.document import ProblemsError, read
 
 Value: TypeAlias = str | tuple[int | str, ...]
-"""What a property is set to: a string, or 32-bit cells. A path as a cell is that node's phandle."""
+"""The value of a property: a string, or 32-bit cells. A path as a cell is that node's phandle."""
 
 Tree: TypeAlias = dict[str, dict[str, bytes]]
 """Path of a node -> its properties, in the file's order."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which QEMU boots boards, and which suites are asked for it; from its data file."""
+"""The QEMU that boots boards, and the suites that are asked for it; from its data file."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Suites(Model):
 
 
 class QemuSource(Model):
-    """What is wanted of QEMU, and where it comes from.
+    """The wanted version and programs of QEMU, and the suites that have it.
 
-    `version` is the oldest that does, `package` the one that brings the `programs`.
+    `version` is the oldest that suffices, `package` the one that brings the `programs`.
     """
 
     version: str = Field(pattern=r"^\d+\.\d+$")
@@ -38,7 +38,7 @@ class QemuSource(Model):
 
     @property
     def oldest(self) -> Version:
-        """The oldest version that does."""
+        """The oldest version that suffices."""
         return version_in(self.version)
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Where a step's commands run."""
+"""Engines that run the commands of steps: this machine, or Docker."""

@@ -22,7 +22,7 @@ def not_root(user: int, group: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRecipe:
-    """What an image is made of.
+    """The parts that an image is made of.
 
     name: the image's name, below the builder's own.
     base: image that it begins with, as registries call it; with a digest (NAME@sha256:...) it is

@@ -21,6 +21,7 @@ from docker.utils import parse_host
 from docker.utils.socket import frames_iter
 
 from builder.engine.containers import Container, ImageRecipe, not_root
+from builder.engine.hidden import passwords_hidden
 from builder.engine.images import NAME, make_image
 from builder.engine.owner import read_label, this_process
 from builder.engine.process import Processes, Transcript
@@ -32,7 +33,7 @@ _OLD = timedelta(days=1)
 
 
 _SECCOMP = Path(__file__).with_name("seccomp.json")
-"""What containers that work in root filesystems may not ask of the kernel."""
+"""The seccomp profile of containers that work in root filesystems."""
 
 
 class Docker:
@@ -133,8 +134,28 @@ class Docker:
 
         With `terminal` it has one of its own; with `stdin` it can be written to.
         """
+        with passwords_hidden(container) as shown:
+            created = self._created(shown, terminal=terminal, stdin=stdin)
+            stream = None
+            try:
+                with _as_host_errors():
+                    # Attached before it starts: nothing of its output is missed.
+                    stream = self._client.api.attach_socket(
+                        str(created.id),
+                        params={"stdout": 1, "stderr": 1, "stream": 1, "stdin": int(stdin)},
+                    )
+                    created.start()
+                yield RunningContainer(created, stream, terminal=terminal)
+            finally:
+                with suppress(NotFound, APIError):
+                    created.remove(force=True, v=True)
+                if stream:
+                    stream._sock.close()  # noqa: SLF001 - closing `stream` leaves that open
+                    stream.close()
+
+    def _created(self, container: Container, *, terminal: bool, stdin: bool) -> DockerContainer:
         with _as_host_errors():
-            created = self._client.containers.create(
+            return self._client.containers.create(
                 container.image,
                 [*container.argv],
                 name=f"{NAME}-{os.getpid()}-{secrets.token_hex(3)}",
@@ -154,22 +175,6 @@ class Docker:
                 tty=terminal,
                 stdin_open=stdin,
             )
-        stream = None
-        try:
-            with _as_host_errors():
-                # Attached before it starts: nothing of its output is missed.
-                stream = self._client.api.attach_socket(
-                    str(created.id),
-                    params={"stdout": 1, "stderr": 1, "stream": 1, "stdin": int(stdin)},
-                )
-                created.start()
-            yield RunningContainer(created, stream, terminal=terminal)
-        finally:
-            with suppress(NotFound, APIError):
-                created.remove(force=True, v=True)
-            if stream:
-                stream._sock.close()  # noqa: SLF001 - closing `stream` leaves that open
-                stream.close()
 
     def sweep(self) -> None:
         """Remove containers that processes of this user have left because they were killed.

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import IO
 
 from builder.engine.answer import Answer, Head, Trouble
+from builder.engine.hidden import without_passwords
 from builder.engine.process import Processes
 from builder.errors import Interrupted, StepError
 from builder.spec.texts import format_size
@@ -29,7 +30,9 @@ class DownloadError(StepError):
     """A file cannot be had; `why` says so without its URL."""
 
     def __init__(self, url: str, why: str) -> None:
-        super().__init__(f"{url} cannot be had: {why}", hint="check the network and the URL")
+        super().__init__(
+            f"{without_passwords(url)} cannot be had: {why}", hint="check the network and the URL"
+        )
         self.why = why
 
 
@@ -63,7 +66,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Fetched:
-    """What came: from where in the end, its bytes, its SHA-256."""
+    """A file that was downloaded: its URL after all redirects, its size in bytes, its SHA-256."""
 
     url: str
     size: int
@@ -114,7 +117,7 @@ def fetch(
 
 
 class _Received:
-    """What has come so far: `size` bytes that count, `ever` with those that were thrown away."""
+    """The part received so far: `size` bytes are kept, `ever` counts discarded ones too."""
 
     def __init__(self, into: IO[bytes] | None) -> None:
         self._into = into
@@ -208,7 +211,7 @@ class _Download:
             except Trouble as trouble:
                 if not trouble.passing:
                     raise
-                self._say(f"{self._url}: {trouble}; the next try is in {wait} s")
+                self._say(f"{without_passwords(self._url)}: {trouble}; the next try is in {wait} s")
             if self._stopped.wait(wait):
                 raise Interrupted("interrupted")
         return self._try()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where this process runs its commands: on the machine itself, or in a container that it is in."""
+"""The engine of this process: it runs commands on the machine, or in the container that it is in."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from builder.engine.workspace import PlainWorkspace, PrivateWorkspace, Workspace
 from builder.errors import CommandError, HostError, UserError
 
 NAME = "zynq-sd-builder"
-"""What the builder's images are called, and the label of its containers."""
+"""The name of the builder's images, and the label of its containers."""
 
 _BASE = f"{NAME}.base"
 """Label of an image with the base that it began with."""

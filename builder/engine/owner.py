@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whose a container is: a process, told apart from all others, and whether it is gone."""
+"""Owners of containers: processes that can be told apart from all others, and may be gone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Owner:
 
     @property
     def label(self) -> str:
-        """What a container is labelled with."""
+        """The text of a container's label."""
         return json.dumps(asdict(self))
 
     def is_gone(self) -> bool:

@@ -187,7 +187,7 @@ class Processes:
 
 
 class Transcript:
-    """What a command says, kept and passed on as it comes: to a log, and line by line.
+    """The output of a command, kept and passed on as it comes: to a log, and line by line.
 
     `shown` is the command line, with which the log begins.
     """

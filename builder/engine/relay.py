@@ -4,11 +4,12 @@
 The Docker socket would be the key to the whole machine, so no container gets it. Instead the
 process outside listens at a socket of its own and answers these requests, one a connection, each
 a line of JSON: make the image of a recipe, run a container, say that you are still there. It
-mounts nothing that it does not show to the builder anyway.
+mounts and reads nothing that it does not show to the builder anyway.
 """
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import shlex
@@ -17,12 +18,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
 from typing import IO, Any, cast
 
 from builder.engine.containers import Container, Containers, ImageRecipe, Mount
+from builder.engine.key import VARIABLE, leave_key, taken_key
 from builder.engine.process import Processes, Transcript
 from builder.errors import (
     BuildError,
@@ -48,9 +50,9 @@ _POLL_SECONDS = 0.05
 class Relay(ThreadingUnixStreamServer):
     """Answers at `folder`/SOCKET, in threads, while it is open.
 
-    Containers that are asked for have no capabilities and may see what `worker` is shown, as
-    read-only as it is there. `worker` is the one container that has some: for the builder's own
-    steps (`builder.plan.worker`).
+    Containers that are asked for have no capabilities, belong to the caller, and may see what
+    `worker` is shown, as read-only as it is there. `worker` is the one container that has some: for
+    the builder's own steps (`builder.plan.worker`). Who asks for it needs the key.
     """
 
     daemon_threads = False  # closing waits until all containers are gone
@@ -58,7 +60,8 @@ class Relay(ThreadingUnixStreamServer):
     def __init__(self, folder: Path, containers: Containers, worker: Container) -> None:
         super().__init__(str(folder / SOCKET), _Request)
         self.containers = containers
-        self.worker = worker
+        self.key = leave_key(folder)
+        self.worker = replace(worker, environment={**worker.environment, VARIABLE: self.key.hex()})
         self.processes = Processes()
 
     def __enter__(self) -> Relay:
@@ -70,14 +73,18 @@ class Relay(ThreadingUnixStreamServer):
         self.shutdown()
         self.server_close()
 
-    def objection(self, mount: Mount) -> str | None:
-        """Say why a container that was asked for may not have a mount."""
-        real = mount.source.resolve()
-        for shown in self.worker.mounts:
-            if real.is_relative_to(shown.source) and (mount.read_only or not shown.read_only):
-                return None
-        how = "" if mount.read_only else " to write to"
-        return f"{mount.source} is not shown to the builder{how}"
+    def shown(self, path: Path, *, read_only: bool = True) -> Path:
+        """Return a path that the builder is shown, without links.
+
+        Raises:
+            StepError: the builder is not shown it, or is not to write to it.
+        """
+        real = path.resolve()
+        for mount in self.worker.mounts:
+            if real.is_relative_to(mount.source) and (read_only or not mount.read_only):
+                return real
+        how = "" if read_only else " to write to"
+        raise StepError(f"{path} is not shown to the builder{how}")
 
 
 class _Request(StreamRequestHandler):
@@ -105,12 +112,12 @@ class _Request(StreamRequestHandler):
                 self._send(result=result)
 
     def _image(self, given: dict[str, Any], processes: Processes) -> str:
-        offline = given.pop("offline")
+        offline, shown = given.pop("offline"), self.server.shown
         recipe = ImageRecipe(
             **{
                 **given,
-                "folder": Path(given["folder"]),
-                "files": {name: Path(path) for name, path in given["files"].items()},
+                "folder": shown(Path(given["folder"])),
+                "files": {name: shown(Path(path)) for name, path in given["files"].items()},
             }
         )
         return self.server.containers.image(
@@ -124,24 +131,27 @@ class _Request(StreamRequestHandler):
     def _run(self, given: dict[str, Any], processes: Processes) -> None:
         mounts = [
             Mount(
-                source=Path(each["source"]),
+                source=self.server.shown(Path(each["source"]), read_only=each["read_only"]),
                 target=Path(each["target"]),
                 read_only=each["read_only"],
             )
             for each in given["mounts"]
         ]
-        for mount in mounts:
-            problem = self.server.objection(mount)
-            if problem:
-                raise StepError(problem)
-        plain = {"mounts": mounts, "cwd": Path(given["cwd"]), "capabilities": ()}
+        plain = {
+            "mounts": mounts,
+            "cwd": Path(given["cwd"]),
+            "capabilities": (),
+            "user": self.server.containers.user,
+        }
         self.server.containers.run(
             Container(**{**given, **plain}),
             processes=processes,
             on_line=lambda line: self._send(line=line),
         )
 
-    def _work(self, _: object, processes: Processes) -> None:
+    def _work(self, given: dict[str, Any], processes: Processes) -> None:
+        if not hmac.compare_digest(given["key"], self.server.key.hex()):
+            raise StepError("only the builder itself may start the container with capabilities")
         self.server.containers.run(
             self.server.worker, processes=processes, on_line=lambda line: self._send(line=line)
         )
@@ -174,9 +184,10 @@ class _Lines:
 
 
 class RelayedContainers:
-    """What a builder in a container has for Docker: the relay of the process that started it."""
+    """Docker for a builder in a container: through the relay of the process that started it."""
 
     def __init__(self, folder: Path, user: str) -> None:
+        self._folder = folder
         self._address = str(folder / SOCKET)
         self._user = user
 
@@ -223,7 +234,8 @@ class RelayedContainers:
 
     def work(self, *, processes: Processes, on_line: Callable[[str], object]) -> None:
         """Run the container with capabilities, which carries out steps, to its end."""
-        for answer in self._ask("work", {}, processes):
+        key = taken_key(self._folder).hex()
+        for answer in self._ask("work", {"key": key}, processes):
             if "line" in answer:
                 on_line(answer["line"])
 

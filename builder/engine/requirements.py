@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the machine that builds must have, and the command that mends each lack."""
+"""Requirements on the machine that builds, each with the command that meets it."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ from builder.report.console import size
 _COLUMNS = "PATH,TYPE,SIZE,MODEL,VENDOR,RM,HOTPLUG,RO,FSTYPE,LABEL,MOUNTPOINTS"
 _DISKS = ("disk", "loop")
 _SWAP = "[SWAP]"
-"""What lsblk(8) calls the mount point of swap space in use."""
+"""The mount point that lsblk(8) shows for swap space in use."""
 
 _SYSTEM = ("/", "/boot", "/efi", "/usr", "/var", "/home", "/etc", _SWAP)
-"""Where a running system has itself."""
+"""Mount points of a running system."""
 
 # What a part of something larger is marked as (libblkid's names), and what that is. Nothing else
 # tells of ZFS: it makes no devices that lsblk would show as held.
@@ -35,7 +35,7 @@ _MEMBERS = {
     "ceph_bluestore": "Ceph",
 }
 _HELD = {"lvm": "LVM", "crypt": "dm-crypt", "mpath": "multipath", "dm": "the device mapper"}
-"""What holds a device, by the type that lsblk gives to what is made of it."""
+"""Names of what may hold a device, by the type that lsblk gives to a device made of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Device:
 
     @property
     def content(self) -> str:
-        """What is on it, in a few words."""
+        """A short description of its content."""
         found = [
             " ".join(filter(None, (item.filesystem, item.label)))
             for item in self.all()

@@ -28,7 +28,7 @@ Progress: TypeAlias = Callable[[str, int, int], object]
 
 @dataclass(frozen=True, kw_only=True)
 class BlockMap:
-    """What a .bmap file says: the image's size in bytes, and the ranges of it that count.
+    """The content of a .bmap file: the image's size in bytes, and its ranges that hold data.
 
     A range is its first byte, and the one after its last.
     """

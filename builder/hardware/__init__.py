@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What a hardware export of Vivado says of a board."""
+"""Facts about a board from Vivado's hardware exports."""

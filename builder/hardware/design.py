@@ -82,7 +82,7 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """Where the processing system sees a block: `size` bytes from `base` on."""
+    """The addresses of a block for the processing system: `size` bytes from `base` on."""
 
     instance: str
     base: int

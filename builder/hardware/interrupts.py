@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which interrupt a block of the programmable logic raises, followed along the wires of the design.
+"""Interrupts that blocks of the programmable logic raise, followed along the wires of the design.
 
 Interrupts are gathered by `xlconcat` and picked by `xlslice`, and end at the processing system or
 at an AXI interrupt controller, which is a block itself. What goes through a gate is not followed.

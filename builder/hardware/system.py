@@ -18,7 +18,7 @@ from builder.hardware.design import Design
 from builder.spec.models import Soc
 
 UNSET: Final = "<Select>"
-"""What Vivado writes for a parameter that has no value."""
+"""Vivado's text for a parameter that has no value."""
 
 _ON = "1"
 _UPPER_MEMORY = 0x8_0000_0000
@@ -63,7 +63,7 @@ class Peripheral:
 
     @property
     def name(self) -> str:
-        """What people call it: `UART 0`; QSPI and the like, of which there is one, have no number."""
+        """Its name for people: `UART 0`; QSPI and the like, of which there is one, have no number."""
         single = {Kind.QSPI, Kind.GPIO, Kind.NAND, Kind.NOR, Kind.SATA, Kind.PCIE, Kind.DISPLAY}
         return self.kind.value if self.kind in single else f"{self.kind.value} {self.number}"
 

@@ -19,7 +19,7 @@ from builder.spec.resolve import NamedDistribution, ResolvedRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What a new lock file has that the old one had not, and the reverse: `name version`."""
+    """The packages that a new lock file added and removed, each as `name version`."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]

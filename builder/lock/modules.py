@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import tarfile
 from collections.abc import Callable, Sequence
 from email.parser import BytesHeaderParser
 from pathlib import Path
@@ -14,12 +13,13 @@ from packaging.utils import canonicalize_name
 
 from builder.archive.archive import Archive
 from builder.archive.verification import remove_damaged
+from builder.bounded import tar_members
 from builder.foreign import read_bounded
 
 # Debian Python Policy: modules of Python 3 are in packages of this name, and there.
 _PREFIX = "python3-"
 _METADATA = re.compile(
-    r"\./usr/lib/python3(?:\.\d+)?/dist-packages/[^/]+\.(?:dist-info/METADATA|egg-info(?:/PKG-INFO)?)"
+    r"usr/lib/python3(?:\.\d+)?/dist-packages/[^/]+\.(?:dist-info/METADATA|egg-info(?:/PKG-INFO)?)"
 )
 _INTERPRETER = {"python3-dev", "python3-pip", "python3-venv"}
 
@@ -63,15 +63,12 @@ def _held(deb: Path) -> dict[str, str]:
     """Return the Python packages of which a .deb has the metadata."""
     found: dict[str, str] = {}
     unpacked = ["dpkg-deb", "--fsys-tarfile", str(deb)]
-    with (
-        subprocess.Popen(unpacked, stdout=subprocess.PIPE) as process,
-        tarfile.open(fileobj=process.stdout, mode="r|") as archive,
-    ):
-        for member in archive:
-            if member.isfile() and _METADATA.fullmatch(member.name):
-                file = archive.extractfile(member)
-                assert file, "a file has content"
-                fields = BytesHeaderParser().parsebytes(read_bounded(file, member.name))
+    with subprocess.Popen(unpacked, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        for name, opener in tar_members(process.stdout, deb.name, from_root=True):
+            if _METADATA.fullmatch(name):
+                with opener() as file:
+                    fields = BytesHeaderParser().parsebytes(read_bounded(file, name))
                 if fields["Name"] and fields["Version"]:
                     found[canonicalize_name(fields["Name"])] = fields["Version"]
     return found

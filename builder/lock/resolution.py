@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which wheels of the package index fit a target, by uv: nothing of the target is run."""
+"""The choice of wheels for a target, by uv: nothing of the target is run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HINT = "check the recipe's `requirements`, the network, and PIP_INDEX_URL or pi
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where wheels are to run: the version of Python, like 3.11, and the architecture."""
+    """A target of wheels: the version of Python, like 3.11, and the architecture."""
 
     python: str
     architecture: Architecture

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an emulated boot needs to know of a card beside the card itself, found on the card."""
+"""Facts that an emulated boot needs of a card, read from the card."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _LINUX_STAGES: Sequence[tuple[str, str]] = (
     ("systemd", r"systemd\[1\]: .*running in system mode|Welcome to "),
     ("login prompt", r" login: ?$"),
 )
-"""What the console shows when a stage of the boot begins."""
+"""Texts that the console shows when a stage of the boot begins."""
 
 EMULATED = "conf-emulated"
 """The configuration of image.ub that has the device tree for QEMU."""

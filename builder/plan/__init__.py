@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Which steps a build needs, in which order, which are kept, and why the others are not."""
+"""Plans of builds: the steps in order, which are kept, and why the others are not."""

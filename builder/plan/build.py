@@ -50,7 +50,7 @@ class StepFailure(BuildError):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a build: all entries that there are, which of them it `made`, what failed.
+    """Result of a build: all entries that there are, which of them it `made`, what failed.
 
     `cache_use` says of steps that compiled how they used the compiler cache.
     """
@@ -71,7 +71,7 @@ class _Result:
 
 
 class _Schedule:
-    """What waits, what runs, and what came of the rest."""
+    """Steps that wait, steps that run, and the results of the others."""
 
     def __init__(self, waiting: list[Planned], entries: dict[Step, Entry]) -> None:
         self.waiting = waiting

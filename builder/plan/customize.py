@@ -38,7 +38,7 @@ Manifest = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is to be done to an image.
+    """Changes to be made to an image.
 
     free: bytes that the root filesystem shall have left.
     """
@@ -52,7 +52,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Archives:
-    """Where packages come from: asked for only if there is something to install.
+    """The archives of packages, which are asked for only if there is something to install.
 
     target: for the system's architecture.
     native: the same for this machine's, if its programs may be used.
@@ -75,7 +75,7 @@ class CustomSteps:
 
 @dataclass(frozen=True, kw_only=True)
 class CustomOutput(Output):
-    """Where a customized image goes: `path`. What belongs to it is beside it and in `directory`."""
+    """The output of a customization: the image at `path`, other files beside it and in `directory`."""
 
     path: Path = field(kw_only=True)
 
@@ -86,7 +86,7 @@ class CustomOutput(Output):
 
     @property
     def manifest(self) -> Path:
-        """What is in the image, as JSON."""
+        """The list of the image's content, as JSON."""
         return Path(f"{self.path}.json")
 
 

@@ -24,6 +24,7 @@ from builder.bsp.tree_checks.findings import (
     unused,
 )
 from builder.engine.compiler_cache import CacheUse
+from builder.engine.hidden import without_passwords
 from builder.plan.board import BoardSteps
 from builder.plan.build import Outcome
 from builder.plan.plan import Planned
@@ -238,7 +239,8 @@ def sources(
                 {"package": step.package.name, "version": step.package.version, "sha256": files}
             )
         elif isinstance(step, UrlSource):
-            found.append({"url": step.download.url, "sha256": step.download.sha256})
+            url = without_passwords(step.download.url)
+            found.append({"url": url, "sha256": step.download.sha256})
         elif isinstance(step, IndexSource):
             found.append({"sdist": step.file, "sha256": step.checksum})
         elif isinstance(step, Prebuilt) and step.content:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whose the files are that a builder with root's power leaves: those of who called it."""
+"""Giving files that a builder with root's power leaves to the user who called it."""
 
 from __future__ import annotations
 

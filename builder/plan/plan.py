@@ -55,7 +55,7 @@ class Planned:
 
     @property
     def label(self) -> str:
-        """What the step is called where all steps of the plan are seen."""
+        """The name of the step among all steps of the plan."""
         return f"{self.step.name} ({self.whose})" if self.whose else self.step.name
 
     def components(self, inputs: Mapping[str, Entry]) -> dict[str, str]:

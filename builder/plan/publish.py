@@ -49,12 +49,12 @@ class Output:
 
     @property
     def manifest(self) -> Path:
-        """What is in the image, as JSON."""
+        """The list of the image's content, as JSON."""
         return self.directory / "manifest.json"
 
     @property
     def previous(self) -> Path:
-        """What was in the image before this one, if there was another."""
+        """The list of the previous image's content, if there was another image."""
         return self.directory / "manifest.previous.json"
 
     @property
@@ -69,12 +69,12 @@ class Output:
 
     @property
     def selftest_report(self) -> Path:
-        """What the board found when it checked itself in the last test."""
+        """The results of the board's check of itself in the last test."""
         return self.directory / "selftest-report.json"
 
     @property
     def screenshot(self) -> Path:
-        """What the last test saw in a browser."""
+        """The picture that the last test took of a browser."""
         return self.directory / "screenshot.png"
 
     @property
@@ -84,13 +84,13 @@ class Output:
 
     @property
     def console(self) -> Path:
-        """What the serial console showed in the last test."""
+        """The output of the serial console in the last test."""
         return self.logs / "console.log"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardResult:
-    """What a build came to for one board.
+    """Result of a build for one board.
 
     `complete` says whether its image is there, `fresh` whether it was not before. So many of its
     steps were `built` and `kept`; those that were built took `seconds` in sum, whichever boards
@@ -147,10 +147,9 @@ def _publish_product(
         shutil.rmtree(output.directory / folder, ignore_errors=True)
         shutil.copytree(made, output.directory / folder)
         return [output.directory / folder]
-    names = sorted(path.name for path in made.iterdir())
-    for name in names:
-        copy_sparse(made / name, output.directory / name)
-    return [output.directory / name for name in names]
+    files = sorted(made.iterdir())
+    _copy_all(files, output.directory)
+    return [output.directory / path.name for path in files]
 
 
 def publish(
@@ -173,8 +172,7 @@ def publish(
     if complete and output.manifest.exists() and stamp.exists() and stamp.read_text() == wanted:
         return False
     stamp.unlink(missing_ok=True)
-    for path in files:
-        copy_sparse(path, output.directory / path.name)
+    _copy_all(files, output.directory)
     boot = output.directory / "boot"
     shutil.rmtree(boot, ignore_errors=True)
     made = entries.get(steps.boot.boot_files)
@@ -235,6 +233,19 @@ def _text(path: Path) -> str:
 def _write(path: Path, text: str) -> None:
     write_atomically(path, text)
     path.chmod(0o644)
+
+
+def _copy_all(files: Sequence[Path], directory: Path) -> None:
+    """Copy files into a directory.
+
+    Checksums and block maps are removed before, and copied after all others: an interrupt leaves
+    none beside an image that it does not belong to.
+    """
+    beside = [path for path in files if path.suffix in _OPEN]
+    for path in beside:
+        (directory / path.name).unlink(missing_ok=True)
+    for path in (*(path for path in files if path not in beside), *beside):
+        copy_sparse(path, directory / path.name)
 
 
 def copy_sparse(source: Path, target: Path) -> None:

@@ -25,7 +25,7 @@ from builder.steps.wheels import Wheels
 
 @dataclass(frozen=True, kw_only=True)
 class BoardView:
-    """What recipes that are special to a board get to see of it.
+    """The part of a board that recipes see if they are special to it.
 
     name: what their layers are built for.
     overlays: its designs.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the jobs of a build share."""
+"""Resources that the jobs of a build share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LAYERS_NEED = 4 << 30
 
 
 class Toolbox:
-    """What the jobs of one build share: the engine, and the one stack of layers.
+    """The shared resources of one build's jobs: the engine, and the one stack of layers.
 
     In a container without capabilities, steps that need some go to a worker that has them.
 

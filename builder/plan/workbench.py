@@ -2,21 +2,25 @@
 """The container in which steps are carried out that need root's power.
 
 Started as a program, by the relay (`builder.engine.relay`). Each connection to its socket brings a
-task (`builder.plan.worker`) and takes away what its command says, and how it ended.
+task (`builder.plan.worker`) and takes away what its command says, and how it ended. Tasks are pickled,
+so only who has the key (`builder.engine.key`) may send one.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 
 from builder.engine.disk import full_disk_told
 from builder.engine.engine import caller, control
 from builder.engine.foreign import register_foreign
+from builder.engine.key import taken_key
 from builder.engine.process import Processes
 from builder.engine.relay import RelayedContainers
 from builder.errors import BuildError
@@ -39,14 +43,18 @@ def main() -> None:
     address = folder / SOCKET
     toolboxes: dict[tuple[Path, bool], Toolbox] = {}
     with (
-        Listener(str(address), "AF_UNIX", backlog=16) as listener,
+        Listener(str(address), "AF_UNIX", backlog=16, authkey=taken_key(folder)) as listener,
         # Its threads stay: commands die with the thread that started them (PR_SET_PDEATHSIG),
         # and workspaces outlive the step that opened them.
         ThreadPoolExecutor(_MOST_STEPS, thread_name_prefix="step") as pool,
     ):
-        address.chmod(0o666)  # the directory is the caller's alone
+        os.chown(address, *caller())
+        address.chmod(0o600)
         while True:
-            connection = listener.accept()
+            try:
+                connection = listener.accept()
+            except (AuthenticationError, EOFError, OSError):
+                continue  # it was not the builder, or hung up at once
             try:
                 task: Task = connection.recv()
             except (EOFError, OSError):

@@ -20,6 +20,7 @@ from multiprocessing.connection import Client, Connection
 from pathlib import Path
 
 from builder.engine.engine import ContainerEngine, control
+from builder.engine.key import taken_key
 from builder.engine.process import TAIL_LINES, Processes
 from builder.errors import BuildError, Interrupted, StepError
 from builder.steps.step import Job, Step
@@ -66,6 +67,7 @@ class Worker:
         self._containers = engine.containers
         folder = control()
         assert folder
+        self._folder = folder
         self._address = folder / SOCKET
         self._own = Processes()
         self._said: deque[str] = deque(maxlen=TAIL_LINES)
@@ -103,8 +105,8 @@ class Worker:
     def _connected(self) -> Connection:
         until = time.monotonic() + _START_SECONDS
         while self._life.is_alive() and time.monotonic() < until:
-            with suppress(FileNotFoundError, ConnectionRefusedError):
-                return Client(str(self._address), "AF_UNIX")
+            with suppress(FileNotFoundError, ConnectionRefusedError, PermissionError):
+                return Client(str(self._address), "AF_UNIX", authkey=taken_key(self._folder))
             time.sleep(0.05)
         raise self._gone()
 

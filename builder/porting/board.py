@@ -36,14 +36,14 @@ from builder.spec.texts import format_size
 _TEMPLATES = Path(__file__).with_name("templates")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 _DISTRIBUTIONS: Final = ["debian-bookworm"]
-"""What a new board accepts: the distributions that have been built."""
+"""Distributions that a new board accepts: those that have been built."""
 OVERLAY: Final = "pl-overlay"
 """The new board's recipe with the device tree overlay of its programmable logic."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What is wanted: a board `name` in `directory`, from the hardware export `export`.
+    """The request for a board `name` in `directory`, from the hardware export `export`.
 
     like: a board of which it shall be a variant. profile: of recipes; None for the usual one.
     table: a board of U-Boot whose start-up table it has. console, card: numbers of the UART and of

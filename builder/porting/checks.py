@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the maker of a board has to look up in its schematic, since no export says it."""
+"""Facts that the maker of a board has to look up in its schematic, since no export has them."""
 
 from __future__ import annotations
 

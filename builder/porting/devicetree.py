@@ -42,7 +42,7 @@ class Base:
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """Which peripherals a card of the board starts from: console, card, and the network.
+    """The peripherals that the board starts with: console, card, and the network.
 
     A board may have no network, or one through the programmable logic.
     """

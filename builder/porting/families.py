@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the device trees of the SoC families call what a design switches on.
+"""Names of a design's peripherals in the device trees of the SoC families.
 
 The labels are those that `zynq-7000.dtsi` and `zynqmp.dtsi` of Linux 6.1 and of U-Boot 2023.01 have
 in common.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a new board's first stage starts memory, clocks and pins from.
+"""The source of a new board's set-up of memory, clocks and pins.
 
 An export with Vivado's start-up code has all that is needed. Without, there is only what somebody
 else has: U-Boot, for a board that it knows, or this tree, for a board of the same class.

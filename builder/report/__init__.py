@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What a build tells: one stream of events, and the views that render it."""
+"""Reports of a build: one stream of events, and the views that render it."""

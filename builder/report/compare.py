@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What differs between two builds, from their manifests alone."""
+"""Comparison of two builds by their manifests alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What differs between two builds, each sequence in the order of names.
+    """Differences between two builds, each sequence in the order of names.
 
     image: checksum, and sizes in bytes.
     settings: distribution, and keys of `board.yaml` (`partitions.boot`) and parameters of recipes

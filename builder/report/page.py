@@ -39,13 +39,13 @@ _NOTHING: Manifest = {
     "spec": {},
     "steps": [],
 }
-"""What stands for keys that manifests need not have."""
+"""Default values of keys that manifests need not have."""
 
 _KINDS: Mapping[str, Sequence[str]] = {
     "image": ("image",),
     "root": ("bootstrap", "native-programs", "recipe:", "wheels:", "download:", "checks"),
 }
-"""What a step works at, by the beginning of its name; all others make boot files."""
+"""The product of a step, by the beginning of its name; all others make boot files."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,7 +66,7 @@ TRANSCEIVER = """\
 
 @dataclass(kw_only=True)
 class UserTree:
-    """What a `system-user.dtsi` adds.
+    """The additions of a `system-user.dtsi`.
 
     text: it, without what PetaLinux alone has. memory: bytes that its memory nodes have, 0 without
     any. aliases: those of the ones that an image needs. remarks: what a person should look at, by

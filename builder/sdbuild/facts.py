@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is known of sdbuild's packages, scripts, kernel options and boards: the data files here."""
+"""Facts about sdbuild's packages, scripts, kernel options and boards, from the data files here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HERE = Path(__file__).parent
 
 
 class Package(Model):
-    """What stands for a package of sdbuild's own; the keys are explained in packages.yaml."""
+    """The replacement of one of sdbuild's own packages; packages.yaml explains the keys."""
 
     recipes: tuple[Name, ...] = ()
     what: str = ""
@@ -27,14 +27,14 @@ class Package(Model):
 
 
 class Remark(Model):
-    """What is to be said of a line of a script that matches a pattern."""
+    """A remark about lines of a script that match a pattern."""
 
     pattern: re.Pattern[str]
     what: str
 
 
 class Scripts(Model):
-    """What scripts.yaml holds."""
+    """The content of scripts.yaml."""
 
     network: tuple[re.Pattern[str], ...]
     remarks: tuple[Remark, ...]
@@ -52,7 +52,7 @@ class KnownBoard(Model):
 
 
 class TreeFamily(Model):
-    """What the device trees of a family have; the keys are explained in devicetree.yaml."""
+    """Facts about the device trees of a family; devicetree.yaml explains the keys."""
 
     includes: tuple[str, ...]
     cells: int
@@ -66,7 +66,7 @@ class TreeFamily(Model):
 
 
 class Kernel(Model):
-    """What kernel.yaml holds."""
+    """The content of kernel.yaml."""
 
     missing: frozenset[str]
 

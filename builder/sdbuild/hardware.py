@@ -26,7 +26,7 @@ _PMU = "firmware/pmufw.elf"
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What a hardware export says: the processing system, and what a card starts from."""
+    """Facts from a hardware export: the processing system, and the peripherals that it starts with."""
 
     system: System
     chosen: Chosen

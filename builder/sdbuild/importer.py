@@ -50,7 +50,7 @@ _DOCUMENTS = (".md", ".rst", ".txt", ".pdf", ".png", ".jpg", ".jpeg", ".svg")
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What the user wants of an import.
+    """The user's request for an import.
 
     like: board of the tree from which the hardware's description is taken. provider: who is to make
     the boot files; None: whoever can. fetch: whether files are fetched for their SHA-256.
@@ -88,13 +88,13 @@ def _of_folder(path: Path) -> bool:
     return path.stem == path.parent.name
 
 
-def import_board(source: Path, target: Path, tree: Tree, wish: Wish) -> Report:
-    """Convert a board's directory to `target/<its name>`, which must not exist yet.
+def import_board(source: Path, parent: Path, tree: Tree, wish: Wish) -> Report:
+    """Convert a board's directory to `parent/<its name>`, which must not exist yet.
 
     A board that cannot be described here (Versal) is reported, and nothing is written.
 
     Raises:
-        UserError: the board cannot be read, or the target exists.
+        UserError: the board cannot be read, or the new one exists.
     """
     name = source.name
     specification_file = source / f"{name}.spec"
@@ -104,15 +104,15 @@ def import_board(source: Path, target: Path, tree: Tree, wish: Wish) -> Report:
             f"{source} has no {name}.spec, but {', '.join(others)}",
             hint="sdbuild wants directory and file to have the board's name: rename one",
         )
-    place = target / name
+    place = parent / name
     if place.exists():
         raise UserError(f"{place} exists already", hint="remove it, or name another with --to")
     if wish.like and wish.like not in tree.board_files():
         raise UserError(
             f"--like {wish.like}: no such board{closest(wish.like, tree.board_files())}"
         )
-    target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=target) as folder:
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=parent) as folder:
         draft = Draft(
             name=name,
             source=source,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a board's `petalinux_bsp/`, or its `edf_bsp/`, tells the providers of boot files.
+"""The parts of a board's `petalinux_bsp/` or `edf_bsp/` that its boot files are made of.
 
 The provider `petalinux` uses `petalinux_bsp/meta-user` as it is. For `mainline` the kernel's
 fragments and the device tree are converted.
@@ -35,7 +35,7 @@ _OPTION = re.compile(r"(?:# )?CONFIG_(\w+)(?:=.*| is not set)")
 
 @dataclass(kw_only=True)
 class BoardSupport:
-    """What was found of use for `mainline`.
+    """Files and settings of use for `mainline`.
 
     fragments: kernel fragments of the result, as board.yaml names them. tree: the board's additions
     to the device tree, and their name in the result.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What became of the parts of a board of sdbuild's: each file, each variable, line by line."""
+"""Report on the import of a board of sdbuild's: each file, each variable, line by line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Outcome(str, Enum):
-    """What became of something."""
+    """The outcome for a part of the board."""
 
     PERSON = "person"
     CONVERTED = "converted"
@@ -29,7 +29,7 @@ _TITLES = {
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Finding:
-    """What became of a file, or of a line of it; `path` is relative to the board's directory."""
+    """The outcome for a file, or a line of it; `path` is relative to the board's directory."""
 
     path: str
     line: int = 0

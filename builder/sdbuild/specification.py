@@ -40,7 +40,7 @@ class Word:
 
 @dataclass(frozen=True, kw_only=True)
 class Specification:
-    """What a board's `.spec` says; what it does not say is None, or empty."""
+    """The content of a board's `.spec`; missing values are None, or empty."""
 
     file: Path
     board: str

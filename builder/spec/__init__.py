@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What is wanted: boards, recipes, profiles and distributions as validated, pure data."""
+"""Specifications: boards, recipes, profiles and distributions as validated, pure data."""

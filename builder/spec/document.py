@@ -16,7 +16,7 @@ from builder.bounded import UnreadableError, plain_text
 from builder.spec import yaml_text
 
 KeyPath: TypeAlias = tuple[str | int, ...]
-"""Where a value stands: keys and list indexes from the top, e.g. ("partitions", "boot")."""
+"""The place of a value: keys and list indexes from the top, e.g. ("partitions", "boot")."""
 
 _CACHED_LENGTH = 16_384
 _LONGEST_KEY = 100
@@ -44,7 +44,7 @@ class ProblemsError(Exception):
 
 
 class Place(NamedTuple):
-    """Where a value is written: the file, the line, and its key there."""
+    """The place where a value is written: the file, the line, and its key there."""
 
     path: Path
     line: int

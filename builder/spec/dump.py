@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a board's image is to be, value by value, each with where it is from; and two of them compared."""
+"""The specification of a board's image, each value with its source; and two of them compared."""
 
 from __future__ import annotations
 

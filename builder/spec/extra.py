@@ -19,7 +19,7 @@ from builder.spec.values import forbidden, parse_setting, read_value
 
 @dataclass(frozen=True, kw_only=True)
 class ExtraRecipes:
-    """What is to be applied to a system.
+    """The recipes to be applied to a system.
 
     applied: the recipes, each after those that it requires.
     known: these, and those that they require and that the system has already.

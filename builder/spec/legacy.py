@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where the parts of a package of PYNQ's sdbuild are, which a recipe uses as it is."""
+"""Paths of the parts of a package of PYNQ's sdbuild, which a recipe uses as it is."""
 
 from __future__ import annotations
 

@@ -46,10 +46,10 @@ _MIB: Final = 1 << 20
 _GIB: Final = 1 << 30
 
 BEFORE_PARTITIONS: Final = 4 * _MIB
-"""Where a card's first partition begins: the erase blocks of cards are at most this large."""
+"""The start of a card's first partition: the erase blocks of cards are at most this large."""
 
 END_OF_TABLE: Final = (1 << 32) * 512
-"""What a partition table (MBR) can describe: 32 bits of sectors."""
+"""The size that a partition table (MBR) can describe: 32 bits of sectors."""
 
 MOST_NAMES: Final = 256
 """Recipes that one file names."""
@@ -114,7 +114,7 @@ class Hardware(Model):
 
 
 class Place(Model):
-    """Where something finished is: a file of the board, or one from the network, verified."""
+    """The place of a finished file: one of the board, or one from the network, verified."""
 
     file: RelativePath | None = Field(default=None, description="It, below the board's directory")
     url: Url | None = Field(default=None, description="Where it is instead")
@@ -164,7 +164,7 @@ class BootFiles(Place):
 
 
 class PetaLinux(Model):
-    """What PetaLinux builds from, beside `bsp.hardware`; without `bsp` from its own template."""
+    """Input of PetaLinux beside `bsp.hardware`; without `bsp` it builds from its own template."""
 
     bsp: Place | None = Field(default=None, description="The BSP that the project is made from")
     release: str | None = Field(
@@ -179,7 +179,7 @@ class PetaLinux(Model):
 
 
 class Firmware(Model):
-    """What a Zynq UltraScale+ starts with and Debian's compilers cannot make.
+    """Firmware that a Zynq UltraScale+ starts with and Debian's compilers cannot make.
 
     All of it comes out of a BSP of the board's maker, or of a build by AMD's tools.
     """
@@ -327,7 +327,7 @@ class Overlay(Model):
 
     @property
     def name(self) -> str:
-        """What `pynq.Overlay` and `pynq.overlays` know it by."""
+        """Its name for `pynq.Overlay` and `pynq.overlays`."""
         return PurePosixPath(self.directory).name
 
 

@@ -30,7 +30,7 @@ class Design:
 
     @property
     def name(self) -> str:
-        """What `pynq.Overlay` and `pynq.overlays` know it by."""
+        """Its name for `pynq.Overlay` and `pynq.overlays`."""
         return self.directory.name
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What PYNQ's builder of card images gives, and what stands for it here: data, checked, as a page."""
+"""Parity with PYNQ's builder of card images: its features and those here, checked, as a page."""
 
 from __future__ import annotations
 
@@ -133,10 +133,10 @@ def _checks(recipe: Path) -> list[Path]:
     return sorted(recipe.parent.glob("test_*.py"))
 
 
-def _missing(root: Path, name: str) -> str | None:
+def _missing(project: Path, name: str) -> str | None:
     """Say what a name of a file, or of a function in one, lacks; None if it is there."""
     file, _, function = name.partition("::")
-    path = root / file
+    path = project / file
     if not path.exists():
         return f"there is no {file}"
     if function and not re.search(rf"^def {re.escape(function)}\(", path.read_text(), re.MULTILINE):

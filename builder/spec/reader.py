@@ -47,7 +47,7 @@ _LONGEST_VALUE = 80
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """Where the files are: this tree's root, and directories with boards outside of it."""
+    """The tree of specification files: its root, and directories with boards outside of it."""
 
     root: Path
     boards_dirs: tuple[Path, ...] = ()

@@ -125,7 +125,7 @@ class User(Model):
 
 
 class Services(Model):
-    """What systemd shall do with units."""
+    """Changes to units of systemd."""
 
     enable: tuple[str, ...] = ()
     disable: tuple[str, ...] = ()

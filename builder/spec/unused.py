@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is wrong with recipes, profiles and distributions, also with those that no board uses."""
+"""Problems of recipes, profiles and distributions, also of those that no board uses."""
 
 from __future__ import annotations
 

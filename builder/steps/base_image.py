@@ -42,7 +42,7 @@ _SHELLS = ("/bin/dash", "/bin/bash", "/bin/busybox", "/bin/sh")
 
 @dataclass(frozen=True, kw_only=True)
 class BaseFacts:
-    """What a card image is.
+    """Facts about a card image.
 
     sha256: of the image, not packed.
     size: of the image, in bytes.

@@ -13,7 +13,7 @@ from builder.steps.pack import LAYER, pack
 from builder.steps.step import Job, Step
 
 DIRECTORY = "usr/share/board-selftest"
-"""Where an image has its checks, what they are run by, and `context.json`."""
+"""The image's directory with its checks, the files that run them, and `context.json`."""
 
 _IGNORED = shutil.ignore_patterns("__pycache__")
 
@@ -49,17 +49,17 @@ class ChecksLayer(Step):
     def run(self, job: Job) -> None:
         with job.workspace("checks", need=1 << 20) as workspace:
             stage = workspace.directory / "stage"
-            target = workspace.outside(stage) / DIRECTORY
-            target.mkdir(parents=True)
+            directory = workspace.outside(stage / DIRECTORY)
+            directory.mkdir(parents=True)
             for name, path in {**self.modules, **self.checks}.items():
-                place = target / name
+                place = directory / name
                 place.parent.mkdir(parents=True, exist_ok=True)
                 if path.is_dir():
                     shutil.copytree(path, place, ignore=_IGNORED)
                 else:
                     shutil.copyfile(path, place)
             known = {**self.context, "checks": {name: name for name in self.checks}}
-            (target / "context.json").write_text(json.dumps(known, indent=1) + "\n")
+            (directory / "context.json").write_text(json.dumps(known, indent=1) + "\n")
             # Whatever they are here, everybody may read them on the board.
             job.run(workspace, "chmod", "-R", "u=rwX,go=rX", stage)
             pack(workspace, stage, job.output / LAYER, epoch=self.epoch, of_root=True, log=job.log)

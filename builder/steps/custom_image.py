@@ -9,6 +9,7 @@ from pathlib import Path
 
 from builder.engine.workspace import Workspace
 from builder.errors import UserError
+from builder.foreign import Tree
 from builder.report.console import size as shown_size
 from builder.steps.base_image import HEAD, BaseFacts, BaseImage
 from builder.steps.ext4_writer import Ext4Writer
@@ -124,7 +125,8 @@ class CustomImage(Step):
 
     def _boot(self, job: Job, workspace: Workspace, image: Path, staging: Path) -> None:
         """Put files onto the FAT partition, in place of those of the same name."""
-        given = sorted(path.name for path in workspace.outside(staging).iterdir())
+        files = Tree(workspace.outside(staging))
+        given = files.names("/")
         if not given:
             return
         epoch = self.facts.epoch
@@ -134,7 +136,7 @@ class CustomImage(Step):
         script = 'for name do mdel -i "$0" "::/$name" 2> /dev/null || true; done'
         job.run(workspace, "sh", "-c", script, partition, *given)
         free = int(job.run(workspace, "sh", "-c", _FREE, partition).strip() or 0)
-        needed = sum(path.stat().st_size for path in workspace.outside(staging).rglob("*"))
+        needed = sum(status.st_size for _, status in files.walk())
         if free < needed:
             raise UserError(
                 f"the boot partition has {shown_size(free)} left for the boot files, which take "

@@ -109,7 +109,8 @@ def _copy(
     below: Path = Path(),
 ) -> None:
     """Copy files of a design below a directory; they belong to whom the directory `like` does."""
-    user, group = tree.owner(like)
+    status = tree.status(like)
+    user, group = status.st_uid, status.st_gid
     for file in files:
         place = PurePosixPath(target, file.relative_to(below))
         missing = [folder for folder in place.parents if not tree.exists(folder)]

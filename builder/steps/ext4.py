@@ -240,7 +240,7 @@ class Ext4:
 
 @dataclass(frozen=True, kw_only=True)
 class Superblock:
-    """What a filesystem says of itself: ext4's documentation, "Super Block".
+    """The superblock of a filesystem: ext4's documentation, "Super Block".
 
     `block` and `inode` are the sizes of a block and of an inode, `size` is that of the filesystem,
     all in bytes. `written` is when it was last written to, in seconds since 1970.

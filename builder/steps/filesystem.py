@@ -25,7 +25,7 @@ FEATURES = (
     *("flex_bg", "sparse_super", "large_file", "huge_file", "dir_nlink", "extra_isize"),
     "metadata_csum",
 )
-"""What an ext4 of ours has."""
+"""Features of the ext4 filesystems that are made here."""
 
 UNSYNCED = "eatmydata"
 """Before a tool's name: it does not wait for the disk, which others may be writing to.
@@ -34,6 +34,9 @@ The store syncs what it keeps, once it is whole.
 """
 
 _MIB = 1 << 20
+_EMPTY = "nodiscard,lazy_itable_init=1,lazy_journal_init=0"
+"""Options by which mke2fs writes an empty journal, and no inode tables where it can."""
+
 # mke2fs makes an inode for so many bytes (inode_ratio in mke2fs.conf(5)): types small and default.
 _SMALL = 512 * _MIB
 _SMALL_RATIO = 4096
@@ -44,7 +47,7 @@ _RESERVED_INODES = 11
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What a tree takes in an ext4.
+    """The room that a tree takes in an ext4.
 
     entries: its files, directories and links.
     size: in bytes, with what the filesystem itself needs.
@@ -65,7 +68,7 @@ class Content:
 
 @dataclass(frozen=True, kw_only=True)
 class Ext4Format:
-    """What tells a filesystem apart, which of ext4's features it has, and where it goes.
+    """Identity, features, place and size of a filesystem.
 
     offset, size: in its image, in bytes.
     inodes: how many it has at least.
@@ -98,14 +101,16 @@ def content_of(root: Root) -> Content:
 def take_boot(job: Job, root: Root, staging: Path, *, epoch: int) -> None:
     """Move what a tree has in /boot, where the board mounts another partition, to `staging`.
 
-    The directory itself stays, and with it the time of the one above it. Links stay behind: a FAT has
-    none, and they may lead to files of this machine.
+    The directory itself stays, and with it the time of the one above it. Links, pipes and
+    devices stay behind: a FAT has none, and links may lead to files of this machine.
     """
     mount_point = root.at("boot")
     job.run(root.workspace, "cp", "-rT", mount_point, staging)
-    links = job.run(root.workspace, "find", staging, "-type", "l", "-print", "-delete")
-    for link in links.splitlines():
-        job.say(f"left out, since a FAT has no links: /boot/{Path(link).relative_to(staging)}")
+    others = ("!", "-type", "f", "!", "-type", "d")
+    left_out = job.run(root.workspace, "find", staging, *others, "-print", "-delete")
+    for path in left_out.splitlines():
+        name = Path(path).relative_to(staging)
+        job.say(f"left out, since a FAT has only files and directories: /boot/{name}")
     job.run(root.workspace, "find", mount_point, "-mindepth", "1", "-delete")
     job.run(root.workspace, "touch", "-d", f"@{epoch}", mount_point)
 
@@ -115,15 +120,16 @@ def make_root(job: Job, root: Root, image: Path, form: Ext4Format, *, writer: Pa
     run, workspace = job.run, root.workspace
     job.say(f"root: a filesystem of {form.size // _MIB} MiB")
     date = {"E2FSPROGS_FAKE_TIME": str(form.epoch), "E2FSCK_TIME": str(form.epoch)}
-    # A card written by its block map has old data where the image has holes. With checksums the
-    # kernel zeroes inode tables at first mount; without, zeros are written, also on a tmpfs.
-    zeros = {} if "metadata_csum" in form.features else {"UNIX_IO_NOZEROOUT": "1"}
+    # A card written by its block map has old data where the image has holes. So the journal's zeros
+    # are written, and those of inode tables, unless they have checksums: then the kernel zeroes them
+    # at first mount.
+    zeros = {"UNIX_IO_NOZEROOUT": "1"}
     run(
         workspace,
         *(UNSYNCED, "mke2fs", "-q", "-F", "-t", "ext4", "-L", form.label),
         *("-b", str(BLOCK), "-I", "256", "-N", str(form.inodes), "-m", "1"),
         *("-O", ",".join(("none", *form.features)), "-U", str(form.uuid)),
-        *("-E", f"offset={form.offset},hash_seed={form.uuid},nodiscard,lazy_itable_init=1"),
+        *("-E", f"offset={form.offset},hash_seed={form.uuid},{_EMPTY}"),
         *(image, str(form.size // BLOCK)),
         environment={**date, **zeros},
     )

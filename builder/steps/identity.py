@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What makes a card that has run one of its kind: not for an image that others are made from."""
+"""Removal of a used card's identity from an image that other cards are made from."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ mount, no copy.
 
 from __future__ import annotations
 
-import shutil
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from builder.engine.workspace import Workspace
 from builder.errors import StepError, UserError
+from builder.foreign import Tree
 from builder.spec.models import BEFORE_PARTITIONS, END_OF_TABLE, Partitions
 from builder.spec.texts import format_size
 from builder.steps.boot_partition import FAT_TYPES, SECTOR, check_card
@@ -170,10 +170,10 @@ class Image(Step):
         job.run(root.workspace, "rm", "-rf", staging)
         take_boot(job, root, staging, epoch=self.epoch)
         job.run(root.workspace, "cp", "-rT", source, staging)
-        outside = root.workspace.outside(staging)
-        (outside / "REVISION").write_text(self._revision(source))
+        files = Tree(root.workspace.outside(staging))
+        files.write("REVISION", self._revision(source).encode(), mode=0o644)
         size = self.partitions.boot
-        taken = sum(-(-path.stat().st_size // BLOCK) * BLOCK for path in outside.rglob("*"))
+        taken = sum(-(-status.st_size // BLOCK) * BLOCK for _, status in files.walk())
         if taken + MIB > size:
             raise self._problem(
                 "boot",
@@ -199,16 +199,14 @@ class Image(Step):
         job.run(
             workspace, "find", staging, "-exec", "touch", "-h", "-d", f"@{self.epoch}", "{}", "+"
         )
-        outside = workspace.outside(staging)
-        names: list[Path] = sorted(staging / path.name for path in outside.iterdir())
         job.run(
             workspace,
             *("mcopy", "-s", "-m", "-i", f"{image}@@{BOOT_OFFSET}"),
-            *names,
+            *(staging / name for name in Tree(workspace.outside(staging)).names("/")),
             "::/",
             environment={"TZ": "UTC", "SOURCE_DATE_EPOCH": str(self.epoch)},
         )
-        shutil.rmtree(outside)
+        job.run(workspace, "rm", "-rf", staging)
 
     def _revision(self, source: Path) -> str:
         release = (source.parent / "kernel-release").read_text().strip()

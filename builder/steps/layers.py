@@ -33,7 +33,7 @@ CAPABILITIES = (
     *("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID"),
     *("SETPCAP", "SETUID", "SYS_CHROOT", "AUDIT_WRITE"),
 )
-"""What packages need that are installed: files of many users, and programs as other users."""
+"""Capabilities for installing packages: files of many users, and programs as other users."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,7 @@ class LayerStack:
         if self._listed:
             return
         seen = self.workspace.run([*_shut_in(root.path), "/bin/ls", "-1", "/etc"], log=log)
-        there = self.workspace.run(["ls", "-1", root.path / "etc"])
+        there = self.workspace.run(["ls", "-1", root.at("etc")])
         if seen.split() != there.split():
             raise HostError(
                 "programs of the target cannot list directories in "

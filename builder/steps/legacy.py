@@ -35,7 +35,7 @@ TARGET = ROOTDIR / "build/rootfs"
 _ARCH = {Architecture.ARMHF: "arm", Architecture.ARM64: "aarch64"}
 
 _UNKNOWN = "Unknown"
-"""What sdbuild calls the board of root filesystems that are for all boards."""
+"""sdbuild's name of the board for root filesystems that are for all boards."""
 
 _SUDO = """\
 #!/bin/sh
@@ -61,7 +61,7 @@ _OFFLINE = re.compile(
 
 
 class LegacyLayer(RecipeLayer):
-    """What a recipe with a package of sdbuild's changes in the tree that the layers below make."""
+    """The layer of a recipe that runs a package of sdbuild's in the tree of the layers below."""
 
     @property
     def legacy(self) -> Legacy:
@@ -81,9 +81,9 @@ class LegacyLayer(RecipeLayer):
         with self._runtime(job, root), self._machine(job, root) as machine:
             for name in present:
                 if name == "qemu.sh":
-                    job.run(root.workspace, "cp", package / name, root.path)
+                    root.files.write(name, (package / name).read_bytes(), mode=0o644)
                     self._run(job, root, name, [*inside, "/bin/bash", name])
-                    job.run(root.workspace, "rm", "-f", root.path / name)
+                    root.files.remove(name)
                 else:
                     script = self._inside / name
                     # As a shell starts it, that is by bash if it names no interpreter.
@@ -96,7 +96,7 @@ class LegacyLayer(RecipeLayer):
 
     @property
     def _inside(self) -> PurePosixPath:
-        """Where scripts see the package."""
+        """The package's directory, as scripts see it."""
         return BOARDDIR / self._board / "packages" / PurePosixPath(self.legacy.package).name
 
     def _environment(self) -> dict[str, str]:
@@ -179,51 +179,51 @@ class LegacyLayer(RecipeLayer):
         stack, workspace = job.tools.layers(), root.workspace
         # On a filesystem of its own: an overlay's upper directory may not lie below its lower one.
         base = workspace.directory / "machine"
-        tree, upper, work = (base / name for name in ("root", "upper", "work"))
+        copy, upper, work = (base / name for name in ("root", "upper", "work"))
         job.run(workspace, "mkdir", base)
         job.run(workspace, "mount", "-t", "tmpfs", "machine", base)
         try:
-            job.run(workspace, "mkdir", tree, upper, work)
+            job.run(workspace, "mkdir", copy, upper, work)
             options = f"lowerdir=/,upperdir={upper},workdir={work}"
-            job.run(workspace, "mount", "-t", "overlay", "-o", options, "overlay", tree)
-            target = tree / TARGET.relative_to("/")
-            job.run(workspace, "mkdir", "-p", target)
-            self._furnish(job, root, tree)
-            machine = Root(path=tree, changes=upper, workspace=workspace)
-            job.run(workspace, "mount", "--rbind", root.path, target)
+            job.run(workspace, "mount", "-t", "overlay", "-o", options, "overlay", copy)
+            place = copy / TARGET.relative_to("/")
+            job.run(workspace, "mkdir", "-p", place)
+            self._furnish(job, root, copy)
+            machine = Root(path=copy, changes=upper, workspace=workspace)
+            job.run(workspace, "mount", "--rbind", root.path, place)
             try:
                 yield stack.inside(
                     machine, capabilities=(*CAPABILITIES, "MKNOD", "SYS_ADMIN"), log=job.log
                 )
             finally:
-                job.run(workspace, "umount", "--recursive", "--lazy", target)
+                job.run(workspace, "umount", "--recursive", "--lazy", place)
         finally:
             job.run(workspace, "umount", "--recursive", "--lazy", base)
             job.run(workspace, "rmdir", base)
 
-    def _furnish(self, job: Job, root: Root, tree: Path) -> None:
+    def _furnish(self, job: Job, root: Root, copy: Path) -> None:
         """Put into the copy of the machine what the scripts may read, and sudo."""
         workspace, directory = root.workspace, self.recipe.directory
-        board = tree / BOARDDIR.relative_to("/") / self._board
+        board = copy / BOARDDIR.relative_to("/") / self._board
         wanted = {
-            tree / self._inside.relative_to("/"): package_directory(directory, self.legacy),
+            copy / self._inside.relative_to("/"): package_directory(directory, self.legacy),
             **{board / name: path for name, path in board_files(directory, self.legacy).items()},
         }
         for place, source in wanted.items():
             job.run(workspace, "mkdir", "-p", place.parent)
             # Root's, not the caller's: they may be copied on with their owners.
             job.run(workspace, "cp", "-rL", "--preserve=mode", source, place)
-        package = tree / self._inside.relative_to("/")
+        package = copy / self._inside.relative_to("/")
         for name in SCRIPTS:
             if workspace.outside(package / name).is_file():
                 job.run(workspace, "chmod", "0755", package / name)
-        sudo = tree / "usr/bin/sudo"
+        sudo = copy / "usr/bin/sudo"
         job.run(workspace, "rm", "-f", sudo)
         workspace.outside(sudo).write_text(_SUDO)
         job.run(workspace, "chmod", "0755", sudo)
-        job.run(workspace, "mount", "-t", "tmpfs", "-o", "mode=1777", "tmp", tree / "tmp")
+        job.run(workspace, "mount", "-t", "tmpfs", "-o", "mode=1777", "tmp", copy / "tmp")
         if self.legacy.network:
-            names = tree / "etc/resolv.conf"
+            names = copy / "etc/resolv.conf"
             job.run(workspace, "cp", "-L", "--remove-destination", "/etc/resolv.conf", names)
 
 

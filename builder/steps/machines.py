@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What differs between the architectures of boards and of the machines that build."""
+"""Differences between the architectures of boards and of the machines that build."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from builder.spec.models import Architecture
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What is special to an architecture.
+    """Names and numbers that are special to an architecture.
 
     triplet: directory of its libraries (Debian's multiarch).
     elf: number of the processor in ELF files (elf(5), e_machine).

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What every run of mmdebstrap has in common."""
+"""Options and hooks of every run of mmdebstrap."""
 
 from __future__ import annotations
 

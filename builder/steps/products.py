@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from builder.foreign import Tree
 from builder.steps.bootstrap import NEED, Bootstrap
 from builder.steps.machines import MACHINES
 from builder.steps.mmdebstrap import keep_downloads, options
@@ -43,7 +45,7 @@ set(ENV{{PKG_CONFIG_LIBDIR}}
     "${{CMAKE_SYSROOT}}/usr/lib/{triplet}/pkgconfig:${{CMAKE_SYSROOT}}/usr/share/pkgconfig")
 """
 _EMULATORS = {"armv7l": "arm", "aarch64": "aarch64", "x86_64": "x86_64"}
-"""What qemu-user calls processors that uname(2) calls otherwise."""
+"""qemu-user's names of processors, by those of uname(2)."""
 
 
 class RootArchive(Step):
@@ -68,7 +70,7 @@ class RootArchive(Step):
 
 
 class DevelopmentPackages(Step):
-    """What the image has and what is needed to compile for it: a layer of unpacked packages.
+    """The packages of the image and those needed to compile for it, unpacked as a layer.
 
     All is of the same indexes as the image, so of the same versions. Nothing of it is run.
     """
@@ -109,7 +111,7 @@ class DevelopmentPackages(Step):
 
 
 class Sysroot(Step):
-    """What programs for the image are compiled against, as `BOARD-sysroot.tar.zst`.
+    """The sysroot that programs for the image are compiled against: `BOARD-sysroot.tar.zst`.
 
     The image's own tree lies over the packages of `development`, whose scripts were not run.
     `toolchain.cmake` beside it makes CMake use it.
@@ -144,10 +146,10 @@ class Sysroot(Step):
                 *("bash", "-eu", "-o", "pipefail", "-c", _COPY, root.path, sysroot),
                 *(*excluded, *there),
             )
-            outside = root.workspace.outside(sysroot)
-            (outside / "lib").symlink_to("usr/lib")
-            relative_links(outside)
-            (root.workspace.outside(top) / "toolchain.cmake").write_text(
+            files = Tree(root.workspace.outside(sysroot))
+            files.link("lib", "usr/lib")
+            relative_links(files)
+            root.workspace.outside(top / "toolchain.cmake").write_text(
                 _CMAKE.format(
                     processor=machine.uname,
                     triplet=machine.triplet,
@@ -162,14 +164,13 @@ class Sysroot(Step):
 _COPY = 'from=$0; to=$1; shift; tar -C "$from" -c "$@" | tar -C "$to" -x'
 
 
-def relative_links(root: Path) -> None:
+def relative_links(tree: Tree) -> None:
     """Make the absolute symbolic links of a tree relative, so that they stay within it."""
-    for folder, names, files in os.walk(root):
-        for name in (*names, *files):
-            path = Path(folder) / name
-            if path.is_symlink() and (target := path.readlink()).is_absolute():
-                path.unlink()
-                path.symlink_to(os.path.relpath(f"{root}{target}", folder))
+    links = [path for path, status in tree.walk() if stat.S_ISLNK(status.st_mode)]
+    for path in links:
+        target = tree.target(path)
+        if target.startswith("/"):
+            tree.link(path, os.path.relpath(target, PurePosixPath(path).parent))
 
 
 def _compiler(version: str) -> str | None:

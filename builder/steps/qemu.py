@@ -59,13 +59,13 @@ class QemuPrograms(Step):
         with job.workspace("qemu", need=NEED, network=True) as workspace:
             root = workspace.directory / "root"
             self._unpack(job, workspace, root)
-            libraries = root / "usr/lib" / machine.triplet
-            start: list[str | Path] = [libraries / loader, "--library-path", libraries]
+            libraries = f"{root}/usr/lib/{machine.triplet}"
+            start = [f"{libraries}/{loader}", "--library-path", libraries]
             needed: set[str] = set()
             for name in self.source.programs:
-                program = root / "usr/bin" / name
+                program = f"{root}/usr/bin/{name}"
                 listed = job.run(workspace, *start, "--list", program)
-                needed |= libraries_in(listed, str(libraries))
+                needed |= libraries_in(listed, libraries)
                 self._add(job, workspace, name, loader, program)
             folder = job.output / "lib"
             folder.mkdir()
@@ -73,7 +73,7 @@ class QemuPrograms(Step):
             job.run(
                 workspace,
                 *("cp", "--dereference", "--preserve=mode", "--target-directory", folder),
-                *(libraries / name for name in sorted(needed)),
+                *(f"{libraries}/{name}" for name in sorted(needed)),
             )
             for name in self.source.programs:
                 job.say(job.run(workspace, job.output / PROGRAMS / name, "--version"))
@@ -92,7 +92,7 @@ class QemuPrograms(Step):
             stdin=self.archive.binary_sources(),
         )
 
-    def _add(self, job: Job, workspace: Workspace, name: str, loader: str, program: Path) -> None:
+    def _add(self, job: Job, workspace: Workspace, name: str, loader: str, program: str) -> None:
         programs, scripts = job.output / "libexec", job.output / PROGRAMS
         for folder in (programs, scripts):
             folder.mkdir(exist_ok=True)

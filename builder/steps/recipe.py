@@ -30,7 +30,7 @@ from builder.steps.wheels import COMPILE, COMPILED, INSTALLED, local_packages
 
 
 class RecipeLayer(Step):
-    """What a recipe changes in the tree that the layers below make."""
+    """The layer of a recipe: its changes to the tree of the layers below."""
 
     packages = ("bubblewrap", "qemu-user-static", "openssl")
     capabilities = ROOT_FILESYSTEM

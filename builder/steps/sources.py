@@ -9,6 +9,7 @@ from typing import IO
 
 from builder.archive.archive import Archive, SourcePackage
 from builder.engine.download import Limits, TooLargeError, fetch
+from builder.engine.hidden import without_passwords
 from builder.errors import StepError
 from builder.spec.models import Download
 from builder.steps.step import Job, Step
@@ -63,7 +64,7 @@ class UrlSource(Step):
         return {"sha256": self.download.sha256, "name": self.download.name}
 
     def run(self, job: Job) -> None:
-        url, wanted = self.download.url, self.download.sha256
+        url, wanted = without_passwords(self.download.url), self.download.sha256
         job.say(f"downloading {url}")
         part = job.output / _PART
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a step is.
+"""Steps, the units of a build.
 
 A step names everything that its output depends on; the plan makes a fingerprint of that and of
 the step's own code. What a step reads without naming it is a bug: its output would be kept
@@ -46,7 +46,7 @@ class Step(ABC):
     """Whether it needs the network."""
 
     capabilities: ClassVar[Sequence[str]] = ()
-    """What its work needs of root's power (capabilities(7), without CAP_); most need nothing."""
+    """Capabilities that its work needs (capabilities(7), without CAP_); most need none."""
 
     secrets: Sequence[str] = ()
     """Settings that are never written down in plain."""
@@ -88,7 +88,7 @@ class Shell:
 
 
 class Tools(Protocol):
-    """What a job gets from the engine beside its own directories."""
+    """The engine's part of a job, beside its own directories."""
 
     @property
     def processes(self) -> Processes:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What is kept: the outputs of steps, found by their fingerprints."""
+"""The store: outputs of steps, found by their fingerprints."""

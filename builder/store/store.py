@@ -22,12 +22,12 @@ Layout under its root:
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import secrets
 import shutil
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -53,6 +53,7 @@ from builder.store.tree import (
 )
 
 _SECRET_BYTES = 32
+_FRESH = ".new"
 _DESCRIPTION = "entry.json"
 _TREE = "tree.json"
 _VERIFIED = "verified.json"
@@ -61,14 +62,14 @@ _OTHERS = ("ccache", "locks", "petalinux", "secret", "secret.new")
 _MOST_OUTPUTS = 20_000
 """Hashes of outputs that are kept, of 64 bytes each: years of builds."""
 _CLOSED = ("entries", "drafts", "scratch", "archives", "petalinux")
-"""What holds files that not everybody may read, as hashes of passwords."""
+"""Directories with files that not everybody may read, such as hashes of passwords."""
 _FEW = 50
 """More files than this are not written to the disk one by one: that takes longer than writing all
 that any process has pending, which is what a sync of everything waits for."""
 
 
 class _Description(BaseModel):
-    """What entry.json holds; `tree` is the hash of the hash tree, which earlier versions did not make."""
+    """Content of entry.json; `tree` is the hash of the hash tree, which earlier versions did not make."""
 
     step: str
     seconds: float
@@ -79,7 +80,7 @@ class _Description(BaseModel):
 
 
 class _Verified(BaseModel):
-    """What verified.json holds: the hash of the tree, and the states of the files by their paths."""
+    """Content of verified.json: the hash of the tree, and the states of the files by their paths."""
 
     tree: str
     states: dict[str, FileState]
@@ -515,16 +516,22 @@ def _settle(directory: Path) -> None:
 def write_atomically(path: Path, text: str, *, durably: bool = False) -> None:
     """Write a file so that a reader, or whoever comes after a crash, sees the old text or the new one.
 
-    That holds for a power cut too if it is written `durably`, which waits for the disk.
+    That holds for a power cut too if it is written `durably`, which waits for the disk. What a killed
+    process left beside the file is removed.
     """
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        fresh = Path(file.name)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{_FRESH}"):
+        with try_locked(left) as free:
+            if free:
+                left.unlink(missing_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_FRESH}")
+    with locked(fresh):
         try:
-            file.write(text)
-            if durably:
-                file.flush()
-                os.fsync(file.fileno())
-            file.close()
+            fresh.chmod(0o600)
+            with fresh.open("w") as file:
+                file.write(text)
+                if durably:
+                    file.flush()
+                    os.fsync(file.fileno())
             fresh.replace(path)
         except BaseException:
             fresh.unlink(missing_ok=True)

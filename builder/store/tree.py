@@ -27,7 +27,7 @@ _LARGE = 1 << 20
 """Bytes from which on hashing takes longer than waiting for a tick."""
 
 Found = Mapping[str, os.stat_result]
-"""What is in a directory, by its path; the directory itself is the empty path."""
+"""Status of all files in a directory, by their paths; the directory itself is the empty path."""
 
 
 class Member(NamedTuple):
@@ -47,30 +47,32 @@ class Member(NamedTuple):
 Tree = Mapping[str, Member]
 
 
-def listed(root: Path) -> dict[str, os.stat_result]:
+def listed(directory: Path) -> dict[str, os.stat_result]:
     """Return what is in a directory.
 
     Raises:
         OSError: it cannot be listed.
     """
-    found = {"": root.lstat()}
-    above = len(f"{root}/")
-    for folder, folders, files in os.walk(root, onerror=_raised):
+    found = {"": directory.lstat()}
+    above = len(f"{directory}/")
+    for folder, folders, files in os.walk(directory, onerror=_raised):
         for name in (*folders, *files):
             path = f"{folder}/{name}"  # there may be ten thousands, and a Path takes its time
             found[path[above:]] = os.lstat(path)
     return found
 
 
-def made_tree(root: Path, found: Found) -> Tree:
+def made_tree(directory: Path, found: Found) -> Tree:
     """Return the hash tree of a directory that has just been filled, in which this was `found`.
 
     Raises:
         OSError: something in it cannot be read.
     """
     names = [name for name, status in found.items() if _is_file(status)]
-    checksums = _checksums(root, found, names, _readable)
-    return {name: _member(root / name, found[name], checksums.get(name)) for name in sorted(found)}
+    checksums = _checksums(directory, found, names, _readable)
+    return {
+        name: _member(directory / name, found[name], checksums.get(name)) for name in sorted(found)
+    }
 
 
 def text_of(tree: Tree) -> str:
@@ -89,7 +91,9 @@ def hash_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def difference(root: Path, tree: Tree, found: Found, known: Mapping[str, FileState]) -> str | None:
+def difference(
+    directory: Path, tree: Tree, found: Found, known: Mapping[str, FileState]
+) -> str | None:
     """Say in a few words how what is in a directory differs from its hash tree; None if it does not.
 
     Files whose state is that of `known` are not read.
@@ -98,17 +102,17 @@ def difference(root: Path, tree: Tree, found: Found, known: Mapping[str, FileSta
         OSError: something cannot be read.
     """
     for name in sorted({*tree, *found}):
-        problem = _problem(root / name, tree.get(name), found.get(name))
+        problem = _problem(directory / name, tree.get(name), found.get(name))
         if problem:
-            return f"{_shown(root, name)} {problem}"
+            return f"{_shown(directory, name)} {problem}"
     unknown = [
         name
         for name, status in found.items()
         if tree[name].content and _is_file(status) and known.get(name) != state(status)
     ]
-    for name, checksum in sorted(_checksums(root, found, unknown, sha256).items()):
+    for name, checksum in sorted(_checksums(directory, found, unknown, sha256).items()):
         if checksum != tree[name].content:
-            return f"{_shown(root, name)} has other content"
+            return f"{_shown(directory, name)} has other content"
     return None
 
 
@@ -135,8 +139,8 @@ def _raised(error: OSError) -> None:
     raise error
 
 
-def _shown(root: Path, name: str) -> str:
-    return f"{root.name}/{name}" if name else root.name
+def _shown(directory: Path, name: str) -> str:
+    return f"{directory.name}/{name}" if name else directory.name
 
 
 def _is_file(status: os.stat_result) -> bool:
@@ -182,18 +186,23 @@ def _readable(path: Path, _: Callable[[], bool]) -> str | None:
 
 
 def _checksums(
-    root: Path, found: Found, names: Sequence[str], read: Callable[[Path, Callable[[], bool]], Sum]
+    directory: Path,
+    found: Found,
+    names: Sequence[str],
+    read: Callable[[Path, Callable[[], bool]], Sum],
 ) -> dict[str, Sum]:
     """Hash files of a directory, the large ones side by side."""
     stop = threading.Event()
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         try:
             large = {
-                name: pool.submit(read, root / name, stop.is_set)
+                name: pool.submit(read, directory / name, stop.is_set)
                 for name in names
                 if found[name].st_size >= _LARGE
             }
-            small = {name: read(root / name, stop.is_set) for name in names if name not in large}
+            small = {
+                name: read(directory / name, stop.is_set) for name in names if name not in large
+            }
             return {**small, **{name: future.result() for name, future in large.items()}}
         except BaseException:
             stop.set()

@@ -25,6 +25,7 @@ from builder.bsp.prebuilt.modules import headers_bundle, module_bundles
 from builder.bsp.trees import check_devices, memory_size
 from builder.emulation.derive import differences, parse_tree, show
 from builder.flash.image import read_map
+from builder.foreign import Tree
 from builder.spec.models import Soc
 from builder.steps import packed
 from builder.steps.ext4 import ROOT_INODE, Ext4, superblock
@@ -244,13 +245,14 @@ def _modules(data: bytes, scratch: Path) -> None:
     for name in ("modules.tar", "headers.tar"):
         _file(folder, name, data)
     target = _fresh(scratch)
+    target.mkdir()
     headers = headers_bundle(folder)
     assert headers
     try:
         for bundle in module_bundles(folder):
             for found in bundle.releases()[:3]:
-                bundle.copy_modules(found, target)
-        headers.copy_headers(target)
+                bundle.copy_modules(found, Tree(target), "modules")
+        headers.copy_headers(Tree(target), "headers")
     finally:
         _nothing_beside(target)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.archive import Archive, Release
+from builder.archive.archive import Archive, ArchiveRecord
 from builder.cli.main import main
 from builder.spec.reader import Tree
 from builder.spec.resolve import ImageSpec, resolve
@@ -60,7 +60,7 @@ class FakeArchive(Archive):
         super().__init__(Path("/nowhere"), spec.distributions[0], spec.architecture)
         names = self.distribution.model.sources
         source = {"version": "1", "files": []}
-        self._release = Release.model_validate(
+        self._record = ArchiveRecord.model_validate(
             {
                 "pockets": {},
                 "left-out": {},

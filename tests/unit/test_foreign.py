@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -89,7 +90,7 @@ def test_nothing_outside_is_changed(
         return status.st_mode, status.st_uid, status.st_gid, status.st_mtime_ns
 
     before = facts()
-    (tree.root / "a/out").symlink_to(tmp_path / "outside")
+    (tmp_path / "root/a/out").symlink_to(tmp_path / "outside")
     with suppress(FileNotFoundError):  # as it is for a program in the tree
         act(tree)
     assert secret.read_bytes() == SECRET
@@ -118,9 +119,22 @@ def test_what_is_no_plain_file_is_not_read(tree: Tree) -> None:
         tree.read("a/b/file", most=3)
 
 
-def test_a_link_to_nothing_is_made_where_it_leads(tree: Tree) -> None:
+def test_a_walk_follows_no_link(tree: Tree) -> None:
+    found = dict(tree.walk())
+    assert {"/a/b/file", "/fifo", "/out", "/secret"} <= {*found}
+    assert not [path for path in found if path.startswith(("/out/", "/up/", "/link/"))]
+    assert stat.S_ISLNK(found["/out"].st_mode)
+
+
+def test_a_part_of_a_tree_is_a_tree(tree: Tree) -> None:
+    assert [path for path, _ in tree.below("link").walk()] == ["/file"]
+    with pytest.raises(FileNotFoundError):
+        tree.below("out")
+
+
+def test_a_link_to_nothing_is_made_where_it_leads(tree: Tree, tmp_path: Path) -> None:
     tree.touch("nowhere")
-    assert (tree.root / "not/there").read_bytes() == b""
+    assert (tmp_path / "root/not/there").read_bytes() == b""
     tree.touch("a/b/file")
     assert tree.read("a/b/file") == b"inside", "what is there stays"
 

@@ -102,7 +102,7 @@ def job(tmp_path: Path, store: Store, processes: Processes) -> Job:
 
 
 def step(tree: Path) -> KernelModules:
-    return KernelModules(FAMILIES[Soc.ZYNQ], kernel=Kernel(), tree=tree)
+    return KernelModules(FAMILIES[Soc.ZYNQ], kernel=Kernel(), project=tree)
 
 
 def listed(job: Job) -> dict[str, str]:

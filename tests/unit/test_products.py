@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.foreign import Tree
 from builder.plan.board import BoardSteps, board_steps
 from builder.plan.build import Outcome
 from builder.plan.joint import BoardPlan
@@ -74,7 +75,7 @@ def test_links_stay_within_a_sysroot(tmp_path: Path) -> None:
     (library / "libz.so").symlink_to("/lib/triplet/libz.so.1")
     (library / "libown.so").symlink_to("libz.so.1")
     (tmp_path / "etc").symlink_to("/nowhere")
-    relative_links(tmp_path)
+    relative_links(Tree(tmp_path))
     assert (library / "libz.so").read_text() == "z"
     assert str((library / "libz.so").readlink()) == "../../../lib/triplet/libz.so.1"
     assert str((library / "libown.so").readlink()) == "libz.so.1"

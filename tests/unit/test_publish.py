@@ -205,6 +205,41 @@ def test_a_copy_that_finds_the_disk_full_says_so(
     assert {path.name for path in tmp_path.iterdir()} == {"source", "bin"}
 
 
+@pytest.mark.parametrize("copied", range(4))
+def test_no_image_has_the_checksum_of_another_however_far_it_is_published(
+    steps: BoardSteps, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: int
+) -> None:
+    output = Output(directory=tmp_path / "output", board="Pynq-Z2")
+    output.directory.mkdir()
+    names = ("Pynq-Z2.img", "Pynq-Z2.img.bmap", "Pynq-Z2.img.sha256", "image.json")
+
+    def made_of(text: str) -> Outcome:
+        with store.building(text):
+            made = store.draft(text)
+            for name in names:
+                (made / name).write_text(
+                    json.dumps({"of": text, "sha256": text, "size": 4, "root-size": 2})
+                )
+            entry = store.commit(text, step="image", components={}, seconds=1)
+        return outcome({steps.image: entry})
+
+    publish(output, steps, [], made_of("old"))
+    copies: list[Path] = []
+
+    def interrupted(source: Path, target: Path) -> None:
+        if len(copies) == copied:
+            raise KeyboardInterrupt
+        copies.append(target)
+        copy_sparse(source, target)
+
+    monkeypatch.setattr("builder.plan.publish.copy_sparse", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        publish(output, steps, [], made_of("new"))
+    texts = {json.loads(path.read_text())["of"] for path in output.directory.glob("*.img*")}
+    assert len(texts) == 1, "all that is there belongs together"
+    assert output.image.exists()
+
+
 def test_a_file_that_cannot_be_copied_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     target = tmp_path / "target.img"

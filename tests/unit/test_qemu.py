@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 import socket
 import subprocess
@@ -196,6 +197,9 @@ def test_a_boot_begins_with_the_first_stage(
     assert caught.value.message == f"the boot failed {problem}"
     words = (tmp_path / "words").read_text()
     assert "-M xilinx-zynq-a9,boot-mode=sd -m 512M -smp 1 " in words
+    networks = re.findall(r"-nic (\S+)", words)
+    assert networks
+    assert all(each.startswith("user,restrict=on") for each in networks), "nothing here is reached"
     assert f"-device loader,file={tmp_path}/spl,addr=0x0,cpu-num=0" in words
 
 

@@ -228,6 +228,16 @@ def test_notices_know_the_default_passwords(defaults: dict[str, str]) -> None:
     assert ":7ABA1086A5BC08ABA501323FBAD170FA:" in notice
 
 
+def test_the_network_drive_shows_nothing_that_is_run_at_a_login() -> None:
+    settings = dict(
+        line.split(" = ", 1)
+        for line in (RECIPES / "samba/templates/smb.conf.j2").read_text().splitlines()
+        if " = " in line
+    )
+    assert settings["veto files"] == "/.*/"
+    assert "delete veto files" not in settings
+
+
 def host_script(recipe: str, root: Path, **parameters: str) -> None:
     """Run a recipe's script for the building machine, as RecipeLayer does."""
     given = {f"PARAM_{key.upper()}": value for key, value in parameters.items()}

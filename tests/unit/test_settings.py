@@ -87,6 +87,7 @@ def test_sudo_gets_no_value_on_its_command_line(
 
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(os, "execvp", execvp)
+    monkeypatch.setenv("https_proxy", "http://user:geheim@proxy.invalid")
     context = Context(
         boards_dirs=TREE.boards_dirs,
         store=tmp_path,
@@ -105,6 +106,7 @@ def test_sudo_gets_no_value_on_its_command_line(
     assert handed == ["users.password=geheim"]
     assert "BUILDER_SETTINGS=/dev/stdin" in seen
     assert not [word for word in seen if "geheim" in word]
+    assert any(word.startswith("--preserve-env=") and "https_proxy" in word for word in seen)
 
 
 AFTER_SUDO = f"""

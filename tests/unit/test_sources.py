@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from builder.engine.download import Limits
 from builder.errors import StepError
+from builder.plan.manifest import sources
+from builder.plan.plan import make_plan
 from builder.spec.models import Download, Place
 from builder.steps.sources import UrlSource
 from builder.steps.step import Job
@@ -42,6 +44,20 @@ def test_another_content_is_refused_with_both_hashes(job: Job, tmp_path: Path) -
         url_source(f"file://{path}").run(job)
     assert caught.value.details == (f"wanted {EMPTY}", f"found  {sha256(path)}")
     assert not [*job.output.iterdir()], "nothing that could be taken for it"
+
+
+def test_a_password_in_a_url_is_not_told(job: Job) -> None:
+    source = url_source("http://user:geheim@127.0.0.1:9/linux.tar")
+    said: list[str] = []
+    job.on_line = said.append
+    with pytest.raises(
+        StepError, match=r"http://127\.0\.0\.1:9/linux\.tar cannot be had"
+    ) as caught:
+        source.run(job)
+    assert said
+    assert "geheim" not in "".join([str(caught.value), *caught.value.details, *said])
+    (told,) = sources(make_plan([source], job.store))
+    assert told["url"] == "http://127.0.0.1:9/linux.tar"
 
 
 class HangsUp(QuietHandler):

@@ -543,6 +543,31 @@ def test_a_file_that_is_not_replaced_leaves_nothing_beside_it(
     assert list(tmp_path.iterdir()) == [path]
 
 
+KILLED_WHILE_WRITING = """\
+import os, pathlib, signal, sys
+from builder.store.store import write_atomically
+pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+write_atomically(pathlib.Path(sys.argv[1]), "new")
+"""
+
+
+def test_what_a_killed_process_left_goes_with_the_next_write(tmp_path: Path) -> None:
+    path = tmp_path / "x[1]"
+    path.write_text("old")
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_WRITING, path], cwd=ROOT, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = set(tmp_path.iterdir()) - {path}
+    with locked(left):
+        write_atomically(path, "by another process at the same time")
+        assert left.exists()
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def make_file(path: Path) -> None:
     path.write_text("x")
 

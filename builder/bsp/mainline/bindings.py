@@ -6,9 +6,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
+from builder import foreign
 from builder.bsp.soc import Family
 from builder.bsp.tree_checks.schema import complaints, relevant
 from builder.emulation.derive import Tree, read_tree
@@ -67,13 +68,17 @@ class Bindings(Step):
         """Compile Linux's trees for boards of the family, those that can be."""
         top = source / f"arch/{self.family.kernel_arch}/boot/dts"
         # Since 6.5 the trees lie in a directory for each maker.
-        found = [*workspace.outside(top).rglob(self.family.dtsi)]
+        found = [
+            path
+            for path, _ in foreign.Tree(workspace.outside(top)).walk()
+            if path.endswith(f"/{self.family.dtsi}")
+        ]
         if not found:
             raise StepError(f"these kernel sources have no {self.family.dtsi}")
-        folder = source / found[0].parent.relative_to(workspace.outside(source))
+        folder = (top / found[0].lstrip("/")).parent
         flat, output = workspace.directory / "flat.dts", job.output / TREES
         output.mkdir()
-        for path in sorted(found[0].parent.glob("*zynq*.dts")):
+        for path in map(PurePosixPath, foreign.Tree(workspace.outside(folder)).glob("*zynq*.dts")):
             target = output / f"{path.stem}.dtb"
             try:
                 job.run(
@@ -184,5 +189,5 @@ def _archives(job: Job, workspace: Workspace) -> list[Path]:
     (package,) = packages
     inside = workspace.directory / "package"
     job.run(workspace, "dpkg-deb", "--extract", package, inside)
-    found = workspace.outside(inside).glob("usr/src/*.tar.*")
-    return [inside / "usr/src" / path.name for path in found]
+    found = foreign.Tree(workspace.outside(inside)).glob("usr/src/*.tar.*")
+    return [inside / path.lstrip("/") for path in found]

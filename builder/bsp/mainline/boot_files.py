@@ -40,14 +40,14 @@ class BootFiles(Step):
         u_boot: Step,
         boot_bin: Step,
         source: Path,
-        tree: Path,
+        project: Path,
     ) -> None:
         steps = (kernel, device_tree, u_boot, boot_bin)
         super().__init__("boot-files", scope=board, parents={step.name: step for step in steps})
         self.board = board
         self.family = family
         self.source = source
-        self.script = tree / BSP_DIRECTORY / f"mainline/{family.soc.value}-boot.cmd"
+        self.script = project / BSP_DIRECTORY / f"mainline/{family.soc.value}-boot.cmd"
 
     def settings(self) -> Mapping[str, object]:
         return {"board": self.board}

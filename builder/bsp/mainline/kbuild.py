@@ -10,6 +10,7 @@ from pathlib import Path
 
 from builder.engine.workspace import Workspace
 from builder.errors import StepError
+from builder.foreign import Tree
 from builder.steps.step import Job, Shell
 
 
@@ -119,36 +120,36 @@ class KbuildTree:
         return self._workspace.outside(self.build / name).read_text()
 
 
-def unpack(job: Job, workspace: Workspace, package: Path, target: Path) -> int:
+def unpack(job: Job, workspace: Workspace, package: Path, source: Path) -> int:
     """Unpack sources: a tarball, a .deb with one inside, or a source package (3.0 quilt).
 
     Returns:
         The time of the newest change, in seconds since 1970.
     """
-    job.run(workspace, "mkdir", target)
-    extract = ("tar", "--extract", "--no-same-owner", "--directory", target)
+    job.run(workspace, "mkdir", source)
+    extract = ("tar", "--extract", "--no-same-owner", "--directory", source)
     archives = sorted(package.iterdir())
     if archives[0].suffix == ".deb":
         inside = workspace.directory / "package"
         job.run(workspace, "dpkg-deb", "--extract", archives[0], inside)
-        found = workspace.outside(inside).glob("usr/src/*.tar.*")
-        archives = [inside / "usr/src" / path.name for path in sorted(found)]
+        found = Tree(workspace.outside(inside)).glob("usr/src/*.tar.*")
+        archives = [inside / path.lstrip("/") for path in found]
     tarballs = [path for path in archives if re.search(r"\.tar\.\w+$", path.name)]
     debian = next((path for path in tarballs if ".debian." in path.name), None)
     upstream = next((path for path in tarballs if path != debian), None)
     if upstream is None:
         raise StepError(f"no tarball among {', '.join(path.name for path in package.iterdir())}")
     job.run(workspace, *extract, "--strip-components=1", "--file", upstream)
-    newest = target / "Makefile"
+    newest = source / "Makefile"
     if debian:
         job.run(workspace, *extract, "--file", debian)
-        series = workspace.outside(target / "debian/patches/series")
+        series = workspace.outside(source / "debian/patches/series")
         for line in series.read_text().splitlines() if series.exists() else ():
             if patch := line.partition("#")[0].strip():
                 job.run(
                     workspace,
-                    *("patch", "--quiet", "-p1", "--input", target / "debian/patches" / patch),
-                    cwd=target,
+                    *("patch", "--quiet", "-p1", "--input", source / "debian/patches" / patch),
+                    cwd=source,
                 )
-        newest = target / "debian/changelog"
+        newest = source / "debian/changelog"
     return int(job.run(workspace, "stat", "-c", "%Y", newest).strip())

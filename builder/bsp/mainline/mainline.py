@@ -81,7 +81,7 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
         u_boot=u_boot,
         boot_bin=boot_bin,
         source=spec.directory / board.devicetree,
-        tree=tree.root,
+        project=tree.root,
     )
     tree_check = TreeCheck(
         spec.name,
@@ -101,7 +101,7 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
     return BootArtifacts(
         boot_files=boot_files,
         kernel_layer=kernel,
-        more_layers=(KernelModules(family, kernel=kernel, tree=tree.root),),
+        more_layers=(KernelModules(family, kernel=kernel, project=tree.root),),
         checks=(tree_check,),
         notes=tuple(notes),
     )

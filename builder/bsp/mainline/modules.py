@@ -22,7 +22,7 @@ NEED = 1 << 30
 
 _RECIPES = "meta-user/recipes-modules"
 _BESIDE = {"*.conf": "usr/lib/modules-load.d", "*.rules": "usr/lib/udev/rules.d"}
-"""Where a recipe's files go that are not compiled."""
+"""Directories for a recipe's files that are not compiled."""
 _CONDITION = re.compile(r"^obj-\$\(CONFIG_", re.MULTILINE)
 """How a Makefile says that its modules are for some kernels alone."""
 _PLACE = "updates"
@@ -43,12 +43,12 @@ class KernelModules(Step):
     Without that option the recipe is left out.
     """
 
-    def __init__(self, family: Family, *, kernel: Step, tree: Path) -> None:
+    def __init__(self, family: Family, *, kernel: Step, project: Path) -> None:
         super().__init__("modules", scope=kernel.scope, parents={"kernel": kernel})
         # The tools among the headers are the board's programs.
         self.packages = ("gcc", "kmod", "make", "qemu-user-static", family.compiler)
         self.family = family
-        self.sources = sorted((tree / BSP_DIRECTORY / _RECIPES).glob("*/files"))
+        self.sources = sorted((project / BSP_DIRECTORY / _RECIPES).glob("*/files"))
 
     def settings(self) -> Mapping[str, object]:
         return {"soc": self.family.soc.value}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the builder adds to the device tree of every board of a family."""
+"""The snippet that the builder adds to the device tree of every board of a family."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from builder.bsp.soc import BSP_DIRECTORY, Family
 _SNIPPETS = f"{BSP_DIRECTORY}/meta-user/recipes-bsp/device-tree/files"
 
 
-def snippet(tree: Path, family: Family) -> Path:
+def snippet(project: Path, family: Family) -> Path:
     """Return what every board of a family includes at the end of its device tree."""
-    return tree / _SNIPPETS / f"pynq-pl-{family.soc.value}.dtsi"
+    return project / _SNIPPETS / f"pynq-pl-{family.soc.value}.dtsi"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from builder.bsp.mainline.bindings import (
 from builder.bsp.tree_checks import linux, schema
 from builder.bsp.tree_checks.findings import FINDINGS, NOT_COMPARED, Finding, write_findings
 from builder.emulation.derive import read_tree
+from builder.foreign import Tree
 from builder.steps.step import Job, Step
 
 _NEED = 1 << 27
@@ -68,8 +70,13 @@ class TreeCheck(Step):
                         "later), and build again",
                     )
                 ]
-            plain = workspace.outside(source).rglob("*.txt")
-            described = schema.words(path.read_text(errors="replace") for path in plain)
+            files = Tree(workspace.outside(source))
+            texts = (
+                files.text(path)
+                for path, status in files.walk()
+                if path.endswith(".txt") and stat.S_ISREG(status.st_mode)
+            )
+            described = schema.words(texts)
         return schema.findings(
             schema.complaints(said), {*usual}, described=described, source=self.source
         )

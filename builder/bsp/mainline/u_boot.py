@@ -87,7 +87,7 @@ class UBoot(Step):
 
     @property
     def first_stage(self) -> str:
-        """Where the register writes come from that start the processing system."""
+        """The source of the register writes that start the processing system."""
         if self.xsa:
             return f"hardware export {self.xsa.name}"
         if self.registers:

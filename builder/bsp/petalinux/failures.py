@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a failed command of PetaLinux means: the line that matters, and what to do about it.
+"""Explanations of failed PetaLinux commands: the line that matters, and a remedy.
 
 bitbake says thousands of lines, and the last ones never hold the cause. failures.yaml has the
 failures that are known. The log of a failed task is read too: depending on its settings bitbake

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is put into a project: the user layer (meta-user), and symbols of its configuration.
+"""Files that are put into a project: the user layer (meta-user), and symbols of its configuration.
 
 A project's own layer comes from its BSP, or from PetaLinux's template. Files of the boards'
 `petalinux_bsp/meta-user` replace its files of the same name. The tree's own, which is for all
@@ -48,7 +48,7 @@ class UserLayer:
     @classmethod
     def of(cls, soc: Soc, tree: Path, boards: Sequence[Path], *, parts: Sequence[str]) -> UserLayer:
         """Return parts of the layers of a tree and of boards' directories."""
-        shared, *own = (root / BSP_DIRECTORY / "meta-user" for root in (tree, *boards))
+        shared, *own = (each / BSP_DIRECTORY / "meta-user" for each in (tree, *boards))
         return cls(soc=soc, shared=shared, own=own, parts=("conf", *parts))
 
     def settings(self) -> dict[str, object]:
@@ -69,9 +69,9 @@ class UserLayer:
         )
         return sorted({path.stem.partition("_")[0] for path in files})
 
-    def write(self, project: Path, target: Path) -> None:
-        """Write the files of the project's layer that become others into `target`, another tree."""
-        before, after = project / META_USER, target / META_USER
+    def write(self, project: Path, changes: Path) -> None:
+        """Write the files of the project's layer that become others into `changes`, another tree."""
+        before, after = project / META_USER, changes / META_USER
         for layer in self.own:
             for name, path in self._files(layer):
                 _copy(path, after / name)

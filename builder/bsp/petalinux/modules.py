@@ -48,7 +48,7 @@ _BESIDE: Mapping[str, re.Pattern[str]] = {
     "usr/lib/firmware": re.compile(r"(?:usr/)?lib/firmware/(.+)"),
     "usr/include": re.compile(r"usr/include/([^/]+\.h)"),
 }
-"""Where files of packages go that are no modules: as the card's distribution has it."""
+"""Directories for files of packages that are no modules, as the card's distribution has them."""
 
 _PACKAGES = "packages.tar.gz"
 
@@ -115,33 +115,36 @@ class ModulesBuild(ContainerStep):
         if len(releases) != 1:
             raise StepError(f"{MODULES} has modules of {', '.join(releases) or 'no kernel'}")
         (release,) = releases
-        modules = Path("usr/lib/modules") / release
+        modules = f"usr/lib/modules/{release}"
         stage, whole = workspace.directory / "stage", workspace.directory / "kernel"
-        outside, beside = workspace.outside(stage), workspace.outside(whole)
-        self._take(packages, release, outside)
-        kernel.copy_modules(release, beside / modules)
-        before = _indexes(beside / modules)
+        workspace.outside(stage).mkdir()
+        workspace.outside(whole).mkdir()
+        own, all_modules = Tree(workspace.outside(stage)), Tree(workspace.outside(whole))
+        self._take(packages, release, own)
+        kernel.copy_modules(release, all_modules, modules)
+        before = _indexes(all_modules, modules)
         job.run(workspace, "cp", "-r", f"{stage / modules}/.", whole / modules)
         job.run(workspace, "depmod", "--basedir", whole / "usr", release)
-        for name, content in _indexes(beside / modules).items():
-            if before.get(name) != content:
-                (outside / modules / name).write_bytes(content)
+        for path, content in _indexes(all_modules, modules).items():
+            if before.get(path) != content:
+                own.write(path, content, mode=0o644)
         pack(workspace, stage, job.output / LAYER, epoch=self.epoch, of_root=True, log=job.log)
 
-    def _take(self, packages: Path, release: str, stage: Path) -> None:
+    def _take(self, packages: Path, release: str, tree: Tree) -> None:
         """Put what a card needs of packages where a card has it."""
-        stage.mkdir(parents=True, exist_ok=True)
+        modules = 0
         for name, opener in tar_files(packages, from_root=True):
             module = _MODULE.fullmatch(name)
             if module and module["release"] != release:
                 raise StepError(
                     f"{module['name']} is for the kernel {module['release']}, the kernel is {release}"
                 )
-            target = _place(name)
-            if target:
+            place = _place(name)
+            if place:
                 with opener() as file:
-                    Tree(stage).write(target, read_bounded(file, name), mode=0o644)
-        if not any(stage.rglob("*.ko*")):
+                    tree.write(place, read_bounded(file, name), mode=0o644)
+                modules += bool(module)
+        if not modules:
             raise StepError(f"there are no modules in the packages of {', '.join(self.recipes)}")
 
 
@@ -156,6 +159,6 @@ def _place(name: str) -> PurePosixPath | None:
     return None
 
 
-def _indexes(modules: Path) -> dict[str, bytes]:
-    """Return the files that depmod reads and writes: name and content."""
-    return {path.name: path.read_bytes() for path in modules.glob("modules.*")}
+def _indexes(tree: Tree, modules: str) -> dict[str, bytes]:
+    """Return the files that depmod reads and writes: path and content."""
+    return {path: tree.read(path) for path in tree.glob(f"{modules}/modules.*")}

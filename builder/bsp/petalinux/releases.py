@@ -19,10 +19,10 @@ from builder.spec.texts import Name
 _FILE = Path(__file__).with_name("releases.yaml")
 
 TEMPLATES = {Soc.ZYNQ: "zynq", Soc.ZYNQMP: "zynqMP"}
-"""What PetaLinux calls the SoC families where projects are made."""
+"""PetaLinux's names of the SoC families for new projects."""
 
 PLATFORMS = {Soc.ZYNQ: "arm", Soc.ZYNQMP: "aarch64"}
-"""What its installer calls their processors."""
+"""Its installer's names of their processors."""
 
 
 class Facts(Model):

@@ -25,22 +25,22 @@ from builder.spec.resolve import NamedDistribution
 from builder.steps.step import Job, Step
 
 INSTALLED = Path("/petalinux/installed")
-"""Where containers see the directory with PetaLinux."""
+"""The directory that holds PetaLinux, in containers."""
 
 TOOL = INSTALLED / "tool"
-"""Where containers see PetaLinux itself: its installer makes this directory, and so owns it."""
+"""PetaLinux itself, in containers: its installer makes this directory, and so owns it."""
 
 INPUT = Path("/petalinux/input")
-"""Where containers see what is given to them."""
+"""The directory of input files, in containers."""
 
 WORK = Path("/petalinux/work")
-"""Where containers write."""
+"""The directory that containers write to."""
 
 PROJECT = WORK / "project"
-"""Where containers see the project."""
+"""The project, in containers."""
 
 SSTATE, DOWNLOADS = Path("/petalinux/sstate-cache"), Path("/petalinux/downloads")
-"""Where containers see what bitbake keeps between builds, for all projects of an installer."""
+"""bitbake's caches, in containers; all projects of an installer share them."""
 
 
 class Explain(Protocol):
@@ -62,7 +62,7 @@ class Explain(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """Where a release of PetaLinux runs: a container of packages of a distribution.
+    """The system that a release of PetaLinux runs in: a container of packages of a distribution.
 
     bases: the distributions that it may be, the best first.
     folder: directory with the Dockerfile.
@@ -127,8 +127,8 @@ class System:
 
     def shared(self, job: Job) -> list[Mount]:
         """Return the directories that builds share, which are made if need be."""
-        root = job.store.root / "petalinux" / self.shared_by
-        mounts = [Mount(source=root / path.name, target=path) for path in (SSTATE, DOWNLOADS)]
+        shared = job.store.root / "petalinux" / self.shared_by
+        mounts = [Mount(source=shared / path.name, target=path) for path in (SSTATE, DOWNLOADS)]
         for mount in mounts:
             mount.source.mkdir(parents=True, exist_ok=True)
         return mounts

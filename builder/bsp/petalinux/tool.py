@@ -35,7 +35,7 @@ class Installer:
 
     @property
     def name(self) -> str:
-        """What tells it apart from other installers, of its release too: "2024.1-0123456789ab"."""
+        """A name that no other installer has, of the same release neither: "2024.1-0123456789ab"."""
         return f"{self.release.version}-{self.sha256[:12]}"
 
     @cached_property

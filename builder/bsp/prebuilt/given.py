@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What somebody gives as boot files: a directory, or a zip file of one."""
+"""Boot files as their maker gives them: a directory, or a zip file of one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from builder.bounded import ZIP_ERRORS, check_place, opened_zip, zip_method
 from builder.errors import UserError
-from builder.foreign import member
+from builder.foreign import Tree, member
 from builder.store.checksum import sha256
 from builder.store.digests import Read
 
@@ -98,11 +98,12 @@ def unpack(archive: Path, target: Path) -> None:
                 raise UserError(
                     f"{archive.name} is not unpacked", details=problems[:_MOST_PROBLEMS]
                 )
+            target.mkdir(parents=True, exist_ok=True)
+            tree = Tree(target)
             for each in members:
-                path = target / member(each.filename)
-                path.parent.mkdir(parents=True, exist_ok=True)
+                path = member(each.filename)
                 # Python reads no more of a member than the size that was summed up above.
-                with opened.open(each) as source, path.open("wb") as file:
+                with opened.open(each) as source, tree.created(path, mode=0o644) as file:
                     shutil.copyfileobj(source, file)
     except ZIP_ERRORS as error:
         raise UserError(

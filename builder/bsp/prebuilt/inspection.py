@@ -41,7 +41,7 @@ _NOT_FOR_THE_CARD = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What a board's specification says about boot files; `memory` in bytes."""
+    """A board's specification as far as it concerns boot files; `memory` in bytes."""
 
     soc: Soc
     memory: int

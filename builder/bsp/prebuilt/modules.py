@@ -51,12 +51,12 @@ class Bundle:
         found = (_release(name) for name, _ in self.files())
         return sorted({match["release"] for match in found if match})
 
-    def copy_modules(self, release: str, target: Path) -> None:
-        """Copy the modules of a release into a directory."""
+    def copy_modules(self, release: str, tree: Tree, folder: str) -> None:
+        """Copy the modules of a release into a directory of a tree."""
         for name, opener in self.files():
             match = _release(name)
             if match and match["release"] == release:
-                _write(opener, target, match["name"])
+                _write(opener, tree, f"{folder}/{member(match['name'])}")
 
     def headers_root(self) -> str | None:
         """Return the directory in it that holds a kernel's Makefile; None if there is none."""
@@ -64,12 +64,12 @@ class Bundle:
         nearest = min(found, key=lambda name: (name.count("/"), name), default=None)
         return None if nearest is None else nearest.removesuffix("Makefile")
 
-    def copy_headers(self, target: Path) -> None:
-        """Copy a kernel's headers, and what compiles modules, into a directory."""
+    def copy_headers(self, tree: Tree, folder: str) -> None:
+        """Copy a kernel's headers, and what compiles modules, into a directory of a tree."""
         root = self.headers_root() or ""
         for name, opener in self.files():
             if name.startswith(root):
-                _write(opener, target, name.removeprefix(root))
+                _write(opener, tree, f"{folder}/{member(name.removeprefix(root))}")
 
 
 def module_bundles(folder: Path) -> list[Bundle]:
@@ -111,11 +111,9 @@ def _opener(path: Path) -> Opener:
     return lambda: path.open("rb")
 
 
-def _write(opener: Opener, target: Path, name: str) -> None:
+def _write(opener: Opener, tree: Tree, path: str) -> None:
     """Write a file. Whether it is a program follows from its content: a zip file may not say so."""
-    path = member(name)
     with opener() as source:
-        content = read_bounded(source, name, most=_LARGEST)
-    is_program = content.startswith(_PROGRAM) and not name.endswith(_NO_PROGRAM)
-    target.mkdir(parents=True, exist_ok=True)
-    Tree(target).write(path, content, mode=0o755 if is_program else 0o644)
+        content = read_bounded(source, path, most=_LARGEST)
+    is_program = content.startswith(_PROGRAM) and not path.endswith(_NO_PROGRAM)
+    tree.write(path, content, mode=0o755 if is_program else 0o644)

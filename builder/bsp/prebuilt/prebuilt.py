@@ -19,6 +19,7 @@ from builder.emulation.derive import read_tree
 from builder.emulation.facts import machine_file
 from builder.engine.workspace import Workspace
 from builder.errors import StepError, UserError
+from builder.foreign import Tree
 from builder.spec.models import Download, Soc
 from builder.spec.resolve import ImageSpec
 from builder.steps.pack import LAYER, pack
@@ -107,21 +108,21 @@ class Prebuilt(Step):
     def _layer(self, job: Job, workspace: Workspace, found: Found) -> list[str]:
         """Make the layer of the root filesystem; return what is to be said about it."""
         stage, notes = workspace.directory / "stage", []
-        outside = workspace.outside(stage)
-        (outside / "usr/lib/modules").mkdir(parents=True)
+        workspace.outside(stage).mkdir()
+        tree = Tree(workspace.outside(stage))
+        tree.make_directory("usr/lib/modules")
         if found.modules and found.release:
             modules = f"usr/lib/modules/{found.release}"
-            found.modules.copy_modules(found.release, outside / modules)
+            found.modules.copy_modules(found.release, tree, modules)
             job.say(f"modules of {found.release} from {found.modules.name}")
-            lists = [outside / modules / name for name in ("modules.dep", "modules.dep.bin")]
-            if not all(path.exists() for path in lists):
+            lists = [f"{modules}/{name}" for name in ("modules.dep", "modules.dep.bin")]
+            if not all(map(tree.exists, lists)):
                 job.run(workspace, "depmod", "-b", stage / "usr", found.release)
-            has_headers = (outside / modules / "build").exists()
+            has_headers = tree.exists(f"{modules}/build")
             if found.headers:
                 headers = f"usr/src/linux-headers-{found.release}"
-                found.headers.copy_headers(outside / headers)
-                shutil.rmtree(outside / modules / "build", ignore_errors=True)
-                (outside / modules / "build").symlink_to(f"/{headers}")
+                found.headers.copy_headers(tree, headers)
+                tree.link(f"{modules}/build", f"/{headers}")
             elif not has_headers:
                 notes.append("no kernel headers: modules cannot be compiled on the board")
         # What was written just now is younger than the archive: all times become the same.

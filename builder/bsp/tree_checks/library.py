@@ -14,20 +14,25 @@ from __future__ import annotations
 
 import ast
 import re
+import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Final
 
+from builder import foreign
 from builder.bsp.tree_checks.findings import Finding
 from builder.bsp.tree_checks.nodes import cells, compatible, is_on, strings
 from builder.emulation.derive import Tree
+from builder.errors import StepError
 from builder.hardware.design import Design
 from builder.hardware.interrupts import interrupts
 from builder.hardware.system import Kind, peripherals
 
 CHECK: Final = "library"
+
+_PACKAGE: Final = "pynq"
 
 _UIO_CALLS: Final = {"get_uio_device", "get_uio_index"}
 """Functions of `pynq.uio` whose first argument is the name of a UIO device."""
@@ -35,6 +40,8 @@ _WAITS: Final = "get_uio_irq"
 """The function of `pynq.interrupt` that looks for the UIO device with an interrupt."""
 _I2C_PARAMETERS: Final = {"iic_index", "i2c_index"}
 _I2C_IN_C: Final = b"/dev/i2c-%d"
+_LARGEST: Final = 1 << 28
+"""Bytes of the largest compiled library that is read."""
 _GPIO_LABELS: Final = {
     "zynq_gpio": "xlnx,zynq-gpio-1.0",
     "zynqmp_gpio": "xlnx,zynqmp-gpio-1.0",
@@ -79,19 +86,19 @@ class _Class:
     opened: list[Opened] = field(default_factory=list)
 
 
-def read_library(package: Path) -> Library:
+def read_library(package: foreign.Tree) -> Library:
     """Read what the drivers of an installed library open; `package` is its directory `pynq`.
 
-    Files that are no Python of this version are left out.
+    Files that are too large or no Python of this version are left out.
     """
     classes: list[_Class] = []
     gpio: list[str] = []
     waits = ""
-    for path in own_files(package, "**/*.py"):
-        place = path.relative_to(package.parent).as_posix()
+    for path in own_files(package, "*.py"):
+        place = f"{_PACKAGE}{path}"
         try:
-            tree = ast.parse(path.read_bytes())
-        except (SyntaxError, ValueError):
+            tree = ast.parse(package.read(path))
+        except (SyntaxError, ValueError, StepError):
             continue
         i2c = _opens_i2c(tree, package)
         for node in ast.walk(tree):
@@ -109,21 +116,16 @@ def read_library(package: Path) -> Library:
     return Library(opened=opened, gpio_labels=gpio, waits=waits)
 
 
-def own_files(folder: Path, pattern: str) -> list[Path]:
-    """Return the files of a directory in a root filesystem that match a pattern, sorted.
+def own_files(tree: foreign.Tree, pattern: str) -> list[str]:
+    """Return the paths of a tree's plain files that match a pattern (`PurePath.match`), sorted.
 
-    Links are left out, and what lies behind them: they may lead out of the root filesystem.
+    Links are left out, and what lies behind them.
     """
-    return [
+    return sorted(
         path
-        for path in sorted(folder.glob(pattern))
-        if not _behind_link(path, folder) and path.is_file()
-    ]
-
-
-def _behind_link(path: Path, folder: Path) -> bool:
-    depth = len(path.relative_to(folder).parts)
-    return any(each.is_symlink() for each in (path, *path.parents[: depth - 1]))
+        for path, status in tree.walk()
+        if stat.S_ISREG(status.st_mode) and PurePosixPath(path).match(pattern)
+    )
 
 
 def findings(
@@ -324,11 +326,12 @@ def _opened(function: ast.FunctionDef, *, place: str, i2c: bool) -> Iterator[Ope
             yield Opened(kind="i2c", name=str(defaults[name]), place=f"{place}:{function.lineno}")
 
 
-def _opens_i2c(tree: ast.Module, package: Path) -> bool:
+def _opens_i2c(tree: ast.Module, package: foreign.Tree) -> bool:
     """Return whether a module loads a compiled library that opens I2C buses by number."""
     names = {text.rpartition("/")[2] for text in _texts(tree) if text.endswith(".so")}
-    compiled = own_files(package, "**/*.so") if names else []
-    return any(_I2C_IN_C in path.read_bytes() for path in compiled if path.name in names)
+    compiled = own_files(package, "*.so") if names else []
+    wanted = [path for path in compiled if path.rpartition("/")[2] in names]
+    return any(_I2C_IN_C in package.read(path, most=_LARGEST) for path in wanted)
 
 
 def _defaults(function: ast.FunctionDef) -> dict[str, object]:

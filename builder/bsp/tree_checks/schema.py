@@ -32,7 +32,7 @@ _COMPLAINT = re.compile(r"\S+\.dtb:(?:\d+:\d+:)? (\S+): (.*)")
 
 @dataclass(frozen=True, kw_only=True)
 class Complaint:
-    """What dt-validate says of a node. `node` is a name or a path, as it says it."""
+    """A message of dt-validate about a node. `node` is a name or a path, as in the message."""
 
     node: str
     text: str

@@ -3,22 +3,23 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from builder import foreign
 from builder.bsp.ps7_check import read_parameters
 from builder.bsp.tree_checks import design, library
 from builder.bsp.tree_checks.design import Wanted
 from builder.bsp.tree_checks.findings import FINDINGS, write_findings
 from builder.emulation.derive import Tree, parse_tree, read_tree
-from builder.errors import UserError
+from builder.errors import StepError, UserError
 from builder.hardware.design import Design, read_design
-from builder.hardware.export import open_export
+from builder.hardware.export import LARGEST, open_export
 from builder.hardware.system import peripherals
 from builder.spec.models import Soc
 from builder.spec.resolve import ImageSpec
 from builder.steps import designs
-from builder.steps.layers import Root
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 
 _FIRMWARE = "usr/lib/firmware"
@@ -54,11 +55,11 @@ class DesignCheck(Step):
         below = [job.entry(name) for name in self.layers]
         with job.tools.layers().mounted(below, log=job.log) as root:
             found_library = designs.library(root.files)
-            package = _outside(root, found_library) if found_library else None
+            package = root.files.below(found_library) if found_library else None
             found_designs = _designs(job, package, self.soc) if package else {}
             start = [*self._wanted(job)]
             loaded = [*map(_wanted_by, found_designs, found_designs.values())]
-            overlays = _overlays(job, root, package)
+            overlays = _overlays(job, root.files, package)
             found = design.findings(tree, overlays, [*start, *loaded], source=self.source)
             found += design.pin_findings(tree, start, loaded, source=self.source)
             if package:
@@ -90,16 +91,18 @@ def _wanted_by(name: str, found: Design) -> Wanted:
     return Wanted(origin=f"design {name}", soc=found.soc, peripherals=switched_on)
 
 
-def _designs(job: Job, package: Path, soc: Soc) -> dict[str, Design]:
+def _designs(job: Job, package: foreign.Tree, soc: Soc) -> dict[str, Design]:
     """Return the designs that the library finds and that are for the board's family, by name."""
     found = {}
-    for path in library.own_files(package, "overlays/*/*.hwh"):
-        name = (
-            path.parent.name if path.stem == path.parent.name else f"{path.parent.name}/{path.stem}"
-        )
-        read = _read(job, path, name)
-        if read and read.soc is soc:
-            found[name] = read
+    with tempfile.TemporaryDirectory() as folder:
+        for path in map(PurePosixPath, library.own_files(package, "/overlays/*/*.hwh")):
+            directory = path.parent.name
+            name = directory if path.stem == directory else f"{directory}/{path.stem}"
+            copy = Path(folder, path.name)
+            copy.write_bytes(package.read(path, most=LARGEST))
+            read = _read(job, copy, name)
+            if read and read.soc is soc:
+                found[name] = read
     return found
 
 
@@ -112,24 +115,17 @@ def _read(job: Job, path: Path, name: str) -> Design | None:
         return None
 
 
-def _outside(root: Root, path: str) -> Path:
-    """Return a path of a root filesystem as this process sees it, its links followed."""
-    return root.workspace.outside(root.at(path))
-
-
-def _overlays(job: Job, root: Root, package: Path | None) -> list[Tree]:
+def _overlays(job: Job, files: foreign.Tree, package: foreign.Tree | None) -> list[Tree]:
     """Return the device tree overlays that an image has for its programmable logic."""
-    found = []
-    if root.files.is_directory(_FIRMWARE):
-        found += library.own_files(_outside(root, _FIRMWARE), "**/*.dtbo")
-    if package:
-        found += library.own_files(package, "overlays/*/*.dtbo")
+    places = [(files.below(_FIRMWARE), "*.dtbo")] if files.is_directory(_FIRMWARE) else []
+    places += [(package, "/overlays/*/*.dtbo")] if package else []
     trees = []
-    for path in found:
-        try:
-            trees.append(parse_tree(path.read_bytes()))
-        except (ValueError, OSError) as error:
-            job.say(f"not read: {path.name}: {error}")
+    for place, pattern in places:
+        for path in library.own_files(place, pattern):
+            try:
+                trees.append(parse_tree(place.read(path)))
+            except (ValueError, OSError, StepError) as error:
+                job.say(f"not read: {PurePosixPath(path).name}: {error}")
     return trees
 
 

@@ -16,7 +16,7 @@ import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from builder.archive.archive import Archive
 from builder.engine.workspace import Workspace
@@ -29,6 +29,9 @@ from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 
 NEED = 1 << 30
 """Bytes that the unpacked packages take."""
+
+_LARGEST = 1 << 28
+"""Bytes of the largest program that is read."""
 
 _SOURCE = Path(__file__).with_name("exec.c")
 _RULES = Path(__file__).with_name("programs.yaml")
@@ -70,8 +73,8 @@ class NativePrograms(Step):
         with job.workspace("native-programs", need=NEED, network=True) as workspace:
             unpacked = workspace.directory / "root"
             self._unpack(job, workspace, packages, unpacked)
-            outside = workspace.outside(unpacked)
-            owned = self._programs(job, workspace, packages, outside)
+            files = Tree(workspace.outside(unpacked))
+            owned = self._programs(job, workspace, packages, files)
             lost = self._without_libraries(workspace, unpacked, owned, tree)
             libraries = tree.files / tree.libraries.lstrip("/")
             job.run(workspace, "mkdir", "-p", libraries.parent)
@@ -79,7 +82,7 @@ class NativePrograms(Step):
             native = libraries / "native"
             names = [each.architecture.value for each in (self.archive, self.target)]
             for path in owned:
-                content = (outside / path).read_bytes()
+                content = files.read(path, most=_LARGEST)
                 if Path(path).name in rules.retargeted:
                     content = retargeted(content, *names)
                 why = lost.get(path) or rules.objection(Path(path).name, content, self._here.names)
@@ -131,18 +134,17 @@ class NativePrograms(Step):
         )
 
     def _programs(
-        self, job: Job, workspace: Workspace, packages: Mapping[str, str], root: Path
+        self, job: Job, workspace: Workspace, packages: Mapping[str, str], files: Tree
     ) -> list[str]:
         """Return the ELF programs that the packages bring, as paths relative to the root."""
-        tree = Tree(root)
         found: set[str] = set()
         for package, version in packages.items():
             name = f"{package}_{version.replace(':', '%3a')}_{self.archive.architecture.value}.deb"
             deb = downloads(self.archive, job.store) / name
             listed = workspace.run(["sh", "-c", _LIST, deb])
             for line in listed.splitlines():
-                path = tree.inside(line.removeprefix("."), follow=False)
-                if _is_program(root / path):
+                path = files.inside(line.removeprefix("."), follow=False)
+                if _is_program(files, path):
                     found.add(str(path))
         return sorted(found)
 
@@ -271,15 +273,12 @@ def _names_in(content: bytes, names: Sequence[str]) -> str | None:
     return None
 
 
-def _is_program(path: Path) -> bool:
+def _is_program(files: Tree, path: PurePosixPath) -> bool:
     """Return whether a file is an ELF program that runs with the rights of who starts it."""
-    if path.is_symlink() or not path.is_file():
+    mode = files.status(path, follow=False).st_mode
+    if not stat.S_ISREG(mode) or not mode & 0o111 or mode & (stat.S_ISUID | stat.S_ISGID):
         return False
-    mode = path.stat().st_mode
-    if not mode & 0o111 or mode & (stat.S_ISUID | stat.S_ISGID):
-        return False
-    with path.open("rb") as file:
-        return file.read(4) == b"\x7fELF"
+    return files.read(path, most=_LARGEST).startswith(b"\x7fELF")
 
 
 def relocated(program: bytes, loader: str, link: str) -> bytes:

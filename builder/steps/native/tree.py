@@ -19,7 +19,7 @@ filesystem, and a file with the architecture that it is for."""
 
 @dataclass(frozen=True, kw_only=True)
 class NativeTree:
-    """What the step `native-programs` made.
+    """The output of the step `native-programs`.
 
     `files` is laid out as a root filesystem: stacked below the target's, it is all in place.
     """
@@ -43,7 +43,7 @@ class NativeTree:
 
     @property
     def link(self) -> str:
-        """What that link says."""
+        """The target of that link."""
         return f"lib/{Path(self.libraries).name}/{Path(self.loader).name}"
 
     @property

@@ -27,7 +27,7 @@ add_design() { # directory
 model=${PARAM_BOARD:-$BOARD}
 members="*/boards/$model/*"
 if ! said=$(LC_ALL=C tar -xzf "$DOWNLOADS"/pynq-*.tar.gz -C "$work" --strip-components=1 \
-    --no-same-owner --exclude='*.tcl' --wildcards "$members" 2>&1); then
+    --no-same-owner --no-same-permissions --exclude='*.tcl' --wildcards "$members" 2>&1); then
     # All that may go wrong is that there is nothing for this board.
     [ "$said" = "tar: $members: Not found in archive
 tar: Exiting with failure status due to previous errors" ] || {

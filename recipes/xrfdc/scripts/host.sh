@@ -5,6 +5,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # The archive is large; these are the parts that are needed.
 tar -xzf "$DOWNLOADS"/xilinx-embeddedsw-*.tar.gz -C "$work" --strip-components=1 --wildcards \
+    --no-same-owner --no-same-permissions \
     '*/license.txt' \
     '*/XilinxProcessorIPLib/drivers/rfdc/src/*' \
     '*/ThirdParty/sw_services/libmetal/src/libmetal/*'

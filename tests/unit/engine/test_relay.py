@@ -14,6 +14,7 @@ from typing import IO
 import pytest
 
 from builder.engine.containers import Container, ImageRecipe, Mount, not_root
+from builder.engine.key import taken_key
 from builder.engine.process import Processes, run
 from builder.engine.relay import Relay, RelayedContainers
 from builder.errors import BuildError, CommandError, HostError, Interrupted, StepError
@@ -106,11 +107,11 @@ def test_a_command_is_run_outside_and_its_lines_come_back(
     assert lines == ["one", "two"]
     assert log.getvalue() == "$ sh -c 'echo one; echo two >&2'\none\ntwo\n"
     (asked,) = outside.asked
-    assert asked == replace(wanted, argv=[*wanted.argv], secret=[])
+    assert asked == replace(wanted, argv=[*wanted.argv], secret=[], user=outside.user)
 
 
 def test_a_failure_comes_back_as_it_was(
-    containers: RelayedContainers, outside: Here, processes: Processes
+    containers: RelayedContainers, outside: Here, shown: Path, processes: Processes
 ) -> None:
     with pytest.raises(CommandError, match="sh ended with status 7") as caught:
         containers.run(container("sh", "-c", "echo last words; exit 7"), processes=processes)
@@ -120,7 +121,7 @@ def test_a_failure_comes_back_as_it_was(
     assert str(caught.value) == caught.value.message
     outside.failure = HostError("no daemon", hint="start it")
     with pytest.raises(HostError, match="no daemon") as refused:
-        containers.image(recipe(Path("/x")), processes=processes, log=io.StringIO(), say=print)
+        containers.image(recipe(shown), processes=processes, log=io.StringIO(), say=print)
     assert refused.value.hint == "start it"
 
 
@@ -138,18 +139,61 @@ def recipe(folder: Path) -> ImageRecipe:
 
 
 def test_an_image_is_made_outside(
-    containers: RelayedContainers, outside: Here, tmp_path: Path, processes: Processes
+    containers: RelayedContainers, outside: Here, shown: Path, processes: Processes
 ) -> None:
     log, said = io.StringIO(), list[str]()
-    tag = containers.image(recipe(tmp_path), processes=processes, log=log, say=said.append)
+    tag = containers.image(recipe(shown), processes=processes, log=log, say=said.append)
     assert tag == "made/tool"
     (asked,) = outside.asked
     assert isinstance(asked, ImageRecipe)
-    assert replace(asked, python_packages=("list", "3.11")) == recipe(tmp_path)
+    assert replace(asked, python_packages=("list", "3.11")) == recipe(shown)
     assert (log.getvalue(), said) == ("a line for the log\n", ["being made"])
     assert not outside.offline
-    containers.image(recipe(tmp_path), processes=processes, log=log, say=said.append, offline=True)
+    containers.image(recipe(shown), processes=processes, log=log, say=said.append, offline=True)
     assert outside.offline
+
+
+@pytest.mark.parametrize("key", ["folder", "files"])
+def test_an_image_is_made_of_what_the_builder_is_shown(
+    containers: RelayedContainers, outside: Here, shown: Path, processes: Processes, key: str
+) -> None:
+    (shown / "link").symlink_to("/etc")
+    wanted = {"folder": shown / "link", "files": {"list": shown / "link/hostname"}}
+    with pytest.raises(StepError, match="is not shown to the builder"):
+        containers.image(
+            replace(recipe(shown), **{key: wanted[key]}),  # type: ignore[arg-type]
+            processes=processes,
+            log=io.StringIO(),
+            say=print,
+        )
+    assert not outside.asked
+
+
+def test_containers_are_the_callers_whoever_is_asked_for(
+    containers: RelayedContainers, outside: Here, processes: Processes
+) -> None:
+    containers.run(replace(container("true"), user="0:0"), processes=processes)
+    (asked,) = outside.asked
+    assert isinstance(asked, Container)
+    assert asked.user == outside.user
+
+
+def test_the_key_is_taken_once_and_nobody_works_without_it(
+    containers: RelayedContainers,
+    outside: Here,
+    processes: Processes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    key = taken_key(tmp_path)
+    assert len(key) == 32
+    assert not (tmp_path / "key").exists()
+    for other in (b"", key[:-1] + bytes([key[-1] ^ 1])):
+        monkeypatch.setattr("builder.engine.relay.taken_key", lambda _, other=other: other)
+        with pytest.raises(StepError, match="only the builder itself"):
+            containers.work(processes=processes, on_line=print)
+    assert not outside.asked
 
 
 def test_only_the_builders_own_worker_has_capabilities(

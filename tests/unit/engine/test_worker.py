@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import Pipe
+from multiprocessing import AuthenticationError, Pipe
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import IO, Any
@@ -264,13 +264,35 @@ def test_who_hangs_up_before_saying_what_to_do_ends_nobody_elses_step(
 ) -> None:
     connect = Client
 
-    def twice(address: str, family: str) -> Connection:
-        connect(address, family).close()
-        return connect(address, family)
+    def twice(address: str, family: str, *, authkey: bytes) -> Connection:
+        connect(address, family, authkey=authkey).close()
+        return connect(address, family, authkey=authkey)
 
     monkeypatch.setattr("builder.plan.worker.Client", twice)
     first, second = building(Capable(), Capable("again"))
     assert first == second
+
+
+def test_who_has_not_the_key_gets_nothing_done(
+    building: Building, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = Client
+    refused: list[str] = []
+
+    def other_first(address: str, family: str, *, authkey: bytes) -> Connection:
+        with suppress(ConnectionResetError), pytest.raises((AuthenticationError, EOFError)):
+            connect(address, family, authkey=b"another")
+        with connect(address, family) as without:  # it sends its task at once
+            without.send("task")
+            with suppress(EOFError, ConnectionResetError):
+                while True:
+                    refused.append(without.recv_bytes()[:11].decode())
+        return connect(address, family, authkey=authkey)
+
+    monkeypatch.setattr("builder.plan.worker.Client", other_first)
+    (process,) = building(Capable())
+    assert process
+    assert refused == ["#CHALLENGE#", "#FAILURE#"]
 
 
 def test_what_goes_meanwhile_is_not_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -262,6 +262,17 @@ def test_the_three_scripts_run_in_order_where_sdbuild_runs_them(
     assert not Path("/pynq").exists()
 
 
+def test_a_link_in_the_image_leads_no_script_out_of_it(
+    run: Runner, package: Package, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("of this machine")
+    package.write("pre.sh", f'ln -s "{victim}" "$1/qemu.sh"\n')
+    package.write("qemu.sh", "touch /done\n")
+    assert run().text("done") == ""
+    assert victim.read_text() == "of this machine"
+
+
 @pytest.mark.parametrize(
     ("specific", "board"), [(True, "B"), (False, "Unknown")], ids=["of a board", "of all"]
 )
