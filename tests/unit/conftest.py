@@ -72,8 +72,7 @@ def pytest_make_collect_report(
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Keep what is collected out of the garbage collector's sight.
 
-    It stays until the end. To look through it for garbage, again and again, would take a tenth of the
-    tests' time.
+    It stays until the end. To look through it for garbage, again and again, takes seconds of each run.
     """
     gc.disable()
     try:
@@ -115,7 +114,7 @@ def tmp_path(
     """Directory for the files of one test; a failed test's stays.
 
     Pytest's own fixture removes it after the test. But each time that a file is made, ext4 passes over
-    all inodes that were freed in the last seconds, one by one: a tenth of the tests' time.
+    all inodes that were freed in the last seconds, one by one.
     """
     name = re.sub(r"\W", "_", request.node.name)[:30]
     path = tmp_path_factory.mktemp(f"{name}-{next(NUMBERS)}", numbered=False)
