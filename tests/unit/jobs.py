@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, cast
 
+from builder.engine.compiler_cache import CompilerCache
 from builder.engine.containers import Containers
 from builder.engine.download import Limits
 from builder.engine.process import Processes
@@ -59,7 +60,7 @@ class PlainTools:
     """What jobs share, without an engine and without containers."""
 
     jobs = 1
-    compiler_cache = None
+    compiler_cache: CompilerCache | None = None
     containers = cast(Containers, None)
 
     def __init__(self, store: Store, processes: Processes, root: Root | None = None) -> None:

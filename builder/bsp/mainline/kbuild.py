@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from builder.engine.workspace import Workspace
-from builder.errors import StepError
+from builder.errors import CommandError, StepError
 from builder.foreign import Tree
 from builder.steps.step import Job, Shell
 
@@ -84,12 +84,18 @@ class KbuildTree:
         if cache is None or not (kept := cache.build_directory(identity)).exists():
             return
         os.utime(kept)  # the least recently used one goes first
+        try:
+            self._job.run(
+                self._workspace,
+                *("tar", "--extract", "--no-same-owner", "--use-compress-program=zstd -d -T0"),
+                *("--directory", self.build, "--file", kept),
+            )
+        except CommandError:
+            self._job.say("the build directory of the last build is damaged, and is not used")
+            kept.unlink(missing_ok=True)
+            self._job.run(self._workspace, "find", self.build, "-mindepth", "1", "-delete")
+            return
         self._job.say("make goes on in the build directory of the last build of these sources")
-        self._job.run(
-            self._workspace,
-            *("tar", "--extract", "--no-same-owner", "--use-compress-program=zstd -d -T0"),
-            *("--directory", self.build, "--file", kept),
-        )
         # The number of the build, which make counts on, is in the kernel.
         self._job.run(self._workspace, "rm", "-f", self.build / ".version")
 
