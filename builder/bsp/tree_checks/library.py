@@ -331,7 +331,15 @@ def _opens_i2c(tree: ast.Module, package: foreign.Tree) -> bool:
     names = {text.rpartition("/")[2] for text in _texts(tree) if text.endswith(".so")}
     compiled = own_files(package, "*.so") if names else []
     wanted = [path for path in compiled if path.rpartition("/")[2] in names]
-    return any(_I2C_IN_C in package.read(path, most=_LARGEST) for path in wanted)
+    return any(_I2C_IN_C in _content(package, path) for path in wanted)
+
+
+def _content(package: foreign.Tree, path: str) -> bytes:
+    """Return the content of a compiled library; nothing of one that is too large."""
+    try:
+        return package.read(path, most=_LARGEST)
+    except StepError:
+        return b""
 
 
 def _defaults(function: ast.FunctionDef) -> dict[str, object]:

@@ -99,7 +99,11 @@ def _designs(job: Job, package: foreign.Tree, soc: Soc) -> dict[str, Design]:
             directory = path.parent.name
             name = directory if path.stem == directory else f"{directory}/{path.stem}"
             copy = Path(folder, path.name)
-            copy.write_bytes(package.read(path, most=LARGEST))
+            try:
+                copy.write_bytes(package.read(path, most=LARGEST))
+            except StepError as error:
+                job.say(f"not compared: {name}: {error.message}")
+                continue
             read = _read(job, copy, name)
             if read and read.soc is soc:
                 found[name] = read

@@ -127,6 +127,17 @@ def test_a_number_is_a_bus_only_where_the_compiled_library_opens_one(package: Pa
     assert [each.kind for each in opened] == ["uio"]
 
 
+def test_files_that_are_too_large_are_left_out(
+    package: Path, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (package / "large.py").open("wb") as file:
+        file.truncate(65 << 20)
+    assert read_library(foreign.Tree(package)) == library
+    monkeypatch.setattr("builder.bsp.tree_checks.library._LARGEST", 8)
+    opened = read_library(foreign.Tree(package)).opened["xilinx.com:ip:audio_codec_ctrl:1.0"]
+    assert [each.kind for each in opened] == ["uio"]
+
+
 def test_files_for_another_python_are_left_out(package: Path, library: Library) -> None:
     (package / "old.py").write_text("print 'hello'\n")
     assert read_library(foreign.Tree(package)) == library
