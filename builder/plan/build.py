@@ -11,6 +11,7 @@ from pathlib import Path
 
 from builder.engine.compiler_cache import CacheUse, CompilerCache
 from builder.engine.disk import full_disk_told
+from builder.engine.engine import processors
 from builder.engine.process import Processes
 from builder.errors import BuildError, CommandError, Interrupted, StepError
 from builder.plan.fingerprint import key, reason
@@ -27,6 +28,9 @@ from builder.report.events import (
 from builder.steps.step import Job, Step
 from builder.store.records import Unreadable
 from builder.store.store import Entry, Store
+
+_PROCESSORS_OF_ONE = 8
+"""Processors that one compilation keeps busy: linking and packing use one alone."""
 
 
 class StepFailure(BuildError):
@@ -73,8 +77,11 @@ class _Result:
 class _Schedule:
     """Steps that wait, steps that run, and the results of the others."""
 
-    def __init__(self, waiting: list[Planned], entries: dict[Step, Entry]) -> None:
+    def __init__(
+        self, waiting: list[Planned], entries: dict[Step, Entry], *, most_wide: int
+    ) -> None:
         self.waiting = waiting
+        self._most_wide = most_wide
         self.entries = entries
         self.made: set[Step] = set()
         self.cache_use: dict[Step, CacheUse] = {}
@@ -85,14 +92,24 @@ class _Schedule:
 
     def next(self) -> Planned | None:
         """Take the first step that can start now out of what waits; None if none can."""
-        # There is memory for one root filesystem at a time.
-        roots = {item.root for item in self.running.values() if item.root}
         for item in self.waiting:
-            has_room = not item.root or roots <= {item.root}
-            if has_room and all(parent in self.entries for parent in item.step.parents.values()):
+            parents = item.step.parents.values()
+            if self._has_room(item) and all(parent in self.entries for parent in parents):
                 self.waiting.remove(item)
                 return item
         return None
+
+    def _has_room(self, item: Planned) -> bool:
+        """Return whether the machine has room for a step beside those that run.
+
+        There is memory for one root filesystem at a time. Compilations that take turns leave the
+        places beside them to steps that work on one processor, such as those of root filesystems.
+        """
+        running = self.running.values()
+        roots = {each.root for each in running if each.root}
+        if item.root and not roots <= {item.root}:
+            return False
+        return not item.step.wide or sum(each.step.wide for each in running) < self._most_wide
 
     def check(self) -> None:
         """Make sure that there is something to wait for.
@@ -199,7 +216,8 @@ class Build:
                 self._listener(StepKept(step=item.label))
             elif item.needed:
                 waiting.append(item)
-        schedule = _Schedule(waiting, entries)
+        most_wide = max(1, processors() // _PROCESSORS_OF_ONE)
+        schedule = _Schedule(waiting, entries, most_wide=most_wide)
         if waiting:
             with Toolbox(
                 self._store,

@@ -237,6 +237,7 @@ class Compressed(Step):
     """The image as one compressed file."""
 
     packages = ("zstd", "xz-utils")
+    wide = True
 
     def __init__(self, image: Step, board: str, kind: str) -> None:
         super().__init__(f"image.{kind}", scope=board, parents={"image": image})

@@ -45,6 +45,9 @@ class Step(ABC):
     fetches: ClassVar[bool] = False
     """Whether it needs the network."""
 
+    wide: ClassVar[bool] = False
+    """Whether its work spreads over all processors, as a compilation by make does."""
+
     capabilities: ClassVar[Sequence[str]] = ()
     """Capabilities that its work needs (capabilities(7), without CAP_); most need none."""
 

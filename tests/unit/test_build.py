@@ -504,6 +504,36 @@ def test_what_runs_is_stopped_when_no_board_can_be_finished_any_more(site: Site)
     assert site.leftovers() == []
 
 
+@pytest.mark.parametrize(("processors", "at_once"), [(2, 1), (8, 1), (32, 4)])
+def test_compilations_take_turns_and_leave_room_for_others(
+    site: Site, monkeypatch: pytest.MonkeyPatch, processors: int, at_once: int
+) -> None:
+    lock = threading.Lock()
+    at_work: list[str] = []
+    together: list[tuple[str, ...]] = []
+
+    class Compilation(OwnWork):
+        wide = True
+
+    def working(kind: str) -> Callable[[Job], None]:
+        def work(job: Job) -> None:
+            with lock:
+                at_work.append(kind)
+                together.append(tuple(sorted(at_work)))
+            time.sleep(0.03)
+            with lock:
+                at_work.remove(kind)
+
+        return work
+
+    monkeypatch.setattr("builder.plan.build.processors", lambda: processors)
+    wide = [Compilation(f"kernel{n}", "", working("wide")) for n in range(6)]
+    narrow = [OwnWork(f"recipe{n}", "", working("narrow")) for n in range(3)]
+    build_of(site, make_plan([*wide, *narrow], site.store), site.logs, 8).run()
+    assert max(kinds.count("wide") for kinds in together) == at_once
+    assert any({"wide", "narrow"} <= {*kinds} for kinds in together)
+
+
 def test_root_filesystems_take_turns_and_all_else_runs_beside(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,8 @@ class Kernel(Step):
     layer with modules and headers.
     """
 
+    wide = True
+
     def __init__(
         self,
         family: Family,

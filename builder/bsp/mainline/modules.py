@@ -43,6 +43,8 @@ class KernelModules(Step):
     Without that option the recipe is left out.
     """
 
+    wide = True
+
     def __init__(self, family: Family, *, kernel: Step, project: Path) -> None:
         super().__init__("modules", scope=kernel.scope, parents={"kernel": kernel})
         # The tools among the headers are the board's programs.

@@ -24,6 +24,8 @@ class TrustedFirmware(Step):
     It writes to the first UART (ZYNQMP_CONSOLE=cadence), whichever the board's console is.
     """
 
+    wide = True
+
     def __init__(self, family: Family, platform: str, *, source: Step) -> None:
         parents = {"trusted-firmware-source": source}
         super().__init__("trusted-firmware", scope=family.soc.value, parents=parents)

@@ -38,6 +38,8 @@ class UBoot(Step):
     Beside them lies CPU_CLOCK.
     """
 
+    wide = True
+
     def __init__(
         self,
         board: str,

@@ -96,6 +96,8 @@ PROGRAMS = (FSBL, PMUFW, TRUSTED_FIRMWARE, U_BOOT, BOOT_SCRIPT)
 class ComponentBuild(ContainerStep):
     """A component's files, out of a copy of the project with the user layer in it."""
 
+    wide = True
+
     def __init__(
         self, board: str, component: Component, *, project: PetaLinuxProject, layer: UserLayer
     ) -> None:

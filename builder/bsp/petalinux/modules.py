@@ -62,6 +62,8 @@ class ModulesBuild(ContainerStep):
 
     packages = ("kmod", "zstd")
 
+    wide = True
+
     def __init__(self, board: str, *, kernel: KernelBuild, layer: UserLayer, epoch: int) -> None:
         project = kernel.project
         # After the kernel: bitbake finds it in its cache then.
