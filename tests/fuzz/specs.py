@@ -130,8 +130,12 @@ def _one(name: str) -> Mutation:
     """Return the mutation of one file of the tree."""
 
     def mutation(random: Random, data: bytes) -> bytes:
-        files = json.loads(data)
-        changed = of_yaml(random, files[name].encode(errors="surrogateescape"))
+        try:
+            files = json.loads(data)
+            text = files[name].encode(errors="surrogateescape")
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return of_files(random, data)  # an earlier change has left no such file
+        changed = of_yaml(random, text)
         files[name] = changed.decode(errors="surrogateescape")
         return json.dumps(files, indent=1).encode()
 

@@ -47,6 +47,17 @@ def test_mutations_lead_to_no_finding(target: Target, tmp_path: Path) -> None:
     no_finding()
 
 
+@each_target
+def test_what_is_changed_again_may_be_anything(target: Target) -> None:
+    """Inputs are kept and changed further, as well those that others have changed byte by byte."""
+    for number, seed in enumerate(target.seeds()):
+        random = Random(number)  # noqa: S311 - the same in each run
+        data = seed[: len(seed) // 2]
+        for _ in range(5):
+            data = of_bytes(random, data)
+            assert isinstance(target.input(random, [data]), bytes)
+
+
 @pytest.mark.parametrize(
     "path",
     sorted(path for path in REGRESSIONS.glob("*/*") if path.is_file()),
