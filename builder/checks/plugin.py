@@ -126,6 +126,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", f"{LONG}(why): the check takes long on an emulated board: --quick leaves it out"
     )
+    config.addinivalue_line(
+        "markers", "needs(recipe, ...): the check is one of images with these recipes alone"
+    )
     quick = config.getoption("markexpr") == session.QUICK
     config.pluginmanager.register(
         _Report(_context(config), config.getoption("report"), quick=quick)
@@ -357,7 +360,13 @@ class _Report:
         self.checks: dict[str, dict[str, Any]] = {}
         self.seconds: dict[str, float] = {}
 
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        others = [item for item in items if self._lacks_recipes(item)]
+        if others:
+            config.hook.pytest_deselected(items=others)
+            items[:] = [item for item in items if item not in others]
         for item in items:
             name = self.names[item.nodeid] = self._name(item)
             self.labels[item.nodeid] = _label(item, name.partition("::")[2])
@@ -368,6 +377,11 @@ class _Report:
                     raise pytest.UsageError(
                         f"{item.nodeid}: only(PLACE, WHY), with PLACE of {', '.join(PLACES)}"
                     )
+
+    def _lacks_recipes(self, item: pytest.Item) -> bool:
+        """Return whether the image is without recipes that a check needs."""
+        needed = {name for marker in item.iter_markers("needs") for name in marker.args}
+        return not needed <= self.context["parameters"].keys()
 
     def _name(self, item: pytest.Item) -> str:
         """Return what a check is called wherever its file is."""

@@ -532,6 +532,23 @@ def test_a_place_that_there_is_not_is_an_error(small_board: SmallBoard) -> None:
     assert report["checks"] == []
 
 
+def test_checks_of_recipes_that_the_image_lacks_are_not_its_own(small_board: SmallBoard) -> None:
+    text = """
+import pytest
+
+@pytest.mark.needs("a")
+def test_of_one():
+    pass
+
+@pytest.mark.needs("a", "another")
+def test_of_both():
+    assert False
+"""
+    small_board.files.write("recipes/a/test_one.py", text)
+    _, report = small_board.run("-k", "test_one")
+    assert [check["check"] for check in report["checks"]] == ["recipes/a/test_one.py::test_of_one"]
+
+
 def test_no_check_of_a_name_is_no_success(
     small_board: SmallBoard, capfd: pytest.CaptureFixture[str]
 ) -> None:

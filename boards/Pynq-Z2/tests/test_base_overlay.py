@@ -10,6 +10,8 @@ from testinfra.host import Host
 
 RunPython = Callable[..., str]
 
+pytestmark = pytest.mark.needs("pynq-overlays")
+
 # Prints one line of JSON among what the library's C code prints.
 USE = """
 import json, time, warnings
@@ -54,6 +56,7 @@ NOTEBOOK = pytest.param(
     marks=[
         pytest.mark.only("outside", "it is run over the network, as by a browser"),
         pytest.mark.long("it starts a kernel, which imports the library"),
+        pytest.mark.needs("jupyter"),
     ],
 )
 
