@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -453,17 +452,6 @@ def _verify(store: Store, context: Context) -> int:
     return StepError.exit_code if damaged else 0
 
 
-def clean(arguments: argparse.Namespace, context: Context) -> int:
-    """Remove results."""
-    enter(context)
-    if arguments.store_too:
-        store = context.open_store()
-        if not store.empty():
-            raise UserError("the store is in use by a build; it stays as it is")
-    shutil.rmtree(context.output, ignore_errors=True)
-    return 0
-
-
 def _by_product(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--only",
@@ -498,5 +486,3 @@ def declare(verbs: Verbs) -> None:
         "--verify", action="store_true",
         help="read all of it, and remove what is damaged; exit code 3 if something is",
     )  # fmt: skip
-    verb = verbs.add("clean", clean, "remove results, and with --store-too the store")
-    verb.add_argument("--store-too", action="store_true", help="also empty the store")

@@ -18,7 +18,7 @@ from builder.cli.settings import HANDED_ON, TERMINAL, hand_on
 from builder.engine.compiler_cache import CompilerCache
 from builder.engine.process import PASSED_ON, SEARCH_PATH
 from builder.errors import UserError
-from builder.plan.publish import Output
+from builder.plan.publish import Output, make_result
 from builder.report.console import LineView, make_view
 from builder.report.events import Event
 from builder.spec.reader import Tree
@@ -35,6 +35,12 @@ def typed(*words: str) -> str:
 
 
 DEFAULT_STORE_SIZE = "60G"
+
+CUSTOMIZED = "customized"
+"""Directory of the output in which each customized image has one."""
+
+TOOLS_LOG = "tools-image.log"
+"""File of the output: how the image of the build's container was made."""
 
 _CACHE_SHARE = 20
 """Part of the store that compiled objects may take: a kernel's are 60 MB."""
@@ -108,7 +114,8 @@ class Context:
         """
         output = Output(directory=self.output / board, board=board)
         try:
-            output.logs.mkdir(parents=True, exist_ok=True)
+            make_result(output.directory)
+            output.logs.mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"--output {self.output}: {error.strerror}") from error
         return output

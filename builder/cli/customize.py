@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from builder.archive.choice import choose, native_archive
 from builder.checks.session import Selection
-from builder.cli.context import Context, typed
+from builder.cli.context import CUSTOMIZED, Context, typed
 from builder.cli.emulator import emulator_plan
 from builder.cli.inside import Wish, enter
 from builder.cli.options import (
@@ -46,6 +46,7 @@ from builder.plan.customize import (
 )
 from builder.plan.owner import give_to_caller
 from builder.plan.plan import make_plan
+from builder.plan.publish import make_result
 from builder.report.console import LineView, duration, size
 from builder.report.events import Note
 from builder.spec.extra import extra_recipes
@@ -98,8 +99,9 @@ def customize(arguments: argparse.Namespace, context: Context) -> int:
     check_sum(path, checksum)
     step = BaseImage(path, checksum)
     with store.in_use(), context.view() as view:
-        logs = context.output / "customized" / target.stem / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
+        logs = context.output / CUSTOMIZED / target.stem / "logs"
+        make_result(logs.parent)
+        logs.mkdir(exist_ok=True)
         build = partial(Build, store=store, logs=logs, listener=view, processes=Processes())
         plan = make_plan([step], store)
         facts = BaseFacts.read(build(plan, jobs=1).run()[step].files)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from builder.cli import (
+    cleaning,
     commands,
     completion,
     customize,
@@ -135,6 +136,7 @@ def parsers() -> tuple[argparse.ArgumentParser, Verbs]:
         flash,
         customize,
         lock,
+        cleaning,
         reference,
         completion,
     ):
