@@ -55,6 +55,18 @@ def default_store() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", f"{home}/.cache")) / "zynq-sd-builder"
 
 
+class _Output(Console):
+    """A console that tells its caller when nobody reads it any more; rich's own exits with 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error that led here.
+
+        Raises:
+            BrokenPipeError: always.
+        """
+        raise  # noqa: PLE0704 - rich calls this where it handles the error
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """Directories and settings of one run of the command line.
@@ -79,7 +91,7 @@ class Context:
     @property
     def console(self) -> Console:
         """Standard output; in the JSON view it belongs to the events, so standard error."""
-        return Console(stderr=self.progress == "json", soft_wrap=True, highlight=False)
+        return _Output(stderr=self.progress == "json", soft_wrap=True, highlight=False)
 
     def open_store(self) -> Store:
         """Open the store, making it if need be.

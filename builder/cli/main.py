@@ -41,12 +41,27 @@ Builds SD-card images for Zynq boards and proves them by booting them under QEMU
 """
 
 
+_NOBODY_READS = 128 + signal.SIGPIPE
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command line and return its exit code.
 
     0 done, 1 a bug of ours, 2 the user's input, 3 a step failed, 4 the machine lacks something,
-    130 interrupted.
+    130 interrupted, 141 nobody reads the output any more (`| head`).
     """
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left to write would be complained of at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _NOBODY_READS
+
+
+def _run(argv: Sequence[str]) -> int:
     os.umask(0o022)
     parser, verbs = parsers()
     arguments = parser.parse_args(_command_first(argv, verbs.parsers))
@@ -77,9 +92,7 @@ def main(argv: Sequence[str]) -> int:
         problem = UserError(f"{error.filename}: {error.strerror}", hint="look at its owner")
         return report(problem, errors)
     except BrokenPipeError:
-        # Whoever read our output (`| head`) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise
     except OSError as error:
         full = full_disk(error, [Path(arguments.store), Path(arguments.output)])
         if full is None:

@@ -482,6 +482,35 @@ def test_interrupting_is_exit_code_130(
     assert (answer.status, answer.errors) == (130, "interrupted\n")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(
+            ["boards"],
+            ["recipes"],
+            ["dump", "--board", "Pynq-Z2"],
+            ["--help"],
+            ["completion", "zsh"],
+        ),
+        ["dump", "--json", "--board", "Pynq-Z2"],
+    ],
+)
+def test_output_that_nobody_reads_ends_quietly(words: list[str]) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    try:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "build.py"), *words],
+            stdout=writes,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writes)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 # build.py itself
 
 
