@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from builder.cli import (
+    about,
     cleaning,
     commands,
     completion,
@@ -116,7 +117,7 @@ def _command_first(argv: Sequence[str], verbs: Mapping[str, argparse.ArgumentPar
     Without a command, `--board X` is `build --board X`.
     """
     words = list(argv) or ["--help"]
-    if not words[0].startswith("-") or words[0] in ("-h", "--help"):
+    if not words[0].startswith("-") or words[0] in ("-h", "--help", "--version"):
         return words
     # `--board plan` is a board's name.
     with_value = {
@@ -152,6 +153,7 @@ def parsers() -> tuple[argparse.ArgumentParser, Verbs]:
         cleaning,
         reference,
         completion,
+        about,
     ):
         module.declare(verbs)
     return parser, verbs

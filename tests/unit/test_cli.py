@@ -155,6 +155,27 @@ def test_without_words_it_helps(build_py: CommandLine) -> None:
     assert "build.py --board Pynq-Z2" in answer.output
 
 
+def test_help_of_a_command_is_its_own(build_py: CommandLine) -> None:
+    for words in (["help"], ["help", "plan"]):
+        answer = build_py(*words)
+        assert (answer.status, answer.errors) == (0, "")
+        assert answer.output == build_py(*words[1:], "--help").output
+    answer = build_py("help", "paln")
+    assert (answer.status, answer.output) == (2, "")
+    assert answer.errors == "error: there is no command paln (did you mean plan?)\n"
+
+
+def test_the_version_names_the_commit(build_py: CommandLine) -> None:
+    answer = build_py("--version")
+    assert (answer.status, answer.errors) == (0, "")
+    found = re.fullmatch(r"build\.py \d+\.\d+\.\d+( \(commit (\S+)\))?\n", answer.output)
+    assert found
+    if (ROOT / ".git").exists() and shutil.which("git"):
+        words = ["git", "-c", f"safe.directory={ROOT}", "rev-parse", "HEAD"]
+        head = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert head[:12] in (found[2] or "")
+
+
 def test_an_option_first_means_build(
     build_py: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
