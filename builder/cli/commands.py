@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -19,12 +18,14 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
 from builder.checks.session import Selection
+from builder.cli.built import built_spec
 from builder.cli.context import Context, typed
 from builder.cli.emulator import emulator_plan, without_new
 from builder.cli.errors import error_console, report
 from builder.cli.inside import Wish, check_containers, chosen, enter
 from builder.cli.options import Verbs, positive
 from builder.cli.planning import board_names, planning, resolved
+from builder.cli.same import UNTOLD, same_image
 from builder.engine.process import Processes
 from builder.engine.requirements import check_machine, lacking
 from builder.errors import HostError, Interrupted, StepError, UserError
@@ -113,16 +114,17 @@ def _build(
                 view(Note(text=without_new(failure.message), loud=True))
     give_to_caller(context.output)
     taken = duration(time.monotonic() - started)
+    same = same_image(arguments, context, specs)
     if len(results) > 1:
         _show_all(context, results, taken=taken)
     elif not failures and arguments.only:
         _show_products(context, results[0], taken=taken)
     elif not failures:
-        _summary(context, results[0], taken=taken, same=_same_image(arguments, context))
+        _summary(context, results[0], taken=taken, same=same)
     for result in results:
         for note in result.notes:
             context.console.print(f"[bold yellow]{escape(note)}[/]")
-    codes = [report(failure, error_console()) for failure in failures]
+    codes = [report(failure, error_console(), same=same) for failure in failures]
     qemu = outcome.entries.get(emulator.step) if emulator else None
     return _Built(status=codes[0] if codes else 0, qemu=qemu.files / PROGRAMS if qemu else None)
 
@@ -160,20 +162,6 @@ def _stop_on_interrupt() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
-def _same_image(arguments: argparse.Namespace, context: Context) -> list[str]:
-    """Return the words that other commands need to mean the same image."""
-    given = {
-        "--distro": arguments.distro,
-        "--profile": arguments.profile,
-        "--boot-files": arguments.boot_files,
-        "--bsp": arguments.bsp,
-        "--petalinux-installer": arguments.petalinux_installer,
-    }
-    pairs = [("--boards-dir", os.path.relpath(path)) for path in context.boards_dirs]
-    pairs += [(option, str(value)) for option, value in given.items() if value]
-    return [word for pair in pairs for word in pair]
-
-
 def _summary(context: Context, result: BoardResult, *, taken: str, same: Sequence[str]) -> None:
     """Print what came of the one board of a build, and what to do with it.
 
@@ -186,8 +174,10 @@ def _summary(context: Context, result: BoardResult, *, taken: str, same: Sequenc
     print_(
         f"[bold green]{what}[/] in {taken}: [bold]{escape(shown)}[/], {size(image.stat().st_size)}"
     )
-    words = ["test", "--board", result.output.board, *same]
+    words = ["test", "--built", "--board", result.output.board, *same]
     print_(f"  check it:       {escape(typed(*words))}")
+    if any(word.endswith(f"={UNTOLD}") for word in same):
+        print_(f"                  (secrets are not shown: type them in place of {UNTOLD})")
     print_(f"  write to card:  {escape(typed('flash', shown, '/dev/YOUR-CARD'))}")
 
 
@@ -254,12 +244,20 @@ def test(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def _test(specs: Mapping[str, ImageSpec], arguments: argparse.Namespace, context: Context) -> int:
-    built = _build(
-        specs, argparse.Namespace(**{**vars(arguments), "jobs": 2}), context, emulate=True
-    )
-    if built.status:
-        return built.status
-    qemu = found_qemu(built.qemu)
+    if arguments.built:
+        store = context.open_store()
+        specs = {
+            name: built_spec(spec, context, store, arguments.settings)
+            for name, spec in specs.items()
+        }
+        qemu = found_qemu(_emulator(arguments, context, store))
+    else:
+        built = _build(
+            specs, argparse.Namespace(**{**vars(arguments), "jobs": 2}), context, emulate=True
+        )
+        if built.status:
+            return built.status
+        qemu = found_qemu(built.qemu)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         verdicts = {
@@ -272,6 +270,27 @@ def _test(specs: Mapping[str, ImageSpec], arguments: argparse.Namespace, context
         for line in columns(list(verdicts.items())):
             context.console.print(escape(line))
     return 0 if set(verdicts.values()) == {_PASSED} else 3
+
+
+def _emulator(arguments: argparse.Namespace, context: Context, store: Store) -> Path | None:
+    """Get a QEMU that can boot boards, and nothing else; None if this machine's own is used."""
+    with context.view() as view:
+        emulator = emulator_plan(arguments, context.tree, store, view)
+        if emulator is None:
+            return None
+        outcome = Build(
+            [emulator],
+            store=store,
+            logs=context.output,
+            listener=view,
+            processes=Processes(),
+            jobs=1,
+            offline=arguments.offline,
+        ).attempt()
+        for failure in outcome.failures:
+            view(Note(text=without_new(failure.message), loud=True))
+    entry = outcome.entries.get(emulator.step)
+    return entry.files / PROGRAMS if entry else None
 
 
 def _verdict(
@@ -320,7 +339,7 @@ def shell(arguments: argparse.Namespace, context: Context) -> int:
         (name,) = names
         logs = context.output_of(name).logs
         with context.view() as view:
-            entries = Build(
+            outcome = Build(
                 join({name: below}),
                 store=store,
                 logs={name: logs},
@@ -328,8 +347,11 @@ def shell(arguments: argparse.Namespace, context: Context) -> int:
                 processes=processes,
                 jobs=2,
                 compiler_cache=compiler_cache,
-            ).run()
-        inputs = {each: entries[parent] for each, parent in step.parents.items()}
+            ).attempt()
+        if outcome.failures:
+            same = same_image(arguments, context, specs)
+            return report(outcome.failures[0], error_console(), same=same)
+        inputs = {each: outcome.entries[parent] for each, parent in step.parents.items()}
         with (
             Toolbox(store, processes, compiler_cache=compiler_cache) as toolbox,
             store.scratch("shell-output") as scratch,
@@ -453,17 +475,6 @@ def _verify(store: Store, context: Context) -> int:
     return StepError.exit_code if damaged else 0
 
 
-def clean(arguments: argparse.Namespace, context: Context) -> int:
-    """Remove results."""
-    enter(context)
-    if arguments.store_too:
-        store = context.open_store()
-        if not store.empty():
-            raise UserError("the store is in use by a build; it stays as it is")
-    shutil.rmtree(context.output, ignore_errors=True)
-    return 0
-
-
 def _by_product(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--only",
@@ -484,6 +495,11 @@ def declare(verbs: Verbs) -> None:
         verbs.add("plan", plan, "show which steps are kept, and why others are not", spec=True)
     )
     verb = verbs.add("test", test, "boot the images under QEMU and check them", spec=True)
+    verb.add_argument(
+        "--built", action="store_true",
+        help="take the image in the output directory as it is, and build nothing; of --set it takes "
+        "the secrets that the image was built with",
+    )  # fmt: skip
     verb.add_argument("-k", metavar="EXPRESSION", help="only the checks that match, as pytest's -k")
     verb.add_argument("--quick", action="store_true", help="leave out the checks that take long")
     verb = verbs.add(
@@ -498,5 +514,3 @@ def declare(verbs: Verbs) -> None:
         "--verify", action="store_true",
         help="read all of it, and remove what is damaged; exit code 3 if something is",
     )  # fmt: skip
-    verb = verbs.add("clean", clean, "remove results, and with --store-too the store")
-    verb.add_argument("--store-too", action="store_true", help="also empty the store")

@@ -18,7 +18,7 @@ from builder.cli.settings import HANDED_ON, TERMINAL, hand_on
 from builder.engine.compiler_cache import CompilerCache
 from builder.engine.process import PASSED_ON, SEARCH_PATH
 from builder.errors import UserError
-from builder.plan.publish import Output
+from builder.plan.publish import Output, make_result
 from builder.report.console import LineView, make_view
 from builder.report.events import Event
 from builder.spec.reader import Tree
@@ -36,6 +36,12 @@ def typed(*words: str) -> str:
 
 DEFAULT_STORE_SIZE = "60G"
 
+CUSTOMIZED = "customized"
+"""Directory of the output in which each customized image has one."""
+
+TOOLS_LOG = "tools-image.log"
+"""File of the output: how the image of the build's container was made."""
+
 _CACHE_SHARE = 20
 """Part of the store that compiled objects may take: a kernel's are 60 MB."""
 
@@ -47,6 +53,18 @@ def default_store() -> Path:
     sudo = os.environ.get("SUDO_UID")
     home = pwd.getpwuid(int(sudo)).pw_dir if sudo else os.path.expanduser("~")  # noqa: PTH111 - a user need not have one
     return Path(os.environ.get("XDG_CACHE_HOME", f"{home}/.cache")) / "zynq-sd-builder"
+
+
+class _Output(Console):
+    """A console that tells its caller when nobody reads it any more; rich's own exits with 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error that led here.
+
+        Raises:
+            BrokenPipeError: always.
+        """
+        raise  # noqa: PLE0704 - rich calls this where it handles the error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +91,7 @@ class Context:
     @property
     def console(self) -> Console:
         """Standard output; in the JSON view it belongs to the events, so standard error."""
-        return Console(stderr=self.progress == "json", soft_wrap=True, highlight=False)
+        return _Output(stderr=self.progress == "json", soft_wrap=True, highlight=False)
 
     def open_store(self) -> Store:
         """Open the store, making it if need be.
@@ -108,7 +126,8 @@ class Context:
         """
         output = Output(directory=self.output / board, board=board)
         try:
-            output.logs.mkdir(parents=True, exist_ok=True)
+            make_result(output.directory)
+            output.logs.mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"--output {self.output}: {error.strerror}") from error
         return output

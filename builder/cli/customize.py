@@ -16,7 +16,8 @@ from rich.markup import escape
 
 from builder.archive.choice import choose, native_archive
 from builder.checks.session import Selection
-from builder.cli.context import Context, typed
+from builder.cli.built import known_recipes
+from builder.cli.context import CUSTOMIZED, Context, typed
 from builder.cli.emulator import emulator_plan
 from builder.cli.inside import Wish, enter
 from builder.cli.options import (
@@ -46,12 +47,12 @@ from builder.plan.customize import (
 )
 from builder.plan.owner import give_to_caller
 from builder.plan.plan import make_plan
+from builder.plan.publish import make_result
 from builder.report.console import LineView, duration, size
 from builder.report.events import Note
 from builder.spec.extra import extra_recipes
 from builder.spec.overlays import Design, find_design
 from builder.spec.reader import closest
-from builder.spec.recipe import SECRET
 from builder.spec.resolve import ImageSpec, resolve
 from builder.spec.texts import package_name
 from builder.steps.base_image import BaseFacts, BaseImage
@@ -98,8 +99,9 @@ def customize(arguments: argparse.Namespace, context: Context) -> int:
     check_sum(path, checksum)
     step = BaseImage(path, checksum)
     with store.in_use(), context.view() as view:
-        logs = context.output / "customized" / target.stem / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
+        logs = context.output / CUSTOMIZED / target.stem / "logs"
+        make_result(logs.parent)
+        logs.mkdir(exist_ok=True)
         build = partial(Build, store=store, logs=logs, listener=view, processes=Processes())
         plan = make_plan([step], store)
         facts = BaseFacts.read(build(plan, jobs=1).run()[step].files)
@@ -306,23 +308,10 @@ def _is_told(base: _Base, request: Request) -> bool:
 
 
 def _becomes(context: Context, base: _Base, spec: ImageSpec, request: Request) -> ImageSpec:
-    """Return what the new image is: the base image's recipes and values, and the new ones.
-
-    Secrets that nobody told are taken to be what the board's own specification has.
-    """
+    """Return what the new image is: the base image's recipes and values, and the new ones."""
     present = spec.parameters() if base.manifest is None else base.manifest.get("recipes", {})
-    files = context.tree.recipe_files(spec.directories)
-    own = spec.parameters()
-    known = {
-        name: {
-            key: own.get(name, {}).get(key, "") if value == SECRET else value
-            for key, value in values.items()
-        }
-        for name, values in present.items()
-        if name in files
-    }
-    there = extra_recipes(context.tree, [*known], present=known, directories=spec.directories)
-    recipes = {**there.known, **{recipe.name: recipe for recipe in request.recipes.applied}}
+    known = known_recipes(context.tree, spec, present)
+    recipes = {**known, **{recipe.name: recipe for recipe in request.recipes.applied}}
     return replace(spec, recipes=tuple(recipes.values()))
 
 

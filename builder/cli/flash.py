@@ -17,10 +17,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from builder.cli.asking import ask
 from builder.cli.context import Context, become_root, typed
 from builder.cli.options import BOARDS, Verbs, completed
 from builder.engine.process import Processes
-from builder.errors import HostError, Interrupted, UserError
+from builder.errors import HostError, UserError
 from builder.flash.devices import Device, candidates, check_room, devices, target
 from builder.flash.image import CardImage, Progress, card_image
 from builder.flash.writing import flash as write
@@ -53,7 +54,7 @@ def flash(arguments: argparse.Namespace, context: Context) -> int:
         context.console.print(f"there is no checksum beside {escape(image.path.name)}: not checked")
     if image.block_map is None:
         context.console.print("there is no block map beside it: the whole image is written")
-    _confirm(device, context.console, sure=arguments.yes)
+    _confirm(device, context.console, yes=arguments.yes)
     # It may have been mounted, or taken out, while the user made up his mind.
     device = target(device_name, devices(), fixed=arguments.fixed_disk)
     with shown:
@@ -98,7 +99,7 @@ def _list(context: Context) -> None:
         context.console.print(escape(line))
 
 
-def _confirm(device: Device, console: Console, *, sure: bool) -> None:
+def _confirm(device: Device, console: Console, *, yes: bool) -> None:
     """Ask on the terminal whether all that is on a device may go.
 
     Raises:
@@ -107,16 +108,7 @@ def _confirm(device: Device, console: Console, *, sure: bool) -> None:
     """
     console.print(f"[bold yellow]all that is on {escape(device.described)} will be lost[/]")
     console.print(f"  on it now: {escape(device.content)}")
-    if sure:
-        return
-    if not sys.stdin.isatty():
-        raise UserError("there is nobody to ask whether it may", hint="add --yes")
-    try:
-        answer = input("write onto it? Type yes: ")
-    except EOFError:
-        answer = ""
-    if answer.strip().lower() != "yes":
-        raise Interrupted(f"nothing was written onto {device.path}")
+    ask("write onto it?", yes=yes, refused=f"nothing was written onto {device.path}")
 
 
 class _Shown:

@@ -24,7 +24,7 @@ from typing import Any
 
 from builder.archive.base import base_of
 from builder.bsp.petalinux.system import ContainerStep
-from builder.cli.context import ROOT, Context, become_root
+from builder.cli.context import ROOT, TOOLS_LOG, Context, become_root
 from builder.cli.settings import HANDED_ON, hand_on
 from builder.engine.containers import Container, ImageRecipe, Mount
 from builder.engine.docker import Docker, RunningContainer
@@ -173,7 +173,7 @@ def tools_image(
 def _image(context: Context, docker: Docker, wish: Wish) -> str:
     distribution = named_distribution(context.tree, TOOLS)
     recipe = tools_image(ROOT, distribution, browser=wish.browser)
-    with (context.output / "tools-image.log").open("w") as log:
+    with (context.output / TOOLS_LOG).open("w") as log:
         return docker.image(
             recipe,
             processes=Processes(),

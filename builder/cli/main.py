@@ -13,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 
 from builder.cli import (
+    about,
+    cleaning,
     commands,
     completion,
     customize,
@@ -40,12 +42,27 @@ Builds SD-card images for Zynq boards and proves them by booting them under QEMU
 """
 
 
+_NOBODY_READS = 128 + signal.SIGPIPE
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command line and return its exit code.
 
     0 done, 1 a bug of ours, 2 the user's input, 3 a step failed, 4 the machine lacks something,
-    130 interrupted.
+    130 interrupted, 141 nobody reads the output any more (`| head`).
     """
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left to write would be complained of at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _NOBODY_READS
+
+
+def _run(argv: Sequence[str]) -> int:
     os.umask(0o022)
     parser, verbs = parsers()
     arguments = parser.parse_args(_command_first(argv, verbs.parsers))
@@ -76,9 +93,7 @@ def main(argv: Sequence[str]) -> int:
         problem = UserError(f"{error.filename}: {error.strerror}", hint="look at its owner")
         return report(problem, errors)
     except BrokenPipeError:
-        # Whoever read our output (`| head`) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise
     except OSError as error:
         full = full_disk(error, [Path(arguments.store), Path(arguments.output)])
         if full is None:
@@ -102,7 +117,7 @@ def _command_first(argv: Sequence[str], verbs: Mapping[str, argparse.ArgumentPar
     Without a command, `--board X` is `build --board X`.
     """
     words = list(argv) or ["--help"]
-    if not words[0].startswith("-") or words[0] in ("-h", "--help"):
+    if not words[0].startswith("-") or words[0] in ("-h", "--help", "--version"):
         return words
     # `--board plan` is a board's name.
     with_value = {
@@ -135,8 +150,10 @@ def parsers() -> tuple[argparse.ArgumentParser, Verbs]:
         flash,
         customize,
         lock,
+        cleaning,
         reference,
         completion,
+        about,
     ):
         module.declare(verbs)
     return parser, verbs

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -21,13 +22,21 @@ from builder.plan.joint import BoardPlan
 from builder.plan.manifest import manifest, notes
 from builder.plan.plan import Planned
 from builder.plan.products import PRODUCTS
-from builder.report.compare import compare
+from builder.report.compare import compare, is_manifest
 from builder.report.page import Report, render
 from builder.spec.resolve import ImageSpec
 from builder.steps.step import Step
 from builder.store.store import Entry, write_atomically
 
 _STAMP = ".published"
+
+_MARKER = ".made-by-build"
+"""File in a directory of results that did not exist before, or was empty: it may be removed whole."""
+_NAMES = re.compile(
+    r"\.published|image\.json|manifest(\.previous)?\.json|report\.html|screenshot\.png"
+    r"|(self)?test-report\.json|boot|kernel|logs|sysroot"
+)
+"""Names in results of earlier builds, which have no marker; others begin with the board's name."""
 
 _SECRET = 0o600
 """Mode of images and root filesystems: hashes of passwords and keys of networks are in them."""
@@ -86,6 +95,45 @@ class Output:
     def console(self) -> Path:
         """The output of the serial console in the last test."""
         return self.logs / "console.log"
+
+
+def make_result(directory: Path) -> None:
+    """Make a directory for results if there is none, and mark it unless others have files in it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if not any(directory.iterdir()):
+        (directory / _MARKER).write_text("Made by build.py; `build.py clean` removes all of it.\n")
+
+
+def is_result(directory: Path) -> bool:
+    """Return whether a build made a directory, and so may remove it.
+
+    One of an earlier build, which has no marker, is known by its manifest, and may hold nothing else
+    than builds make.
+    """
+    if directory.is_symlink() or not directory.is_dir():
+        return False
+    if _is_plain(directory / _MARKER):
+        return True
+    manifest = directory / "manifest.json"
+    if not _is_plain(manifest):
+        return False
+    try:
+        found = json.loads(manifest.read_text())
+    except ValueError:
+        return False
+    return (
+        is_manifest(found)
+        and found["board"] == directory.name
+        and all(
+            _NAMES.fullmatch(path.name)
+            or path.name.startswith((f"{directory.name}.", f"{directory.name}-"))
+            for path in directory.iterdir()
+        )
+    )
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,21 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 Manifest: TypeAlias = Mapping[str, Any]
 """The content of a `manifest.json`, of this release of the builder or an older one."""
+
+
+def is_manifest(value: object) -> TypeGuard[Manifest]:
+    """Return whether JSON data is a manifest: it names the board and the image's checksum."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("board"), str)
+        and isinstance(value.get("image"), dict)
+        and isinstance(value["image"].get("sha256"), str)
+    )
+
 
 Value: TypeAlias = str | int
 """A version, a parameter as JSON, a checksum; or a number of bytes."""

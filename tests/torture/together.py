@@ -58,12 +58,12 @@ def _commands(ground: Ground, order: Sequence[int]) -> list[str]:
     def clean_all() -> Ended:
         # Whether a build is at work already is chance; that the store is in use is not.
         with locked(ground.store / "locks/in-use.lock", shared=True):
-            return elsewhere.run("clean", "--store-too")
+            return elsewhere.run("clean", "--store-too", "--yes")
 
     commands: list[tuple[str, int, Callable[[], Ended]]] = [
         ("cache", 0, lambda: ground.run("cache")),
         ("plan", 0, lambda: ground.run("plan", *plan)),
-        ("clean", 0, lambda: elsewhere.run("clean")),
+        ("clean", 0, lambda: elsewhere.run("clean", "--yes")),
         ("clean --store-too", 2, clean_all),
     ]
     found = []

@@ -159,7 +159,8 @@ def build_py(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[CommandLine]:
     # Whoever the tests run as, nothing may ask for a password or build.
-    monkeypatch.setattr("builder.cli.commands.enter", lambda *_: None)
+    for module in ("commands", "cleaning"):
+        monkeypatch.setattr(f"builder.cli.{module}.enter", lambda *_: None)
     monkeypatch.setenv("COLUMNS", "200")
     before = signal.getsignal(signal.SIGTERM)
     umask = os.umask(0o022)

@@ -12,6 +12,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,9 +22,10 @@ import pytest
 from builder.cli.context import typed
 from builder.errors import UserError
 from builder.plan.build import StepFailure
+from builder.plan.publish import is_result, make_result
 from builder.spec.schemas import KINDS
 from builder.store.store import Store
-from tests.unit.command_line import TREE, CommandLine, FakeArchive
+from tests.unit.command_line import TREE, Answer, CommandLine, FakeArchive
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -150,6 +153,27 @@ def test_without_words_it_helps(build_py: CommandLine) -> None:
     answer = build_py()
     assert answer.status == 0
     assert "build.py --board Pynq-Z2" in answer.output
+
+
+def test_help_of_a_command_is_its_own(build_py: CommandLine) -> None:
+    for words in (["help"], ["help", "plan"]):
+        answer = build_py(*words)
+        assert (answer.status, answer.errors) == (0, "")
+        assert answer.output == build_py(*words[1:], "--help").output
+    answer = build_py("help", "paln")
+    assert (answer.status, answer.output) == (2, "")
+    assert answer.errors == "error: there is no command paln (did you mean plan?)\n"
+
+
+def test_the_version_names_the_commit(build_py: CommandLine) -> None:
+    answer = build_py("--version")
+    assert (answer.status, answer.errors) == (0, "")
+    found = re.fullmatch(r"build\.py \d+\.\d+\.\d+( \(commit (\S+)\))?\n", answer.output)
+    assert found
+    if (ROOT / ".git").exists() and shutil.which("git"):
+        words = ["git", "-c", f"safe.directory={ROOT}", "rev-parse", "HEAD"]
+        head = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert head[:12] in (found[2] or "")
 
 
 def test_an_option_first_means_build(
@@ -357,18 +381,107 @@ def test_a_full_disk_is_no_bug_of_ours(
     assert rest[-1].startswith("hint: make room, say by `build.py clean`")
 
 
+@pytest.fixture
+def clean(build_py: CommandLine) -> Callable[..., Answer]:
+    """Run `build.py clean`."""
+    return partial(build_py.there, "clean")
+
+
 @pytest.mark.parametrize("store_too", [False, True])
 def test_clean_removes_results_and_the_store_if_asked(
-    build_py: CommandLine, tmp_path: Path, *, store_too: bool
+    clean: Callable[..., Answer], tmp_path: Path, *, store_too: bool
 ) -> None:
-    (tmp_path / "output/Pynq-Z2").mkdir(parents=True)
+    make_result(tmp_path / "output/Pynq-Z2")
     store = Store(tmp_path / "store")
     with store.building("k"):
         store.draft("k")
         store.commit("k", step="s", components={}, seconds=0)
-    assert build_py.there("clean", *(["--store-too"] if store_too else [])).status == 0
+    answer = clean("--yes", *(["--store-too"] if store_too else []))
+    assert answer.status == 0
+    assert ("what is in the store" in answer.output) is store_too
     assert not (tmp_path / "output").exists()
     assert (Store(tmp_path / "store").get("k") is None) is store_too
+
+
+def test_clean_removes_nothing_that_no_build_made(
+    clean: Callable[..., Answer], tmp_path: Path
+) -> None:
+    output, outside = tmp_path / "output", tmp_path / "outside"
+    make_result(output / "Pynq-Z2")
+    make_result(output / "customized/new")
+    make_result(outside)
+    (output / "thesis").mkdir()
+    (output / "thesis/chapter").write_text("years of work")
+    (output / "PYNQ-Z1").mkdir()
+    (output / "PYNQ-Z1/manifest.json").write_text("{}")
+    (output / "notes").write_text("a plan")
+    (output / "elsewhere").symlink_to(outside)
+    (output / "tools-image.log").symlink_to(outside / ".made-by-build")
+    answer = clean("--yes")
+    assert answer.status == 0
+    assert sorted(path.name for path in output.iterdir()) == [
+        *("PYNQ-Z1", "elsewhere", "notes", "thesis", "tools-image.log")
+    ]
+    assert (output / "thesis/chapter").read_text() == "years of work"
+    assert any(outside.iterdir())
+    assert (
+        "no build made these, which stay: PYNQ-Z1, elsewhere, notes, thesis, tools-image.log"
+        in answer.output
+    )
+
+
+@pytest.mark.parametrize(("other", "goes"), [("Pynq-Z2.img", True), ("thesis.tex", False)])
+def test_clean_knows_results_of_earlier_builds_by_their_manifest(
+    clean: Callable[..., Answer], tmp_path: Path, other: str, *, goes: bool
+) -> None:
+    folder = tmp_path / "output/Pynq-Z2"
+    (folder / "logs").mkdir(parents=True)
+    manifest = {"board": "Pynq-Z2", "image": {"sha256": "0123"}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / other).write_text("")
+    assert clean("--yes").status == 0
+    assert folder.exists() is not goes
+
+
+def test_a_directory_that_was_there_is_not_taken_for_a_build_s(tmp_path: Path) -> None:
+    (tmp_path / "thesis").write_text("years of work")
+    make_result(tmp_path)
+    assert not is_result(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "error"),
+    [
+        (None, 2, "error: there is nobody to ask whether it may\nhint: add --yes\n"),
+        ("no", 130, "error: nothing was removed\n"),
+        ("yes", 0, ""),
+    ],
+)
+def test_clean_asks_before_it_removes(
+    clean: Callable[..., Answer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str | None,
+    *,
+    status: int,
+    error: str,
+) -> None:
+    folder = tmp_path / "output/Pynq-Z2"
+    make_result(folder)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: answer is not None, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _: answer)
+    said = clean()
+    assert (said.status, said.errors) == (status, error)
+    assert os.path.relpath(folder) in said.output
+    assert folder.exists() is (status != 0)
+
+
+def test_clean_says_that_there_is_nothing_to_remove(
+    clean: Callable[..., Answer], tmp_path: Path
+) -> None:
+    answer = clean()
+    assert (answer.status, answer.errors) == (0, "")
+    assert answer.output.startswith("nothing to remove in ")
 
 
 def test_schemas_writes_all_of_them(build_py: CommandLine, tmp_path: Path) -> None:
@@ -388,6 +501,35 @@ def test_interrupting_is_exit_code_130(
     monkeypatch.setattr("builder.cli.commands.boards", interrupt)
     answer = build_py("boards")
     assert (answer.status, answer.errors) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(
+            ["boards"],
+            ["recipes"],
+            ["dump", "--board", "Pynq-Z2"],
+            ["--help"],
+            ["completion", "zsh"],
+        ),
+        ["dump", "--json", "--board", "Pynq-Z2"],
+    ],
+)
+def test_output_that_nobody_reads_ends_quietly(words: list[str]) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    try:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "build.py"), *words],
+            stdout=writes,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writes)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 # build.py itself

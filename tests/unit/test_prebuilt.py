@@ -527,7 +527,12 @@ def test_a_build_says_what_its_boot_files_are(
         lines = answer.output.splitlines()
         assert any(line.startswith(headline) for line in lines)
         assert note in lines, "each time, whatever was kept"
-    command = typed("test", "--board", "Pynq-Z2", "--boot-files", str(vendor.folder))
+    places = [
+        *("--store", os.path.relpath(tmp_path / "store")),
+        *("--output", os.path.relpath(tmp_path / "output")),
+    ]
+    same = [*places, "--boot-files", str(vendor.folder)]
+    command = typed("test", "--built", "--board", "Pynq-Z2", *same)
     assert f"  check it:       {command}\n" in answer.output
     manifest = json.loads((tmp_path / "output/Pynq-Z2/manifest.json").read_text())
     assert manifest["sources"] == [{"boot-files": "given", "sha256": digest(vendor.folder)}]

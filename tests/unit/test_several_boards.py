@@ -458,12 +458,16 @@ def test_a_build_ends_with_a_report_to_look_at(factory: Factory, tmp_path: Path)
 def test_one_board_is_told_as_ever(factory: Factory, tmp_path: Path) -> None:
     answer = factory("build", "One")
     image = os.path.relpath(tmp_path / "output/One/One.img")
-    where = os.path.relpath(factory.boards_dir)
+    same = [
+        *("--boards-dir", os.path.relpath(factory.boards_dir)),
+        *("--store", os.path.relpath(tmp_path / "store")),
+        *("--output", os.path.relpath(tmp_path / "output")),
+    ]
     assert "  start   kernel (never built)\n" in answer.output
     first, *rest = answer.output.splitlines()[-3:]
     assert re.fullmatch(rf"built in \d+\.\d s: {re.escape(image)}, 5 B", first)
     assert rest == [
-        f"  check it:       {typed('test', '--board', 'One', '--boards-dir', where)}",
+        f"  check it:       {typed('test', '--built', '--board', 'One', *same)}",
         f"  write to card:  {typed('flash', image, '/dev/YOUR-CARD')}",
     ]
 

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""The command `clean`: removes what builds made, and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from rich.markup import escape
+
+from builder.cli.asking import ask
+from builder.cli.context import CUSTOMIZED, TOOLS_LOG, Context
+from builder.cli.inside import Wish, enter
+from builder.cli.options import Verbs
+from builder.errors import UserError
+from builder.plan.publish import is_result
+from builder.report.console import columns, size
+from builder.store.store import remove_tree, tree_size
+
+
+def clean(arguments: argparse.Namespace, context: Context) -> int:
+    """Remove results, and empty the store if asked, after saying what goes."""
+    enter(context, Wish(stdin=True))
+    results, others = _found(context.output)
+    goes = [(os.path.relpath(path), size(_size(path))) for path in results]
+    if arguments.store_too:
+        goes.append((f"what is in the store {context.store}", size(tree_size(context.store))))
+    if others:
+        names = ", ".join(path.name for path in others)
+        context.console.print(f"no build made these, which stay: {escape(names)}")
+    if not goes:
+        context.console.print(f"nothing to remove in {escape(os.path.relpath(context.output))}")
+        return 0
+    context.console.print("[bold yellow]this will be removed:[/]")
+    for line in columns(goes):
+        context.console.print(f"  {escape(line)}")
+    ask("remove it?", yes=arguments.yes, refused="nothing was removed")
+    if arguments.store_too and not context.open_store().empty():
+        raise UserError("the store is in use by a build; it stays as it is")
+    _remove(results, context.output)
+    return 0
+
+
+def _found(output: Path) -> tuple[list[Path], list[Path]]:
+    """Return what builds made in an output directory, and what else is there."""
+    results: list[Path] = []
+    others: list[Path] = []
+    for path in sorted(output.iterdir()) if output.is_dir() else ():
+        if path.name == CUSTOMIZED and path.is_dir() and not path.is_symlink():
+            for inner in sorted(path.iterdir()):
+                (results if is_result(inner) else others).append(inner)
+        else:
+            ours = is_result(path) or (path.name == TOOLS_LOG and not path.is_symlink())
+            (results if ours else others).append(path)
+    return results, others
+
+
+def _size(path: Path) -> int:
+    return tree_size(path) if path.is_dir() else path.stat().st_size
+
+
+def _remove(results: Sequence[Path], output: Path) -> None:
+    """Remove results, and the directories that held nothing else."""
+    for path in results:
+        remove_tree(path)
+    for folder in (output / CUSTOMIZED, output):
+        with suppress(OSError):  # something else is in it, or it is where a container mounts it
+            folder.rmdir()
+
+
+def declare(verbs: Verbs) -> None:
+    """Declare the command of this module."""
+    verb = verbs.add(
+        "clean", clean, "remove what builds made in the output directory, and with --store-too the store"
+    )  # fmt: skip
+    verb.add_argument("--store-too", action="store_true", help="also empty the store")
+    verb.add_argument("--yes", action="store_true", help="ask nothing: for scripts")
