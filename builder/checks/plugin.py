@@ -24,7 +24,7 @@ from testinfra.host import Host
 
 from builder.checks import session
 from builder.checks.commands import BoardBackend, BoardCommands
-from builder.checks.session import LONG, variable
+from builder.checks.session import LONG, Selection, variable
 
 PLACES = {
     "outside": "from another machine",
@@ -126,9 +126,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", f"{LONG}(why): the check takes long on an emulated board: --quick leaves it out"
     )
-    quick = config.getoption("markexpr") == session.QUICK
+    selection = session.Selection(
+        config.getoption("keyword") or None, quick=config.getoption("markexpr") == session.QUICK
+    )
     config.pluginmanager.register(
-        _Report(_context(config), config.getoption("report"), quick=quick)
+        _Report(_context(config), config.getoption("report"), selection=selection)
     )
 
 
@@ -347,10 +349,11 @@ def _label(item: pytest.Item, name: str) -> str:
 class _Report:
     """Keeps checks to where they belong; collects results, shows what was left out, writes JSON."""
 
-    def __init__(self, context: Mapping[str, Any], file: Path, *, quick: bool) -> None:
+    def __init__(self, context: Mapping[str, Any], file: Path, *, selection: Selection) -> None:
         self.context = context
         self.file = file
-        self.quick = quick
+        self.selection = selection
+        self.deselected = 0
         self.started = time.time()
         self.names: dict[str, str] = {}
         self.labels: dict[str, str] = {}
@@ -368,6 +371,9 @@ class _Report:
                     raise pytest.UsageError(
                         f"{item.nodeid}: only(PLACE, WHY), with PLACE of {', '.join(PLACES)}"
                     )
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        self.deselected += len(items)
 
     def _name(self, item: pytest.Item) -> str:
         """Return what a check is called wherever its file is."""
@@ -425,7 +431,9 @@ class _Report:
             "boot": self.context.get("stages", {}),
             "image": self.context.get("image", ""),
             "emulator": self.context.get("emulator", ""),
-            "quick": self.quick,
+            "expression": self.selection.expression,
+            "quick": self.selection.quick,
+            "deselected": self.deselected,
             "passed": self._count("passed"),
             "failed": self._count("failed"),
             "skipped": self._count("skipped"),
