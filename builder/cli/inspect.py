@@ -21,7 +21,7 @@ from builder.cli.context import ROOT, Context, typed
 from builder.cli.options import BOARDS_OR_FILES, Verbs, completed
 from builder.cli.planning import resolved
 from builder.errors import UserError
-from builder.report.compare import Change, compare
+from builder.report.compare import Change, compare, is_manifest
 from builder.report.console import columns
 from builder.spec.document import Problem
 from builder.spec.dump import differences, dump
@@ -100,8 +100,10 @@ def _read(path: Path) -> Mapping[str, Any]:
         manifest = parsed_json(plain_file(path))
     except ValueError as error:
         raise UserError(f"{path}: not JSON: {error}") from error
-    if not isinstance(manifest, dict):
-        raise UserError(f"{path}: not the manifest of a build")
+    if not is_manifest(manifest):
+        raise UserError(
+            f"{path}: not the manifest of a build", hint=f"a build writes it as {_MANIFEST}"
+        )
     return manifest
 
 

@@ -37,7 +37,7 @@ VERBS = ["build", "plan", "test"]
 @pytest.mark.parametrize(
     ("words", "error"),
     [
-        (["--board", "Pynq-Z3"], "error: there is no board Pynq-Z3 (did you mean Pynq-Z2?)"),
+        (["--board", "Pnyq-Z2"], "error: there is no board Pnyq-Z2 (did you mean Pynq-Z2?)"),
         (
             ["--board", "Pynq-Z2", "--set", "port=1"],
             "error: --set port: must be RECIPE.PARAMETER=VALUE",
@@ -66,6 +66,14 @@ def test_a_wrong_option_is_one_line_and_exit_code_2(
     answer = build_py.there(verb, *words)
     assert answer.status == 2
     assert answer.errors == f"{error}\n"
+
+
+@pytest.mark.parametrize("board", ["Pynq-Z1", "Pynq-ZU", "ZCU112"])
+def test_another_model_is_no_misspelt_board(build_py: CommandLine, board: str) -> None:
+    answer = build_py.there("plan", "--board", board)
+    boards = ", ".join(sorted(TREE.board_files()))
+    assert answer.status == 2
+    assert answer.errors == f"error: there is no board {board} (there are: {boards})\n"
 
 
 @pytest.mark.parametrize("verb", VERBS)
