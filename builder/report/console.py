@@ -90,13 +90,17 @@ class LiveView(LineView):
 
     def _table(self) -> Group:
         table = Table.grid(padding=(0, 1))
-        table.add_column(style="cyan", no_wrap=True)
+        # Rich narrows columns that may wrap first: so lines of logs give way to names and times.
+        table.add_column(
+            style="cyan", no_wrap=True, overflow="ellipsis", max_width=self.console.width // 2
+        )
         table.add_column(justify="right", no_wrap=True)
-        table.add_column(style="dim", no_wrap=True, overflow="ellipsis")
+        table.add_column(style="dim")
         with self._lock:
             running = list(self._running.items())
         for step, (started, line) in running:
-            table.add_row(step, duration(time.monotonic() - started), Text(line.strip()))
+            shown = Text(line.strip(), no_wrap=True, overflow="ellipsis")
+            table.add_row(escape(step), duration(time.monotonic() - started), shown)
         return Group(table)
 
 

@@ -518,7 +518,6 @@ def test_interrupting_is_exit_code_130(
             ["boards"],
             ["recipes"],
             ["dump", "--board", "Pynq-Z2"],
-            ["--help"],
             ["completion", "zsh"],
         ),
         ["dump", "--json", "--board", "Pynq-Z2"],
