@@ -250,7 +250,9 @@ def _judge(
         "PYTHONPATH": str(_TREE),
         "TMPDIR": str(work),  # what is left there if it is killed goes with the board
     }
-    passed = run_visibly(command, environment=environment, processes=processes) == 0
+    passed = (
+        run_visibly(told_to(console, command), environment=environment, processes=processes) == 0
+    )
     if spec.holds_checks and report.exists():
         passed &= _agrees(
             spec, shell, report, output.selftest_report, console=console, selection=selection
@@ -266,6 +268,11 @@ def _judge(
         f"{escape(str(os.path.relpath(output.report)))}"
     )
     return passed
+
+
+def told_to(console: Console, command: Sequence[str]) -> Sequence[str]:
+    """Return the words that run a command whose output goes where a console's does."""
+    return ["sh", "-c", 'exec "$@" >&2', "sh", *command] if console.stderr else command
 
 
 def verdict(board: str, test: Mapping[str, Any], *, passed: bool) -> str:

@@ -20,7 +20,7 @@ from builder.checks.plugin import without_delays
 from builder.checks.session import ENVIRONMENT, Selection, words
 from builder.emulation.qemu import qemu_source
 from builder.errors import UserError
-from builder.machine.checks import kernel_problems, kernel_traces, run_checks, verdict
+from builder.machine.checks import kernel_problems, kernel_traces, run_checks, told_to, verdict
 from builder.machine.emulator import Qemu
 from builder.machine.login import root_shell
 from builder.machine.qemu import BootError
@@ -83,6 +83,13 @@ def test_a_board_that_does_not_answer_any_more_has_not_passed(tmp_path: Path) ->
     problem = "the kernel's messages cannot be read: Connection timed out"
     assert kernel_problems(shell, tmp_path / "log") == [problem]
     assert problem in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("stderr", [False, True])
+def test_what_checks_say_goes_where_all_else_does(*, stderr: bool) -> None:
+    words = told_to(Console(stderr=stderr), ["sh", "-c", 'echo "$1"', "sh", "a  b"])
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (("", "a  b\n") if stderr else ("a  b\n", ""))
 
 
 @pytest.mark.parametrize(

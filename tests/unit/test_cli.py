@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -341,6 +342,39 @@ def test_cache_leaves_what_a_build_is_at_work_on(build_py: CommandLine, kept: St
     assert kept.keys() == ["0123", "4567"]
 
 
+def test_lists_are_json_for_programs(
+    build_py: CommandLine, kept: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listed(*words: str) -> list[dict[str, Any]]:
+        answer = build_py.there(*words, "--progress", "json")
+        assert (answer.status, answer.errors) == (0, "")
+        found: list[dict[str, Any]] = json.loads(answer.output)
+        return found
+
+    assert {board["board"]: board["memory"] for board in listed("boards")}["Pynq-Z2"] == 512 << 20
+    recipes = {recipe["recipe"]: recipe for recipe in listed("recipes")}
+    assert recipes.keys() >= TREE.recipe_files().keys()
+    port = {"default": 9090, "summary": "TCP port", "secret": False}
+    assert recipes["jupyter"]["parameters"]["port"] == port
+    assert [(entry["key"], entry["step"]) for entry in listed("cache")] == [
+        *(("0123", "kernel"), ("4567", "u-boot"))
+    ]
+    assert kept.keys() == ["0123", "4567"]
+    step = SimpleNamespace(label="kernel", reason=None, kept=True, boards=["B"])
+    planned = SimpleNamespace(plan=[step])
+    monkeypatch.setattr("builder.cli.commands.planning", lambda *_: planned)
+    assert listed("plan", "--board", "Pynq-Z2") == [
+        {"step": "kernel", "boards": ["B"], "kept": True, "what": "kept"}
+    ]
+
+
+def test_errors_are_events_for_programs(build_py: CommandLine) -> None:
+    answer = build_py.there("build", "--board", "Pnyq-Z2", "--progress", "json")
+    event = json.loads(answer.output)
+    assert (answer.status, event["event"], event["status"]) == (2, "CommandFailed", 2)
+    assert answer.errors == f"error: {event['message']}\n"
+
+
 CLEANING = """
 import sys
 sys.path.insert(0, {root!r})
@@ -514,12 +548,10 @@ def test_interrupting_is_exit_code_130(
 @pytest.mark.parametrize(
     "words",
     [
-        *(
-            ["boards"],
-            ["recipes"],
-            ["dump", "--board", "Pynq-Z2"],
-            ["completion", "zsh"],
-        ),
+        ["boards"],
+        ["recipes"],
+        ["dump", "--board", "Pynq-Z2"],
+        ["completion", "zsh"],
         ["dump", "--json", "--board", "Pynq-Z2"],
     ],
 )

@@ -23,6 +23,8 @@ from builder.report.console import (
     size,
 )
 from builder.report.events import (
+    BoardFinished,
+    CommandFailed,
     Event,
     Note,
     StepFailed,
@@ -51,6 +53,8 @@ EVENTS: list[tuple[Event, str]] = [
         StepFailed(step="kernel", seconds=1, message="m", stopped=True),
         "  stopped kernel after 1.0 s",
     ),
+    (BoardFinished(board="B", status=0, image=Path("/B.img")), ""),
+    (CommandFailed(status=2, message="no"), ""),
 ]
 
 
