@@ -24,7 +24,7 @@ from testinfra.host import Host
 
 from builder.checks import session
 from builder.checks.commands import BoardBackend, BoardCommands
-from builder.checks.session import LONG, variable
+from builder.checks.session import LONG, Selection, variable
 
 PLACES = {
     "outside": "from another machine",
@@ -129,9 +129,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "needs(recipe, ...): the check is one of images with these recipes alone"
     )
-    quick = config.getoption("markexpr") == session.QUICK
+    selection = session.Selection(
+        config.getoption("keyword") or None, quick=config.getoption("markexpr") == session.QUICK
+    )
     config.pluginmanager.register(
-        _Report(_context(config), config.getoption("report"), quick=quick)
+        _Report(_context(config), config.getoption("report"), selection=selection)
     )
 
 
@@ -350,23 +352,19 @@ def _label(item: pytest.Item, name: str) -> str:
 class _Report:
     """Keeps checks to where they belong; collects results, shows what was left out, writes JSON."""
 
-    def __init__(self, context: Mapping[str, Any], file: Path, *, quick: bool) -> None:
+    def __init__(self, context: Mapping[str, Any], file: Path, *, selection: Selection) -> None:
         self.context = context
         self.file = file
-        self.quick = quick
+        self.selection = selection
+        self.deselected = 0
         self.started = time.time()
         self.names: dict[str, str] = {}
         self.labels: dict[str, str] = {}
         self.checks: dict[str, dict[str, Any]] = {}
         self.seconds: dict[str, float] = {}
 
-    def pytest_collection_modifyitems(
-        self, config: pytest.Config, items: list[pytest.Item]
-    ) -> None:
-        others = [item for item in items if self._lacks_recipes(item)]
-        if others:
-            config.hook.pytest_deselected(items=others)
-            items[:] = [item for item in items if item not in others]
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if not self._lacks_recipes(item)]
         for item in items:
             name = self.names[item.nodeid] = self._name(item)
             self.labels[item.nodeid] = _label(item, name.partition("::")[2])
@@ -382,6 +380,9 @@ class _Report:
         """Return whether the image is without recipes that a check needs."""
         needed = {name for marker in item.iter_markers("needs") for name in marker.args}
         return not needed <= self.context["parameters"].keys()
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        self.deselected += len(items)
 
     def _name(self, item: pytest.Item) -> str:
         """Return what a check is called wherever its file is."""
@@ -439,7 +440,9 @@ class _Report:
             "boot": self.context.get("stages", {}),
             "image": self.context.get("image", ""),
             "emulator": self.context.get("emulator", ""),
-            "quick": self.quick,
+            "expression": self.selection.expression,
+            "quick": self.selection.quick,
+            "deselected": self.deselected,
             "passed": self._count("passed"),
             "failed": self._count("failed"),
             "skipped": self._count("skipped"),

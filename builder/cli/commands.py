@@ -19,9 +19,9 @@ from rich.table import Table
 
 from builder.checks.session import Selection
 from builder.cli.built import built_spec
-from builder.cli.context import Context, typed
+from builder.cli.context import Context, print_json, typed
 from builder.cli.emulator import emulator_plan, without_new
-from builder.cli.errors import error_console, report
+from builder.cli.errors import error_console, message, report
 from builder.cli.inside import Wish, check_containers, chosen, enter
 from builder.cli.options import Verbs, positive
 from builder.cli.planning import board_names, planning, resolved
@@ -31,7 +31,7 @@ from builder.engine.requirements import check_machine, lacking
 from builder.errors import HostError, Interrupted, StepError, UserError
 from builder.machine.checks import run_checks
 from builder.machine.emulator import Qemu, found_qemu
-from builder.plan.build import Build
+from builder.plan.build import Build, StepFailure
 from builder.plan.joint import join
 from builder.plan.owner import give_to_caller
 from builder.plan.plan import Planned, lines, make_plan
@@ -39,8 +39,9 @@ from builder.plan.products import PRODUCTS
 from builder.plan.publish import BoardResult, finish
 from builder.plan.toolbox import Toolbox
 from builder.report.console import columns, duration, size
-from builder.report.events import Note
+from builder.report.events import BoardFinished, Note
 from builder.spec.reader import Reader, closest
+from builder.spec.recipe import Recipe
 from builder.spec.resolve import ImageSpec
 from builder.spec.texts import format_size
 from builder.steps.qemu import PROGRAMS
@@ -112,6 +113,8 @@ def _build(
         for failure in outcome.failures:
             if not failure.board:
                 view(Note(text=without_new(failure.message), loud=True))
+        for result in results:
+            view(_finished(result, failures))
     give_to_caller(context.output)
     taken = duration(time.monotonic() - started)
     same = same_image(arguments, context, specs)
@@ -127,6 +130,24 @@ def _build(
     codes = [report(failure, error_console(), same=same) for failure in failures]
     qemu = outcome.entries.get(emulator.step) if emulator else None
     return _Built(status=codes[0] if codes else 0, qemu=qemu.files / PROGRAMS if qemu else None)
+
+
+def _finished(result: BoardResult, failures: Sequence[StepFailure]) -> BoardFinished:
+    """Return what came of a board as an event."""
+    board = result.output.board
+    if result.complete:
+        (*_, made) = result.products or [result.output.image]
+        return BoardFinished(board=board, status=0, image=made)
+    # A step that several boards have in common is told as the first one's.
+    failure = next((each for each in failures if each.board == board), failures[0])
+    return BoardFinished(
+        board=board,
+        status=failure.cause.exit_code,
+        image=None,
+        message=message(failure),
+        hint=failure.hint,
+        log=failure.log,
+    )
 
 
 def _shown(specs: Mapping[str, ImageSpec]) -> list[Path]:
@@ -214,12 +235,21 @@ def plan(arguments: argparse.Namespace, context: Context) -> int:
     store = context.open_store()
     with store.in_use():
         steps = planning(arguments, specs, store, context.console_note).plan
+    if context.progress == "json":
+        print_json(
+            [_as_json(item, what) for item, (_, what) in zip(steps, lines(steps), strict=True)]
+        )
+        return 0
     width = max(len(item.label) for item in steps)
     for label, what in lines(steps):
         style = "dim" if what in ("kept", "not needed") else "bold"
         context.console.print(f"[{style}]{escape(label.ljust(width))}[/]  {escape(what)}")
     context.console.print(_counted(steps))
     return 0
+
+
+def _as_json(item: Planned, what: str) -> dict[str, object]:
+    return {"step": item.label, "boards": [*item.boards], "kept": item.kept, "what": what}
 
 
 def _counted(plan: Sequence[Planned]) -> str:
@@ -381,11 +411,18 @@ def boards(arguments: argparse.Namespace, context: Context) -> int:
     reader = Reader()
     table = Table("board", "SoC", "memory", "what it is", box=None)
     files = context.tree.board_files()
+    rows = []
     for name, path in sorted(files.items()):
         board = reader.board(path, files)
         if board:
+            rows.append((name, board.soc.value, board.memory, board.summary))
             table.add_row(name, board.soc.value, format_size(board.memory), escape(board.summary))
-    context.console.print(table)
+    if context.progress == "json":
+        print_json(
+            [dict(zip(("board", "soc", "memory", "summary"), row, strict=True)) for row in rows]
+        )
+    else:
+        context.console.print(table)
     reader.raise_problems()
     return 0
 
@@ -394,18 +431,33 @@ def recipes(arguments: argparse.Namespace, context: Context) -> int:
     """List the recipes with their parameters."""
     reader = Reader()
     files = context.tree.recipe_files([path.parent for path in context.tree.board_files().values()])
-    for name, path in sorted(files.items()):
-        recipe = reader.recipe(path)
-        if recipe:
-            context.console.print(f"[bold]{escape(name)}[/]  {escape(recipe.summary)}")
-            for key, parameter in recipe.parameters.items():
-                default = json.dumps(parameter.default)
-                context.console.print(
-                    f"    {escape(name)}.{escape(key)} = {escape(default)}  "
-                    f"[dim]{escape(parameter.summary)}[/]"
-                )
+    found = {name: reader.recipe(path) for name, path in sorted(files.items())}
+    good = {name: recipe for name, recipe in found.items() if recipe}
+    if context.progress == "json":
+        print_json([_recipe_as_json(name, recipe) for name, recipe in good.items()])
+    else:
+        for name, recipe in good.items():
+            _print_recipe(name, recipe, context)
     reader.raise_problems()
     return 0
+
+
+def _recipe_as_json(name: str, recipe: Recipe) -> dict[str, object]:
+    parameters = {
+        key: {"default": each.default, "summary": each.summary, "secret": each.secret}
+        for key, each in recipe.parameters.items()
+    }
+    return {"recipe": name, "summary": recipe.summary, "parameters": parameters}
+
+
+def _print_recipe(name: str, recipe: Recipe, context: Context) -> None:
+    context.console.print(f"[bold]{escape(name)}[/]  {escape(recipe.summary)}")
+    for key, parameter in recipe.parameters.items():
+        default = json.dumps(parameter.default)
+        context.console.print(
+            f"    {escape(name)}.{escape(key)} = {escape(default)}  "
+            f"[dim]{escape(parameter.summary)}[/]"
+        )
 
 
 def doctor(arguments: argparse.Namespace, context: Context) -> int:
@@ -433,6 +485,10 @@ def cache(arguments: argparse.Namespace, context: Context) -> int:
         with store.in_use():
             return _verify(store, context)
     entries = store.entries()
+    if context.progress == "json":
+        keys = ("key", "step", "size", "seconds")
+        print_json([{key: getattr(entry, key) for key in keys} for entry in entries])
+        return 0
     for entry in entries:
         context.console.print(
             f"{entry.key}  {size(entry.size):>9}  {duration(entry.seconds):>12}  {escape(entry.step)}"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shlex
@@ -32,6 +33,11 @@ def typed(*words: str) -> str:
     """Return a command line of this program as it can be typed in the current directory."""
     program = os.path.relpath(ROOT / "build.py")
     return shlex.join([program if "/" in program else f"./{program}", *words])
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON, for programs."""
+    sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
 
 
 DEFAULT_STORE_SIZE = "60G"

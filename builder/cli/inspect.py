@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,11 +16,11 @@ from rich.markup import escape
 
 from builder.bounded import parsed_json, plain_file, plain_text
 from builder.bsp.cpu_clock_check import problems_of
-from builder.cli.context import ROOT, Context, typed
+from builder.cli.context import ROOT, Context, print_json, typed
 from builder.cli.options import BOARDS_OR_FILES, Verbs, completed
 from builder.cli.planning import resolved
 from builder.errors import UserError
-from builder.report.compare import Change, compare
+from builder.report.compare import Change, compare, is_manifest
 from builder.report.console import columns
 from builder.spec.document import Problem
 from builder.spec.dump import differences, dump
@@ -39,7 +38,7 @@ def dump_spec(arguments: argparse.Namespace, context: Context) -> int:
     """Print what boards' images are to be, each value with where it is from."""
     specs = resolved(arguments, context)
     if arguments.json:
-        _print_json({name: [asdict(value) for value in dump(spec)] for name, spec in specs.items()})
+        print_json({name: [asdict(value) for value in dump(spec)] for name, spec in specs.items()})
         return 0
     for name, spec in specs.items():
         if len(specs) > 1:
@@ -61,7 +60,7 @@ def diff(arguments: argparse.Namespace, context: Context) -> int:
         )
     found = [*(_of_builds(*manifests) if manifests else _of_boards(*sides, context))]
     if arguments.json:
-        _print_json([dict(zip(("key", "left", "right"), row, strict=True)) for row in found])
+        print_json([dict(zip(("key", "left", "right"), row, strict=True)) for row in found])
     elif found:
         _print_rows([("", *sides), *((key, _text(a), _text(b)) for key, a, b in found)], context)
     else:
@@ -100,8 +99,10 @@ def _read(path: Path) -> Mapping[str, Any]:
         manifest = parsed_json(plain_file(path))
     except ValueError as error:
         raise UserError(f"{path}: not JSON: {error}") from error
-    if not isinstance(manifest, dict):
-        raise UserError(f"{path}: not the manifest of a build")
+    if not is_manifest(manifest):
+        raise UserError(
+            f"{path}: not the manifest of a build", hint=f"a build writes it as {_MANIFEST}"
+        )
     return manifest
 
 
@@ -124,7 +125,7 @@ def validate(arguments: argparse.Namespace, context: Context) -> int:
     verdicts = [_judge(tree, name) for name in names]
     verdicts += _judge_shared(tree, shared, verdicts)
     if arguments.json:
-        _print_json([_as_json(verdict) for verdict in verdicts])
+        print_json([_as_json(verdict) for verdict in verdicts])
     for verdict in [] if arguments.json else verdicts:
         good = "[green]good[/]" if not verdict.problems else "[red]NOT GOOD[/]"
         name = verdict.board or _short(str(verdict.file))
@@ -250,10 +251,6 @@ def _upgrades(folders: Sequence[str]) -> dict[Path, Callable[[str], tuple[str, l
         for place in dict.fromkeys([folder, *(path.parent for path in boards)]):
             found |= dict.fromkeys(sorted(place.glob("profiles/*.yaml")), upgraded_profile)
     return found
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
 
 
 def _print_rows(rows: Sequence[Sequence[str]], context: Context) -> None:

@@ -27,10 +27,12 @@ from builder.cli import (
     settings,
 )
 from builder.cli.context import Context
-from builder.cli.errors import error_console, report
+from builder.cli.errors import error_console, message, report
 from builder.cli.options import Command, Verbs
 from builder.engine.disk import full_disk
 from builder.errors import BuildError, Interrupted, UserError
+from builder.report.console import make_view
+from builder.report.events import CommandFailed
 
 _DESCRIPTION = """\
 Builds SD-card images for Zynq boards and proves them by booting them under QEMU.
@@ -86,19 +88,30 @@ def _run(argv: Sequence[str]) -> int:
         return run(arguments, context)
     except KeyboardInterrupt:
         errors.print("[red]interrupted[/]")
-        return Interrupted.exit_code
+        return _ended(Interrupted("interrupted"), Interrupted.exit_code, arguments.progress)
     except BuildError as error:
-        return report(error, errors)
+        return _ended(error, report(error, errors), arguments.progress)
     except PermissionError as error:
         problem = UserError(f"{error.filename}: {error.strerror}", hint="look at its owner")
-        return report(problem, errors)
+        return _ended(problem, report(problem, errors), arguments.progress)
     except BrokenPipeError:
         raise
     except OSError as error:
         full = full_disk(error, [Path(arguments.store), Path(arguments.output)])
         if full is None:
             raise
-        return report(full, errors)
+        return _ended(full, report(full, errors), arguments.progress)
+
+
+def _ended(error: BuildError, status: int, progress: str) -> int:
+    """Tell programs that read events of an error, too; return the exit code."""
+    if progress == "json":
+        make_view(progress, error_console())(
+            CommandFailed(
+                status=status, message=message(error), hint=error.hint, details=error.details
+            )
+        )
+    return status
 
 
 def _check_directories(names: Sequence[str]) -> None:

@@ -9,9 +9,10 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -31,6 +32,7 @@ from builder.machine.qemu import BootError, EmulatedBoard, Stage, extract_first_
 from builder.machine.selftest import COMMAND, differences, run_selftest
 from builder.plan.publish import Output, write_report
 from builder.report.console import duration
+from builder.report.page import not_run
 from builder.spec.models import Scalar, Soc
 from builder.spec.resolve import ImageSpec
 from builder.steps.image import BOOT_OFFSET
@@ -248,7 +250,9 @@ def _judge(
         "PYTHONPATH": str(_TREE),
         "TMPDIR": str(work),  # what is left there if it is killed goes with the board
     }
-    passed = run_visibly(command, environment=environment, processes=processes) == 0
+    passed = (
+        run_visibly(told_to(console, command), environment=environment, processes=processes) == 0
+    )
     if spec.holds_checks and report.exists():
         passed &= _agrees(
             spec, shell, report, output.selftest_report, console=console, selection=selection
@@ -258,12 +262,26 @@ def _judge(
         console.print(f"[red]{escape(problem)}[/]")
     boot = duration(next(stage.seconds for stage in stages if stage.name == "ssh"))
     passed &= not problems
-    style, word = ("green", "passed") if passed else ("red", "NOT PASSED")
+    test = json.loads(report.read_text()) if report.exists() else {}
     console.print(
-        f"[bold {style}]{escape(spec.name)}: {word}[/], booted to ssh in {boot}; "
+        f"{verdict(spec.name, test, passed=passed)}, booted to ssh in {boot}; "
         f"{escape(str(os.path.relpath(output.report)))}"
     )
     return passed
+
+
+def told_to(console: Console, command: Sequence[str]) -> Sequence[str]:
+    """Return the words that run a command whose output goes where a console's does."""
+    return ["sh", "-c", 'exec "$@" >&2', "sh", *command] if console.stderr else command
+
+
+def verdict(board: str, test: Mapping[str, Any], *, passed: bool) -> str:
+    """Say with rich's markup what came of a board's test; one of some checks alone is not green."""
+    left = not_run(test)
+    style, word = ("green", "passed") if passed else ("red", "NOT PASSED")
+    if passed and left:
+        style, word = "yellow", f"{test['passed']} checks passed, {left}"
+    return f"[bold {style}]{escape(f'{board}: {word}')}[/]"
 
 
 def _agrees(

@@ -14,10 +14,10 @@ Manifest: TypeAlias = Mapping[str, Any]
 
 
 def is_manifest(value: object) -> TypeGuard[Manifest]:
-    """Return whether JSON data is a manifest: it names the board and the image's checksum."""
+    """Return whether JSON data is a manifest: it names the image's checksum, and its board if known."""
     return (
         isinstance(value, dict)
-        and isinstance(value.get("board"), str)
+        and "board" in value
         and isinstance(value.get("image"), dict)
         and isinstance(value["image"].get("sha256"), str)
     )

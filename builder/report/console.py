@@ -18,6 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from builder.report.events import (
+    BoardFinished,
+    CommandFailed,
     Event,
     Note,
     StepFailed,
@@ -77,7 +79,7 @@ class LiveView(LineView):
                         self._running[event.step] = (started, event.line)
                 case StepFinished() | StepFailed():
                     self._running.pop(event.step, None)
-                case Note() | StepKept():
+                case Note() | StepKept() | BoardFinished() | CommandFailed():
                     pass
         super().__call__(event)
 
@@ -90,13 +92,17 @@ class LiveView(LineView):
 
     def _table(self) -> Group:
         table = Table.grid(padding=(0, 1))
-        table.add_column(style="cyan", no_wrap=True)
+        # Rich narrows columns that may wrap first: so lines of logs give way to names and times.
+        table.add_column(
+            style="cyan", no_wrap=True, overflow="ellipsis", max_width=self.console.width // 2
+        )
         table.add_column(justify="right", no_wrap=True)
-        table.add_column(style="dim", no_wrap=True, overflow="ellipsis")
+        table.add_column(style="dim")
         with self._lock:
             running = list(self._running.items())
         for step, (started, line) in running:
-            table.add_row(step, duration(time.monotonic() - started), Text(line.strip()))
+            shown = Text(line.strip(), no_wrap=True, overflow="ellipsis")
+            table.add_row(escape(step), duration(time.monotonic() - started), shown)
         return Group(table)
 
 
@@ -110,7 +116,7 @@ def make_view(kind: str, console: Console) -> LineView:
 
 
 def describe(event: Event) -> str:
-    """Return an event as a line with rich's markup; nothing for progress."""
+    """Return an event as a line with rich's markup; nothing for progress and ends."""
     match event:
         case Note():
             return f"[bold yellow]{escape(event.text)}[/]" if event.loud else escape(event.text)
@@ -125,8 +131,8 @@ def describe(event: Event) -> str:
         case StepFailed():
             word = "stopped " if event.stopped else "FAILED  "
             return f"[red]  {word}[/]{escape(event.step)} after {duration(event.seconds)}"
-        case StepProgress():
-            return ""
+        case StepProgress() | BoardFinished() | CommandFailed():
+            return ""  # the ends are told otherwise, errors on standard error
 
 
 def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -63,7 +64,42 @@ class StepFailed:
     stopped: bool = False
 
 
-Event = Note | StepKept | StepStarted | StepProgress | StepFinished | StepFailed
+@dataclass(frozen=True, kw_only=True)
+class BoardFinished:
+    """The end of a build for one board; `status` is the exit code that it alone would give.
+
+    image: the image, or the by-product that was asked for; None if it could not be made.
+    message, hint, log: of the step that failed, if one did.
+    """
+
+    board: str
+    status: int
+    image: Path | None
+    message: str | None = None
+    hint: str | None = None
+    log: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandFailed:
+    """The end of a command by an error that is of no step; `status` is its exit code."""
+
+    status: int
+    message: str
+    hint: str | None = None
+    details: Sequence[str] = ()
+
+
+Event = (
+    Note
+    | StepKept
+    | StepStarted
+    | StepProgress
+    | StepFinished
+    | StepFailed
+    | BoardFinished
+    | CommandFailed
+)
 
 
 class Listener(Protocol):

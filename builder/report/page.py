@@ -8,6 +8,7 @@ releases of the builder did not write into them is left out.
 from __future__ import annotations
 
 import base64
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -105,7 +106,7 @@ def render(report: Report) -> str:
     contents: Mapping[str, Mapping[str, int]] = manifest["contents"]
     comparison = compare(report.previous, manifest) if report.previous else None
     hidden = [text for text in report.secrets if len(text) >= _LEAST_HIDDEN]
-    test = _without({"skipped": 0, "quick": False, **report.test}, hidden) if report.test else None
+    test = _without({"skipped": 0, **report.test}, hidden) if report.test else None
     return _template().render(
         manifest=manifest,
         made=_date(max((step.get("ended", 0) for step in manifest["steps"]), default=0)),
@@ -121,6 +122,7 @@ def render(report: Report) -> str:
         comparison=comparison,
         sections=_sections(comparison) if comparison else (),
         test=test,
+        not_run=not_run(test) if test else "",
         of_this_image=test is not None and test.get("image") == manifest["image"]["sha256"],
         stages=_stages(test["boot"]) if test else (),
         groups=_groups(test["checks"]) if test else (),
@@ -142,6 +144,20 @@ def _template() -> jinja2.Template:
     )
     environment.filters |= {"size": size, "duration": duration, "value": _shown}
     return environment.get_template(_TEMPLATE)
+
+
+def not_run(test: Mapping[str, Any]) -> str:
+    """Say how many checks a test did not run by its user's choice, and by which options.
+
+    Tests of older releases, which did not count them, are told without a number. The text is empty
+    if all checks were run.
+    """
+    expression, count = test.get("expression"), test.get("deselected")
+    chosen = [f"-k {shlex.quote(expression)}"] if expression else []
+    options = " ".join([*chosen, *(["--quick"] if test.get("quick") else [])])
+    if count is None:
+        return f"others not run ({options})" if options else ""
+    return f"{count} not run ({options})" if count else ""
 
 
 def timeline(steps: Iterable[Mapping[str, Any]]) -> Timeline | None:

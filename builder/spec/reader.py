@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -234,9 +235,13 @@ def shown(problem: Problem) -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """Return " (did you mean ...?)" if a known name is near, else the list of known names."""
+    """Return " (did you mean ...?)" if a known name is near, else the list of known names.
+
+    Numbers tell models and versions apart: Pynq-Z1 is no misspelt Pynq-Z2.
+    """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
+    alike = [each for each in names if re.findall(r"\d", each) == re.findall(r"\d", name)]
+    near = difflib.get_close_matches(name, alike, n=1)
     if near:
         return f" (did you mean {near[0]}?)"
     return f" (there are: {', '.join(names) or 'none'})"

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -19,7 +20,7 @@ from builder.checks.plugin import without_delays
 from builder.checks.session import ENVIRONMENT, Selection, words
 from builder.emulation.qemu import qemu_source
 from builder.errors import UserError
-from builder.machine.checks import kernel_problems, kernel_traces, run_checks
+from builder.machine.checks import kernel_problems, kernel_traces, run_checks, told_to, verdict
 from builder.machine.emulator import Qemu
 from builder.machine.login import root_shell
 from builder.machine.qemu import BootError
@@ -82,6 +83,31 @@ def test_a_board_that_does_not_answer_any_more_has_not_passed(tmp_path: Path) ->
     problem = "the kernel's messages cannot be read: Connection timed out"
     assert kernel_problems(shell, tmp_path / "log") == [problem]
     assert problem in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("stderr", [False, True])
+def test_what_checks_say_goes_where_all_else_does(*, stderr: bool) -> None:
+    words = told_to(Console(stderr=stderr), ["sh", "-c", 'echo "$1"', "sh", "a  b"])
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (("", "a  b\n") if stderr else ("a  b\n", ""))
+
+
+@pytest.mark.parametrize(
+    ("facts", "passed", "said"),
+    [
+        ({"deselected": 0, "quick": True}, True, "[bold green]B: passed[/]"),
+        (
+            {"deselected": 135, "expression": "ssh or [x]"},
+            True,
+            "[bold yellow]B: 11 checks passed, 135 not run (-k 'ssh or \\[x]')[/]",
+        ),
+        ({"deselected": 135, "quick": True}, False, "[bold red]B: NOT PASSED[/]"),
+    ],
+)
+def test_a_test_of_some_checks_is_no_full_pass(
+    facts: dict[str, Any], said: str, *, passed: bool
+) -> None:
+    assert verdict("B", {"passed": 11, **facts}, passed=passed) == said
 
 
 def test_ssh_gives_up_a_board_that_has_stopped(tmp_path: Path) -> None:

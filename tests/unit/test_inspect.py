@@ -76,7 +76,7 @@ def test_two_boards_are_compared(build_py: CommandLine) -> None:
     assert answer.status == 0
     assert ["soc", "zynq", "zynqmp"] in [line.split() for line in answer.output.splitlines()]
     assert build_py.there("diff", "ZCU111", "ZCU111").output == "no difference\n"
-    answer = build_py.there("diff", "Pynq-Z2", "ZCU11")
+    answer = build_py.there("diff", "Pynq-Z2", "ZUC111")
     assert answer.status == 2
     assert "did you mean ZCU111?" in answer.errors
 
@@ -84,7 +84,11 @@ def test_two_boards_are_compared(build_py: CommandLine) -> None:
 def test_two_builds_are_compared(build_py: CommandLine, tmp_path: Path) -> None:
     for name, version in (("old", "1"), ("new", "2")):
         (tmp_path / name).mkdir()
-        manifest = {"packages": [{"package": "ssh", "version": version}]}
+        manifest = {
+            "board": "B",
+            "image": {"sha256": "0123"},
+            "packages": [{"package": "ssh", "version": version}],
+        }
         (tmp_path / name / "manifest.json").write_text(json.dumps(manifest))
     left, right = str(tmp_path / "old"), str(tmp_path / "new/manifest.json")
     answer = build_py.there("diff", "--json", left, right)
@@ -94,6 +98,11 @@ def test_two_builds_are_compared(build_py: CommandLine, tmp_path: Path) -> None:
     assert "one is a build, the other is not" in answer.errors
     (tmp_path / "new/manifest.json").write_text("no")
     assert "not JSON" in build_py.there("diff", left, right).errors
+    for text in ("{}", "[]", '{"board": "B", "image": "B.img"}'):
+        (tmp_path / "new/manifest.json").write_text(text)
+        answer = build_py.there("diff", left, right)
+        assert (answer.status, answer.output) == (2, "")
+        assert f"error: {right}: not the manifest of a build\n" in answer.errors
 
 
 def test_the_boards_of_the_tree_are_good(build_py: CommandLine) -> None:

@@ -284,3 +284,23 @@ def test_parts_of_the_card_fill_it() -> None:
     lengths = [float(each) for each in re.findall(r"width:([\d.]+)%", stack)]
     assert len(lengths) == 5
     assert sum(lengths) == pytest.approx(100, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("facts", "pill", "said"),
+    [
+        (
+            {"deselected": 135, "expression": "ssh"},
+            "partial",
+            "1 check passed, 135 not run (-k ssh)",
+        ),
+        ({"deselected": 9, "quick": True}, "partial", "1 check passed, 9 not run (--quick)"),
+        ({"quick": True}, "partial", "1 check passed, others not run (--quick)"),
+        ({"deselected": 0, "quick": True}, "passed", "1 check passed"),
+        ({}, "passed", "1 check passed"),
+    ],
+)
+def test_a_test_of_some_checks_is_no_full_pass(facts: dict[str, Any], pill: str, said: str) -> None:
+    test = {**TEST, "failed": 0, "checks": TEST["checks"][:1], **facts}
+    page = render(replace(WHOLE, test=test))
+    assert f'<span class="pill {pill}">{said}</span>' in page

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from builder.report.console import (
     size,
 )
 from builder.report.events import (
+    BoardFinished,
+    CommandFailed,
     Event,
     Note,
     StepFailed,
@@ -50,6 +53,8 @@ EVENTS: list[tuple[Event, str]] = [
         StepFailed(step="kernel", seconds=1, message="m", stopped=True),
         "  stopped kernel after 1.0 s",
     ),
+    (BoardFinished(board="B", status=0, image=Path("/B.img")), ""),
+    (CommandFailed(status=2, message="no"), ""),
 ]
 
 
@@ -140,6 +145,34 @@ def test_the_live_view_shows_running_steps_and_leaves_the_finished(
         file.truncate(0)
         console.print(view._table())  # noqa: SLF001
         assert "kernel" not in file.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 100, 200])
+def test_long_lines_of_logs_leave_room_for_names_and_times(width: int) -> None:
+    console, file = plain_console(terminal=True, width=width)
+    console.no_color = True
+    view = LiveView(console)
+    names = ["recipe:jupyter", "recipe:xilinx-tools", "wheels:pynq [Own]"]
+    for name in names:
+        view(StepStarted(step=name, reason="never built", log=Path("x")))
+        view(StepProgress(step=name, line="  CC " + "very/long/path/" * 30 + "x.o"))
+    file.truncate(0)
+    file.seek(0)
+    console.print(view._table())  # noqa: SLF001
+    lines = Text.from_ansi(file.getvalue()).plain.splitlines()
+    assert len(lines) == len(names), "none is broken"
+    for name, line in zip(names, lines, strict=True):
+        assert re.fullmatch(rf"{re.escape(name)} +\d\.\d s CC very/.*…", line.rstrip())
+
+
+def test_a_long_name_leaves_room_for_the_time() -> None:
+    console, file = plain_console(terminal=True, width=40)
+    view = LiveView(console)
+    view(StepStarted(step="kernel " + "Board, " * 20, reason="", log=Path("x")))
+    file.truncate(0)
+    file.seek(0)
+    console.print(view._table())  # noqa: SLF001
+    assert re.match(r"kernel .*… 0\.0 s", Text.from_ansi(file.getvalue()).plain)
 
 
 def test_the_json_view_prints_one_object_an_event(capsys: pytest.CaptureFixture[str]) -> None:

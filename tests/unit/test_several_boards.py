@@ -490,6 +490,33 @@ def test_a_board_that_fails_does_not_keep_the_other_from_its_image(
     assert (tmp_path / "output/Two/Two.img").exists()
 
 
+def test_programs_are_told_of_each_board_s_end(factory: Factory, tmp_path: Path) -> None:
+    factory.broken = {"One"}
+    answer = factory("build", "One", "Two", progress="json")
+    events = [json.loads(line) for line in answer.output.splitlines()]
+    for event in events:
+        event.pop("time")
+    done = {"message": None, "hint": None, "log": None}
+    assert events[-2:] == [
+        {
+            "event": "BoardFinished",
+            "board": "One",
+            "status": 3,
+            "image": None,
+            "message": "step u-boot (One) failed: broken",
+            "hint": "mend it",
+            "log": f"{tmp_path}/output/One/logs/u-boot.log",
+        },
+        {
+            "event": "BoardFinished",
+            "board": "Two",
+            "status": 0,
+            **done,
+            "image": f"{tmp_path}/output/Two/Two.img",
+        },
+    ]
+
+
 def test_each_failure_is_reported(factory: Factory) -> None:
     factory.broken = {"One", "Two"}
     answer = factory("build", "One", "Two")
