@@ -108,9 +108,9 @@ class CompilerCache:
             "CCACHE_CONFIGPATH": "/dev/null",  # neither the machine's settings nor the user's
             COMPILER_IDENTITY: f"string:{identity.split()[0]}",
             "CCACHE_MAXSIZE": f"{self._limit >> 20}Mi",
-            # The next workspace is elsewhere, so its paths must not count. They must not be in objects
-            # either: trees are compiled by relative paths, debugging information is removed.
-            "CCACHE_BASEDIR": str(workspace.directory),
+            # The next workspace is elsewhere, so that its path must not count, nor be in objects: trees
+            # are compiled by relative paths, and with -ffile-prefix-map, which ccache knows, where
+            # there is debugging information. (CCACHE_BASEDIR would change absolute paths in it.)
             "CCACHE_NOHASHDIR": "1",
             "CCACHE_STATSLOG": str(workspace.directory / _STATISTICS),
         }

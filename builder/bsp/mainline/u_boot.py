@@ -112,11 +112,8 @@ class UBoot(Step):
             only = f"dtb-y={self.devicetree.stem}.dtb"
             names = ("spl/u-boot-spl.bin", "spl/u-boot-spl", self.family.u_boot_image, "u-boot.elf")
             tree.make(only, *names)
-            strip = f"{self.family.cross_compile}strip"
             for name in names:
                 job.run(workspace, "cp", tree.build / name, job.output)
-            # Debugging information names the workspace, and nobody reads it.
-            job.run(workspace, strip, "--strip-debug", job.output / "u-boot-spl")
             config = tree.read(".config").replace(f"{workspace.directory}/", "")
             (job.output / "config").write_text(config)
             (job.output / "epoch").write_text(str(tree.epoch))
@@ -145,6 +142,9 @@ class UBoot(Step):
             cross_compile=self.family.cross_compile,
             compilers=compilers,
         )
+        # Debugging information, which tells how sources were compiled, has names of directories too.
+        names = f"-ffile-prefix-map={workspace.directory}=."
+        tree.environment |= {"KCFLAGS": names, "KAFLAGS": names}
         if "trusted-firmware" in self.parents:
             tree.environment["BL31"] = str(job.input("trusted-firmware") / "bl31.bin")
         name = self.devicetree.stem
