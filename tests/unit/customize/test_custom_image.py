@@ -272,7 +272,7 @@ def run(
         (["IMAGE", "-o", "new.img", "--overlay", "none"], "there is no directory"),
         (["IMAGE", "-o", "new.img", "--overlay", "EMPTY"], "there is no bitstream"),
         (["IMAGE", "-o", "new.img", "--boot-file", "none"], "there is no such file"),
-        (["IMAGE", "-o", "new.img", "--board", "Pynq-Z3"], "did you mean Pynq-Z2?"),
+        (["IMAGE", "-o", "new.img", "--board", "Pnyq-Z2"], "did you mean Pynq-Z2?"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_done(

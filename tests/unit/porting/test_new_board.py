@@ -304,7 +304,7 @@ def test_a_board_in_its_own_directory(maker: Maker, build_py: CommandLine) -> No
             ("--profile", "minimum"),
             "--profile minimum: there is none (did you mean minimal?)",
         ),
-        ("New", ("--like", "Pynq-Z3"), "--like Pynq-Z3: there is no such board (did you mean"),
+        ("New", ("--like", "Pnyq-Z2"), "--like Pnyq-Z2: there is no such board (did you mean"),
         ("New", ("--like", "ZCU111"), "--like ZCU111: it is zynqmp, the export zynq"),
         ("New", ("--console", "1"), "--console 1: the design has no such UART"),
     ],
