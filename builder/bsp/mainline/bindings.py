@@ -61,6 +61,7 @@ class Bindings(Step):
             job.run(
                 workspace,
                 *("tar", "--create", "--sort=name", "--owner=0", "--group=0", "--numeric-owner"),
+                *("--mtime=@0", "--mode=u=rwX,go=rX"),  # directories get the time of the unpacking
                 *("--file", job.output / BINDINGS, "--directory", source, _FOLDER),
             )
 
