@@ -272,16 +272,41 @@ def _members(
         source.expect(each.size)
         if each.isreg():
             name = each.name.removeprefix("./").lstrip("/") if from_root else each.name
-            yield str(member(name)), _opener(tar, each)
+            yield str(member(name)), _opener(archive, tar, each)
 
 
-def _opener(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Opener:
+def _opener(archive: str, tar: tarfile.TarFile, info: tarfile.TarInfo) -> Opener:
     def opened() -> IO[bytes]:
         file = tar.extractfile(info)
         assert file, "it is a plain file"
-        return file
+        return io.BufferedReader(_Content(archive, file))
 
     return opened
+
+
+class _Content(io.RawIOBase):
+    """Content of a member of an archive, whose damage is an error of the user's."""
+
+    def __init__(self, archive: str, file: IO[bytes]) -> None:
+        super().__init__()
+        self._archive = archive
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer; return the number of bytes.
+
+        Raises:
+            UserError: the archive is damaged here.
+        """
+        try:
+            data = self._file.read(len(buffer))
+        except TAR_ERRORS as error:
+            raise _unreadable(self._archive, error) from error
+        buffer[: len(data)] = data
+        return len(data)
 
 
 @contextmanager

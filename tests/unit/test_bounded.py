@@ -163,6 +163,22 @@ def test_names_may_begin_at_the_root(tmp_path: Path) -> None:
         [*tar_files(path)]
 
 
+def test_an_archive_that_ends_within_a_member_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as archive:
+        info = tarfile.TarInfo("a")
+        info.size = 100_000
+        archive.addfile(info, io.BytesIO(bytes(info.size)))
+    path.write_bytes(path.read_bytes()[:5000])
+    files = tar_files(path)
+    _, opener = next(files)
+    with (
+        opener() as content,
+        pytest.raises(UserError, match=r"a\.tar cannot be read: unexpected end"),
+    ):
+        content.read()
+
+
 def long_headers(kind: bytes) -> bytes:
     info = tarfile.TarInfo("././@PaxHeader")
     info.type, info.size = kind, 8 << 20
