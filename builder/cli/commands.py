@@ -23,7 +23,7 @@ from builder.cli.context import Context, print_json, typed
 from builder.cli.emulator import emulator_plan, without_new
 from builder.cli.errors import error_console, message, report
 from builder.cli.inside import Wish, check_containers, chosen, enter
-from builder.cli.options import Verbs, positive
+from builder.cli.options import Verbs, add_jobs, steps_at_once
 from builder.cli.planning import board_names, planning, resolved
 from builder.cli.same import UNTOLD, same_image
 from builder.engine.process import Processes
@@ -283,7 +283,10 @@ def _test(specs: Mapping[str, ImageSpec], arguments: argparse.Namespace, context
         qemu = found_qemu(_emulator(arguments, context, store))
     else:
         built = _build(
-            specs, argparse.Namespace(**{**vars(arguments), "jobs": 2}), context, emulate=True
+            specs,
+            argparse.Namespace(**{**vars(arguments), "jobs": steps_at_once("auto")}),
+            context,
+            emulate=True,
         )
         if built.status:
             return built.status
@@ -375,7 +378,7 @@ def shell(arguments: argparse.Namespace, context: Context) -> int:
                 logs={name: logs},
                 listener=view,
                 processes=processes,
-                jobs=2,
+                jobs=steps_at_once("auto"),
                 compiler_cache=compiler_cache,
             ).attempt()
         if outcome.failures:
@@ -542,10 +545,7 @@ def _by_product(verb: argparse.ArgumentParser) -> None:
 def declare(verbs: Verbs) -> None:
     """Declare the commands of this module."""
     verb = verbs.add("build", build, "build the boards' images (the default)", spec=True)
-    verb.add_argument(
-        "--jobs", type=positive, default=2, metavar="N",
-        help="steps that run at once (default: %(default)s)",
-    )  # fmt: skip
+    add_jobs(verb)
     _by_product(verb)
     _by_product(
         verbs.add("plan", plan, "show which steps are kept, and why others are not", spec=True)

@@ -25,8 +25,8 @@ from builder.cli.options import (
     RECIPES,
     STRICT_ARCHIVE,
     Verbs,
+    add_jobs,
     completed,
-    positive,
     size_option,
 )
 from builder.engine.process import Processes
@@ -364,10 +364,7 @@ def declare(verbs: Verbs) -> None:
     verb.add_argument("--test", action="store_true", help="boot the new image in QEMU and check it")
     verb.add_argument("-k", metavar="EXPRESSION", help="only the checks that match, as pytest's -k")
     verb.add_argument("--quick", action="store_true", help="leave out the checks that take long")
-    verb.add_argument(
-        "--jobs", type=positive, default=2, metavar="N",
-        help="steps that run at once (default: %(default)s)",
-    )  # fmt: skip
+    add_jobs(verb)
     network = verb.add_mutually_exclusive_group()
     network.add_argument("--update", action="store_true", help="fetch the package indexes anew")
     network.add_argument("--offline", action="store_true", help="use nothing from the network")

@@ -11,6 +11,7 @@ from typing import TypeAlias, get_args
 import shtab
 
 from builder.cli.context import DEFAULT_STORE_SIZE, Context, default_store
+from builder.engine.engine import processors
 from builder.spec.models import Provider
 from builder.spec.texts import parse_size
 
@@ -30,6 +31,9 @@ RECIPES = _by_function("_builder_recipes")
 PROFILES = _by_function("_builder_profiles")
 DISTRIBUTIONS = _by_function("_builder_distributions")
 
+
+_LEAST_STEPS = 2
+"""Steps at once on a machine with one processor: some wait for the network."""
 
 STRICT_ARCHIVE = (
     "end with an error rather than leave out packages that cannot be had now, such as security "
@@ -73,6 +77,20 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be a number from 1 on")
     return int(text)
+
+
+def steps_at_once(text: str) -> int:
+    """Read the value of `--jobs`: a number from 1 on, or `auto`, a step for each processor."""
+    return max(_LEAST_STEPS, processors()) if text == "auto" else positive(text)
+
+
+def add_jobs(verb: argparse.ArgumentParser) -> None:
+    """Add the option `--jobs`."""
+    verb.add_argument(
+        "--jobs", type=steps_at_once, default="auto", metavar="N",
+        help="steps that run at once (default: auto, one for each processor, and at least two); "
+        "compilations take turns",
+    )  # fmt: skip
 
 
 def completed(option: argparse.Action, how: Mapping[str, object]) -> None:

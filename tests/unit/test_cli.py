@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from builder.cli.context import typed
+from builder.cli.main import parsers
 from builder.errors import UserError
 from builder.plan.build import StepFailure
 from builder.plan.publish import is_result, make_result
@@ -92,6 +93,17 @@ def test_problems_of_a_board_are_listed_with_file_line_and_key(
         f"  Pynq-Z2/board.yaml:{line}: soc: input should be 'zynq' or 'zynqmp', not 'z80'",
         f"  Pynq-Z2/board.yaml:{line + 1}: profle: is not a known key (there are: accepted-findings, boot-overlay, emulate, extends, notebooks, overlays, parameters, recipes, sysroot)",
     ]
+
+
+@pytest.mark.parametrize(("count", "steps"), [(1, 2), (2, 2), (32, 32)])
+def test_without_a_number_a_step_for_each_processor_runs(
+    monkeypatch: pytest.MonkeyPatch, count: int, steps: int
+) -> None:
+    monkeypatch.setattr("builder.cli.options.processors", lambda: count)
+    parser, _ = parsers()
+    assert parser.parse_args(["build", "--board", "B"]).jobs == steps
+    assert parser.parse_args(["build", "--board", "B", "--jobs", "auto"]).jobs == steps
+    assert parser.parse_args(["build", "--board", "B", "--jobs", "5"]).jobs == 5
 
 
 @pytest.mark.parametrize(
