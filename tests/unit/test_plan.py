@@ -219,11 +219,12 @@ def test_the_kernels_files_are_not_read(tmp_path: Path) -> None:
 
 
 def test_links_that_multiply_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for level in range(30):
+    # The kernel follows 40 links in a path, and counts them twice if it has to begin again.
+    for level in range(15):
         (tmp_path / f"{level}").mkdir()
         for side in "ab":
             (tmp_path / f"{level}/{side}").symlink_to(f"../{level + 1}")
-    (tmp_path / "30").mkdir()
+    (tmp_path / "15").mkdir()
     monkeypatch.setattr(fingerprint, "_MOST_FILES", 1000)
     with pytest.raises(UserError, match="more than 1000 files: is a link in it that leads"):
         components(FakeStep("s", paths=[tmp_path / "0"]))

@@ -124,11 +124,12 @@ def test_a_pointer_of_git_lfs_is_no_file(imports: Imports) -> None:
 
 def test_links_that_multiply_are_refused(imports: Imports, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = imports.write("SURFv6revB")
-    for level in range(30):
+    # The kernel follows 40 links in a path, and counts them twice if it has to begin again.
+    for level in range(15):
         (folder / f"levels/{level}").mkdir(parents=True)
         for side in "ab":
             (folder / f"levels/{level}/{side}").symlink_to(f"../{level + 1}")
-    (folder / "levels/30").mkdir()
+    (folder / "levels/15").mkdir()
     monkeypatch.setattr("builder.sdbuild.draft._MOST_FILES", 1000)
     with pytest.raises(UserError, match="more than 1000 files"):
         imports("SURFv6revB")
