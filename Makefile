@@ -34,7 +34,7 @@ image: setup
 	$(PYTHON) build.py --board $(BOARD) --engine $(ENGINE)
 
 test: lint unit
-	$(PYTHON) -m pytest -v --durations=10 tests/image tests/boot --board $(BOARD)
+	$(PYTHON) -m pytest -v --durations=10 tests/programs tests/image tests/boot --board $(BOARD)
 
 acceptance: host
 	$(PYTHON) -m tests.acceptance run $(PART) $(if $(MINUTES),--minutes $(MINUTES))

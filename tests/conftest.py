@@ -11,7 +11,7 @@ import pytest
 from builder.plan.publish import Output
 from tests.support import BOARD, ROOT, build
 
-LIMITS = {"unit": 120, "fuzz": 120, "lint": 600}
+LIMITS = {"unit": 120, "fuzz": 120, "programs": 300, "lint": 600}
 """Seconds that a test in a directory may take, its fixtures included."""
 
 LONGEST = 5400

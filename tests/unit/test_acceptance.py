@@ -18,7 +18,7 @@ from tests.acceptance.record import Run, read_record, table, verdict, with_table
 from tests.support import ROOT
 
 PARTS = read_parts()
-TESTED_ANYHOW = ("unit", "fuzz", "lint", "image", "boot")
+TESTED_ANYHOW = ("unit", "fuzz", "programs", "lint", "image", "boot")
 """Directories of tests that `make test` runs."""
 
 

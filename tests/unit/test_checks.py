@@ -24,9 +24,13 @@ from builder.machine.checks import kernel_problems, kernel_traces, run_checks, t
 from builder.machine.emulator import Qemu
 from builder.machine.login import root_shell
 from builder.machine.qemu import BootError
+from builder.plan import fingerprint
+from builder.plan.board import board_steps
 from builder.plan.publish import Output
+from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
-from tests.unit.command_line import TREE
+from builder.steps.step import Step
+from tests.unit.command_line import TREE, FakeArchive
 from tests.unit.test_page import MANIFEST, TEST
 
 
@@ -211,3 +215,27 @@ def test_a_quick_test_leaves_out_no_recipe_and_no_board(file: Path) -> None:
     found = checks_of(file)
     assert found
     assert not all(found.values()), "all of its checks take long"
+
+
+def test_a_changed_check_is_that_layer_and_the_image_alone(boards_dir: Path) -> None:
+    tree = Tree(root=TREE.root, boards_dirs=(boards_dir,))
+
+    def keys() -> dict[str, str]:
+        spec = resolve(tree, "Pynq-Z2", distro="debian-bookworm")
+        found: dict[str, str] = {}
+
+        def visit(step: Step) -> str:
+            if step.name not in found:
+                parents = {name: visit(parent) for name, parent in step.parents.items()}
+                parts = fingerprint.with_inputs(fingerprint.components(step, secret=b""), parents)
+                found[step.name] = fingerprint.key(parts)
+            return found[step.name]
+
+        visit(board_steps(spec, FakeArchive()).image)
+        return found
+
+    before = keys()
+    check = boards_dir / "Pynq-Z2/tests/test_pynq_z2.py"
+    check.write_text(check.read_text() + "# more\n")
+    after = keys()
+    assert {name for name in after if after[name] != before[name]} == {"checks", "image"}

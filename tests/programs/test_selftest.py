@@ -23,15 +23,12 @@ from builder.engine.process import Processes
 from builder.engine.workspace import PlainWorkspace
 from builder.errors import StepError
 from builder.machine.selftest import differences, run_selftest
-from builder.plan import fingerprint
-from builder.plan.board import board_steps
 from builder.spec.reader import Tree
-from builder.spec.resolve import ImageSpec, resolve
+from builder.spec.resolve import ImageSpec
 from builder.steps.checks import DIRECTORY, ChecksLayer
 from builder.steps.pack import LAYER
-from builder.steps.step import Job, Step, Tools
+from builder.steps.step import Job, Tools
 from builder.store.store import Store
-from tests.unit.command_line import FakeArchive
 from tests.unit.support import Files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -266,30 +263,6 @@ def test_secrets_are_not_among_it(small_board: SmallBoard) -> None:
     known = json.loads(text)
     assert known["parameters"]["a"] == {"port": 80, "root-password": ""}
     assert known["secrets"] == {"a": ["password", "root-password"]}
-
-
-def test_a_changed_check_is_that_layer_and_the_image_alone(boards_dir: Path) -> None:
-    tree = Tree(root=ROOT, boards_dirs=(boards_dir,))
-
-    def keys() -> dict[str, str]:
-        spec = resolve(tree, "Pynq-Z2", distro="debian-bookworm")
-        found: dict[str, str] = {}
-
-        def visit(step: Step) -> str:
-            if step.name not in found:
-                parents = {name: visit(parent) for name, parent in step.parents.items()}
-                parts = fingerprint.with_inputs(fingerprint.components(step, secret=b""), parents)
-                found[step.name] = fingerprint.key(parts)
-            return found[step.name]
-
-        visit(board_steps(spec, FakeArchive()).image)
-        return found
-
-    before = keys()
-    check = boards_dir / "Pynq-Z2/tests/test_pynq_z2.py"
-    check.write_text(check.read_text() + "# more\n")
-    after = keys()
-    assert {name for name in after if after[name] != before[name]} == {"checks", "image"}
 
 
 # The command on the board
