@@ -7,15 +7,15 @@ import argparse
 from pathlib import Path
 
 from bench.measure import Cost, cost_of, say
-from builder.archive.choice import choose, native_archive
+from builder.apt.distribution_selection import choose, native_archive
+from builder.boot_test.emulator import Qemu, found_qemu
+from builder.boot_test.emulator_step import PROGRAMS
 from builder.cli.context import ROOT, default_store
 from builder.cli.emulator import emulator_plan
-from builder.machine.emulator import Qemu, found_qemu
-from builder.plan.board import BoardSteps, board_steps
+from builder.plan.board_steps import BoardSteps, board_steps
 from builder.report.events import Event, Note
 from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
-from builder.steps.qemu import PROGRAMS
 from builder.store.store import Store
 
 BOARD = "Pynq-Z2"

@@ -11,13 +11,13 @@ from rich.console import Console
 
 from bench.board import BOARD, qemu_of_tests
 from bench.measure import Row, say, seconds
+from builder.boot_test.board import EmulatedBoard
+from builder.boot_test.jupyter import wait_for_jupyter
+from builder.boot_test.run import emulated_board
 from builder.cli.context import ROOT
-from builder.engine.process import Processes
 from builder.errors import UserError
-from builder.machine.checks import emulated_board
-from builder.machine.jupyter import wait_for_jupyter
-from builder.machine.qemu import EmulatedBoard
-from builder.plan.publish import Output
+from builder.publish.output import Output
+from builder.sandbox.process import Processes
 from builder.spec.reader import Tree
 from builder.spec.resolve import ImageSpec, resolve
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from bench.board import BOARD
 from bench.boot import booted, own_image
 from bench.measure import Row, say
+from builder.boot_test.login import install_key, root_shell
 from builder.errors import StepError, UserError
-from builder.machine.login import install_key, root_shell
 
 _SSH = 22
 

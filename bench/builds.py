@@ -28,7 +28,7 @@ _RECIPE_SECONDS = 20.0
 _FRAGMENT = "petalinux_bsp/meta-user/recipes-kernel/linux/linux-xlnx/filesystems.cfg"
 _OPTION = "CONFIG_PPS=y"
 _DRIVER = "drivers/uio/uio.c"
-_CODE = "builder/steps/pack.py"
+_CODE = "builder/steps/layer_archive.py"
 """A module that the steps of all layers and of the kernel use."""
 
 

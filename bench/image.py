@@ -15,11 +15,12 @@ from statistics import median
 from bench.board import BOARD, steps_of
 from bench.measure import Row, cost_of, say, seconds
 from builder.cli.context import ROOT, default_store
-from builder.engine.process import Processes
 from builder.errors import UserError
+from builder.image.image import ROOT_LABEL, Image
 from builder.plan.plan import make_plan
-from builder.plan.toolbox import Toolbox
-from builder.steps.image import ROOT_LABEL, Image
+from builder.rootfs.layers import LayerStack
+from builder.sandbox.process import Processes
+from builder.scheduler.build_context import Toolbox
 from builder.steps.step import Job
 from builder.store.store import Store
 
@@ -146,7 +147,7 @@ def _main() -> None:
             on_line=lambda _: None,
         )
         layers = [inputs[name] for name in image.layers]
-        with tools.layers().mounted(layers) as root:
+        with tools.shared(LayerStack).mounted(layers) as root:
             root.workspace.run(
                 ["tar", "-C", root.path, "--xattrs", "-cf", output / "tree.tar", "."]
             )

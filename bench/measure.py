@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from builder.engine.host import available_memory
-from builder.engine.process import TAIL_LINES
 from builder.errors import StepError
+from builder.sandbox.process import TAIL_LINES
 
 _SAMPLE_SECONDS = 0.2
 _MIB = 1 << 20

@@ -12,7 +12,7 @@ from bench.board import BOARD, build, new_store
 from bench.boot import reached
 from bench.measure import Row
 from builder.cli.context import ROOT
-from builder.plan.publish import Output
+from builder.publish.output import Output
 from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
 

@@ -18,20 +18,20 @@ from pathlib import Path
 
 from bench.board import BOARD, new_store, say_event
 from bench.measure import Cost, Row, cost_of, say, seconds
-from builder.archive.archive import Archive
-from builder.archive.choice import choose, native_archive
-from builder.archive.mirrors import mirror
+from builder.apt.archive import Archive
+from builder.apt.distribution_selection import choose, native_archive
+from builder.apt.mirrors import mirror
 from builder.cli.context import ROOT, default_store
-from builder.engine.process import Processes
 from builder.errors import HostError
-from builder.plan.build import Build
 from builder.plan.plan import make_plan
-from builder.plan.rootfs import BoardView, root_layers
+from builder.plan.rootfs_steps import BoardView, root_layers
+from builder.rootfs.bootstrap import QEMU_CPU, Bootstrap
+from builder.rootfs.mmdebstrap import keep_downloads, options
+from builder.sandbox.process import Processes
+from builder.scheduler.scheduler import Build
 from builder.spec.models import Architecture
 from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
-from builder.steps.bootstrap import QEMU_CPU, Bootstrap
-from builder.steps.mmdebstrap import keep_downloads, options
 from builder.steps.step import Step
 from builder.store.store import Store
 

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import pytest
 
-from builder.plan.publish import Output
+from builder.publish.output import Output
 from tests.support import BOARD, ROOT, build
 
 LIMITS = {"unit": 120, "fuzz": 120, "programs": 300, "lint": 600}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from builder.bsp.ps7 import read_table, render
+from builder.bsp.ps7.table import read_table, render
 from builder.spec.models import Soc
 from tests.support import ROOT
 

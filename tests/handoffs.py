@@ -14,11 +14,11 @@ from pathlib import Path
 import yaml
 
 from builder.cli.context import default_store
-from builder.engine.download import fetch
-from builder.engine.process import Processes
-from builder.plan.publish import Output
+from builder.network.download import fetch
+from builder.publish.output import Output
+from builder.rootfs.python_index import IndexSource, index_url
+from builder.sandbox.process import Processes
 from builder.spec.models import Soc
-from builder.steps.index import IndexSource, index_url
 from builder.store.checksum import sha256
 from tests.exports import hwh, make_xsa, start_up
 from tests.support import ROOT, build_py

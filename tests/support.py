@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.plan.publish import Output
+from builder.publish.output import Output
 
 ROOT = Path(__file__).resolve().parents[1]
 BOARD = "Pynq-Z2"

@@ -12,9 +12,9 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from builder.bounded import plain_file
-from builder.bsp.bootbin import PMU_BYTES
 from builder.errors import UserError
+from builder.formats.boot_bin import PMU_BYTES
+from builder.untrusted.reading import plain_file
 
 _MOST_BYTES: Final = 64 << 20  # of an ELF file, with what debuggers read
 _ADDRESS: Final = 0xFFDC0000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.spec.models import Soc
-from builder.steps.machines import MACHINES
+from builder.steps.architectures import MACHINES
 
 BSP_DIRECTORY = "petalinux_bsp"
 """Directory of the tree with the files that both BSP providers read."""

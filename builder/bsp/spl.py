@@ -17,8 +17,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from builder.bsp.bootbin import BootHeader
 from builder.errors import StepError
+from builder.formats.boot_bin import BootHeader
 
 DESCRIBE: Final = ("readelf", "--wide", "--file-header", "--segments", "--arch-specific")
 """The command whose output `read_spl` reads; the ELF file comes after it."""

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import UserError
-from builder.hardware.export import open_export
 from builder.spec.models import Soc
 from builder.spec.reader import closest
+from builder.vivado.export import open_export
 
 MOST_BYTES = 4 << 20
 """Bytes of a source; Vivado's have less than one million."""

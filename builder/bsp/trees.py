@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from builder.emulation.derive import Rule, Tree, derive, listed, read_rules, read_tree
-from builder.emulation.facts import machine_facts, machine_file, position
 from builder.errors import UserError
+from builder.formats.devicetree import DeviceTree, read_tree
+from builder.qemu_devicetree.derive import Rule, derive, listed, read_rules
+from builder.qemu_devicetree.machine import machine_facts, machine_file, position
 from builder.spec.models import Soc
 
 _MOST_CELLS: Final = 8
 """Bytes of an address or a size: two cells."""
 
 
-def check_devices(tree: Tree, soc: Soc, console: str) -> None:
+def check_devices(tree: DeviceTree, soc: Soc, console: str) -> None:
     """Make sure that QEMU has the devices which an emulated boot of a tree needs.
 
     Raises:
@@ -39,7 +40,7 @@ def derive_emulated(board: Path, soc: Soc, output: Path, *, first: Sequence[Rule
     (output / "changes.json").write_text(listed(changes))
 
 
-def _network(tree: Tree) -> list[Rule]:
+def _network(tree: DeviceTree) -> list[Rule]:
     """Return what gives an emulated board a network that has none itself.
 
     Its tree names a controller all the same, as `ethernet0`, and leaves that off.
@@ -57,7 +58,7 @@ def _network(tree: Tree) -> list[Rule]:
     ]
 
 
-def memory_size(tree: Tree) -> int:
+def memory_size(tree: DeviceTree) -> int:
     """Return the bytes of memory that a device tree's memory nodes describe.
 
     Raises:

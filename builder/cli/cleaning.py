@@ -11,12 +11,12 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from builder.cli.asking import ask
+from builder.cli.build_environment import Wish, enter
+from builder.cli.confirmation import ask
 from builder.cli.context import CUSTOMIZED, TOOLS_LOG, Context
-from builder.cli.inside import Wish, enter
 from builder.cli.options import Verbs
 from builder.errors import UserError
-from builder.plan.publish import is_result
+from builder.publish.output import is_result
 from builder.report.console import columns, size
 from builder.store.store import remove_tree, tree_size
 

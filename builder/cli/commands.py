@@ -17,36 +17,36 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
-from builder.checks.session import Selection
-from builder.cli.built import built_spec
+from builder.boot_test.emulator import Qemu, found_qemu
+from builder.boot_test.emulator_step import PROGRAMS
+from builder.boot_test.run import run_checks
+from builder.cli.build_environment import Wish, check_containers, chosen, enter
 from builder.cli.context import Context, print_json, typed
 from builder.cli.emulator import emulator_plan, without_new
 from builder.cli.errors import error_console, message, report
-from builder.cli.inside import Wish, check_containers, chosen, enter
+from builder.cli.existing_image import built_spec
 from builder.cli.options import Verbs, add_jobs, steps_at_once
 from builder.cli.planning import board_names, planning, resolved
-from builder.cli.same import UNTOLD, same_image
-from builder.engine.process import Processes
+from builder.cli.same_image import UNTOLD, same_image
 from builder.engine.requirements import check_machine, lacking
 from builder.errors import HostError, Interrupted, StepError, UserError
-from builder.machine.checks import run_checks
-from builder.machine.emulator import Qemu, found_qemu
-from builder.plan.build import Build, StepFailure
-from builder.plan.joint import join
-from builder.plan.owner import give_to_caller
+from builder.plan.by_products import PRODUCTS
+from builder.plan.merge import join
 from builder.plan.plan import Planned, lines, make_plan
-from builder.plan.products import PRODUCTS
-from builder.plan.publish import BoardResult, finish
-from builder.plan.toolbox import Toolbox
+from builder.publish.output import BoardResult, finish
 from builder.report.console import columns, duration, size
 from builder.report.events import BoardFinished, Note
+from builder.sandbox.process import Processes
+from builder.scheduler.build_context import Toolbox
+from builder.scheduler.ownership import give_to_caller
+from builder.scheduler.scheduler import Build, StepFailure
 from builder.spec.reader import Reader, closest
 from builder.spec.recipe import Recipe
 from builder.spec.resolve import ImageSpec
 from builder.spec.texts import format_size
-from builder.steps.qemu import PROGRAMS
 from builder.steps.step import Job
 from builder.store.store import Store
+from builder.target_tests.session import Selection
 
 _PASSED = "passed"
 

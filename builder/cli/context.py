@@ -16,12 +16,12 @@ from pathlib import Path
 from rich.console import Console
 
 from builder.cli.settings import HANDED_ON, TERMINAL, hand_on
-from builder.engine.compiler_cache import CompilerCache
-from builder.engine.process import PASSED_ON, SEARCH_PATH
 from builder.errors import UserError
-from builder.plan.publish import Output, make_result
+from builder.publish.output import Output, make_result
 from builder.report.console import LineView, make_view
 from builder.report.events import Event
+from builder.sandbox.compiler_cache import CompilerCache
+from builder.sandbox.process import PASSED_ON, SEARCH_PATH
 from builder.spec.reader import Tree
 from builder.store.store import Store
 

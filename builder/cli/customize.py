@@ -14,12 +14,15 @@ from pathlib import Path
 import shtab
 from rich.markup import escape
 
-from builder.archive.choice import choose, native_archive
-from builder.checks.session import Selection
-from builder.cli.built import known_recipes
+from builder.apt.distribution_selection import choose, native_archive
+from builder.boot_test.card import emulated_tree
+from builder.boot_test.emulator import found_qemu
+from builder.boot_test.emulator_step import PROGRAMS
+from builder.boot_test.run import run_checks
+from builder.cli.build_environment import Wish, enter
 from builder.cli.context import CUSTOMIZED, Context, typed
 from builder.cli.emulator import emulator_plan
-from builder.cli.inside import Wish, enter
+from builder.cli.existing_image import known_recipes
 from builder.cli.options import (
     BOARDS,
     RECIPES,
@@ -29,13 +32,12 @@ from builder.cli.options import (
     completed,
     size_option,
 )
-from builder.engine.process import Processes
 from builder.errors import UserError
-from builder.machine.card import emulated_tree
-from builder.machine.checks import run_checks
-from builder.machine.emulator import found_qemu
-from builder.plan.build import Build
-from builder.plan.customize import (
+from builder.formats.compression import check_sum
+from builder.image.base_image import BaseFacts, BaseImage
+from builder.image.image import BOOT_OFFSET
+from builder.plan.plan import make_plan
+from builder.publish.customization import (
     Archives,
     CustomOutput,
     CustomSteps,
@@ -45,22 +47,20 @@ from builder.plan.customize import (
     custom_steps,
     publish_custom,
 )
-from builder.plan.owner import give_to_caller
-from builder.plan.plan import make_plan
-from builder.plan.publish import make_result
+from builder.publish.output import make_result
 from builder.report.console import LineView, duration, size
 from builder.report.events import Note
+from builder.sandbox.process import Processes
+from builder.scheduler.ownership import give_to_caller
+from builder.scheduler.scheduler import Build
 from builder.spec.extra import extra_recipes
 from builder.spec.overlays import Design, find_design
 from builder.spec.reader import closest
 from builder.spec.resolve import ImageSpec, resolve
 from builder.spec.texts import package_name
-from builder.steps.base_image import BaseFacts, BaseImage
-from builder.steps.image import BOOT_OFFSET
-from builder.steps.packed import check_sum
-from builder.steps.qemu import PROGRAMS
 from builder.store.checksum import sha256
 from builder.store.store import Store
+from builder.target_tests.session import Selection
 
 
 @dataclass(frozen=True, kw_only=True)

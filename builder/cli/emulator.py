@@ -6,16 +6,16 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from builder.archive.archive import ArchiveUnavailable
-from builder.archive.emulator import emulator_archive
-from builder.emulation.qemu import qemu_source
+from builder.apt.archive import ArchiveUnavailable
+from builder.boot_test.emulator import found_qemu
+from builder.boot_test.emulator_archive import emulator_archive
+from builder.boot_test.emulator_step import QemuPrograms
+from builder.boot_test.qemu_release import qemu_source
 from builder.errors import HostError
-from builder.machine.emulator import found_qemu
 from builder.plan.plan import Planned, make_plan
 from builder.report.events import Listener, Note
 from builder.spec.distributions import named_distribution
 from builder.spec.reader import Tree
-from builder.steps.qemu import QemuPrograms
 from builder.store.store import Store
 
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from builder.cli.context import typed
 from builder.errors import BuildError
-from builder.plan.build import StepFailure
+from builder.scheduler.scheduler import StepFailure
 
 _FROM_INPUT = ["/bin/sh", "-eu", "-s"]
 """Last words of the command that runs a recipe's script inside of the root filesystem."""

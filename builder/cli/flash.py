@@ -17,15 +17,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from builder.cli.asking import ask
+from builder.cli.confirmation import ask
 from builder.cli.context import Context, become_root, typed
 from builder.cli.options import BOARDS, Verbs, completed
-from builder.engine.process import Processes
 from builder.errors import HostError, UserError
 from builder.flash.devices import Device, candidates, check_room, devices, target
 from builder.flash.image import CardImage, Progress, card_image
 from builder.flash.writing import flash as write
 from builder.report.console import columns, duration, size
+from builder.sandbox.process import Processes
 
 
 def flash(arguments: argparse.Namespace, context: Context) -> int:

@@ -15,8 +15,8 @@ from rich.markup import escape
 from builder.cli.context import Context, typed
 from builder.cli.options import BOARDS, Verbs, completed
 from builder.errors import UserError
-from builder.sdbuild.importer import Wish, find_boards, import_board
-from builder.sdbuild.report import Report
+from builder.sdbuild_import.importer import Wish, find_boards, import_board
+from builder.sdbuild_import.report import Report
 from builder.spec.models import Provider
 
 

@@ -14,13 +14,12 @@ from typing import Any
 import shtab
 from rich.markup import escape
 
-from builder.bounded import parsed_json, plain_file, plain_text
-from builder.bsp.cpu_clock_check import problems_of
+from builder.bsp.ps7.cpu_clock_check import problems_of
 from builder.cli.context import ROOT, Context, print_json, typed
 from builder.cli.options import BOARDS_OR_FILES, Verbs, completed
 from builder.cli.planning import resolved
 from builder.errors import UserError
-from builder.report.compare import Change, compare, is_manifest
+from builder.publish.comparison import Change, compare, is_manifest
 from builder.report.console import columns
 from builder.spec.document import Problem
 from builder.spec.dump import differences, dump
@@ -30,6 +29,7 @@ from builder.spec.resolve import resolve
 from builder.spec.unused import problems_of_board, problems_of_shared
 from builder.spec.upgrade import upgraded, upgraded_profile
 from builder.spec.yaml_text import MOST_BYTES
+from builder.untrusted.reading import parsed_json, plain_file, plain_text
 
 _MANIFEST = "manifest.json"
 

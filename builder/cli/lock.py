@@ -10,20 +10,20 @@ from tempfile import TemporaryDirectory
 
 from rich.markup import escape
 
-from builder.archive.choice import choose
+from builder.apt.distribution_selection import choose
 from builder.cli.context import Context
 from builder.cli.options import DISTRIBUTIONS, RECIPES, Verbs, completed
 from builder.errors import UserError
-from builder.lock.lock import Change, make_lock, write_lock
-from builder.lock.modules import apt_modules, has_modules
+from builder.python_lock.lock import Change, make_lock, write_lock
+from builder.python_lock.modules import apt_modules, has_modules
 from builder.report.events import Note
+from builder.rootfs.mmdebstrap import downloads
+from builder.rootfs.python_index import index_url
 from builder.spec.distributions import named_distribution
 from builder.spec.models import Architecture
 from builder.spec.order import in_order
 from builder.spec.reader import Reader, closest
 from builder.spec.resolve import NamedDistribution, ResolvedRecipe
-from builder.steps.index import index_url
-from builder.steps.mmdebstrap import downloads
 
 ARCHITECTURES = (Architecture.ARMHF.value, Architecture.ARM64.value)
 

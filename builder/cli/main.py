@@ -29,10 +29,10 @@ from builder.cli import (
 from builder.cli.context import Context
 from builder.cli.errors import error_console, message, report
 from builder.cli.options import Command, Verbs
-from builder.engine.disk import full_disk
 from builder.errors import BuildError, Interrupted, UserError
 from builder.report.console import make_view
 from builder.report.events import CommandFailed
+from builder.sandbox.disk_space import full_disk
 
 _DESCRIPTION = """\
 Builds SD-card images for Zynq boards and proves them by booting them under QEMU.

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from builder.archive.archive import Archive
-from builder.archive.choice import choose, native_archive
+from builder.apt.archive import Archive
+from builder.apt.distribution_selection import choose, native_archive
 from builder.cli.context import Context
 from builder.errors import UserError
-from builder.plan.board import BoardSteps, board_steps
-from builder.plan.joint import BoardPlan, join
+from builder.plan.board_steps import BoardSteps, board_steps
+from builder.plan.merge import BoardPlan, join
 from builder.plan.plan import Planned, make_plan
 from builder.report.events import Event, Listener, Note
 from builder.spec.resolve import ImageSpec, NamedDistribution, PetaLinuxUse, resolve

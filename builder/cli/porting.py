@@ -12,14 +12,14 @@ import shtab
 from rich.console import Console
 from rich.markup import escape
 
+from builder.board_generator.board import Wish, new_board
+from builder.board_generator.logic import describe
 from builder.cli.context import ROOT, Context, typed
 from builder.cli.options import BOARDS, PROFILES, Verbs, completed
-from builder.hardware.design import read_design
-from builder.hardware.export import open_export
-from builder.hardware.system import read_system
-from builder.porting.board import Wish, new_board
-from builder.porting.logic import describe
 from builder.report.console import columns
+from builder.vivado.design import read_design
+from builder.vivado.export import open_export
+from builder.vivado.system import read_system
 
 
 def create(arguments: argparse.Namespace, context: Context) -> int:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Engines that run the commands of steps: this machine, or Docker."""
+"""Engines that run the commands of steps, and what they need of the machine."""

@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from builder.engine.containers import Containers, not_root
+from builder.containers.broker import RelayedContainers
+from builder.containers.containers import Containers, not_root
 from builder.engine.host import HostEngine
-from builder.engine.process import Processes
-from builder.engine.relay import RelayedContainers
-from builder.engine.workspace import PlainWorkspace, Workspace
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import PlainWorkspace, Workspace
 
 CONTROL = "BUILDER_CONTROL"
 """Variable that a builder in a container has: the directory with the sockets of both sides."""

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from builder.engine.containers import Containers
-from builder.engine.docker import Docker
-from builder.engine.process import Processes
-from builder.engine.workspace import PrivateWorkspace, Workspace
+from builder.containers.containers import Containers
+from builder.containers.docker import Docker
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import PrivateWorkspace, Workspace
 from builder.spec.models import Architecture
 
 _SPARE_MEMORY = 2 << 30

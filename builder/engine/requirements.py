@@ -9,8 +9,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.engine.binfmt import FOREIGN, runs
 from builder.engine.engine import control
-from builder.engine.foreign import FOREIGN, runs
 from builder.engine.host import available_memory
 from builder.errors import HostError
 

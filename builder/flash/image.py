@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from builder.bounded import parsed_xml, plain_file
 from builder.errors import UserError
-from builder.steps.packed import (
+from builder.formats.compression import (
     CHUNK,
     MOST,
     SUFFIXES,
@@ -21,6 +20,7 @@ from builder.steps.packed import (
     opened,
     plain_name,
 )
+from builder.untrusted.reading import parsed_xml, plain_file
 
 Progress: TypeAlias = Callable[[str, int, int], object]
 """Told what is being done, how many bytes of it are done, and of how many."""

@@ -13,10 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from builder.engine.process import Processes, clean_environment
 from builder.errors import Interrupted, StepError, UserError
 from builder.flash.image import CardImage, Progress
-from builder.steps.packed import CHUNK, opened
+from builder.formats.compression import CHUNK, opened
+from builder.sandbox.process import Processes, clean_environment
 
 _BLKFLSBUF = 0x1261
 """ioctl of block devices: forget what is cached of it (linux/fs.h)."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from builder.plan.fingerprint import components, key, reason, with_inputs
+from builder.plan.step_key import components, key, reason, with_inputs
 from builder.steps.step import Step
 from builder.store.records import Unreadable
 from builder.store.store import Entry, Store
@@ -26,7 +26,7 @@ class Planned:
     `identity` tells steps apart in one plan, whether their keys are known or not: two steps with
     the same one are made of the same.
 
-    The rest is what a plan for boards adds (`builder.plan.joint`): the `boards` whose step this
+    The rest is what a plan for boards adds (`builder.plan.merge`): the `boards` whose step this
     is, `twins`, which are the other boards' steps that it stands for, `whose`, which tells it
     apart from steps of the same name, and the `root` filesystem that it works in.
     """

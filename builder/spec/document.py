@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
-from builder.bounded import UnreadableError, plain_text
 from builder.spec import yaml_text
+from builder.untrusted.reading import UnreadableError, plain_text
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 """The place of a value: keys and list indexes from the top, e.g. ("partitions", "boot")."""

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import IO
 
-from builder.archive.archive import Archive, SourcePackage
-from builder.engine.download import Limits, TooLargeError, fetch
-from builder.engine.hidden import without_passwords
+from builder.apt.archive import Archive, SourcePackage
+from builder.containers.redaction import without_passwords
 from builder.errors import StepError
+from builder.network.download import Limits, TooLargeError, fetch
 from builder.spec.models import Download
 from builder.steps.step import Job, Step
 from builder.store.checksum import sha256

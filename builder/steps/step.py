@@ -13,17 +13,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, ClassVar, Protocol
+from typing import IO, ClassVar, Protocol, TypeVar
 
-from builder.engine.compiler_cache import CacheUse, CompilerCache
-from builder.engine.containers import Containers
-from builder.engine.process import Processes
-from builder.engine.workspace import Workspace
+from builder.containers.containers import Containers
+from builder.sandbox.compiler_cache import CacheUse, CompilerCache
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import Workspace
 from builder.store.store import Entry, Store
 
-if TYPE_CHECKING:
-    from builder.steps.layers import LayerStack
-
+Shared = TypeVar("Shared")
 
 ROOT_FILESYSTEM = (
     *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD"),
@@ -114,8 +112,11 @@ class Tools(Protocol):
     ) -> AbstractContextManager[Workspace]:
         """Open a workspace with room for `need` bytes, on tmpfs where memory allows."""
 
-    def layers(self) -> LayerStack:
-        """Return the build's one stack of root filesystem layers."""
+    def shared(self, create: Callable[[Workspace], Shared]) -> Shared:
+        """Return the object that `create` makes, in a workspace that all jobs of a build share.
+
+        It is made when a job first asks for it.
+        """
 
 
 class Job:

@@ -13,8 +13,8 @@ Layout under its root:
     scratch/<name>/              room for a step's work, empty on disk when it is a tmpfs
     outputs/<key>                the hash of an entry's tree, known also when the entry is gone
     last/<scope>/<step>.json     components of the step's last fingerprint, to say what changed
-    archives/                    package indexes (see builder.archive)
-    ccache/                      compiled objects (see builder.engine.compiler_cache)
+    archives/                    package indexes (see builder.apt)
+    ccache/                      compiled objects (see builder.sandbox.compiler_cache)
     digests/                     checksums of the user's large files (see builder.store.digests)
     petalinux/<installer>/       what bitbake keeps (see builder.bsp.petalinux)
     locks/                       one lock file an entry, scratch directory or archive

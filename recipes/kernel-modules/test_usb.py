@@ -14,7 +14,7 @@ from testinfra.host import Host
 Until = Callable[..., str]
 
 SERIAL = "zynq-sd-builder"
-"""Of the disk at the port of an emulated board (builder/machine/usb.py)."""
+"""Of the disk at the port of an emulated board (builder/boot_test/usb.py)."""
 
 DEVICES = "/sys/bus/platform/devices"
 

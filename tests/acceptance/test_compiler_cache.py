@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.choice import choose
+from builder.apt.distribution_selection import choose
 from builder.cli.context import default_store
-from builder.engine.compiler_cache import CacheUse, CompilerCache
-from builder.engine.process import Processes
-from builder.plan.board import board_steps
-from builder.plan.build import Build
+from builder.plan.board_steps import board_steps
 from builder.plan.plan import make_plan
 from builder.report.events import Event
+from builder.sandbox.compiler_cache import CacheUse, CompilerCache
+from builder.sandbox.process import Processes
+from builder.scheduler.scheduler import Build
 from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
 from builder.steps.step import Step

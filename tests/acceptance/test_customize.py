@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from builder.plan.publish import Output
-from builder.steps.image import BOOT_OFFSET
+from builder.image.image import BOOT_OFFSET
+from builder.publish.output import Output
 from builder.store.checksum import sha256
 from tests.support import BOARD, ROOT, build_py
 from tests.unit.customize.cards import BOOT, START, card, system, tool

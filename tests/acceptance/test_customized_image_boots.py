@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from builder.plan.publish import Output
+from builder.publish.output import Output
 from tests.handoffs import base_design
 from tests.support import BOARD, ROOT, build_py
 

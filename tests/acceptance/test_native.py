@@ -17,19 +17,19 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.choice import choose, native_archive
+from builder.apt.distribution_selection import choose, native_archive
 from builder.cli.context import default_store
 from builder.engine.host import host_architecture
-from builder.engine.process import Processes
-from builder.plan.build import Build
 from builder.plan.plan import make_plan
-from builder.plan.rootfs import BoardView, root_layers
+from builder.plan.rootfs_steps import BoardView, root_layers
 from builder.report.events import Event
+from builder.rootfs.native.tree import NativeTree
+from builder.sandbox.process import Processes
+from builder.scheduler.scheduler import Build
 from builder.spec.models import Architecture
 from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
-from builder.steps.native.tree import NativeTree
-from builder.steps.pack import LAYER
+from builder.steps.layer_archive import LAYER
 from builder.steps.step import Step
 from builder.store.store import Entry, Store
 from tests.support import BOARD, ROOT

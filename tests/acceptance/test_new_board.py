@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.emulation.derive import Tree, read_tree
-from builder.plan.publish import Output
+from builder.formats.devicetree import DeviceTree, read_tree
+from builder.publish.output import Output
 from tests.handoffs import PREFIX, build_boards, exports, make_boards
 
 NEW = f"{PREFIX}Pynq-Z2"
@@ -75,7 +75,7 @@ _REFERENCES = {
 }
 
 
-def properties(tree: Tree) -> dict[tuple[str, str], object]:
+def properties(tree: DeviceTree) -> dict[tuple[str, str], object]:
     """Return a tree's properties, with paths in place of the numbers by which nodes are referred to."""
     nodes = {each["phandle"]: node for node, each in tree.items() if "phandle" in each}
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 import yaml
 
-from builder.plan.publish import Output
+from builder.publish.output import Output
 from tests.support import BOARD, build_py
 
 VARIANTS: dict[str, dict[str, object]] = {

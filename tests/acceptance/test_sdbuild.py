@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.plan.publish import Output
+from builder.publish.output import Output
 from tests.support import build_py
 from tests.unit.sdbuild.repository import write_board
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.plan.publish import Output
+from builder.publish.output import Output
 from tests.support import BOARD, ROOT, build_py
 
 pytestmark = pytest.mark.usefixtures("built")

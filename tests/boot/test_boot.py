@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from builder.emulation.qemu import qemu_source
-from builder.machine.browser import lacking
-from builder.machine.selftest import differences
-from builder.plan.publish import Output
+from builder.boot_test.browser import lacking
+from builder.boot_test.qemu_release import qemu_source
+from builder.boot_test.selftest import differences
+from builder.publish.output import Output
 from builder.spec.models import Soc
 from tests.support import ROOT, build_py
 

@@ -16,8 +16,8 @@ from typing import IO
 import docker
 import pytest
 
-from builder.engine.docker import Docker
-from builder.engine.images import NAME
+from builder.containers.docker import Docker
+from builder.containers.images import NAME
 from builder.errors import HostError
 from builder.store.store import Entry, Store
 from tests.support import ROOT

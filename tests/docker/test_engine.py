@@ -17,12 +17,12 @@ import docker
 import pytest
 
 from builder.cli.context import default_store
-from builder.engine.containers import Container, Mount
-from builder.engine.docker import Docker
-from builder.engine.process import Processes
+from builder.containers.containers import Container, Mount
+from builder.containers.docker import Docker
 from builder.engine.requirements import PACKAGES
 from builder.errors import CommandError, Interrupted
-from builder.plan.publish import Output
+from builder.publish.output import Output
+from builder.sandbox.process import Processes
 from tests.docker.support import (
     CALLER,
     Checkout,
@@ -183,8 +183,8 @@ def test_a_command_that_is_stopped_is_gone(daemon: Docker, image: str) -> None:
 
 def test_containers_of_a_killed_builder_go_with_the_next(daemon: Docker, image: str) -> None:
     script = (
-        "from builder.engine.docker import Docker; from builder.engine.containers import Container;"
-        "from builder.engine.process import Processes; import sys;"
+        "from builder.containers.docker import Docker; from builder.containers.containers import Container;"
+        "from builder.sandbox.process import Processes; import sys;"
         f"Docker().run(Container(image={image!r}, argv=['sh', '-c', 'echo here; sleep 600'],"
         "user='1:1'), processes=Processes(), on_line=lambda line: print(line, flush=True))"
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from builder.cli.context import default_store
-from builder.plan.publish import Output
+from builder.publish.output import Output
 from builder.store.store import Store
 from tests.docker.support import containers, needs_docker, take_over
 from tests.docker.vendor import DTSI, FAMILIES, RELEASE, Vendor, built, vendors_tree

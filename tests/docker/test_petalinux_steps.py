@@ -18,14 +18,14 @@ import docker
 import pytest
 
 from builder.bsp.petalinux.petalinux import boot_artifacts
-from builder.engine.images import NAME
-from builder.engine.process import Processes
-from builder.plan.build import Build
+from builder.containers.images import NAME
 from builder.plan.plan import make_plan
+from builder.sandbox.process import Processes
+from builder.scheduler.scheduler import Build
 from builder.spec.models import Soc
 from builder.spec.reader import Tree
 from builder.spec.resolve import PetaLinuxUse, resolve
-from builder.steps.pack import LAYER as PACKED
+from builder.steps.layer_archive import LAYER as PACKED
 from builder.store.store import Store
 from tests.docker.support import CALLER, Checkout, containers, needs_docker, owners
 from tests.docker.vendor import DTSI, LAYER, RELEASE, Vendor, built, vendors_tree

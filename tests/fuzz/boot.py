@@ -16,19 +16,20 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from builder.bsp.bootbin import FORMATS, parse
-from builder.bsp.fit import read_fit
-from builder.bsp.linux_image import architecture, release, unpacked
 from builder.bsp.prebuilt import given
 from builder.bsp.prebuilt.inspection import bootargs
 from builder.bsp.prebuilt.modules import headers_bundle, module_bundles
 from builder.bsp.trees import check_devices, memory_size
-from builder.emulation.derive import differences, parse_tree, show
 from builder.flash.image import read_map
-from builder.foreign import Tree
+from builder.formats import compression as packed
+from builder.formats.boot_bin import FORMATS, parse
+from builder.formats.devicetree import parse_tree, show
+from builder.formats.ext4 import ROOT_INODE, Ext4, superblock
+from builder.formats.fit import read_fit
+from builder.formats.linux_image import architecture, release, unpacked
+from builder.qemu_devicetree.derive import differences
 from builder.spec.models import Soc
-from builder.steps import packed
-from builder.steps.ext4 import ROOT_INODE, Ext4, superblock
+from builder.untrusted.tree import Tree
 from tests.fuzz.judging import AcceptedError, Target
 from tests.fuzz.mutation import (
     after_line,

@@ -8,24 +8,25 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from builder.bsp import ps7, ps7_check
-from builder.bsp.dts_source import read_sources
+from builder.board_generator.board import Wish, new_board
 from builder.bsp.petalinux.layer import set_symbols, symbols
-from builder.hardware.design import bitstream_of, read_design
-from builder.hardware.export import open_export
-from builder.hardware.interrupts import interrupts
-from builder.hardware.system import read_system
-from builder.porting.bitstream import loadable
-from builder.porting.board import Wish, new_board
-from builder.sdbuild import importer
-from builder.sdbuild.devicetree import read_user_tree
-from builder.sdbuild.draft import Draft
-from builder.sdbuild.hardware import inside_bsp
-from builder.sdbuild.petalinux import edf_settings
-from builder.sdbuild.report import Report
-from builder.sdbuild.specification import read_specification
+from builder.bsp.ps7 import check as ps7_check
+from builder.bsp.ps7 import table as ps7
+from builder.formats.bitstream import loadable
+from builder.formats.dts_reader import read_sources
+from builder.sdbuild_import import importer
+from builder.sdbuild_import.devicetree import read_user_tree
+from builder.sdbuild_import.draft import Draft
+from builder.sdbuild_import.hardware import inside_bsp
+from builder.sdbuild_import.petalinux import edf_settings
+from builder.sdbuild_import.report import Report
+from builder.sdbuild_import.specification import read_specification
 from builder.spec.models import Soc
 from builder.spec.reader import Tree
+from builder.vivado.design import bitstream_of, read_design
+from builder.vivado.export import open_export
+from builder.vivado.interrupts import interrupts
+from builder.vivado.system import read_system
 from tests.exports import bitstream, hwh, make_xsa, start_up, sysdef
 from tests.fuzz.judging import ROOT, AcceptedError, Target
 from tests.fuzz.mutation import of_bytes, of_files, of_lines, of_tar, of_xml, of_yaml, of_zip

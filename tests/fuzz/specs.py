@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
 
-from builder.bsp.cpu_clock_check import problems_of
+from builder.bsp.ps7.cpu_clock_check import problems_of
 from builder.cli import settings
 from builder.cli.main import main, parsers
-from builder.lock.lock import read_lock
+from builder.python_lock.lock import read_lock
 from builder.spec.dump import dump
 from builder.spec.reader import Tree
 from builder.spec.resolve import ImageSpec, resolve

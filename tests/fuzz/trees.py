@@ -15,9 +15,9 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from builder.steps.ext4 import ROOT_INODE, Ext4
-from builder.steps.ext4_writer import WRITER, compilation
-from builder.steps.filesystem import FEATURES
+from builder.formats.ext4 import ROOT_INODE, Ext4
+from builder.image.ext4_writer import WRITER, compilation
+from builder.image.filesystem import FEATURES
 from tests.fuzz.judging import Target
 from tests.fuzz.mutation import of_bytes
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from builder.flash.image import read_map
-from builder.plan.publish import Output
+from builder.publish.output import Output
 from tests.support import build_py
 
 MIB = 1 << 20

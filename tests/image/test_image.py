@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from builder.bsp.bootbin import parse
-from builder.plan.publish import Output
+from builder.formats.boot_bin import parse
+from builder.image.filesystem import FEATURES
+from builder.image.image import BOOT_OFFSET
+from builder.publish.output import Output
 from builder.spec.models import Soc
-from builder.steps.filesystem import FEATURES
-from builder.steps.image import BOOT_OFFSET
 from tests.support import ROOT, build_py
 
 MIB = 1 << 20

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builder.cli.context import default_store
-from builder.plan.publish import Output
+from builder.publish.output import Output
 from builder.store.store import Store
 from tests.support import ROOT
 

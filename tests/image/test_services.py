@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.plan.publish import Output
+from builder.publish.output import Output
 from tests.services import UNITS, needs_systemd_analyze, services, too_open
 
 SECTOR = 512

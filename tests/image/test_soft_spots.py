@@ -13,8 +13,8 @@ from stat import S_IMODE, S_ISBLK, S_ISCHR, S_ISDIR, S_ISGID, S_ISLNK, S_ISREG, 
 
 import pytest
 
-from builder.plan.publish import Output
-from builder.steps.image import BOOT_OFFSET
+from builder.image.image import BOOT_OFFSET
+from builder.publish.output import Output
 
 BLOCK = 4096
 SECTOR = 512

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Files of others are reached through builder/foreign.py and builder/bounded.py alone."""
+"""Files of others are reached through builder/untrusted/tree.py and builder/untrusted/reading.py alone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
-ALLOWED: Final = {"builder/bounded.py", "builder/foreign.py"}
+ALLOWED: Final = {"builder/untrusted/reading.py", "builder/untrusted/tree.py"}
 """The modules that open archives and join paths of trees of others."""
 
-JOINED_IN: Final = {"builder/steps/layers.py": "at"}
+JOINED_IN: Final = {"builder/rootfs/layers.py": "at"}
 """The function that turns a path that `Tree` has resolved into one for commands."""
 
 ARCHIVES: Final = {
@@ -119,7 +119,7 @@ def modules() -> dict[str, Path]:
 
 def test_archives_are_opened_in_one_module() -> None:
     broken = [line for path in modules().values() for line in found(path, archives_opened)]
-    assert not broken, "use builder.bounded"
+    assert not broken, "use builder.untrusted.reading"
 
 
 def test_paths_of_trees_of_others_are_joined_in_one_module() -> None:
@@ -128,7 +128,9 @@ def test_paths_of_trees_of_others_are_joined_in_one_module() -> None:
         for name, path in modules().items()
         for line in found(path, joins, beside=JOINED_IN.get(name))
     ]
-    assert not broken, "use builder.foreign.Tree, or another name for a directory of this program"
+    assert not broken, (
+        "use builder.untrusted.tree.Tree, or another name for a directory of this program"
+    )
 
 
 def unpacking(script: str) -> list[str]:

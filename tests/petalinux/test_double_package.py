@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.bsp import bootbin
+from builder.formats import boot_bin as bootbin
 from tests.petalinux.installed import Installed, install
 from tests.petalinux.support import (
     BASH,

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.bsp.fit import read_fit
-from builder.emulation.derive import read_tree
+from builder.formats.devicetree import read_tree
+from builder.formats.fit import read_fit
 from builder.spec.models import Soc
 from tests.petalinux.double import make_xsa
 from tests.petalinux.tool.containers import AARCH64, MICROBLAZE

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import Remote
 
+from builder.boot_test import browser as chromium
+from builder.boot_test.browser import Browser, lacking, started
 from builder.errors import HostError
-from builder.machine import browser as chromium
-from builder.machine.browser import Browser, lacking, started
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -101,7 +101,7 @@ print(f"ChromeDriver was started successfully on port {{server.server_port}}.", 
 server.serve_forever()
 """
 USER = """
-from builder.machine.browser import started
+from builder.boot_test.browser import started
 with started():
     print("started", flush=True)
     input()

@@ -17,18 +17,18 @@ from typing import Any, cast
 
 import pytest
 
-from builder.checks.context import MODULES, check_files, context, without_secrets
-from builder.checks.session import ENVIRONMENT, Selection, variable, words
-from builder.engine.process import Processes
-from builder.engine.workspace import PlainWorkspace
+from builder.boot_test.selftest import differences, run_selftest
 from builder.errors import StepError
-from builder.machine.selftest import differences, run_selftest
+from builder.rootfs.target_tests import DIRECTORY, ChecksLayer
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import PlainWorkspace
 from builder.spec.reader import Tree
 from builder.spec.resolve import ImageSpec
-from builder.steps.checks import DIRECTORY, ChecksLayer
-from builder.steps.pack import LAYER
+from builder.steps.layer_archive import LAYER
 from builder.steps.step import Job, Tools
 from builder.store.store import Store
+from builder.target_tests.context import MODULES, check_files, context, without_secrets
+from builder.target_tests.session import ENVIRONMENT, Selection, variable, words
 from tests.unit.support import Files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -245,10 +245,10 @@ def test_an_image_holds_its_checks_and_what_runs_them(small_board: SmallBoard) -
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert found == {
         "boards/B/tests/test_places.py",
-        "builder/checks/commands.py",
-        "builder/checks/plugin.py",
-        "builder/checks/server.py",
-        "builder/checks/session.py",
+        "builder/target_tests/commands.py",
+        "builder/target_tests/plugin.py",
+        "builder/target_tests/server.py",
+        "builder/target_tests/session.py",
         "context.json",
         "recipes/a/test_one.py",
     }
@@ -438,7 +438,7 @@ def test_every_check_has_a_time_limit_and_is_named_before_it_ends(
 ) -> None:
     hanging = "def test_hangs(host):\n    host.run('sleep 60')\ndef test_next(host):\n    pass\n"
     small_board.files.write("recipes/a/test_one.py", hanging)
-    monkeypatch.setattr("builder.checks.session.LIMIT", 1)
+    monkeypatch.setattr("builder.target_tests.session.LIMIT", 1)
     status, report = small_board.run("-k", "test_one")
     assert status == 1
     assert outcomes(report) == {

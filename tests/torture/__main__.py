@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.cli.context import default_store
-from builder.plan.owner import give_to_caller
+from builder.scheduler.ownership import give_to_caller
 from builder.store.store import write_atomically
 from tests.support import ROOT
 from tests.torture import disk, flips, kills, mirror, together

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.archive import Archive, ArchiveRecord
+from builder.apt.archive import Archive, ArchiveRecord
 from builder.cli.main import main
 from builder.spec.reader import Tree
 from builder.spec.resolve import ImageSpec, resolve

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from xdist.remote import Producer  # type: ignore[import-untyped]
 
-from builder.engine.process import Processes
-from builder.steps.ext4_writer import WRITER, compilation
-from builder.steps.layers import Root
+from builder.image.ext4_writer import WRITER, compilation
+from builder.rootfs.layers import Root
+from builder.sandbox.process import Processes
 from builder.steps.step import Job
 from builder.store.store import Entry, Store
 from tests.unit.command_line import TREE, CommandLine

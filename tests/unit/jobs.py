@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, cast
 
-from builder.engine.compiler_cache import CompilerCache
-from builder.engine.containers import Containers
-from builder.engine.download import Limits
-from builder.engine.process import Processes
-from builder.engine.workspace import PrivateWorkspace, Workspace
+from builder.containers.containers import Containers
+from builder.network.download import Limits
+from builder.rootfs.layers import LayerStack, Root
+from builder.rootfs.native.tree import NativeTree
+from builder.sandbox.compiler_cache import CompilerCache
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import PrivateWorkspace, Workspace
 from builder.spec.models import Board, Download
-from builder.steps.layers import LayerStack, Root
-from builder.steps.native.tree import NativeTree
 from builder.steps.sources import UrlSource
-from builder.steps.step import Job
+from builder.steps.step import Job, Shared
 from builder.store.store import Entry, Store
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -77,9 +77,10 @@ class PlainTools:
         ):
             yield workspace
 
-    def layers(self) -> LayerStack:
+    def shared(self, create: Callable[[Workspace], Shared]) -> Shared:
+        assert create is LayerStack
         assert self.root
-        return PlainStack(self.root)
+        return cast(Shared, PlainStack(self.root))
 
 
 MakeJob = Callable[..., Job]

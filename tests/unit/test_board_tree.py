@@ -12,9 +12,9 @@ import yaml
 from builder.bsp.mainline.snippet import snippet
 from builder.bsp.soc import FAMILIES
 from builder.bsp.trees import memory_size
-from builder.emulation.derive import Tree, read_tree
-from builder.emulation.facts import machine_facts, position
 from builder.errors import UserError
+from builder.formats.devicetree import DeviceTree, read_tree
+from builder.qemu_devicetree.machine import machine_facts, position
 from builder.spec.models import Board, Soc
 from tests.support import ROOT
 
@@ -47,7 +47,7 @@ ZCU111 = """\
 """What the tree of this name has in common in the kernel and in U-Boot, as far as ours builds on it."""
 
 
-def tree(folder: Path, address: int, size: int, reg: str) -> Tree:
+def tree(folder: Path, address: int, size: int, reg: str) -> DeviceTree:
     source, target = folder / "board.dts", folder / "board.dtb"
     source.write_text(SOURCE.format(address=address, size=size, reg=reg))
     subprocess.run(["dtc", "-q", "-O", "dtb", "-o", target, source], check=True)
@@ -86,7 +86,7 @@ def test_what_qemu_lacks_is_said(tmp_path: Path, alias: str, message: str) -> No
 
 
 @pytest.fixture
-def zcu111(tmp_path: Path) -> Tree:
+def zcu111(tmp_path: Path) -> DeviceTree:
     """The board's tree, on top of a made-up one of the kernel's."""
     source = ROOT / "boards/ZCU111/devicetree/zynqmp-zcu111.dts"
     (tmp_path / "zynqmp-zcu111-revA.dts").write_text(ZCU111)
@@ -98,7 +98,7 @@ def zcu111(tmp_path: Path) -> Tree:
     return read_tree(target)
 
 
-def test_zcu111_has_what_its_specification_says(zcu111: Tree) -> None:
+def test_zcu111_has_what_its_specification_says(zcu111: DeviceTree) -> None:
     path = ROOT / "boards/ZCU111/board.yaml"
     board = Board.model_validate(yaml.safe_load(path.read_text()))
     arguments = zcu111["/chosen"]["bootargs"].rstrip(b"\0").decode().split()
@@ -107,7 +107,7 @@ def test_zcu111_has_what_its_specification_says(zcu111: Tree) -> None:
     assert memory_size(zcu111) == board.memory
 
 
-def test_zcu111_names_its_clock_chips(zcu111: Tree) -> None:
+def test_zcu111_names_its_clock_chips(zcu111: DeviceTree) -> None:
     bridge = "/i2c/i2c-mux@74/i2c@5/sc18is603@2f"
     assert zcu111[bridge]["compatible"] == b"nxp,sc18is602b\0"
     chips = [node for node in zcu111 if node.startswith(f"{bridge}/")]
@@ -116,14 +116,14 @@ def test_zcu111_names_its_clock_chips(zcu111: Tree) -> None:
     ]
 
 
-def test_zcu111_in_qemu(zcu111: Tree) -> None:
+def test_zcu111_in_qemu(zcu111: DeviceTree) -> None:
     facts = machine_facts(Soc.ZYNQMP)
     assert position(zcu111, "serial0", facts.serial) == 0
     assert position(zcu111, "mmc0", facts.sd) == 1, "the second controller's card"
     assert position(zcu111, "ethernet0", facts.nic) == 3, "the last of four"
 
 
-def test_zcu111_has_the_interrupt_and_the_region_of_the_logic(zcu111: Tree) -> None:
+def test_zcu111_has_the_interrupt_and_the_region_of_the_logic(zcu111: DeviceTree) -> None:
     node = zcu111["/fabric@a0000000"]
     assert node["compatible"] == b"generic-uio\0"
     assert node["reg"] == bytes.fromhex("00000000 a0000000 00000000 00010000")

@@ -12,12 +12,12 @@ from typing import Any, cast
 
 import pytest
 
-from builder.bsp.bootbin import parse
 from builder.bsp.mainline.boot_bin import BootBin
 from builder.bsp.pmu import pmu_memory
 from builder.bsp.program import Program
 from builder.bsp.soc import FAMILIES
 from builder.errors import StepError, UserError
+from builder.formats.boot_bin import parse
 from builder.spec.models import Download, Soc
 from builder.steps.sources import UrlSource
 from builder.steps.step import Job, Step

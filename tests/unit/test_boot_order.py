@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from builder.bsp.mainline.boot_order import UBootFacts, check_boot_order, default_environment
-from builder.emulation.derive import Tree
 from builder.errors import BuildError, StepError, UserError
+from builder.formats.devicetree import DeviceTree
 from builder.spec.models import Soc
 
 SOURCE = Path("/boards/B/b.dts")
@@ -29,9 +29,9 @@ ZYNQ = ("/axi/mmc@e0100000", "/axi/mmc@e0101000")
 ZYNQMP = ("/axi/mmc@ff160000", "/axi/mmc@ff170000")
 
 
-def tree(*paths: str, root: str = "/dev/mmcblk0p2", off: str = "") -> Tree:
+def tree(*paths: str, root: str = "/dev/mmcblk0p2", off: str = "") -> DeviceTree:
     """Return a device tree whose mmc0, mmc1, ... are the nodes at these paths."""
-    nodes: Tree = {path: {"status": b"okay\0"} for path in paths}
+    nodes: DeviceTree = {path: {"status": b"okay\0"} for path in paths}
     if off:
         nodes[off] = {"status": b"disabled\0"}
     aliases = {f"mmc{number}": f"{path}\0".encode() for number, path in enumerate(paths)}
@@ -39,7 +39,7 @@ def tree(*paths: str, root: str = "/dev/mmcblk0p2", off: str = "") -> Tree:
     return {"/aliases": aliases, "/chosen": {"bootargs": arguments}, **nodes}
 
 
-def facts(u_boot: Tree, *, config: str = CONFIG, **changed: str) -> UBootFacts:
+def facts(u_boot: DeviceTree, *, config: str = CONFIG, **changed: str) -> UBootFacts:
     return UBootFacts(environment=ENVIRONMENT | changed, config=config, tree=u_boot)
 
 
@@ -92,7 +92,7 @@ def test_the_kernel_may_number_cards_otherwise() -> None:
     ],
 )
 def test_device_trees_that_mean_another_card(
-    board: Tree, u_boot: Tree, complaint: str, hint: str
+    board: DeviceTree, u_boot: DeviceTree, complaint: str, hint: str
 ) -> None:
     with pytest.raises(UserError, match=complaint) as caught:
         check_boot_order(facts(u_boot), board, Soc.ZYNQ, SOURCE)

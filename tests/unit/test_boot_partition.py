@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.steps.boot_partition import SECTOR, CardError, check_card
+from builder.formats.card_image import SECTOR, CardError, check_card
 
 PROGRAMS = ("sfdisk", "mkfs.vfat", "mcopy", "mren")
 pytestmark = pytest.mark.skipif(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.bsp import bootbin
 from builder.errors import UserError
+from builder.formats import boot_bin as bootbin
 from builder.spec.models import Soc
 
 PAYLOAD = bytes(range(256)) * 16

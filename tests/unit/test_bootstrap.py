@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from builder.steps.bootstrap import installed
+from builder.rootfs.bootstrap import installed
 
 STATUS = """\
 Package: zlib1g

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from builder import bounded
-from builder.bounded import (
+from builder.errors import UserError
+from builder.untrusted import reading as bounded
+from builder.untrusted.reading import (
     ZIP_ERRORS,
     UnreadableError,
     opened_zip,
@@ -29,7 +30,6 @@ from builder.bounded import (
     tar_files,
     zip_method,
 )
-from builder.errors import UserError
 
 
 def test_a_plain_file_is_read_up_to_a_limit(tmp_path: Path) -> None:

@@ -15,12 +15,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from builder.engine.process import Processes, run
 from builder.errors import BuildError, HostError, Interrupted, StepError
-from builder.plan.build import Build, Outcome, StepFailure
-from builder.plan.joint import join
+from builder.plan.merge import join
 from builder.plan.plan import Planned, make_plan
-from builder.plan.toolbox import Toolbox
 from builder.report.events import (
     Event,
     StepFailed,
@@ -29,6 +26,10 @@ from builder.report.events import (
     StepProgress,
     StepStarted,
 )
+from builder.rootfs.layers import LayerStack
+from builder.sandbox.process import Processes, run
+from builder.scheduler.build_context import Toolbox
+from builder.scheduler.scheduler import Build, Outcome, StepFailure
 from builder.steps.step import Job, Step
 from builder.store.store import Entry, Store
 
@@ -526,7 +527,7 @@ def test_compilations_take_turns_and_leave_room_for_others(
 
         return work
 
-    monkeypatch.setattr("builder.plan.build.processors", lambda: processors)
+    monkeypatch.setattr("builder.scheduler.scheduler.processors", lambda: processors)
     wide = [Compilation(f"kernel{n}", "", working("wide")) for n in range(6)]
     narrow = [OwnWork(f"recipe{n}", "", working("narrow")) for n in range(3)]
     build_of(site, make_plan([*wide, *narrow], site.store), site.logs, 8).run()
@@ -552,7 +553,7 @@ def test_root_filesystems_take_turns_and_all_else_runs_beside(
 
     def working(root: str) -> Callable[[Job], None]:
         def work(job: Job) -> None:
-            job.tools.layers()
+            job.tools.shared(LayerStack)
             with lock:
                 at_work.append(root)
                 together.add(tuple(sorted({*at_work})))
@@ -580,8 +581,8 @@ PROGRAM = f"""
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
-from builder.engine.process import Processes
-from builder.plan.build import Build
+from builder.sandbox.process import Processes
+from builder.scheduler.scheduler import Build
 from builder.plan.plan import make_plan
 from builder.steps.step import Step
 from builder.store.store import Store

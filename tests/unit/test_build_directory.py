@@ -13,9 +13,9 @@ from typing import cast
 import pytest
 
 from builder.bsp.mainline.kbuild import KbuildTree
-from builder.engine.compiler_cache import CompilerCache
-from builder.engine.process import Processes
-from builder.engine.workspace import PlainWorkspace
+from builder.sandbox.compiler_cache import CompilerCache
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import PlainWorkspace
 from builder.steps.step import Job, Tools
 from builder.store.store import Store
 from tests.unit.jobs import PlainTools

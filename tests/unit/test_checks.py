@@ -15,21 +15,21 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from builder.checks.context import check_files, context, without_secrets
-from builder.checks.plugin import without_delays
-from builder.checks.session import ENVIRONMENT, Selection, words
-from builder.emulation.qemu import qemu_source
+from builder.boot_test.board import BootError
+from builder.boot_test.emulator import Qemu
+from builder.boot_test.login import root_shell
+from builder.boot_test.qemu_release import qemu_source
+from builder.boot_test.run import kernel_problems, kernel_traces, run_checks, told_to, verdict
 from builder.errors import UserError
-from builder.machine.checks import kernel_problems, kernel_traces, run_checks, told_to, verdict
-from builder.machine.emulator import Qemu
-from builder.machine.login import root_shell
-from builder.machine.qemu import BootError
-from builder.plan import fingerprint
-from builder.plan.board import board_steps
-from builder.plan.publish import Output
+from builder.plan import step_key as fingerprint
+from builder.plan.board_steps import board_steps
+from builder.publish.output import Output
 from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
 from builder.steps.step import Step
+from builder.target_tests.context import check_files, context, without_secrets
+from builder.target_tests.plugin import without_delays
+from builder.target_tests.session import ENVIRONMENT, Selection, words
 from tests.unit.command_line import TREE, FakeArchive
 from tests.unit.test_page import MANIFEST, TEST
 
@@ -148,7 +148,7 @@ def test_a_boot_that_fails_leaves_nothing_of_an_earlier_test(
     def no_board(*_: object, **__: object) -> None:
         raise BootError("no QEMU")
 
-    monkeypatch.setattr("builder.machine.checks.EmulatedBoard", no_board)
+    monkeypatch.setattr("builder.boot_test.run.EmulatedBoard", no_board)
     boot = tested.directory / "boot"
     boot.mkdir()
     (boot / "emulated.dtb").touch()
@@ -165,7 +165,7 @@ def test_the_tree_for_qemu_is_looked_for_on_the_card(
 ) -> None:
     looked: list[Path] = []
     monkeypatch.setattr(
-        "builder.machine.checks.emulated_tree", lambda image, *_: looked.append(image)
+        "builder.boot_test.run.emulated_tree", lambda image, *_: looked.append(image)
     )
     with pytest.raises(UserError, match="no device tree for QEMU"):
         check(tested)

@@ -23,8 +23,8 @@ import pytest
 from builder.cli.context import typed
 from builder.cli.main import parsers
 from builder.errors import UserError
-from builder.plan.build import StepFailure
-from builder.plan.publish import is_result, make_result
+from builder.publish.output import is_result, make_result
+from builder.scheduler.scheduler import StepFailure
 from builder.spec.schemas import KINDS
 from builder.store.store import Store
 from tests.unit.command_line import TREE, Answer, CommandLine, FakeArchive

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from testinfra.host import Host
 
-from builder.checks.commands import BoardBackend, BoardCommands
+from builder.target_tests.commands import BoardBackend, BoardCommands
 
 
 @pytest.fixture(params=["board", "outside"])

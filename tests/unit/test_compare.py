@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from builder.report.compare import Change, Comparison, compare
+from builder.publish.comparison import Change, Comparison, compare
 
 MANIFEST: dict[str, Any] = {
     "board": "X",

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from builder.bsp import cpu_clocks, ps7
-from builder.bsp.cpu_clock_check import check_tree, problems_of, tree_faults
-from builder.bsp.cpu_clocks import CpuClock, fault_of_start, faults
 from builder.bsp.mainline.snippet import snippet
-from builder.bsp.ps7_clocks import CpuDividers
+from builder.bsp.ps7 import cpu_clocks
+from builder.bsp.ps7 import table as ps7
+from builder.bsp.ps7.clocks import CpuDividers
+from builder.bsp.ps7.cpu_clock_check import check_tree, problems_of, tree_faults
+from builder.bsp.ps7.cpu_clocks import CpuClock, fault_of_start, faults
 from builder.bsp.soc import FAMILIES
-from builder.emulation.derive import Tree, read_tree
 from builder.errors import UserError
+from builder.formats.devicetree import DeviceTree, read_tree
 from builder.spec.models import Soc
 from tests.support import ROOT
 from tests.unit.support import BOARD, Files
@@ -214,7 +215,7 @@ def test_tables_that_cannot_be_read_are_a_problem(files: Files) -> None:
     assert "the section pll is missing" in wrong
 
 
-def compiled(folder: Path, source: str) -> Tree:
+def compiled(folder: Path, source: str) -> DeviceTree:
     files = {"b.dts": source, "zynq-7000.dtsi": SOC_TREE, SNIPPET.name: SNIPPET.read_text()}
     for name, text in files.items():
         (folder / name).write_text(text)
@@ -231,7 +232,7 @@ DIVIDERS = CpuDividers(feedback=26, divider=2, ratio=6)
 CRYSTAL = "&clkc { ps-clk-frequency = <50000000>; };\n"
 
 
-def check(tree: Tree, dividers: CpuDividers | None = DIVIDERS) -> None:
+def check(tree: DeviceTree, dividers: CpuDividers | None = DIVIDERS) -> None:
     check_tree(tree, dividers, source=Path("b.dts"), start_up="the table")
 
 

@@ -10,22 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from builder.bsp.fit import Fit, FitImage
-from builder.emulation.derive import (
-    Change,
-    Rule,
-    check,
-    derive,
-    listed,
-    parse_tree,
-    read_rules,
-    read_tree,
-    told,
-)
+from builder.boot_test import card
 from builder.errors import StepError, UserError
-from builder.machine import card
+from builder.formats.devicetree import parse_tree, read_tree
+from builder.formats.fit import Fit, FitImage
+from builder.qemu_devicetree.derive import Change, Rule, check, derive, listed, read_rules, told
 
-MACHINES = Path(__file__).parents[2] / "builder" / "emulation"
+MACHINES = Path(__file__).parents[2] / "builder" / "qemu_devicetree"
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("dtc") and shutil.which("fdtput")), reason="needs device-tree-compiler"

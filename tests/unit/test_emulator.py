@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.archive import Archive, ArchiveUnavailable
+from builder.apt.archive import Archive, ArchiveUnavailable
+from builder.boot_test.emulator import Qemu, found_qemu
+from builder.boot_test.emulator_step import QemuPrograms, libraries_in
+from builder.boot_test.qemu_release import qemu_source, version_in
 from builder.cli.context import Context
 from builder.cli.emulator import emulator_plan
-from builder.emulation.qemu import qemu_source, version_in
 from builder.errors import HostError, StepError
-from builder.machine.emulator import Qemu, found_qemu
 from builder.plan.plan import Planned
 from builder.report.events import Event, Note
-from builder.steps.qemu import QemuPrograms, libraries_in
 from builder.store.store import Store
 from tests.unit.command_line import TREE, FakeArchive
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from builder.rootfs.native import programs
 from builder.spec.models import Architecture
-from builder.steps.native import programs
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = Path(programs.__file__).with_name("exec.c")

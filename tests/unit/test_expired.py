@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from builder.boot_test.password_change import change_password
 from builder.errors import StepError
-from builder.machine.expired import change_password
 
 SSH = r"""#!/bin/sh
 # What sshd says and asks by pam_unix when a password has expired: it ends the connection afterwards.

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.steps.ext4 import ROOT_INODE, Ext4, superblock
-from builder.steps.ext4_writer import WRITER, compilation
-from builder.steps.filesystem import FEATURES
+from builder.formats.ext4 import ROOT_INODE, Ext4, superblock
+from builder.image.ext4_writer import WRITER, compilation
+from builder.image.filesystem import FEATURES
 from tests.unit.customize.cards import tool
 
 MIB = 1 << 20

@@ -13,8 +13,7 @@ from typing import cast
 
 import pytest
 
-from builder.engine.workspace import Workspace
-from builder.steps.filesystem import (
+from builder.image.filesystem import (
     BLOCK,
     FEATURES,
     UNSYNCED,
@@ -24,7 +23,8 @@ from builder.steps.filesystem import (
     make_root,
     take_boot,
 )
-from builder.steps.layers import Root
+from builder.rootfs.layers import Root
+from builder.sandbox.workspace import Workspace
 from builder.steps.step import Job
 from tests.unit.customize.cards import tool
 

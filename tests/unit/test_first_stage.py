@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from builder.bsp.mainline.kbuild import KbuildTree
 from builder.bsp.mainline.u_boot import UBoot
 from builder.bsp.soc import FAMILIES
-from builder.engine.workspace import Workspace
 from builder.errors import UserError
+from builder.sandbox.workspace import Workspace
 from builder.spec.models import Bsp, Download, Soc, StartUpTable
 from builder.spec.reader import Tree
 from builder.steps.sources import UrlSource

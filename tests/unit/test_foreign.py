@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import BuildError, StepError, UserError
-from builder.foreign import Tree, member, read_bounded
+from builder.untrusted.tree import Tree, member, read_bounded
 
 SECRET = b"of this machine"
 

@@ -14,17 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from builder.bsp import bootbin, linux_image
-from builder.bsp.fit import read_fit
 from builder.bsp.pmu import pmu_memory
 from builder.bsp.trees import memory_size
-from builder.emulation import derive
-from builder.emulation.derive import Change, check, parse_tree, read_tree
 from builder.errors import StepError, UserError
-from builder.lock.lock import read_lock
+from builder.formats import boot_bin as bootbin
+from builder.formats import devicetree, linux_image
+from builder.formats.devicetree import parse_tree, read_tree
+from builder.formats.ext4 import Ext4
+from builder.formats.ext4_archive import archive_tree
+from builder.formats.fit import read_fit
+from builder.python_lock.lock import read_lock
+from builder.qemu_devicetree.derive import Change, check
 from builder.spec.models import Soc
-from builder.steps.ext4 import Ext4
-from builder.steps.extract import archive_tree
 from tests.unit.customize.cards import ext4, tool
 from tests.unit.test_bootbin import header
 
@@ -83,7 +84,7 @@ def test_a_tree_that_is_too_much_is_refused(structure: bytes, strings: bytes, pr
 
 
 def test_names_of_nodes_together_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(derive, "_MOST_NAMES", 1000)
+    monkeypatch.setattr(devicetree, "_MOST_NAMES", 1000)
     with pytest.raises(ValueError, match="too long names"):
         parse_tree(dtb(node(b"", node(b"x" * 900) + node(b"y" * 900)) + LAST))
 

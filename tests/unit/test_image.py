@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from builder.engine.process import Processes
-from builder.engine.workspace import PrivateWorkspace, Workspace
 from builder.errors import StepError, UserError
+from builder.formats.card_image import SECTOR
+from builder.image.image import BOOT_OFFSET, MIB, Compressed, Image, fat_geometry
+from builder.rootfs.layers import Root
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import PrivateWorkspace, Workspace
 from builder.spec.models import END_OF_TABLE, Partitions
-from builder.steps.boot_partition import SECTOR
-from builder.steps.image import BOOT_OFFSET, MIB, Compressed, Image, fat_geometry
-from builder.steps.layers import Root
 from builder.store.checksum import sha256
 from tests.unit.jobs import MakeJob, url_source
 

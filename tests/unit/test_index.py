@@ -12,9 +12,9 @@ from typing import cast
 
 import pytest
 
-from builder.engine.process import Processes
 from builder.errors import StepError
-from builder.steps.index import IndexSource, index_url
+from builder.rootfs.python_index import IndexSource, index_url
+from builder.sandbox.process import Processes
 from builder.steps.step import Job, Tools
 from builder.store.checksum import sha256
 from builder.store.store import Store

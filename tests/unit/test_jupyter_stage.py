@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from builder.machine.jupyter import wait_for_jupyter
-from builder.machine.qemu import BootError
+from builder.boot_test.board import BootError
+from builder.boot_test.jupyter import wait_for_jupyter
 
 
 class Starting(BaseHTTPRequestHandler):
@@ -40,7 +40,7 @@ def port() -> Iterator[int]:
 def test_it_is_reached_when_the_server_answers_well(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.machine.jupyter._POLL_SECONDS", 0.01)
+    monkeypatch.setattr("builder.boot_test.jupyter._POLL_SECONDS", 0.01)
     stage = wait_for_jupyter(port, started=time.monotonic() - 40, timeout=60)
     assert stage.name == "Jupyter"
     assert 40 < stage.seconds < 60

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from builder.archive.archive import Archive, SourceFile, SourcePackage
+from builder.apt.archive import Archive, SourceFile, SourcePackage
 from builder.bsp.mainline.mainline import boot_artifacts
 from builder.bsp.provider import BootArtifacts
 from builder.steps.step import Step

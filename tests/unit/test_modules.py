@@ -13,12 +13,12 @@ import pytest
 
 from builder.bsp.mainline.modules import KernelModules
 from builder.bsp.soc import FAMILIES
-from builder.engine.process import Processes
-from builder.engine.workspace import PlainWorkspace
 from builder.errors import StepError
-from builder.plan.fingerprint import components
+from builder.plan.step_key import components
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import PlainWorkspace
 from builder.spec.models import Soc
-from builder.steps.pack import LAYER, pack
+from builder.steps.layer_archive import LAYER, pack
 from builder.steps.step import Job, Step, Tools
 from builder.store.store import Entry, Store
 

@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.archive import Archive
+from builder.apt.archive import Archive
 from builder.engine.host import host_architecture
-from builder.engine.process import Processes
 from builder.engine.requirements import PACKAGES
-from builder.engine.workspace import PrivateWorkspace
+from builder.rootfs.layers import LayerStack
+from builder.rootfs.native import programs
+from builder.rootfs.native.programs import NativePrograms, Rules, relocated, retargeted
+from builder.rootfs.native.tree import NativeTree
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import PrivateWorkspace
 from builder.spec.models import Architecture
 from builder.spec.reader import Tree
 from builder.spec.resolve import NamedDistribution, resolve
-from builder.steps.layers import LayerStack
-from builder.steps.machines import MACHINES
-from builder.steps.native import programs
-from builder.steps.native.programs import NativePrograms, Rules, relocated, retargeted
-from builder.steps.native.tree import NativeTree
-from builder.steps.pack import LAYER, pack
+from builder.steps.architectures import MACHINES
+from builder.steps.layer_archive import LAYER, pack
 from builder.store.store import Entry
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 import requests
 
-from builder.machine.notebook import Notebooks
+from builder.boot_test.notebook import Notebooks
 
 
 class Server(ThreadingHTTPServer):
@@ -63,7 +63,7 @@ def serving(*silent: float) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.machine.notebook._REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr("builder.boot_test.notebook._REQUEST_SECONDS", 0.5)
 
 
 def test_a_server_that_does_not_answer_in_time_is_asked_again() -> None:
@@ -73,7 +73,7 @@ def test_a_server_that_does_not_answer_in_time_is_asked_again() -> None:
 
 
 def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.machine.notebook._START_SECONDS", 0)
+    monkeypatch.setattr("builder.boot_test.notebook._START_SECONDS", 0)
     with serving(1) as server, pytest.raises(requests.Timeout):
         Notebooks(f"http://127.0.0.1:{server.server_port}", "secret")
     assert server.asked == ["GET /login"]

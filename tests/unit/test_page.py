@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from builder.report.page import Report, render, timeline
+from builder.publish.report_page import Report, render, timeline
 
 STEPS: list[dict[str, Any]] = [
     {"name": "linux-source", "fingerprint": "0", "kept": True, "seconds": 4.0}

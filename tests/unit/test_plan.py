@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.archive import Archive
+from builder.apt.archive import Archive
 from builder.errors import UserError
-from builder.plan import fingerprint
-from builder.plan.board import board_steps
-from builder.plan.fingerprint import key, reason
-from builder.plan.joint import join
+from builder.plan import step_key as fingerprint
+from builder.plan.board_steps import board_steps
+from builder.plan.merge import join
 from builder.plan.plan import Planned, lines, make_plan
-from builder.plan.rootfs import BoardView, root_layers
+from builder.plan.rootfs_steps import BoardView, root_layers
+from builder.plan.step_key import key, reason
+from builder.rootfs.native.programs import NativePrograms
 from builder.spec.models import Architecture
 from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
-from builder.steps.native.programs import NativePrograms
 from builder.steps.step import Job, Step
 from builder.store.store import Entry, Store
 from tests.unit.command_line import TREE, FakeArchive
@@ -296,26 +296,30 @@ def modules(module: str) -> set[str]:
     [
         (
             "builder.bsp.mainline.kernel",
-            {"builder.bsp.mainline.kbuild", "builder.bsp.soc", "builder.steps.pack"},
+            {"builder.bsp.mainline.kbuild", "builder.bsp.soc", "builder.steps.layer_archive"},
             {
-                *("builder.bsp.mainline.u_boot", "builder.bsp.bootbin", "builder.bsp.start_up"),
-                *("builder.steps.image", "builder.steps.layers"),
+                *(
+                    "builder.bsp.mainline.u_boot",
+                    "builder.formats.boot_bin",
+                    "builder.bsp.start_up",
+                ),
+                *("builder.image.image", "builder.rootfs.layers"),
             },
         ),
         (
             "builder.bsp.mainline.u_boot",
-            {"builder.bsp.ps7", "builder.bsp.start_up", "builder.steps.step"},
-            {"builder.bsp.mainline.kernel", "builder.bsp.bootbin"},
+            {"builder.bsp.ps7.table", "builder.bsp.start_up", "builder.steps.step"},
+            {"builder.bsp.mainline.kernel", "builder.formats.boot_bin"},
         ),
         (
             "builder.bsp.mainline.devicetree",
-            {"builder.emulation.derive", "builder.emulation.facts"},
-            {"builder.bsp.ps7"},
+            {"builder.qemu_devicetree.derive", "builder.qemu_devicetree.machine"},
+            {"builder.bsp.ps7.table"},
         ),
         (
-            "builder.steps.recipe",
-            {"builder.steps.tree", "builder.steps.layers", "builder.steps.bootstrap"},
-            {"builder.steps.image", "builder.bsp.soc"},
+            "builder.rootfs.recipe",
+            {"builder.rootfs.files", "builder.rootfs.layers", "builder.rootfs.bootstrap"},
+            {"builder.image.image", "builder.bsp.soc"},
         ),
     ],
 )
@@ -330,7 +334,7 @@ def test_the_code_of_a_step_is_its_module_and_the_helpers_that_it_imports(
 
 
 def test_only_modules_count_as_code() -> None:
-    for name in modules("builder.steps.recipe"):
+    for name in modules("builder.rootfs.recipe"):
         assert importlib.util.find_spec(name), name
 
 
@@ -338,7 +342,7 @@ def test_only_modules_count_as_code() -> None:
 def test_what_takes_minutes_does_not_depend_on_how_boards_are_emulated(step: str) -> None:
     found = modules(f"builder.bsp.mainline.{step}")
     assert "builder.bsp.soc" in found
-    assert not [name for name in found if name.startswith("builder.emulation")]
+    assert not [name for name in found if name.startswith("builder.qemu_devicetree")]
 
 
 def test_a_changed_helper_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,11 +350,11 @@ def test_a_changed_helper_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> No
     before = components(step)
 
     def changed(module: str) -> str:
-        return "new" if module == "builder.bsp.bootbin" else before[f"code {module}"]
+        return "new" if module == "builder.formats.boot_bin" else before[f"code {module}"]
 
     monkeypatch.setattr(fingerprint, "_module_hash", changed)
     after = components(step)
-    assert reason(after, before) == "the builder's code changed (builder.bsp.bootbin)"
+    assert reason(after, before) == "the builder's code changed (builder.formats.boot_bin)"
 
 
 @pytest.mark.parametrize(

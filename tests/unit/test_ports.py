@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from testinfra.host import Host
 
-from builder.checks.context import context
+from builder.target_tests.context import context
 from tests.support import ROOT
 from tests.unit.support import Files
 

@@ -14,25 +14,25 @@ from typing import Any, cast
 
 import pytest
 
-from builder import bounded
-from builder.archive.archive import Archive
-from builder.bsp import linux_image
-from builder.bsp.fit import read_fit
+from builder.apt.archive import Archive
 from builder.bsp.prebuilt import modules
 from builder.bsp.prebuilt.given import digest, listed
 from builder.bsp.prebuilt.inspection import kernel_name
 from builder.bsp.prebuilt.prebuilt import boot_artifacts
 from builder.bsp.provider import NOTES
 from builder.cli.context import typed
-from builder.emulation.derive import read_tree
 from builder.errors import StepError, UserError
-from builder.plan.board import BoardSteps
+from builder.formats import linux_image
+from builder.formats.devicetree import read_tree
+from builder.formats.fit import read_fit
+from builder.plan.board_steps import BoardSteps
 from builder.spec.models import Download
 from builder.spec.resolve import ImageSpec, resolve
-from builder.steps.pack import LAYER
+from builder.steps.layer_archive import LAYER
 from builder.steps.sources import UrlSource
 from builder.steps.step import Job, Step
 from builder.store.checksum import sha256
+from builder.untrusted import reading as bounded
 from tests.unit.command_line import CommandLine, FakeArchive
 from tests.unit.support import BOARD, NO_BYTES, Files
 from tests.unit.vendor import (

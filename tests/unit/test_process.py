@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.engine.process import TAIL_LINES, Processes, clean_environment, run, run_visibly
 from builder.errors import BuildError, CommandError, Interrupted
+from builder.sandbox.process import TAIL_LINES, Processes, clean_environment, run, run_visibly
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -230,7 +230,7 @@ def test_an_error_of_a_listener_ends_the_command(processes: Processes) -> None:
 BUILDER = f"""
 import subprocess, sys, time
 sys.path.insert(0, {str(ROOT)!r})
-from builder.engine.process import Processes, clean_environment
+from builder.sandbox.process import Processes, clean_environment
 pipes = {{"stdin": subprocess.DEVNULL, "stdout": None, "stderr": None}}
 process = Processes().start(["sleep", "60"], environment=clean_environment(), **pipes)
 time.sleep(0.3)  # until setpriv has become sleep
@@ -242,7 +242,7 @@ time.sleep(60)
 VISIBLE = f"""
 import signal, sys
 sys.path.insert(0, {str(ROOT)!r})
-from builder.engine.process import Processes, clean_environment, run_visibly
+from builder.sandbox.process import Processes, clean_environment, run_visibly
 # As the command line does: a job in a shell's background starts with SIGINT ignored.
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, signal.default_int_handler)

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from builder.foreign import Tree
-from builder.plan.board import BoardSteps, board_steps
-from builder.plan.build import Outcome
-from builder.plan.joint import BoardPlan
+from builder.plan.board_steps import BoardSteps, board_steps
+from builder.plan.by_products import PRODUCTS
+from builder.plan.merge import BoardPlan
 from builder.plan.plan import make_plan
-from builder.plan.products import PRODUCTS
-from builder.plan.publish import Output, finish
+from builder.publish.output import Output, finish
+from builder.rootfs.by_products import DevelopmentPackages, _compiler, relative_links
+from builder.scheduler.scheduler import Outcome
 from builder.spec.resolve import resolve
-from builder.steps.products import DevelopmentPackages, _compiler, relative_links
 from builder.store.store import Store
+from builder.untrusted.tree import Tree
 from tests.unit.command_line import TREE, CommandLine, FakeArchive
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.bsp import ps7, ps7_check
+from builder.bsp.ps7 import check as ps7_check
+from builder.bsp.ps7 import table as ps7
 from builder.errors import UserError
 
 DATA = Path(__file__).parents[2] / "boards" / "Pynq-Z2" / "ps7"

@@ -12,8 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from builder.bsp import ps7, ps7_check, ps7_clocks, ps7_ddr, ps7_mio
-from builder.bsp.ps7_fields import Field, Parameters, Registers, pins
+from builder.bsp.ps7 import check as ps7_check
+from builder.bsp.ps7 import clocks as ps7_clocks
+from builder.bsp.ps7 import ddr as ps7_ddr
+from builder.bsp.ps7 import mio as ps7_mio
+from builder.bsp.ps7 import table as ps7
+from builder.bsp.ps7.fields import Field, Parameters, Registers, pins
 
 DATA = Path(__file__).parents[1] / "data" / "ps7"
 COMMON = DATA / "common.parameters.yaml"

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from builder.bsp.tree_checks.findings import FINDINGS, Finding, write_findings
-from builder.engine.compiler_cache import CacheUse
 from builder.errors import HostError, StepError
-from builder.plan.board import BoardSteps, board_steps
-from builder.plan.build import Outcome
-from builder.plan.manifest import manifest, notes
+from builder.plan.board_steps import BoardSteps, board_steps
 from builder.plan.plan import make_plan
-from builder.plan.publish import Output, copy_sparse, publish
+from builder.publish.manifest import manifest, notes
+from builder.publish.output import Output, copy_sparse, publish
+from builder.sandbox.compiler_cache import CacheUse
+from builder.scheduler.scheduler import Outcome
 from builder.spec.models import AcceptedFinding
 from builder.spec.resolve import resolve
 from builder.steps.step import Step
@@ -183,7 +183,7 @@ def test_images_are_their_owners_alone_from_the_first_byte(
         return done
 
     umask = os.umask(0o022)
-    monkeypatch.setattr("builder.plan.publish.subprocess.run", copying)
+    monkeypatch.setattr("builder.publish.output.subprocess.run", copying)
     copy_sparse(tmp_path / "source", tmp_path / name)
     os.umask(umask)
     modes.append((tmp_path / name).stat().st_mode)
@@ -197,8 +197,8 @@ def test_a_copy_that_finds_the_disk_full_says_so(
     program = tmp_path / "bin/cp"
     program.write_text("#!/bin/sh\necho cp: No space left on device >&2; exit 1\n")
     program.chmod(0o755)
-    monkeypatch.setattr("builder.engine.process.SEARCH_PATH", f"{program.parent}:/usr/bin:/bin")
-    monkeypatch.setattr("builder.engine.disk._free", lambda _: 0)
+    monkeypatch.setattr("builder.sandbox.process.SEARCH_PATH", f"{program.parent}:/usr/bin:/bin")
+    monkeypatch.setattr("builder.sandbox.disk_space._free", lambda _: 0)
     (tmp_path / "source").write_text("card")
     with pytest.raises(HostError, match=f"^{tmp_path}: no space is left, "):
         copy_sparse(tmp_path / "source", tmp_path / "target.img")
@@ -232,7 +232,7 @@ def test_no_image_has_the_checksum_of_another_however_far_it_is_published(
         copies.append(target)
         copy_sparse(source, target)
 
-    monkeypatch.setattr("builder.plan.publish.copy_sparse", interrupted)
+    monkeypatch.setattr("builder.publish.output.copy_sparse", interrupted)
     with pytest.raises(KeyboardInterrupt):
         publish(output, steps, [], made_of("new"))
     texts = {json.loads(path.read_text())["of"] for path in output.directory.glob("*.img*")}
@@ -259,7 +259,7 @@ def test_an_interrupted_copy_leaves_nothing(
         Path(str(words[-1])).write_text("ca")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("builder.plan.publish.subprocess.run", interrupted)
+    monkeypatch.setattr("builder.publish.output.subprocess.run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         copy_sparse(source, target)
     assert {path.name for path in tmp_path.iterdir()} == {"source"}

@@ -16,12 +16,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from builder.emulation.facts import MachineFacts, machine_facts
-from builder.emulation.qemu import qemu_source
-from builder.engine.process import Processes
-from builder.errors import StepError
-from builder.machine.emulator import Qemu
-from builder.machine.qemu import (
+from builder.boot_test.board import (
     BootError,
     EmulatedBoard,
     extract_first_stage,
@@ -30,6 +25,11 @@ from builder.machine.qemu import (
     extract_u_boot,
     hold_port,
 )
+from builder.boot_test.emulator import Qemu
+from builder.boot_test.qemu_release import qemu_source
+from builder.errors import StepError
+from builder.qemu_devicetree.machine import MachineFacts, machine_facts
+from builder.sandbox.process import Processes
 from builder.spec.models import Soc
 
 OFFSET = 1 << 20

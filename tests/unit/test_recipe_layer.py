@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 
-from builder.archive.archive import Archive
-from builder.engine.process import Processes
-from builder.engine.workspace import PrivateWorkspace
+from builder.apt.archive import Archive
 from builder.errors import UserError
-from builder.plan.rootfs import BoardView, root_layers
+from builder.plan.rootfs_steps import BoardView, root_layers
+from builder.rootfs.layers import Root
+from builder.rootfs.recipe import RecipeLayer, _Renderer
+from builder.rootfs.wheels import Wheels
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import PrivateWorkspace
 from builder.spec.distribution import Distribution
 from builder.spec.models import Architecture
 from builder.spec.overlays import find_design
 from builder.spec.recipe import Recipe
 from builder.spec.resolve import NamedDistribution, ResolvedRecipe
-from builder.steps.layers import Root
-from builder.steps.recipe import RecipeLayer, _Renderer
 from builder.steps.sources import UrlSource
-from builder.steps.wheels import Wheels
 from tests.unit.jobs import BOARD, EMPTY, MakeJob
 
 DISTRIBUTION = NamedDistribution(

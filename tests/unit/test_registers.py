@@ -13,9 +13,9 @@ from threading import Thread
 
 import pytest
 
-from builder.emulation.facts import machine_facts
+from builder.boot_test.registers import write_registers
 from builder.errors import StepError
-from builder.machine.registers import write_registers
+from builder.qemu_devicetree.machine import machine_facts
 from builder.spec.models import Soc
 
 SLEEP = (sys.executable, "-c", "import time; time.sleep(60)")

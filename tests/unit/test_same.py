@@ -21,10 +21,10 @@ from builder.cli.context import Context
 from builder.cli.errors import report
 from builder.cli.main import parsers
 from builder.cli.planning import resolved
-from builder.cli.same import same_image
+from builder.cli.same_image import same_image
 from builder.errors import CommandError
-from builder.plan.build import StepFailure
-from builder.plan.publish import BoardResult, Output
+from builder.publish.output import BoardResult, Output
+from builder.scheduler.scheduler import StepFailure
 from builder.spec.resolve import ImageSpec
 from tests.unit.command_line import Answer, CommandLine
 

@@ -15,18 +15,18 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.archive import Archive
+from builder.apt.archive import Archive
 from builder.bsp.provider import BootArtifacts
 from builder.cli.context import typed
 from builder.cli.planning import Planning
 from builder.errors import BuildError, StepError, UserError
-from builder.plan.board import BoardSteps, board_steps
-from builder.plan.joint import join
+from builder.plan.board_steps import BoardSteps, board_steps
+from builder.plan.merge import join
 from builder.plan.plan import Planned, make_plan
 from builder.report.events import Listener, Note
 from builder.spec.reader import Tree
 from builder.spec.resolve import ImageSpec, NamedDistribution, resolve
-from builder.steps.pack import LAYER
+from builder.steps.layer_archive import LAYER
 from builder.steps.step import Job, Step
 from builder.store.store import Store
 from tests.unit.command_line import TREE, Answer, CommandLine, FakeArchive
@@ -390,7 +390,7 @@ def test_layers_that_were_kept_are_not_read_again_to_say_what_takes_room(
     manifest = tmp_path / "output/One/manifest.json"
     factory("build", "One")
     before = json.loads(manifest.read_text())["contents"]
-    monkeypatch.setattr("builder.plan.manifest._unpacked_size", lambda _: pytest.fail("read"))
+    monkeypatch.setattr("builder.publish.manifest._unpacked_size", lambda _: pytest.fail("read"))
     factory.content = "second"
     factory("build", "One")
     after = json.loads(manifest.read_text())

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from builder.engine.process import Processes
-from builder.engine.workspace import PrivateWorkspace
 from builder.errors import CommandError
-from builder.steps.layers import LayerStack, Root, beside
+from builder.rootfs.layers import LayerStack, Root, beside
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import PrivateWorkspace
 
 pytestmark = pytest.mark.usefixtures("needs_root")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from builder.engine.download import Limits
 from builder.errors import StepError
-from builder.plan.manifest import sources
+from builder.network.download import Limits
 from builder.plan.plan import make_plan
+from builder.publish.manifest import sources
 from builder.spec.models import Download, Place
 from builder.steps.sources import UrlSource
 from builder.steps.step import Job

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import StepError
-from builder.steps.sparse import written_meanwhile
+from builder.formats.sparse import written_meanwhile
 
 MIB = 1 << 20
 

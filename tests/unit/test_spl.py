@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.bsp.bootbin import BootHeader
 from builder.bsp.spl import DESCRIBE, SOURCES, Spl, check_sources, check_spl, read_spl
 from builder.errors import StepError
+from builder.formats.boot_bin import BootHeader
 from builder.spec.models import Soc
 from tests.unit.programs import STRICT, spl
 

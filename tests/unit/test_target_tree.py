@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from builder.errors import BuildError, StepError
-from builder.foreign import Tree
-from builder.steps.tree import TargetTree
+from builder.rootfs.files import TargetTree
+from builder.untrusted.tree import Tree
 
 MODE = 0o644
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.emulation.derive import Tree
-from builder.emulation.facts import machine_facts
-from builder.machine.usb import usb_disk
+from builder.boot_test.usb import usb_disk
+from builder.formats.devicetree import DeviceTree
+from builder.qemu_devicetree.machine import machine_facts
 from builder.spec.models import Soc
 
 BUSES = machine_facts(Soc.ZYNQ).usb
@@ -24,7 +24,7 @@ ON, OFF = {"status": b"okay\0"}, {"status": b"disabled\0"}
 def test_the_disk_is_at_the_first_port(
     tmp_path: Path, first: dict[str, bytes], second: dict[str, bytes], bus: str
 ) -> None:
-    tree: Tree = {"/": {}, "/axi/usb@e0002000": first, "/axi/usb@e0003000": second}
+    tree: DeviceTree = {"/": {}, "/axi/usb@e0002000": first, "/axi/usb@e0003000": second}
     words = " ".join(usb_disk(tree, BUSES, tmp_path))
     assert f"-device usb-storage,bus={bus},drive=usb-disk,serial=zynq-sd-builder" in words
     assert f"file={tmp_path}/usb-disk.img,format=raw,readonly=on" in words
@@ -42,6 +42,6 @@ def test_the_disk_says_what_is_on_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "tree", [{"/": {}}, {"/axi/usb@e0002000": OFF}], ids=["no USB", "not switched on"]
 )
-def test_a_board_without_usb_has_none(tmp_path: Path, tree: Tree) -> None:
+def test_a_board_without_usb_has_none(tmp_path: Path, tree: DeviceTree) -> None:
     assert usb_disk(tree, BUSES, tmp_path) == []
     assert not [*tmp_path.iterdir()]

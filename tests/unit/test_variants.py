@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.archive import Archive
+from builder.apt.archive import Archive
 from builder.bsp.mainline.mainline import boot_artifacts
 from builder.errors import UserError
-from builder.plan.board import board_steps
+from builder.plan.board_steps import board_steps
+from builder.rootfs.recipe import RecipeLayer
 from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
-from builder.steps.recipe import RecipeLayer
 from tests.unit.command_line import FakeArchive
 from tests.unit.support import BOARD, Files
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from builder.engine.host import HostEngine, available_memory
-from builder.engine.process import Processes
-from builder.engine.workspace import PrivateWorkspace
 from builder.errors import CommandError, HostError
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import PrivateWorkspace
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
@@ -143,8 +143,8 @@ OWNER = f"""
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
-from builder.engine.process import Processes
-from builder.engine.workspace import PrivateWorkspace
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import PrivateWorkspace
 scratch = Path(sys.argv[1])
 workspace = PrivateWorkspace(scratch, processes=Processes(), tmpfs_bytes=1 << 20)
 workspace.run(["sh", "-c", "setsid sleep 60 >/dev/null 2>&1 < /dev/null &"])

@@ -16,12 +16,12 @@ from typing import Any, cast
 
 import pytest
 
-from builder.bsp.bootbin import FORMATS, IDENTIFICATION, WIDTH_DETECTION
 from builder.bsp.prebuilt.inspection import Found, Wanted, inspect
 from builder.bsp.prebuilt.prebuilt import Prebuilt, PrebuiltBootFiles
 from builder.errors import UserError
+from builder.formats.boot_bin import FORMATS, IDENTIFICATION, WIDTH_DETECTION
 from builder.spec.models import Soc
-from builder.steps.pack import LAYER
+from builder.steps.layer_archive import LAYER
 from builder.steps.sources import UrlSource
 from builder.steps.step import Job
 from builder.store.store import Entry

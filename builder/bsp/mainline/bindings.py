@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from builder import foreign
 from builder.bsp.soc import Family
 from builder.bsp.tree_checks.schema import complaints, relevant
-from builder.emulation.derive import Tree, read_tree
-from builder.engine.process import SEARCH_PATH
-from builder.engine.workspace import Workspace
 from builder.errors import StepError
+from builder.formats.devicetree import DeviceTree, read_tree
+from builder.sandbox.process import SEARCH_PATH
+from builder.sandbox.workspace import Workspace
 from builder.steps.step import Job, Step
+from builder.untrusted import tree as foreign
 
 BINDINGS: Final = "bindings.tar"
 """File of the step's output: the bindings, from Documentation/devicetree/bindings on."""
@@ -130,7 +130,7 @@ def judged(job: Job, workspace: Workspace, source: Path, trees: Sequence[Path]) 
         raise NotJudgedError(f"dt-validate cannot do it: {details}") from error
 
 
-def _prepared(job: Job, workspace: Workspace, source: Path, trees: Sequence[Tree]) -> Path:
+def _prepared(job: Job, workspace: Workspace, source: Path, trees: Sequence[DeviceTree]) -> Path:
     """Make one file of the bindings below `source` that say something of trees."""
     folder = workspace.outside(source / _FOLDER)
     texts = {

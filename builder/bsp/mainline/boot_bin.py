@@ -11,13 +11,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from builder.bsp.bootbin import BootImage, parse
 from builder.bsp.pmu import pmu_memory
 from builder.bsp.program import Program, downloads, files
 from builder.bsp.soc import Family
 from builder.bsp.spl import DESCRIBE, SOURCES, check_sources, check_spl, read_spl
-from builder.engine.workspace import Workspace
 from builder.errors import HostError, StepError
+from builder.formats.boot_bin import BootImage, parse
+from builder.sandbox.workspace import Workspace
 from builder.steps.step import Job, Step
 
 # U-Boot proper comes last: bootgen's file is read from the front, and Trusted Firmware is handed

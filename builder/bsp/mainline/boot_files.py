@@ -13,14 +13,14 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from builder.bsp.cpu_clock_check import check_tree
 from builder.bsp.fit_source import fit_source
 from builder.bsp.mainline.boot_order import check_boot_order, read_u_boot
 from builder.bsp.mainline.u_boot import CPU_CLOCK
-from builder.bsp.ps7_clocks import CpuDividers
+from builder.bsp.ps7.clocks import CpuDividers
+from builder.bsp.ps7.cpu_clock_check import check_tree
 from builder.bsp.soc import BSP_DIRECTORY, Family
-from builder.emulation.derive import read_tree
 from builder.errors import StepError
+from builder.formats.devicetree import read_tree
 from builder.spec.models import Soc
 from builder.steps.step import Job, Step
 

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from builder.bsp.fit import read_fit
 from builder.bsp.soc import Family
-from builder.emulation.derive import Tree, is_enabled, parse_tree
 from builder.errors import StepError, UserError
+from builder.formats.devicetree import DeviceTree, is_enabled, parse_tree
+from builder.formats.fit import read_fit
 from builder.spec.models import Soc
 
 ROOT_PARTITION: Final = 2
-"""The partition of the card that has the root filesystem (builder/steps/image.py)."""
+"""The partition of the card that has the root filesystem (builder/image/image.py)."""
 
 # Zynq-7000: SD boot is from controller 0, on MIO 40 to 45 (UG585, chapter 6). Zynq UltraScale+: modes
 # SD0, and SD1 with and without level shifters (UG1137, "SD Boot Mode").
@@ -44,7 +44,7 @@ class UBootFacts:
 
     environment: Mapping[str, str]
     config: str
-    tree: Tree
+    tree: DeviceTree
 
 
 def read_u_boot(directory: Path, family: Family) -> UBootFacts:
@@ -78,7 +78,7 @@ def default_environment(program: bytes) -> dict[str, str]:
     return {name: value for name, _, value in entries}
 
 
-def check_boot_order(facts: UBootFacts, board: Tree, soc: Soc, source: Path) -> str:
+def check_boot_order(facts: UBootFacts, board: DeviceTree, soc: Soc, source: Path) -> str:
     """Make sure that U-Boot and the kernel take the card that the BootROM takes.
 
     `board` is the kernel's device tree, `source` the file that it was made of.
@@ -137,7 +137,7 @@ def _check_script(facts: UBootFacts) -> None:
         )
 
 
-def _root_slot(board: Tree, source: Path) -> str:
+def _root_slot(board: DeviceTree, source: Path) -> str:
     """Return the address of the SD controller on which the kernel looks for its root filesystem."""
     arguments = board.get("/chosen", {}).get("bootargs", b"").rstrip(b"\0").decode(errors="replace")
     name = next((word[5:] for word in arguments.split() if word.startswith("root=")), "")
@@ -160,7 +160,7 @@ def _root_slot(board: Tree, source: Path) -> str:
     return path.rpartition("@")[2]
 
 
-def _alias(tree: Tree, slot: str, source: Path) -> str:
+def _alias(tree: DeviceTree, slot: str, source: Path) -> str:
     """Return what U-Boot's device tree calls the SD controller at an address: `mmc0`, `mmc1`, ..."""
     for alias, value in tree.get("/aliases", {}).items():
         path = _text(value)
@@ -174,7 +174,7 @@ def _alias(tree: Tree, slot: str, source: Path) -> str:
     )
 
 
-def _check_on(tree: Tree, path: str, source: Path, *, user: str) -> None:
+def _check_on(tree: DeviceTree, path: str, source: Path, *, user: str) -> None:
     if not is_enabled(tree.get(path, {})):
         raise UserError(
             f"{source}: {user} finds no card: {path} is off in its device tree",

@@ -9,13 +9,13 @@ from pathlib import Path
 from builder.bsp.mainline.snippet import snippet
 from builder.bsp.soc import Family
 from builder.bsp.trees import check_devices, derive_emulated, memory_size
-from builder.emulation.derive import Tree, read_tree
-from builder.emulation.facts import machine_file
 from builder.errors import UserError
+from builder.formats.devicetree import DeviceTree, read_tree
+from builder.qemu_devicetree.machine import machine_file
 from builder.steps.step import Job, Step
 
 
-class DeviceTree(Step):
+class BoardDeviceTree(Step):
     """`board.dtb`, `emulated.dtb` and `changes.json`, the list of what differs between them."""
 
     packages = ("device-tree-compiler", "cpp")
@@ -76,7 +76,7 @@ class DeviceTree(Step):
         self._check(read_tree(board))
         derive_emulated(board, self.family.soc, job.output)
 
-    def _check(self, tree: Tree) -> None:
+    def _check(self, tree: DeviceTree) -> None:
         """Compare the tree with the board's spec: a mismatch shows as a board that hangs."""
         name = tree["/chosen"].get("pynq_board", b"").rstrip(b"\0").decode(errors="replace")
         if name != self.hardware:

@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from builder.engine.workspace import Workspace
 from builder.errors import CommandError, StepError
-from builder.foreign import Tree
+from builder.sandbox.workspace import Workspace
 from builder.steps.step import Job, Shell
+from builder.untrusted.tree import Tree
 
 
 class KbuildTree:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from builder.bsp.mainline.kbuild import KbuildTree
 from builder.bsp.soc import Family
-from builder.engine.compiler_cache import COMPILER_IDENTITY
-from builder.engine.workspace import Workspace
 from builder.errors import StepError, UserError
-from builder.steps.pack import LAYER, pack
+from builder.sandbox.compiler_cache import COMPILER_IDENTITY
+from builder.sandbox.workspace import Workspace
+from builder.steps.layer_archive import LAYER, pack
 from builder.steps.step import Job, Shell, Step
 
 NEED = 4 << 30

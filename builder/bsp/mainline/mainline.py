@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from builder.archive.archive import Archive
+from builder.apt.archive import Archive
 from builder.bsp.mainline.bindings import Bindings
 from builder.bsp.mainline.boot_bin import BootBin
 from builder.bsp.mainline.boot_files import BootFiles
-from builder.bsp.mainline.devicetree import DeviceTree
+from builder.bsp.mainline.devicetree import BoardDeviceTree
 from builder.bsp.mainline.kernel import Kernel
 from builder.bsp.mainline.modules import KernelModules
 from builder.bsp.mainline.tree_check import TreeCheck
@@ -62,7 +62,7 @@ def boot_artifacts(spec: ImageSpec, archive: Archive) -> BootArtifacts:
         fsbl=fsbl,
         finished=spec.directory / finished if finished else None,
     )
-    device_tree = DeviceTree(
+    device_tree = BoardDeviceTree(
         spec.directory / board.devicetree,
         family=family,
         kernel=kernel,

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from builder.bsp.soc import BSP_DIRECTORY, Family
-from builder.engine.workspace import Workspace
 from builder.errors import StepError
-from builder.steps.pack import LAYER, pack
+from builder.sandbox.workspace import Workspace
+from builder.steps.layer_archive import LAYER, pack
 from builder.steps.step import Job, Step
 
 NEED = 1 << 30

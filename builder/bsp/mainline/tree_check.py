@@ -18,9 +18,9 @@ from builder.bsp.mainline.bindings import (
 )
 from builder.bsp.tree_checks import linux, schema
 from builder.bsp.tree_checks.findings import FINDINGS, NOT_COMPARED, Finding, write_findings
-from builder.emulation.derive import read_tree
-from builder.foreign import Tree
+from builder.formats.devicetree import read_tree
 from builder.steps.step import Job, Step
+from builder.untrusted.tree import Tree
 
 _NEED = 1 << 27
 

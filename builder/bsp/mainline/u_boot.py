@@ -9,15 +9,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from builder.bsp import ps7, ps7_check, ps7_clocks
 from builder.bsp.mainline.kbuild import KbuildTree
 from builder.bsp.mainline.snippet import snippet
 from builder.bsp.program import Program, downloads, files
-from builder.bsp.ps7_fields import Registers
+from builder.bsp.ps7 import check as ps7_check
+from builder.bsp.ps7 import clocks as ps7_clocks
+from builder.bsp.ps7 import table as ps7
+from builder.bsp.ps7.fields import Registers
 from builder.bsp.soc import BSP_DIRECTORY, Family
 from builder.bsp.start_up import START_UPS
-from builder.engine.workspace import Workspace
 from builder.errors import UserError
+from builder.sandbox.workspace import Workspace
 from builder.spec.models import Bsp, Soc
 from builder.spec.reader import Tree
 from builder.steps.step import Job, Shell, Step

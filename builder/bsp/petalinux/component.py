@@ -21,8 +21,8 @@ from builder.bsp.petalinux.system import (
     Session,
     session,
 )
-from builder.emulation.derive import read_tree
 from builder.errors import StepError
+from builder.formats.devicetree import read_tree
 from builder.spec.models import Soc
 from builder.steps.step import Job
 

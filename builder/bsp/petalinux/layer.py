@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from builder.bounded import check_place
 from builder.bsp.soc import BSP_DIRECTORY
 from builder.errors import UserError
 from builder.spec.models import Soc
 from builder.store.checksum import sha256
+from builder.untrusted.reading import check_place
 
 META_USER = "project-spec/meta-user"
 CONFIG = "project-spec/configs/config"

@@ -13,16 +13,16 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from builder.bounded import tar_files
 from builder.bsp.petalinux.component import MODULES, KernelBuild, opened
 from builder.bsp.petalinux.layer import UserLayer
 from builder.bsp.petalinux.system import PROJECT, WORK, ContainerStep, Session
 from builder.bsp.prebuilt.modules import Bundle
-from builder.engine.workspace import Workspace
 from builder.errors import StepError
-from builder.foreign import Tree, read_bounded
-from builder.steps.pack import LAYER, pack
+from builder.sandbox.workspace import Workspace
+from builder.steps.layer_archive import LAYER, pack
 from builder.steps.step import Job, Step
+from builder.untrusted.reading import tar_files
+from builder.untrusted.tree import Tree, read_bounded
 
 NEED = 1 << 30
 """Bytes that the modules of the kernel and those beside it take."""

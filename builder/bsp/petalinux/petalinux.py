@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from builder.archive.archive import Archive
+from builder.apt.archive import Archive
 from builder.bsp.petalinux.component import (
     DEVICE_TREE,
     KERNEL,

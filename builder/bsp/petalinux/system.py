@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from builder.archive.base import base_of
+from builder.apt.base_image import base_of
 from builder.bsp.petalinux.base import choose, noted
 from builder.bsp.petalinux.releases import Release
-from builder.engine.containers import Container, ImageRecipe, Mount
-from builder.engine.process import PASSED_ON, SEARCH_PATH
+from builder.containers.containers import Container, ImageRecipe, Mount
 from builder.errors import BuildError, CommandError
+from builder.sandbox.process import PASSED_ON, SEARCH_PATH
 from builder.spec.resolve import NamedDistribution
 from builder.steps.step import Job, Step
 

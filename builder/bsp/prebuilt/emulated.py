@@ -8,8 +8,9 @@ from pathlib import Path
 
 from builder.bsp.prebuilt.inspection import Wanted, bootargs
 from builder.bsp.trees import check_devices, derive_emulated
-from builder.emulation.derive import Rule, Tree, is_enabled, read_tree
-from builder.emulation.facts import machine_facts
+from builder.formats.devicetree import DeviceTree, is_enabled, read_tree
+from builder.qemu_devicetree.derive import Rule
+from builder.qemu_devicetree.machine import machine_facts
 
 _NO_U_BOOT = "U-Boot, which may give the kernel other arguments, is left out of an emulated boot"
 
@@ -27,7 +28,7 @@ def derive_from(board: Path, wanted: Wanted, output: Path) -> None:
     check_devices(read_tree(output / "emulated.dtb"), wanted.soc, wanted.console)
 
 
-def _aliases(tree: Tree, wanted: Wanted) -> Iterator[Rule]:
+def _aliases(tree: DeviceTree, wanted: Wanted) -> Iterator[Rule]:
     """Yield rules for the aliases by which an emulated boot finds the board's devices.
 
     Without them the kernel counts the devices as they come.
@@ -52,7 +53,7 @@ def _aliases(tree: Tree, wanted: Wanted) -> Iterator[Rule]:
             )
 
 
-def _root(tree: Tree, wanted: Wanted) -> Iterator[Rule]:
+def _root(tree: DeviceTree, wanted: Wanted) -> Iterator[Rule]:
     """Yield a rule for the kernel's arguments: the console and root filesystem of this card."""
     given = bootargs(tree).split()
     words = [word for word in given if not word.startswith("root=")]

@@ -11,11 +11,11 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from builder.bounded import ZIP_ERRORS, check_place, opened_zip, zip_method
 from builder.errors import UserError
-from builder.foreign import Tree, member
 from builder.store.checksum import sha256
 from builder.store.digests import Read
+from builder.untrusted.reading import ZIP_ERRORS, check_place, opened_zip, zip_method
+from builder.untrusted.tree import Tree, member
 
 _MOST = 4 << 30
 """Bytes that a zip file may unpack to."""

@@ -8,10 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from builder.bounded import plain_file
-from builder.bsp import linux_image
-from builder.bsp.bootbin import BootImageError, parse
-from builder.bsp.fit import MAGIC, read_fit
 from builder.bsp.prebuilt.given import is_litter, listed
 from builder.bsp.prebuilt.modules import (
     Bundle,
@@ -21,9 +17,13 @@ from builder.bsp.prebuilt.modules import (
 )
 from builder.bsp.soc import FAMILIES
 from builder.bsp.trees import memory_size
-from builder.emulation.derive import MOST_BYTES, Tree, parse_tree
 from builder.errors import BuildError, UserError
+from builder.formats import linux_image
+from builder.formats.boot_bin import BootImageError, parse
+from builder.formats.devicetree import MOST_BYTES, DeviceTree, parse_tree
+from builder.formats.fit import MAGIC, read_fit
 from builder.spec.models import Soc
+from builder.untrusted.reading import plain_file
 
 KERNELS = ("image.ub", "fitImage", "zImage", "Image", "Image.gz", "uImage")
 """Names of the kernel on a card, in the order in which boot scripts look for it."""
@@ -212,7 +212,7 @@ class _Inspection:
             self.problems.append(f"there is no device tree: {what}")
         return None
 
-    def device_tree(self, data: bytes) -> Tree | None:
+    def device_tree(self, data: bytes) -> DeviceTree | None:
         """Read the device tree; compare it with the board's specification."""
         wanted = self.wanted
         try:
@@ -241,7 +241,7 @@ class _Inspection:
             )
         return tree
 
-    def arguments(self, tree: Tree) -> None:
+    def arguments(self, tree: DeviceTree) -> None:
         """See whether the kernel is told where the card's root filesystem is."""
         wanted = self.wanted.root_device
         texts = [bootargs(tree).encode()]
@@ -316,7 +316,7 @@ class _Inspection:
 _ROOT = re.compile(rb"(?<![\w.])root=([^\s\"'\0]+)")
 
 
-def bootargs(tree: Tree) -> str:
+def bootargs(tree: DeviceTree) -> str:
     """Return the kernel's arguments in a device tree."""
     return tree.get("/chosen", {}).get("bootargs", b"").rstrip(b"\0").decode(errors="replace")
 

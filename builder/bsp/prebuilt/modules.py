@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from builder.bounded import Opener, tar_files
 from builder.bsp.prebuilt.given import listed
-from builder.foreign import Tree, member, read_bounded
+from builder.untrusted.reading import Opener, tar_files
+from builder.untrusted.tree import Tree, member, read_bounded
 
 _TAR = r"\.(tar(\.\w+)?|tgz|txz)"
 _DIRECTORIES = ("modules", "lib", "usr")

@@ -9,24 +9,24 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from builder.archive.archive import Archive
-from builder.bsp.cpu_clock_check import tree_faults
+from builder.apt.archive import Archive
 from builder.bsp.prebuilt.emulated import derive_from
 from builder.bsp.prebuilt.given import digest, top, unpack
 from builder.bsp.prebuilt.inspection import Found, Wanted, inspect
 from builder.bsp.provider import NOTES, BootArtifacts
-from builder.emulation.derive import read_tree
-from builder.emulation.facts import machine_file
-from builder.engine.workspace import Workspace
+from builder.bsp.ps7.cpu_clock_check import tree_faults
 from builder.errors import StepError, UserError
-from builder.foreign import Tree
+from builder.formats.devicetree import read_tree
+from builder.qemu_devicetree.machine import machine_file
+from builder.sandbox.workspace import Workspace
 from builder.spec.models import Download, Soc
 from builder.spec.resolve import ImageSpec
-from builder.steps.pack import LAYER, pack
+from builder.steps.layer_archive import LAYER, pack
 from builder.steps.sources import UrlSource
 from builder.steps.step import Job, Step
 from builder.store.checksum import sha256
 from builder.store.digests import Read
+from builder.untrusted.tree import Tree
 
 NEED = 2 << 30
 """Bytes that unpacked boot files and modules take."""

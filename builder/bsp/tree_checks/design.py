@@ -15,9 +15,9 @@ from typing import Final
 
 from builder.bsp.tree_checks.findings import Finding
 from builder.bsp.tree_checks.nodes import at_address, compatible, is_on, switched_on
-from builder.emulation.derive import Tree
-from builder.hardware.system import Kind, Peripheral, mio
+from builder.formats.devicetree import DeviceTree
 from builder.spec.models import Soc
+from builder.vivado.system import Kind, Peripheral, mio
 
 CHECK: Final = "design"
 
@@ -80,7 +80,7 @@ class Wanted:
 
 
 def findings(
-    tree: Tree, overlays: Sequence[Tree], wanted: Sequence[Wanted], *, source: str
+    tree: DeviceTree, overlays: Sequence[DeviceTree], wanted: Sequence[Wanted], *, source: str
 ) -> list[Finding]:
     """Return the peripherals that are wanted and that a board's tree leaves off.
 
@@ -110,7 +110,7 @@ def findings(
 
 
 def pin_findings(
-    tree: Tree, start: Sequence[Wanted], loaded: Sequence[Wanted], *, source: str
+    tree: DeviceTree, start: Sequence[Wanted], loaded: Sequence[Wanted], *, source: str
 ) -> list[Finding]:
     """Return the peripherals of designs whose pins nobody sets up.
 
@@ -150,7 +150,7 @@ def _pin_finding(
     )
 
 
-def _controllers(tree: Tree, address: int) -> list[str]:
+def _controllers(tree: DeviceTree, address: int) -> list[str]:
     """Return the nodes of the peripheral at an address."""
     nodes = at_address(tree, address)
     return [node for node in nodes if _TRANSCEIVER not in compatible(tree, node)]
@@ -165,7 +165,7 @@ def _described(wanted: Wanted) -> Iterator[tuple[Peripheral, int]]:
 
 
 def _finding(
-    peripheral: Peripheral, address: int, *, origins: Sequence[str], tree: Tree, source: str
+    peripheral: Peripheral, address: int, *, origins: Sequence[str], tree: DeviceTree, source: str
 ) -> Finding:
     nodes = _controllers(tree, address)
     if nodes:

@@ -21,14 +21,14 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final
 
-from builder import foreign
 from builder.bsp.tree_checks.findings import Finding
 from builder.bsp.tree_checks.nodes import cells, compatible, is_on, strings
-from builder.emulation.derive import Tree
 from builder.errors import StepError
-from builder.hardware.design import Design
-from builder.hardware.interrupts import interrupts
-from builder.hardware.system import Kind, peripherals
+from builder.formats.devicetree import DeviceTree
+from builder.untrusted import tree as foreign
+from builder.vivado.design import Design
+from builder.vivado.interrupts import interrupts
+from builder.vivado.system import Kind, peripherals
 
 CHECK: Final = "library"
 
@@ -129,8 +129,8 @@ def own_files(tree: foreign.Tree, pattern: str) -> list[str]:
 
 
 def findings(
-    tree: Tree,
-    overlays: Sequence[Tree],
+    tree: DeviceTree,
+    overlays: Sequence[DeviceTree],
     library: Library,
     designs: Mapping[str, Design],
     *,
@@ -163,7 +163,7 @@ def findings(
 
 
 def _devices(
-    tree: Tree, uio: Collection[str], library: Library, name: str, design: Design
+    tree: DeviceTree, uio: Collection[str], library: Library, name: str, design: Design
 ) -> Iterator[tuple[str, str]]:
     """Yield subject and text of each device that a driver of a block opens in vain."""
     for block in design.blocks.values():
@@ -179,7 +179,9 @@ def _devices(
                 yield subject, text
 
 
-def _gpio(tree: Tree, library: Library, name: str, design: Design) -> Iterator[tuple[str, str]]:
+def _gpio(
+    tree: DeviceTree, library: Library, name: str, design: Design
+) -> Iterator[tuple[str, str]]:
     """Yield subject and text if a design has GPIO lines, and the tree no controller for them."""
     labels = library.gpio_labels
     if labels and _uses_gpio(design) and not _has_gpio(tree, labels):
@@ -192,7 +194,7 @@ def _gpio(tree: Tree, library: Library, name: str, design: Design) -> Iterator[t
 
 
 def _waited_for(
-    tree: Tree, handled: AbstractSet[int], library: Library, name: str, design: Design
+    tree: DeviceTree, handled: AbstractSet[int], library: Library, name: str, design: Design
 ) -> Iterator[tuple[str, str]]:
     """Yield subject and text of each interrupt of a design that is not handled."""
     if not library.waits:
@@ -212,7 +214,7 @@ def _interrupts(design: Design) -> set[int]:
     return {each.number for each in interrupts(design).values() if each.controller is None}
 
 
-def _interrupts_of(tree: Tree, nodes: Iterable[str]) -> set[int]:
+def _interrupts_of(tree: DeviceTree, nodes: Iterable[str]) -> set[int]:
     """Return the shared peripheral interrupts of nodes: <0 NUMBER FLAGS>."""
     found = set()
     for node in nodes:
@@ -221,7 +223,7 @@ def _interrupts_of(tree: Tree, nodes: Iterable[str]) -> set[int]:
     return found
 
 
-def _missing(tree: Tree, uio: Collection[str], opened: Opened) -> tuple[str, str, str] | None:
+def _missing(tree: DeviceTree, uio: Collection[str], opened: Opened) -> tuple[str, str, str] | None:
     """Return subject, device and remedy of a device that the tree has not; None if it has."""
     if opened.kind == "uio":
         if opened.name in uio:
@@ -236,7 +238,7 @@ def _missing(tree: Tree, uio: Collection[str], opened: Opened) -> tuple[str, str
     return device, device, remedy
 
 
-def uio_names(tree: Tree, wanted: str) -> set[str]:
+def uio_names(tree: DeviceTree, wanted: str) -> set[str]:
     """Return the names of a tree's UIO devices; the UIO driver binds to `wanted`.
 
     Linux takes `linux,uio-name`, else the node's name without its address
@@ -248,11 +250,11 @@ def uio_names(tree: Tree, wanted: str) -> set[str]:
     }
 
 
-def _uio_nodes(tree: Tree, wanted: str) -> list[str]:
+def _uio_nodes(tree: DeviceTree, wanted: str) -> list[str]:
     return [node for node in tree if wanted in compatible(tree, node) and is_on(tree, node)]
 
 
-def _uio_compatible(tree: Tree) -> str:
+def _uio_compatible(tree: DeviceTree) -> str:
     """Return what the UIO driver is told to bind to on the kernel's command line."""
     for word in strings(tree.get("/chosen", {}).get("bootargs", b"")):
         found = re.search(r"uio_pdrv_genirq\.of_id=(\S+)", word)
@@ -273,7 +275,7 @@ def _uses_gpio(design: Design) -> bool:
     return on and any(parameters.get(name) == "1" for name in names)
 
 
-def _has_gpio(tree: Tree, gpio_labels: Iterable[str]) -> bool:
+def _has_gpio(tree: DeviceTree, gpio_labels: Iterable[str]) -> bool:
     wanted = {_GPIO_LABELS[label] for label in gpio_labels}
     return any(is_on(tree, node) and wanted & {*compatible(tree, node)} for node in tree)
 

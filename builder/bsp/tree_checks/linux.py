@@ -14,7 +14,8 @@ from typing import Final
 
 from builder.bsp.tree_checks.findings import Finding
 from builder.bsp.tree_checks.nodes import compatible
-from builder.emulation.derive import Tree, differences, show
+from builder.formats.devicetree import DeviceTree, show
+from builder.qemu_devicetree.derive import differences
 
 CHECK: Final = "linux"
 
@@ -49,7 +50,7 @@ _REFERENCES: Final[Mapping[str, str]] = {
 _UNSAID = {"/__symbols__"}
 
 
-def same_board(tree: Tree, others: Mapping[str, Tree]) -> str | None:
+def same_board(tree: DeviceTree, others: Mapping[str, DeviceTree]) -> str | None:
     """Return the name of the tree for the same board; None if there is none among `others`.
 
     Overlays, which some boards of Linux are made with, are no trees of boards.
@@ -65,7 +66,7 @@ def same_board(tree: Tree, others: Mapping[str, Tree]) -> str | None:
     )
 
 
-def findings(own: Tree, theirs: Tree, *, name: str, source: str) -> list[Finding]:
+def findings(own: DeviceTree, theirs: DeviceTree, *, name: str, source: str) -> list[Finding]:
     """Return what differs between a board's tree and Linux's, called `name`, for the same board.
 
     A node that only one of them has is one difference, with all below it.
@@ -96,7 +97,7 @@ def _finding(subject: str, what: str, *, name: str, source: str) -> Finding:
     )
 
 
-def _alone(before: Tree, after: Tree) -> Iterator[tuple[str, Tree]]:
+def _alone(before: DeviceTree, after: DeviceTree) -> Iterator[tuple[str, DeviceTree]]:
     """Yield the highest nodes that only one of two trees has, and which of the trees that is."""
     for one, other in ((before, after), (after, before)):
         for node in one:
@@ -109,7 +110,7 @@ def _below(node: str, root: str) -> bool:
     return node == root or node.startswith(f"{root}/")
 
 
-def _comparable(tree: Tree) -> Tree:
+def _comparable(tree: DeviceTree) -> DeviceTree:
     """Return a tree with paths in place of the numbers by which nodes are referred to."""
     handles = {each["phandle"]: node for node, each in tree.items() if "phandle" in each}
     return {
@@ -123,7 +124,7 @@ def _comparable(tree: Tree) -> Tree:
     }
 
 
-def _named(name: str, value: bytes, tree: Tree, handles: Mapping[bytes, str]) -> bytes:
+def _named(name: str, value: bytes, tree: DeviceTree, handles: Mapping[bytes, str]) -> bytes:
     """Return a property's value, with names if it refers to nodes."""
     count = next(
         (cells for pattern, cells in _REFERENCES.items() if fnmatch.fnmatchcase(name, pattern)),

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from builder.emulation.derive import Tree, is_enabled
+from builder.formats.devicetree import DeviceTree, is_enabled
 
 
 def strings(value: bytes) -> list[str]:
@@ -19,7 +19,7 @@ def cells(value: bytes) -> list[int]:
     return [int.from_bytes(value[at : at + 4], "big") for at in range(0, len(value), 4)]
 
 
-def is_on(tree: Tree, node: str) -> bool:
+def is_on(tree: DeviceTree, node: str) -> bool:
     """Return whether Linux makes a device of a node: it and all above it are not disabled."""
     while node and node != "/":
         if not is_enabled(tree.get(node, {})):
@@ -28,7 +28,7 @@ def is_on(tree: Tree, node: str) -> bool:
     return True
 
 
-def at_address(tree: Tree, address: int) -> list[str]:
+def at_address(tree: DeviceTree, address: int) -> list[str]:
     """Return the nodes with a unit address (the number behind the @ of their names)."""
     return [node for node in tree if unit_address(node) == address]
 
@@ -39,18 +39,18 @@ def unit_address(node: str) -> int | None:
     return int(found[1], 16) if found else None
 
 
-def labels(tree: Tree) -> Mapping[str, str]:
+def labels(tree: DeviceTree) -> Mapping[str, str]:
     """Return the nodes by their labels; empty if the tree was compiled without symbols."""
     symbols = tree.get("/__symbols__", {})
     return {label: path.rstrip(b"\0").decode(errors="replace") for label, path in symbols.items()}
 
 
-def compatible(tree: Tree, node: str) -> list[str]:
+def compatible(tree: DeviceTree, node: str) -> list[str]:
     """Return the `compatible` strings of a node, the most special first."""
     return strings(tree.get(node, {}).get("compatible", b""))
 
 
-def switched_on(overlay: Tree, tree: Tree) -> Iterator[str]:
+def switched_on(overlay: DeviceTree, tree: DeviceTree) -> Iterator[str]:
     """Yield the nodes of a tree that a device tree overlay switches on.
 
     Of the two ways to name a target, by path and by label; labels are looked up in the tree's

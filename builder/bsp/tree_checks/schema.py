@@ -16,7 +16,7 @@ from typing import Final
 
 from builder.bsp.tree_checks.findings import Finding
 from builder.bsp.tree_checks.nodes import compatible
-from builder.emulation.derive import Tree
+from builder.formats.devicetree import DeviceTree
 
 CHECK: Final = "schema"
 
@@ -50,7 +50,7 @@ class Complaint:
         return re.findall(r"'([^']*)'", listed) if found else []
 
 
-def relevant(bindings: Mapping[str, str], trees: Iterable[Tree]) -> list[str]:
+def relevant(bindings: Mapping[str, str], trees: Iterable[DeviceTree]) -> list[str]:
     """Return the names of the bindings that say something of trees, and all that these refer to.
 
     All of Linux's bindings take minutes to read; those that name no `compatible` and no node of the

@@ -7,20 +7,21 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from builder import foreign
-from builder.bsp.ps7_check import read_parameters
+from builder.bsp.ps7.check import read_parameters
 from builder.bsp.tree_checks import design, library
 from builder.bsp.tree_checks.design import Wanted
 from builder.bsp.tree_checks.findings import FINDINGS, write_findings
-from builder.emulation.derive import Tree, parse_tree, read_tree
 from builder.errors import StepError, UserError
-from builder.hardware.design import Design, read_design
-from builder.hardware.export import LARGEST, open_export
-from builder.hardware.system import peripherals
+from builder.formats.devicetree import DeviceTree, parse_tree, read_tree
+from builder.rootfs import designs
+from builder.rootfs.layers import layer_stack
 from builder.spec.models import Soc
 from builder.spec.resolve import ImageSpec
-from builder.steps import designs
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
+from builder.untrusted import tree as foreign
+from builder.vivado.design import Design, read_design
+from builder.vivado.export import LARGEST, open_export
+from builder.vivado.system import peripherals
 
 _FIRMWARE = "usr/lib/firmware"
 
@@ -53,7 +54,7 @@ class DesignCheck(Step):
     def run(self, job: Job) -> None:
         tree = read_tree(job.input(self.boot_files) / "board.dtb")
         below = [job.entry(name) for name in self.layers]
-        with job.tools.layers().mounted(below, log=job.log) as root:
+        with layer_stack(job).mounted(below, log=job.log) as root:
             found_library = designs.library(root.files)
             package = root.files.below(found_library) if found_library else None
             found_designs = _designs(job, package, self.soc) if package else {}
@@ -119,7 +120,7 @@ def _read(job: Job, path: Path, name: str) -> Design | None:
         return None
 
 
-def _overlays(job: Job, files: foreign.Tree, package: foreign.Tree | None) -> list[Tree]:
+def _overlays(job: Job, files: foreign.Tree, package: foreign.Tree | None) -> list[DeviceTree]:
     """Return the device tree overlays that an image has for its programmable logic."""
     places = [(files.below(_FIRMWARE), "*.dtbo")] if files.is_directory(_FIRMWARE) else []
     places += [(package, "/overlays/*/*.dtbo")] if package else []

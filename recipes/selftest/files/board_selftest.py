@@ -17,7 +17,7 @@ OF_LOGINS = Path("/etc/environment")
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(HOME))
 
-from builder.checks import session  # noqa: E402 - the image has it beside its checks
+from builder.target_tests import session  # noqa: E402 - the image has it beside its checks
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.archive import Archive
+from builder.apt.archive import Archive
 from tests.unit.archive.support import DAY, EPOCH, SUITES, Key, Repository, copy_of, new_key
 
 APT_KEY = """\

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.archive import Archive
+from builder.apt.archive import Archive
 from builder.spec.distribution import Distribution
 from builder.spec.models import Architecture
 from builder.spec.resolve import NamedDistribution

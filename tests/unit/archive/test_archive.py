@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from builder.archive.archive import Archive, ArchiveUnavailable, PocketUnavailable
+from builder.apt.archive import Archive, ArchiveUnavailable, PocketUnavailable
 from builder.spec.resolve import NamedDistribution
 from builder.store.checksum import sha256
 from tests.unit.archive.support import (
@@ -367,7 +367,7 @@ def test_indexes_grow_old(
         repository.pocket(suite, until=NOW + 1000 * DAY)
     archive.update()
     assert archive.outdated == {}
-    monkeypatch.setattr("builder.archive.archive.time", lambda: NOW + days * DAY)
+    monkeypatch.setattr("builder.apt.archive.time", lambda: NOW + days * DAY)
     assert [*archive.outdated] == (["one-security"] if old else [])
     if until and old:
         assert archive.outdated["one-security"] == str(

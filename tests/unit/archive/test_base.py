@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from builder.archive import base
-from builder.archive.base import base_of
+from builder.apt import base_image as base
+from builder.apt.base_image import base_of
 from builder.errors import HostError
 from builder.spec.distributions import named_distribution
 from tests.unit.command_line import TREE

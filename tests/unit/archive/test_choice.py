@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.archive import Archive, ArchiveUnavailable, PocketUnavailable
-from builder.archive.choice import OutdatedIndexes, choose, native_archive
-from builder.archive.verification import DamagedIndexes
+from builder.apt.archive import Archive, ArchiveUnavailable, PocketUnavailable
+from builder.apt.distribution_selection import OutdatedIndexes, choose, native_archive
+from builder.apt.verification import DamagedIndexes
 from builder.errors import UserError
 from builder.report.events import Event, Note
 from builder.spec.models import Architecture
@@ -326,7 +326,7 @@ def test_indexes_that_are_out_of_date_are_said_and_strictly_an_error(
     repository.pocket("one-security", until=int(time.time()) + 5 * DAY)
     choosing(good, strict=True)
     then = time.time() + 6 * DAY
-    monkeypatch.setattr("builder.archive.archive.time", lambda: then)
+    monkeypatch.setattr("builder.apt.archive.time", lambda: then)
     for offline in (False, True):
         choosing(good, offline=offline)
         assert "package indexes are out of date: one-security (since 20" in choosing.said
@@ -424,7 +424,7 @@ def test_a_mirror_that_goes_on_beginning_is_not_waited_for(
     no_proxies: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("builder.archive.choice._PROBE_SECONDS", 0.1)
+    monkeypatch.setattr("builder.apt.distribution_selection._PROBE_SECONDS", 0.1)
     with serving(Trickling) as host:
         no = distribution(f"http://{host}", repository.key.public, name="no")
         assert choosing(no, good) == "good"
@@ -454,7 +454,7 @@ def test_the_machines_own_indexes_are_checked_too(
 
 @pytest.fixture
 def on_amd64(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.archive.choice.host_architecture", lambda: AMD64)
+    monkeypatch.setattr("builder.apt.distribution_selection.host_architecture", lambda: AMD64)
 
 
 @pytest.mark.parametrize("architecture", [None, ARMHF])
@@ -464,7 +464,9 @@ def test_a_machine_like_the_target_or_unknown_has_no_archive_of_its_own(
     monkeypatch: pytest.MonkeyPatch,
     architecture: Architecture | None,
 ) -> None:
-    monkeypatch.setattr("builder.archive.choice.host_architecture", lambda: architecture)
+    monkeypatch.setattr(
+        "builder.apt.distribution_selection.host_architecture", lambda: architecture
+    )
     choosing(good)
     assert choosing.native(good) is None
     assert not choosing.notes

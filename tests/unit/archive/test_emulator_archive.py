@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from builder.archive.archive import Archive, ArchiveUnavailable
-from builder.archive.emulator import emulator_archive
-from builder.emulation.qemu import QemuSource
+from builder.apt.archive import Archive, ArchiveUnavailable
+from builder.boot_test.emulator_archive import emulator_archive
+from builder.boot_test.qemu_release import QemuSource
 from builder.report.events import Event, Note
 from builder.spec.resolve import NamedDistribution
 from builder.store.store import Store

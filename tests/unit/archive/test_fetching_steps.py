@@ -13,13 +13,13 @@ from typing import cast
 
 import pytest
 
-from builder.archive.archive import Archive
-from builder.archive.verification import DamagedIndexes
-from builder.engine.process import Processes
-from builder.engine.workspace import Workspace
-from builder.steps.added_packages import AddedPackages
-from builder.steps.layers import Root
-from builder.steps.mmdebstrap import downloads
+from builder.apt.archive import Archive
+from builder.apt.verification import DamagedIndexes
+from builder.rootfs.added_packages import AddedPackages
+from builder.rootfs.layers import Root
+from builder.rootfs.mmdebstrap import downloads
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import Workspace
 from builder.steps.sources import PackageSource
 from builder.steps.step import Job, Tools
 from builder.store.checksum import sha256

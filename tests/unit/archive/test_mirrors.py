@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.mirrors import keyring, mirror, public_mirror
+from builder.apt.mirrors import keyring, mirror, public_mirror
 from builder.errors import HostError
 from builder.spec.models import Architecture
 from builder.spec.resolve import NamedDistribution

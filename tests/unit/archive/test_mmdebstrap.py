@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.archive import Archive
-from builder.archive.settings import VERIFIED
-from builder.archive.verification import DamagedIndexes
-from builder.steps.mmdebstrap import downloads, options
+from builder.apt.archive import Archive
+from builder.apt.settings import VERIFIED
+from builder.apt.verification import DamagedIndexes
+from builder.rootfs.mmdebstrap import downloads, options
 from builder.store.store import Store
 from tests.unit.archive.support import (
     ARMHF,

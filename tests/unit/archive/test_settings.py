@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.archive import Archive, ArchiveUnavailable
-from builder.archive.settings import VERIFIED, as_arguments, host_options
-from builder.engine.process import clean_environment
+from builder.apt.archive import Archive, ArchiveUnavailable
+from builder.apt.settings import VERIFIED, as_arguments, host_options
+from builder.sandbox.process import clean_environment
 from tests.unit.archive.support import ARMHF, Key, Repository, distribution, needs_tools
 
 pytestmark = needs_tools
@@ -25,7 +25,7 @@ def careless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine whose apt takes everything; its settings are read where the real ones are."""
     settings = tmp_path / "careless.conf"
     settings.write_text(CARELESS)
-    name = "builder.archive.archive.clean_environment"
+    name = "builder.apt.archive.clean_environment"
     monkeypatch.setattr(
         name, lambda extra: {**clean_environment(extra), "APT_CONFIG": str(settings)}
     )

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.archive import Archive
-from builder.archive.verification import DamagedIndexes, remove_damaged
+from builder.apt.archive import Archive
+from builder.apt.verification import DamagedIndexes, remove_damaged
 from builder.errors import HostError
 from builder.spec.resolve import NamedDistribution
 from builder.store.checksum import sha256
@@ -252,7 +252,7 @@ def test_without_gpgv_it_says_what_to_install(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "builder.archive.verification.clean_environment", lambda: {"PATH": "/nonexistent"}
+        "builder.apt.verification.clean_environment", lambda: {"PATH": "/nonexistent"}
     )
     with pytest.raises(HostError, match="gpgv is not on this machine") as caught:
         archive.check()

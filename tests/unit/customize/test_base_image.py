@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from builder.errors import UserError
+from builder.formats.compression import check_sum, unpack
+from builder.image.base_image import HEAD, BaseFacts, BaseImage
 from builder.spec.models import Architecture
-from builder.steps.base_image import HEAD, BaseFacts, BaseImage
-from builder.steps.pack import LAYER
-from builder.steps.packed import check_sum, unpack
+from builder.steps.layer_archive import LAYER
 from builder.steps.step import Job
 from builder.store.checksum import sha256
 from builder.store.store import Store

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from builder.errors import UserError
+from builder.image.base_image import FACTS
 from builder.plan.plan import Planned
+from builder.rootfs.target_tests import ChecksLayer
 from builder.spec.recipe import SECRET
-from builder.steps.base_image import FACTS
-from builder.steps.checks import ChecksLayer
 from builder.steps.step import Step
 from builder.store.store import Entry
 from tests.unit.command_line import Answer, CommandLine, FakeArchive

@@ -10,18 +10,19 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from builder.errors import UserError
+from builder.formats.ext4 import Ext4, superblock
+from builder.image.base_image import BaseFacts, BaseImage
+from builder.image.custom_image import IMAGE, CustomImage
+from builder.rootfs.designs import Designs
+from builder.rootfs.layers import LayerStack, Root
+from builder.sandbox.workspace import Workspace
 from builder.spec.overlays import find_design
-from builder.steps.base_image import BaseFacts, BaseImage
-from builder.steps.custom_image import IMAGE, CustomImage
-from builder.steps.designs import Designs
-from builder.steps.ext4 import Ext4, superblock
-from builder.steps.layers import Root
-from builder.steps.step import Job, Step
+from builder.steps.step import Job, Shared, Step
 from builder.store.checksum import sha256
 from builder.store.store import Entry, Store
 from tests.unit.customize.cards import BOOT, MIB, START, card, system, tool
@@ -47,8 +48,9 @@ class Tools(Here):
         super().__init__(directory)
         self.stack = Stack(Here(directory), tree)
 
-    def layers(self) -> Stack:
-        return self.stack
+    def shared(self, create: Callable[[Workspace], Shared]) -> Shared:
+        assert create is LayerStack
+        return cast(Shared, self.stack)
 
 
 class Card:

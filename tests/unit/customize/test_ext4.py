@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from builder.errors import UserError
-from builder.steps.ext4 import Ext4, superblock
-from builder.steps.extract import archive_tree
+from builder.formats.ext4 import Ext4, superblock
+from builder.formats.ext4_archive import archive_tree
 from tests.unit.customize.cards import ext4, tool
 
 CAPABILITY = bytes.fromhex("0100000280200000000000000000000000000000")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.foreign import Tree
-from builder.steps.identity import forget
+from builder.image.identity import forget
+from builder.untrusted.tree import Tree
 
 USED = (
     *("etc/ssh/ssh_host_ed25519_key", "etc/ssh/ssh_host_ed25519_key.pub"),

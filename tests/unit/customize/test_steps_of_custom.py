@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
-from builder.archive.archive import Archive
+from builder.apt.archive import Archive
 from builder.errors import UserError
-from builder.plan.customize import (
+from builder.image.base_image import BaseFacts, BaseImage
+from builder.image.custom_image import IMAGE
+from builder.plan.plan import Planned, make_plan
+from builder.publish.customization import (
     Archives,
     CustomOutput,
     CustomSteps,
@@ -22,16 +25,13 @@ from builder.plan.customize import (
     distribution_of,
     publish_custom,
 )
-from builder.plan.plan import Planned, make_plan
 from builder.report.events import Event, Note
+from builder.rootfs.native.programs import Rules
+from builder.rootfs.wheels import Wheels
 from builder.spec.extra import extra_recipes
 from builder.spec.models import Architecture
 from builder.spec.overlays import find_design
 from builder.spec.reader import Tree
-from builder.steps.base_image import BaseFacts, BaseImage
-from builder.steps.custom_image import IMAGE
-from builder.steps.native.programs import Rules
-from builder.steps.wheels import Wheels
 from builder.store.store import Store
 from tests.unit.command_line import TREE, FakeArchive
 from tests.unit.support import Files

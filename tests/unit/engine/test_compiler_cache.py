@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from builder.engine.compiler_cache import CacheUse, CompilerCache
-from builder.engine.process import Processes
-from builder.engine.workspace import PlainWorkspace
 from builder.errors import CommandError, StepError
+from builder.sandbox.compiler_cache import CacheUse, CompilerCache
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import PlainWorkspace
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("ccache") and shutil.which("gcc")), reason="needs ccache and gcc"
@@ -89,8 +89,8 @@ def test_another_compiler_is_another_object(
     programs = tmp_path / "programs"
     programs.mkdir()
     paths = f"{programs}:/usr/bin:/bin"
-    monkeypatch.setattr("builder.engine.process.SEARCH_PATH", paths)
-    monkeypatch.setattr("builder.engine.compiler_cache.SEARCH_PATH", paths)
+    monkeypatch.setattr("builder.sandbox.process.SEARCH_PATH", paths)
+    monkeypatch.setattr("builder.sandbox.compiler_cache.SEARCH_PATH", paths)
     found = []
     for version in "12":
         program = programs / "gcc"

@@ -13,10 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from builder.engine.disk import full_disk, full_disk_told
-from builder.engine.process import Processes
-from builder.engine.workspace import PlainWorkspace
 from builder.errors import CommandError, HostError, StepError
+from builder.sandbox.disk_space import full_disk, full_disk_told
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import PlainWorkspace
 
 ROOT = Path(__file__).resolve().parents[3]
 MIB = 1 << 20
@@ -111,9 +111,9 @@ PROGRAM = f"""
 import os, subprocess, sys
 from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
-from builder.engine.process import Processes
+from builder.sandbox.process import Processes
 from builder.errors import BuildError
-from builder.plan.build import Build
+from builder.scheduler.scheduler import Build
 from builder.plan.plan import make_plan
 from builder.steps.step import Step
 from builder.store.store import Store

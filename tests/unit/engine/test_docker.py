@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from docker.errors import APIError, DockerException
 
-from builder.engine import docker
-from builder.engine.docker import Docker
-from builder.engine.owner import Owner, this_process
+from builder.containers import docker
+from builder.containers.docker import Docker
+from builder.containers.process_identity import Owner, this_process
 from builder.errors import HostError
 from builder.steps.step import ROOT_FILESYSTEM
 from tests.unit.command_line import CommandLine
@@ -96,8 +96,8 @@ def test_a_daemon_that_cannot_be_used(
     monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any] | Exception, message: str
 ) -> None:
     client = Client(answer)
-    monkeypatch.setattr("builder.engine.docker._knock", lambda: None)
-    monkeypatch.setattr("builder.engine.docker.docker.from_env", lambda: client)
+    monkeypatch.setattr("builder.containers.docker._knock", lambda: None)
+    monkeypatch.setattr("builder.containers.docker.docker.from_env", lambda: client)
     with pytest.raises(HostError, match=message):
         Docker()
     assert client.closed
@@ -107,7 +107,7 @@ def test_a_daemon_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     def knock() -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("builder.engine.docker._knock", knock)
+    monkeypatch.setattr("builder.containers.docker._knock", knock)
     with pytest.raises(HostError, match="this user may not use the Docker daemon") as caught:
         Docker()
     assert "usermod -aG docker" in str(caught.value.hint)
@@ -115,8 +115,8 @@ def test_a_daemon_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_daemon_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     client = Client({"SecurityOptions": ["name=seccomp"]})
-    monkeypatch.setattr("builder.engine.docker._knock", lambda: None)
-    monkeypatch.setattr("builder.engine.docker.docker.from_env", lambda: client)
+    monkeypatch.setattr("builder.containers.docker._knock", lambda: None)
+    monkeypatch.setattr("builder.containers.docker.docker.from_env", lambda: client)
     with Docker():
         assert not client.closed
     assert client.closed
@@ -135,8 +135,8 @@ OURS = this_process()
 @pytest.fixture
 def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Docker, Client]]:
     client = Client({})
-    monkeypatch.setattr("builder.engine.docker._knock", lambda: None)
-    monkeypatch.setattr("builder.engine.docker.docker.from_env", lambda: client)
+    monkeypatch.setattr("builder.containers.docker._knock", lambda: None)
+    monkeypatch.setattr("builder.containers.docker.docker.from_env", lambda: client)
     with Docker() as opened:
         yield opened, client
 
@@ -193,7 +193,7 @@ def test_a_process_that_is_hidden_is_not_gone(monkeypatch: pytest.MonkeyPatch) -
     with subprocess.Popen(["sleep", "60"]) as alive:
         owner = replace(OURS, process=alive.pid, started=1)
         assert owner.is_gone(), "its number was used again"
-        monkeypatch.setattr("builder.engine.owner._started", lambda _: None)
+        monkeypatch.setattr("builder.containers.process_identity._started", lambda _: None)
         assert not owner.is_gone()
         alive.kill()
 

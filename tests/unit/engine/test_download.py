@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.engine.download import DownloadError, Fetched, Limits, TooLargeError, fetch
-from builder.engine.process import Processes
 from builder.errors import Interrupted, StepError
+from builder.network.download import DownloadError, Fetched, Limits, TooLargeError, fetch
+from builder.sandbox.process import Processes
 from tests.unit.archive.support import QuietHandler, serving
 
 CONTENT = bytes(range(256)) * 1000
@@ -252,7 +252,7 @@ def test_the_rate_is_an_average(
     server: Server, monkeypatch: pytest.MonkeyPatch, rate: float, *, enough: bool
 ) -> None:
     steps = Stepwise()
-    monkeypatch.setattr("builder.engine.download.monotonic", steps.clock)
+    monkeypatch.setattr("builder.network.download.monotonic", steps.clock)
     server.file = steps
     if enough:
         assert server(steps.give, rate=rate, window=60, seconds=10000).size == 20

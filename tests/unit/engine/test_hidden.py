@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.engine.containers import Container
-from builder.engine.hidden import passwords_hidden
+from builder.containers.containers import Container
+from builder.containers.redaction import passwords_hidden
 
 PROXY = "http://user:it's$(secret)@proxy.invalid:3128"
 

@@ -16,10 +16,10 @@ import docker
 import pytest
 from docker.errors import APIError, ImageNotFound
 
-from builder.engine.containers import ImageRecipe
-from builder.engine.images import make_image, tag_of
-from builder.engine.process import Processes
+from builder.containers.containers import ImageRecipe
+from builder.containers.images import make_image, tag_of
 from builder.errors import CommandError, HostError, Interrupted, UserError
+from builder.sandbox.process import Processes
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_a_base_that_is_named_by_its_digest_is_that_one(recipe: ImageRecipe) -> 
 def test_a_pull_that_fails_half_way_gives_no_base(
     recipe: ImageRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.engine.images.shutil.which", lambda _: None)
+    monkeypatch.setattr("builder.containers.images.shutil.which", lambda _: None)
     daemon = Daemon()
     daemon.refused["debian:test"] = "unexpected EOF"
     with pytest.raises(HostError, match="cannot be had from its registry") as caught:
@@ -199,8 +199,8 @@ def test_without_a_registry_the_base_is_made_of_packages(
     recipe: ImageRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = fake_mmdebstrap(tmp_path)
-    monkeypatch.setattr("builder.engine.images.shutil.which", lambda _: str(program))
-    monkeypatch.setattr("builder.engine.process.SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("builder.containers.images.shutil.which", lambda _: str(program))
+    monkeypatch.setattr("builder.sandbox.process.SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
     daemon = Daemon()
     make(daemon, recipe)
     (made,) = daemon.imported
@@ -217,9 +217,9 @@ def test_making_a_base_of_packages_can_be_stopped(
     program = fake_mmdebstrap(tmp_path)
     begun = tmp_path / "begun"
     program.write_text(f"#!/bin/sh\ntouch {begun}\nexec sleep 600\n")
-    monkeypatch.setattr("builder.engine.images.shutil.which", lambda _: str(program))
-    monkeypatch.setattr("builder.engine.process.SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr("builder.engine.images.os.geteuid", lambda: 1)
+    monkeypatch.setattr("builder.containers.images.shutil.which", lambda _: str(program))
+    monkeypatch.setattr("builder.sandbox.process.SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("builder.containers.images.os.geteuid", lambda: 1)
     processes = Processes()
 
     def stop() -> None:
@@ -243,8 +243,8 @@ def test_what_mmdebstrap_leaves_mounted_is_gone_with_it(
     told = tmp_path / "told"
     leave = f"mkdir $TMPDIR/proc; mount -t tmpfs left $TMPDIR/proc; echo $TMPDIR > {told}\n"
     program.write_text(text.replace("\n", f"\n{leave}", 1))
-    monkeypatch.setattr("builder.engine.images.shutil.which", lambda _: str(program))
-    monkeypatch.setattr("builder.engine.process.SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("builder.containers.images.shutil.which", lambda _: str(program))
+    monkeypatch.setattr("builder.sandbox.process.SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
     make(Daemon(), recipe)
     folder = Path(told.read_text().strip())
     assert str(folder) not in Path("/proc/self/mounts").read_text()
@@ -254,7 +254,7 @@ def test_what_mmdebstrap_leaves_mounted_is_gone_with_it(
 def test_without_registry_and_mmdebstrap_it_says_what_is_missing(
     recipe: ImageRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.engine.images.shutil.which", lambda _: None)
+    monkeypatch.setattr("builder.containers.images.shutil.which", lambda _: None)
     with pytest.raises(HostError, match="debian:test cannot be had from its registry") as caught:
         make(Daemon(), recipe)
     assert "mmdebstrap" in str(caught.value.hint)
@@ -264,7 +264,7 @@ def test_without_registry_and_mmdebstrap_it_says_what_is_missing(
 def test_without_a_keyring_it_says_what_is_missing(
     recipe: ImageRecipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("builder.engine.images.shutil.which", lambda _: "/usr/bin/mmdebstrap")
+    monkeypatch.setattr("builder.containers.images.shutil.which", lambda _: "/usr/bin/mmdebstrap")
     unknown = replace(recipe, sources="", problem="no keyring here", remedy="apt-get install it")
     with pytest.raises(HostError, match=r"registry, and .* packages: no keyring here$") as caught:
         make(Daemon(), unknown)
@@ -280,9 +280,9 @@ def test_what_keeps_a_base_from_being_made_of_packages_is_the_machines(
 ) -> None:
     program = fake_mmdebstrap(tmp_path)
     program.write_text("#!/bin/sh\necho E: no route\nexit 100\n")
-    monkeypatch.setattr("builder.engine.images.shutil.which", lambda _: str(program))
-    monkeypatch.setattr("builder.engine.process.SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr("builder.engine.images.os.geteuid", lambda: 1)
+    monkeypatch.setattr("builder.containers.images.shutil.which", lambda _: str(program))
+    monkeypatch.setattr("builder.sandbox.process.SEARCH_PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("builder.containers.images.os.geteuid", lambda: 1)
     with pytest.raises(HostError, match="packages: mmdebstrap ended with status 100") as caught:
         make(Daemon(), recipe)
     assert caught.value.details == ("no such host", "E: no route")

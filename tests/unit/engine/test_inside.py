@@ -13,11 +13,11 @@ from typing import Any, cast
 
 import pytest
 
-from builder.cli import inside
+from builder.cli import build_environment as inside
+from builder.cli.build_environment import Wish, chosen, enter, run_inside
 from builder.cli.context import ROOT, Context
-from builder.cli.inside import Wish, chosen, enter, run_inside
-from builder.engine.containers import Container, ImageRecipe
-from builder.engine.docker import Docker
+from builder.containers.containers import Container, ImageRecipe
+from builder.containers.docker import Docker
 from builder.engine.engine import CALLER, CAPABLE, CONTROL
 from builder.engine.requirements import BROWSER, PACKAGES
 from builder.errors import HostError
@@ -96,9 +96,9 @@ def context(tmp_path: Path) -> Context:
 
 @pytest.fixture
 def as_user(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builder.cli.inside.os.getuid", lambda: 1001)
-    monkeypatch.setattr("builder.cli.inside.os.getgid", lambda: 100)
-    monkeypatch.setattr("builder.cli.inside.of_root", lambda _: False)
+    monkeypatch.setattr("builder.cli.build_environment.os.getuid", lambda: 1001)
+    monkeypatch.setattr("builder.cli.build_environment.os.getgid", lambda: 100)
+    monkeypatch.setattr("builder.cli.build_environment.of_root", lambda _: False)
 
 
 def run(context: Context, daemon: Daemon, wish: Wish | None = None) -> int:
@@ -218,7 +218,7 @@ def test_ctrl_c_does_not_interrupt_the_cleaning_up(
 
     def work() -> None:
         (context.open_store().root / "scratch/native-programs-1").mkdir()
-        monkeypatch.setattr("builder.cli.inside.of_root", lambda _: True)
+        monkeypatch.setattr("builder.cli.build_environment.of_root", lambda _: True)
 
     monkeypatch.setattr(daemon, "run", give_back, raising=False)
     daemon.work, daemon.status = work, 130
@@ -266,10 +266,10 @@ def no_docker() -> Docker:
 
 def test_docker_is_taken_where_a_daemon_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     found: Any = object()
-    monkeypatch.setattr("builder.cli.inside.Docker", lambda: found)
+    monkeypatch.setattr("builder.cli.build_environment.Docker", lambda: found)
     assert chosen("auto") is chosen("docker") is found
     assert chosen("host") is None
-    monkeypatch.setattr("builder.cli.inside.Docker", no_docker)
+    monkeypatch.setattr("builder.cli.build_environment.Docker", no_docker)
     assert chosen("auto") is chosen("host") is None
     with pytest.raises(HostError, match="no Docker daemon answers"):
         chosen("docker")
@@ -279,14 +279,14 @@ def test_everything_begins_again_where_builds_run(
     context: Context, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     done: list[str] = []
-    monkeypatch.setattr("builder.cli.inside.become_root", lambda _: done.append("root"))
-    monkeypatch.setattr("builder.cli.inside.run_inside", lambda *_: 7)
-    monkeypatch.setattr("builder.cli.inside.chosen", lambda _: daemon)
+    monkeypatch.setattr("builder.cli.build_environment.become_root", lambda _: done.append("root"))
+    monkeypatch.setattr("builder.cli.build_environment.run_inside", lambda *_: 7)
+    monkeypatch.setattr("builder.cli.build_environment.chosen", lambda _: daemon)
     with pytest.raises(SystemExit) as ended:
         enter(context)
     assert ended.value.code == 7
     assert daemon.closed
-    monkeypatch.setattr("builder.cli.inside.chosen", lambda _: None)
+    monkeypatch.setattr("builder.cli.build_environment.chosen", lambda _: None)
     enter(context)
     assert done == ["root"]
     monkeypatch.setenv(CONTROL, str(tmp_path))
@@ -301,14 +301,14 @@ def test_what_root_left_is_given_back(
 ) -> None:
     ran: list[Container] = []
     monkeypatch.setattr(daemon, "run", lambda each, **_: ran.append(each), raising=False)
-    monkeypatch.setattr("builder.cli.inside.of_root", lambda _: False)
+    monkeypatch.setattr("builder.cli.build_environment.of_root", lambda _: False)
     run(context, daemon)
     assert not ran
-    monkeypatch.setattr("builder.cli.inside.of_root", lambda _: True)
+    monkeypatch.setattr("builder.cli.build_environment.of_root", lambda _: True)
     run(context, daemon)
     assert len(ran) == 2, "before and after"
     _, *module, store, output, user, group = ran[0].argv
-    assert module == ["-m", "builder.plan.reclaim"]
+    assert module == ["-m", "builder.scheduler.reclaim"]
     assert (store, output) == (str(context.store), str(context.output))
     assert (user, group) == ("1001", "100")
     assert (ran[0].user, ran[0].network) == ("0:0", False)
@@ -317,8 +317,10 @@ def test_what_root_left_is_given_back(
 def test_a_store_that_is_roots_alone_is_roots(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.cli.inside.os.walk", lambda _: [])  # what others see of it
-    monkeypatch.setattr("builder.cli.inside.os.access", lambda path, _: path != tmp_path)
+    monkeypatch.setattr(
+        "builder.cli.build_environment.os.walk", lambda _: []
+    )  # what others see of it
+    monkeypatch.setattr("builder.cli.build_environment.os.access", lambda path, _: path != tmp_path)
     assert inside.of_root(tmp_path)
     assert not inside.of_root(tmp_path / "output")
 
@@ -327,6 +329,6 @@ def test_what_another_build_removes_meanwhile_is_nobodys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "builder.cli.inside.os.walk", lambda folder: [(folder, ["drafts"], ["gone"])]
+        "builder.cli.build_environment.os.walk", lambda folder: [(folder, ["drafts"], ["gone"])]
     )
     assert not inside.of_root(tmp_path)

@@ -13,11 +13,11 @@ from typing import IO
 
 import pytest
 
-from builder.engine.containers import Container, ImageRecipe, Mount, not_root
-from builder.engine.key import taken_key
-from builder.engine.process import Processes, run
-from builder.engine.relay import Relay, RelayedContainers
+from builder.containers.broker import Relay, RelayedContainers
+from builder.containers.capability_key import taken_key
+from builder.containers.containers import Container, ImageRecipe, Mount, not_root
 from builder.errors import BuildError, CommandError, HostError, Interrupted, StepError
+from builder.sandbox.process import Processes, run
 
 
 class Here:
@@ -190,7 +190,7 @@ def test_the_key_is_taken_once_and_nobody_works_without_it(
     assert len(key) == 32
     assert not (tmp_path / "key").exists()
     for other in (b"", key[:-1] + bytes([key[-1] ^ 1])):
-        monkeypatch.setattr("builder.engine.relay.taken_key", lambda _, other=other: other)
+        monkeypatch.setattr("builder.containers.broker.taken_key", lambda _, other=other: other)
         with pytest.raises(StepError, match="only the builder itself"):
             containers.work(processes=processes, on_line=print)
     assert not outside.asked

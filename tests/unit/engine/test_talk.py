@@ -16,11 +16,11 @@ from typing import cast
 import docker
 import pytest
 
-from builder.engine.containers import ImageRecipe
-from builder.engine.images import make_image
-from builder.engine.process import Processes
-from builder.engine.talk import asked
+from builder.containers.containers import ImageRecipe
+from builder.containers.docker_stream import asked
+from builder.containers.images import make_image
 from builder.errors import Interrupted
+from builder.sandbox.process import Processes
 
 HEADERS = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 FACTS = b'{"Id": "sha256:1", "message": "no such image"}'

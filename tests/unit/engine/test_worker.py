@@ -16,19 +16,20 @@ from typing import IO, Any
 
 import pytest
 
-from builder.engine.containers import Container, ImageRecipe
+from builder.containers.broker import Relay
+from builder.containers.containers import Container, ImageRecipe
 from builder.engine.engine import CALLER, CAPABLE, CONTROL
-from builder.engine.process import Processes, run
-from builder.engine.relay import Relay
 from builder.errors import CommandError, HostError, Interrupted, StepError
-from builder.plan.build import Build, StepFailure
-from builder.plan.owner import give
 from builder.plan.plan import make_plan
-from builder.plan.reclaim import main as reclaim
-from builder.plan.toolbox import Toolbox
-from builder.plan.workbench import carry_out
-from builder.plan.worker import Task, _Ending
 from builder.report.events import Event, StepProgress
+from builder.rootfs.layers import LayerStack
+from builder.sandbox.process import Processes, run
+from builder.scheduler.build_context import Toolbox
+from builder.scheduler.ownership import give
+from builder.scheduler.reclaim import main as reclaim
+from builder.scheduler.scheduler import Build, StepFailure
+from builder.scheduler.worker_client import Task, _Ending
+from builder.scheduler.worker_server import carry_out
 from builder.steps.step import Step
 from builder.store.store import Store
 from tests.unit.engine.worker_steps import Capable, Plain
@@ -68,7 +69,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv(name, value)
     worker = Container(
         image="tools",
-        argv=[sys.executable, "-m", "builder.plan.workbench"],
+        argv=[sys.executable, "-m", "builder.scheduler.worker_server"],
         user="0:0",
         environment={**caller, CAPABLE: "1", "PYTHONPATH": str(ROOT)},
     )
@@ -193,7 +194,7 @@ def test_what_root_made_is_given_to_the_caller(
     (made / "folder").mkdir(parents=True)
     (made / "folder/link").symlink_to("/nowhere")
     monkeypatch.setattr(
-        "builder.plan.owner.os.chown", lambda *words, **how: given.append((*words, how))
+        "builder.scheduler.ownership.os.chown", lambda *words, **how: given.append((*words, how))
     )
     give(made, 7, 8)
     mine = os.getuid() == 0
@@ -210,8 +211,10 @@ def test_what_another_builder_works_at_stays_whose_it_is(
         (store.root / made).mkdir()
     (output / "logs").mkdir(parents=True)
     given: list[Path] = []
-    monkeypatch.setattr("builder.plan.owner.give_alone", lambda path, *_: given.append(path))
-    monkeypatch.setattr("builder.plan.reclaim.give_alone", lambda path, *_: given.append(path))
+    monkeypatch.setattr(
+        "builder.scheduler.ownership.give_alone", lambda path, *_: given.append(path)
+    )
+    monkeypatch.setattr("builder.scheduler.reclaim.give_alone", lambda path, *_: given.append(path))
     with store.building("alive"), store.scratch("alive") as scratch:
         draft = store.draft("alive")
         for folder in (draft, scratch):
@@ -235,7 +238,7 @@ def test_what_a_step_left_is_given_to_the_caller_and_a_failure_of_that_is_told(
         given.append(path)
         raise PermissionError("not root")
 
-    monkeypatch.setattr("builder.plan.workbench.give", refuse)
+    monkeypatch.setattr("builder.scheduler.worker_server.give", refuse)
     output = tmp_path / "made"
     output.mkdir()
     here, there = Pipe()
@@ -268,7 +271,7 @@ def test_who_hangs_up_before_saying_what_to_do_ends_nobody_elses_step(
         connect(address, family, authkey=authkey).close()
         return connect(address, family, authkey=authkey)
 
-    monkeypatch.setattr("builder.plan.worker.Client", twice)
+    monkeypatch.setattr("builder.scheduler.worker_client.Client", twice)
     first, second = building(Capable(), Capable("again"))
     assert first == second
 
@@ -289,7 +292,7 @@ def test_who_has_not_the_key_gets_nothing_done(
                     refused.append(without.recv_bytes()[:11].decode())
         return connect(address, family, authkey=authkey)
 
-    monkeypatch.setattr("builder.plan.worker.Client", other_first)
+    monkeypatch.setattr("builder.scheduler.worker_client.Client", other_first)
     (process,) = building(Capable())
     assert process
     assert refused == ["#CHALLENGE#", "#FAILURE#"]
@@ -344,7 +347,7 @@ def test_all_that_a_build_opened_is_closed_whatever_goes_wrong_with_one(
         def close(self) -> None:
             closed.append("engine")
 
-    monkeypatch.setattr("builder.plan.toolbox.engine_here", lambda _: Engine())
+    monkeypatch.setattr("builder.scheduler.build_context.engine_here", lambda _: Engine())
     with pytest.raises(OSError, match="busy"), Toolbox(store, Processes()) as toolbox:
-        toolbox.layers()
+        toolbox.shared(LayerStack)
     assert closed == ["layers", "engine"]

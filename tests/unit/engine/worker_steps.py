@@ -10,8 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from builder.engine.process import clean_environment
 from builder.errors import CommandError
+from builder.sandbox.process import clean_environment
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 
 STARTED: list[subprocess.Popen[str]] = []

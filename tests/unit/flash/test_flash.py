@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 
 from builder.cli.context import typed
-from builder.engine.process import Processes
 from builder.errors import Interrupted, StepError, UserError
 from builder.flash.image import card_image, read_map
 from builder.flash.writing import flash, verify
-from builder.steps.packed import unpack
+from builder.formats.compression import unpack
+from builder.sandbox.process import Processes
 from tests.unit.command_line import Answer, CommandLine
 from tests.unit.flash.lsblk import entry, fixed, table
 
@@ -253,7 +253,7 @@ def test_an_image_in_a_zip_file_is_packed_by_deflate(tmp_path: Path, method: int
 
 def test_an_image_is_no_larger_than_cards_are(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = packed(image, ".xz")
-    for module in ("builder.flash.image", "builder.steps.packed"):
+    for module in ("builder.flash.image", "builder.formats.compression"):
         monkeypatch.setattr(f"{module}.MOST", 1 << 20)
     with pytest.raises(UserError, match="unpacks to more than"):
         card_image(path).size(silent)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from builder.errors import UserError
-from builder.hardware.design import Design, read_design
-from builder.hardware.export import open_export
-from builder.hardware.interrupts import Interrupt, interrupts
-from builder.hardware.system import Kind, mio, read_system
 from builder.spec.models import Soc
+from builder.vivado.design import Design, read_design
+from builder.vivado.export import open_export
+from builder.vivado.interrupts import Interrupt, interrupts
+from builder.vivado.system import Kind, mio, read_system
 from tests.exports import PS, Part, hwh
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from builder.errors import UserError
-from builder.hardware.design import read_design
-from builder.hardware.export import HardwareExport, open_export
 from builder.spec.models import Soc
+from builder.vivado.design import read_design
+from builder.vivado.export import HardwareExport, open_export
 from tests.exports import hwh, make_xsa, sysdef
 
 
@@ -71,7 +71,7 @@ def test_a_file_that_would_fill_memory_is_refused(
     path = tmp_path / "a.xsa"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.hwh", bytes(2 << 20))
-    monkeypatch.setattr("builder.hardware.design._LARGEST", 1 << 20)
+    monkeypatch.setattr("builder.vivado.design._LARGEST", 1 << 20)
     with pytest.raises(UserError, match=r"x\.hwh would have 2 MiB"):
         read_design(open_export(path))
 
@@ -155,7 +155,7 @@ def test_an_export_has_so_many_files(tmp_path: Path) -> None:
 def test_all_designs_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = hwh(Soc.ZYNQ)
     export = export_of(tmp_path, {"a.hwh": text, "b.hwh": text})
-    monkeypatch.setattr("builder.hardware.design._LARGEST", len(text) * 3 // 2)
+    monkeypatch.setattr("builder.vivado.design._LARGEST", len(text) * 3 // 2)
     with pytest.raises(UserError, match=r"b\.hwh would have"):
         read_design(export)
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from builder.errors import StepError
-from builder.lock.lock import make_lock, read_lock, write_lock
-from builder.lock.modules import has_modules
-from builder.lock.resolution import Resolver, Target
+from builder.python_lock.lock import make_lock, read_lock, write_lock
+from builder.python_lock.modules import has_modules
+from builder.python_lock.resolution import Resolver, Target
 from builder.spec.models import Architecture
 from builder.spec.recipe import Recipe
 from builder.spec.resolve import NamedDistribution, ResolvedRecipe

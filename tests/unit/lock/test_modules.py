@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from builder.archive.archive import Archive
-from builder.lock.modules import apt_modules
+from builder.apt.archive import Archive
+from builder.python_lock.modules import apt_modules
 from tests.unit.archive.support import ARMHF, SUITES, Repository, distribution, flip, needs_tools
 
 

@@ -18,15 +18,15 @@ from typing import IO, Any, cast
 
 from builder.bsp.petalinux.petalinux import boot_artifacts
 from builder.bsp.provider import BootArtifacts
-from builder.engine.containers import Container, ImageRecipe, Mount
-from builder.engine.process import Processes, run
+from builder.containers.containers import Container, ImageRecipe, Mount
 from builder.errors import CommandError
-from builder.plan.fingerprint import key
 from builder.plan.plan import Planned, make_plan
+from builder.plan.step_key import key
+from builder.sandbox.process import Processes, run
 from builder.spec.models import Provider, Soc
 from builder.spec.reader import Tree
 from builder.spec.resolve import ImageSpec, PetaLinuxUse, resolve
-from builder.steps.pack import LAYER
+from builder.steps.layer_archive import LAYER
 from builder.steps.step import Job, Step
 from builder.store.store import Entry, Store
 from tests.petalinux.double import make_installer, make_xsa

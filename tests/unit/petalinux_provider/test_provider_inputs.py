@@ -13,15 +13,15 @@ from typing import cast, get_args
 
 import pytest
 
-from builder.archive.archive import Archive
+from builder.apt.archive import Archive
 from builder.bsp.petalinux.base import Chosen, choose, noted
 from builder.bsp.petalinux.petalinux import boot_artifacts
 from builder.bsp.petalinux.releases import releases
 from builder.bsp.petalinux.tool import PetaLinuxTool
 from builder.errors import HostError, UserError
-from builder.plan import manifest
-from builder.plan.board import PROVIDERS, BoardSteps
+from builder.plan.board_steps import PROVIDERS, BoardSteps
 from builder.plan.plan import make_plan
+from builder.publish import manifest
 from builder.spec.distributions import named_distribution
 from builder.spec.models import Provider, Soc
 from builder.spec.resolve import ImageSpec, NamedDistribution

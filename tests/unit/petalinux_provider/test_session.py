@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from builder.bsp.petalinux.system import Session, System
-from builder.engine.containers import Containers
+from builder.containers.containers import Containers
 from builder.steps.step import Job, Tools
 
 

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from builder.bsp.cpu_clock_check import tree_faults
+from builder.board_generator.devicetree import Base, board_tree, choose, with_logic
+from builder.board_generator.open_questions import checks
 from builder.bsp.mainline.snippet import snippet
+from builder.bsp.ps7.cpu_clock_check import tree_faults
 from builder.bsp.soc import FAMILIES
 from builder.bsp.trees import check_devices, derive_emulated, memory_size
-from builder.emulation.derive import Tree, read_tree
 from builder.errors import UserError
-from builder.hardware.design import read_design
-from builder.hardware.export import open_export
-from builder.hardware.system import System, read_system
-from builder.porting.checks import checks
-from builder.porting.devicetree import Base, board_tree, choose, with_logic
+from builder.formats.devicetree import DeviceTree, read_tree
 from builder.spec.models import Soc
+from builder.vivado.design import read_design
+from builder.vivado.export import open_export
+from builder.vivado.system import System, read_system
 from tests.exports import hwh
 from tests.support import ROOT
 
@@ -80,7 +80,7 @@ def source_of(system: System, base: Base | None = None) -> str:
     return board_tree(system, choose(system), name="New", model="New", about="About it.", base=base)
 
 
-def compiled(tmp_path: Path, soc: Soc, source: str, **more: str) -> Tree:
+def compiled(tmp_path: Path, soc: Soc, source: str, **more: str) -> DeviceTree:
     """Compile a board's tree as a build does, with a small tree of the SoC."""
     shared = snippet(ROOT, FAMILIES[soc])
     files = {
@@ -106,7 +106,7 @@ def compiled(tmp_path: Path, soc: Soc, source: str, **more: str) -> Tree:
     return read_tree(target)
 
 
-def on(tree: Tree, soc: Soc) -> set[str]:
+def on(tree: DeviceTree, soc: Soc) -> set[str]:
     """Return the labels of the peripherals that a tree switches on."""
     names = {name: label for label, name in PERIPHERALS[soc].items()}
     return {

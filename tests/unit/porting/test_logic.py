@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from builder.board_generator.logic import Logic, describe
 from builder.errors import UserError
-from builder.hardware.design import read_design
-from builder.hardware.export import open_export
-from builder.porting.logic import Logic, describe
 from builder.spec.models import Soc
+from builder.vivado.design import read_design
+from builder.vivado.export import open_export
 from tests.exports import Part, hwh
 
 BASE = """\

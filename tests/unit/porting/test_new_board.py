@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from builder.board_generator import board as module
+from builder.board_generator.board import OVERLAY
 from builder.bsp.mainline.mainline import boot_artifacts
-from builder.bsp.ps7_check import read_parameters
+from builder.bsp.ps7.check import read_parameters
 from builder.cli.context import typed
 from builder.errors import UserError
-from builder.porting import board as module
-from builder.porting.bitstream import loadable
-from builder.porting.board import OVERLAY
+from builder.formats.bitstream import loadable
 from builder.spec.models import FORMAT, Soc
 from builder.spec.reader import Tree
 from builder.spec.resolve import ImageSpec, resolve
@@ -206,7 +206,7 @@ def test_a_table_that_is_not_needed_is_not_passed_over_without_a_word(maker: Mak
 
 def test_known_boards_are_among_u_boots() -> None:
     known, tables = (
-        yaml.safe_load((ROOT / f"builder/porting/{name}.yaml").read_text())
+        yaml.safe_load((ROOT / f"builder/board_generator/{name}.yaml").read_text())
         for name in ("boards", "start_up_tables")
     )
     for family, boards in known.items():

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from builder.sdbuild.importer import Wish, import_board
-from builder.sdbuild.report import Outcome, Report
+from builder.sdbuild_import.importer import Wish, import_board
+from builder.sdbuild_import.report import Outcome, Report
 from tests.unit.command_line import TREE
 from tests.unit.sdbuild.repository import write_board
 

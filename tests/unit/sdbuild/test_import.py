@@ -12,7 +12,7 @@ import pytest
 
 from builder.cli.context import typed
 from builder.errors import UserError
-from builder.sdbuild.importer import Wish, find_boards, import_board
+from builder.sdbuild_import.importer import Wish, find_boards, import_board
 from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
 from tests.unit.command_line import TREE, CommandLine

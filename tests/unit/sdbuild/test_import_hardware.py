@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from builder.errors import UserError
-from builder.sdbuild import facts
-from builder.sdbuild.devicetree import board_tree, read_user_tree
-from builder.sdbuild.report import Outcome
+from builder.sdbuild_import import facts
+from builder.sdbuild_import.devicetree import board_tree, read_user_tree
+from builder.sdbuild_import.report import Outcome
 from builder.spec.models import Soc
 from tests.exports import hwh, make_xsa, start_up
 from tests.unit.sdbuild.imports import Imports, said
@@ -48,7 +48,7 @@ def test_a_bsp_that_is_damaged_is_said(imports: Imports) -> None:
 def test_what_is_too_large_in_a_bsp_is_said(
     imports: Imports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.sdbuild.hardware.LARGEST", 8)
+    monkeypatch.setattr("builder.sdbuild_import.hardware.LARGEST", 8)
     imports.write("SURFv6revB")
     (what,) = said(imports("SURFv6revB"), Outcome.PERSON, "SURFv6revB.bsp")
     assert "larger than" in what

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from builder.errors import UserError
-from builder.sdbuild import facts
-from builder.sdbuild.report import Outcome
+from builder.sdbuild_import import facts
+from builder.sdbuild_import.report import Outcome
 from tests.unit.command_line import TREE
 from tests.unit.sdbuild.imports import Imports, said
 from tests.unit.sdbuild.repository import BOARDS
@@ -130,7 +130,7 @@ def test_links_that_multiply_are_refused(imports: Imports, monkeypatch: pytest.M
         for side in "ab":
             (folder / f"levels/{level}/{side}").symlink_to(f"../{level + 1}")
     (folder / "levels/15").mkdir()
-    monkeypatch.setattr("builder.sdbuild.draft._MOST_FILES", 1000)
+    monkeypatch.setattr("builder.sdbuild_import.draft._MOST_FILES", 1000)
     with pytest.raises(UserError, match="more than 1000 files"):
         imports("SURFv6revB")
 

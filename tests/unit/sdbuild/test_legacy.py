@@ -4,25 +4,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
 import pytest
 
-from builder.archive.archive import Archive
-from builder.engine.containers import Containers
-from builder.engine.process import Processes
-from builder.engine.workspace import PrivateWorkspace, Workspace
+from builder.apt.archive import Archive
+from builder.containers.containers import Containers
 from builder.errors import CommandError
-from builder.plan.rootfs import BoardView, root_layers
+from builder.plan.rootfs_steps import BoardView, root_layers
+from builder.rootfs.layers import LayerStack, Root
+from builder.rootfs.recipe import RecipeLayer
+from builder.rootfs.sdbuild_package import FetchingLegacyLayer, LegacyLayer
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import PrivateWorkspace, Workspace
 from builder.spec.recipe import Recipe
 from builder.spec.resolve import ResolvedRecipe
-from builder.steps.layers import LayerStack, Root
-from builder.steps.legacy import FetchingLegacyLayer, LegacyLayer
-from builder.steps.recipe import RecipeLayer
-from builder.steps.step import Job
+from builder.steps.step import Job, Shared
 from builder.store.store import Store
 from tests.unit.command_line import FakeArchive
 from tests.unit.jobs import BOARD
@@ -163,8 +163,9 @@ class Tools:
         self.stack = stack
         self.processes = processes
 
-    def layers(self) -> LayerStack:
-        return self.stack
+    def shared(self, create: Callable[[Workspace], Shared]) -> Shared:
+        assert create is LayerStack
+        return cast(Shared, self.stack)
 
     def workspace(
         self, name: str, *, need: int, network: bool = False

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import UserError
-from builder.sdbuild.make import parse, read_makefile
+from builder.sdbuild_import.make import parse, read_makefile
 
 
 @pytest.mark.parametrize(

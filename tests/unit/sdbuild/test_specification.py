@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from builder.errors import UserError
-from builder.sdbuild.report import Outcome, Report
-from builder.sdbuild.specification import Specification, read_specification
+from builder.sdbuild_import.report import Outcome, Report
+from builder.sdbuild_import.specification import Specification, read_specification
 from tests.unit.sdbuild.imports import Imports, said
 
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from builder.emulation.derive import Tree, read_tree
+from builder.formats.devicetree import DeviceTree, read_tree
 
-Compile = Callable[[str], Tree]
+Compile = Callable[[str], DeviceTree]
 
 
 @pytest.fixture
 def compiled(tmp_path: Path) -> Compile:
     """Compiles the source of a tree or of an overlay, with symbols as the build does."""
 
-    def compiled(source: str) -> Tree:
+    def compiled(source: str) -> DeviceTree:
         path = tmp_path / "tree.dts"
         path.write_text(source)
         target = tmp_path / "tree.dtb"

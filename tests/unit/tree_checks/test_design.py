@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from builder.bsp.tree_checks.design import Wanted, findings, pin_findings
-from builder.emulation.derive import Tree
-from builder.hardware.system import peripherals
+from builder.formats.devicetree import DeviceTree
 from builder.spec.models import Soc
+from builder.vivado.system import peripherals
 from tests.exports import ZYNQ, ZYNQMP
 
 ZYNQ_TREE = """\
@@ -50,17 +50,21 @@ def wanted(parameters: dict[str, str], soc: Soc = Soc.ZYNQ, origin: str = "desig
     return Wanted(origin=origin, soc=soc, peripherals=peripherals(soc, parameters))
 
 
-def names(tree: Tree, *designs: Wanted, overlays: list[Tree] | None = None) -> list[str]:
+def names(
+    tree: DeviceTree, *designs: Wanted, overlays: list[DeviceTree] | None = None
+) -> list[str]:
     return [each.name for each in findings(tree, overlays or [], designs, source="b.dts")]
 
 
 def test_a_tree_with_all_that_the_design_has_on_is_right(
-    compiled: Callable[[str], Tree],
+    compiled: Callable[[str], DeviceTree],
 ) -> None:
     assert names(compiled(ZYNQ_TREE % "okay"), wanted(ZYNQ)) == []
 
 
-def test_a_peripheral_that_is_off_in_the_tree_is_found(compiled: Callable[[str], Tree]) -> None:
+def test_a_peripheral_that_is_off_in_the_tree_is_found(
+    compiled: Callable[[str], DeviceTree],
+) -> None:
     tree = compiled(ZYNQ_TREE % "disabled")
     (found,) = findings(tree, [], [wanted(ZYNQ)], source="devicetree/b.dts")
     assert found.name == "design: i2c@e0005000"
@@ -69,7 +73,9 @@ def test_a_peripheral_that_is_off_in_the_tree_is_found(compiled: Callable[[str],
     assert found.text.endswith("in devicetree/b.dts"), "where to mend it"
 
 
-def test_a_peripheral_of_several_designs_is_one_finding(compiled: Callable[[str], Tree]) -> None:
+def test_a_peripheral_of_several_designs_is_one_finding(
+    compiled: Callable[[str], DeviceTree],
+) -> None:
     tree = compiled(ZYNQ_TREE % "disabled")
     (found,) = findings(tree, [], [wanted(ZYNQ), wanted(ZYNQ, origin="b.xsa")], source="b.dts")
     assert found.text.startswith("design base and b.xsa: I2C 1")
@@ -86,27 +92,27 @@ def test_a_peripheral_of_several_designs_is_one_finding(compiled: Callable[[str]
     ],
 )
 def test_a_peripheral_without_a_node_is_found(
-    compiled: Callable[[str], Tree], name: str, node: str
+    compiled: Callable[[str], DeviceTree], name: str, node: str
 ) -> None:
     tree = compiled(ZYNQ_TREE % "okay")
     assert names(tree, wanted({**ZYNQ, name: "1"})) == [f"design: {node}"]
 
 
-def test_gpio_is_on_without_a_status(compiled: Callable[[str], Tree]) -> None:
+def test_gpio_is_on_without_a_status(compiled: Callable[[str], DeviceTree]) -> None:
     tree = compiled(ZYNQ_TREE % "okay")
     assert names(tree, wanted({**ZYNQ, "PCW_GPIO_EMIO_GPIO_ENABLE": "1"})) == []
 
 
 @pytest.mark.parametrize(("label", "left"), [("i2c1", []), ("i2c0", ["design: i2c@e0005000"])])
 def test_an_overlay_of_the_image_may_switch_on_what_is_in_the_logic(
-    compiled: Callable[[str], Tree], label: str, left: list[str]
+    compiled: Callable[[str], DeviceTree], label: str, left: list[str]
 ) -> None:
     tree = compiled(ZYNQ_TREE % "disabled")
     assert names(tree, wanted(ZYNQ), overlays=[compiled(OVERLAY % label)]) == left
 
 
 def test_no_overlay_stands_for_what_is_on_pins_of_the_board(
-    compiled: Callable[[str], Tree],
+    compiled: Callable[[str], DeviceTree],
 ) -> None:
     parameters = {**ZYNQ, "PCW_I2C1_I2C1_IO": "MIO 12 .. 13"}
     tree = compiled(ZYNQ_TREE % "disabled")
@@ -116,7 +122,7 @@ def test_no_overlay_stands_for_what_is_on_pins_of_the_board(
 
 @pytest.mark.parametrize(("status", "left"), [("okay", []), ("disabled", ["design: usb@e0002000"])])
 def test_the_transceiver_of_a_usb_port_is_not_its_controller(
-    compiled: Callable[[str], Tree], status: str, left: list[str]
+    compiled: Callable[[str], DeviceTree], status: str, left: list[str]
 ) -> None:
     phy = 'phy0@e0002000 { compatible = "ulpi-phy"; };'
     source = (ZYNQ_TREE % "okay").replace("axi {", f"{phy} axi {{")
@@ -128,7 +134,7 @@ def test_the_transceiver_of_a_usb_port_is_not_its_controller(
 
 @pytest.mark.parametrize(("status", "left"), [("okay", []), ("disabled", ["design: usb@fe200000"])])
 def test_a_node_below_one_that_is_off_is_off(
-    compiled: Callable[[str], Tree], status: str, left: list[str]
+    compiled: Callable[[str], DeviceTree], status: str, left: list[str]
 ) -> None:
     tree = compiled(ZYNQMP_TREE % status)
     assert names(tree, wanted(ZYNQMP, Soc.ZYNQMP)) == left
@@ -148,7 +154,7 @@ LEFT = ["design: i2c@e0005000 pins"]
     ],
 )
 def test_pins_that_nobody_sets_up_for_a_design_are_found(
-    compiled: Callable[[str], Tree], start: dict[str, str], node: str, left: list[str]
+    compiled: Callable[[str], DeviceTree], start: dict[str, str], node: str, left: list[str]
 ) -> None:
     source = (ZYNQ_TREE % "okay").replace("i2c1: i2c@e0005000 {", f"i2c1: i2c@e0005000 {{ {node}")
     first = wanted({**ZYNQ, "PCW_I2C1_PERIPHERAL_ENABLE": "0", **start}, origin="b.xsa")
@@ -160,14 +166,14 @@ def test_pins_that_nobody_sets_up_for_a_design_are_found(
 
 
 def test_pins_are_not_compared_where_nothing_is_known_of_the_start(
-    compiled: Callable[[str], Tree],
+    compiled: Callable[[str], DeviceTree],
 ) -> None:
     tree = compiled(ZYNQ_TREE % "okay")
     assert pin_findings(tree, [], [wanted({**ZYNQ, **PINS})], source="b.dts") == []
 
 
 def test_pins_of_what_is_off_in_the_tree_are_no_second_finding(
-    compiled: Callable[[str], Tree],
+    compiled: Callable[[str], DeviceTree],
 ) -> None:
     tree = compiled(ZYNQ_TREE % "disabled")
     start = wanted({**ZYNQ, "PCW_I2C1_PERIPHERAL_ENABLE": "0"})

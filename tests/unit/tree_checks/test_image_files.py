@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from builder import foreign
 from builder.bsp.tree_checks.step import _designs, _overlays
-from builder.emulation.derive import Tree
+from builder.formats.devicetree import DeviceTree
 from builder.spec.models import Soc
 from builder.steps.step import Job
+from builder.untrusted import tree as foreign
 from tests.exports import hwh
 
 PACKAGE = "usr/local/lib/python3.11/dist-packages/pynq"
@@ -55,7 +55,7 @@ def test_overlays_are_of_firmware_and_of_designs(image: Path, job: Job, tmp_path
     said: list[str] = []
     job.on_line = said.append
     files = foreign.Tree(image)
-    found: list[Tree] = _overlays(job, files, files.below(PACKAGE))
+    found: list[DeviceTree] = _overlays(job, files, files.below(PACKAGE))
     assert len(found) == 2
     assert [line.partition(": not")[0] for line in said if "broken" in line]
     assert len(_overlays(job, files, None)) == 1

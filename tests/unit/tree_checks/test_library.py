@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from builder import foreign
 from builder.bsp.tree_checks.library import Library, findings, own_files, read_library
-from builder.emulation.derive import Tree
-from builder.hardware.design import Design, read_design
-from builder.hardware.export import open_export
+from builder.formats.devicetree import DeviceTree
 from builder.spec.models import Soc
+from builder.untrusted import tree as foreign
+from builder.vivado.design import Design, read_design
+from builder.vivado.export import open_export
 from tests.exports import Part, hwh
 
 AUDIO = """\
@@ -87,7 +87,9 @@ def designs(tmp_path: Path) -> dict[str, Design]:
     return {"base": read_design(open_export(path))}
 
 
-def names(tree: Tree, library: Library, designs: dict[str, Design], *overlays: Tree) -> list[str]:
+def names(
+    tree: DeviceTree, library: Library, designs: dict[str, Design], *overlays: DeviceTree
+) -> list[str]:
     return [each.name for each in findings(tree, overlays, library, designs, source="b.dts")]
 
 
@@ -160,7 +162,7 @@ def test_links_are_not_followed(package: Path, library: Library, tmp_path: Path)
 
 
 def test_a_tree_with_all_of_it_is_right(
-    compiled: Callable[[str], Tree], library: Library, designs: dict[str, Design]
+    compiled: Callable[[str], DeviceTree], library: Library, designs: dict[str, Design]
 ) -> None:
     assert names(compiled(TREE % WHOLE), library, designs) == []
 
@@ -176,7 +178,7 @@ def test_a_tree_with_all_of_it_is_right(
     ],
 )
 def test_what_is_missing_is_found(
-    compiled: Callable[[str], Tree],
+    compiled: Callable[[str], DeviceTree],
     library: Library,
     designs: dict[str, Design],
     change: dict[str, str],
@@ -197,7 +199,7 @@ OVERLAY = """\
 
 
 def test_a_designs_own_overlay_may_bring_the_device(
-    compiled: Callable[[str], Tree], library: Library, designs: dict[str, Design]
+    compiled: Callable[[str], DeviceTree], library: Library, designs: dict[str, Design]
 ) -> None:
     tree = compiled(TREE % {**WHOLE, "uio": ""})
     brought, other = (compiled(OVERLAY % text) for text in (WHOLE["uio"], "x@0 { };"))
@@ -206,21 +208,21 @@ def test_a_designs_own_overlay_may_bring_the_device(
 
 
 def test_a_name_of_its_own_is_the_devices(
-    compiled: Callable[[str], Tree], library: Library, designs: dict[str, Design]
+    compiled: Callable[[str], DeviceTree], library: Library, designs: dict[str, Design]
 ) -> None:
     uio = 'codec@1 { compatible = "generic-uio"; linux,uio-name = "audio-codec-ctrl"; };'
     assert names(compiled(TREE % {**WHOLE, "uio": uio}), library, designs) == []
 
 
 def test_the_kernel_may_be_told_another_compatible(
-    compiled: Callable[[str], Tree], library: Library, designs: dict[str, Design]
+    compiled: Callable[[str], DeviceTree], library: Library, designs: dict[str, Design]
 ) -> None:
     source = (TREE % WHOLE).replace("of_id=generic-uio", "of_id=uio")
     assert names(compiled(source), library, designs) == ["library: uio audio-codec-ctrl"]
 
 
 def test_gpio_wants_the_controller(
-    compiled: Callable[[str], Tree], library: Library, designs: dict[str, Design]
+    compiled: Callable[[str], DeviceTree], library: Library, designs: dict[str, Design]
 ) -> None:
     source = (TREE % WHOLE).replace("xlnx,zynq-gpio-1.0", "other")
     assert names(compiled(source), library, designs) == ["library: gpio"]
@@ -236,7 +238,7 @@ def test_gpio_wants_the_controller(
     ],
 )
 def test_an_interrupt_of_the_logic_wants_a_uio_device(
-    compiled: Callable[[str], Tree], package: Path, tmp_path: Path, uio: str, found: list[str]
+    compiled: Callable[[str], DeviceTree], package: Path, tmp_path: Path, uio: str, found: list[str]
 ) -> None:
     parts = {
         "timer": Part(kind="axi_timer", outputs={"interrupt": "LEVEL_HIGH"}),
@@ -259,7 +261,7 @@ def test_an_interrupt_of_the_logic_wants_a_uio_device(
 
 
 def test_without_the_block_nothing_is_asked_for(
-    compiled: Callable[[str], Tree], library: Library, tmp_path: Path
+    compiled: Callable[[str], DeviceTree], library: Library, tmp_path: Path
 ) -> None:
     path = tmp_path / "other.hwh"
     path.write_text(hwh(Soc.ZYNQ, parts={"leds": Part(kind="axi_gpio")}))

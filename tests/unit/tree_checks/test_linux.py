@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from builder.bsp.tree_checks.linux import findings, same_board
-from builder.emulation.derive import Tree
+from builder.formats.devicetree import DeviceTree
 
 LINUX = """\
 /dts-v1/;
@@ -35,11 +35,11 @@ CHANGES = [
 ]
 
 
-def names(own: Tree, theirs: Tree) -> list[str]:
+def names(own: DeviceTree, theirs: DeviceTree) -> list[str]:
     return [each.name for each in findings(own, theirs, name="zynq-zed.dts", source="b.dts")]
 
 
-def test_numbers_of_references_are_no_difference(compiled: Callable[[str], Tree]) -> None:
+def test_numbers_of_references_are_no_difference(compiled: Callable[[str], DeviceTree]) -> None:
     # With a reference more before them, all phandles are others.
     other = LINUX.replace("    clkc:", "    x: x { y = <&x>; };\n    clkc:")
     assert names(compiled(other), compiled(LINUX)) == ["linux: /x"]
@@ -47,13 +47,13 @@ def test_numbers_of_references_are_no_difference(compiled: Callable[[str], Tree]
 
 @pytest.mark.parametrize(("old", "new", "subject"), CHANGES)
 def test_a_change_is_found(
-    compiled: Callable[[str], Tree], old: str, new: str, subject: str
+    compiled: Callable[[str], DeviceTree], old: str, new: str, subject: str
 ) -> None:
     assert old in LINUX
     assert names(compiled(LINUX.replace(old, new)), compiled(LINUX)) == [f"linux: {subject}"]
 
 
-def test_a_finding_says_what_both_have(compiled: Callable[[str], Tree]) -> None:
+def test_a_finding_says_what_both_have(compiled: Callable[[str], DeviceTree]) -> None:
     own = compiled(LINUX.replace("<&clkc 28>", "<&clkc 29>"))
     (found,) = findings(own, compiled(LINUX), name="zynq-zed.dts", source="devicetree/b.dts")
     what = 'clocks of /axi/usb@e0002000 is "/clock 29" here and "/clock 28" there'
@@ -61,7 +61,9 @@ def test_a_finding_says_what_both_have(compiled: Callable[[str], Tree]) -> None:
     assert "correct devicetree/b.dts" in found.text
 
 
-def test_the_same_board_has_the_same_first_compatible(compiled: Callable[[str], Tree]) -> None:
+def test_the_same_board_has_the_same_first_compatible(
+    compiled: Callable[[str], DeviceTree],
+) -> None:
     own = compiled(LINUX)
     others = {
         "zynq-zc702": compiled(LINUX.replace("avnet,zynq-zed", "xlnx,zynq-zc702")),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from builder.bsp.tree_checks.schema import Complaint, complaints, findings, relevant, words
-from builder.emulation.derive import Tree
+from builder.formats.devicetree import DeviceTree
 
 OUTPUT = """\
 /w/board.dtb: /: compatible: 'oneOf' conditional failed, one must be fixed:
@@ -73,7 +73,7 @@ def test_a_finding_says_where_it_is_mended() -> None:
     assert "correct devicetree/b.dts" in first.text
 
 
-def test_bindings_of_a_tree_and_what_they_refer_to(compiled: Callable[[str], Tree]) -> None:
+def test_bindings_of_a_tree_and_what_they_refer_to(compiled: Callable[[str], DeviceTree]) -> None:
     assert relevant(BINDINGS, [compiled(TREE)]) == [
         "net/common.yaml",
         "net/ethernet-controller.yaml",
@@ -82,6 +82,6 @@ def test_bindings_of_a_tree_and_what_they_refer_to(compiled: Callable[[str], Tre
     ]
 
 
-def test_references_go_up(compiled: Callable[[str], Tree]) -> None:
+def test_references_go_up(compiled: Callable[[str], DeviceTree]) -> None:
     tree = compiled('/dts-v1/; / { x { compatible = "a,b"; }; };')
     assert relevant(BINDINGS, [tree]) == ["i2c/nearby.yaml", "net/common.yaml"]

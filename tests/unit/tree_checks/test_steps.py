@@ -19,12 +19,12 @@ from builder.bsp.mainline.tree_check import TreeCheck
 from builder.bsp.soc import FAMILIES
 from builder.bsp.tree_checks.findings import FINDINGS, read_findings
 from builder.bsp.tree_checks.step import DesignCheck
-from builder.engine.process import Processes
-from builder.engine.workspace import PlainWorkspace
 from builder.errors import StepError
+from builder.rootfs.layers import Root
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import PlainWorkspace
 from builder.spec.models import Soc
 from builder.spec.resolve import ImageSpec, resolve
-from builder.steps.layers import Root
 from builder.steps.step import Step
 from tests.exports import Part, hwh, make_xsa, start_up
 from tests.unit.command_line import TREE

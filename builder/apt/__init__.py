@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Package archives: distributions, signed indexes and mirrors."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Generator of board directories from hardware exports."""

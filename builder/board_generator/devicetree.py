@@ -1,0 +1,481 @@
+# SPDX-License-Identifier: MIT
+"""The device tree of a board: the processing system as a design sets it up.
+
+The tree includes the SoC's, or that of another board (`Base`), and switches on just what the design
+switches on. What no export says is left to Linux where Linux can find it out (the PHY's address),
+and else is a point of the README's list of what to check by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from builder.board_generator.families import PORTING, PortingFamily
+from builder.errors import UserError
+from builder.formats.dts_writer import Node, cells, comment, text, wide
+from builder.spec.models import Soc
+from builder.vivado.system import Kind, Peripheral, System, mio
+
+_REFERENCE_CRYSTAL = 33.333333
+"""MHz, of the SoCs' own trees."""
+
+UBOOT_BAUD = "115200"
+"""The speed of U-Boot's console: CONFIG_BAUDRATE, which nothing sets for a board."""
+
+# Registers of the USB controllers of Zynq-7000 (UG585, appendix B).
+_ZYNQ_USB = (0xE0002000, 0xE0003000)
+
+# Pins of each bank of the multiplexer of Zynq UltraScale+.
+_MIO_BANK = 26
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """Another board's tree, on which a board's own is built: `include`, with the text `source`."""
+
+    include: str
+    source: str
+    board: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The peripherals that the board starts with: console, card, and the network.
+
+    A board may have no network, or one through the programmable logic.
+    """
+
+    console: Peripheral
+    card: Peripheral
+    network: Peripheral | None
+
+    @property
+    def baud(self) -> str:
+        """The console's speed in bits a second."""
+        return self.console.details.get("baud", UBOOT_BAUD)
+
+    @property
+    def kernel_console(self) -> str:
+        """The console as board.yaml has it, and the kernel's command line."""
+        return f"ttyPS0,{self.baud}"
+
+
+def choose(system: System, *, console: int | None = None, card: int | None = None) -> Chosen:
+    """Choose among the peripherals of a design; `console` and `card` are numbers that are wanted.
+
+    Raises:
+        UserError: the design has none that would do.
+    """
+    consoles = [each for each in system.all_of(Kind.UART) if each.pins.startswith("MIO")]
+    cards = [
+        each
+        for each in system.all_of(Kind.SD)
+        if each.pins.startswith("MIO") and "eMMC" not in each.details.get("slot", "")
+    ]
+    # A slot has a switch that tells whether there is a card; soldered-on memory has none.
+    cards.sort(key=lambda each: "card-detect" not in each.details)
+    networks = [each for each in system.all_of(Kind.ETHERNET) if _has_phy(each)]
+    return Chosen(
+        console=_pick(
+            system,
+            consoles,
+            Kind.UART,
+            number=console,
+            option="console",
+            why="the console has no port",
+        ),
+        card=_pick(
+            system,
+            cards,
+            Kind.SD,
+            number=card,
+            option="card",
+            why="there is no card to start from",
+        ),
+        network=networks[0] if networks else None,
+    )
+
+
+def _pick(
+    system: System,
+    usable: Sequence[Peripheral],
+    kind: Kind,
+    *,
+    number: int | None = None,
+    option: str = "",
+    why: str,
+) -> Peripheral:
+    found = [each for each in usable if number in (None, each.number)]
+    if found:
+        return found[0]
+    there = [f"{each.name} ({each.pins or 'no pins'})" for each in system.all_of(kind)]
+    if number is None:
+        what = f"the design has no {kind.value} on the processing system's pins: {why}"
+    else:
+        what = f"--{option} {number}: the design has no such {kind.value} on MIO pins"
+    raise UserError(
+        what,
+        hint=f"it has {', '.join(there)}" if there else "switch one on in the block design",
+    )
+
+
+def _has_phy(peripheral: Peripheral) -> bool:
+    mdio = peripheral.details.get("mdio", "EMIO")
+    return bool(peripheral.pins) and not peripheral.in_logic and not mdio.startswith("EMIO")
+
+
+def baud_warning(chosen: Chosen) -> str | None:
+    """Return what a console with another speed than U-Boot's means; None if it has that."""
+    if chosen.baud == UBOOT_BAUD:
+        return None
+    return (
+        f"the design's console has {chosen.baud} baud: the kernel and the login speak that, U-Boot before them "
+        f"{UBOOT_BAUD} baud, since nothing here sets its speed"
+    )
+
+
+def with_logic(system: System) -> list[str]:
+    """Return the labels of peripherals that are of use only once the logic is loaded."""
+    family = PORTING[system.soc]
+    kinds = {Kind.UART, Kind.I2C, Kind.SPI, Kind.CAN}
+    found = [each for each in system.peripherals if each.in_logic and each.kind in kinds]
+    return [label for each in found if (label := family.label(each))]
+
+
+def board_tree(
+    system: System,
+    chosen: Chosen,
+    *,
+    name: str,
+    model: str,
+    about: str,
+    base: Base | None = None,
+    additions: Sequence[str] = (),
+) -> str:
+    """Return the source of a board's device tree.
+
+    Args:
+        system: the processing system of the design; without memory if `additions` describe that.
+        chosen: console, card and network.
+        name: the board's name, for `chosen/pynq_board`.
+        model: what the board is; a board built on another's tree keeps that one's.
+        about: a comment for the top of the file.
+        base: the tree to build on, None for the SoC's.
+        additions: sources that are included after all that the design says.
+    """
+    return _BoardTree(system, chosen, base, additions).source(name=name, model=model, about=about)
+
+
+class _BoardTree:
+    """The work of `board_tree`."""
+
+    def __init__(
+        self, system: System, chosen: Chosen, base: Base | None, additions: Sequence[str]
+    ) -> None:
+        self._system = system
+        self._chosen = chosen
+        self._base = base
+        self._additions = additions
+        self._family: PortingFamily = PORTING[system.soc]
+        self._extra: list[Node] = []
+        self._references: dict[str, str] = {}
+
+    def source(self, *, name: str, model: str, about: str) -> str:
+        nodes = [*self._peripherals(), *self._transceivers(), *self._absent()]
+        root = self._root(name, model)
+        root.children += self._extra
+        parts = [root.render(), *(node.render() for node in [*self._processor(), *nodes])]
+        body = "\n".join(parts)
+        includes = [f'#include "{each}"' for each in self._includes()]
+        if "GPIO_ACTIVE" in body:
+            includes.append("#include <dt-bindings/gpio/gpio.h>")
+        if "PHY_TYPE" in body:
+            includes.append("#include <dt-bindings/phy/phy.h>")
+        head = [
+            "// SPDX-License-Identifier: GPL-2.0-or-later OR MIT",
+            *comment(about),
+            *([] if self._base else ["/dts-v1/;"]),
+            *includes,
+            "",
+        ]
+        last = [*self._additions, *([] if self._base else [self._family.snippet])]
+        end = "".join(f'#include "{each}"\n' for each in last)
+        return "\n".join(head) + "\n" + body + (f"\n{end}" if end else "")
+
+    def _includes(self) -> Sequence[str]:
+        return (self._base.include,) if self._base else self._family.includes
+
+    def _known(self, label: str) -> bool:
+        """Return whether the tree that this one is built on describes a peripheral already."""
+        if self._base is None:
+            return False
+        # It may be built on a whole board's tree of the kernel's, which is not here. The one label
+        # that is not in all of these trees is that of the QSPI controller.
+        on_kernels = re.search(r'#include "[^"]+\.dts"', self._base.source)
+        whole = bool(on_kernels) and not (label == "qspi" and self._zynq)
+        return whole or self._named(self._base, label)
+
+    @staticmethod
+    def _named(base: Base, label: str) -> bool:
+        """Return whether another board's tree itself says something of a peripheral."""
+        return bool(re.search(rf"&{label}\s*\{{|\b{label}:", base.source))
+
+    @property
+    def _zynq(self) -> bool:
+        return self._system.soc is Soc.ZYNQ
+
+    def _root(self, name: str, model: str) -> Node:
+        chosen, family = self._chosen, self._family
+        consoles = [
+            chosen.console,
+            *(
+                each
+                for each in self._system.all_of(Kind.UART)
+                if each != chosen.console and not each.in_logic
+            ),
+        ]
+        cards = [chosen.card, *(s for s in self._described(Kind.SD) if s != chosen.card)]
+        networks = self._described(Kind.ETHERNET)
+        # Without a network the controller stays off; an emulated boot uses it, see docs/porting.md.
+        unused = [f"ethernet0 = &{family.labels[Kind.ETHERNET][0]}"]
+        aliases = [
+            *(self._aliases("ethernet", networks) or unused),
+            *self._aliases("mmc", cards),
+            *self._aliases("serial", consoles),
+        ]
+        if not self._base:
+            aliases += self._aliases("i2c", self._described(Kind.I2C))
+            aliases += self._aliases("spi", self._described(Kind.QSPI))
+        width = family.address_cells
+        regions = [
+            cells([*wide(at, width), *wide(size, width)]) for at, size in self._system.memory
+        ]
+        memory = Node(
+            head="memory@0", lines=['device_type = "memory"', f"reg = {', '.join(regions)}"]
+        )
+        own = [f"model = {text(model)}", f"compatible = {text(family.compatible)}"]
+        return Node(
+            head="/",
+            lines=[] if self._base else own,
+            children=[
+                Node(head="aliases", lines=aliases),
+                *([memory] if regions else []),
+                Node(
+                    head="chosen",
+                    lines=[
+                        f'stdout-path = "serial0:{chosen.baud}n8"',
+                        f"pynq_board = {text(name)}",
+                    ],
+                ),
+            ],
+        )
+
+    def _aliases(self, stem: str, peripherals: Sequence[Peripheral]) -> list[str]:
+        return [
+            f"{stem}{index} = &{self._family.label(each)}" for index, each in enumerate(peripherals)
+        ]
+
+    def _described(self, kind: Kind) -> list[Peripheral]:
+        """Return the peripherals of a kind that the board's tree switches on."""
+        found = [each for each in self._system.all_of(kind) if not each.in_logic]
+        return [each for each in found if kind is not Kind.ETHERNET or _has_phy(each)]
+
+    def _processor(self) -> Iterator[Node]:
+        crystal = self._system.crystal
+        if self._zynq:
+            # No operating points: the snippet says why.
+            if crystal:
+                yield Node(head="&clkc", lines=[f"ps-clk-frequency = <{_hertz(crystal)}>"])
+        elif crystal and abs(crystal - _REFERENCE_CRYSTAL) > _REFERENCE_CRYSTAL * 1e-3:
+            yield Node(head="&pss_ref_clk", lines=[f"clock-frequency = <{_hertz(crystal)}>"])
+
+    def _peripherals(self) -> Iterator[Node]:
+        writers: dict[Kind, Callable[[Peripheral, str], Iterator[Node]]] = {
+            Kind.SD: self._sd,
+            Kind.ETHERNET: self._ethernet,
+            Kind.USB: self._usb,
+            Kind.QSPI: self._qspi,
+        }
+        for each in self._system.peripherals:
+            label = self._family.label(each)
+            if label is None or each not in self._described(each.kind):
+                continue
+            if self._known(label):
+                yield Node(head=f"&{label}", lines=['status = "okay"'])
+            elif each.kind in writers:
+                yield from writers[each.kind](each, label)
+            else:
+                where = f"{each.name}{f', {each.pins}' if each.pins else ''}"
+                yield Node(head=f"&{label}", lines=['status = "okay"'], comment=f"{where}.")
+
+    def _absent(self) -> Iterator[Node]:
+        """Yield what the other board has and this design has not."""
+        if not self._base:
+            return
+        there = {self._family.label(each) for each in self._system.peripherals if not each.in_logic}
+        for kind, labels in self._family.labels.items():
+            if kind in (Kind.GPIO, Kind.TIMER, Kind.WATCHDOG):
+                continue
+            for label in labels:
+                if label not in there and self._known(label):
+                    has = f"{self._base.board} has it, " * self._named(self._base, label)
+                    comment = f"{has}this design does not switch it on."
+                    yield Node(
+                        head=f"&{label}",
+                        lines=['status = "disabled"'],
+                        comment=comment[0].upper() + comment[1:],
+                    )
+
+    def _sd(self, each: Peripheral, label: str) -> Iterator[Node]:
+        lines = ['status = "okay"']
+        about = f"{each.name}, {each.pins}"
+        if "eMMC" in each.details.get("slot", ""):
+            lines += ["non-removable", "disable-wp"]
+        else:
+            # A switch that is led to the logic (EMIO) says nothing before a bitstream is loaded:
+            # the slot would look empty, or the card protected.
+            if mio(each.details.get("card-detect", "")) is not None:
+                about += f"; card detect on {each.details['card-detect']}, the controller's own"
+            else:
+                about += "; no pin for card detect: the driver asks for a card again and again"
+                lines.append("broken-cd")
+            if mio(each.details.get("write-protect", "")) is None:
+                lines.append("disable-wp")
+        if each.details.get("width", "").startswith("8"):
+            lines.append("bus-width = <8>")
+        if each.details.get("slot", "").endswith("2.0"):
+            lines.append("no-1-8-v")
+        pin = mio(each.pins)
+        if not self._zynq and pin is not None:
+            lines.append(f"xlnx,mio-bank = <{pin // _MIO_BANK}>")
+        yield Node(head=f"&{label}", lines=lines, comment=f"{about}.")
+
+    def _ethernet(self, each: Peripheral, label: str) -> Iterator[Node]:
+        mode = "sgmii" if each.pins.startswith("GT") else "rgmii-id"
+        about = (
+            f"{each.name}, {each.pins}, MDIO on {each.details['mdio']}. The PHY is not described: "
+            "Linux and U-Boot look for it at all addresses."
+        )
+        if "reset" in each.details:
+            about += f" Its reset is {each.details['reset']}, which the first stage pulses."
+        yield Node(
+            head=f"&{label}", lines=['status = "okay"', f'phy-mode = "{mode}"'], comment=about
+        )
+
+    def _usb(self, each: Peripheral, label: str) -> Iterator[Node]:
+        # Without its label the family's GPIO controller is on by itself.
+        there = self._zynq or bool(self._system.all_of(Kind.GPIO))
+        pin = mio(each.details.get("reset", "")) if there else None
+        line = f"<&{self._family.gpio} {pin} GPIO_ACTIVE_LOW>"
+        reset = [] if pin is None else [f"reset-gpios = {line}"]
+        about = f"{each.name}, {each.pins}, as a host."
+        if self._zynq:
+            # Not `usb_phy0`: so boards call the one that they describe themselves.
+            phy = f"ulpi{each.number}"
+            self._extra.append(_ulpi_phy(each, phy, reset))
+            # Not the "usb-phy" of older trees: with "phys" the kernel waits for the PHY.
+            lines = ['status = "okay"', 'dr_mode = "host"', f"phys = <&{phy}>"]
+            yield Node(head=f"&{label}", lines=lines, comment=about)
+            return
+        lane = re.search(r"\d+", each.details.get("usb3", ""))
+        reference = re.search(r"\d+", each.details.get("reference", ""))
+        speed = 'maximum-speed = "high-speed"'
+        if lane and reference:
+            self._references[reference[0]] = each.details.get("reference-mhz", "0")
+            phys = f"<&psgtr {lane[0]} PHY_TYPE_USB3 {each.number} {reference[0]}>"
+            reset += ['phy-names = "usb3-phy"', f"phys = {phys}"]
+            about += f" USB 3 on {each.details['usb3']}."
+            speed = 'maximum-speed = "super-speed"'
+        yield Node(head=f"&{label}", lines=['status = "okay"', *reset], comment=about)
+        yield Node(
+            head=f"&dwc3_{each.number}", lines=['status = "okay"', 'dr_mode = "host"', speed]
+        )
+
+    def _transceivers(self) -> Iterator[Node]:
+        """Yield the serial transceivers with their reference clocks."""
+        if not self._references:
+            return
+        self._extra += [
+            Node(
+                head=f"gt_clock{number}: gt-clock{number}",
+                lines=[
+                    'compatible = "fixed-clock"',
+                    "#clock-cells = <0>",
+                    f"clock-frequency = <{_hertz(float(frequency))}>",
+                ],
+                comment="A reference clock of the serial transceivers, as the design says.",
+            )
+            for number, frequency in sorted(self._references.items())
+        ]
+        clocks = ", ".join(f"<&gt_clock{number}>" for number in sorted(self._references))
+        names = ", ".join(text(f"ref{number}") for number in sorted(self._references))
+        lines = ['status = "okay"', f"clocks = {clocks}", f"clock-names = {names}"]
+        yield Node(head="&psgtr", lines=lines)
+
+    def _qspi(self, each: Peripheral, label: str) -> Iterator[Node]:
+        # Without the feedback clock the controller samples too early above 40 MHz (UG585, UG1085).
+        frequency = 50_000_000 if "feedback" in each.details else 30_000_000
+        flash = Node(
+            head="flash@0",
+            lines=[
+                'compatible = "jedec,spi-nor"',
+                "reg = <0>",
+                f"spi-max-frequency = <{frequency}>",
+                "spi-tx-bus-width = <1>",
+                "spi-rx-bus-width = <4>",
+                "m25p,fast-read",
+            ],
+        )
+        about = f"{each.name}, {each.pins}."
+        if "second" in each.details or each.details.get("mode", "Single") != "Single":
+            about += " The design has two flash chips; the first one is described."
+        status = ['status = "okay"']
+        if not self._zynq:
+            yield Node(head=f"&{label}", lines=status, children=[flash], comment=about)
+            return
+        # The kernel's zynq-7000.dtsi has no QSPI controller before 6.2, U-Boot's has.
+        controller = Node(
+            head=f"{label}: spi@e000d000",
+            lines=[
+                'compatible = "xlnx,zynq-qspi-1.0"',
+                "reg = <0xe000d000 0x1000>",
+                "interrupt-parent = <&intc>",
+                "interrupts = <0 19 4>",
+                "clocks = <&clkc 10>, <&clkc 43>",
+                'clock-names = "ref_clk", "pclk"',
+                "#address-cells = <1>",
+                "#size-cells = <0>",
+                "num-cs = <1>",
+                *status,
+            ],
+            children=[flash],
+            comment=about + " In full, since zynq-7000.dtsi of Linux 6.1 does not have it.",
+        )
+        yield Node(head="&amba", children=[controller])
+
+
+def _ulpi_phy(usb: Peripheral, label: str, reset: Sequence[str]) -> Node:
+    """Return the node of a USB controller's transceiver on a Zynq-7000, as AMD's kernels have it.
+
+    It is reached through the controller's registers, of which ULPI_VIEWPORT is at 0x170 (UG585,
+    appendix B). Drivers: AMD's kernels have one, others the module `ulpi-phy` of `recipes-modules`.
+    """
+    address = _ZYNQ_USB[usb.number]
+    return Node(
+        head=f"{label}: phy{usb.number}@{address:x}",
+        lines=[
+            'compatible = "ulpi-phy"',
+            f"reg = <{address:#x} 0x1000>",
+            "view-port = <0x170>",
+            "drv-vbus",
+            "#phy-cells = <0>",
+            *reset,
+        ],
+        comment=f"The ULPI PHY of {usb.name}, which switches the port's 5 V (VBUS).",
+    )
+
+
+def _hertz(megahertz: float) -> int:
+    return round(megahertz * 1_000_000)

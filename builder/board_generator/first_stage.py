@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: MIT
+"""The source of a new board's set-up of memory, clocks and pins.
+
+An export with Vivado's start-up code has all that is needed. Without, there is only what somebody
+else has: U-Boot, for a board that it knows, or this tree, for a board of the same class.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from builder.bsp.ps7.check import compare
+from builder.bsp.ps7.fields import Mismatch
+from builder.bsp.ps7.table import StartupTable, read_table
+from builder.bsp.start_up import START_UPS
+from builder.errors import UserError
+from builder.spec.document import read
+from builder.spec.models import Board, Soc
+from builder.spec.reader import closest
+from builder.vivado.design import Design
+from builder.vivado.export import HardwareExport
+from builder.vivado.system import UNSET
+
+_KNOWN = Path(__file__).with_name("boards.yaml")
+_TABLES = Path(__file__).with_name("start_up_tables.yaml")
+_SHOWN = 10
+"""So many of the things in which a stand-in contradicts the design are shown."""
+_STAND_IN = "zynqmp-zcu102-rev1.0"
+"""Of Zynq UltraScale+: some table has to be compiled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstStage:
+    """A first stage: what `bsp` says in board.yaml, and the files that go with it.
+
+    about: where it comes from, in a few words. warnings: what it means that it is a stand-in.
+    """
+
+    bsp: Mapping[str, Any]
+    about: str
+    files: Mapping[str, bytes | Path] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def first_stage(
+    name: str,
+    export: HardwareExport,
+    design: Design,
+    *,
+    table: str | None,
+    like: Board | None,
+    registers: Iterable[Path],
+) -> FirstStage:
+    """Return a new board's first stage.
+
+    Args:
+        name: the board's name.
+        export: the hardware export.
+        design: the design in it.
+        table: a board of U-Boot whose table is to be taken if the export has no start-up code.
+        like: a board that has a table, if the new one is a variant of it.
+        registers: tables of this tree, of which the one that fits best stands in.
+
+    Raises:
+        UserError: the export's start-up code is damaged, or U-Boot has no such table.
+    """
+    if table:
+        _check_table(table, design.soc)
+    place = f"hardware/{name}.xsa"
+    start_up = START_UPS[design.soc]
+    if start_up.source in export.members:
+        with tempfile.TemporaryDirectory() as scratch:
+            start_up.extract(export.path, Path(scratch))
+        return FirstStage(
+            bsp={"hardware": {"xsa": place}},
+            about=f"{start_up.source} of the export, in {place}",
+            files={place: export.path},
+            warnings=(_passed_over(start_up.source, table),) if table else (),
+        )
+    bsp = {"hardware": {"xsa": place, "optional": True}}
+    own = table or _known(design)
+    if own:
+        return FirstStage(
+            bsp={**bsp, "start-up-table": {"u-boot": own}},
+            about=f"U-Boot's table of {own}",
+            warnings=(_borrowed(start_up.source, own),),
+        )
+    return _stand_in(name, design, bsp, like=like, registers=registers)
+
+
+def _check_table(table: str, soc: Soc) -> None:
+    tables = read(_TABLES).data[soc.value]
+    if table not in tables:
+        raise UserError(
+            f"--start-up-table {table}: U-Boot has none of such a {soc.value} board"
+            f"{closest(table, tables)}",
+            hint=f"it has those of {', '.join(tables)}",
+        )
+
+
+def _passed_over(source: str, table: str) -> str:
+    return (
+        f"U-Boot's table of {table} is not used: the export has {source}, which is this board's own"
+    )
+
+
+def _borrowed(source: str, table: str) -> str:
+    return (
+        f"the export has no {source}: the first stage has U-Boot's table of {table}, which knows "
+        "nothing of what this design changes (clocks of the logic, pins)"
+    )
+
+
+def _known(design: Design) -> str | None:
+    """Return U-Boot's table of the board that was chosen in Vivado, if there is one."""
+    known = read(_KNOWN).data[design.soc.value]
+    parts = design.board.split(":")
+    found: str | None = known.get(parts[1]) if len(parts) > 1 else None
+    return found
+
+
+def _stand_in(
+    name: str,
+    design: Design,
+    bsp: Mapping[str, Any],
+    *,
+    like: Board | None,
+    registers: Iterable[Path],
+) -> FirstStage:
+    own = like.bsp.start_up_table if like else None
+    if design.soc is not Soc.ZYNQ:
+        table = (own.u_boot if own else None) or _STAND_IN
+        return FirstStage(
+            bsp={**bsp, "start-up-table": {"u-boot": table, "stand-in": True}},
+            about=f"stand-in: U-Boot's table of {table}",
+            warnings=(_meaning(f"U-Boot's table of {table}", None),),
+        )
+    parameters = {
+        key: value
+        for key, value in design.system.parameters.items()
+        if key.startswith("PCW_") and value != UNSET
+    }
+    parameter_file = f"ps7/{name}.parameters.yaml"
+    files: dict[str, bytes | Path] = {parameter_file: _written(design, parameters)}
+    keys: dict[str, Any] = {"parameters": parameter_file, "stand-in": True}
+    mismatches: list[Mismatch] | None = None
+    if own and own.u_boot:
+        keys["u-boot"] = own.u_boot
+        about = f"U-Boot's table of {own.u_boot}"
+    else:
+        tables = {path: read_table(path) for path in registers}
+        if not tables:
+            raise UserError(
+                "the export has no ps7_init_gpl.c, and no board here has a start-up table",
+                hint="give an .xsa, or with --start-up-table a board that U-Boot knows",
+            )
+        best = min(tables, key=lambda path: len(_compared(tables[path], parameters)))
+        mismatches = _compared(tables[best], parameters)
+        files[f"ps7/{best.name}"] = best
+        keys["registers"] = f"ps7/{best.name}"
+        about = f"the table {best.name}"
+    return FirstStage(
+        bsp={**bsp, "start-up-table": keys},
+        about=f"stand-in: {about}, of another board",
+        files=files,
+        warnings=(_meaning(about, mismatches),),
+    )
+
+
+def _compared(table: StartupTable, parameters: Mapping[str, str]) -> list[Mismatch]:
+    """Compare a table with a design's parameters; those that are no numbers are not compared."""
+    try:
+        return compare(table, parameters)
+    except ValueError as error:
+        raise UserError(f"a parameter of the processing system is no number: {error}") from error
+
+
+def _meaning(about: str, mismatches: Sequence[Mismatch] | None) -> str:
+    """Return what a stand-in means; without mismatches, it was compared with nothing."""
+    return (
+        f"the export has no start-up code: the first stage has {about}, of another board. Such an "
+        "image boots in QEMU, which checks none of the table's values; do not expect it to start a "
+        f"board. {_compared_with(mismatches)}"
+    )
+
+
+def _compared_with(mismatches: Sequence[Mismatch] | None) -> str:
+    if mismatches is None:
+        return "The table was not compared with the design"
+    if not mismatches:
+        return "Nothing that can be compared in it contradicts the design"
+    shown = [str(mismatch) for mismatch in mismatches[:_SHOWN]]
+    if len(mismatches) > _SHOWN:
+        shown.append(f"and {len(mismatches) - _SHOWN} more, which the build names")
+    return f"The table contradicts the design: {'; '.join(shown)}"
+
+
+def _written(design: Design, parameters: Mapping[str, str]) -> bytes:
+    head = (
+        "# SPDX-License-Identifier: MIT\n"
+        f"# Parameters of the processing system in the design {design.name}, Vivado {design.vivado}.\n"
+    )
+    return (head + yaml.safe_dump(dict(sorted(parameters.items())))).encode()

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: MIT
+"""Facts that the maker of a board has to look up in its schematic, since no export has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from builder.board_generator.devicetree import Chosen
+from builder.board_generator.families import PORTING
+from builder.spec.models import Soc
+from builder.vivado.system import Kind, Peripheral, System, mio
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Something to look up: what, what was written, and where the right thing goes."""
+
+    what: str
+    now: str
+    place: str
+
+
+def checks(system: System, chosen: Chosen, *, like: str | None) -> list[Check]:
+    """Return what is to be checked by hand, the most urgent first."""
+    found = [*_urgent(system, chosen)]
+    for each in system.peripherals:
+        if not each.in_logic:
+            found += _peripheral(system, each)
+    found += _outside(system)
+    if like:
+        found.insert(
+            0,
+            Check(
+                what=f"all that is taken from {like}",
+                now="PHY, flash, regulators, LEDs of that board",
+                place="the file that the device tree includes: is it so on your board?",
+            ),
+        )
+    return found
+
+
+def _urgent(system: System, chosen: Chosen) -> Iterator[Check]:
+    yield Check(
+        what="console: which UART goes to the connector that you look at",
+        now=f"{chosen.console.name}, {chosen.console.pins}",
+        place="`build.py new-board --console N`; the alias `serial0`, and `console` in board.yaml",
+    )
+    if len(system.all_of(Kind.SD)) > 1:
+        yield Check(
+            what="card: which SD controller has the slot",
+            now=f"{chosen.card.name}, {chosen.card.pins}",
+            place="`build.py new-board --card N`; the alias `mmc0`",
+        )
+    yield Check(
+        what="memory: size and part",
+        now=f"{system.memory_size >> 20} MiB, as the DDR controller is set up",
+        place="the node `memory@0`, and `memory` in board.yaml",
+    )
+    if system.soc is Soc.ZYNQ:
+        crystal = (
+            f"{system.crystal:g} MHz" if system.crystal else "33.3 MHz (the export says nothing)"
+        )
+        yield Check(what="crystal of PS_CLK", now=crystal, place="`ps-clk-frequency` of `&clkc`")
+    else:
+        yield Check(
+            what="firmware of the platform management unit",
+            now="none: without it the card starts no board",
+            place="`firmware/pmufw.elf`; see *A Zynq UltraScale+ board* in docs/porting.md",
+        )
+
+
+def _peripheral(system: System, each: Peripheral) -> Iterator[Check]:
+    label = PORTING[system.soc].label(each)
+    if each.kind is Kind.ETHERNET and "mdio" in each.details:
+        yield Check(
+            what=f"{each.name}: address of the PHY",
+            now="Linux and U-Boot look at all addresses, and take the first PHY",
+            place=f"`phy-handle` of `&{label}`, a node `ethernet-phy@N` with `reg`. The first boot "
+            "says it: `dmesg`, `ethtool eth0`",
+        )
+        reset = each.details.get("reset")
+        yield Check(
+            what=f"{each.name}: reset of the PHY",
+            now=f"{reset}, by the first stage" if reset else "none",
+            place="`reset-gpios`, `reset-assert-us`, `reset-deassert-us` of the PHY's node: the "
+            "times are in the PHY's data sheet, and the latter may well be 80 ms (RTL8211F)",
+        )
+        yield Check(
+            what=f"{each.name}: delays between MAC and PHY, MAC address",
+            now="`rgmii-id`: the PHY delays both clocks; an address made up from the card's identity",
+            place=f"`phy-mode` of `&{label}`; *The MAC address* in docs/porting.md",
+        )
+    if each.kind is Kind.SD:
+        detect = _switch(each, "card-detect", without="broken-cd")
+        protect = _switch(each, "write-protect", without="disable-wp")
+        yield Check(
+            what=f"{each.name}: card detect, write protect, and their polarity; supply",
+            now=f"card detect {detect}, write protect {protect}",
+            place=f"`cd-inverted`, `wp-inverted`, `vmmc-supply`, `vqmmc-supply` of `&{label}`",
+        )
+    if each.kind is Kind.USB:
+        by_phy = system.soc is Soc.ZYNQ
+        vbus = "VBUS is switched by the PHY" if by_phy else "VBUS is not switched"
+        yield Check(
+            what=f"{each.name}: host or device; reset of the PHY; VBUS",
+            now=f"host; reset {each.details.get('reset', 'none')}; {vbus}",
+            place="`dr_mode`, `reset-gpios`, `drv-vbus`, a regulator with `gpio`",
+        )
+        if "usb3" in each.details:
+            yield Check(
+                what="reference clocks of the serial transceivers: who makes them, and when",
+                now=f"{each.details.get('reference')}, {each.details.get('reference-mhz')} MHz, "
+                "always there",
+                place="the nodes `gt-clockN`; a clock chip on I2C takes their place",
+            )
+    if each.kind is Kind.QSPI:
+        yield Check(
+            what="QSPI: part, speed, width",
+            now="any part (`jedec,spi-nor`), read by four lines",
+            place="`flash@0`",
+        )
+    if each.kind in (Kind.I2C, Kind.SPI):
+        yield Check(
+            what=f"{each.name}: what hangs on it",
+            now="nothing is described",
+            place=f"nodes below `&{label}`",
+        )
+    if each.kind is Kind.CAN:
+        yield Check(
+            what=f"{each.name}: standby line of the transceiver",
+            now="none",
+            place=f"`phys` or a GPIO hog; `&{label}`",
+        )
+
+
+def _switch(slot: Peripheral, name: str, *, without: str) -> str:
+    """Return where a switch of a card's slot is wired to, or what the device tree has instead."""
+    pin = slot.details.get(name, "none")
+    return pin if mio(pin) is not None else f"{pin}: `{without}`"
+
+
+def _outside(system: System) -> Iterator[Check]:
+    gpio = PORTING[system.soc].gpio
+    yield Check(
+        what="LEDs and buttons on MIO pins",
+        now="none",
+        place=f"nodes `gpio-leds` and `gpio-keys`, with lines of `&{gpio}`",
+    )
+    yield Check(
+        what="regulators and resets that software has to switch",
+        now="none: all supplies are taken to be on",
+        place="nodes `regulator-fixed`; `gpio-hog` for lines that only have to be set",
+    )
+    yield Check(
+        what="what the board is called",
+        now="its name, and the SoC alone as `compatible`",
+        place='`model` and `compatible` ("vendor,board" before the SoC), `summary` in board.yaml',
+    )

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Boot test of an image under QEMU."""

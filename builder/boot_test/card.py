@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""Facts that an emulated boot needs of a card, read from the card."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from builder.boot_test.board import EMULATED, boot_file
+from builder.errors import StepError
+from builder.formats.devicetree import parse_tree
+from builder.formats.fit import read_fit
+from builder.image.image import BOOT_OFFSET
+from builder.qemu_devicetree.derive import differences, listed
+
+_FILES = ("emulated.dtb", "changes.json")
+_BOARD = "conf-board"
+
+
+def emulated_tree(image: Path, folder: Path, given: Path) -> None:
+    """Write a card's device tree for QEMU, and how it differs from the board's, to `folder`.
+
+    They come out of the card's image.ub; for boot files that were not made for QEMU, they are beside
+    the card's first image, in `given`.
+
+    Raises:
+        StepError: there is neither.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="card-") as work:
+        try:
+            packed = read_fit(boot_file(image, BOOT_OFFSET, "image.ub", Path(work)))
+            emulated, board = (packed.find(name, "fdt") for name in (EMULATED, _BOARD))
+        except StepError:
+            emulated = board = None
+    if emulated and board:
+        (folder / _FILES[0]).write_bytes(emulated.data)
+        changes = differences(parse_tree(board.data), parse_tree(emulated.data))
+        (folder / _FILES[1]).write_text(listed(changes))
+    elif all((given / name).is_file() for name in _FILES):
+        for name in _FILES:
+            shutil.copyfile(given / name, folder / name)
+    else:
+        raise StepError(
+            "the image cannot be tested: its boot partition has no device tree for QEMU",
+            hint="for boot files that were not built here it is in the directory boot/ beside the "
+            "image that was built: keep it there",
+        )

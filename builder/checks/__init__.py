@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: MIT
-"""Fixtures and facts for checks of a board and its image, from outside and on the board itself."""

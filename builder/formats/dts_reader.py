@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""The properties that the sources of a device tree set, as far as the sources are there.
+
+A board's tree includes `zynq-7000.dtsi`, which is in the kernel's sources, so it can only be compiled
+in a build. Which properties the board's own sources set and delete, in which order and in which
+lines, can be read at any time.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from builder.errors import UserError
+from builder.untrusted.reading import plain_file
+
+# What has no end goes on to the end of the text: looking for one takes no time twice.
+_COMMENT = re.compile(r'"(?:\\.|[^"\\])*(?:"|\\?\Z)|/\*.*?(?:\*/|\Z)|//[^\n]*', re.DOTALL)
+_TOKEN = re.compile(
+    r"""
+      ^[ \t]*(?:\#[ \t]*include[ \t]+|/include/[ \t]*)["<](?P<include>[^">\n]+)[">][ \t]*;?
+    | ^[ \t]*\#[ \t]*(?:define|undef|if\w*|elif|else|endif)\b(?:.*\\\n)*.*$
+    | (?P<mark>[{};])
+    | (?P<text>"(?:\\.|[^"\\])*(?:"|\\?\Z)|[^"{};\n]+|\n)
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
+_MOST_BYTES = 1 << 20
+_MOST_INCLUDES = 200
+_MOST_STATEMENTS = 20_000
+"""Bytes of a file, files with those that they include, and properties in all of them."""
+
+_LABELS = re.compile(r"^(?:\w+\s*:\s*)+")
+_DELETED = re.compile(r"/delete-property/\s*(?P<name>\S+)")
+_CELL = re.compile("0[xX][0-9a-fA-F]{1,16}|0|[1-9][0-9]{0,18}")
+_SET = re.compile(r"(?:\w+\s*:\s*)*(?P<name>[\w,.+?#-]+)\s*(?:=\s*(?P<value>.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Statement:
+    """A property that a source sets or deletes.
+
+    node: name of the node as the source has it, without what it is in: `cpu@0`, or a reference such
+    as `&cpu0`. value: as text; "" of a property without one, None if the property is deleted.
+    """
+
+    node: str
+    name: str
+    value: str | None
+    path: Path
+    line: int
+
+
+@dataclass(kw_only=True)
+class TreeSource:
+    """The sources of a device tree.
+
+    statements: in the order in which they count. missing: includes that are not there, with file
+    and line of the first one.
+    """
+
+    statements: list[Statement] = field(default_factory=list)
+    missing: dict[str, tuple[Path, int]] = field(default_factory=dict)
+
+    def last(self, nodes: Sequence[str], name: str) -> Statement | None:
+        """Return the statement that counts about a property of a node with one of these names."""
+        found = [each for each in self.statements if each.node in nodes and each.name == name]
+        return found[-1] if found else None
+
+
+def read_sources(path: Path, *, folders: Sequence[Path]) -> TreeSource:
+    """Read a device tree's source, with what it includes from beside it and from other directories.
+
+    Conditions of the preprocessor are not evaluated: all branches count.
+
+    Raises:
+        UserError: a file cannot be read, or there is more than is read.
+    """
+    found = TreeSource()
+    _Reader(found, folders).read(path)
+    return found
+
+
+def numbers(value: str) -> list[int] | None:
+    """Return the cells in a property's text; None if there are expressions or macros in it."""
+    words = re.sub(r"[<>,]", " ", value).split()
+    if not all(map(_CELL.fullmatch, words)):
+        return None
+    cells = [int(word, 0) for word in words]
+    return cells if all(cell < 1 << 32 for cell in cells) else None
+
+
+def without_comments(text: str) -> str:
+    """Return a source in which comments are blanks; positions stay."""
+
+    def blank(match: re.Match[str]) -> str:
+        return match[0] if match[0].startswith('"') else re.sub(r"[^\n]", " ", match[0])
+
+    return _COMMENT.sub(blank, text)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
+class _Reader:
+    """The work of `read_sources`. `nodes`: those around the place that is being read."""
+
+    def __init__(self, found: TreeSource, folders: Sequence[Path]) -> None:
+        self.found = found
+        self.folders = folders
+        self.nodes: list[str] = []
+        self.open: list[Path] = []
+        self.count = 0
+
+    def read(self, path: Path) -> None:
+        self.count += 1
+        if self.count > _MOST_INCLUDES:
+            raise UserError(f"{path}: more than {_MOST_INCLUDES} files include each other")
+        self.open.append(path)
+        content = plain_file(path, most=_MOST_BYTES)
+        text = without_comments(content.decode(errors="replace"))
+        lines = [match.start() for match in re.finditer("\n", text)]
+        words: list[str] = []
+        begin = 0
+        for token in _TOKEN.finditer(text):
+            if token["include"]:
+                self._include(token["include"], path, bisect_left(lines, token.start()) + 1)
+            elif token["text"] and (words or token["text"].strip()):
+                if not words:
+                    begin = token.end() - len(token[0].lstrip())
+                words.append(token["text"])
+            elif token["mark"]:
+                line = bisect_left(lines, begin) + 1
+                self._mark(token[0], "".join(words).strip(), path, line)
+                words = []
+        self.open.pop()
+
+    def _include(self, name: str, path: Path, line: int) -> None:
+        places = [folder / name for folder in (path.parent, *self.folders)]
+        there = next((place for place in places if _is_file(place)), None)
+        if there is None:
+            self.found.missing.setdefault(name, (path, line))
+        elif there not in self.open:
+            self.read(there)
+
+    def _mark(self, mark: str, words: str, path: Path, line: int) -> None:
+        if mark == "{":
+            self.nodes.append(_LABELS.sub("", words))
+        elif mark == "}":
+            del self.nodes[-1:]
+        elif self.nodes and (found := _DELETED.fullmatch(words) or _SET.fullmatch(words)):
+            deleted = found.re is _DELETED
+            value = None if deleted else (found["value"] or "").strip()
+            statement = Statement(
+                node=self.nodes[-1], name=found["name"], value=value, path=path, line=line
+            )
+            self.found.statements.append(statement)
+            if len(self.found.statements) > _MOST_STATEMENTS:
+                raise UserError(f"{path}: more than {_MOST_STATEMENTS} properties")

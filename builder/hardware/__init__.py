@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: MIT
-"""Facts about a board from Vivado's hardware exports."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Steps of the card image."""

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""The steps of a board's image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from builder.apt.archive import Archive
+from builder.bsp.mainline import mainline
+from builder.bsp.petalinux import petalinux
+from builder.bsp.prebuilt import prebuilt
+from builder.bsp.provider import BootArtifacts
+from builder.bsp.tree_checks.step import DesignCheck
+from builder.errors import UserError
+from builder.image.image import Compressed, Image
+from builder.plan.by_products import PRODUCTS
+from builder.plan.rootfs_steps import BoardView, checks_layers, root_layers
+from builder.spec.resolve import ImageSpec
+from builder.steps.step import Step
+from builder.store.checksum import sha256
+from builder.store.digests import Read
+
+PROVIDERS: Mapping[str, Callable[[ImageSpec, Archive, Read], BootArtifacts]] = {
+    "mainline": lambda spec, archive, _: mainline.boot_artifacts(spec, archive),
+    "prebuilt": prebuilt.boot_artifacts,
+    "petalinux": petalinux.boot_artifacts,
+}
+"""Who makes the boot files, by the name in a board's `bsp.provider`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardSteps:
+    """The steps of one board: `image` is the last; `layers` make the root filesystem.
+
+    `checks` compare what was made with what is known of the board. With `only`, no image is made,
+    but the by-product of that name, by the step `product`, and nothing is checked.
+    """
+
+    spec: ImageSpec
+    archive: Archive
+    boot: BootArtifacts
+    layers: Sequence[Step]
+    image: Step
+    compressed: Step | None
+    checks: Sequence[Step] = ()
+    only: str | None = None
+    product: Step | None = None
+
+    @property
+    def targets(self) -> list[Step]:
+        """The steps whose output the user gets."""
+        if self.product:
+            return [self.product]
+        return [self.image, *([self.compressed] if self.compressed else [])]
+
+    @property
+    def shown(self) -> list[Step]:
+        """The steps whose output is published with an image, or told of in its manifest."""
+        return [] if self.product else [self.boot.boot_files, self.layers[0]]
+
+
+def board_steps(
+    spec: ImageSpec,
+    archive: Archive,
+    *,
+    native: Archive | None = None,
+    compress: str | None = None,
+    only: str | None = None,
+    read: Read = sha256,
+) -> BoardSteps:
+    """Return the steps that make a board's image from an archive's packages.
+
+    `native` is the same distribution's archive for this machine's architecture, if programs are
+    to be taken from it to save emulation. `only` is a by-product that is wanted and no image. `read`
+    returns the SHA-256 of the user's large files.
+
+    Raises:
+        UserError: the image cannot be made of this distribution's packages.
+    """
+    problem = spec.unusable(archive.distribution)
+    if problem:
+        raise UserError(
+            problem, hint="take another distribution with --distro, or write the lock file"
+        )
+    layers = root_layers(
+        spec.recipes,
+        archive,
+        BoardView(
+            name=spec.name,
+            # Recipes are made again when the board changes, and need no findings.
+            board=spec.board.model_copy(update={"accepted_findings": ()}),
+            overlays=spec.overlays,
+            notebooks=spec.notebooks,
+            hardware=spec.hardware,
+        ),
+        native=native,
+    )
+    boot = PROVIDERS[spec.board.bsp.provider](spec, archive, read)
+    checks = checks_layers(spec, archive.distribution.name, epoch=archive.epoch, scope=spec.name)
+    image = Image(
+        spec.name,
+        spec.board.partitions,
+        layers=[*layers, boot.kernel_layer, *boot.more_layers, *checks],
+        boot_files=boot.boot_files,
+        board_file=spec.directory / "board.yaml",
+        epoch=archive.epoch,
+    )
+    return BoardSteps(
+        spec=spec,
+        archive=archive,
+        boot=boot,
+        layers=layers,
+        image=image,
+        compressed=Compressed(image, spec.name, compress) if compress else None,
+        checks=[]
+        if only
+        else [*boot.checks, DesignCheck(spec, layers=layers, boot_files=boot.boot_files)],
+        only=only,
+        product=PRODUCTS[only].step(spec, layers, boot) if only else None,
+    )

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+"""The steps of a root filesystem."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.apt.archive import Archive
+from builder.rootfs.bootstrap import Bootstrap
+from builder.rootfs.native.programs import NativePrograms
+from builder.rootfs.python_index import IndexSource
+from builder.rootfs.recipe import RecipeLayer
+from builder.rootfs.sdbuild_package import FetchingLegacyLayer, LegacyLayer
+from builder.rootfs.target_tests import ChecksLayer
+from builder.rootfs.wheels import Wheels
+from builder.spec.models import Board
+from builder.spec.overlays import Design
+from builder.spec.resolve import ImageSpec, ResolvedRecipe
+from builder.steps.sources import UrlSource
+from builder.steps.step import Step
+from builder.target_tests.context import MODULES, check_files, context, without_secrets
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardView:
+    """The part of a board that recipes see if they are special to it.
+
+    name: what their layers are built for.
+    overlays: its designs.
+    notebooks: the directory of its notebooks.
+    hardware: the board whose device tree it has, if that is another one.
+    """
+
+    name: str
+    board: Board
+    overlays: Sequence[Design] = ()
+    notebooks: Path | None = None
+    hardware: str | None = None
+
+
+def root_layers(
+    recipes: Sequence[ResolvedRecipe],
+    archive: Archive,
+    view: BoardView,
+    *,
+    native: Archive | None,
+) -> list[Step]:
+    """Return the steps whose layers make the root filesystem, the lowest first.
+
+    Args:
+        recipes: what to put in, each after those that it requires.
+        archive: where packages come from, for the board's architecture.
+        view: the board, as recipes see it.
+        native: the archive for this machine's architecture, if programs are to be taken from it.
+    """
+    distribution, architecture = archive.distribution, archive.architecture
+    scope = f"{distribution.name}-{architecture.value}"
+    packages = [
+        package for recipe in recipes for package in recipe.packages(distribution, architecture)
+    ]
+    programs = NativePrograms(native, archive, scope=scope) if native else None
+    bootstrap = Bootstrap(archive, packages, native=programs, scope=scope)
+    return recipe_layers(
+        recipes,
+        {recipe.name: recipe for recipe in recipes},
+        view,
+        below=[bootstrap],
+        archive=archive,
+        native=programs,
+        scope=scope,
+    )
+
+
+def recipe_layers(
+    recipes: Sequence[ResolvedRecipe],
+    known: Mapping[str, ResolvedRecipe],
+    view: BoardView,
+    *,
+    below: Sequence[Step],
+    archive: Archive,
+    native: Step | None,
+    scope: str,
+) -> list[Step]:
+    """Return the layers `below`, and above them one for each recipe, the lowest first.
+
+    Args:
+        recipes: what to put in, each after those that it requires.
+        known: all recipes, also those that are in the layers below, by name.
+        view: the board, as recipes see it.
+        below: the steps that make the tree that the first recipe finds.
+        archive: the distribution of that tree, and its date.
+        native: programs of this machine to be used.
+        scope: what the layers are built for that are not special to a board.
+    """
+    layers = list(below)
+    for recipe in recipes:
+        layers.append(
+            _kind(recipe)(
+                recipe,
+                required=_required(recipe, known),
+                below=list(layers),
+                wheels=_wheels(recipe, archive, scope),
+                downloads=_downloads(recipe, archive, scope),
+                native=native,
+                archive=archive,
+                board=view.board,
+                overlays=view.overlays,
+                notebooks=view.notebooks,
+                hardware=view.hardware,
+                scope=view.name if recipe.model.board_specific else scope,
+            )
+        )
+    return layers
+
+
+def _kind(recipe: ResolvedRecipe) -> type[RecipeLayer]:
+    """Return the class of a recipe's step."""
+    legacy = recipe.model.legacy
+    if legacy is None:
+        return RecipeLayer
+    return FetchingLegacyLayer if legacy.network else LegacyLayer
+
+
+def _required(
+    recipe: ResolvedRecipe, by_name: Mapping[str, ResolvedRecipe]
+) -> Sequence[ResolvedRecipe]:
+    """Return what a recipe requires, directly or not."""
+    found: dict[str, ResolvedRecipe] = {}
+    todo = list(recipe.model.requires)
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found[name] = by_name[name]
+            todo += by_name[name].model.requires
+    return [found[name] for name in sorted(found)]
+
+
+def _wheels(recipe: ResolvedRecipe, archive: Archive, scope: str) -> Wheels | None:
+    lock = recipe.lock_file(archive.distribution, archive.architecture)
+    if lock is None:
+        return None
+    return Wheels(
+        f"wheels:{recipe.name}",
+        lock,
+        python=archive.distribution.model.python,
+        architecture=archive.architecture,
+        scope=scope,
+    )
+
+
+def _downloads(recipe: ResolvedRecipe, archive: Archive, scope: str) -> list[Step]:
+    files = recipe.sdists(archive.distribution, archive.architecture)
+    name = f"download:{recipe.name}:{{}}"
+    return [
+        *(
+            UrlSource(name.format(wanted.name), wanted, scope=scope)
+            for wanted in recipe.model.downloads
+        ),
+        *(
+            IndexSource(name.format(file), file, checksum, scope=scope)
+            for file, checksum in files.items()
+        ),
+    ]
+
+
+def checks_layers(
+    spec: ImageSpec, distribution: str, *, epoch: int, scope: str
+) -> list[ChecksLayer]:
+    """Return the layer with an image's own checks, if it is to have one.
+
+    Args:
+        spec: what the image is.
+        distribution: the name of its system's.
+        epoch: the layer's date (s).
+        scope: what it is built for.
+    """
+    if not spec.holds_checks:
+        return []
+    known = without_secrets(context(spec, distribution))
+    return [ChecksLayer(check_files(spec), known, modules=MODULES, epoch=epoch, scope=scope)]

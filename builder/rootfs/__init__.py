@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Steps of the root filesystem: bootstrap, recipes, layers."""

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""Designs for the programmable logic put into a system that has the PYNQ library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from builder.errors import UserError
+from builder.rootfs.layers import Root, layer_stack
+from builder.spec.overlays import NOTEBOOKS, Design
+from builder.steps.step import ROOT_FILESYSTEM, Job, Step
+from builder.untrusted.tree import Tree
+
+_OVERLAYS = "overlays"
+# Where releases of PYNQ have it: in a virtual environment since 2.7, Debian's own place before.
+_PLACES = (
+    "usr/local/share/pynq-venv/lib/python3*/site-packages",
+    "usr/local/lib/python3*/dist-packages",
+    "usr/local/lib/python3*/site-packages",
+    "usr/lib/python3/dist-packages",
+)
+_USERS_NOTEBOOKS = "home/*/jupyter_notebooks"
+
+
+class Designs(Step):
+    """The layer with designs: where `pynq.Overlay` finds them, in place of those of the same name.
+
+    What a design has in `notebooks/` goes to the user's.
+    """
+
+    capabilities = ROOT_FILESYSTEM
+
+    def __init__(
+        self, designs: Sequence[Design], *, below: Sequence[Step], epoch: int, scope: str
+    ) -> None:
+        super().__init__("overlays", scope=scope, parents={step.name: step for step in below})
+        self.designs = tuple(designs)
+        self.below = [step.name for step in below]
+        self.epoch = epoch
+
+    def settings(self) -> Mapping[str, object]:
+        return {
+            "epoch": self.epoch,
+            "files": {design.name: [str(file) for file in design.files] for design in self.designs},
+        }
+
+    def files(self) -> Sequence[Path]:
+        return [design.directory / file for design in self.designs for file in design.files]
+
+    def run(self, job: Job) -> None:
+        stack = layer_stack(job)
+        below = [job.entry(name) for name in self.below]
+        with stack.mounted(below, log=job.log) as root:
+            self._put(job, root)
+            stack.save(root, job.output, epoch=self.epoch, log=job.log)
+
+    def _put(self, job: Job, root: Root) -> None:
+        tree = root.files
+        package = library(tree)
+        if package is None or not tree.is_directory(f"{package}/{_OVERLAYS}"):
+            raise UserError(
+                "the image has no PYNQ library, so there is no place for a design",
+                hint="add the library: --recipe pynq",
+            )
+        overlays = f"{package}/{_OVERLAYS}"
+        notebooks = _only(tree, [_USERS_NOTEBOOKS])
+        for design in self.designs:
+            target = f"{overlays}/{design.name}"
+            job.say(f"{design.name}: {'in place of' if tree.exists(target) else 'to'} {target}")
+            tree.remove(target)
+            _copy(design, _own(design), tree, target, like=overlays)
+            given = [file for file in design.files if file.parts[0] == NOTEBOOKS]
+            if given and notebooks:
+                target = f"{notebooks}/{design.name}"
+                _copy(design, given, tree, target, like=notebooks, below=Path(NOTEBOOKS))
+            elif given:
+                job.say(
+                    f"{design.name}: its notebooks are left out: the image has no user for them"
+                )
+
+
+def library(tree: Tree) -> str | None:
+    """Return the directory of the PYNQ library in a root filesystem; None if there is none."""
+    return _only(tree, [f"{place}/pynq" for place in _PLACES])
+
+
+def _own(design: Design) -> list[Path]:
+    """Return the files of a design that are for the library."""
+    return [file for file in design.files if file.parts[0] != NOTEBOOKS]
+
+
+def _only(tree: Tree, patterns: Sequence[str]) -> str | None:
+    """Return the first directory of the tree that matches one of the patterns."""
+    for pattern in patterns:
+        for path in tree.glob(pattern):
+            if tree.is_directory(path) and not tree.is_link(path):
+                return path
+    return None
+
+
+def _copy(
+    design: Design,
+    files: Sequence[Path],
+    tree: Tree,
+    target: str,
+    *,
+    like: str,
+    below: Path = Path(),
+) -> None:
+    """Copy files of a design below a directory; they belong to whom the directory `like` does."""
+    status = tree.status(like)
+    user, group = status.st_uid, status.st_gid
+    for file in files:
+        place = PurePosixPath(target, file.relative_to(below))
+        missing = [folder for folder in place.parents if not tree.exists(folder)]
+        for folder in reversed(missing):
+            tree.make_directory(folder)
+            tree.give(folder, user, group)
+        tree.write(place, (design.directory / file).read_bytes(), mode=0o644)
+        tree.give(place, user, group)

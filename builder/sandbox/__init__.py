@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Processes, and the directories in which they work."""

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""A scratch directory, and the place where commands run that work in it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from builder.errors import HostError
+from builder.sandbox.disk_space import full_disk_told
+from builder.sandbox.process import Processes, clean_environment, run
+
+
+class Workspace(ABC):
+    """An open workspace; use it as a context manager.
+
+    `directory` is its scratch directory as commands inside see it.
+    """
+
+    def __init__(self, directory: Path, *, processes: Processes) -> None:
+        self.directory = directory
+        self._processes = processes
+
+    @abstractmethod
+    def outside(self, path: Path) -> Path:
+        """Return the path by which this process reaches a file that is inside the workspace."""
+
+    @abstractmethod
+    def enter(
+        self, argv: Sequence[str], *, cwd: Path | None = None, network: bool = False
+    ) -> list[str]:
+        """Return the command line that runs `argv` inside, with the machine's network if asked."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of all that the workspace holds."""
+
+    def run(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        environment: Mapping[str, str] | None = None,
+        secret: Collection[str] = (),
+        cwd: Path | None = None,
+        network: bool = False,
+        stdin: str | None = None,
+        log: IO[str] | None = None,
+        on_line: Callable[[str], object] | None = None,
+    ) -> str:
+        """Run a command inside; as `builder.sandbox.process.run`.
+
+        With `network` it has the machine's, though the workspace may have none.
+
+        `environment` is added to `clean_environment()`; the values of its variables named in
+        `secret` are kept out of logs and errors.
+        """
+        words = [str(word) for word in argv]
+        extra = dict(environment or {})
+        shown = [f"{name}={'...' if name in secret else value}" for name, value in extra.items()]
+        with full_disk_told(self.directory.parent):
+            return run(
+                self.enter(words, cwd=cwd or self.directory, network=network),
+                processes=self._processes,
+                environment=clean_environment(extra),
+                stdin=stdin,
+                log=log,
+                on_line=on_line,
+                replay=["env", *shown, *words] if extra else words,
+            )
+
+    def interactive(
+        self, argv: Sequence[str], *, cwd: Path, environment: Mapping[str, str]
+    ) -> None:
+        """Give the terminal to a command inside, until it ends."""
+        extra = {"TERM": os.environ.get("TERM", "dumb"), **environment}
+        subprocess.run(self.enter(argv, cwd=cwd), env=clean_environment(extra), check=False)
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class PlainWorkspace(Workspace):
+    """A directory and nothing else: for a process that a container shuts in already."""
+
+    def outside(self, path: Path) -> Path:
+        """Return the path itself."""
+        return path
+
+    def enter(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        network: bool = False,  # noqa: ARG002 - the container decides on the network
+    ) -> list[str]:
+        """Return the command line that runs `argv` in a directory."""
+        return ["env", *(f"--chdir={each}" for each in [cwd] if each), "--", *argv]
+
+    def close(self) -> None:
+        """Do nothing: whatever still runs ends with the container."""
+
+
+class PrivateWorkspace(Workspace):
+    """A scratch directory in mount, process and network namespaces of its own.
+
+    Whatever is mounted or started in there is gone when it closes, and when the builder dies,
+    however it dies: the namespaces' first process dies with the builder, and the kernel takes the
+    rest (pid_namespaces(7), mount_namespaces(7)).
+
+    With `tmpfs_bytes` the directory is a tmpfs of at most that size (bytes), else it is the plain
+    directory on disk. Without `network` nothing inside reaches the network: what a step needs
+    from there, it must say.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        processes: Processes,
+        tmpfs_bytes: int | None = None,
+        network: bool = False,
+    ) -> None:
+        super().__init__(directory, processes=processes)
+        self._network = network
+        mount = (
+            f'mount -t tmpfs -o mode=0755,size={tmpfs_bytes} builder "$0" && '
+            if tmpfs_bytes
+            else ""
+        )
+        self._holder = processes.start(
+            [
+                *("unshare", "--mount", "--propagation", "private"),
+                *([] if network else ["--net"]),
+                *("--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"),
+                *("sh", "-c", f"{mount}echo ready && exec sleep infinity", str(directory)),
+            ],
+            environment=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert self._holder.stdout is not None
+        answer = self._holder.stdout.readline().strip()
+        if answer != "ready":
+            self.close()
+            raise HostError(
+                f"cannot make a private namespace: {answer or 'no answer'}",
+                hint="run as root, outside of containers that forbid unshare(2) and mount(2)",
+            )
+
+    def outside(self, path: Path) -> Path:
+        """Return the path by which this process reaches a file that is inside the workspace."""
+        return Path(f"/proc/{self._holder.pid}/root") / path.relative_to("/")
+
+    def enter(
+        self, argv: Sequence[str], *, cwd: Path | None = None, network: bool = False
+    ) -> list[str]:
+        """Return the command line that runs `argv` inside, with the machine's network if asked."""
+        namespaces = f"/proc/{self._holder.pid}/ns"
+        return [
+            "nsenter",
+            f"--mount={namespaces}/mnt",
+            f"--pid={namespaces}/pid_for_children",
+            *([] if self._network or network else [f"--net={namespaces}/net"]),
+            *(f"--wd={self.outside(cwd)}" for cwd in [cwd] if cwd),
+            "--",
+            *argv,
+        ]
+
+    def close(self) -> None:
+        """Kill what still runs inside and let go of the mounts."""
+        self._holder.kill()
+        self._holder.wait()
+        if self._holder.stdout:
+            self._holder.stdout.close()
+        self._processes.forget(self._holder)

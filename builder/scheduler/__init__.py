@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Execution of a plan's steps."""

@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: MIT
-"""Board repositories of PYNQ's sdbuild, and how they become ours."""

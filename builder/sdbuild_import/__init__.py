@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Importer of boards of PYNQ's sdbuild."""

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""A board while it is converted: what was read, what was written, what is to be said."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from builder.errors import UserError
+from builder.sdbuild_import.report import Outcome, Report
+from builder.spec.models import Soc
+from builder.spec.reader import Tree
+from builder.untrusted.reading import plain_file
+
+LFS = b"version https://git-lfs.github.com/spec/"
+"""How a file begins that stands for one in Git's large file storage."""
+
+_MOST_FILES = 50_000
+_MOST_TEXT = 1 << 20
+
+_HIDDEN = {".git", "__pycache__", ".ipynb_checkpoints"}
+
+
+@dataclass(kw_only=True)
+class Draft:
+    """A board on its way from sdbuild's form to ours.
+
+    source: its directory. directory: where the result is written. keys: those of board.yaml.
+    files: all files of the source, with links to directories followed, as sdbuild does.
+    """
+
+    name: str
+    source: Path
+    directory: Path
+    tree: Tree
+    report: Report
+    soc: Soc = Soc.ZYNQ
+    keys: dict[str, Any] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+
+    def copy(self, path: Path, to: str) -> bool:
+        """Copy a file into the result; False, and somebody is to bring it, if it is not there."""
+        if self.is_pointer(path):
+            return False
+        target = self.directory / to
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+        return True
+
+    def write(self, to: str, text: str) -> None:
+        """Write a text file of the result."""
+        target = self.directory / to
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+    def below(self, *parts: str) -> list[Path]:
+        """Return the files below a directory of the source."""
+        folder = self.source.joinpath(*parts)
+        return [path for path in self.files if path.is_relative_to(folder)]
+
+    def is_pointer(self, path: Path) -> bool:
+        """Return whether a file stands for another one, which has not been fetched; say so."""
+        with path.open("rb") as file:
+            pointer = file.read(len(LFS)) == LFS
+        if pointer:
+            self.report.add(
+                path, Outcome.PERSON, "is a pointer of Git LFS: run `git lfs pull`, import again"
+            )
+        return pointer
+
+
+def text_of(path: Path) -> str:
+    """Return a text file of a source; bytes that are no UTF-8 are replaced.
+
+    Raises:
+        UserError: it is larger than is read.
+    """
+    return plain_file(path, most=_MOST_TEXT).decode(errors="replace")
+
+
+def files_of(report: Report) -> tuple[Path, ...]:
+    """Return all files of a source, sorted; links that lead nowhere are reported.
+
+    Raises:
+        UserError: there are more than is read.
+    """
+    return tuple(sorted(_walk(report.source, report, frozenset(), count(1))))
+
+
+def _walk(
+    folder: Path, report: Report, above: frozenset[str], entries: Iterator[int]
+) -> Iterator[Path]:
+    above |= {os.path.realpath(folder)}
+    for path in folder.iterdir():
+        if next(entries) > _MOST_FILES:
+            raise UserError(
+                f"{report.source} has more than {_MOST_FILES} files, with those to which links lead"
+            )
+        if path.name in _HIDDEN:
+            continue
+        if path.is_dir():
+            if os.path.realpath(path) in above:
+                report.add(path, Outcome.PERSON, "is a link to a directory that it is in")
+            else:
+                yield from _walk(path, report, above, entries)
+        elif path.is_file():
+            yield path
+        else:
+            report.add(path, Outcome.PERSON, "is a link that leads nowhere")

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: MIT
+"""The assignments of a makefile, as far as sdbuild's board specifications need make.
+
+GNU make's manual, "How to Use Variables". What decides by itself (conditionals, includes, rules,
+functions) is not carried out: it is listed, for a person.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from builder.errors import UserError
+from builder.untrusted.reading import plain_text
+
+_ASSIGNMENT = re.compile(
+    r"(?P<words>(?:(?:export|override|private)\s+)*)(?P<name>[^\s:#=+?!()$]+)\s*"
+    r"(?P<operator>::?:?=|\+=|\?=|!=|=)(?P<value>.*)",
+    re.DOTALL,
+)
+_REFERENCE = re.compile(r"\$(?:\(([^()]*)\)|\{([^{}]*)\}|(.))", re.DOTALL)
+_MOST_BYTES = 1 << 20
+_MOST_EXPANDED = 1_000_000
+_MOST_NESTED = 50
+_CONDITIONS = ("ifeq", "ifneq", "ifdef", "ifndef")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """Something in a makefile that only make, or a person, can make sense of."""
+
+    line: int
+    what: str
+
+
+@dataclass(kw_only=True)
+class Variable:
+    """A variable: its value with references replaced, and the lines that make it."""
+
+    value: str
+    lines: list[int]
+    simple: bool
+    """Whether references in it were replaced when it was set (`:=`), not when it is used."""
+
+
+@dataclass(kw_only=True)
+class Makefile:
+    """The variables of a makefile by name, and what could not be understood.
+
+    `used` are those that others refer to, `left` the characters that references may still become.
+    """
+
+    variables: dict[str, Variable] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    troubles: list[Trouble] = field(default_factory=list)
+    left: int = _MOST_EXPANDED
+
+
+def read_makefile(path: Path) -> Makefile:
+    """Return what a makefile assigns.
+
+    Raises:
+        UserError: it cannot be read, or its variables stand for more than is read.
+    """
+    text = plain_text(path, most=_MOST_BYTES)
+    try:
+        return parse(text)
+    except UserError as error:
+        raise UserError(f"{path}: {error.message}") from error
+
+
+def parse(text: str) -> Makefile:
+    """Return what the text of a makefile assigns.
+
+    Raises:
+        UserError: its variables grow without end.
+    """
+    found = Makefile()
+    depth, definition = 0, False
+    for number, line in _logical_lines(text):
+        words = line.split()
+        if definition:
+            definition = words[:1] != ["endef"]
+        elif not words:
+            continue
+        elif words[0] == "define":
+            found.troubles.append(Trouble(line=number, what=f"`{line.strip()}`: a macro"))
+            definition = True
+        elif words[0].partition("(")[0] in _CONDITIONS:
+            depth += 1
+            found.troubles.append(_unclear(number, line, "a condition"))
+        elif words[0] in ("else", "endif"):
+            depth -= words[0] == "endif"
+        elif depth > 0:
+            found.troubles.append(_unclear(number, line, "depends on a condition"))
+        elif words[0] in ("include", "-include", "sinclude"):
+            found.troubles.append(_unclear(number, line, "another file"))
+        elif words[0] == "export" and len(words) > 1 and "=" not in line:
+            continue  # of variables that are set elsewhere
+        else:
+            _statement(found, number, line)
+    for variable in found.variables.values():
+        if not variable.simple:
+            variable.value = _expanded(found, variable.value, variable.lines[-1])
+        variable.value = variable.value.strip()
+    return found
+
+
+def _statement(found: Makefile, number: int, line: str) -> None:
+    match = _ASSIGNMENT.fullmatch(line.strip())
+    if match is None:
+        found.troubles.append(_unclear(number, line, "no assignment"))
+        return
+    name, operator, value = match["name"], match["operator"], match["value"].strip()
+    old = found.variables.get(name)
+    if operator == "!=":
+        found.troubles.append(_unclear(number, line, "a command's output"))
+    elif operator == "?=" and old:
+        return
+    elif operator == "+=" and old:
+        if old.simple:
+            value = _expanded(found, value, number)
+        old.value = f"{old.value} {value}"
+        old.lines.append(number)
+    else:
+        simple = ":" in operator
+        if simple:
+            value = _expanded(found, value, number)
+        found.variables[name] = Variable(value=value, lines=[number], simple=simple)
+
+
+def _expanded(found: Makefile, value: str, line: int, trail: tuple[str, ...] = ()) -> str:
+    """Return a value in which references to variables of the makefile are replaced."""
+
+    def replaced(match: re.Match[str]) -> str:
+        name = next(group for group in match.groups() if group is not None).strip()
+        if match[3] == "$":
+            return "$"
+        variable = found.variables.get(name)
+        if variable is None or name in trail:
+            why = "is not set here" if variable is None else "names itself"
+            why = "is a function of make's" if " " in name else why
+            trouble = Trouble(line=line, what=f"`{match[0]}` {why}")
+            if trouble not in found.troubles:
+                found.troubles.append(trouble)
+            return match[0]
+        found.used.add(name)
+        found.left -= len(variable.value) + 1
+        if found.left < 0 or len(trail) > _MOST_NESTED:
+            raise UserError(f"line {line}: {name[:80]} stands for more than is read")
+        if variable.simple:
+            return variable.value
+        return _expanded(found, variable.value, line, (*trail, name))
+
+    return _REFERENCE.sub(replaced, value)
+
+
+def _unclear(number: int, line: str, what: str) -> Trouble:
+    return Trouble(line=number, what=f"`{' '.join(line.split())}`: {what}")
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield lines without comments, continued ones as one, with the number of their first line."""
+    begun: list[str] = []
+    first = 1
+    for number, raw in enumerate(text.splitlines(), 1):
+        if not begun:
+            first = number
+        if re.search(r"(?<!\\)(?:\\\\)*\\$", raw):
+            begun.append(raw[:-1].strip())
+            continue
+        yield first, _without_comment(" ".join([*begun, raw.strip()]))
+        begun = []
+    if begun:
+        yield first, _without_comment(" ".join(begun))
+
+
+def _without_comment(line: str) -> str:
+    return re.sub(r"(?<!\\)#.*", "", line).replace("\\#", "#")

@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: MIT
-"""Programs of the build machine in place of emulated ones."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Tests that run on the board, or against it from the host."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Readers of Vivado's hardware exports."""
