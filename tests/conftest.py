@@ -9,7 +9,7 @@ from itertools import groupby
 import pytest
 
 from builder.publish.output import Output
-from tests.support import BOARD, ROOT, build
+from tests.fixtures.product import BOARD, ROOT, build
 
 LIMITS = {"unit": 120, "fuzz": 120, "programs": 300, "lint": 600}
 """Seconds that a test in a directory may take, its fixtures included."""

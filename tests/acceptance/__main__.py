@@ -28,7 +28,7 @@ from tests.acceptance.record import (
     read_record,
     verdict,
 )
-from tests.support import ROOT
+from tests.fixtures.product import ROOT
 
 UNFINISHED = "unfinished"
 

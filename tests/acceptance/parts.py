@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.support import ROOT
+from tests.fixtures.product import ROOT
 
 _FILE = Path(__file__).with_name("parts.yaml")
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from tests.acceptance.parts import Part
-from tests.support import ROOT
+from tests.fixtures.product import ROOT
 
 RECORD = ROOT / "docs/acceptance.json"
 PAGE = ROOT / "docs/status.md"

@@ -27,7 +27,7 @@ from builder.spec.reader import Tree
 from builder.spec.resolve import resolve
 from builder.steps.step import Step
 from builder.store.store import Store
-from tests.support import ROOT
+from tests.fixtures.product import ROOT
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 

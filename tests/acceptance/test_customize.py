@@ -15,9 +15,9 @@ import pytest
 from builder.image.image import BOOT_OFFSET
 from builder.publish.output import Output
 from builder.store.checksum import sha256
-from tests.support import BOARD, ROOT, build_py
-from tests.unit.customize.cards import BOOT, START, card, system, tool
-from tests.unit.customize.test_ext4 import CAPABILITY, CHANGES
+from tests.fixtures.cards import BOOT, START, card, system, tool
+from tests.fixtures.product import BOARD, ROOT, build_py
+from tests.unit.formats.test_ext4 import CAPABILITY, CHANGES
 
 OFFSET = BOOT_OFFSET + (100 << 20)
 """Where the root partition begins on a card of ours."""

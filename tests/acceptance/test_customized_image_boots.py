@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from builder.publish.output import Output
-from tests.handoffs import base_design
-from tests.support import BOARD, ROOT, build_py
+from tests.fixtures.new_boards import base_design
+from tests.fixtures.product import BOARD, ROOT, build_py
 
 MARKER = "zebra"
 CHECK = f'''\

@@ -32,7 +32,7 @@ from builder.spec.resolve import resolve
 from builder.steps.layer_archive import LAYER
 from builder.steps.step import Step
 from builder.store.store import Entry, Store
-from tests.support import BOARD, ROOT
+from tests.fixtures.product import BOARD, ROOT
 
 ARCHITECTURES = [Architecture.ARMHF, Architecture.ARM64]
 

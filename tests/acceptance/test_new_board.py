@@ -11,7 +11,7 @@ import pytest
 
 from builder.formats.devicetree import DeviceTree, read_tree
 from builder.publish.output import Output
-from tests.handoffs import PREFIX, build_boards, exports, make_boards
+from tests.fixtures.new_boards import PREFIX, build_boards, exports, make_boards
 
 NEW = f"{PREFIX}Pynq-Z2"
 

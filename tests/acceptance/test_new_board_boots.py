@@ -8,7 +8,7 @@ import json
 import pytest
 
 from builder.publish.output import Output
-from tests.handoffs import DESIGNS, PREFIX, SMALL, build_boards, exports, make_boards
+from tests.fixtures.new_boards import DESIGNS, PREFIX, SMALL, build_boards, exports, make_boards
 
 NAMES = [f"{PREFIX}{name}" for name in (*DESIGNS, *SMALL)]
 

@@ -9,8 +9,8 @@ import pytest
 
 from builder.spec.models import Board
 from builder.spec.reader import Reader, Tree
-from tests.handoffs import PREFIX, exports, handoffs, make_boards
-from tests.support import ROOT
+from tests.fixtures.new_boards import PREFIX, exports, handoffs, make_boards
+from tests.fixtures.product import ROOT
 
 NEW = f"{PREFIX}Pynq-Z2"
 

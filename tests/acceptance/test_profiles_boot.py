@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from builder.publish.output import Output
-from tests.support import BOARD, build_py
+from tests.fixtures.product import BOARD, build_py
 
 VARIANTS: dict[str, dict[str, object]] = {
     "minimal": {"profile": "minimal"},

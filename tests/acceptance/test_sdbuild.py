@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from builder.publish.output import Output
-from tests.support import build_py
-from tests.unit.sdbuild.repository import write_board
+from tests.fixtures.product import build_py
+from tests.fixtures.sdbuild_repository import write_board
 
 NAME = "Pynq-ZED"
 

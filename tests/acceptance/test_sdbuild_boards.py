@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support import build_py
-from tests.unit.sdbuild.repository import BOARDS, write_board
+from tests.fixtures.product import build_py
+from tests.fixtures.sdbuild_repository import BOARDS, write_board
 
 MISSING = {
     "RFSoC4x2": "there is no file",  # the hardware export, which Vivado is to write

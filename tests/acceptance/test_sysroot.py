@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builder.publish.output import Output
-from tests.support import BOARD, ROOT, build_py
+from tests.fixtures.product import BOARD, ROOT, build_py
 
 pytestmark = pytest.mark.usefixtures("built")
 

@@ -15,7 +15,7 @@ from builder.boot_test.qemu_release import qemu_source
 from builder.boot_test.selftest import differences
 from builder.publish.output import Output
 from builder.spec.models import Soc
-from tests.support import ROOT, build_py
+from tests.fixtures.product import ROOT, build_py
 
 STAGES = {Soc.ZYNQ: ["first stage", "U-Boot", "boot script", "kernel"], Soc.ZYNQMP: ["kernel"]}
 """Before systemd, which all have. QEMU has no platform unit, which a ZynqMP's U-Boot waits for."""

@@ -20,7 +20,7 @@ from builder.containers.docker import Docker
 from builder.containers.images import NAME
 from builder.errors import HostError
 from builder.store.store import Entry, Store
-from tests.support import ROOT
+from tests.fixtures.product import ROOT
 
 CALLER = 12345
 """A user and group that no machine has: what is his was made for him."""

@@ -32,7 +32,7 @@ from tests.docker.support import (
     owners,
     take_over,
 )
-from tests.support import BOARD
+from tests.fixtures.product import BOARD
 
 pytestmark = needs_docker
 

@@ -21,9 +21,9 @@ from builder.publish.output import Output
 from builder.store.store import Store
 from tests.docker.support import containers, needs_docker, take_over
 from tests.docker.vendor import DTSI, FAMILIES, RELEASE, Vendor, built, vendors_tree
+from tests.fixtures.product import BOARDS, build
 from tests.petalinux.double import make_installer
 from tests.petalinux.installed import install
-from tests.support import BOARDS, build
 
 pytestmark = needs_docker
 

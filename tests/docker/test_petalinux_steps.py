@@ -29,10 +29,10 @@ from builder.steps.layer_archive import LAYER as PACKED
 from builder.store.store import Store
 from tests.docker.support import CALLER, Checkout, containers, needs_docker, owners
 from tests.docker.vendor import DTSI, LAYER, RELEASE, Vendor, built, vendors_tree
+from tests.fixtures.command_line import FakeArchive
+from tests.fixtures.petalinux import artifacts
+from tests.fixtures.product import BOARD
 from tests.petalinux.double import make_installer
-from tests.support import BOARD
-from tests.unit.command_line import FakeArchive
-from tests.unit.petalinux_provider.support import artifacts
 
 pytestmark = needs_docker
 

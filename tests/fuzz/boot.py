@@ -30,6 +30,16 @@ from builder.formats.linux_image import architecture, release, unpacked
 from builder.qemu_devicetree.derive import differences
 from builder.spec.models import Soc
 from builder.untrusted.tree import Tree
+from tests.fixtures.boot_files import (
+    RELEASE,
+    boot_bin,
+    fit,
+    image_arm64,
+    tar,
+    tree,
+    u_image,
+    zimage,
+)
 from tests.fuzz.judging import AcceptedError, Target
 from tests.fuzz.mutation import (
     after_line,
@@ -40,7 +50,6 @@ from tests.fuzz.mutation import (
     of_xml,
     of_zip,
 )
-from tests.unit.vendor import RELEASE, boot_bin, fit, image_arm64, tar, tree, u_image, zimage
 
 _MOST_FILES = 10_000
 

@@ -27,10 +27,10 @@ from builder.vivado.design import bitstream_of, read_design
 from builder.vivado.export import open_export
 from builder.vivado.interrupts import interrupts
 from builder.vivado.system import read_system
-from tests.exports import bitstream, hwh, make_xsa, start_up, sysdef
+from tests.fixtures.exports import bitstream, hwh, make_xsa, start_up, sysdef
+from tests.fixtures.sdbuild_repository import BOARDS, E200_TREE, bsp, xsa
 from tests.fuzz.judging import ROOT, AcceptedError, Target
 from tests.fuzz.mutation import of_bytes, of_files, of_lines, of_tar, of_xml, of_yaml, of_zip
-from tests.unit.sdbuild.repository import BOARDS, E200_TREE, bsp, xsa
 
 _TREE = Tree(root=ROOT)
 

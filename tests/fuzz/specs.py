@@ -24,9 +24,9 @@ from builder.spec.texts import FileName
 from builder.spec.unused import problems_of_board, problems_of_shared
 from builder.spec.upgrade import upgraded, upgraded_profile
 from builder.spec.values import parse_setting
+from tests.fixtures.specs import BOARD, DISTRIBUTION
 from tests.fuzz.judging import ROOT, AcceptedError, Target
 from tests.fuzz.mutation import Mutation, of_files, of_lines, of_yaml
-from tests.unit.support import BOARD, DISTRIBUTION
 
 _BOARD_FILE = "boards/B/board.yaml"
 _FILES: Mapping[str, str] = {

@@ -12,7 +12,7 @@ import pytest
 
 from builder.flash.image import read_map
 from builder.publish.output import Output
-from tests.support import build_py
+from tests.fixtures.product import build_py
 
 MIB = 1 << 20
 

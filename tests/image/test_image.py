@@ -19,7 +19,7 @@ from builder.image.filesystem import FEATURES
 from builder.image.image import BOOT_OFFSET
 from builder.publish.output import Output
 from builder.spec.models import Soc
-from tests.support import ROOT, build_py
+from tests.fixtures.product import ROOT, build_py
 
 MIB = 1 << 20
 INDEXED = 0x1000

@@ -12,7 +12,7 @@ import pytest
 from builder.cli.context import default_store
 from builder.publish.output import Output
 from builder.store.store import Store
-from tests.support import ROOT
+from tests.fixtures.product import ROOT
 
 SOURCES = sorted((ROOT / "petalinux_bsp/meta-user/recipes-modules").glob("*/files/*.[ch]"))
 # Modules outside of the kernel are built for more than one version of it; and it takes that macro,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from builder.publish.output import Output
-from tests.services import UNITS, needs_systemd_analyze, services, too_open
+from tests.fixtures.services import UNITS, needs_systemd_analyze, services, too_open
 
 SECTOR = 512
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import names, run_clean
+from tests.fixtures.product import names, run_clean
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = Path(sys.executable).parent

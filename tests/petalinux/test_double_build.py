@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.product import ROOT
 from tests.petalinux.installed import Installed
 from tests.petalinux.support import (
     BASH,
@@ -24,7 +25,6 @@ from tests.petalinux.tool.bitbake import check_host
 from tests.petalinux.tool.project import Project
 from tests.petalinux.tool.talk import Stop
 from tests.petalinux.tool.toolbox import Toolbox
-from tests.support import ROOT
 
 # petalinux-build
 

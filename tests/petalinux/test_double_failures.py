@@ -11,10 +11,10 @@ import pytest
 
 from builder.bsp.petalinux.failures import explain
 from builder.errors import BuildError, CommandError, HostError, UserError
+from tests.fixtures.petalinux_failures import ENDED, check, error
 from tests.petalinux.double import make_installer, make_xsa
 from tests.petalinux.installed import Installed, run
 from tests.petalinux.support import BOTH, PYTHON, UNPRIVILEGED, append, configured
-from tests.unit.petalinux.failed import ENDED, check, error
 
 LAYER = "project-spec/meta-user/conf/layer.conf"
 APPEND = "project-spec/meta-user/recipes-kernel/linux/linux-xlnx_%.bbappend"

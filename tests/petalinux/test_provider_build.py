@@ -17,10 +17,10 @@ import pytest
 from builder.formats.devicetree import read_tree
 from builder.formats.fit import read_fit
 from builder.spec.models import Soc
+from tests.fixtures.boot_files import RELEASE, needs_programs
+from tests.fixtures.petalinux import BASH, DTSI, MODULES, PACKED, PYTHON, Bench, layer
 from tests.petalinux.double import make_xsa
 from tests.petalinux.tool.containers import AARCH64, MICROBLAZE
-from tests.unit.petalinux_provider.support import BASH, DTSI, MODULES, PACKED, PYTHON, Bench, layer
-from tests.unit.vendor import RELEASE, needs_programs
 
 pytestmark = [
     needs_programs,

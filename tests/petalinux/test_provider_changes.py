@@ -14,8 +14,8 @@ import pytest
 from builder.bsp.petalinux.tool import Installer, PetaLinuxTool
 from builder.errors import CommandError, HostError, StepError, UserError
 from builder.spec.models import Soc
-from tests.unit.petalinux_provider.support import BASH, DTSI, MODULES, PYTHON, Bench, layer
-from tests.unit.vendor import RELEASE, needs_programs
+from tests.fixtures.boot_files import RELEASE, needs_programs
+from tests.fixtures.petalinux import BASH, DTSI, MODULES, PYTHON, Bench, layer
 
 pytestmark = [
     needs_programs,

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT
-from tests.unit.test_document import BILLION, CHAIN, MERGED
+from tests.fixtures.product import ROOT
+from tests.unit.spec.test_document import BILLION, CHAIN, MERGED
 
 SECONDS = 5
 MEMORY = 200 << 20

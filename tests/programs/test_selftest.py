@@ -29,7 +29,7 @@ from builder.steps.step import Job, Tools
 from builder.store.store import Store
 from builder.target_tests.context import MODULES, check_files, context, without_secrets
 from builder.target_tests.session import ENVIRONMENT, Selection, variable, words
-from tests.unit.support import Files
+from tests.fixtures.specs import Files
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = ROOT / "recipes/selftest/files/board_selftest.py"

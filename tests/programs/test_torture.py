@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support import ROOT
+from tests.fixtures.product import ROOT
 from tests.torture.figures import Figures, table
 from tests.torture.flips import damage
 from tests.torture.ground import Build, Ended

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tests.unit.leftovers import naming
+from tests.fixtures.leftovers import naming
 
 _PR_SET_CHILD_SUBREAPER = 36
 _CHUNK = 1 << 20

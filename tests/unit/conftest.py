@@ -23,12 +23,13 @@ from builder.rootfs.layers import Root
 from builder.sandbox.process import Processes
 from builder.steps.step import Job
 from builder.store.store import Entry, Store
-from tests.unit.command_line import TREE, CommandLine
-from tests.unit.jobs import MakeJob, PlainTools
-from tests.unit.leftovers import remaining, remove_large_files
-from tests.unit.scheduling import ByDirectory, worker_share
-from tests.unit.support import Files
-from tests.unit.vendor import Vendor
+from tests.fixtures.boot_files import Vendor
+from tests.fixtures.command_line import TREE, CommandLine
+from tests.fixtures.jobs import MakeJob, PlainTools
+from tests.fixtures.leftovers import remaining, remove_large_files
+from tests.fixtures.product import ROOT
+from tests.fixtures.scheduling import ByDirectory, worker_share
+from tests.fixtures.specs import Files
 
 NUMBERS = count()
 """Numbers of the directories for temporary files of this worker's tests."""
@@ -139,7 +140,7 @@ def ext4_writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def repository() -> Path:
     """The checkout."""
-    return Path(__file__).resolve().parents[2]
+    return ROOT
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from builder.errors import UserError
 from builder.flash.devices import candidates, check_room, devices, read_devices, target
-from tests.unit.flash.lsblk import CARD, EXT4, FAT, GIB, entry, fixed, table
+from tests.fakes.lsblk import CARD, EXT4, FAT, GIB, entry, fixed, table
 
 
 @pytest.fixture(autouse=True)

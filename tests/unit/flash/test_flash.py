@@ -24,8 +24,8 @@ from builder.flash.image import card_image, read_map
 from builder.flash.writing import flash, verify
 from builder.formats.compression import unpack
 from builder.sandbox.process import Processes
-from tests.unit.command_line import Answer, CommandLine
-from tests.unit.flash.lsblk import entry, fixed, table
+from tests.fakes.lsblk import entry, fixed, table
+from tests.fixtures.command_line import Answer, CommandLine
 
 MIB = 1 << 20
 OLD = b"\xa5" * MIB

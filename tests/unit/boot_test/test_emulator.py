@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""Which QEMU boots boards."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+
+from builder.apt.archive import Archive, ArchiveUnavailable
+from builder.boot_test.emulator import Qemu, found_qemu
+from builder.boot_test.emulator_step import QemuPrograms, libraries_in
+from builder.boot_test.qemu_release import qemu_source, version_in
+from builder.cli.context import Context
+from builder.cli.emulator import emulator_plan
+from builder.errors import HostError, StepError
+from builder.plan.plan import Planned
+from builder.report.events import Event, Note
+from builder.store.store import Store
+from tests.fixtures.command_line import TREE, FakeArchive
+
+NEW, OLD = "11.1.3 (Debian 1:11.1.3+ds-1)", "7.2.22 (Debian 1:7.2+dfsg-7)"
+
+
+def fake_qemu(folder: Path, version: str) -> Path:
+    """Make a QEMU that does nothing but say its version."""
+    folder.mkdir(exist_ok=True)
+    for name in qemu_source().programs:
+        (folder / name).write_text(f"#!/bin/sh\necho 'QEMU emulator version {version}'\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)\n", (7, 2)),
+        ("QEMU emulator version 11.0.0-rc1", (11, 0)),
+        ("1:11.1.3+ds-1~bpo13+1", (11, 1)),
+        ("10.2.1-1", (10, 2)),
+    ],
+)
+def test_versions_are_read(text: str, version: tuple[int, int]) -> None:
+    assert version_in(text) == version
+
+
+def test_what_says_no_version_is_an_error(tmp_path: Path) -> None:
+    folder = fake_qemu(tmp_path / "bin", "none")
+    with pytest.raises(HostError, match="does not say its version"):
+        found_qemu(folder)
+    with pytest.raises(HostError, match="is not on this machine"):
+        found_qemu(tmp_path)
+
+
+def test_a_new_one_can_do_more(tmp_path: Path) -> None:
+    new, old = (found_qemu(fake_qemu(tmp_path / each.split()[0], each)) for each in (NEW, OLD))
+    assert (new.new, old.new) == (True, False)
+    assert str(new) == "QEMU 11.1"
+    assert new.program("qemu-system-arm") == f"{tmp_path}/11.1.3/qemu-system-arm"
+    assert Qemu(source=new.source, version=(7, 2)).program("x") == "x"
+
+
+def test_suites_are_those_of_distributions_that_there_are() -> None:
+    known = TREE.distribution_files()
+    assert {each.distribution for each in qemu_source().origins} <= known.keys()
+
+
+LISTED = """\
+\tlinux-vdso.so.1 (0x00007ffd)
+\tlibc.so.6 => /root/lib/libc.so.6 (0x00007f)
+\t/lib64/ld-linux-x86-64.so.2 => /root/lib/ld-linux-x86-64.so.2 (0x00007f)
+"""
+
+
+def test_libraries_are_those_of_the_suite_alone() -> None:
+    assert libraries_in(LISTED, "/root/lib") == {"libc.so.6", "ld-linux-x86-64.so.2"}
+    for other in ("libz.so.1 => /lib/libz.so.1 (0x1)", "libz.so.1 => not found"):
+        with pytest.raises(StepError, match=r"library libz.so.1 is not among what was unpacked"):
+            libraries_in(f"{LISTED}\t{other}\n", "/root/lib")
+
+
+# What `test` does about it
+
+
+class Planning:
+    """Plans the QEMU of a test, with an archive that is there or not."""
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self.store = store
+        self.context = Context(
+            boards_dirs=[],
+            store=store.root,
+            store_size=0,
+            output=folder,
+            progress="plain",
+            engine="host",
+            argv=(),
+        )
+        self.archive: Archive | ArchiveUnavailable = FakeArchive()
+        self.notes: list[Note] = []
+
+    def listen(self, event: Event) -> None:
+        assert isinstance(event, Note)
+        self.notes.append(event)
+
+    def found(self, *_: object, **__: object) -> Archive:
+        if isinstance(self.archive, ArchiveUnavailable):
+            raise self.archive
+        return self.archive
+
+    def __call__(self, *, offline: bool = False) -> Planned | None:
+        arguments = argparse.Namespace(update=False, offline=offline)
+        return emulator_plan(arguments, self.context.tree, self.store, self.listen)
+
+
+@pytest.fixture
+def plan(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Planning:
+    """On a machine with an old QEMU."""
+    made = Planning(tmp_path, store)
+    monkeypatch.setattr("builder.cli.emulator.emulator_archive", made.found)
+    monkeypatch.setenv("PATH", f"{fake_qemu(tmp_path / 'bin', OLD)}:{os.environ['PATH']}")
+    return made
+
+
+def test_a_new_one_of_the_machines_is_taken(plan: Planning, tmp_path: Path) -> None:
+    fake_qemu(tmp_path / "bin", NEW)
+    assert plan() is None
+    assert plan.notes == []
+
+
+def test_in_place_of_an_old_one_another_is_got(plan: Planning) -> None:
+    planned = plan()
+    assert planned
+    assert isinstance(planned.step, QemuPrograms)
+    assert (planned.label, planned.boards, planned.kept) == ("qemu", (), False)
+    assert plan.notes == []
+
+
+@pytest.mark.parametrize(
+    ("archive", "offline", "why"),
+    [
+        (ArchiveUnavailable("none", details=["a: old"]), False, "none; a: old"),
+        (FakeArchive(), True, "--offline, and it has not been fetched yet"),
+    ],
+)
+def test_that_none_can_be_had_is_said(
+    plan: Planning, archive: Archive | ArchiveUnavailable, why: str, *, offline: bool
+) -> None:
+    plan.archive = archive
+    assert plan(offline=offline) is None
+    (note,) = plan.notes
+    assert note.loud
+    assert note.text == (
+        f"this machine's own QEMU boots the boards, which cannot load designs: {why}"
+    )
+
+
+def test_the_step_depends_on_what_the_archive_has(plan: Planning) -> None:
+    step = QemuPrograms(FakeArchive(), qemu_source())
+    again = pickle.loads(pickle.dumps(step))  # noqa: S301 - our own
+    assert again.settings() == step.settings()
+    assert {"archive", "package", "programs"} <= step.settings().keys()
+    assert step.fetches

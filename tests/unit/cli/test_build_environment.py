@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: MIT
+"""The engine `docker`: what the builder's container is, and when there is one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from builder.cli import build_environment as inside
+from builder.cli.build_environment import Wish, chosen, enter, run_inside
+from builder.cli.context import ROOT, Context
+from builder.containers.containers import Container, ImageRecipe
+from builder.containers.docker import Docker
+from builder.engine.engine import CALLER, CAPABLE, CONTROL
+from builder.engine.requirements import BROWSER, PACKAGES
+from builder.errors import HostError
+from builder.steps.step import ROOT_FILESYSTEM
+from tests.fixtures.command_line import CommandLine
+
+
+class Daemon:
+    """A Docker daemon whose containers do what a test says."""
+
+    user = "1000:1000"
+
+    def __init__(self) -> None:
+        self.recipe: ImageRecipe | None = None
+        self.container: Container | None = None
+        self.signals: list[str] = []
+        self.work: Callable[[], None] = lambda: None
+        self.status = 0
+        self.closed = False
+        self.swept = False
+        self.offline = False
+
+    def __enter__(self) -> Daemon:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed = True
+
+    def sweep(self) -> None:
+        self.swept = True
+
+    def image(self, recipe: ImageRecipe, *, offline: bool, **_: object) -> str:
+        self.recipe = recipe
+        self.offline = offline
+        return "tools:1"
+
+    @contextmanager
+    def started(self, container: Container, **_: object) -> Iterator[Daemon]:
+        self.container = container
+        yield self
+
+    def output(self) -> Iterator[tuple[int, bytes]]:
+        yield 1, b"said\n"
+        yield 2, b"complained\n"
+        self.work()
+
+    def wait(self) -> int:
+        return self.status
+
+    def signal(self, name: str) -> None:
+        self.signals.append(name)
+
+    def kill(self) -> None:
+        self.signals.append("SIGKILL")
+
+
+@pytest.fixture
+def daemon() -> Daemon:
+    return Daemon()
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    boards = tmp_path / "boards"
+    boards.mkdir()
+    return Context(
+        boards_dirs=[boards],
+        store=tmp_path / "store",
+        store_size=1,
+        output=tmp_path / "output",
+        progress="plain",
+        engine="docker",
+        argv=("plan", "--board", "X"),
+    )
+
+
+@pytest.fixture
+def as_user(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.cli.build_environment.os.getuid", lambda: 1001)
+    monkeypatch.setattr("builder.cli.build_environment.os.getgid", lambda: 100)
+    monkeypatch.setattr("builder.cli.build_environment.of_root", lambda _: False)
+
+
+def run(context: Context, daemon: Daemon, wish: Wish | None = None) -> int:
+    return run_inside(context, cast(Docker, daemon), wish or Wish())
+
+
+@pytest.mark.usefixtures("as_user")
+def test_the_builder_has_no_power_and_sees_what_it_needs(
+    context: Context, daemon: Daemon, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    daemon.status = 3
+    given = tmp_path / "given"
+    given.mkdir()
+    assert run(context, daemon, Wish(shown=[given])) == 3
+    assert capfdbinary.readouterr() == (b"said\n", b"complained\n")
+    container = daemon.container
+    assert container
+    assert (container.image, container.user, container.capabilities) == ("tools:1", "1001:100", ())
+    assert list(container.argv[-3:]) == ["plan", "--board", "X"]
+    shown = {mount.target: mount.read_only for mount in container.mounts}
+    for path in (ROOT, given, *context.boards_dirs):
+        assert shown[path], "to read alone"
+    assert not shown[context.store]
+    assert not shown[context.output]
+    writable = {path for path, read_only in shown.items() if not read_only}
+    control = Path(container.environment[CONTROL])
+    assert writable == {context.store, context.output, control}
+    assert not any("docker.sock" in str(mount.source) for mount in container.mounts)
+    assert container.environment[CALLER] == "1001:100"
+    assert container.environment["BUILDER_STORE"] == str(context.store)
+    assert CAPABLE not in container.environment
+    assert not control.exists(), "nothing is left"
+    assert daemon.swept
+
+
+@pytest.mark.usefixtures("as_user")
+def test_a_shell_has_the_power_of_a_step(context: Context, daemon: Daemon) -> None:
+    run(context, daemon, Wish(capable=True, stdin=True))
+    assert daemon.container
+    assert daemon.container.user == "0:0"
+    assert daemon.container.capabilities == ROOT_FILESYSTEM
+    assert CAPABLE in daemon.container.environment
+    assert list(daemon.container.argv[-3:]) == ["plan", "--board", "X"]
+
+
+def test_the_image_is_made_of_the_lists_of_packages(context: Context, daemon: Daemon) -> None:
+    run(context, daemon)
+    assert daemon.recipe
+    assert daemon.recipe.base == "debian:bookworm-slim"
+    assert daemon.recipe.folder == ROOT / "docker/tools"
+    assert daemon.recipe.files["packages.txt"] == ROOT / "builder/engine/packages.txt"
+    assert daemon.recipe.python_packages == ("requirements.txt", "3.11")
+    dockerfile = (daemon.recipe.folder / "Dockerfile").read_text()
+    for name in daemon.recipe.files:
+        assert name in dockerfile
+    assert not daemon.recipe.arguments
+    assert not daemon.offline
+
+
+@pytest.mark.parametrize("words", [("build",), ("test",), ("shell", "kernel"), ("plan",)])
+def test_offline_reaches_the_image(
+    build_py: CommandLine, monkeypatch: pytest.MonkeyPatch, words: Sequence[str]
+) -> None:
+    wishes: list[Wish] = []
+
+    def stop(_: Context, wish: Wish) -> None:
+        wishes.append(wish)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builder.cli.commands.enter", stop)
+    build_py(*words, "--board", "Pynq-Z2", "--offline")
+    build_py(*words, "--board", "Pynq-Z2")
+    assert [wish.offline for wish in wishes] == [True, False]
+
+
+def test_an_image_that_is_wanted_offline(context: Context, daemon: Daemon) -> None:
+    run(context, daemon, Wish(offline=True))
+    assert daemon.offline
+
+
+def test_only_tests_have_an_image_with_a_browser(context: Context, daemon: Daemon) -> None:
+    run(context, daemon, Wish(browser=True))
+    assert daemon.recipe
+    assert daemon.recipe.arguments == {"BROWSER": BROWSER}
+    packages, dockerfile = PACKAGES.read_text(), (daemon.recipe.folder / "Dockerfile").read_text()
+    assert f"{BROWSER}? " in packages
+    assert f"{BROWSER}\\?) ;;" in dockerfile, "else all images have it"
+    assert dockerfile.count("BROWSER=") == 1
+
+
+@pytest.mark.parametrize(
+    ("times", "status", "signals"), [(1, 130, ["SIGINT"]), (2, 137, ["SIGINT", "SIGKILL"])]
+)
+def test_ctrl_c_is_passed_on_and_the_second_kills(
+    context: Context, daemon: Daemon, times: int, status: int, signals: list[str]
+) -> None:
+    def interrupt() -> None:
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    daemon.work, daemon.status = interrupt, status
+    assert run(context, daemon) == 130
+    assert sorted(daemon.signals) == sorted(signals)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.usefixtures("as_user")
+def test_ctrl_c_does_not_interrupt_the_cleaning_up(
+    context: Context, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[Container] = []
+
+    def give_back(container: Container, **_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        given_back.append(container)
+
+    def work() -> None:
+        (context.open_store().root / "scratch/native-programs-1").mkdir()
+        monkeypatch.setattr("builder.cli.build_environment.of_root", lambda _: True)
+
+    monkeypatch.setattr(daemon, "run", give_back, raising=False)
+    daemon.work, daemon.status = work, 130
+    assert run(context, daemon) == 130
+    assert len(given_back) == 1
+    assert not [*(context.store / "scratch").iterdir()]
+    assert not daemon.signals, "the container was gone"
+
+
+def test_ctrl_c_while_the_container_starts_is_passed_on(
+    context: Context, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = daemon.started
+
+    @contextmanager
+    def interrupted(container: Container, **more: object) -> Iterator[Daemon]:
+        os.kill(os.getpid(), signal.SIGINT)
+        with started(container, **more) as running:
+            yield running
+
+    def work() -> None:
+        deadline = time.monotonic() + 10
+        while not daemon.signals and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    monkeypatch.setattr(daemon, "started", interrupted)
+    daemon.work, daemon.status = work, 130
+    assert run(context, daemon) == 130
+    assert daemon.signals == ["SIGINT"]
+
+
+@pytest.mark.usefixtures("as_user")
+def test_what_a_killed_worker_was_at_work_on_is_removed(context: Context, daemon: Daemon) -> None:
+    def work() -> None:
+        (context.open_store().root / "scratch/native-programs-1").mkdir()
+
+    daemon.work = work
+    run(context, daemon)
+    assert not [*(context.store / "scratch").iterdir()]
+
+
+def no_docker() -> Docker:
+    raise HostError("no Docker daemon answers")
+
+
+def test_docker_is_taken_where_a_daemon_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: Any = object()
+    monkeypatch.setattr("builder.cli.build_environment.Docker", lambda: found)
+    assert chosen("auto") is chosen("docker") is found
+    assert chosen("host") is None
+    monkeypatch.setattr("builder.cli.build_environment.Docker", no_docker)
+    assert chosen("auto") is chosen("host") is None
+    with pytest.raises(HostError, match="no Docker daemon answers"):
+        chosen("docker")
+
+
+def test_everything_begins_again_where_builds_run(
+    context: Context, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    done: list[str] = []
+    monkeypatch.setattr("builder.cli.build_environment.become_root", lambda _: done.append("root"))
+    monkeypatch.setattr("builder.cli.build_environment.run_inside", lambda *_: 7)
+    monkeypatch.setattr("builder.cli.build_environment.chosen", lambda _: daemon)
+    with pytest.raises(SystemExit) as ended:
+        enter(context)
+    assert ended.value.code == 7
+    assert daemon.closed
+    monkeypatch.setattr("builder.cli.build_environment.chosen", lambda _: None)
+    enter(context)
+    assert done == ["root"]
+    monkeypatch.setenv(CONTROL, str(tmp_path))
+    monkeypatch.setattr(inside, "_stay", lambda folder: done.append(str(folder)))
+    enter(context)
+    assert done == ["root", str(tmp_path)], "this is where builds run"
+
+
+@pytest.mark.usefixtures("as_user")
+def test_what_root_left_is_given_back(
+    context: Context, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Container] = []
+    monkeypatch.setattr(daemon, "run", lambda each, **_: ran.append(each), raising=False)
+    monkeypatch.setattr("builder.cli.build_environment.of_root", lambda _: False)
+    run(context, daemon)
+    assert not ran
+    monkeypatch.setattr("builder.cli.build_environment.of_root", lambda _: True)
+    run(context, daemon)
+    assert len(ran) == 2, "before and after"
+    _, *module, store, output, user, group = ran[0].argv
+    assert module == ["-m", "builder.scheduler.reclaim"]
+    assert (store, output) == (str(context.store), str(context.output))
+    assert (user, group) == ("1001", "100")
+    assert (ran[0].user, ran[0].network) == ("0:0", False)
+
+
+def test_a_store_that_is_roots_alone_is_roots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "builder.cli.build_environment.os.walk", lambda _: []
+    )  # what others see of it
+    monkeypatch.setattr("builder.cli.build_environment.os.access", lambda path, _: path != tmp_path)
+    assert inside.of_root(tmp_path)
+    assert not inside.of_root(tmp_path / "output")
+
+
+def test_what_another_build_removes_meanwhile_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "builder.cli.build_environment.os.walk", lambda folder: [(folder, ["drafts"], ["gone"])]
+    )
+    assert not inside.of_root(tmp_path)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT
+"""The command `lock`: what it says where there is nothing for it to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.command_line import CommandLine
+
+PIP = 'pip: "requirements/{distribution}-{architecture}.txt"\n'
+
+
+@pytest.mark.parametrize(
+    ("keys", "words", "said"),
+    [
+        (f"{PIP}requirements: [six]\n", [], ("has no lock file yet", "--distro debian-bookworm")),
+        ("apt: [python3-six]\n", [], ("names no lock file", "`pip`")),
+        (
+            "pip: {ubuntu-jammy: jammy.txt}\n",
+            ["--distro", "debian-bookworm"],
+            ("names no lock file for debian-bookworm", "`pip`"),
+        ),
+    ],
+)
+def test_a_recipe_that_is_named_and_has_nothing_to_renew(
+    build_py: CommandLine, boards_dir: Path, keys: str, words: list[str], said: tuple[str, str]
+) -> None:
+    path = boards_dir / "recipes/mine/recipe.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"summary: s\n{keys}")
+    # What could be renewed is not, if something that was named cannot be.
+    named = ["--recipe", "mine", "--recipe", "jupyter"]
+    answer = build_py.there("lock", *named, "--boards-dir", str(boards_dir), *words)
+    assert answer.status == 2
+    what, hint = said
+    first, second = answer.errors.splitlines()
+    assert first == f"error: recipe mine {what}"
+    assert hint in second
+    assert [*path.parent.iterdir()] == [path]

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""Commands that are printed mean the image that was built, and `test --built` takes it as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from builder.cli.commands import _summary
+from builder.cli.context import Context
+from builder.cli.errors import report
+from builder.cli.main import parsers
+from builder.cli.planning import resolved
+from builder.cli.same_image import same_image
+from builder.errors import CommandError
+from builder.publish.output import BoardResult, Output
+from builder.scheduler.scheduler import StepFailure
+from builder.spec.resolve import ImageSpec
+from tests.fixtures.command_line import Answer, CommandLine
+
+SECRET = "users.password=hunter2hunter2"
+
+
+def same(*words: str, known: bool = True) -> list[str]:
+    """Return the words that mean the image of a command line."""
+    argv = ["build", "--board", "Pynq-Z2", *words]
+    arguments = parsers()[0].parse_args(argv)
+    context = Context(
+        boards_dirs=[Path(each) for each in arguments.boards_dir],
+        store=Path(arguments.store),
+        store_size=1,
+        output=Path(arguments.output).absolute(),
+        progress="plain",
+        engine=arguments.engine,
+        argv=tuple(argv),
+    )
+    return same_image(arguments, context, resolved(arguments, context) if known else {})
+
+
+def test_the_words_of_an_image_are_those_of_the_command_line(tmp_path: Path) -> None:
+    boards, store, output = (tmp_path / name for name in ("boards", "store", "output"))
+    boards.mkdir()
+    words = [
+        *("--boards-dir", str(boards), "--store", str(store), "--output", str(output)),
+        *("--engine", "host", "--profile", "pynq-full", "--set", "jupyter.port=9091"),
+    ]
+    found = same(*words)
+    for option, path in (("--boards-dir", boards), ("--store", store), ("--output", output)):
+        assert found[found.index(option) + 1] == os.path.relpath(path)
+    assert {"--engine", "host", "--profile", "pynq-full", "jupyter.port=9091"} <= {*found}
+
+
+def test_no_secret_is_among_them() -> None:
+    found = same(
+        "--set",
+        SECRET,
+    )
+    assert found == ["--set", "users.password=..."]
+
+
+def test_a_value_that_begins_with_an_at_is_no_file() -> None:
+    assert same("--set", "own.text=@here", known=False) == ["--set", "own.text=@@here"]
+
+
+def test_without_options_there_are_none() -> None:
+    assert same() == []
+
+
+def test_the_summary_names_the_image_that_was_built(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = Output(directory=tmp_path, board="Pynq-Z2")
+    output.image.write_text("image")
+    result = BoardResult(
+        output=output, complete=True, fresh=True, built=1, kept=0, seconds=1, notes=()
+    )
+    context: Any = SimpleNamespace(console=Console(soft_wrap=True))
+    words = ["--output", "elsewhere", "--set", "users.password=..."]
+    _summary(context, result, taken="1 s", same=words)
+    said = capsys.readouterr().out
+    assert "test --built --board Pynq-Z2 --output elsewhere --set users.password=...\n" in said
+    assert "secrets are not shown" in said
+    assert f"flash {os.path.relpath(output.image)} /dev/YOUR-CARD" in said
+
+
+# Errors
+
+
+class _Step:
+    name = "recipe:ssh"
+    shell = None
+
+
+def told(replay: str, message: str, *, has_shell: bool) -> str:
+    """Return what is said of a step that failed."""
+    cause = CommandError(message, replay=replay, status=2)
+    item: Any = SimpleNamespace(step=_Step(), label="recipe:ssh", boards=["Own"])
+    failure = StepFailure(item, cause, Path("/logs/ssh.log"))
+    failure.has_shell = has_shell
+    said = io.StringIO()
+    assert report(failure, Console(file=said, soft_wrap=True), same=["--boards-dir", "b"]) == 3
+    return said.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (
+            "bwrap --bind /gone/root / -- /x/enter /bin/sh -eu -s",
+            "script of recipe ssh for the target",
+        ),
+        ("bwrap --bind /gone/root / -- /x/enter /usr/sbin/useradd a", "useradd"),
+    ],
+)
+def test_an_error_names_the_recipe_s_script_and_how_to_look_around(command: str, name: str) -> None:
+    said = told(command, "enter ended with status 2", has_shell=True)
+    assert said.startswith(f"error: step recipe:ssh failed: {name} ended with status 2\n")
+    assert "command:" not in said
+    (words,) = (line for line in said.splitlines() if line.startswith("look around:"))
+    assert shlex.split(words)[-5:] == ["recipe:ssh", "--board", "Own", "--boards-dir", "b"]
+
+
+@pytest.mark.parametrize(
+    ("command", "label"),
+    [
+        ("make -C /gone/scratch/x", "command (works in a directory that is gone)"),
+        ("make -C /etc", "command"),
+    ],
+)
+def test_a_command_that_cannot_be_pasted_says_so(command: str, label: str) -> None:
+    said = told(command, "make ended with status 2", has_shell=False)
+    assert "step recipe:ssh failed: make ended with status 2\n" in said
+    assert f"\n{label}: {command}\n" in said
+    assert "look around" not in said
+
+
+# test --built
+
+
+@pytest.fixture
+def built(
+    build_py: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[Answer, list[ImageSpec]]]:
+    """Run `test --built` for an image that has a port and a password of its own."""
+    checked: list[ImageSpec] = []
+
+    def run_checks(spec: ImageSpec, *_: object, **__: object) -> bool:
+        checked.append(spec)
+        return True
+
+    def build(*_: object, **__: object) -> None:
+        pytest.fail("it builds")
+
+    monkeypatch.setattr("builder.cli.commands._build", build)
+    monkeypatch.setattr("builder.cli.commands.planning", build)
+    monkeypatch.setattr("builder.cli.commands.emulator_plan", lambda *_: None)
+    monkeypatch.setattr("builder.cli.commands.found_qemu", lambda _: None)
+    monkeypatch.setattr("builder.cli.commands.run_checks", run_checks)
+    output = Output(directory=tmp_path / "output/Pynq-Z2", board="Pynq-Z2")
+    output.logs.mkdir(parents=True)
+    output.image.write_text("image")
+    manifest = {
+        "board": "Pynq-Z2",
+        "image": {"sha256": hashlib.sha256(b"image").hexdigest()},
+        "recipes": {
+            "ssh": {"password-authentication": True},
+            "users": {"user": "me", "password": "(secret)"},
+            "jupyter": {"port": 9091},
+        },
+    }
+    output.manifest.write_text(json.dumps(manifest))
+
+    def run(*words: str) -> tuple[Answer, list[ImageSpec]]:
+        return build_py.there("test", "--built", "--board", "Pynq-Z2", *words), checked
+
+    return run
+
+
+def test_a_built_image_is_tested_as_its_manifest_tells(
+    built: Callable[..., tuple[Answer, list[ImageSpec]]],
+) -> None:
+    answer, (spec,) = built("--set", SECRET)
+    assert (answer.status, answer.errors) == (0, "")
+    parameters = spec.parameters()
+    assert parameters["users"]["user"] == "me"
+    assert parameters["users"]["password"] == "hunter2hunter2"
+    assert parameters["jupyter"]["port"] == 9091
+    assert "samba" not in parameters
+
+
+def test_a_built_image_has_the_values_that_it_was_built_with(
+    built: Callable[..., tuple[Answer, list[ImageSpec]]],
+) -> None:
+    answer, checked = built("--set", "jupyter.port=9092")
+    assert (answer.status, checked) == (2, [])
+    assert answer.errors == "error: --set jupyter.port: the image was built with 9091\n"
+
+
+def test_only_an_image_that_is_there_is_tested(
+    built: Callable[..., tuple[Answer, list[ImageSpec]]], tmp_path: Path
+) -> None:
+    image = tmp_path / "output/Pynq-Z2/Pynq-Z2.img"
+    image.write_text("another image")
+    answer, checked = built()
+    assert (answer.status, checked) == (2, [])
+    assert "is not the image that the manifest beside it tells of" in answer.errors
+    image.unlink()
+    answer, checked = built()
+    assert (answer.status, checked) == (2, [])
+    assert answer.errors.startswith("error: there is no image of Pynq-Z2 in ")

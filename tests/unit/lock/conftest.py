@@ -1,8 +1,0 @@
-# SPDX-License-Identifier: MIT
-"""The small archive of the tests of archives, for modules that apt brings."""
-
-from __future__ import annotations
-
-from tests.unit.archive.conftest import keys, no_proxies, original, repository
-
-__all__ = ["keys", "no_proxies", "original", "repository"]

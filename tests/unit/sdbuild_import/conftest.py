@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: MIT
+"""What the tests of imports share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.sdbuild_imports import Imports
+
+
+@pytest.fixture
+def imports(tmp_path: Path) -> Imports:
+    return Imports(tmp_path)
