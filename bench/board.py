@@ -7,14 +7,14 @@ import argparse
 from pathlib import Path
 
 from bench.measure import Cost, cost_of, say
-from builder.apt.distribution_selection import choose, native_archive
+from builder.apt.distribution_selection import native_archive, select_distribution
 from builder.boot_test.emulator import Qemu, found_qemu
 from builder.boot_test.emulator_step import PROGRAMS
 from builder.cli.context import ROOT, default_store
 from builder.cli.emulator import emulator_plan
 from builder.plan.board_steps import BoardSteps, board_steps
 from builder.report.events import Event, Note
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import resolve
 from builder.store.store import Store
 
@@ -52,8 +52,8 @@ def build(tree: Path, place: Path, what: str, board: str, *words: str | Path) ->
 
 def steps_of(tree: Path, store: Store) -> BoardSteps:
     """Return the board's steps, as `build.py` in the checkout `tree` would plan them."""
-    spec = resolve(Tree(root=tree), BOARD)
-    archive = choose(
+    spec = resolve(SpecTree(root=tree), BOARD)
+    archive = select_distribution(
         spec.distributions, spec.architecture, store, listener=say_event, unusable=spec.unusable
     )
     return board_steps(spec, archive, native=native_archive(archive, store, listener=say_event))
@@ -63,6 +63,6 @@ def qemu_of_tests() -> Qemu:
     """Return the QEMU that boot tests use: the one that the last of them got, or the machine's own."""
     store = Store(default_store())
     words = argparse.Namespace(update=False, offline=True)
-    planned = emulator_plan(words, Tree(root=ROOT), store, say_event)
+    planned = emulator_plan(words, SpecTree(root=ROOT), store, say_event)
     entry = store.get(planned.key) if planned and planned.key else None
     return found_qemu(entry.files / PROGRAMS if entry else None)

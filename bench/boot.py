@@ -18,7 +18,7 @@ from builder.cli.context import ROOT
 from builder.errors import UserError
 from builder.publish.output import Output
 from builder.sandbox.process import Processes
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import ImageSpec, resolve
 
 _SSH = 22
@@ -55,7 +55,9 @@ def booted(
 
 def own_image() -> tuple[ImageSpec, Output]:
     """Return the measured board, and where its image is: in output/."""
-    return resolve(Tree(root=ROOT), BOARD), Output(directory=ROOT / "output" / BOARD, board=BOARD)
+    return resolve(SpecTree(root=ROOT), BOARD), Output(
+        directory=ROOT / "output" / BOARD, board=BOARD
+    )
 
 
 def reached(place: Path, spec: ImageSpec, output: Output) -> dict[str, float]:

@@ -20,7 +20,7 @@ from builder.image.image import ROOT_LABEL, Image
 from builder.plan.plan import make_plan
 from builder.rootfs.layers import LayerStack
 from builder.sandbox.process import Processes
-from builder.scheduler.build_context import Toolbox
+from builder.scheduler.build_context import BuildContext
 from builder.steps.step import Job
 from builder.store.store import Store
 
@@ -135,7 +135,7 @@ def _main() -> None:
         inputs[name] = entry
     with (
         store.in_use(),
-        Toolbox(store, Processes()) as tools,
+        BuildContext(store, Processes()) as tools,
         (output / "log").open("w") as log,
     ):
         job = Job(

@@ -13,7 +13,7 @@ from bench.boot import reached
 from bench.measure import Row
 from builder.cli.context import ROOT
 from builder.publish.output import Output
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import resolve
 
 _REFERENCE = "pynq"
@@ -67,7 +67,7 @@ def _measured(place: Path, profile: str) -> dict[tuple[str, str], float]:
     build(ROOT, place, f"image of {profile}", name, *places)
     work = place / f"boot-{profile}"
     work.mkdir()
-    stages = reached(work, resolve(Tree(root=ROOT, boards_dirs=(board.parent,)), name), output)
+    stages = reached(work, resolve(SpecTree(root=ROOT, boards_dirs=(board.parent,)), name), output)
     size = output.image.stat()
     return {
         ("image", "bytes"): size.st_size,

@@ -19,7 +19,7 @@ from pathlib import Path
 from bench.board import BOARD, new_store, say_event
 from bench.measure import Cost, Row, cost_of, say, seconds
 from builder.apt.archive import Archive
-from builder.apt.distribution_selection import choose, native_archive
+from builder.apt.distribution_selection import native_archive, select_distribution
 from builder.apt.mirrors import mirror
 from builder.cli.context import ROOT, default_store
 from builder.errors import HostError
@@ -28,9 +28,9 @@ from builder.plan.rootfs_steps import BoardView, root_layers
 from builder.rootfs.bootstrap import QEMU_CPU, Bootstrap
 from builder.rootfs.mmdebstrap import keep_downloads, options
 from builder.sandbox.process import Processes
-from builder.scheduler.scheduler import Build
+from builder.scheduler.scheduler import Scheduler
 from builder.spec.models import Architecture
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import resolve
 from builder.steps.step import Step
 from builder.store.store import Store
@@ -99,8 +99,8 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: FBT001 - the sections' 
 
 def _work(architecture: Architecture) -> _Work:
     store = Store(default_store())
-    spec = resolve(Tree(root=ROOT), BOARD)
-    target = choose(
+    spec = resolve(SpecTree(root=ROOT), BOARD)
+    target = select_distribution(
         spec.distributions, architecture, store, listener=say_event, unusable=spec.unusable
     )
     native = native_archive(target, store, listener=say_event)
@@ -182,7 +182,7 @@ def _main() -> None:
     step = next(item.step for item in everything if item.step.name == arguments.step)
     logs = Path(tempfile.mkdtemp())
     with store.in_use():
-        Build(
+        Scheduler(
             make_plan([step], store),
             store=store,
             logs=logs,

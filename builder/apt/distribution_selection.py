@@ -15,7 +15,7 @@ from builder.apt.mirrors import mirror
 from builder.apt.verification import DamagedIndexes
 from builder.engine.host import host_architecture
 from builder.errors import BuildError, HostError, UserError
-from builder.network.response import Answer, Head, Trouble
+from builder.network.response import Head, Response, ResponseError
 from builder.report.events import Listener, Note
 from builder.spec.distribution import Pocket
 from builder.spec.models import Architecture
@@ -48,7 +48,7 @@ class _Choice(BaseModel):
 _CHOICES = TypeAdapter(_Choice)
 
 
-def choose(
+def select_distribution(
     distributions: Sequence[NamedDistribution],
     architecture: Architecture,
     store: Store,
@@ -327,10 +327,10 @@ def _answers(archive: Archive, pocket: Pocket, *, timeout: float | None = None) 
     timeout = timeout or _PROBE_SECONDS
     if not base.startswith("http"):
         return
-    answer = Answer(f"{base}/dists/{pocket.suite}/InRelease", {}, silence=timeout, method="HEAD")
+    answer = Response(f"{base}/dists/{pocket.suite}/InRelease", {}, silence=timeout, method="HEAD")
     try:
         head = answer.next(timeout)
-    except Trouble as trouble:
+    except ResponseError as trouble:
         raise ArchiveUnavailable(f"{base} does not answer ({trouble})") from trouble
     finally:
         answer.give_up()

@@ -10,7 +10,7 @@ from builder.spec.models import Architecture
 from builder.spec.resolve import NamedDistribution
 
 
-class ExistingSystem(Archive):
+class InstalledSystem(Archive):
     """A system's distribution, and in place of the archive's date (s since 1970) the system's own.
 
     It has no indexes: nothing can be installed from it.

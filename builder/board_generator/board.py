@@ -33,12 +33,12 @@ from builder.errors import UserError
 from builder.formats.bitstream import loadable
 from builder.qemu_devicetree.machine import machine_facts
 from builder.spec.models import FORMAT, Board
-from builder.spec.reader import Reader, Tree, closest
+from builder.spec.reader import Reader, SpecTree, closest
 from builder.spec.resolve import resolve
 from builder.spec.texts import format_size
 from builder.vivado.design import Design, bitstream_of, read_design
 from builder.vivado.export import HardwareExport, open_export
-from builder.vivado.system import Kind, System, read_system
+from builder.vivado.system import PeripheralKind, System, read_system
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
@@ -49,7 +49,7 @@ OVERLAY: Final = "pl-overlay"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class BoardRequest:
     """The request for a board `name` in `directory`, from the hardware export `export`.
 
     like: a board of which it shall be a variant. profile: of recipes; None for the usual one.
@@ -93,7 +93,7 @@ class _Files:
                 target.write_bytes(content)
 
 
-def new_board(wish: Wish, tree: Tree) -> NewBoard:
+def new_board(wish: BoardRequest, tree: SpecTree) -> NewBoard:
     """Write the directory of a new board.
 
     Nothing is overwritten, and nothing is left behind if something is wrong.
@@ -107,7 +107,7 @@ def new_board(wish: Wish, tree: Tree) -> NewBoard:
 class _Writer:
     """The work of `new_board`."""
 
-    def __init__(self, wish: Wish, tree: Tree) -> None:
+    def __init__(self, wish: BoardRequest, tree: SpecTree) -> None:
         self._wish = wish
         self._tree = tree
         self._check_wish()
@@ -340,7 +340,8 @@ class _Writer:
         known = [
             each
             for each in shown
-            if family.label(each) or each.kind in (Kind.GPIO, Kind.TIMER, Kind.WATCHDOG)
+            if family.label(each)
+            or each.kind in (PeripheralKind.GPIO, PeripheralKind.TIMER, PeripheralKind.WATCHDOG)
         ]
         # From the checkout, where the README's commands are typed.
         place = os.path.relpath(self._wish.directory.parent, self._tree.root)
@@ -389,7 +390,7 @@ class _Writer:
             written.mkdir()
             files.write(written)
             folders = (*self._tree.boards_dirs, Path(aside))
-            resolve(Tree(root=self._tree.root, boards_dirs=folders), self._wish.name)
+            resolve(SpecTree(root=self._tree.root, boards_dirs=folders), self._wish.name)
             try:
                 written.rename(target)
             except OSError as error:

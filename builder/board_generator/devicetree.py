@@ -16,7 +16,7 @@ from builder.board_generator.families import PORTING, PortingFamily
 from builder.errors import UserError
 from builder.formats.dts_writer import Node, cells, comment, text, wide
 from builder.spec.models import Soc
-from builder.vivado.system import Kind, Peripheral, System, mio
+from builder.vivado.system import Peripheral, PeripheralKind, System, mio
 
 _REFERENCE_CRYSTAL = 33.333333
 """MHz, of the SoCs' own trees."""
@@ -68,20 +68,20 @@ def choose(system: System, *, console: int | None = None, card: int | None = Non
     Raises:
         UserError: the design has none that would do.
     """
-    consoles = [each for each in system.all_of(Kind.UART) if each.pins.startswith("MIO")]
+    consoles = [each for each in system.all_of(PeripheralKind.UART) if each.pins.startswith("MIO")]
     cards = [
         each
-        for each in system.all_of(Kind.SD)
+        for each in system.all_of(PeripheralKind.SD)
         if each.pins.startswith("MIO") and "eMMC" not in each.details.get("slot", "")
     ]
     # A slot has a switch that tells whether there is a card; soldered-on memory has none.
     cards.sort(key=lambda each: "card-detect" not in each.details)
-    networks = [each for each in system.all_of(Kind.ETHERNET) if _has_phy(each)]
+    networks = [each for each in system.all_of(PeripheralKind.ETHERNET) if _has_phy(each)]
     return Chosen(
         console=_pick(
             system,
             consoles,
-            Kind.UART,
+            PeripheralKind.UART,
             number=console,
             option="console",
             why="the console has no port",
@@ -89,7 +89,7 @@ def choose(system: System, *, console: int | None = None, card: int | None = Non
         card=_pick(
             system,
             cards,
-            Kind.SD,
+            PeripheralKind.SD,
             number=card,
             option="card",
             why="there is no card to start from",
@@ -101,7 +101,7 @@ def choose(system: System, *, console: int | None = None, card: int | None = Non
 def _pick(
     system: System,
     usable: Sequence[Peripheral],
-    kind: Kind,
+    kind: PeripheralKind,
     *,
     number: int | None = None,
     option: str = "",
@@ -139,7 +139,7 @@ def baud_warning(chosen: Chosen) -> str | None:
 def with_logic(system: System) -> list[str]:
     """Return the labels of peripherals that are of use only once the logic is loaded."""
     family = PORTING[system.soc]
-    kinds = {Kind.UART, Kind.I2C, Kind.SPI, Kind.CAN}
+    kinds = {PeripheralKind.UART, PeripheralKind.I2C, PeripheralKind.SPI, PeripheralKind.CAN}
     found = [each for each in system.peripherals if each.in_logic and each.kind in kinds]
     return [label for each in found if (label := family.label(each))]
 
@@ -232,22 +232,22 @@ class _BoardTree:
             chosen.console,
             *(
                 each
-                for each in self._system.all_of(Kind.UART)
+                for each in self._system.all_of(PeripheralKind.UART)
                 if each != chosen.console and not each.in_logic
             ),
         ]
-        cards = [chosen.card, *(s for s in self._described(Kind.SD) if s != chosen.card)]
-        networks = self._described(Kind.ETHERNET)
+        cards = [chosen.card, *(s for s in self._described(PeripheralKind.SD) if s != chosen.card)]
+        networks = self._described(PeripheralKind.ETHERNET)
         # Without a network the controller stays off; an emulated boot uses it, see docs/porting.md.
-        unused = [f"ethernet0 = &{family.labels[Kind.ETHERNET][0]}"]
+        unused = [f"ethernet0 = &{family.labels[PeripheralKind.ETHERNET][0]}"]
         aliases = [
             *(self._aliases("ethernet", networks) or unused),
             *self._aliases("mmc", cards),
             *self._aliases("serial", consoles),
         ]
         if not self._base:
-            aliases += self._aliases("i2c", self._described(Kind.I2C))
-            aliases += self._aliases("spi", self._described(Kind.QSPI))
+            aliases += self._aliases("i2c", self._described(PeripheralKind.I2C))
+            aliases += self._aliases("spi", self._described(PeripheralKind.QSPI))
         width = family.address_cells
         regions = [
             cells([*wide(at, width), *wide(size, width)]) for at, size in self._system.memory
@@ -277,10 +277,10 @@ class _BoardTree:
             f"{stem}{index} = &{self._family.label(each)}" for index, each in enumerate(peripherals)
         ]
 
-    def _described(self, kind: Kind) -> list[Peripheral]:
+    def _described(self, kind: PeripheralKind) -> list[Peripheral]:
         """Return the peripherals of a kind that the board's tree switches on."""
         found = [each for each in self._system.all_of(kind) if not each.in_logic]
-        return [each for each in found if kind is not Kind.ETHERNET or _has_phy(each)]
+        return [each for each in found if kind is not PeripheralKind.ETHERNET or _has_phy(each)]
 
     def _processor(self) -> Iterator[Node]:
         crystal = self._system.crystal
@@ -292,11 +292,11 @@ class _BoardTree:
             yield Node(head="&pss_ref_clk", lines=[f"clock-frequency = <{_hertz(crystal)}>"])
 
     def _peripherals(self) -> Iterator[Node]:
-        writers: dict[Kind, Callable[[Peripheral, str], Iterator[Node]]] = {
-            Kind.SD: self._sd,
-            Kind.ETHERNET: self._ethernet,
-            Kind.USB: self._usb,
-            Kind.QSPI: self._qspi,
+        writers: dict[PeripheralKind, Callable[[Peripheral, str], Iterator[Node]]] = {
+            PeripheralKind.SD: self._sd,
+            PeripheralKind.ETHERNET: self._ethernet,
+            PeripheralKind.USB: self._usb,
+            PeripheralKind.QSPI: self._qspi,
         }
         for each in self._system.peripherals:
             label = self._family.label(each)
@@ -316,7 +316,7 @@ class _BoardTree:
             return
         there = {self._family.label(each) for each in self._system.peripherals if not each.in_logic}
         for kind, labels in self._family.labels.items():
-            if kind in (Kind.GPIO, Kind.TIMER, Kind.WATCHDOG):
+            if kind in (PeripheralKind.GPIO, PeripheralKind.TIMER, PeripheralKind.WATCHDOG):
                 continue
             for label in labels:
                 if label not in there and self._known(label):
@@ -366,7 +366,7 @@ class _BoardTree:
 
     def _usb(self, each: Peripheral, label: str) -> Iterator[Node]:
         # Without its label the family's GPIO controller is on by itself.
-        there = self._zynq or bool(self._system.all_of(Kind.GPIO))
+        there = self._zynq or bool(self._system.all_of(PeripheralKind.GPIO))
         pin = mio(each.details.get("reset", "")) if there else None
         line = f"<&{self._family.gpio} {pin} GPIO_ACTIVE_LOW>"
         reset = [] if pin is None else [f"reset-gpios = {line}"]

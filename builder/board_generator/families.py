@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from builder.spec.models import Soc
-from builder.vivado.system import Kind, Peripheral
+from builder.vivado.system import Peripheral, PeripheralKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class PortingFamily:
     compatible: str
     interrupt_controller: str
     gpio: str
-    labels: Mapping[Kind, tuple[str, ...]]
+    labels: Mapping[PeripheralKind, tuple[str, ...]]
     fabric: str
     fabric_interrupt: int
 
@@ -43,14 +43,14 @@ class PortingFamily:
         return known[peripheral.number] if peripheral.number < len(known) else None
 
 
-_COMMON: Mapping[Kind, tuple[str, ...]] = {
-    Kind.UART: ("uart0", "uart1"),
-    Kind.SD: ("sdhci0", "sdhci1"),
-    Kind.USB: ("usb0", "usb1"),
-    Kind.I2C: ("i2c0", "i2c1"),
-    Kind.SPI: ("spi0", "spi1"),
-    Kind.QSPI: ("qspi",),
-    Kind.CAN: ("can0", "can1"),
+_COMMON: Mapping[PeripheralKind, tuple[str, ...]] = {
+    PeripheralKind.UART: ("uart0", "uart1"),
+    PeripheralKind.SD: ("sdhci0", "sdhci1"),
+    PeripheralKind.USB: ("usb0", "usb1"),
+    PeripheralKind.I2C: ("i2c0", "i2c1"),
+    PeripheralKind.SPI: ("spi0", "spi1"),
+    PeripheralKind.QSPI: ("qspi",),
+    PeripheralKind.CAN: ("can0", "can1"),
 }
 
 PORTING: Mapping[Soc, PortingFamily] = {
@@ -62,7 +62,7 @@ PORTING: Mapping[Soc, PortingFamily] = {
         compatible="xlnx,zynq-7000",
         interrupt_controller="intc",
         gpio="gpio0",
-        labels={**_COMMON, Kind.ETHERNET: ("gem0", "gem1")},
+        labels={**_COMMON, PeripheralKind.ETHERNET: ("gem0", "gem1")},
         fabric="fabric@40000000",
         fabric_interrupt=29,
     ),
@@ -76,11 +76,11 @@ PORTING: Mapping[Soc, PortingFamily] = {
         gpio="gpio",
         labels={
             **_COMMON,
-            Kind.ETHERNET: ("gem0", "gem1", "gem2", "gem3"),
-            Kind.GPIO: ("gpio",),
-            Kind.TIMER: ("ttc0", "ttc1", "ttc2", "ttc3"),
+            PeripheralKind.ETHERNET: ("gem0", "gem1", "gem2", "gem3"),
+            PeripheralKind.GPIO: ("gpio",),
+            PeripheralKind.TIMER: ("ttc0", "ttc1", "ttc2", "ttc3"),
             # SWDT0 is the low-power domain's, SWDT1 the full-power domain's (UG1085).
-            Kind.WATCHDOG: ("lpd_watchdog", "watchdog0"),
+            PeripheralKind.WATCHDOG: ("lpd_watchdog", "watchdog0"),
         },
         fabric="fabric@a0000000",
         fabric_interrupt=89,

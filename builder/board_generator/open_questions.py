@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from builder.board_generator.devicetree import Chosen
 from builder.board_generator.families import PORTING
 from builder.spec.models import Soc
-from builder.vivado.system import Kind, Peripheral, System, mio
+from builder.vivado.system import Peripheral, PeripheralKind, System, mio
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ def _urgent(system: System, chosen: Chosen) -> Iterator[Check]:
         now=f"{chosen.console.name}, {chosen.console.pins}",
         place="`build.py new-board --console N`; the alias `serial0`, and `console` in board.yaml",
     )
-    if len(system.all_of(Kind.SD)) > 1:
+    if len(system.all_of(PeripheralKind.SD)) > 1:
         yield Check(
             what="card: which SD controller has the slot",
             now=f"{chosen.card.name}, {chosen.card.pins}",
@@ -72,7 +72,7 @@ def _urgent(system: System, chosen: Chosen) -> Iterator[Check]:
 
 def _peripheral(system: System, each: Peripheral) -> Iterator[Check]:
     label = PORTING[system.soc].label(each)
-    if each.kind is Kind.ETHERNET and "mdio" in each.details:
+    if each.kind is PeripheralKind.ETHERNET and "mdio" in each.details:
         yield Check(
             what=f"{each.name}: address of the PHY",
             now="Linux and U-Boot look at all addresses, and take the first PHY",
@@ -91,7 +91,7 @@ def _peripheral(system: System, each: Peripheral) -> Iterator[Check]:
             now="`rgmii-id`: the PHY delays both clocks; an address made up from the card's identity",
             place=f"`phy-mode` of `&{label}`; *The MAC address* in docs/porting.md",
         )
-    if each.kind is Kind.SD:
+    if each.kind is PeripheralKind.SD:
         detect = _switch(each, "card-detect", without="broken-cd")
         protect = _switch(each, "write-protect", without="disable-wp")
         yield Check(
@@ -99,7 +99,7 @@ def _peripheral(system: System, each: Peripheral) -> Iterator[Check]:
             now=f"card detect {detect}, write protect {protect}",
             place=f"`cd-inverted`, `wp-inverted`, `vmmc-supply`, `vqmmc-supply` of `&{label}`",
         )
-    if each.kind is Kind.USB:
+    if each.kind is PeripheralKind.USB:
         by_phy = system.soc is Soc.ZYNQ
         vbus = "VBUS is switched by the PHY" if by_phy else "VBUS is not switched"
         yield Check(
@@ -114,19 +114,19 @@ def _peripheral(system: System, each: Peripheral) -> Iterator[Check]:
                 "always there",
                 place="the nodes `gt-clockN`; a clock chip on I2C takes their place",
             )
-    if each.kind is Kind.QSPI:
+    if each.kind is PeripheralKind.QSPI:
         yield Check(
             what="QSPI: part, speed, width",
             now="any part (`jedec,spi-nor`), read by four lines",
             place="`flash@0`",
         )
-    if each.kind in (Kind.I2C, Kind.SPI):
+    if each.kind in (PeripheralKind.I2C, PeripheralKind.SPI):
         yield Check(
             what=f"{each.name}: what hangs on it",
             now="nothing is described",
             place=f"nodes below `&{label}`",
         )
-    if each.kind is Kind.CAN:
+    if each.kind is PeripheralKind.CAN:
         yield Check(
             what=f"{each.name}: standby line of the transceiver",
             now="none",

@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder.boot_test.qemu_release import QemuSource, Version, qemu_source, version_in
+from builder.boot_test.qemu_release import QemuRelease, Version, qemu_source, version_in
 from builder.errors import HostError
 
 
@@ -16,7 +16,7 @@ from builder.errors import HostError
 class Qemu:
     """QEMU's programs: in `directory`, or this machine's own."""
 
-    source: QemuSource
+    source: QemuRelease
     version: Version
     directory: Path | None = None
 

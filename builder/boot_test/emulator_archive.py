@@ -9,7 +9,7 @@ from dataclasses import replace
 from builder.apt.archive import Archive, ArchiveUnavailable
 from builder.apt.distribution_selection import fetch, mend
 from builder.apt.verification import DamagedIndexes
-from builder.boot_test.qemu_release import QemuSource, Suites, version_in
+from builder.boot_test.qemu_release import QemuRelease, Suites, version_in
 from builder.engine.host import host_architecture
 from builder.errors import HostError, UserError
 from builder.report.events import Listener
@@ -21,7 +21,7 @@ from builder.store.store import Store
 
 
 def emulator_archive(
-    source: QemuSource,
+    source: QemuRelease,
     store: Store,
     *,
     named: Callable[[str], NamedDistribution],
@@ -82,7 +82,7 @@ def _archive(
     )
 
 
-def _check(archive: Archive, source: QemuSource) -> None:
+def _check(archive: Archive, source: QemuRelease) -> None:
     """Make sure that the indexes have what is wanted.
 
     Raises:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from builder.apt.archive import Archive
-from builder.boot_test.qemu_release import QemuSource
+from builder.boot_test.qemu_release import QemuRelease
 from builder.errors import StepError
 from builder.rootfs.mmdebstrap import keep_downloads, options
 from builder.sandbox.workspace import Workspace
@@ -39,7 +39,7 @@ class QemuPrograms(Step):
     capabilities = ROOT_FILESYSTEM
     packages = ("mmdebstrap",)
 
-    def __init__(self, archive: Archive, source: QemuSource) -> None:
+    def __init__(self, archive: Archive, source: QemuRelease) -> None:
         super().__init__("qemu", scope=archive.architecture.value)
         self.archive = archive
         self.source = source

@@ -25,7 +25,7 @@ class Suites(Model):
     suites: tuple[str, ...] = Field(min_length=1)
 
 
-class QemuSource(Model):
+class QemuRelease(Model):
     """The wanted version and programs of QEMU, and the suites that have it.
 
     `version` is the oldest that suffices, `package` the one that brings the `programs`.
@@ -54,6 +54,6 @@ def version_in(text: str) -> Version:
     return int(found[1]), int(found[2])
 
 
-def qemu_source() -> QemuSource:
+def qemu_source() -> QemuRelease:
     """Return what is wanted of QEMU."""
-    return QemuSource.model_validate(read(FILE).data)
+    return QemuRelease.model_validate(read(FILE).data)

@@ -26,7 +26,7 @@ from builder.apt.base_image import base_of
 from builder.bsp.petalinux.system import ContainerStep
 from builder.cli.context import ROOT, TOOLS_LOG, Context, become_root
 from builder.cli.settings import HANDED_ON, hand_on
-from builder.containers.broker import Relay, RelayedContainers
+from builder.containers.broker import ContainerBroker, RelayedContainers
 from builder.containers.capability_key import taken_key
 from builder.containers.containers import Container, ImageRecipe, Mount
 from builder.containers.docker import Docker, RunningContainer
@@ -55,7 +55,7 @@ _FILES = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class ContainerRequest:
     """A command's requirements for its container.
 
     shown: files and directories of the user's beside those of the context.
@@ -74,7 +74,7 @@ class Wish:
     offline: bool = False
 
 
-def enter(context: Context, wish: Wish | None = None) -> None:
+def ensure_build_environment(context: Context, wish: ContainerRequest | None = None) -> None:
     """Go on where builds run.
 
     That is here, if this process is in a container of the builder's or root on a machine that
@@ -92,7 +92,7 @@ def enter(context: Context, wish: Wish | None = None) -> None:
         become_root(context)
     else:
         with docker:
-            raise SystemExit(run_inside(context, docker, wish or Wish()))
+            raise SystemExit(run_inside(context, docker, wish or ContainerRequest()))
 
 
 @cache
@@ -102,7 +102,7 @@ def _stay(folder: Path) -> None:
     RelayedContainers(folder, "").stay()
 
 
-def run_inside(context: Context, docker: Docker, wish: Wish) -> int:
+def run_inside(context: Context, docker: Docker, wish: ContainerRequest) -> int:
     """Run this command line again in a container; return its exit code.
 
     Raises:
@@ -130,7 +130,7 @@ def run_inside(context: Context, docker: Docker, wish: Wish) -> int:
         with _Signals(resize=terminal) as signals:
             try:
                 with (
-                    Relay(folder, docker, worker),
+                    ContainerBroker(folder, docker, worker),
                     docker.started(main, terminal=terminal, stdin=wish.stdin) as running,
                     signals.passed_to(running),
                     _typing(running) if wish.stdin and terminal else nullcontext(),
@@ -170,7 +170,7 @@ def tools_image(
     )
 
 
-def _image(context: Context, docker: Docker, wish: Wish) -> str:
+def _image(context: Context, docker: Docker, wish: ContainerRequest) -> str:
     distribution = named_distribution(context.tree, TOOLS)
     recipe = tools_image(ROOT, distribution, browser=wish.browser)
     with (context.output / TOOLS_LOG).open("w") as log:
@@ -183,7 +183,7 @@ def _image(context: Context, docker: Docker, wish: Wish) -> str:
         )
 
 
-def _container(context: Context, image: str, control: Path, wish: Wish) -> Container:
+def _container(context: Context, image: str, control: Path, wish: ContainerRequest) -> Container:
     user, group = os.getuid(), os.getgid()
     environment = {
         "PYTHONPATH": str(ROOT),
@@ -214,7 +214,7 @@ def _container(context: Context, image: str, control: Path, wish: Wish) -> Conta
     )
 
 
-def _mounts(context: Context, control: Path, wish: Wish) -> list[Mount]:
+def _mounts(context: Context, control: Path, wish: ContainerRequest) -> list[Mount]:
     """Return what a container sees of this machine."""
 
     def same(path: Path, *, read_only: bool) -> Mount:
@@ -383,7 +383,7 @@ def check_containers(plan: Iterable[Planned]) -> None:
     Raises:
         HostError: there are such steps, and Docker cannot be used.
     """
-    steps = [item for item in plan if not item.kept and isinstance(item.step, ContainerStep)]
+    steps = [item for item in plan if not item.cached and isinstance(item.step, ContainerStep)]
     if not steps or control():
         return
     try:

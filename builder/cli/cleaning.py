@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from builder.cli.build_environment import Wish, enter
+from builder.cli.build_environment import ContainerRequest, ensure_build_environment
 from builder.cli.confirmation import ask
 from builder.cli.context import CUSTOMIZED, TOOLS_LOG, Context
 from builder.cli.options import Verbs
@@ -23,7 +23,7 @@ from builder.store.store import remove_tree, tree_size
 
 def clean(arguments: argparse.Namespace, context: Context) -> int:
     """Remove results, and empty the store if asked, after saying what goes."""
-    enter(context, Wish(stdin=True))
+    ensure_build_environment(context, ContainerRequest(stdin=True))
     results, others = _found(context.output)
     goes = [(os.path.relpath(path), size(_size(path))) for path in results]
     if arguments.store_too:

@@ -20,7 +20,12 @@ from rich.table import Table
 from builder.boot_test.emulator import Qemu, found_qemu
 from builder.boot_test.emulator_step import PROGRAMS
 from builder.boot_test.run import run_checks
-from builder.cli.build_environment import Wish, check_containers, chosen, enter
+from builder.cli.build_environment import (
+    ContainerRequest,
+    check_containers,
+    chosen,
+    ensure_build_environment,
+)
 from builder.cli.context import Context, print_json, typed
 from builder.cli.emulator import emulator_plan, without_new
 from builder.cli.errors import error_console, message, report
@@ -28,18 +33,18 @@ from builder.cli.existing_image import built_spec
 from builder.cli.options import Verbs, add_jobs, steps_at_once
 from builder.cli.planning import board_names, planning, resolved
 from builder.cli.same_image import UNTOLD, same_image
-from builder.engine.requirements import check_machine, lacking
+from builder.engine.requirements import check_machine, missing_requirements
 from builder.errors import HostError, Interrupted, StepError, UserError
 from builder.plan.by_products import PRODUCTS
-from builder.plan.merge import join
+from builder.plan.merge import merge_plans
 from builder.plan.plan import Planned, lines, make_plan
 from builder.publish.output import BoardResult, finish
 from builder.report.console import columns, duration, size
 from builder.report.events import BoardFinished, Note
 from builder.sandbox.process import Processes
-from builder.scheduler.build_context import Toolbox
+from builder.scheduler.build_context import BuildContext
 from builder.scheduler.ownership import give_to_caller
-from builder.scheduler.scheduler import Build, StepFailure
+from builder.scheduler.scheduler import Scheduler, StepFailure
 from builder.spec.reader import Reader, closest
 from builder.spec.recipe import Recipe
 from builder.spec.resolve import ImageSpec
@@ -63,7 +68,9 @@ def _entered(
 ) -> dict[str, ImageSpec]:
     """Return what is wanted of the boards' images, in a process where they can be built."""
     specs = resolved(arguments, context)
-    enter(context, Wish(shown=_shown(specs), browser=browser, offline=arguments.offline))
+    ensure_build_environment(
+        context, ContainerRequest(shown=_shown(specs), browser=browser, offline=arguments.offline)
+    )
     return specs
 
 
@@ -90,14 +97,14 @@ def _build(
         planned = planning(arguments, specs, store, view)
         emulator = emulator_plan(arguments, context.tree, store, view) if emulate else None
         plan = [*([emulator] if emulator else []), *planned.plan]
-        if any(not item.kept for item in plan):
+        if any(not item.cached for item in plan):
             for lack in check_machine(context.store):
                 view(Note(text=f"this machine is short of {lack.what}", loud=True))
             check_containers(plan)
             if arguments.offline:
                 _check_offline(planned.plan)
         _stop_on_interrupt()
-        outcome = Build(
+        outcome = Scheduler(
             plan,
             store=store,
             logs={name: output.logs for name, output in outputs.items()},
@@ -159,7 +166,9 @@ def _shown(specs: Mapping[str, ImageSpec]) -> list[Path]:
 
 
 def _check_offline(plan: Sequence[Planned]) -> None:
-    missing = [item.label for item in plan if not item.kept and item.certain and item.step.fetches]
+    missing = [
+        item.label for item in plan if not item.cached and item.certain and item.step.fetches
+    ]
     if missing:
         raise UserError(
             f"--offline, but these have not been fetched yet: {', '.join(missing)}",
@@ -213,7 +222,7 @@ def _show_all(context: Context, results: Sequence[BoardResult], *, taken: str) -
     rows = [("board", "image", "size", "steps", "time")]
     for result in results:
         (*_, made) = result.products or [result.output.image]
-        steps = f"{result.built} built, {result.kept} kept"
+        steps = f"{result.built} built, {result.cached} kept"
         rows.append(
             (
                 result.output.board,
@@ -249,12 +258,12 @@ def plan(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def _as_json(item: Planned, what: str) -> dict[str, object]:
-    return {"step": item.label, "boards": [*item.boards], "kept": item.kept, "what": what}
+    return {"step": item.label, "boards": [*item.boards], "kept": item.cached, "what": what}
 
 
 def _counted(plan: Sequence[Planned]) -> str:
     """Say how many steps of a plan are to be built."""
-    todo = [item for item in plan if not item.kept]
+    todo = [item for item in plan if not item.cached]
     if not todo:
         return "all kept"
     sure = sum(item.certain for item in todo)
@@ -311,7 +320,7 @@ def _emulator(arguments: argparse.Namespace, context: Context, store: Store) -> 
         emulator = emulator_plan(arguments, context.tree, store, view)
         if emulator is None:
             return None
-        outcome = Build(
+        outcome = Scheduler(
             [emulator],
             store=store,
             logs=context.output,
@@ -357,8 +366,10 @@ def shell(arguments: argparse.Namespace, context: Context) -> int:
     if len(names) > 1:
         raise UserError(f"shell opens a step of one board, not of {len(names)}: {', '.join(names)}")
     specs = resolved(arguments, context)
-    wish = Wish(shown=_shown(specs), capable=True, stdin=True, offline=arguments.offline)
-    enter(context, wish)
+    wish = ContainerRequest(
+        shown=_shown(specs), capable=True, stdin=True, offline=arguments.offline
+    )
+    ensure_build_environment(context, wish)
     store = context.open_store()
     processes = Processes()
     with store.in_use():
@@ -372,8 +383,8 @@ def shell(arguments: argparse.Namespace, context: Context) -> int:
         (name,) = names
         logs = context.output_of(name).logs
         with context.view() as view:
-            outcome = Build(
-                join({name: below}),
+            outcome = Scheduler(
+                merge_plans({name: below}),
                 store=store,
                 logs={name: logs},
                 listener=view,
@@ -386,7 +397,7 @@ def shell(arguments: argparse.Namespace, context: Context) -> int:
             return report(outcome.failures[0], error_console(), same=same)
         inputs = {each: outcome.entries[parent] for each, parent in step.parents.items()}
         with (
-            Toolbox(store, processes, compiler_cache=compiler_cache) as toolbox,
+            BuildContext(store, processes, compiler_cache=compiler_cache) as toolbox,
             store.scratch("shell-output") as scratch,
             (logs / "shell.log").open("w") as log,
         ):
@@ -469,7 +480,7 @@ def doctor(arguments: argparse.Namespace, context: Context) -> int:
     if docker:
         docker.close()
         context.console.print("builds run in containers: the Docker daemon answers")
-    found = lacking(context.store, in_container=docker is not None)
+    found = missing_requirements(context.store, in_container=docker is not None)
     for lack in found:
         word = "[red]lacks[/]  " if lack.vital else "[yellow]is short of[/]  "
         context.console.print(f"{word}{escape(lack.what)}\n       {escape(lack.mend)}")
@@ -482,7 +493,7 @@ def doctor(arguments: argparse.Namespace, context: Context) -> int:
 
 def cache(arguments: argparse.Namespace, context: Context) -> int:
     """List the store's entries, the least recently used first; or read and compare all of them."""
-    enter(context)
+    ensure_build_environment(context)
     store = context.open_store()
     if arguments.verify:
         with store.in_use():

@@ -22,7 +22,7 @@ from builder.report.console import LineView, make_view
 from builder.report.events import Event
 from builder.sandbox.compiler_cache import CompilerCache
 from builder.sandbox.process import PASSED_ON, SEARCH_PATH
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,9 +90,9 @@ class Context:
     settings: tuple[str, ...] = ()
 
     @property
-    def tree(self) -> Tree:
+    def tree(self) -> SpecTree:
         """The YAML files."""
-        return Tree(root=ROOT, boards_dirs=tuple(self.boards_dirs))
+        return SpecTree(root=ROOT, boards_dirs=tuple(self.boards_dirs))
 
     @property
     def console(self) -> Console:

@@ -14,12 +14,12 @@ from pathlib import Path
 import shtab
 from rich.markup import escape
 
-from builder.apt.distribution_selection import choose, native_archive
+from builder.apt.distribution_selection import native_archive, select_distribution
 from builder.boot_test.card import emulated_tree
 from builder.boot_test.emulator import found_qemu
 from builder.boot_test.emulator_step import PROGRAMS
 from builder.boot_test.run import run_checks
-from builder.cli.build_environment import Wish, enter
+from builder.cli.build_environment import ContainerRequest, ensure_build_environment
 from builder.cli.context import CUSTOMIZED, Context, typed
 from builder.cli.emulator import emulator_plan
 from builder.cli.existing_image import known_recipes
@@ -52,7 +52,7 @@ from builder.report.console import LineView, duration, size
 from builder.report.events import Note
 from builder.sandbox.process import Processes
 from builder.scheduler.ownership import give_to_caller
-from builder.scheduler.scheduler import Build
+from builder.scheduler.scheduler import Scheduler
 from builder.spec.extra import extra_recipes
 from builder.spec.overlays import Design, find_design
 from builder.spec.reader import closest
@@ -85,9 +85,9 @@ def customize(arguments: argparse.Namespace, context: Context) -> int:
     _check_paths(path, target)
     _check_names(arguments, context)
     shown = [path.parent, *(each.directory for each in designs), *boot_files]
-    enter(
+    ensure_build_environment(
         context,
-        Wish(
+        ContainerRequest(
             shown=shown,
             written=[target.parent],
             browser=arguments.test,
@@ -102,7 +102,7 @@ def customize(arguments: argparse.Namespace, context: Context) -> int:
         logs = context.output / CUSTOMIZED / target.stem / "logs"
         make_result(logs.parent)
         logs.mkdir(exist_ok=True)
-        build = partial(Build, store=store, logs=logs, listener=view, processes=Processes())
+        build = partial(Scheduler, store=store, logs=logs, listener=view, processes=Processes())
         plan = make_plan([step], store)
         facts = BaseFacts.read(build(plan, jobs=1).run()[step].files)
         base = _base(arguments, context, path, facts)
@@ -248,7 +248,7 @@ def _archives(
     arguments: argparse.Namespace, store: Store, facts: BaseFacts, listener: LineView
 ) -> Archives:
     return Archives(
-        target=lambda distribution: choose(
+        target=lambda distribution: select_distribution(
             [distribution],
             facts.architecture,
             store,

@@ -15,12 +15,12 @@ from builder.errors import HostError
 from builder.plan.plan import Planned, make_plan
 from builder.report.events import Listener, Note
 from builder.spec.distributions import named_distribution
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.store.store import Store
 
 
 def emulator_plan(
-    arguments: argparse.Namespace, tree: Tree, store: Store, listener: Listener
+    arguments: argparse.Namespace, tree: SpecTree, store: Store, listener: Listener
 ) -> Planned | None:
     """Plan the step that gets a QEMU; None if this machine's own is to be used.
 
@@ -47,7 +47,7 @@ def emulator_plan(
         listener(Note(text=without_new(f"{error.message}{why}"), loud=True))
         return None
     (planned,) = make_plan([QemuPrograms(archive, source)], store)
-    if arguments.offline and not planned.kept:
+    if arguments.offline and not planned.cached:
         listener(Note(text=without_new("--offline, and it has not been fetched yet"), loud=True))
         return None
     return planned

@@ -15,7 +15,7 @@ from builder.publish.comparison import Manifest, is_manifest
 from builder.publish.output import Output
 from builder.spec.extra import extra_recipes
 from builder.spec.models import Scalar
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.recipe import SECRET
 from builder.spec.resolve import ImageSpec, ResolvedRecipe
 from builder.store.checksum import sha256
@@ -66,7 +66,7 @@ def _manifest(output: Output) -> Manifest:
 
 
 def known_recipes(
-    tree: Tree, spec: ImageSpec, present: Mapping[str, Mapping[str, Scalar]]
+    tree: SpecTree, spec: ImageSpec, present: Mapping[str, Mapping[str, Scalar]]
 ) -> Mapping[str, ResolvedRecipe]:
     """Return those of an image's recipes that the tree has, with their values.
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from builder.cli.context import Context, typed
 from builder.cli.options import BOARDS, Verbs, completed
 from builder.errors import UserError
-from builder.sdbuild_import.importer import Wish, find_boards, import_board
+from builder.sdbuild_import.importer import ImportRequest, find_boards, import_board
 from builder.sdbuild_import.report import Report
 from builder.spec.models import Provider
 
@@ -64,7 +64,7 @@ def import_spec(arguments: argparse.Namespace, context: Context) -> int:
                 hint=f"it has {', '.join(names)}",
             )
         sources = [names[name] for name in arguments.boards]
-    wish = Wish(like=arguments.like, provider=arguments.bsp, fetch=arguments.fetch)
+    wish = ImportRequest(like=arguments.like, provider=arguments.bsp, fetch=arguments.fetch)
     target = arguments.to.resolve()
     reports: list[Report] = []
     failures: list[UserError] = []

@@ -24,7 +24,7 @@ from builder.report.console import columns
 from builder.spec.document import Problem
 from builder.spec.dump import differences, dump
 from builder.spec.models import FORMAT
-from builder.spec.reader import SpecError, Tree
+from builder.spec.reader import SpecError, SpecTree
 from builder.spec.resolve import resolve
 from builder.spec.unused import problems_of_board, problems_of_shared
 from builder.spec.upgrade import upgraded, upgraded_profile
@@ -137,7 +137,7 @@ def validate(arguments: argparse.Namespace, context: Context) -> int:
     return UserError.exit_code if any(verdict.problems for verdict in verdicts) else 0
 
 
-def _boards_in(folders: Sequence[Path], context: Context) -> tuple[list[str], Tree, list[Path]]:
+def _boards_in(folders: Sequence[Path], context: Context) -> tuple[list[str], SpecTree, list[Path]]:
     """Return the boards that directories hold, or are, and a tree that has them.
 
     With them come the directories whose recipes and profiles are for all their boards.
@@ -153,7 +153,7 @@ def _boards_in(folders: Sequence[Path], context: Context) -> tuple[list[str], Tr
     for given in folders:
         folder = given.resolve()
         parent = folder.parent if (folder / "board.yaml").is_file() else folder
-        found = Tree(root=ROOT, boards_dirs=(parent,)).board_files()
+        found = SpecTree(root=ROOT, boards_dirs=(parent,)).board_files()
         own = [name for name, path in found.items() if path.is_relative_to(folder)]
         if not own:
             raise UserError(
@@ -162,11 +162,11 @@ def _boards_in(folders: Sequence[Path], context: Context) -> tuple[list[str], Tr
         names += own
         outer.append(parent)
         shared += [folder] if folder == parent else []
-    tree = Tree(root=ROOT, boards_dirs=tuple(dict.fromkeys((*context.boards_dirs, *outer))))
+    tree = SpecTree(root=ROOT, boards_dirs=tuple(dict.fromkeys((*context.boards_dirs, *outer))))
     return [*dict.fromkeys(names)], tree, [*dict.fromkeys(shared)]
 
 
-def _judge(tree: Tree, name: str) -> Verdict:
+def _judge(tree: SpecTree, name: str) -> Verdict:
     file = tree.board_files()[name]
     problems = problems_of_board(tree, name)
     try:
@@ -191,7 +191,7 @@ def _judge(tree: Tree, name: str) -> Verdict:
 
 
 def _judge_shared(
-    tree: Tree, folders: Sequence[Path], of_boards: Sequence[Verdict]
+    tree: SpecTree, folders: Sequence[Path], of_boards: Sequence[Verdict]
 ) -> Iterator[Verdict]:
     """Judge recipes and profiles that boards share; only what no board's verdict says is said."""
     said = {problem for verdict in of_boards for problem in verdict.problems}

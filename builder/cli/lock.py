@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from rich.markup import escape
 
-from builder.apt.distribution_selection import choose
+from builder.apt.distribution_selection import select_distribution
 from builder.cli.context import Context
 from builder.cli.options import DISTRIBUTIONS, RECIPES, Verbs, completed
 from builder.errors import UserError
@@ -138,7 +138,9 @@ def _brought(
         return {}
     store = context.open_store()
     with store.in_use():
-        archive = choose([distribution], architecture, store, listener=context.console_note)
+        archive = select_distribution(
+            [distribution], architecture, store, listener=context.console_note
+        )
         return apt_modules(
             archive,
             packages,

@@ -11,11 +11,11 @@ from functools import partial
 from typing import TypeVar
 
 from builder.apt.archive import Archive
-from builder.apt.distribution_selection import choose, native_archive
+from builder.apt.distribution_selection import native_archive, select_distribution
 from builder.cli.context import Context
 from builder.errors import UserError
 from builder.plan.board_steps import BoardSteps, board_steps
-from builder.plan.merge import BoardPlan, join
+from builder.plan.merge import BoardPlan, merge_plans
 from builder.plan.plan import Planned, make_plan
 from builder.report.events import Event, Listener, Note
 from builder.spec.resolve import ImageSpec, NamedDistribution, PetaLinuxUse, resolve
@@ -122,7 +122,9 @@ def planning(
         )
         for name, steps in _for_each(specs, steps_of).items()
     }
-    return Planning(boards=boards, plan=join({name: board.plan for name, board in boards.items()}))
+    return Planning(
+        boards=boards, plan=merge_plans({name: board.plan for name, board in boards.items()})
+    )
 
 
 def _archives(
@@ -143,7 +145,7 @@ def _archives(
     chosen: dict[str, Archive] = {}
     for alike in choices.values():
         names = [spec.name for spec in alike]
-        archive = choose(
+        archive = select_distribution(
             alike[0].distributions,
             alike[0].architecture,
             store,

@@ -12,7 +12,7 @@ import shtab
 from rich.console import Console
 from rich.markup import escape
 
-from builder.board_generator.board import Wish, new_board
+from builder.board_generator.board import BoardRequest, new_board
 from builder.board_generator.logic import describe
 from builder.cli.context import ROOT, Context, typed
 from builder.cli.options import BOARDS, PROFILES, Verbs, completed
@@ -25,7 +25,7 @@ from builder.vivado.system import read_system
 def create(arguments: argparse.Namespace, context: Context) -> int:
     """Write the directory of a new board."""
     made = new_board(
-        Wish(
+        BoardRequest(
             name=arguments.name,
             export=arguments.xsa,
             directory=_place(arguments.directory, arguments.name),

@@ -12,7 +12,7 @@ from pathlib import Path
 from builder.cli.context import ROOT, Context
 from builder.cli.options import Verbs
 from builder.spec import parity
-from builder.spec.reader import Reader, Tree
+from builder.spec.reader import Reader, SpecTree
 from builder.spec.recipe import SECRET, Listener, Recipe
 from builder.spec.reference import reference
 from builder.spec.schemas import KINDS, json_schema
@@ -25,9 +25,9 @@ def pages(verbs: Verbs) -> Mapping[str, Callable[[], str]]:
     return {
         "reference.md": reference,
         "commands.md": lambda: _text(_commands(verbs)),
-        "parity.md": lambda: parity.page(Tree(root=ROOT)),
-        "recipes.md": lambda: _text(_recipes(Tree(root=ROOT))),
-        "ports.md": lambda: _text(_ports(Tree(root=ROOT))),
+        "parity.md": lambda: parity.page(SpecTree(root=ROOT)),
+        "recipes.md": lambda: _text(_recipes(SpecTree(root=ROOT))),
+        "ports.md": lambda: _text(_ports(SpecTree(root=ROOT))),
         **{f"schemas/{kind}.schema.json": partial(_schema, kind) for kind in KINDS},
     }
 
@@ -93,7 +93,7 @@ def _options(parser: argparse.ArgumentParser) -> list[str]:
     return found
 
 
-def _recipes(tree: Tree) -> Iterator[str]:
+def _recipes(tree: SpecTree) -> Iterator[str]:
     reader = Reader()
     yield from ("# Recipes", "", _MADE, "")
     yield "What is in which profile, and what can be set: in `board.yaml`, in `local.yaml`, or by"
@@ -131,7 +131,7 @@ of the booted board fails if anything else listens;
 [recipes of one's own](porting.md#ports) say where theirs do."""
 
 
-def _ports(tree: Tree) -> Iterator[str]:
+def _ports(tree: SpecTree) -> Iterator[str]:
     reader = Reader()
     recipes = {name: reader.recipe(file) for name, file in sorted(tree.recipe_files().items())}
     reader.raise_problems()

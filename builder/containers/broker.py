@@ -47,7 +47,7 @@ _POLL_SECONDS = 0.05
 """How often the server looks whether it is to end: so long may closing take."""
 
 
-class Relay(ThreadingUnixStreamServer):
+class ContainerBroker(ThreadingUnixStreamServer):
     """Answers at `folder`/SOCKET, in threads, while it is open.
 
     Containers that are asked for have no capabilities, belong to the caller, and may see what
@@ -64,7 +64,7 @@ class Relay(ThreadingUnixStreamServer):
         self.worker = replace(worker, environment={**worker.environment, VARIABLE: self.key.hex()})
         self.processes = Processes()
 
-    def __enter__(self) -> Relay:
+    def __enter__(self) -> ContainerBroker:
         threading.Thread(target=self.serve_forever, args=[_POLL_SECONDS], name="relay").start()
         return self
 
@@ -90,7 +90,7 @@ class Relay(ThreadingUnixStreamServer):
 class _Request(StreamRequestHandler):
     """One request; when the other side hangs up, what it asked for is stopped."""
 
-    server: Relay
+    server: ContainerBroker
 
     def handle(self) -> None:
         line = self.rfile.readline()

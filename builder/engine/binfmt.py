@@ -24,7 +24,7 @@ def runs(architecture: str) -> bool:
     return done.returncode == 0
 
 
-def register_foreign() -> None:
+def register_binfmt() -> None:
     """Have the kernel run the boards' programs by qemu-user, if it does not yet.
 
     Needs CAP_SYS_ADMIN. The kernel keeps the interpreter open (flag F of binfmt_misc), so that it

@@ -27,7 +27,7 @@ _MEMORY = 6 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lack:
+class MissingRequirement:
     """Something that the machine lacks; `vital` if no build can do without it."""
 
     what: str
@@ -35,25 +35,25 @@ class Lack:
     vital: bool = True
 
 
-def lacking(store: Path, *, in_container: bool = False) -> list[Lack]:
+def missing_requirements(store: Path, *, in_container: bool = False) -> list[MissingRequirement]:
     """Return all that the machine lacks for building and testing, in containers or without."""
     return [*([] if in_container else _lacking_tools()), *_short_of(store)]
 
 
-def _lacking_tools() -> list[Lack]:
+def _lacking_tools() -> list[MissingRequirement]:
     """Return what the machine lacks to do all by itself."""
-    found: list[Lack] = []
+    found: list[MissingRequirement] = []
     missing = missing_packages()
     if missing:
         found.append(
-            Lack(
+            MissingRequirement(
                 what=f"packages: {', '.join(missing)}",
                 mend=f"apt-get install --no-install-recommends {' '.join(missing)}",
             )
         )
     if shutil.which("arch-test"):
         found += [
-            Lack(
+            MissingRequirement(
                 what=f"programs for {architecture} do not run",
                 mend="make setup ENGINE=host (registers qemu-user with binfmt_misc)",
             )
@@ -63,22 +63,24 @@ def _lacking_tools() -> list[Lack]:
     if os.geteuid() == 0:
         if not _can_unshare():
             found.append(
-                Lack(
+                MissingRequirement(
                     what="the right to make namespaces (unshare(2))",
                     mend="run outside of a container, or give it CAP_SYS_ADMIN",
                 )
             )
     elif not shutil.which("sudo"):
-        found.append(Lack(what="root: this is another user, and there is no sudo", mend="su -"))
+        found.append(
+            MissingRequirement(what="root: this is another user, and there is no sudo", mend="su -")
+        )
     return found
 
 
-def _short_of(store: Path) -> list[Lack]:
+def _short_of(store: Path) -> list[MissingRequirement]:
     """Return what there should be more of."""
-    found: list[Lack] = []
+    found: list[MissingRequirement] = []
     if available_memory() < _MEMORY:
         found.append(
-            Lack(
+            MissingRequirement(
                 what=f"memory: {available_memory() >> 20} MiB are available; below "
                 f"{_MEMORY >> 20} MiB builds work on disk, which is slower and on most "
                 "filesystems does not do for 32-bit boards",
@@ -90,7 +92,7 @@ def _short_of(store: Path) -> list[Lack]:
     free = shutil.disk_usage(place).free
     if free < _DISK:
         found.append(
-            Lack(
+            MissingRequirement(
                 what=f"disk: {free >> 20} MiB are free in {place}, a build takes {_DISK >> 20} MiB",
                 mend="build.py clean --store-too, or --store on another disk",
                 vital=False,
@@ -99,13 +101,13 @@ def _short_of(store: Path) -> list[Lack]:
     return found
 
 
-def check_machine(store: Path) -> list[Lack]:
+def check_machine(store: Path) -> list[MissingRequirement]:
     """Make sure that a build can begin; return what it could do with but can do without.
 
     Raises:
         HostError: it cannot; the hint is the command that mends it.
     """
-    found = lacking(store, in_container=control() is not None)
+    found = missing_requirements(store, in_container=control() is not None)
     vital = [lack for lack in found if lack.vital]
     if vital:
         raise HostError(

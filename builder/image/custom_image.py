@@ -21,10 +21,10 @@ from builder.image.filesystem import (
 )
 from builder.image.identity import forget
 from builder.report.console import size as shown_size
-from builder.rootfs.layers import Root, layer_stack
+from builder.rootfs.layers import MountedRoot, layer_stack
 from builder.sandbox.workspace import Workspace
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
-from builder.untrusted.tree import Tree
+from builder.untrusted.tree import ForeignTree
 
 IMAGE = "image.img"
 """The image's name in the step's output."""
@@ -109,7 +109,7 @@ class CustomImage(Step):
                 )
                 seal(job, root.workspace, image, root_size=size)
 
-    def _boot_files(self, job: Job, root: Root) -> Path:
+    def _boot_files(self, job: Job, root: MountedRoot) -> Path:
         """Return a directory with what is to go onto the FAT partition.
 
         That are the given files, and what recipes put into /boot, if that is this partition.
@@ -125,7 +125,7 @@ class CustomImage(Step):
 
     def _boot(self, job: Job, workspace: Workspace, image: Path, staging: Path) -> None:
         """Put files onto the FAT partition, in place of those of the same name."""
-        files = Tree(workspace.outside(staging))
+        files = ForeignTree(workspace.outside(staging))
         given = files.names("/")
         if not given:
             return

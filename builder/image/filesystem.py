@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from builder.image.ext4_writer import WRITER
-from builder.rootfs.layers import Root
+from builder.rootfs.layers import MountedRoot
 from builder.sandbox.workspace import Workspace
 from builder.steps.step import Job
 from builder.store.checksum import sha256_once
@@ -84,7 +84,7 @@ class Ext4Format:
     features: tuple[str, ...] = FEATURES
 
 
-def content_of(root: Root) -> Content:
+def content_of(root: MountedRoot) -> Content:
     """Measure what a tree takes in an ext4."""
     listed = root.workspace.run(["find", root.path, "-xdev", "-printf", "%s %y\\n"]).splitlines()
     blocks = 0
@@ -98,7 +98,7 @@ def content_of(root: Root) -> Content:
     return Content(entries=len(listed), size=whole)
 
 
-def take_boot(job: Job, root: Root, staging: Path, *, epoch: int) -> None:
+def take_boot(job: Job, root: MountedRoot, staging: Path, *, epoch: int) -> None:
     """Move what a tree has in /boot, where the board mounts another partition, to `staging`.
 
     The directory itself stays, and with it the time of the one above it. Links, pipes and
@@ -115,7 +115,7 @@ def take_boot(job: Job, root: Root, staging: Path, *, epoch: int) -> None:
     job.run(root.workspace, "touch", "-d", f"@{epoch}", mount_point)
 
 
-def make_root(job: Job, root: Root, image: Path, form: Ext4Format, *, writer: Path) -> None:
+def make_root(job: Job, root: MountedRoot, image: Path, form: Ext4Format, *, writer: Path) -> None:
     """Write a tree as an ext4 into an image; `writer` is the output of `Ext4Writer`."""
     run, workspace = job.run, root.workspace
     job.say(f"root: a filesystem of {form.size // _MIB} MiB")

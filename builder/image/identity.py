@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from builder.untrusted.tree import Tree
+from builder.untrusted.tree import ForeignTree
 
 MACHINE_ID = "/etc/machine-id"
 """Empty, systemd writes a new one at the next boot (machine-id(5))."""
@@ -31,7 +31,7 @@ _PATTERNS = (
 """Files that one card alone may have: identities, seeds, logs, what somebody typed."""
 
 
-def forget(tree: Tree) -> Iterator[str]:
+def forget(tree: ForeignTree) -> Iterator[str]:
     """Remove what makes a card one of its kind; yield what is to be said about it.
 
     Keys of its ssh server are kept by a system that would not make new ones.

@@ -26,13 +26,13 @@ from builder.image.filesystem import (
     seal,
     take_boot,
 )
-from builder.rootfs.layers import Root, layer_stack
+from builder.rootfs.layers import MountedRoot, layer_stack
 from builder.sandbox.workspace import Workspace
 from builder.spec.models import BEFORE_PARTITIONS, END_OF_TABLE, Partitions
 from builder.spec.texts import format_size
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 from builder.store.checksum import sha256_once
-from builder.untrusted.tree import Tree
+from builder.untrusted.tree import ForeignTree
 
 MIB = 1 << 20
 BOOT_OFFSET = BEFORE_PARTITIONS
@@ -159,7 +159,7 @@ class Image(Step):
             stdin=table,
         )
 
-    def _boot_files(self, job: Job, root: Root) -> Path:
+    def _boot_files(self, job: Job, root: MountedRoot) -> Path:
         """Return a directory with what is to go onto the FAT partition.
 
         On the board /boot is this partition: what recipes put there comes along. Of two files of
@@ -170,7 +170,7 @@ class Image(Step):
         job.run(root.workspace, "rm", "-rf", staging)
         take_boot(job, root, staging, epoch=self.epoch)
         job.run(root.workspace, "cp", "-rT", source, staging)
-        files = Tree(root.workspace.outside(staging))
+        files = ForeignTree(root.workspace.outside(staging))
         files.write("REVISION", self._revision(source).encode(), mode=0o644)
         size = self.partitions.boot
         taken = sum(-(-status.st_size // BLOCK) * BLOCK for _, status in files.walk())
@@ -202,7 +202,7 @@ class Image(Step):
         job.run(
             workspace,
             *("mcopy", "-s", "-m", "-i", f"{image}@@{BOOT_OFFSET}"),
-            *(staging / name for name in Tree(workspace.outside(staging)).names("/")),
+            *(staging / name for name in ForeignTree(workspace.outside(staging)).names("/")),
             "::/",
             environment={"TZ": "UTC", "SOURCE_DATE_EPOCH": str(self.epoch)},
         )

@@ -17,7 +17,7 @@ from typing import IO
 
 from builder.containers.redaction import without_passwords
 from builder.errors import Interrupted, StepError
-from builder.network.response import Answer, Head, Trouble
+from builder.network.response import Head, Response, ResponseError
 from builder.sandbox.process import Processes
 from builder.spec.texts import format_size
 
@@ -40,7 +40,7 @@ class TooLargeError(DownloadError):
     """A file is larger than what is taken."""
 
 
-class _TooLarge(Trouble):
+class _TooLarge(ResponseError):
     def __init__(self, most: int) -> None:
         super().__init__(f"it is larger than {format_size(most)}", passing=False)
 
@@ -112,7 +112,7 @@ def fetch(
             return download.run()
     except _TooLarge as trouble:
         raise TooLargeError(url, str(trouble)) from trouble
-    except Trouble as trouble:
+    except ResponseError as trouble:
         raise DownloadError(url, str(trouble)) from trouble
 
 
@@ -187,7 +187,7 @@ class _Download:
         self._headers = headers
         self._say = say
         self._stopped = threading.Event()
-        self._answer: Answer | None = None
+        self._answer: Response | None = None
         self._version: str | None = None
         self._ends = monotonic() + limits.seconds
         self._window = (0.0, 0)
@@ -208,7 +208,7 @@ class _Download:
         for wait in self._limits.waits:
             try:
                 return self._try()
-            except Trouble as trouble:
+            except ResponseError as trouble:
                 if not trouble.passing:
                     raise
                 self._say(f"{without_passwords(self._url)}: {trouble}; the next try is in {wait} s")
@@ -218,7 +218,7 @@ class _Download:
 
     def _try(self) -> Fetched:
         """Fetch what is still missing."""
-        answer = Answer(self._url, self._request(), silence=self._limits.silence)
+        answer = Response(self._url, self._request(), silence=self._limits.silence)
         self._answer = answer
         self._begin_window()
         try:
@@ -231,7 +231,7 @@ class _Download:
             answer.give_up()
         if size is not None and self._received.size != size:
             why = f"{self._received.size} of {size} bytes came"
-            raise Trouble(why, passing=self._received.size < size)
+            raise ResponseError(why, passing=self._received.size < size)
         return self._received.fetched(head.url)
 
     def _request(self) -> dict[str, str]:
@@ -270,9 +270,9 @@ class _Download:
         if had and head.status in {206, 416}:
             # It has another file by now, or counts otherwise than we do: all is asked for.
             self._version, passing = None, True
-        raise Trouble(f"{head.status} {head.reason}".strip(), passing=passing)
+        raise ResponseError(f"{head.status} {head.reason}".strip(), passing=passing)
 
-    def _next(self, answer: Answer) -> Head | bytes:
+    def _next(self, answer: Response) -> Head | bytes:
         """Wait for what comes next.
 
         Raises:
@@ -293,12 +293,12 @@ class _Download:
         """
         limits, now = self._limits, monotonic()
         if now >= self._ends:
-            raise Trouble(f"it takes longer than {limits.seconds:g} s", passing=False)
+            raise ResponseError(f"it takes longer than {limits.seconds:g} s", passing=False)
         due, before = self._window
         if now >= due:
             if self._received.ever - before < limits.rate * limits.window:
                 slow = f"less than {limits.rate:g} bytes per second came for {limits.window:g} s"
-                raise Trouble(slow, passing=True)
+                raise ResponseError(slow, passing=True)
             due = self._begin_window()
         return min(due, self._ends) - now
 
@@ -328,15 +328,15 @@ def _copy(path: Path, received: _Received, limits: Limits, processes: Processes)
     try:
         # What is no file is not even opened: that alone makes some devices do something.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise Trouble("it is not a regular file", passing=False)
+            raise ResponseError("it is not a regular file", passing=False)
         # By now it may be another one; a pipe would not be opened before somebody writes into it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise Trouble("it is not a regular file", passing=False)
+                raise ResponseError("it is not a regular file", passing=False)
             while piece := file.read(_PIECE):
                 if processes.stopped:
                     raise Interrupted("interrupted")
                 received.add(piece, limits.size)
     except OSError as error:
-        raise Trouble(error.strerror or str(error), passing=False) from error
+        raise ResponseError(error.strerror or str(error), passing=False) from error

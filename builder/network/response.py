@@ -24,7 +24,7 @@ _GIVEN_UP_SECONDS = 0.1
 """How soon a thread whose pieces nobody takes finds out that nobody will."""
 
 
-class Trouble(Exception):
+class ResponseError(Exception):
     """An answer did not come, or is no good. `passing`: another try may be luckier."""
 
     def __init__(self, message: str, *, passing: bool) -> None:
@@ -42,7 +42,7 @@ class Head:
     headers: Mapping[str, str]
 
 
-class Answer:
+class Response:
     """The answer to a request, which begins at once; `silence` is how many seconds a read may take."""
 
     def __init__(
@@ -85,11 +85,11 @@ class Answer:
         try:
             self._read()
         except requests.exceptions.SSLError as error:
-            self._give(Trouble(_told(error), passing=False))
+            self._give(ResponseError(_told(error), passing=False))
         except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
-            self._give(Trouble(_told(error), passing=True))
+            self._give(ResponseError(_told(error), passing=True))
         except (OSError, ValueError) as error:  # requests' others; what a redirect may lead to
-            self._give(Trouble(str(error), passing=False))
+            self._give(ResponseError(str(error), passing=False))
         except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
             self._give(error)
 
@@ -119,7 +119,7 @@ class Answer:
                 return response
             response.close()
             url = urljoin(response.url, target)
-        raise Trouble(f"more than {_MOST_REDIRECTS} redirects", passing=False)
+        raise ResponseError(f"more than {_MOST_REDIRECTS} redirects", passing=False)
 
     def _give(self, item: Head | bytes | Exception) -> bool:
         """Hand something over; return whether it is wanted."""

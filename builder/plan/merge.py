@@ -23,7 +23,7 @@ class BoardPlan:
     plan: Sequence[Planned]
 
 
-def join(plans: Mapping[str, Sequence[Planned]]) -> list[Planned]:
+def merge_plans(plans: Mapping[str, Sequence[Planned]]) -> list[Planned]:
     """Return one plan for the boards whose plans these are, each step after its parents.
 
     Steps of one name that are made of the same become one. Its reason is that of the first board that has one:
@@ -48,7 +48,7 @@ def _one(
         reason=next((item.reason for _, item in items if item.reason), None),
         needed=any(item.needed for _, item in items),
         boards=boards,
-        twins=tuple(item.step for item in others),
+        merged_steps=tuple(item.step for item in others),
         whose=_named(boards) if several else "",
         root=_root(first, identities),
     )

@@ -27,7 +27,7 @@ class Planned:
     the same one are made of the same.
 
     The rest is what a plan for boards adds (`builder.plan.merge`): the `boards` whose step this
-    is, `twins`, which are the other boards' steps that it stands for, `whose`, which tells it
+    is, `merged_steps`, which are the other boards' steps that it stands for, `whose`, which tells it
     apart from steps of the same name, and the `root` filesystem that it works in.
     """
 
@@ -39,19 +39,19 @@ class Planned:
     needed: bool
     depends: Sequence[str] = ()
     boards: Sequence[str] = ()
-    twins: Sequence[Step] = ()
+    merged_steps: Sequence[Step] = ()
     whose: str = ""
     root: str | None = None
 
     @property
-    def kept(self) -> bool:
+    def cached(self) -> bool:
         """Whether there is nothing to do for this step."""
         return self.reason is None or not self.needed
 
     @property
     def certain(self) -> bool:
         """Whether what is to be done for this step does not depend on how others come out."""
-        return self.kept or not self.depends
+        return self.cached or not self.depends
 
     @property
     def label(self) -> str:

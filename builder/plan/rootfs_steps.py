@@ -12,7 +12,7 @@ from builder.rootfs.bootstrap import Bootstrap
 from builder.rootfs.native.programs import NativePrograms
 from builder.rootfs.python_index import IndexSource
 from builder.rootfs.recipe import RecipeLayer
-from builder.rootfs.sdbuild_package import FetchingLegacyLayer, LegacyLayer
+from builder.rootfs.sdbuild_package import FetchingSdbuildPackageLayer, SdbuildPackageLayer
 from builder.rootfs.target_tests import ChecksLayer
 from builder.rootfs.wheels import Wheels
 from builder.spec.models import Board
@@ -120,7 +120,7 @@ def _kind(recipe: ResolvedRecipe) -> type[RecipeLayer]:
     legacy = recipe.model.legacy
     if legacy is None:
         return RecipeLayer
-    return FetchingLegacyLayer if legacy.network else LegacyLayer
+    return FetchingSdbuildPackageLayer if legacy.network else SdbuildPackageLayer
 
 
 def _required(

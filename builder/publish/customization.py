@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from builder.apt.archive import Archive
-from builder.apt.installed_system import ExistingSystem
+from builder.apt.installed_system import InstalledSystem
 from builder.errors import UserError
 from builder.image.base_image import BaseFacts, BaseImage
 from builder.image.custom_image import IMAGE, CustomImage
@@ -27,7 +27,7 @@ from builder.spec.distributions import named_distribution
 from builder.spec.extra import ExtraRecipes
 from builder.spec.models import Board
 from builder.spec.overlays import Design
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import ImageSpec, NamedDistribution
 from builder.steps.step import Step
 from builder.store.checksum import sha256
@@ -106,7 +106,7 @@ def base_manifest(path: Path, facts: BaseFacts) -> tuple[Manifest, Path] | None:
     return None
 
 
-def distribution_of(tree: Tree, facts: BaseFacts) -> tuple[NamedDistribution, bool]:
+def distribution_of(tree: SpecTree, facts: BaseFacts) -> tuple[NamedDistribution, bool]:
     """Return a system's distribution, and whether it is one that packages can be had for.
 
     Raises:
@@ -147,7 +147,7 @@ def custom_steps(
     facts: BaseFacts,
     request: Request,
     *,
-    tree: Tree,
+    tree: SpecTree,
     board: Board | None,
     hardware: str | None = None,
     becomes: ImageSpec | None = None,
@@ -179,7 +179,7 @@ def custom_steps(
                 "for",
                 hint="name it by --board",
             )
-    system = ExistingSystem(distribution, facts.architecture, epoch=facts.epoch)
+    system = InstalledSystem(distribution, facts.architecture, epoch=facts.epoch)
     wanted = [
         name for recipe in recipes for name in recipe.packages(distribution, facts.architecture)
     ]
@@ -297,7 +297,7 @@ def _manifest(
     entries: Mapping[Step, Entry],
     before: Manifest,
 ) -> dict[str, Any]:
-    recipes = {recipe.name: recipe.told() for recipe in request.recipes.applied}
+    recipes = {recipe.name: recipe.public_parameters() for recipe in request.recipes.applied}
     packages = before.get("packages")
     if steps.packages:
         packages = json.loads((entries[steps.packages].files / "packages.json").read_text())

@@ -61,7 +61,7 @@ def manifest(steps: BoardSteps, plan: Sequence[Planned], outcome: Outcome) -> di
         "spec": spec.board.model_dump(
             mode="json", by_alias=True, exclude_none=True, exclude={"parameters"}
         ),
-        "recipes": {recipe.name: recipe.told() for recipe in spec.recipes},
+        "recipes": {recipe.name: recipe.public_parameters() for recipe in spec.recipes},
         "packages": packages,
         "python-packages": python_packages(plan, entries),
         "sources": sources(plan, entries),

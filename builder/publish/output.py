@@ -150,7 +150,7 @@ class BoardResult:
     complete: bool
     fresh: bool
     built: int
-    kept: int
+    cached: int
     seconds: float
     notes: Sequence[str] = ()
     products: Sequence[Path] = ()
@@ -174,8 +174,8 @@ def finish(output: Output, board: BoardPlan, outcome: Outcome) -> BoardResult:
         complete=complete,
         fresh=fresh,
         built=len(built),
-        kept=sum(
-            item.step not in outcome.made and (item.kept or item.step in entries)
+        cached=sum(
+            item.step not in outcome.made and (item.cached or item.step in entries)
             for item in board.plan
         ),
         seconds=sum(entry.seconds for entry in built),

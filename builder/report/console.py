@@ -22,9 +22,9 @@ from builder.report.events import (
     CommandFailed,
     Event,
     Note,
+    StepCached,
     StepFailed,
     StepFinished,
-    StepKept,
     StepProgress,
     StepStarted,
 )
@@ -79,7 +79,7 @@ class LiveView(LineView):
                         self._running[event.step] = (started, event.line)
                 case StepFinished() | StepFailed():
                     self._running.pop(event.step, None)
-                case Note() | StepKept() | BoardFinished() | CommandFailed():
+                case Note() | StepCached() | BoardFinished() | CommandFailed():
                     pass
         super().__call__(event)
 
@@ -120,7 +120,7 @@ def describe(event: Event) -> str:
     match event:
         case Note():
             return f"[bold yellow]{escape(event.text)}[/]" if event.loud else escape(event.text)
-        case StepKept():
+        case StepCached():
             return f"[dim]  kept    {escape(event.step)}[/]"
         case StepStarted():
             return f"[cyan]  start   [/]{escape(event.step)} [dim]({escape(event.reason)})[/]"

@@ -18,7 +18,7 @@ class Note:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepKept:
+class StepCached:
     """A step's output was in the store."""
 
     step: str
@@ -92,7 +92,7 @@ class CommandFailed:
 
 Event = (
     Note
-    | StepKept
+    | StepCached
     | StepStarted
     | StepProgress
     | StepFinished

@@ -16,7 +16,7 @@ from builder.apt.archive import Archive
 from builder.apt.settings import VERIFIED, as_arguments
 from builder.errors import CommandError, UserError
 from builder.rootfs.bootstrap import QEMU_CPU, installed
-from builder.rootfs.layers import Root, layer_stack
+from builder.rootfs.layers import MountedRoot, layer_stack
 from builder.rootfs.mmdebstrap import checked_downloads
 from builder.rootfs.native.tree import native_parent, native_tree
 from builder.sandbox.process import SEARCH_PATH
@@ -88,7 +88,7 @@ class AddedPackages(Step):
             stack.save(root, job.output, epoch=self.epoch, log=job.log)
         (job.output / "packages.json").write_text(json.dumps(found, indent=1))
 
-    def _fetch(self, job: Job, root: Root, scratch: Path) -> Path:
+    def _fetch(self, job: Job, root: MountedRoot, scratch: Path) -> Path:
         """Return a directory with the packages that are to be installed."""
         status, debs = scratch / "status", scratch / "debs"
         status.write_text(_status(root))
@@ -122,7 +122,7 @@ class AddedPackages(Step):
                 partial.rename(kept / deb.name)
         return debs
 
-    def _install(self, job: Job, root: Root, inside: Sequence[str], debs: Path) -> None:
+    def _install(self, job: Job, root: MountedRoot, inside: Sequence[str], debs: Path) -> None:
         """Install packages as the system does it itself; no service is started."""
         had = root.files.exists(_POLICY)
         if not had:
@@ -151,13 +151,13 @@ class AddedPackages(Step):
             if not had:
                 root.files.remove(_POLICY)
 
-    def _mark(self, job: Job, root: Root, inside: Sequence[str], new: Sequence[str]) -> None:
+    def _mark(self, job: Job, root: MountedRoot, inside: Sequence[str], new: Sequence[str]) -> None:
         """Note which packages came for others, so that apt can remove them with these."""
         automatic = [name for name in new if name not in self.wanted]
         if automatic:
             job.run(root.workspace, *inside, "apt-mark", "-q", "auto", *automatic)
 
-    def _clear(self, root: Root) -> None:
+    def _clear(self, root: MountedRoot) -> None:
         for name in _TRACES:
             was_directory = root.files.is_directory(name) and not root.files.is_link(name)
             root.files.remove(name)
@@ -165,5 +165,5 @@ class AddedPackages(Step):
                 root.files.make_directory(name)
 
 
-def _status(root: Root) -> str:
+def _status(root: MountedRoot) -> str:
     return root.files.text(_STATUS)

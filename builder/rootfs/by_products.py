@@ -16,7 +16,7 @@ from builder.steps.architectures import MACHINES
 from builder.steps.layer_archive import LAYER, pack
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 from builder.store.checksum import sha256_once
-from builder.untrusted.tree import Tree
+from builder.untrusted.tree import ForeignTree
 
 SYSROOT = "sysroot"
 """Name of the directory in the sysroot's archive, beside the files for build systems."""
@@ -147,7 +147,7 @@ class Sysroot(Step):
                 *("bash", "-eu", "-o", "pipefail", "-c", _COPY, root.path, sysroot),
                 *(*excluded, *there),
             )
-            files = Tree(root.workspace.outside(sysroot))
+            files = ForeignTree(root.workspace.outside(sysroot))
             files.link("lib", "usr/lib")
             relative_links(files)
             root.workspace.outside(top / "toolchain.cmake").write_text(
@@ -165,7 +165,7 @@ class Sysroot(Step):
 _COPY = 'from=$0; to=$1; shift; tar -C "$from" -c "$@" | tar -C "$to" -x'
 
 
-def relative_links(tree: Tree) -> None:
+def relative_links(tree: ForeignTree) -> None:
     """Make the absolute symbolic links of a tree relative, so that they stay within it."""
     links = [path for path, status in tree.walk() if stat.S_ISLNK(status.st_mode)]
     for path in links:

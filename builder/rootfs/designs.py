@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from builder.errors import UserError
-from builder.rootfs.layers import Root, layer_stack
+from builder.rootfs.layers import MountedRoot, layer_stack
 from builder.spec.overlays import NOTEBOOKS, Design
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
-from builder.untrusted.tree import Tree
+from builder.untrusted.tree import ForeignTree
 
 _OVERLAYS = "overlays"
 # Where releases of PYNQ have it: in a virtual environment since 2.7, Debian's own place before.
@@ -55,7 +55,7 @@ class Designs(Step):
             self._put(job, root)
             stack.save(root, job.output, epoch=self.epoch, log=job.log)
 
-    def _put(self, job: Job, root: Root) -> None:
+    def _put(self, job: Job, root: MountedRoot) -> None:
         tree = root.files
         package = library(tree)
         if package is None or not tree.is_directory(f"{package}/{_OVERLAYS}"):
@@ -80,7 +80,7 @@ class Designs(Step):
                 )
 
 
-def library(tree: Tree) -> str | None:
+def library(tree: ForeignTree) -> str | None:
     """Return the directory of the PYNQ library in a root filesystem; None if there is none."""
     return _only(tree, [f"{place}/pynq" for place in _PLACES])
 
@@ -90,7 +90,7 @@ def _own(design: Design) -> list[Path]:
     return [file for file in design.files if file.parts[0] != NOTEBOOKS]
 
 
-def _only(tree: Tree, patterns: Sequence[str]) -> str | None:
+def _only(tree: ForeignTree, patterns: Sequence[str]) -> str | None:
     """Return the first directory of the tree that matches one of the patterns."""
     for pattern in patterns:
         for path in tree.glob(pattern):
@@ -102,7 +102,7 @@ def _only(tree: Tree, patterns: Sequence[str]) -> str | None:
 def _copy(
     design: Design,
     files: Sequence[Path],
-    tree: Tree,
+    tree: ForeignTree,
     target: str,
     *,
     like: str,

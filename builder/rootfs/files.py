@@ -6,13 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from builder.errors import StepError
-from builder.untrusted.tree import Tree
+from builder.untrusted.tree import ForeignTree
 
 
 class TargetTree:
     """The tree of a target: paths and names of owners mean what they mean in there."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: ForeignTree) -> None:
         self.tree = tree
 
     def directory(self, path: str, *, mode: int, owner: str, group: str) -> None:

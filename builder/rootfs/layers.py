@@ -23,7 +23,7 @@ from builder.sandbox.workspace import Workspace
 from builder.steps.layer_archive import LAYER, pack
 from builder.steps.step import Job
 from builder.store.store import Entry
-from builder.untrusted.tree import Tree
+from builder.untrusted.tree import ForeignTree
 
 # Layers must not depend on how the machine's overlayfs is set up: none of its optional marks.
 _OVERLAY_OPTIONS = "redirect_dir=off,metacopy=off,index=off,xino=off"
@@ -38,7 +38,7 @@ CAPABILITIES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Root:
+class MountedRoot:
     """A mounted stack: `path` is the tree as commands in the workspace see it.
 
     `native` is what lies below it, for commands that run inside.
@@ -50,9 +50,9 @@ class Root:
     native: NativeTree | None = None
 
     @property
-    def files(self) -> Tree:
+    def files(self) -> ForeignTree:
         """The files of the tree, for this process."""
-        return Tree(self.workspace.outside(self.path))
+        return ForeignTree(self.workspace.outside(self.path))
 
     def at(self, path: str | PurePosixPath) -> Path:
         """Return a path of the tree as commands in the workspace see it, its links followed.
@@ -82,7 +82,7 @@ class LayerStack:
         *,
         native: NativeTree | None = None,
         log: IO[str] | None = None,
-    ) -> Iterator[Root]:
+    ) -> Iterator[MountedRoot]:
         """Mount the tree of `layers` (the lowest first); changes go to a new, empty directory.
 
         With `native` below all, commands in the tree run natively where they can.
@@ -107,13 +107,17 @@ class LayerStack:
         options = f"lowerdir={names},upperdir={upper},workdir={work},{_OVERLAY_OPTIONS}"
         run(["mount", "-t", "overlay", "-o", options, "overlay", tree], log=log)
         try:
-            yield Root(path=tree, changes=upper, workspace=self.workspace, native=native)
+            yield MountedRoot(path=tree, changes=upper, workspace=self.workspace, native=native)
         finally:
             run(["umount", "--lazy", tree], log=log)
             run(["rm", "-rf", base], log=log)
 
     def inside(
-        self, root: Root, *, capabilities: Sequence[str] = CAPABILITIES, log: IO[str] | None = None
+        self,
+        root: MountedRoot,
+        *,
+        capabilities: Sequence[str] = CAPABILITIES,
+        log: IO[str] | None = None,
     ) -> list[str]:
         """Return the words that run a command inside a mounted tree, as root of this tree alone.
 
@@ -124,11 +128,13 @@ class LayerStack:
         enter = [f"{root.native.entrance}/enter"] if root.native else []
         return [*_shut_in(root.path, capabilities), *enter]
 
-    def save(self, root: Root, output: Path, *, epoch: int, log: IO[str] | None = None) -> None:
+    def save(
+        self, root: MountedRoot, output: Path, *, epoch: int, log: IO[str] | None = None
+    ) -> None:
         """Write the changes of a mounted tree as a layer; times after `epoch` (s) become it."""
         pack(self.workspace, root.changes, output / LAYER, epoch=epoch, log=log)
 
-    def _check_listing(self, root: Root, log: IO[str] | None) -> None:
+    def _check_listing(self, root: MountedRoot, log: IO[str] | None) -> None:
         """Make sure that the target's programs see what a directory holds.
 
         On filesystems with 64-bit directory offsets, 32-bit ARM programs under qemu-user take
@@ -171,7 +177,7 @@ def layer_stack(job: Job) -> LayerStack:
     return job.tools.shared(LayerStack)
 
 
-def beside(root: Root) -> list[str]:
+def beside(root: MountedRoot) -> list[str]:
     """Return the words that run a command of this machine that works in a mounted tree.
 
     A link in the tree may lead to any file of the machine: of these, none can be written. For its

@@ -18,7 +18,7 @@ from builder.apt.archive import Archive
 from builder.errors import UserError
 from builder.rootfs.bootstrap import QEMU_CPU
 from builder.rootfs.files import TargetTree
-from builder.rootfs.layers import Root, beside, layer_stack
+from builder.rootfs.layers import MountedRoot, beside, layer_stack
 from builder.rootfs.native.tree import native_parent, native_tree
 from builder.rootfs.wheels import COMPILE, COMPILED, INSTALLED, local_packages
 from builder.spec.models import Board, Scalar
@@ -120,7 +120,7 @@ class RecipeLayer(Step):
                 about=f"the image as recipe {self.recipe.name} finds it; changes are thrown away",
             )
 
-    def _apply(self, job: Job, root: Root, inside: Sequence[str]) -> None:
+    def _apply(self, job: Job, root: MountedRoot, inside: Sequence[str]) -> None:
         model = self.recipe.model
         render = _Renderer(self._names())
         tree = TargetTree(root.files)
@@ -201,7 +201,7 @@ class RecipeLayer(Step):
             )
         return hashed.strip()
 
-    def _install_wheels(self, job: Job, root: Root, inside: Sequence[str]) -> None:
+    def _install_wheels(self, job: Job, root: MountedRoot, inside: Sequence[str]) -> None:
         """Put what wheels unpack to into the tree; a file that is there already is an error."""
         assert self.wheels
         wheels = job.input(self.wheels)
@@ -216,7 +216,7 @@ class RecipeLayer(Step):
             packages = local_packages(self.archive.distribution.model.python)
             job.run(root.workspace, *inside, "python3", *COMPILE, packages)
 
-    def _scripts(self, job: Job, root: Root, inside: Sequence[str]) -> None:
+    def _scripts(self, job: Job, root: MountedRoot, inside: Sequence[str]) -> None:
         scripts = self.recipe.model.scripts
         parameters = {
             f"PARAM_{_identifier(key).upper()}": _plain(value)
@@ -259,7 +259,7 @@ class RecipeLayer(Step):
                 on_line=job.on_line,
             )
 
-    def _downloaded(self, job: Job, root: Root) -> dict[str, str]:
+    def _downloaded(self, job: Job, root: MountedRoot) -> dict[str, str]:
         """Gather the recipe's downloads in one directory, which no layer holds."""
         if not self.downloads:
             return {}
@@ -270,7 +270,7 @@ class RecipeLayer(Step):
         job.run(root.workspace, "ln", "-s", *files, folder)
         return {"DOWNLOADS": str(folder)}
 
-    def _of_board(self, job: Job, root: Root) -> dict[str, str]:
+    def _of_board(self, job: Job, root: MountedRoot) -> dict[str, str]:
         """Name the board, gather its designs in one directory, and say where its notebooks are.
 
         Its name is the one that it has when it runs, by which designs find out where they are.

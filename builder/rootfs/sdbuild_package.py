@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from builder.errors import CommandError
-from builder.rootfs.layers import CAPABILITIES, Root, layer_stack
+from builder.rootfs.layers import CAPABILITIES, MountedRoot, layer_stack
 from builder.rootfs.recipe import RecipeLayer
 from builder.spec.legacy import SCRIPTS, board_files, package_directory
 from builder.spec.models import Architecture
@@ -60,7 +60,7 @@ _OFFLINE = re.compile(
 )
 
 
-class LegacyLayer(RecipeLayer):
+class SdbuildPackageLayer(RecipeLayer):
     """The layer of a recipe that runs a package of sdbuild's in the tree of the layers below."""
 
     @property
@@ -74,7 +74,7 @@ class LegacyLayer(RecipeLayer):
         read = board_files(directory, self.legacy).values()
         return [*super().files(), package_directory(directory, self.legacy), *read]
 
-    def _scripts(self, job: Job, root: Root, inside: Sequence[str]) -> None:
+    def _scripts(self, job: Job, root: MountedRoot, inside: Sequence[str]) -> None:
         super()._scripts(job, root, inside)
         package = package_directory(self.recipe.directory, self.legacy)
         present = [name for name in SCRIPTS if (package / name).is_file()]
@@ -117,7 +117,7 @@ class LegacyLayer(RecipeLayer):
             "ROOTDIR": str(ROOTDIR),
         }
 
-    def _run(self, job: Job, root: Root, name: str, argv: Sequence[str]) -> None:
+    def _run(self, job: Job, root: MountedRoot, name: str, argv: Sequence[str]) -> None:
         try:
             root.workspace.run(
                 argv,
@@ -141,7 +141,7 @@ class LegacyLayer(RecipeLayer):
             ) from error
 
     @contextmanager
-    def _runtime(self, job: Job, root: Root) -> Iterator[None]:
+    def _runtime(self, job: Job, root: MountedRoot) -> Iterator[None]:
         """Give the root filesystem an empty /run, and with the network the way to names."""
         workspace, run = root.workspace, root.at("run")
         job.run(workspace, "mount", "-t", "tmpfs", "-o", "mode=0755", "run", run)
@@ -155,7 +155,7 @@ class LegacyLayer(RecipeLayer):
             job.run(workspace, "umount", run)
 
     @contextmanager
-    def _resolver(self, job: Job, root: Root) -> Iterator[None]:
+    def _resolver(self, job: Job, root: MountedRoot) -> Iterator[None]:
         """Have the machine's resolv.conf(5) stand for the root filesystem's."""
         workspace, name = root.workspace, "etc/resolv.conf"
         made = not root.files.exists(name)
@@ -171,7 +171,7 @@ class LegacyLayer(RecipeLayer):
                 job.run(workspace, "rm", file)
 
     @contextmanager
-    def _machine(self, job: Job, root: Root) -> Iterator[list[str]]:
+    def _machine(self, job: Job, root: MountedRoot) -> Iterator[list[str]]:
         """Give the words that run a command in a copy of this machine, which is then thrown away.
 
         Only what is on the filesystem of its root directory is there, and what is put there.
@@ -189,7 +189,7 @@ class LegacyLayer(RecipeLayer):
             place = copy / TARGET.relative_to("/")
             job.run(workspace, "mkdir", "-p", place)
             self._furnish(job, root, copy)
-            machine = Root(path=copy, changes=upper, workspace=workspace)
+            machine = MountedRoot(path=copy, changes=upper, workspace=workspace)
             job.run(workspace, "mount", "--rbind", root.path, place)
             try:
                 yield stack.inside(
@@ -201,7 +201,7 @@ class LegacyLayer(RecipeLayer):
             job.run(workspace, "umount", "--recursive", "--lazy", base)
             job.run(workspace, "rmdir", base)
 
-    def _furnish(self, job: Job, root: Root, copy: Path) -> None:
+    def _furnish(self, job: Job, root: MountedRoot, copy: Path) -> None:
         """Put into the copy of the machine what the scripts may read, and sudo."""
         workspace, directory = root.workspace, self.recipe.directory
         board = copy / BOARDDIR.relative_to("/") / self._board
@@ -227,7 +227,7 @@ class LegacyLayer(RecipeLayer):
             job.run(workspace, "cp", "-L", "--remove-destination", "/etc/resolv.conf", names)
 
 
-class FetchingLegacyLayer(LegacyLayer):
+class FetchingSdbuildPackageLayer(SdbuildPackageLayer):
     """The same with the network, so that --offline refuses to build it."""
 
     fetches = True

@@ -14,7 +14,7 @@ from builder.errors import UserError
 from builder.sandbox.compiler_cache import CompilerCache
 from builder.sandbox.process import Processes
 from builder.sandbox.workspace import Workspace
-from builder.scheduler.worker_client import Task, Worker
+from builder.scheduler.worker_client import Task, WorkerClient
 from builder.steps.step import Job, Shared, Step
 from builder.store.store import Store
 
@@ -22,7 +22,7 @@ _SHARED_NEED = 4 << 30
 """Bytes that all layers of a root filesystem take, unpacked."""
 
 
-class Toolbox:
+class BuildContext:
     """The shared resources of one build's jobs: the engine, and the one stack of layers.
 
     In a container without capabilities, steps that need some go to a worker that has them.
@@ -49,7 +49,7 @@ class Toolbox:
         self._shared: dict[Callable[[Workspace], Any], Any] = {}
         self._root: str | None = None
         self._lock = threading.Lock()
-        self._worker: Worker | None = None
+        self._worker: WorkerClient | None = None
 
     @property
     def jobs(self) -> int:
@@ -108,10 +108,10 @@ class Toolbox:
             return
         with self._lock:
             if self._worker is None:
-                self._worker = self._open_worker.enter_context(Worker(self._engine))
+                self._worker = self._open_worker.enter_context(WorkerClient(self._engine))
         self._worker.run(Task.of(step, job, root=self._root, offline=self._offline), job.on_line)
 
-    def __enter__(self) -> Toolbox:
+    def __enter__(self) -> BuildContext:
         return self
 
     def __exit__(self, *_: object) -> None:

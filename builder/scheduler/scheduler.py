@@ -15,16 +15,16 @@ from builder.plan.plan import Planned
 from builder.plan.step_key import key, reason
 from builder.report.events import (
     Listener,
+    StepCached,
     StepFailed,
     StepFinished,
-    StepKept,
     StepProgress,
     StepStarted,
 )
 from builder.sandbox.compiler_cache import CacheUse, CompilerCache
 from builder.sandbox.disk_space import full_disk_told
 from builder.sandbox.process import Processes
-from builder.scheduler.build_context import Toolbox
+from builder.scheduler.build_context import BuildContext
 from builder.steps.step import Job, Step
 from builder.store.records import Unreadable
 from builder.store.store import Entry, Store
@@ -134,7 +134,7 @@ class _Schedule:
         try:
             result = future.result()
             _enter(self.entries, item, result.entry)
-            steps = (item.step, *item.twins)
+            steps = (item.step, *item.merged_steps)
             if result.made:
                 self.made.update(steps)
             if result.cache_use:
@@ -157,7 +157,7 @@ class _Schedule:
         return self._lost.issuperset(item.boards)
 
 
-class Build:
+class Scheduler:
     """One run of a plan; `jobs` steps run at once.
 
     Logs go to `logs`, one a step: a directory, or one for each board. A step that several boards
@@ -213,13 +213,13 @@ class Build:
             entry = self._store.get(item.key) if item.key and not item.reason else None
             if entry:
                 _enter(entries, item, entry)
-                self._listener(StepKept(step=item.label))
+                self._listener(StepCached(step=item.label))
             elif item.needed:
                 waiting.append(item)
         most_wide = max(1, processors() // _PROCESSORS_OF_ONE)
         schedule = _Schedule(waiting, entries, most_wide=most_wide)
         if waiting:
-            with Toolbox(
+            with BuildContext(
                 self._store,
                 self._processes,
                 offline=self._offline,
@@ -233,7 +233,7 @@ class Build:
             cache_use=schedule.cache_use,
         )
 
-    def _run(self, schedule: _Schedule, toolbox: Toolbox) -> None:
+    def _run(self, schedule: _Schedule, toolbox: BuildContext) -> None:
         stop: BaseException | None = None
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="step") as pool:
             try:
@@ -271,7 +271,7 @@ class Build:
             logs = self._logs[item.boards[0] if item.boards else next(iter(self._logs))]
         return logs / f"{item.step.name.replace(':', '-')}.log"
 
-    def _build(self, item: Planned, inputs: Mapping[str, Entry], toolbox: Toolbox) -> _Result:
+    def _build(self, item: Planned, inputs: Mapping[str, Entry], toolbox: BuildContext) -> _Result:
         """Make one step's entry, unless it is in the store, where another build may have put it."""
         components = item.components(inputs)
         with self._store.building(
@@ -281,7 +281,7 @@ class Build:
         ):
             kept = self._store.get(key(components))
             if kept and not self._store.damage(kept.key):
-                self._listener(StepKept(step=item.label))
+                self._listener(StepCached(step=item.label))
                 return _Result(entry=kept, made=False)
             return self._make(item, components, inputs, toolbox)
 
@@ -290,7 +290,7 @@ class Build:
         item: Planned,
         components: Mapping[str, str],
         inputs: Mapping[str, Entry],
-        toolbox: Toolbox,
+        toolbox: BuildContext,
     ) -> _Result:
         """Make one step's entry."""
         step, log_path = item.step, self._log(item)
@@ -348,7 +348,7 @@ class Build:
 
     def _remember(self, item: Planned, components: Mapping[str, str]) -> None:
         """Note what a step was last built with, for all boards whose step it is."""
-        for scope in {each.scope for each in (item.step, *item.twins)}:
+        for scope in {each.scope for each in (item.step, *item.merged_steps)}:
             self._store.remember(scope, item.step.name, components)
 
     def _say(self, item: Planned, line: str) -> None:
@@ -357,4 +357,4 @@ class Build:
 
 def _enter(entries: dict[Step, Entry], item: Planned, entry: Entry) -> None:
     """Note what was made of a step, and so of all that it stands for."""
-    entries.update(dict.fromkeys((item.step, *item.twins), entry))
+    entries.update(dict.fromkeys((item.step, *item.merged_steps), entry))

@@ -59,7 +59,7 @@ class Task:
         )
 
 
-class Worker:
+class WorkerClient:
     """The other container, from this side. Use it as a context manager."""
 
     def __init__(self, engine: ContainerEngine) -> None:
@@ -74,7 +74,7 @@ class Worker:
         self._failure: BuildError | None = None
         self._life = threading.Thread(target=self._live, name="worker")
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> WorkerClient:
         self._life.start()
         return self
 

@@ -19,12 +19,12 @@ from pathlib import Path
 
 from builder.containers.broker import RelayedContainers
 from builder.containers.capability_key import taken_key
-from builder.engine.binfmt import register_foreign
+from builder.engine.binfmt import register_binfmt
 from builder.engine.engine import caller, control
 from builder.errors import BuildError
 from builder.sandbox.disk_space import full_disk_told
 from builder.sandbox.process import Processes
-from builder.scheduler.build_context import Toolbox
+from builder.scheduler.build_context import BuildContext
 from builder.scheduler.ownership import give
 from builder.scheduler.worker_client import SOCKET, Task
 from builder.steps.step import Job
@@ -39,9 +39,9 @@ def main() -> None:
     folder = control()
     assert folder, "started by the builder alone"
     RelayedContainers(folder, "").stay()
-    register_foreign()
+    register_binfmt()
     address = folder / SOCKET
-    toolboxes: dict[tuple[Path, bool], Toolbox] = {}
+    toolboxes: dict[tuple[Path, bool], BuildContext] = {}
     with (
         Listener(str(address), "AF_UNIX", backlog=16, authkey=taken_key(folder)) as listener,
         # Its threads stay: commands die with the thread that started them (PR_SET_PDEATHSIG),
@@ -63,11 +63,13 @@ def main() -> None:
                 continue
             which = (task.store, task.offline)
             if which not in toolboxes:
-                toolboxes[which] = Toolbox(Store(task.store), Processes(), offline=task.offline)
+                toolboxes[which] = BuildContext(
+                    Store(task.store), Processes(), offline=task.offline
+                )
             pool.submit(carry_out, connection, task, toolboxes[which])
 
 
-def carry_out(connection: Connection, task: Task, toolbox: Toolbox) -> None:
+def carry_out(connection: Connection, task: Task, toolbox: BuildContext) -> None:
     """Carry out a step, and tell the other side what it says and how it ends, whatever happens."""
     lock = threading.Lock()
 

@@ -14,7 +14,7 @@ from typing import Any
 from builder.errors import UserError
 from builder.sdbuild_import.report import Outcome, Report
 from builder.spec.models import Soc
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.untrusted.reading import plain_file
 
 LFS = b"version https://git-lfs.github.com/spec/"
@@ -37,7 +37,7 @@ class Draft:
     name: str
     source: Path
     directory: Path
-    tree: Tree
+    tree: SpecTree
     report: Report
     soc: Soc = Soc.ZYNQ
     keys: dict[str, Any] = field(default_factory=dict)

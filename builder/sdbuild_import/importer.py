@@ -38,10 +38,10 @@ from builder.sdbuild_import.specification import Specification, read_specificati
 from builder.spec.document import read
 from builder.spec.models import FORMAT, Board, Bsp, Model, Provider, Soc
 from builder.spec.profiles import read_profiles
-from builder.spec.reader import Reader, Tree, closest
+from builder.spec.reader import Reader, SpecTree, closest
 from builder.spec.resolve import resolve
 from builder.spec.texts import format_size
-from builder.vivado.system import Kind
+from builder.vivado.system import PeripheralKind
 
 _DISTRIBUTIONS = ["ubuntu-jammy", "debian-bookworm"]
 _PROFILE = "pynq"
@@ -54,7 +54,7 @@ _DOCUMENTS = (".md", ".rst", ".txt", ".pdf", ".png", ".jpg", ".jpeg", ".svg")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class ImportRequest:
     """The user's request for an import.
 
     like: board of the tree from which the hardware's description is taken. provider: who is to make
@@ -93,7 +93,7 @@ def _of_folder(path: Path) -> bool:
     return path.stem == path.parent.name
 
 
-def import_board(source: Path, parent: Path, tree: Tree, wish: Wish) -> Report:
+def import_board(source: Path, parent: Path, tree: SpecTree, wish: ImportRequest) -> Report:
     """Convert a board's directory to `parent/<its name>`, which must not exist yet.
 
     A board that cannot be described here (Versal) is reported, and nothing is written.
@@ -150,9 +150,9 @@ def _versal(draft: Draft) -> bool:
     return versal
 
 
-def _problems(place: Path, tree: Tree) -> list[str]:
+def _problems(place: Path, tree: SpecTree) -> list[str]:
     """Return what the reader of specifications says of a board."""
-    outer = Tree(root=tree.root, boards_dirs=(*tree.boards_dirs, place.parent))
+    outer = SpecTree(root=tree.root, boards_dirs=(*tree.boards_dirs, place.parent))
     try:
         resolve(outer, place.name)
     except UserError as error:
@@ -180,7 +180,7 @@ def _sorted(keys: Mapping[str, Any], model: type[Model]) -> dict[str, Any]:
 class _Import:
     """The work of `import_board`: each method one part of the board."""
 
-    def __init__(self, draft: Draft, specification: Specification, wish: Wish) -> None:
+    def __init__(self, draft: Draft, specification: Specification, wish: ImportRequest) -> None:
         self.draft = draft
         self.report = draft.report
         self.specification = specification
@@ -357,7 +357,11 @@ class _Import:
                 self.report.add(self.specification.file, Outcome.PERSON, what)
             if user.memory:
                 memory, system = user.memory, replace(system, memory=())
-            if draft.soc is Soc.ZYNQ and "qspi" in user.references and not system.all_of(Kind.QSPI):
+            if (
+                draft.soc is Soc.ZYNQ
+                and "qspi" in user.references
+                and not system.all_of(PeripheralKind.QSPI)
+            ):
                 additions.append(f"{Path(self.source).stem}-qspi.dtsi")
                 draft.write(f"devicetree/{additions[0]}", QSPI)
             additions.append(name)

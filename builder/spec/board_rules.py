@@ -30,9 +30,9 @@ class _Rules:
 
     def check(self, boot_files: Path | None) -> None:
         if self.board.board != self.directory.name:
-            self.complain(("board",), f"must be the directory's name, {self.directory.name}")
+            self.add_problem(("board",), f"must be the directory's name, {self.directory.name}")
         if not re.fullmatch(r"/dev/mmcblk[0-9]{1,3}p2", self.board.root_device):
-            self.complain(
+            self.add_problem(
                 ("root-device",),
                 "must be partition 2 of a card, as /dev/mmcblk0p2: that is where the image has its "
                 "root filesystem, and the kernel would wait for any other for ever",
@@ -47,15 +47,17 @@ class _Rules:
                 self.mainline()
         card = self.board.emulate.card
         if card & (card - 1):
-            self.complain(("emulate", "card"), "must be a power of two, as QEMU's card readers ask")
+            self.add_problem(
+                ("emulate", "card"), "must be a power of two, as QEMU's card readers ask"
+            )
 
-    def complain(self, where: KeyPath, what: str) -> None:
-        self.reader.complain(self.file, where, what)
+    def add_problem(self, where: KeyPath, what: str) -> None:
+        self.reader.add_problem(self.file, where, what)
 
     def check_file(self, where: KeyPath, path: str | None) -> None:
         """Complain of a file that is named and is not there."""
         if path and not (self.directory / path).is_file():
-            self.complain(where, f"there is no file {self.directory / path}")
+            self.add_problem(where, f"there is no file {self.directory / path}")
 
     def exported(self) -> bool:
         """Return whether there is the hardware export that the board names."""
@@ -68,9 +70,9 @@ class _Rules:
         if given:
             return
         if place is None:
-            self.complain(("bsp",), "the provider prebuilt needs `boot-files`")
+            self.add_problem(("bsp",), "the provider prebuilt needs `boot-files`")
         elif place.file and not (self.directory / place.file).exists():
-            self.complain(
+            self.add_problem(
                 ("bsp", "boot-files", "file"),
                 f"there is no file or directory {self.directory / place.file}",
             )
@@ -81,7 +83,7 @@ class _Rules:
         if hardware and not hardware.optional:
             self.check_file(("bsp", "hardware", "xsa"), hardware.xsa)
         elif not petalinux.bsp and not self.exported():
-            self.complain(
+            self.add_problem(
                 ("bsp",), "PetaLinux needs `hardware` with its file, or a BSP in `petalinux.bsp`"
             )
         if petalinux.bsp:
@@ -92,9 +94,9 @@ class _Rules:
         """Check that the files are there which boot files are built from."""
         bsp = self.board.bsp
         if not self.board.devicetree:
-            self.complain(("devicetree",), "is missing")
+            self.add_problem(("devicetree",), "is missing")
         if bsp.boot_files:
-            self.complain(("bsp", "boot-files"), "is for `provider: prebuilt`")
+            self.add_problem(("bsp", "boot-files"), "is for `provider: prebuilt`")
         if bsp.hardware and not bsp.hardware.optional:
             self.check_file(("bsp", "hardware", "xsa"), bsp.hardware.xsa)
         if table := bsp.start_up_table:
@@ -105,7 +107,7 @@ class _Rules:
             self.check_file(("bsp", "kernel-fragments", index), fragment)
         self.family()
         if not (self.exported() or bsp.firmware.fsbl or bsp.start_up_table or bsp.boot_bin):
-            self.complain(
+            self.add_problem(
                 ("bsp",),
                 "the first stage needs `hardware` with its file, `start-up-table` or `boot-bin`",
             )
@@ -127,13 +129,13 @@ class _Rules:
             if program is None:
                 continue
             if soc is not Soc.ZYNQMP:
-                self.complain(where, f"is for {Soc.ZYNQMP.value}, this board is {soc.value}")
+                self.add_problem(where, f"is for {Soc.ZYNQMP.value}, this board is {soc.value}")
             elif not program.optional:
                 self.check_file((*where, "file"), program.file)
         if table and soc is not Soc.ZYNQ:
             for key, name in (("registers", table.registers), ("parameters", table.parameters)):
                 if name:
-                    self.complain(
+                    self.add_problem(
                         ("bsp", "start-up-table", key),
                         f"is for {Soc.ZYNQ.value}, this board is {soc.value}",
                     )

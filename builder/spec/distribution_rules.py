@@ -14,4 +14,4 @@ def check_distribution(reader: Reader, file: Path, model: Distribution) -> None:
     for position, pocket in enumerate(model.pockets):
         if pocket.archive not in model.mirrors:
             what = f"mirrors has no {pocket.archive}{closest(pocket.archive, model.mirrors)}"
-            reader.complain(file, ("pockets", position, "archive"), what)
+            reader.add_problem(file, ("pockets", position, "archive"), what)

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from builder.spec.reader import Reader, Tree
+from builder.spec.reader import Reader, SpecTree
 from builder.spec.resolve import NamedDistribution
 
 
-def named_distribution(tree: Tree, name: str) -> NamedDistribution:
+def named_distribution(tree: SpecTree, name: str) -> NamedDistribution:
     """Read a distribution that is there, for work on the machine that builds.
 
     Raises:

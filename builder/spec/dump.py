@@ -43,7 +43,7 @@ def dump(spec: ImageSpec) -> list[Value]:
                 value=value,
                 origin=recipe.origins.get(key, DEFAULT),
             )
-            for key, value in recipe.told().items()
+            for key, value in recipe.public_parameters().items()
         ]
     return found
 

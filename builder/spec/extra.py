@@ -10,7 +10,7 @@ from pathlib import Path
 from builder.errors import UserError
 from builder.spec.models import Scalar
 from builder.spec.order import MOST_REQUIRED
-from builder.spec.reader import Reader, Tree, closest
+from builder.spec.reader import Reader, SpecTree, closest
 from builder.spec.recipe import SECRET
 from builder.spec.recipe_rules import check_recipe
 from builder.spec.resolve import ResolvedRecipe
@@ -30,7 +30,7 @@ class ExtraRecipes:
 
 
 def extra_recipes(
-    tree: Tree,
+    tree: SpecTree,
     names: Sequence[str],
     *,
     present: Mapping[str, Mapping[str, Scalar]],
@@ -70,7 +70,10 @@ class _Work:
     """The work of `extra_recipes`."""
 
     def __init__(
-        self, tree: Tree, present: Mapping[str, Mapping[str, Scalar]], directories: Sequence[Path]
+        self,
+        tree: SpecTree,
+        present: Mapping[str, Mapping[str, Scalar]],
+        directories: Sequence[Path],
     ) -> None:
         self.reader = Reader()
         self.found: dict[str, ResolvedRecipe] = {}

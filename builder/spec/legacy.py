@@ -37,11 +37,11 @@ def check_legacy(reader: Reader, file: Path, recipe: Recipe) -> None:
         return
     package = package_directory(file.parent, legacy)
     if not any((package / name).is_file() for name in SCRIPTS):
-        reader.complain(
+        reader.add_problem(
             file, ("legacy", "package"), f"none of {', '.join(SCRIPTS)} is in {package}"
         )
     for index, path in enumerate(board_files(file.parent, legacy).values()):
         if not path.exists():
-            reader.complain(file, ("legacy", "board-files", index), f"there is no file {path}")
+            reader.add_problem(file, ("legacy", "board-files", index), f"there is no file {path}")
     if legacy.board_files and not recipe.board_specific:
-        reader.complain(file, ("legacy", "board-files"), "needs `board-specific: true`")
+        reader.add_problem(file, ("legacy", "board-files"), "needs `board-specific: true`")

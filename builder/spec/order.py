@@ -40,11 +40,11 @@ def in_order(
             asking = trail[-1]
             recipe = recipes[asking]
             index = recipe.requires.index(name) if recipe else 0
-            reader.complain(files[asking], ("requires", index), f"goes in a circle: {circle}")
+            reader.add_problem(files[asking], ("requires", index), f"goes in a circle: {circle}")
             return
         if len(trail) >= MOST_REQUIRED:
             what = f"goes on for more than {MOST_REQUIRED} recipes"
-            reader.complain(files[trail[-1]], ("requires",), what)
+            reader.add_problem(files[trail[-1]], ("requires",), what)
             return
         trail.append(name)
         recipe = recipes.get(name)

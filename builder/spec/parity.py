@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from builder.spec.document import KeyPath
 from builder.spec.models import Model
-from builder.spec.reader import Reader, Tree, closest
+from builder.spec.reader import Reader, SpecTree, closest
 from builder.spec.texts import Name, RelativePath
 
 DATA = "docs/parity.yaml"
@@ -57,7 +57,7 @@ class Parity(Model):
     sections: tuple[Section, ...]
 
 
-def read_parity(tree: Tree) -> Parity:
+def read_parity(tree: SpecTree) -> Parity:
     """Read the data, and make sure that all that it names is there.
 
     Raises:
@@ -72,20 +72,20 @@ def read_parity(tree: Tree) -> Parity:
             for index, name in enumerate(row.recipes):
                 if name not in recipes:
                     what = f"there is no recipe {name}{closest(name, recipes)}"
-                    reader.complain(file, (*where, "recipes", index), what)
+                    reader.add_problem(file, (*where, "recipes", index), what)
                 elif not (row.tests or _checks(recipes[name])):
                     what = f"recipe {name} has no checks: name `tests`"
-                    reader.complain(file, (*where, "recipes", index), what)
+                    reader.add_problem(file, (*where, "recipes", index), what)
             for key, names in (("here", row.here), ("tests", row.tests)):
                 for index, name in enumerate(names):
                     if problem := _missing(tree.root, name):
-                        reader.complain(file, (*where, key, index), problem)
+                        reader.add_problem(file, (*where, key, index), problem)
     reader.raise_problems()
     assert parity, "without problems there is a result"
     return parity
 
 
-def page(tree: Tree) -> str:
+def page(tree: SpecTree) -> str:
     """Return the comparison as a page of Markdown.
 
     Raises:
@@ -102,7 +102,7 @@ def page(tree: Tree) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _line(tree: Tree, row: Row, recipes: dict[str, Path]) -> str:
+def _line(tree: SpecTree, row: Row, recipes: dict[str, Path]) -> str:
     what = f"{row.what}: {row.gives}" if row.gives else row.what
     if row.left_out:
         return f"| {what} | left out | | {row.left_out} |"
@@ -124,7 +124,7 @@ def _rows(parity: Parity) -> Iterator[tuple[KeyPath, Row]]:
             yield ("sections", number, "rows", index), row
 
 
-def _recipes(tree: Tree) -> dict[str, Path]:
+def _recipes(tree: SpecTree) -> dict[str, Path]:
     """Return the `recipe.yaml` of each recipe of the tree, also of its boards."""
     return tree.recipe_files([path.parent for path in tree.board_files().values()])
 

@@ -30,15 +30,15 @@ def read_profiles(
             return found
         if name not in files:
             what = f"there is no profile {name}{closest(name, files)}"
-            reader.complain(path, ("extends",), what)
+            reader.add_problem(path, ("extends",), what)
             return None
         if len(trail) > MOST_BASES:
             what = f"is one of more than {MOST_BASES} profiles that extend each other"
-            reader.complain(path, ("extends",), what)
+            reader.add_problem(path, ("extends",), what)
             return None
         if files[name] in trail:
             circle = [*trail[trail.index(files[name]) :], files[name]]
             what = f"goes in a circle: {' -> '.join(each.stem for each in circle)}"
-            reader.complain(path, ("extends",), what)
+            reader.add_problem(path, ("extends",), what)
             return None
         path = files[name]

@@ -47,7 +47,7 @@ _LONGEST_VALUE = 80
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tree:
+class SpecTree:
     """The tree of specification files: its root, and directories with boards outside of it."""
 
     root: Path
@@ -143,7 +143,7 @@ class Reader:
         """Read a user's settings; None if they have problems, empty if there are none."""
         return self.load(path, LocalSettings) if path.exists() else LocalSettings()
 
-    def complain(self, path: Path, where: KeyPath, what: str) -> None:
+    def add_problem(self, path: Path, where: KeyPath, what: str) -> None:
         """Add a problem at a key of a file that was read."""
         self.problems.append(self.document(path).problem(where, what))
 
@@ -192,7 +192,7 @@ class Reader:
             if 0 < written < FORMAT
             else f"is {written}, which this builder does not know: it reads {FORMAT}"
         )
-        self.complain(document.path, ("format",), what)
+        self.add_problem(document.path, ("format",), what)
         return False
 
     def _extended(
@@ -213,16 +213,18 @@ class Reader:
         if isinstance(name, str):  # else the model complains
             file = files.get(name)
             if file is None:
-                self.complain(path, ("extends",), f"there is no board {name}{closest(name, files)}")
+                self.add_problem(
+                    path, ("extends",), f"there is no board {name}{closest(name, files)}"
+                )
             elif len(trail) > MOST_BASES:
-                self.complain(
+                self.add_problem(
                     path,
                     ("extends",),
                     f"is one of more than {MOST_BASES} boards that extend each other",
                 )
             elif file in trail:
                 circle = [each.parent.name for each in (*trail[trail.index(file) :], file)]
-                self.complain(path, ("extends",), f"goes in a circle: {' -> '.join(circle)}")
+                self.add_problem(path, ("extends",), f"goes in a circle: {' -> '.join(circle)}")
             else:
                 base = self._extended(file, files, trail)
         return overlay(base.without("board"), document) if base else replace(document, whole=False)

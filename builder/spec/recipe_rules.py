@@ -22,7 +22,7 @@ def check_recipe(reader: Reader, file: Path, recipe: Recipe, distributions: Iter
     for key, items in copies:
         for index, item in enumerate(items):
             if not (file.parent / item.source).exists():
-                reader.complain(
+                reader.add_problem(
                     file,
                     (key, index, "from"),
                     f"there is no file {file.parent / item.source}",
@@ -42,7 +42,7 @@ def check_recipe(reader: Reader, file: Path, recipe: Recipe, distributions: Iter
     for field, keys in chosen.items():
         for key in keys:
             if key not in targets:
-                reader.complain(
+                reader.add_problem(
                     file, (field, key), f"is no target of packages{closest(key, targets)}"
                 )
 
@@ -54,16 +54,16 @@ def _check_downloads(reader: Reader, file: Path, recipe: Recipe) -> None:
     ]
     for index, (where, name) in enumerate(wanted):
         if name in [other for _, other in wanted[:index]]:
-            reader.complain(file, where, f"has the same file name as another: {name}")
+            reader.add_problem(file, where, f"has the same file name as another: {name}")
         if recipe.scripts.host is None:
-            reader.complain(file, where, "only `scripts.host` can read it: there is none")
+            reader.add_problem(file, where, "only `scripts.host` can read it: there is none")
 
 
 def _check_listeners(reader: Reader, file: Path, recipe: Recipe) -> None:
     ports = [key for key, each in recipe.parameters.items() if each.type is ParameterType.PORT]
     for index, listener in enumerate(recipe.listens):
         if isinstance(listener.port, str) and listener.port not in ports:
-            reader.complain(
+            reader.add_problem(
                 file,
                 ("listens", index, "port"),
                 f"is no parameter of type port{closest(listener.port, ports)}",
@@ -81,4 +81,6 @@ def _check_scripts(reader: Reader, file: Path, scripts: Scripts) -> None:
             continue
         path = file.parent / script
         if not (path.exists() if where[0] == "inputs" else path.is_file()):
-            reader.complain(file, ("scripts", *where), f"there is no file {file.parent / script}")
+            reader.add_problem(
+                file, ("scripts", *where), f"there is no file {file.parent / script}"
+            )

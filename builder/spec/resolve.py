@@ -24,10 +24,10 @@ from builder.spec.models import (
 from builder.spec.order import in_order, seeing_the_board
 from builder.spec.overlays import Design, find_design
 from builder.spec.profiles import read_profiles
-from builder.spec.reader import Reader, Tree, closest
+from builder.spec.reader import Reader, SpecTree, closest
 from builder.spec.recipe import SECRET, Recipe
 from builder.spec.recipe_rules import check_recipe
-from builder.spec.values import Layer, settle, unsettled
+from builder.spec.values import Layer, resolve_parameters, unsettled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class ResolvedRecipe:
     parameters: Mapping[str, Scalar]
     origins: Mapping[str, str] = field(default_factory=dict)
 
-    def told(self) -> dict[str, Scalar]:
+    def public_parameters(self) -> dict[str, Scalar]:
         """Return the values of its parameters as they may be shown and kept.
 
         A secret is told by the word for one, unless it is empty: then there is none.
@@ -135,7 +135,7 @@ class ImageSpec:
     document: Document
     directories: tuple[Path, ...]
     hardware: str
-    tree: Tree
+    tree: SpecTree
     board: Board
     boot_files: Path | Download | None
     distributions: tuple[NamedDistribution, ...]
@@ -189,7 +189,7 @@ class ImageSpec:
 
 
 def resolve(
-    tree: Tree,
+    tree: SpecTree,
     board: str,
     *,
     settings: Sequence[str] = (),
@@ -244,7 +244,7 @@ class _Resolution:
 
     def __init__(
         self,
-        tree: Tree,
+        tree: SpecTree,
         reader: Reader,
         board_file: Path,
         *,
@@ -287,7 +287,7 @@ class _Resolution:
         profiles = None
         if profile_file is None:
             known = closest(board.profile, self.profile_files)
-            self.complain(("profile",), f"there is no profile {board.profile}{known}")
+            self.add_problem(("profile",), f"there is no profile {board.profile}{known}")
         else:
             profiles = read_profiles(self.reader, profile_file, self.profile_files)
         names: list[str] = []
@@ -325,8 +325,8 @@ class _Resolution:
             petalinux=petalinux,
         )
 
-    def complain(self, where: tuple[str | int, ...], what: str) -> None:
-        self.reader.complain(self.board_file, where, what)
+    def add_problem(self, where: tuple[str | int, ...], what: str) -> None:
+        self.reader.add_problem(self.board_file, where, what)
 
     def overlays(self, board: Board) -> tuple[Design, ...]:
         """Return the board's designs that are there, and check that the others may be missing."""
@@ -335,17 +335,17 @@ class _Resolution:
             where = ("overlays", index)
             if overlay.name in found:
                 other = found[overlay.name].directory
-                self.complain(where, f"has the name of another, {overlay.name}: {other}")
+                self.add_problem(where, f"has the name of another, {overlay.name}: {other}")
                 continue
             try:
                 found[overlay.name] = find_design(self.directory / overlay.directory)
             except FileNotFoundError as error:
                 if not overlay.optional:
-                    self.complain(where, f"{error}; say `optional: true` if it may be missing")
+                    self.add_problem(where, f"{error}; say `optional: true` if it may be missing")
             except UserError as error:
-                self.complain(where, error.message)
+                self.add_problem(where, error.message)
         if board.notebooks and not (self.directory / board.notebooks).is_dir():
-            self.complain(("notebooks",), f"there is no directory {board.notebooks}")
+            self.add_problem(("notebooks",), f"there is no directory {board.notebooks}")
         return tuple(found.values())
 
     def petalinux_use(self, local: LocalSettings) -> PetaLinuxUse:
@@ -353,7 +353,7 @@ class _Resolution:
         given, own = self.petalinux, local.petalinux
         known = self.tree.distribution_files()
         if own.base is not None and own.base not in known:
-            self.reader.complain(
+            self.reader.add_problem(
                 self.tree.local_file,
                 ("petalinux", "base"),
                 f"there is no distribution {own.base}{closest(own.base, known)}",
@@ -380,7 +380,7 @@ class _Resolution:
         files = self.distribution_files
         for name in local.mirrors:
             if name not in files:
-                self.reader.complain(
+                self.reader.add_problem(
                     self.tree.local_file,
                     ("mirrors", name),
                     f"there is no distribution {name}{closest(name, files)}",
@@ -390,7 +390,7 @@ class _Resolution:
         found: list[NamedDistribution] = []
         for index, name in enumerate([pinned] if pinned else board.distro):
             if name not in files:
-                self.complain(
+                self.add_problem(
                     ("distro", index), f"there is no distribution {name}{closest(name, files)}"
                 )
                 continue
@@ -399,7 +399,7 @@ class _Resolution:
                 continue
             check_distribution(self.reader, files[name], model)
             if board.soc.architecture not in model.architectures:
-                self.complain(
+                self.add_problem(
                     ("distro", index), f"{name} has no {board.soc.architecture.value} packages"
                 )
             mirrors = local.mirrors.get(name, {})
@@ -407,7 +407,7 @@ class _Resolution:
             known |= {f"{item}-{each.value}" for item in model.mirrors for each in Architecture}
             for archive in mirrors:
                 if archive not in known:
-                    self.reader.complain(
+                    self.reader.add_problem(
                         self.tree.local_file,
                         ("mirrors", name, archive),
                         f"{name} has no archive {archive}{closest(archive, model.mirrors)}",
@@ -424,7 +424,7 @@ class _Resolution:
             file, key, name = todo.pop()
             if name not in self.recipe_files:
                 what = f"there is no recipe {name}{closest(name, self.recipe_files)}"
-                self.reader.complain(file, key, what)
+                self.reader.add_problem(file, key, what)
             elif name not in self.recipes:
                 file = self.recipe_files[name]
                 recipe = self.recipes[name] = self.reader.recipe(file)
@@ -439,10 +439,12 @@ class _Resolution:
     ) -> tuple[ResolvedRecipe, ...]:
         """Return the recipes, each with the values of its parameters."""
         recipes = {name: self.recipes[name] for name in names}
-        values, origins = settle(self.reader, recipes, self.recipe_files, layers, settings)
+        values, origins = resolve_parameters(
+            self.reader, recipes, self.recipe_files, layers, settings
+        )
         # Where there are problems, somebody may have tried.
         for name, key, why in [] if self.reader.problems else unsettled(recipes, values):
-            self.complain(("parameters", name, key), why)
+            self.add_problem(("parameters", name, key), why)
         return tuple(
             ResolvedRecipe(
                 name=name,

@@ -9,11 +9,11 @@ from pathlib import Path
 from builder.spec.distribution_rules import check_distribution
 from builder.spec.document import Problem
 from builder.spec.profiles import read_profiles
-from builder.spec.reader import Reader, Tree, closest
+from builder.spec.reader import Reader, SpecTree, closest
 from builder.spec.recipe_rules import check_recipe
 
 
-def problems_of_board(tree: Tree, name: str) -> list[Problem]:
+def problems_of_board(tree: SpecTree, name: str) -> list[Problem]:
     """Return what is wrong with a board's own recipes and profiles.
 
     Nothing, if its `board.yaml` cannot be read: what they may name is not known then.
@@ -28,7 +28,7 @@ def problems_of_board(tree: Tree, name: str) -> list[Problem]:
     )
 
 
-def problems_of_shared(tree: Tree, folder: Path, boards: Sequence[Path]) -> list[Problem]:
+def problems_of_shared(tree: SpecTree, folder: Path, boards: Sequence[Path]) -> list[Problem]:
     """Return what is wrong with what several boards share: recipes, profiles, distributions.
 
     They may name what only boards have; `boards` are the directories of these.
@@ -42,7 +42,7 @@ def problems_of_shared(tree: Tree, folder: Path, boards: Sequence[Path]) -> list
     return [*found, *(_problems_of_distributions(tree) if folder == tree.root else ())]
 
 
-def _problems_of_distributions(tree: Tree) -> list[Problem]:
+def _problems_of_distributions(tree: SpecTree) -> list[Problem]:
     reader = Reader()
     for path in tree.distribution_files().values():
         model = reader.distribution(path)
@@ -52,7 +52,7 @@ def _problems_of_distributions(tree: Tree) -> list[Problem]:
 
 
 def _problems(
-    tree: Tree, folder: Path, recipes: Mapping[str, Path], profiles: Mapping[str, Path]
+    tree: SpecTree, folder: Path, recipes: Mapping[str, Path], profiles: Mapping[str, Path]
 ) -> list[Problem]:
     """Return the problems of a directory's files, which may name these recipes and profiles."""
     reader = Reader()
@@ -70,5 +70,5 @@ def _problems(
         for index, name in enumerate(names):
             if name not in recipes:
                 what = f"there is no recipe {name}{closest(name, recipes)}"
-                reader.complain(path, (key, index), what)
+                reader.add_problem(path, (key, index), what)
     return reader.problems

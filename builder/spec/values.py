@@ -21,7 +21,7 @@ Layer = tuple[Path, Mapping[str, Mapping[str, Scalar]]]
 """A file that sets parameters, and what it sets: recipe, parameter, value."""
 
 
-def settle(
+def resolve_parameters(
     reader: Reader,
     recipes: Mapping[str, Recipe | None],
     files: Mapping[str, Path],
@@ -59,7 +59,7 @@ def settle(
                 where = ("parameters", name, key)
                 problem = _unfit(declared, name, key, value)
                 if problem:
-                    reader.complain(path, where, problem)
+                    reader.add_problem(path, where, problem)
                 else:
                     values[name][key] = value
                     origins[name][key] = origin(path, where)

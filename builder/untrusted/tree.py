@@ -85,7 +85,7 @@ class _Place:
         return stat.S_IFMT(status.st_mode)
 
 
-class Tree:
+class ForeignTree:
     """The files below a directory, `/` being this directory, as its own programs would find them.
 
     Links are followed as if it were the root directory: none leads out. Paths may be absolute or
@@ -251,13 +251,13 @@ class Tree:
                 status = os.stat(name, dir_fd=opened, follow_symlinks=False)
                 yield f"{above}/{name}", status
 
-    def below(self, path: str | PurePosixPath) -> Tree:
+    def below(self, path: str | PurePosixPath) -> ForeignTree:
         """Return the files below a directory of the tree, as a tree of its own.
 
         Raises:
             FileNotFoundError, NotADirectoryError: there is no such directory.
         """
-        return Tree(self._root / self.inside(path))
+        return ForeignTree(self._root / self.inside(path))
 
     def inside(self, path: str | PurePosixPath, *, follow: bool = True) -> PurePosixPath:
         """Return a path without links for a file, relative to the root, for commands to take.

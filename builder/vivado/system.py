@@ -25,7 +25,7 @@ _UPPER_MEMORY = 0x8_0000_0000
 _LOWER_MEMORY = 1 << 31
 
 
-class Kind(str, Enum):
+class PeripheralKind(str, Enum):
     """The kinds of peripherals of a processing system."""
 
     UART = "UART"
@@ -56,7 +56,7 @@ class Peripheral:
     `slot`, `width`, `baud`, `mode`, `feedback`, `usb3`, `reference`, `reference-mhz`.
     """
 
-    kind: Kind
+    kind: PeripheralKind
     number: int
     pins: str
     details: Mapping[str, str] = field(default_factory=dict)
@@ -64,7 +64,15 @@ class Peripheral:
     @property
     def name(self) -> str:
         """Its name for people: `UART 0`; QSPI and the like, of which there is one, have no number."""
-        single = {Kind.QSPI, Kind.GPIO, Kind.NAND, Kind.NOR, Kind.SATA, Kind.PCIE, Kind.DISPLAY}
+        single = {
+            PeripheralKind.QSPI,
+            PeripheralKind.GPIO,
+            PeripheralKind.NAND,
+            PeripheralKind.NOR,
+            PeripheralKind.SATA,
+            PeripheralKind.PCIE,
+            PeripheralKind.DISPLAY,
+        }
         return self.kind.value if self.kind in single else f"{self.kind.value} {self.number}"
 
     @property
@@ -90,7 +98,7 @@ class System:
     peripherals: tuple[Peripheral, ...]
     parameters: Mapping[str, str]
 
-    def all_of(self, kind: Kind) -> list[Peripheral]:
+    def all_of(self, kind: PeripheralKind) -> list[Peripheral]:
         """Return the peripherals of a kind."""
         return [each for each in self.peripherals if each.kind is kind]
 
@@ -107,7 +115,7 @@ class _Names:
     enable: str
     pins: str
     details: Mapping[str, str]
-    blocks: Mapping[Kind, Sequence[str]]
+    blocks: Mapping[PeripheralKind, Sequence[str]]
     crystal: str
     processor: str
     ecc: str
@@ -126,18 +134,18 @@ _ZYNQ = _Names(
         "second": "PCW_{0}_GRP_IO1_IO",
     },
     blocks={
-        Kind.UART: ("UART0", "UART1"),
-        Kind.SD: ("SD0", "SD1"),
-        Kind.ETHERNET: ("ENET0", "ENET1"),
-        Kind.USB: ("USB0", "USB1"),
-        Kind.I2C: ("I2C0", "I2C1"),
-        Kind.SPI: ("SPI0", "SPI1"),
-        Kind.QSPI: ("QSPI",),
-        Kind.CAN: ("CAN0", "CAN1"),
-        Kind.TIMER: ("TTC0", "TTC1"),
-        Kind.WATCHDOG: ("WDT",),
-        Kind.NAND: ("NAND",),
-        Kind.NOR: ("NOR",),
+        PeripheralKind.UART: ("UART0", "UART1"),
+        PeripheralKind.SD: ("SD0", "SD1"),
+        PeripheralKind.ETHERNET: ("ENET0", "ENET1"),
+        PeripheralKind.USB: ("USB0", "USB1"),
+        PeripheralKind.I2C: ("I2C0", "I2C1"),
+        PeripheralKind.SPI: ("SPI0", "SPI1"),
+        PeripheralKind.QSPI: ("QSPI",),
+        PeripheralKind.CAN: ("CAN0", "CAN1"),
+        PeripheralKind.TIMER: ("TTC0", "TTC1"),
+        PeripheralKind.WATCHDOG: ("WDT",),
+        PeripheralKind.NAND: ("NAND",),
+        PeripheralKind.NOR: ("NOR",),
     },
     crystal="PCW_CRYSTAL_PERIPHERAL_FREQMHZ",
     processor="PCW_ACT_APU_PERIPHERAL_FREQMHZ",
@@ -160,20 +168,20 @@ _ZYNQMP = _Names(
         "reference-mhz": "PSU__{0}__REF_CLK_FREQ",
     },
     blocks={
-        Kind.UART: ("UART0", "UART1"),
-        Kind.SD: ("SD0", "SD1"),
-        Kind.ETHERNET: ("ENET0", "ENET1", "ENET2", "ENET3"),
-        Kind.USB: ("USB0", "USB1"),
-        Kind.I2C: ("I2C0", "I2C1"),
-        Kind.SPI: ("SPI0", "SPI1"),
-        Kind.QSPI: ("QSPI",),
-        Kind.CAN: ("CAN0", "CAN1"),
-        Kind.TIMER: ("TTC0", "TTC1", "TTC2", "TTC3"),
-        Kind.WATCHDOG: ("SWDT0", "SWDT1"),
-        Kind.NAND: ("NAND",),
-        Kind.SATA: ("SATA",),
-        Kind.PCIE: ("PCIE",),
-        Kind.DISPLAY: ("DISPLAYPORT",),
+        PeripheralKind.UART: ("UART0", "UART1"),
+        PeripheralKind.SD: ("SD0", "SD1"),
+        PeripheralKind.ETHERNET: ("ENET0", "ENET1", "ENET2", "ENET3"),
+        PeripheralKind.USB: ("USB0", "USB1"),
+        PeripheralKind.I2C: ("I2C0", "I2C1"),
+        PeripheralKind.SPI: ("SPI0", "SPI1"),
+        PeripheralKind.QSPI: ("QSPI",),
+        PeripheralKind.CAN: ("CAN0", "CAN1"),
+        PeripheralKind.TIMER: ("TTC0", "TTC1", "TTC2", "TTC3"),
+        PeripheralKind.WATCHDOG: ("SWDT0", "SWDT1"),
+        PeripheralKind.NAND: ("NAND",),
+        PeripheralKind.SATA: ("SATA",),
+        PeripheralKind.PCIE: ("PCIE",),
+        PeripheralKind.DISPLAY: ("DISPLAYPORT",),
     },
     crystal="PSU__PSS_REF_CLK__FREQMHZ",
     processor="PSU__CRF_APB__ACPU_CTRL__ACT_FREQMHZ",
@@ -220,7 +228,7 @@ def _peripherals(names: _Names, parameters: Mapping[str, str]) -> Iterator[Perip
             }
             # USB 3 is a part of its own: PSU__USB3_0__..., a transceiver's lane.
             usb3 = f"PSU__USB3_{number}__PERIPHERAL__"
-            if kind is Kind.USB and parameters.get(f"{usb3}ENABLE") == _ON:
+            if kind is PeripheralKind.USB and parameters.get(f"{usb3}ENABLE") == _ON:
                 words["usb3"] = _word(parameters, f"{usb3}IO")
             yield Peripheral(
                 kind=kind,
@@ -243,7 +251,7 @@ def _gpio(soc: Soc, parameters: Mapping[str, str]) -> Iterator[Peripheral]:
         # The controller itself is there without the logic; only some of its lines are not.
         only_logic = all("EMIO" in name for name in on)
         pins = "MIO" if not only_logic else ""
-        yield Peripheral(kind=Kind.GPIO, number=0, pins=pins)
+        yield Peripheral(kind=PeripheralKind.GPIO, number=0, pins=pins)
 
 
 def _applies(parameters: Mapping[str, str], name: str) -> bool:

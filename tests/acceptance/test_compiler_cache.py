@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from builder.apt.distribution_selection import choose
+from builder.apt.distribution_selection import select_distribution
 from builder.cli.context import default_store
 from builder.plan.board_steps import board_steps
 from builder.plan.plan import make_plan
 from builder.report.events import Event
 from builder.sandbox.compiler_cache import CacheUse, CompilerCache
 from builder.sandbox.process import Processes
-from builder.scheduler.scheduler import Build
-from builder.spec.reader import Tree
+from builder.scheduler.scheduler import Scheduler
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import resolve
 from builder.steps.step import Step
 from builder.store.store import Store
@@ -50,8 +50,8 @@ def show(event: Event) -> None:
 def wanted_steps(boards: Path) -> Iterator[tuple[tuple[str, str], Step]]:
     archives = Store(default_store())
     for board, names in WANTED.items():
-        spec = resolve(Tree(root=ROOT, boards_dirs=(boards,)), board)
-        archive = choose(
+        spec = resolve(SpecTree(root=ROOT, boards_dirs=(boards,)), board)
+        archive = select_distribution(
             spec.distributions, spec.architecture, archives, listener=show, unusable=spec.unusable
         )
         plan = make_plan([board_steps(spec, archive).boot.boot_files], archives)
@@ -77,7 +77,7 @@ def compiled(folder: Path, boards: Path, cache: Path | None) -> Compiled:
     store = Store(folder / "store")
     steps = dict(wanted_steps(boards))
     with store.in_use():
-        outcome = Build(
+        outcome = Scheduler(
             make_plan(steps.values(), store),
             store=store,
             logs=logs,

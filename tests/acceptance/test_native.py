@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.apt.distribution_selection import choose, native_archive
+from builder.apt.distribution_selection import native_archive, select_distribution
 from builder.cli.context import default_store
 from builder.engine.host import host_architecture
 from builder.plan.plan import make_plan
@@ -25,9 +25,9 @@ from builder.plan.rootfs_steps import BoardView, root_layers
 from builder.report.events import Event
 from builder.rootfs.native.tree import NativeTree
 from builder.sandbox.process import Processes
-from builder.scheduler.scheduler import Build
+from builder.scheduler.scheduler import Scheduler
 from builder.spec.models import Architecture
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import resolve
 from builder.steps.layer_archive import LAYER
 from builder.steps.step import Step
@@ -55,10 +55,10 @@ def show(event: Event) -> None:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The layers of all root filesystems: name of the step and archive, the lowest first."""
     store = Store(default_store())
-    spec = resolve(Tree(root=ROOT), BOARD)
+    spec = resolve(SpecTree(root=ROOT), BOARD)
     steps: dict[tuple[Architecture, bool], Sequence[Step]] = {}
     for architecture in ARCHITECTURES:
-        archive = choose(
+        archive = select_distribution(
             spec.distributions, architecture, store, listener=show, unusable=spec.unusable
         )
         native = native_archive(archive, store, listener=show)
@@ -67,7 +67,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
                 spec.boardless(), archive, BoardView(name=BOARD, board=spec.board), native=programs
             )
     with store.in_use():
-        entries = Build(
+        entries = Scheduler(
             make_plan([layers[-1] for layers in steps.values()], store),
             store=store,
             logs=tmp_path_factory.mktemp("logs"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from builder.spec.models import Board
-from builder.spec.reader import Reader, Tree
+from builder.spec.reader import Reader, SpecTree
 from tests.fixtures.new_boards import PREFIX, exports, handoffs, make_boards
 from tests.fixtures.product import ROOT
 
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_specification(folder: Path) -> None:
-    files = Tree(root=ROOT, boards_dirs=(folder / "boards",)).board_files()
+    files = SpecTree(root=ROOT, boards_dirs=(folder / "boards",)).board_files()
     reader = Reader()
     boards = [reader.board(files[name], files) for name in ("Pynq-Z2", NEW)]
     reader.raise_problems()

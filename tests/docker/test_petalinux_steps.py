@@ -21,9 +21,9 @@ from builder.bsp.petalinux.petalinux import boot_artifacts
 from builder.containers.images import NAME
 from builder.plan.plan import make_plan
 from builder.sandbox.process import Processes
-from builder.scheduler.scheduler import Build
+from builder.scheduler.scheduler import Scheduler
 from builder.spec.models import Soc
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import PetaLinuxUse, resolve
 from builder.steps.layer_archive import LAYER as PACKED
 from builder.store.store import Store
@@ -86,14 +86,14 @@ def test_a_fault_in_a_device_tree_is_told(vendor: Vendor, said: str) -> None:
 def test_packages_of_modules_are_taken_apart(vendor: Vendor, said: str) -> None:
     """By the container's own bsdtar."""
     spec = resolve(
-        Tree(root=vendor.place.tree),
+        SpecTree(root=vendor.place.tree),
         BOARD,
         provider="petalinux",
         petalinux=PetaLinuxUse(installer=vendor.installer, accepted=True),
     )
     store = Store(vendor.place.store)
     plan = make_plan(boot_artifacts(spec, FakeArchive()).more_layers, store)
-    entries = Build(
+    entries = Scheduler(
         plan,
         store=store,
         logs=vendor.place.output,

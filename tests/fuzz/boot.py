@@ -29,7 +29,7 @@ from builder.formats.fit import read_fit
 from builder.formats.linux_image import architecture, release, unpacked
 from builder.qemu_devicetree.derive import differences
 from builder.spec.models import Soc
-from builder.untrusted.tree import Tree
+from builder.untrusted.tree import ForeignTree
 from tests.fixtures.boot_files import (
     RELEASE,
     boot_bin,
@@ -261,8 +261,8 @@ def _modules(data: bytes, scratch: Path) -> None:
     try:
         for bundle in module_bundles(folder):
             for found in bundle.releases()[:3]:
-                bundle.copy_modules(found, Tree(target), "modules")
-        headers.copy_headers(Tree(target), "headers")
+                bundle.copy_modules(found, ForeignTree(target), "modules")
+        headers.copy_headers(ForeignTree(target), "headers")
     finally:
         _nothing_beside(target)
 

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from builder.board_generator.board import Wish, new_board
+from builder.board_generator.board import BoardRequest, new_board
 from builder.bsp.petalinux.layer import set_symbols, symbols
 from builder.bsp.ps7 import check as ps7_check
 from builder.bsp.ps7 import table as ps7
@@ -22,7 +22,7 @@ from builder.sdbuild_import.petalinux import edf_settings
 from builder.sdbuild_import.report import Report
 from builder.sdbuild_import.specification import read_specification
 from builder.spec.models import Soc
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.vivado.design import bitstream_of, read_design
 from builder.vivado.export import open_export
 from builder.vivado.interrupts import interrupts
@@ -32,7 +32,7 @@ from tests.fixtures.sdbuild_repository import BOARDS, E200_TREE, bsp, xsa
 from tests.fuzz.judging import ROOT, AcceptedError, Target
 from tests.fuzz.mutation import of_bytes, of_files, of_lines, of_tar, of_xml, of_yaml, of_zip
 
-_TREE = Tree(root=ROOT)
+_TREE = SpecTree(root=ROOT)
 
 
 def _file(folder: Path, name: str, data: bytes) -> Path:
@@ -74,7 +74,9 @@ def _design(data: bytes, scratch: Path) -> None:
 def _new_board(data: bytes, scratch: Path) -> None:
     folder = scratch / "made"
     shutil.rmtree(folder, ignore_errors=True)
-    wish = Wish(name="Made", export=_file(scratch, "x.xsa", data), directory=folder / "Made")
+    wish = BoardRequest(
+        name="Made", export=_file(scratch, "x.xsa", data), directory=folder / "Made"
+    )
     before = {*scratch.iterdir()}
     try:
         new_board(wish, _TREE)
@@ -137,7 +139,7 @@ def _sdbuild_board(data: bytes, scratch: Path) -> None:
         if not path.exists() and not any(each.is_file() for each in path.parents):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content.encode(errors="surrogateescape"))
-    importer.import_board(source, target, _TREE, importer.Wish())
+    importer.import_board(source, target, _TREE, importer.ImportRequest())
     outside = {path.name for path in scratch.iterdir()} - {"source", "target"}
     if outside:
         raise AcceptedError(f"was written beside the board: {sorted(outside)}")

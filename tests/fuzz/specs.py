@@ -18,7 +18,7 @@ from builder.cli import settings
 from builder.cli.main import main, parsers
 from builder.python_lock.lock import read_lock
 from builder.spec.dump import dump
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import ImageSpec, resolve
 from builder.spec.texts import FileName
 from builder.spec.unused import problems_of_board, problems_of_shared
@@ -73,7 +73,7 @@ def _resolved(data: bytes, scratch: Path) -> None:
     """Do what `validate` and `dump` do."""
     root = scratch / "tree"
     _write(data, root)
-    tree = Tree(root=root)
+    tree = SpecTree(root=root)
     for name in tree.board_files():
         problems_of_board(tree, name)
         _judged(resolve(tree, name), root)

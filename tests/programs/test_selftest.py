@@ -22,7 +22,7 @@ from builder.errors import StepError
 from builder.rootfs.target_tests import DIRECTORY, ChecksLayer
 from builder.sandbox.process import Processes
 from builder.sandbox.workspace import PlainWorkspace
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import ImageSpec
 from builder.steps.layer_archive import LAYER
 from builder.steps.step import Job, Tools
@@ -231,7 +231,7 @@ def test_checks_have_the_names_of_their_recipes_and_boards(files: Files) -> None
     files.write("elsewhere/V/recipes/own/recipe.yaml", "summary: own\n")
     own = files.write("elsewhere/V/recipes/own/test_own.py", "")
     tests = files.write("elsewhere/V/tests/test_v.py", "").parent
-    files.tree = Tree(root=files.root, boards_dirs=(files.root / "elsewhere",))
+    files.tree = SpecTree(root=files.root, boards_dirs=(files.root / "elsewhere",))
     assert list(check_files(files.resolve(board="V")).items()) == [
         ("recipes/a/test_one.py", files.root / "recipes/a/test_one.py"),
         ("recipes/own/test_own.py", own),

@@ -19,7 +19,7 @@ import pytest
 from xdist.remote import Producer  # type: ignore[import-untyped]
 
 from builder.image.ext4_writer import WRITER, compilation
-from builder.rootfs.layers import Root
+from builder.rootfs.layers import MountedRoot
 from builder.sandbox.process import Processes
 from builder.steps.step import Job
 from builder.store.store import Entry, Store
@@ -161,7 +161,7 @@ def build_py(
 ) -> Iterator[CommandLine]:
     # Whoever the tests run as, nothing may ask for a password or build.
     for module in ("commands", "cleaning"):
-        monkeypatch.setattr(f"builder.cli.{module}.enter", lambda *_: None)
+        monkeypatch.setattr(f"builder.cli.{module}.ensure_build_environment", lambda *_: None)
     monkeypatch.setenv("COLUMNS", "200")
     before = signal.getsignal(signal.SIGTERM)
     umask = os.umask(0o022)
@@ -172,7 +172,7 @@ def build_py(
 
 @pytest.fixture
 def make_job(store: Store, processes: Processes, tmp_path: Path) -> MakeJob:
-    def make(output: str = "output", root: Root | None = None, **inputs: Path) -> Job:
+    def make(output: str = "output", root: MountedRoot | None = None, **inputs: Path) -> Job:
         folder = tmp_path / output
         folder.mkdir()
         return Job(

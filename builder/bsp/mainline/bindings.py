@@ -71,7 +71,7 @@ class Bindings(Step):
         # Since 6.5 the trees lie in a directory for each maker.
         found = [
             path
-            for path, _ in foreign.Tree(workspace.outside(top)).walk()
+            for path, _ in foreign.ForeignTree(workspace.outside(top)).walk()
             if path.endswith(f"/{self.family.dtsi}")
         ]
         if not found:
@@ -79,7 +79,9 @@ class Bindings(Step):
         folder = (top / found[0].lstrip("/")).parent
         flat, output = workspace.directory / "flat.dts", job.output / TREES
         output.mkdir()
-        for path in map(PurePosixPath, foreign.Tree(workspace.outside(folder)).glob("*zynq*.dts")):
+        for path in map(
+            PurePosixPath, foreign.ForeignTree(workspace.outside(folder)).glob("*zynq*.dts")
+        ):
             target = output / f"{path.stem}.dtb"
             try:
                 job.run(
@@ -190,5 +192,5 @@ def _archives(job: Job, workspace: Workspace) -> list[Path]:
     (package,) = packages
     inside = workspace.directory / "package"
     job.run(workspace, "dpkg-deb", "--extract", package, inside)
-    found = foreign.Tree(workspace.outside(inside)).glob("usr/src/*.tar.*")
+    found = foreign.ForeignTree(workspace.outside(inside)).glob("usr/src/*.tar.*")
     return [inside / path.lstrip("/") for path in found]

@@ -11,7 +11,7 @@ from pathlib import Path
 from builder.errors import CommandError, StepError
 from builder.sandbox.workspace import Workspace
 from builder.steps.step import Job, Shell
-from builder.untrusted.tree import Tree
+from builder.untrusted.tree import ForeignTree
 
 
 class KbuildTree:
@@ -138,7 +138,7 @@ def unpack(job: Job, workspace: Workspace, package: Path, source: Path) -> int:
     if archives[0].suffix == ".deb":
         inside = workspace.directory / "package"
         job.run(workspace, "dpkg-deb", "--extract", archives[0], inside)
-        found = Tree(workspace.outside(inside)).glob("usr/src/*.tar.*")
+        found = ForeignTree(workspace.outside(inside)).glob("usr/src/*.tar.*")
         archives = [inside / path.lstrip("/") for path in found]
     tarballs = [path for path in archives if re.search(r"\.tar\.\w+$", path.name)]
     debian = next((path for path in tarballs if ".debian." in path.name), None)

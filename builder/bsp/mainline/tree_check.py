@@ -20,7 +20,7 @@ from builder.bsp.tree_checks import linux, schema
 from builder.bsp.tree_checks.findings import FINDINGS, NOT_COMPARED, Finding, write_findings
 from builder.formats.devicetree import read_tree
 from builder.steps.step import Job, Step
-from builder.untrusted.tree import Tree
+from builder.untrusted.tree import ForeignTree
 
 _NEED = 1 << 27
 
@@ -70,7 +70,7 @@ class TreeCheck(Step):
                         "later), and build again",
                     )
                 ]
-            files = Tree(workspace.outside(source))
+            files = ForeignTree(workspace.outside(source))
             texts = (
                 files.text(path)
                 for path, status in files.walk()

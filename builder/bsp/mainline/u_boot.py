@@ -21,7 +21,7 @@ from builder.bsp.start_up import START_UPS
 from builder.errors import UserError
 from builder.sandbox.workspace import Workspace
 from builder.spec.models import Bsp, Soc
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.steps.step import Job, Shell, Step
 
 NEED = 1 << 30
@@ -53,7 +53,7 @@ class UBoot(Step):
         source: Step,
         trusted_firmware: Step | None,
         pmu_configuration: Program | None,
-        tree: Tree,
+        tree: SpecTree,
     ) -> None:
         parents = {"u-boot-source": source} | downloads([pmu_configuration])
         if trusted_firmware:

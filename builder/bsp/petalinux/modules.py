@@ -22,7 +22,7 @@ from builder.sandbox.workspace import Workspace
 from builder.steps.layer_archive import LAYER, pack
 from builder.steps.step import Job, Step
 from builder.untrusted.reading import tar_files
-from builder.untrusted.tree import Tree, read_bounded
+from builder.untrusted.tree import ForeignTree, read_bounded
 
 NEED = 1 << 30
 """Bytes that the modules of the kernel and those beside it take."""
@@ -121,7 +121,10 @@ class ModulesBuild(ContainerStep):
         stage, whole = workspace.directory / "stage", workspace.directory / "kernel"
         workspace.outside(stage).mkdir()
         workspace.outside(whole).mkdir()
-        own, all_modules = Tree(workspace.outside(stage)), Tree(workspace.outside(whole))
+        own, all_modules = (
+            ForeignTree(workspace.outside(stage)),
+            ForeignTree(workspace.outside(whole)),
+        )
         self._take(packages, release, own)
         kernel.copy_modules(release, all_modules, modules)
         before = _indexes(all_modules, modules)
@@ -132,7 +135,7 @@ class ModulesBuild(ContainerStep):
                 own.write(path, content, mode=0o644)
         pack(workspace, stage, job.output / LAYER, epoch=self.epoch, of_root=True, log=job.log)
 
-    def _take(self, packages: Path, release: str, tree: Tree) -> None:
+    def _take(self, packages: Path, release: str, tree: ForeignTree) -> None:
         """Put what a card needs of packages where a card has it."""
         modules = 0
         for name, opener in tar_files(packages, from_root=True):
@@ -161,6 +164,6 @@ def _place(name: str) -> PurePosixPath | None:
     return None
 
 
-def _indexes(tree: Tree, modules: str) -> dict[str, bytes]:
+def _indexes(tree: ForeignTree, modules: str) -> dict[str, bytes]:
     """Return the files that depmod reads and writes: path and content."""
     return {path: tree.read(path) for path in tree.glob(f"{modules}/modules.*")}

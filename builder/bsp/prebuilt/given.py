@@ -15,7 +15,7 @@ from builder.errors import UserError
 from builder.store.checksum import sha256
 from builder.store.digests import Read
 from builder.untrusted.reading import ZIP_ERRORS, check_place, opened_zip, zip_method
-from builder.untrusted.tree import Tree, member
+from builder.untrusted.tree import ForeignTree, member
 
 _MOST = 4 << 30
 """Bytes that a zip file may unpack to."""
@@ -99,7 +99,7 @@ def unpack(archive: Path, target: Path) -> None:
                     f"{archive.name} is not unpacked", details=problems[:_MOST_PROBLEMS]
                 )
             target.mkdir(parents=True, exist_ok=True)
-            tree = Tree(target)
+            tree = ForeignTree(target)
             for each in members:
                 path = member(each.filename)
                 # Python reads no more of a member than the size that was summed up above.

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from builder.bsp.prebuilt.given import listed
 from builder.untrusted.reading import Opener, tar_files
-from builder.untrusted.tree import Tree, member, read_bounded
+from builder.untrusted.tree import ForeignTree, member, read_bounded
 
 _TAR = r"\.(tar(\.\w+)?|tgz|txz)"
 _DIRECTORIES = ("modules", "lib", "usr")
@@ -51,7 +51,7 @@ class Bundle:
         found = (_release(name) for name, _ in self.files())
         return sorted({match["release"] for match in found if match})
 
-    def copy_modules(self, release: str, tree: Tree, folder: str) -> None:
+    def copy_modules(self, release: str, tree: ForeignTree, folder: str) -> None:
         """Copy the modules of a release into a directory of a tree."""
         for name, opener in self.files():
             match = _release(name)
@@ -64,7 +64,7 @@ class Bundle:
         nearest = min(found, key=lambda name: (name.count("/"), name), default=None)
         return None if nearest is None else nearest.removesuffix("Makefile")
 
-    def copy_headers(self, tree: Tree, folder: str) -> None:
+    def copy_headers(self, tree: ForeignTree, folder: str) -> None:
         """Copy a kernel's headers, and what compiles modules, into a directory of a tree."""
         root = self.headers_root() or ""
         for name, opener in self.files():
@@ -111,7 +111,7 @@ def _opener(path: Path) -> Opener:
     return lambda: path.open("rb")
 
 
-def _write(opener: Opener, tree: Tree, path: str) -> None:
+def _write(opener: Opener, tree: ForeignTree, path: str) -> None:
     """Write a file. Whether it is a program follows from its content: a zip file may not say so."""
     with opener() as source:
         content = read_bounded(source, path, most=_LARGEST)

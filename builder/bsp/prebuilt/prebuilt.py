@@ -26,7 +26,7 @@ from builder.steps.sources import UrlSource
 from builder.steps.step import Job, Step
 from builder.store.checksum import sha256
 from builder.store.digests import Read
-from builder.untrusted.tree import Tree
+from builder.untrusted.tree import ForeignTree
 
 NEED = 2 << 30
 """Bytes that unpacked boot files and modules take."""
@@ -109,7 +109,7 @@ class Prebuilt(Step):
         """Make the layer of the root filesystem; return what is to be said about it."""
         stage, notes = workspace.directory / "stage", []
         workspace.outside(stage).mkdir()
-        tree = Tree(workspace.outside(stage))
+        tree = ForeignTree(workspace.outside(stage))
         tree.make_directory("usr/lib/modules")
         if found.modules and found.release:
             modules = f"usr/lib/modules/{found.release}"

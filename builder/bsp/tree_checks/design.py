@@ -17,56 +17,56 @@ from builder.bsp.tree_checks.findings import Finding
 from builder.bsp.tree_checks.nodes import at_address, compatible, is_on, switched_on
 from builder.formats.devicetree import DeviceTree
 from builder.spec.models import Soc
-from builder.vivado.system import Kind, Peripheral, mio
+from builder.vivado.system import Peripheral, PeripheralKind, mio
 
 CHECK: Final = "design"
 
-_ADDRESSES: Final[Mapping[Soc, Mapping[Kind, Sequence[int]]]] = {
+_ADDRESSES: Final[Mapping[Soc, Mapping[PeripheralKind, Sequence[int]]]] = {
     Soc.ZYNQ: {
-        Kind.UART: (0xE0000000, 0xE0001000),
-        Kind.USB: (0xE0002000, 0xE0003000),
-        Kind.I2C: (0xE0004000, 0xE0005000),
-        Kind.SPI: (0xE0006000, 0xE0007000),
-        Kind.CAN: (0xE0008000, 0xE0009000),
-        Kind.GPIO: (0xE000A000,),
-        Kind.ETHERNET: (0xE000B000, 0xE000C000),
-        Kind.QSPI: (0xE000D000,),
-        Kind.SD: (0xE0100000, 0xE0101000),
-        Kind.TIMER: (0xF8001000, 0xF8002000),
-        Kind.WATCHDOG: (0xF8005000,),
+        PeripheralKind.UART: (0xE0000000, 0xE0001000),
+        PeripheralKind.USB: (0xE0002000, 0xE0003000),
+        PeripheralKind.I2C: (0xE0004000, 0xE0005000),
+        PeripheralKind.SPI: (0xE0006000, 0xE0007000),
+        PeripheralKind.CAN: (0xE0008000, 0xE0009000),
+        PeripheralKind.GPIO: (0xE000A000,),
+        PeripheralKind.ETHERNET: (0xE000B000, 0xE000C000),
+        PeripheralKind.QSPI: (0xE000D000,),
+        PeripheralKind.SD: (0xE0100000, 0xE0101000),
+        PeripheralKind.TIMER: (0xF8001000, 0xF8002000),
+        PeripheralKind.WATCHDOG: (0xF8005000,),
     },
     Soc.ZYNQMP: {
-        Kind.UART: (0xFF000000, 0xFF010000),
+        PeripheralKind.UART: (0xFF000000, 0xFF010000),
         # The controller; the wrapper around it, at 0xFF9D0000 and 0xFF9E0000, is the node above.
-        Kind.USB: (0xFE200000, 0xFE300000),
-        Kind.I2C: (0xFF020000, 0xFF030000),
-        Kind.SPI: (0xFF040000, 0xFF050000),
-        Kind.CAN: (0xFF060000, 0xFF070000),
-        Kind.GPIO: (0xFF0A0000,),
-        Kind.ETHERNET: (0xFF0B0000, 0xFF0C0000, 0xFF0D0000, 0xFF0E0000),
-        Kind.QSPI: (0xFF0F0000,),
-        Kind.SD: (0xFF160000, 0xFF170000),
-        Kind.TIMER: (0xFF110000, 0xFF120000, 0xFF130000, 0xFF140000),
+        PeripheralKind.USB: (0xFE200000, 0xFE300000),
+        PeripheralKind.I2C: (0xFF020000, 0xFF030000),
+        PeripheralKind.SPI: (0xFF040000, 0xFF050000),
+        PeripheralKind.CAN: (0xFF060000, 0xFF070000),
+        PeripheralKind.GPIO: (0xFF0A0000,),
+        PeripheralKind.ETHERNET: (0xFF0B0000, 0xFF0C0000, 0xFF0D0000, 0xFF0E0000),
+        PeripheralKind.QSPI: (0xFF0F0000,),
+        PeripheralKind.SD: (0xFF160000, 0xFF170000),
+        PeripheralKind.TIMER: (0xFF110000, 0xFF120000, 0xFF130000, 0xFF140000),
         # SWDT0 is the low-power domain's, SWDT1 the full-power domain's.
-        Kind.WATCHDOG: (0xFF150000, 0xFD4D0000),
+        PeripheralKind.WATCHDOG: (0xFF150000, 0xFD4D0000),
     },
 }
 
 _TRANSCEIVER: Final = "ulpi-phy"
 """`compatible` of nodes with the address of the USB controller through which they are reached."""
 
-_MEANS: Final[Mapping[Kind, str]] = {
-    Kind.UART: "there is no serial port of it",
-    Kind.USB: "nothing that is plugged in there is seen",
-    Kind.I2C: "there is no /dev/i2c-N of it, and what hangs on it is not seen",
-    Kind.SPI: "there is no SPI bus of it, and what hangs on it is not seen",
-    Kind.CAN: "there is no network interface of it",
-    Kind.GPIO: "programs find no GPIO lines: pynq.GPIO raises",
-    Kind.ETHERNET: "there is no network interface of it",
-    Kind.QSPI: "the flash memory is not seen",
-    Kind.SD: "a card in it is not seen",
-    Kind.TIMER: "Linux does not use it",
-    Kind.WATCHDOG: "there is no /dev/watchdog of it",
+_MEANS: Final[Mapping[PeripheralKind, str]] = {
+    PeripheralKind.UART: "there is no serial port of it",
+    PeripheralKind.USB: "nothing that is plugged in there is seen",
+    PeripheralKind.I2C: "there is no /dev/i2c-N of it, and what hangs on it is not seen",
+    PeripheralKind.SPI: "there is no SPI bus of it, and what hangs on it is not seen",
+    PeripheralKind.CAN: "there is no network interface of it",
+    PeripheralKind.GPIO: "programs find no GPIO lines: pynq.GPIO raises",
+    PeripheralKind.ETHERNET: "there is no network interface of it",
+    PeripheralKind.QSPI: "the flash memory is not seen",
+    PeripheralKind.SD: "a card in it is not seen",
+    PeripheralKind.TIMER: "Linux does not use it",
+    PeripheralKind.WATCHDOG: "there is no /dev/watchdog of it",
 }
 
 
@@ -92,8 +92,8 @@ def findings(
         source: where the tree is to be changed, as messages name it.
     """
     later = {node for overlay in overlays for node in switched_on(overlay, tree)}
-    found: dict[tuple[Kind, int], list[str]] = {}
-    details: dict[tuple[Kind, int], tuple[Peripheral, int]] = {}
+    found: dict[tuple[PeripheralKind, int], list[str]] = {}
+    details: dict[tuple[PeripheralKind, int], tuple[Peripheral, int]] = {}
     for each in wanted:
         for peripheral, address in _described(each):
             nodes = _controllers(tree, address)

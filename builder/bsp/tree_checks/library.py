@@ -28,7 +28,7 @@ from builder.formats.devicetree import DeviceTree
 from builder.untrusted import tree as foreign
 from builder.vivado.design import Design
 from builder.vivado.interrupts import interrupts
-from builder.vivado.system import Kind, peripherals
+from builder.vivado.system import PeripheralKind, peripherals
 
 CHECK: Final = "library"
 
@@ -86,7 +86,7 @@ class _Class:
     opened: list[Opened] = field(default_factory=list)
 
 
-def read_library(package: foreign.Tree) -> Library:
+def read_library(package: foreign.ForeignTree) -> Library:
     """Read what the drivers of an installed library open; `package` is its directory `pynq`.
 
     Files that are too large or no Python of this version are left out.
@@ -116,7 +116,7 @@ def read_library(package: foreign.Tree) -> Library:
     return Library(opened=opened, gpio_labels=gpio, waits=waits)
 
 
-def own_files(tree: foreign.Tree, pattern: str) -> list[str]:
+def own_files(tree: foreign.ForeignTree, pattern: str) -> list[str]:
     """Return the paths of a tree's plain files that match a pattern (`PurePath.match`), sorted.
 
     Links are left out, and what lies behind them.
@@ -271,7 +271,7 @@ def _uses_gpio(design: Design) -> bool:
     """Return whether a design leads lines of the processing system's GPIO into the logic."""
     names = ("PCW_GPIO_EMIO_GPIO_ENABLE", "PSU__GPIO_EMIO__PERIPHERAL__ENABLE")
     parameters = design.system.parameters
-    on = any(each.kind is Kind.GPIO for each in peripherals(design.soc, parameters))
+    on = any(each.kind is PeripheralKind.GPIO for each in peripherals(design.soc, parameters))
     return on and any(parameters.get(name) == "1" for name in names)
 
 
@@ -328,7 +328,7 @@ def _opened(function: ast.FunctionDef, *, place: str, i2c: bool) -> Iterator[Ope
             yield Opened(kind="i2c", name=str(defaults[name]), place=f"{place}:{function.lineno}")
 
 
-def _opens_i2c(tree: ast.Module, package: foreign.Tree) -> bool:
+def _opens_i2c(tree: ast.Module, package: foreign.ForeignTree) -> bool:
     """Return whether a module loads a compiled library that opens I2C buses by number."""
     names = {text.rpartition("/")[2] for text in _texts(tree) if text.endswith(".so")}
     compiled = own_files(package, "*.so") if names else []
@@ -336,7 +336,7 @@ def _opens_i2c(tree: ast.Module, package: foreign.Tree) -> bool:
     return any(_I2C_IN_C in _content(package, path) for path in wanted)
 
 
-def _content(package: foreign.Tree, path: str) -> bytes:
+def _content(package: foreign.ForeignTree, path: str) -> bytes:
     """Return the content of a compiled library; nothing of one that is too large."""
     try:
         return package.read(path, most=_LARGEST)

@@ -92,7 +92,7 @@ def _wanted_by(name: str, found: Design) -> Wanted:
     return Wanted(origin=f"design {name}", soc=found.soc, peripherals=switched_on)
 
 
-def _designs(job: Job, package: foreign.Tree, soc: Soc) -> dict[str, Design]:
+def _designs(job: Job, package: foreign.ForeignTree, soc: Soc) -> dict[str, Design]:
     """Return the designs that the library finds and that are for the board's family, by name."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +120,9 @@ def _read(job: Job, path: Path, name: str) -> Design | None:
         return None
 
 
-def _overlays(job: Job, files: foreign.Tree, package: foreign.Tree | None) -> list[DeviceTree]:
+def _overlays(
+    job: Job, files: foreign.ForeignTree, package: foreign.ForeignTree | None
+) -> list[DeviceTree]:
     """Return the device tree overlays that an image has for its programmable logic."""
     places = [(files.below(_FIRMWARE), "*.dtbo")] if files.is_directory(_FIRMWARE) else []
     places += [(package, "/overlays/*/*.dtbo")] if package else []

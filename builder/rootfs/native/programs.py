@@ -25,7 +25,7 @@ from builder.sandbox.workspace import Workspace
 from builder.spec.yaml_text import load
 from builder.steps.architectures import MACHINES
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
-from builder.untrusted.tree import Tree
+from builder.untrusted.tree import ForeignTree
 
 NEED = 1 << 30
 """Bytes that the unpacked packages take."""
@@ -73,7 +73,7 @@ class NativePrograms(Step):
         with job.workspace("native-programs", need=NEED, network=True) as workspace:
             unpacked = workspace.directory / "root"
             self._unpack(job, workspace, packages, unpacked)
-            files = Tree(workspace.outside(unpacked))
+            files = ForeignTree(workspace.outside(unpacked))
             owned = self._programs(job, workspace, packages, files)
             lost = self._without_libraries(workspace, unpacked, owned, tree)
             libraries = tree.files / tree.libraries.lstrip("/")
@@ -134,7 +134,7 @@ class NativePrograms(Step):
         )
 
     def _programs(
-        self, job: Job, workspace: Workspace, packages: Mapping[str, str], files: Tree
+        self, job: Job, workspace: Workspace, packages: Mapping[str, str], files: ForeignTree
     ) -> list[str]:
         """Return the ELF programs that the packages bring, as paths relative to the root."""
         found: set[str] = set()
@@ -273,7 +273,7 @@ def _names_in(content: bytes, names: Sequence[str]) -> str | None:
     return None
 
 
-def _is_program(files: Tree, path: PurePosixPath) -> bool:
+def _is_program(files: ForeignTree, path: PurePosixPath) -> bool:
     """Return whether a file is an ELF program that runs with the rights of who starts it."""
     mode = files.status(path, follow=False).st_mode
     if not stat.S_ISREG(mode) or not mode & 0o111 or mode & (stat.S_ISUID | stat.S_ISGID):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from builder.apt.archive import Archive, ArchiveUnavailable, PocketUnavailable
-from builder.apt.distribution_selection import OutdatedIndexes, choose, native_archive
+from builder.apt.distribution_selection import OutdatedIndexes, native_archive, select_distribution
 from builder.apt.verification import DamagedIndexes
 from builder.errors import UserError
 from builder.report.events import Event, Note
@@ -59,7 +59,7 @@ class Choosing:
         strict: bool = False,
     ) -> str:
         self.notes.clear()
-        chosen = choose(
+        chosen = select_distribution(
             distributions,
             ARMHF,
             self.store,

@@ -7,7 +7,7 @@ import pytest
 
 from builder.apt.archive import Archive, ArchiveUnavailable
 from builder.boot_test.emulator_archive import emulator_archive
-from builder.boot_test.qemu_release import QemuSource
+from builder.boot_test.qemu_release import QemuRelease
 from builder.report.events import Event, Note
 from builder.spec.resolve import NamedDistribution
 from builder.store.store import Store
@@ -16,8 +16,8 @@ from tests.fixtures.archive import Repository, damage_index, distribution, needs
 pytestmark = [needs_tools, pytest.mark.usefixtures("quick_signatures")]
 
 
-def source(*suites: list[str], version: str = "11.0") -> QemuSource:
-    return QemuSource.model_validate(
+def source(*suites: list[str], version: str = "11.0") -> QemuRelease:
+    return QemuRelease.model_validate(
         {
             "version": version,
             "package": "qemu",
@@ -62,7 +62,7 @@ class Asking:
         return self.known
 
     def __call__(
-        self, wanted: QemuSource, *, offline: bool = False, update: bool = False
+        self, wanted: QemuRelease, *, offline: bool = False, update: bool = False
     ) -> Archive:
         return emulator_archive(
             wanted,

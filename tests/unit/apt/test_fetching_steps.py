@@ -16,7 +16,7 @@ import pytest
 from builder.apt.archive import Archive
 from builder.apt.verification import DamagedIndexes
 from builder.rootfs.added_packages import AddedPackages
-from builder.rootfs.layers import Root
+from builder.rootfs.layers import MountedRoot
 from builder.rootfs.mmdebstrap import downloads
 from builder.sandbox.process import Processes
 from builder.sandbox.workspace import Workspace
@@ -80,7 +80,7 @@ def added(archive: Archive, job: Job, folder: Path) -> Path:
     status = folder / "root/var/lib/dpkg/status"
     status.parent.mkdir(parents=True)
     status.touch()
-    root = Root(
+    root = MountedRoot(
         path=folder / "root", changes=folder / "changes", workspace=cast(Workspace, Here(folder))
     )
     step = AddedPackages(archive, ["linux-source"], below=[], native=None, epoch=0, scope="s")

@@ -22,7 +22,7 @@ from builder.cli.context import typed
 from builder.errors import UserError
 from builder.formats.bitstream import loadable
 from builder.spec.models import FORMAT, Soc
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import ImageSpec, resolve
 from tests.fixtures.command_line import Answer, CommandLine, FakeArchive
 from tests.fixtures.exports import bitstream, hwh, make_xsa, start_up
@@ -51,7 +51,7 @@ class Maker:
         return self._build_py("new-board", name, "--xsa", str(export), *place, *words)
 
     def spec(self, name: str = "New") -> ImageSpec:
-        return resolve(Tree(root=ROOT, boards_dirs=(self.boards,)), name)
+        return resolve(SpecTree(root=ROOT, boards_dirs=(self.boards,)), name)
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_in_place_of_an_old_one_another_is_got(plan: Planning) -> None:
     planned = plan()
     assert planned
     assert isinstance(planned.step, QemuPrograms)
-    assert (planned.label, planned.boards, planned.kept) == ("qemu", (), False)
+    assert (planned.label, planned.boards, planned.cached) == ("qemu", (), False)
     assert plan.notes == []
 
 

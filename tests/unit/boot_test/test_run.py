@@ -24,7 +24,7 @@ from builder.errors import UserError
 from builder.plan import step_key as fingerprint
 from builder.plan.board_steps import board_steps
 from builder.publish.output import Output
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import resolve
 from builder.steps.step import Step
 from builder.target_tests.context import check_files, context, without_secrets
@@ -218,7 +218,7 @@ def test_a_quick_test_leaves_out_no_recipe_and_no_board(file: Path) -> None:
 
 
 def test_a_changed_check_is_that_layer_and_the_image_alone(boards_dir: Path) -> None:
-    tree = Tree(root=TREE.root, boards_dirs=(boards_dir,))
+    tree = SpecTree(root=TREE.root, boards_dirs=(boards_dir,))
 
     def keys() -> dict[str, str]:
         spec = resolve(tree, "Pynq-Z2", distro="debian-bookworm")

@@ -14,7 +14,12 @@ from typing import Any, cast
 import pytest
 
 from builder.cli import build_environment as inside
-from builder.cli.build_environment import Wish, chosen, enter, run_inside
+from builder.cli.build_environment import (
+    ContainerRequest,
+    chosen,
+    ensure_build_environment,
+    run_inside,
+)
 from builder.cli.context import ROOT, Context
 from builder.containers.containers import Container, ImageRecipe
 from builder.containers.docker import Docker
@@ -101,8 +106,8 @@ def as_user(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builder.cli.build_environment.of_root", lambda _: False)
 
 
-def run(context: Context, daemon: Daemon, wish: Wish | None = None) -> int:
-    return run_inside(context, cast(Docker, daemon), wish or Wish())
+def run(context: Context, daemon: Daemon, wish: ContainerRequest | None = None) -> int:
+    return run_inside(context, cast(Docker, daemon), wish or ContainerRequest())
 
 
 @pytest.mark.usefixtures("as_user")
@@ -112,7 +117,7 @@ def test_the_builder_has_no_power_and_sees_what_it_needs(
     daemon.status = 3
     given = tmp_path / "given"
     given.mkdir()
-    assert run(context, daemon, Wish(shown=[given])) == 3
+    assert run(context, daemon, ContainerRequest(shown=[given])) == 3
     assert capfdbinary.readouterr() == (b"said\n", b"complained\n")
     container = daemon.container
     assert container
@@ -136,7 +141,7 @@ def test_the_builder_has_no_power_and_sees_what_it_needs(
 
 @pytest.mark.usefixtures("as_user")
 def test_a_shell_has_the_power_of_a_step(context: Context, daemon: Daemon) -> None:
-    run(context, daemon, Wish(capable=True, stdin=True))
+    run(context, daemon, ContainerRequest(capable=True, stdin=True))
     assert daemon.container
     assert daemon.container.user == "0:0"
     assert daemon.container.capabilities == ROOT_FILESYSTEM
@@ -162,25 +167,25 @@ def test_the_image_is_made_of_the_lists_of_packages(context: Context, daemon: Da
 def test_offline_reaches_the_image(
     build_py: CommandLine, monkeypatch: pytest.MonkeyPatch, words: Sequence[str]
 ) -> None:
-    wishes: list[Wish] = []
+    wishes: list[ContainerRequest] = []
 
-    def stop(_: Context, wish: Wish) -> None:
+    def stop(_: Context, wish: ContainerRequest) -> None:
         wishes.append(wish)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("builder.cli.commands.enter", stop)
+    monkeypatch.setattr("builder.cli.commands.ensure_build_environment", stop)
     build_py(*words, "--board", "Pynq-Z2", "--offline")
     build_py(*words, "--board", "Pynq-Z2")
     assert [wish.offline for wish in wishes] == [True, False]
 
 
 def test_an_image_that_is_wanted_offline(context: Context, daemon: Daemon) -> None:
-    run(context, daemon, Wish(offline=True))
+    run(context, daemon, ContainerRequest(offline=True))
     assert daemon.offline
 
 
 def test_only_tests_have_an_image_with_a_browser(context: Context, daemon: Daemon) -> None:
-    run(context, daemon, Wish(browser=True))
+    run(context, daemon, ContainerRequest(browser=True))
     assert daemon.recipe
     assert daemon.recipe.arguments == {"BROWSER": BROWSER}
     packages, dockerfile = PACKAGES.read_text(), (daemon.recipe.folder / "Dockerfile").read_text()
@@ -283,15 +288,15 @@ def test_everything_begins_again_where_builds_run(
     monkeypatch.setattr("builder.cli.build_environment.run_inside", lambda *_: 7)
     monkeypatch.setattr("builder.cli.build_environment.chosen", lambda _: daemon)
     with pytest.raises(SystemExit) as ended:
-        enter(context)
+        ensure_build_environment(context)
     assert ended.value.code == 7
     assert daemon.closed
     monkeypatch.setattr("builder.cli.build_environment.chosen", lambda _: None)
-    enter(context)
+    ensure_build_environment(context)
     assert done == ["root"]
     monkeypatch.setenv(CONTROL, str(tmp_path))
     monkeypatch.setattr(inside, "_stay", lambda folder: done.append(str(folder)))
-    enter(context)
+    ensure_build_environment(context)
     assert done == ["root", str(tmp_path)], "this is where builds run"
 
 

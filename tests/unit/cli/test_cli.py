@@ -161,7 +161,7 @@ def test_a_strict_choice_of_the_archive(
         asked.append(strict)
         raise UserError("far enough")
 
-    monkeypatch.setattr("builder.cli.planning.choose", choose)
+    monkeypatch.setattr("builder.cli.planning.select_distribution", choose)
     monkeypatch.setattr("builder.cli.commands.check_machine", lambda _: [])
     answer = build_py.there(verb, "--board", "Pynq-Z2", *words)
     assert answer.errors == "error: far enough\n"
@@ -226,7 +226,7 @@ def test_programs_of_this_machine_are_used_unless_it_is_refused(
         asked.append(native)
         raise UserError("far enough")
 
-    monkeypatch.setattr("builder.cli.planning.choose", lambda *_, **__: FakeArchive())
+    monkeypatch.setattr("builder.cli.planning.select_distribution", lambda *_, **__: FakeArchive())
     monkeypatch.setattr("builder.cli.planning.native_archive", lambda *_, **__: mine)
     monkeypatch.setattr("builder.cli.planning.board_steps", steps)
     monkeypatch.setattr("builder.cli.commands.check_machine", lambda _: [])
@@ -370,7 +370,7 @@ def test_lists_are_json_for_programs(
         *(("0123", "kernel"), ("4567", "u-boot"))
     ]
     assert kept.keys() == ["0123", "4567"]
-    step = SimpleNamespace(label="kernel", reason=None, kept=True, boards=["B"])
+    step = SimpleNamespace(label="kernel", reason=None, cached=True, boards=["B"])
     planned = SimpleNamespace(plan=[step])
     monkeypatch.setattr("builder.cli.commands.planning", lambda *_: planned)
     assert listed("plan", "--board", "Pynq-Z2") == [
@@ -403,7 +403,7 @@ def test_the_store_is_not_emptied_while_a_plan_is_made(
         program = CLEANING.format(root=str(ROOT))
         words = [sys.executable, "-c", program, str(tmp_path / "store")]
         said.append(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
-        kept = SimpleNamespace(label="kernel", reason=None, kept=True)
+        kept = SimpleNamespace(label="kernel", reason=None, cached=True)
         return SimpleNamespace(plan=[kept])
 
     monkeypatch.setattr("builder.cli.commands.planning", planning)

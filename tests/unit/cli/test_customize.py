@@ -36,10 +36,10 @@ def customize(
     build_py: CommandLine, built: list[list[Step]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Customize:
     """Run the command on an image with certain facts and, `told` beside it, recipes; nothing is built."""
-    monkeypatch.setattr(f"{HERE}.enter", lambda *_: None)
+    monkeypatch.setattr(f"{HERE}.ensure_build_environment", lambda *_: None)
     monkeypatch.setattr(f"{HERE}.emulator_plan", lambda *_: None)
     monkeypatch.setattr(f"{HERE}.publish_custom", lambda *_, **__: (tmp_path / "new.img").touch())
-    monkeypatch.setattr(f"{HERE}.choose", lambda *_, **__: FakeArchive())
+    monkeypatch.setattr(f"{HERE}.select_distribution", lambda *_, **__: FakeArchive())
     monkeypatch.setattr(f"{HERE}.native_archive", lambda *_, **__: None)
 
     def run(*words: str, told: dict[str, Any] | None = None, **known: Any) -> Answer:
@@ -55,7 +55,7 @@ def customize(
                 built.append([each.step for each in self.plan])
                 return {each.step: entry for each in self.plan}
 
-        monkeypatch.setattr(f"{HERE}.Build", NoBuild)
+        monkeypatch.setattr(f"{HERE}.Scheduler", NoBuild)
         image = tmp_path / "card.img"
         image.write_bytes(b"a card")
         if told is not None:
@@ -163,7 +163,7 @@ def test_a_strict_choice_of_the_archive(
         asked.append(strict)
         raise UserError("far enough")
 
-    monkeypatch.setattr(f"{HERE}.choose", choose)
+    monkeypatch.setattr(f"{HERE}.select_distribution", choose)
     answer = customize("--package", "vim", *words)
     assert answer.errors == "error: far enough\n"
     assert asked == [bool(words)]

@@ -12,7 +12,7 @@ import pytest
 from builder.errors import UserError
 from builder.spec.dump import differences, dump
 from builder.spec.models import FORMAT
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.recipe import SECRET
 from builder.spec.resolve import resolve
 from builder.spec.upgrade import PROFILE_UPGRADES, UPGRADES, upgraded
@@ -158,7 +158,7 @@ def test_a_vendor_has_recipes_and_profiles_for_all_his_boards(
     (boards_dir / "profiles/own.yaml").write_text("summary: s\nrecipes: [base, blinking]\n")
     (boards_dir / "recipes/blinking").mkdir(parents=True)
     (boards_dir / "recipes/blinking/recipe.yaml").write_text("summary: s\n")
-    spec = resolve(Tree(root=TREE.root, boards_dirs=(boards_dir,)), "Pynq-Z2")
+    spec = resolve(SpecTree(root=TREE.root, boards_dirs=(boards_dir,)), "Pynq-Z2")
     assert [recipe.name for recipe in spec.recipes] == ["base", "blinking"]
     assert build_py.there("validate", str(boards_dir)).status == 0
 

@@ -82,7 +82,7 @@ def test_the_summary_names_the_image_that_was_built(
     output = Output(directory=tmp_path, board="Pynq-Z2")
     output.image.write_text("image")
     result = BoardResult(
-        output=output, complete=True, fresh=True, built=1, kept=0, seconds=1, notes=()
+        output=output, complete=True, fresh=True, built=1, cached=0, seconds=1, notes=()
     )
     context: Any = SimpleNamespace(console=Console(soft_wrap=True))
     words = ["--output", "elsewhere", "--set", "users.password=..."]

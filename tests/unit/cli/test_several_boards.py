@@ -21,10 +21,10 @@ from builder.cli.context import typed
 from builder.cli.planning import Planning
 from builder.errors import BuildError, StepError, UserError
 from builder.plan.board_steps import BoardSteps, board_steps
-from builder.plan.merge import join
+from builder.plan.merge import merge_plans
 from builder.plan.plan import Planned, make_plan
 from builder.report.events import Listener, Note
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import ImageSpec, NamedDistribution, resolve
 from builder.steps.layer_archive import LAYER
 from builder.steps.step import Job, Step
@@ -160,7 +160,7 @@ class Choices:
 @pytest.fixture
 def choices(monkeypatch: pytest.MonkeyPatch) -> Choices:
     made = Choices()
-    monkeypatch.setattr("builder.cli.planning.choose", made)
+    monkeypatch.setattr("builder.cli.planning.select_distribution", made)
     monkeypatch.setattr("builder.cli.planning.native_archive", lambda *_, **__: None)
     return made
 
@@ -282,13 +282,13 @@ def factory(
 def test_boards_with_equal_needs_differ_in_their_boot_files_alone(
     two_boards: Path, store: Store
 ) -> None:
-    tree = Tree(root=TREE.root, boards_dirs=(two_boards,))
+    tree = SpecTree(root=TREE.root, boards_dirs=(two_boards,))
     plans = {}
     for name in ("One", "Two"):
         spec = resolve(tree, name, distro="debian-bookworm")
         steps = board_steps(spec, FakeArchive())
         plans[name] = make_plan(steps.targets, store, optional=steps.checks)
-    plan = join(plans)
+    plan = merge_plans(plans)
     shared = {item.step.name for item in plan if item.boards == ("One", "Two")}
     assert {"bootstrap", "kernel", "bindings", "recipe:jupyter", "wheels:jupyter"} <= shared
     own = {item.label for item in plan if len(item.boards) == 1}

@@ -13,7 +13,7 @@ from typing import IO
 
 import pytest
 
-from builder.containers.broker import Relay, RelayedContainers
+from builder.containers.broker import ContainerBroker, RelayedContainers
 from builder.containers.capability_key import taken_key
 from builder.containers.containers import Container, ImageRecipe, Mount, not_root
 from builder.errors import BuildError, CommandError, HostError, Interrupted, StepError
@@ -83,7 +83,7 @@ def containers(outside: Here, tmp_path: Path, shown: Path) -> Iterator[RelayedCo
             Mount(source=tmp_path / "read", target=tmp_path / "read", read_only=True),
         ],
     )
-    with Relay(tmp_path, outside, worker):
+    with ContainerBroker(tmp_path, outside, worker):
         yield RelayedContainers(tmp_path, "5:6")
 
 

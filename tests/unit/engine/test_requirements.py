@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 from builder.engine import requirements
-from builder.engine.requirements import Lack, check_machine, lacking, missing_packages
+from builder.engine.requirements import (
+    MissingRequirement,
+    check_machine,
+    missing_packages,
+    missing_requirements,
+)
 from builder.errors import HostError
 
 ROWS = [
@@ -72,8 +77,8 @@ def test_all_that_is_missing_is_mended_by_one_command(
     path = tmp_path / "packages.txt"
     path.write_text("one no-such-1\ntwo no-such-2\n")
     monkeypatch.setattr(requirements, "PACKAGES", path)
-    first = lacking(tmp_path)[0]
-    assert first == Lack(
+    first = missing_requirements(tmp_path)[0]
+    assert first == MissingRequirement(
         what="packages: one, two", mend="apt-get install --no-install-recommends one two"
     )
 
@@ -87,7 +92,7 @@ def test_too_little_memory_and_disk_are_said_and_stop_nothing(
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr(requirements, "available_memory", lambda: 1 << 20)
     monkeypatch.setattr(requirements, "_DISK", 1 << 70)
-    found = lacking(tmp_path / "not/there/yet")
+    found = missing_requirements(tmp_path / "not/there/yet")
     assert [(lack.what.partition(":")[0], lack.vital) for lack in found] == [
         ("memory", False),
         ("disk", False),
@@ -100,11 +105,11 @@ def test_a_build_does_not_begin_on_a_machine_that_lacks_something(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     lacks = [
-        Lack(what="packages: gcc", mend="apt-get install gcc"),
-        Lack(what="memory", mend="", vital=False),
-        Lack(what="root", mend="su -"),
+        MissingRequirement(what="packages: gcc", mend="apt-get install gcc"),
+        MissingRequirement(what="memory", mend="", vital=False),
+        MissingRequirement(what="root", mend="su -"),
     ]
-    monkeypatch.setattr(requirements, "lacking", lambda *_, **__: lacks)
+    monkeypatch.setattr(requirements, "missing_requirements", lambda *_, **__: lacks)
     with pytest.raises(HostError, match=r"^this machine lacks packages: gcc$") as caught:
         check_machine(tmp_path)
     assert caught.value.exit_code == 4

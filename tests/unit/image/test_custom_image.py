@@ -19,7 +19,7 @@ from builder.formats.ext4 import Ext4, superblock
 from builder.image.base_image import BaseFacts, BaseImage
 from builder.image.custom_image import IMAGE, CustomImage
 from builder.rootfs.designs import Designs
-from builder.rootfs.layers import LayerStack, Root
+from builder.rootfs.layers import LayerStack, MountedRoot
 from builder.sandbox.workspace import Workspace
 from builder.spec.overlays import find_design
 from builder.steps.step import Job, Shared, Step
@@ -33,10 +33,10 @@ class Stack:
     """Stands in for the stack of layers: the tree is a plain directory."""
 
     def __init__(self, here: Here, tree: Path) -> None:
-        self.root = Root(path=tree, changes=tree, workspace=here)  # type: ignore[arg-type]
+        self.root = MountedRoot(path=tree, changes=tree, workspace=here)  # type: ignore[arg-type]
 
     @contextmanager
-    def mounted(self, _: Sequence[Entry], **__: Any) -> Iterator[Root]:
+    def mounted(self, _: Sequence[Entry], **__: Any) -> Iterator[MountedRoot]:
         yield self.root
 
     def save(self, *_: Any, **__: Any) -> None:
@@ -253,7 +253,7 @@ def test_a_design_is_known_by_its_files(given: Card, design: Path) -> None:
 def run(
     monkeypatch: pytest.MonkeyPatch, build_py: Callable[..., Any]
 ) -> Callable[..., tuple[int, str]]:
-    monkeypatch.setattr("builder.cli.customize.enter", lambda *_: None)
+    monkeypatch.setattr("builder.cli.customize.ensure_build_environment", lambda *_: None)
 
     def customize(*words: str | Path) -> tuple[int, str]:
         answer = build_py.there("customize", *map(str, words))  # type: ignore[attr-defined]

@@ -23,7 +23,7 @@ from builder.image.filesystem import (
     make_root,
     take_boot,
 )
-from builder.rootfs.layers import Root
+from builder.rootfs.layers import MountedRoot
 from builder.sandbox.workspace import Workspace
 from builder.steps.step import Job
 from tests.fixtures.cards import tool
@@ -52,16 +52,21 @@ class Here:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Root:
+def root(tmp_path: Path) -> MountedRoot:
     tree = tmp_path / "tree"
     (tree / "sub").mkdir(parents=True)
     (tree / "sub/file").write_text("x")
     (tree / "sub/link").symlink_to("file")
-    return Root(path=tree, changes=tree, workspace=cast(Workspace, Here()))
+    return MountedRoot(path=tree, changes=tree, workspace=cast(Workspace, Here()))
 
 
 def made(
-    job: Job, root: Root, writer: Path, *, inodes: int = 4096, features: tuple[str, ...] = FEATURES
+    job: Job,
+    root: MountedRoot,
+    writer: Path,
+    *,
+    inodes: int = 4096,
+    features: tuple[str, ...] = FEATURES,
 ) -> Path:
     """Make a root filesystem in an image that is empty before."""
     image = job.output / "image"
@@ -86,12 +91,12 @@ def inodes_of(image: Path, *, offset: int = OFFSET) -> int:
     return int(found[1])
 
 
-def test_a_tree_is_measured_with_all_its_names(root: Root) -> None:
+def test_a_tree_is_measured_with_all_its_names(root: MountedRoot) -> None:
     assert content_of(root).entries == len(["", "sub", "sub/file", "sub/link"])
 
 
 def test_a_boot_partition_gets_files_and_directories_alone(
-    job: Job, root: Root, tmp_path: Path
+    job: Job, root: MountedRoot, tmp_path: Path
 ) -> None:
     (root.path / "boot/folder").mkdir(parents=True)
     (root.path / "boot/folder/file").write_text("x")
@@ -127,7 +132,7 @@ def test_many_small_files_have_an_inode_each(free: int) -> None:
 
 
 def test_a_filesystem_has_the_inodes_that_it_is_to_have(
-    job: Job, root: Root, ext4_writer: Path
+    job: Job, root: MountedRoot, ext4_writer: Path
 ) -> None:
     assert 100_000 <= inodes_of(made(job, root, ext4_writer, inodes=100_000)) < 101_000
 
@@ -141,7 +146,7 @@ def holes(image: Path, first: int, last: int) -> bool:
         return os.lseek(file.fileno(), start, os.SEEK_HOLE) < end
 
 
-def test_the_journal_is_no_hole(job: Job, root: Root, ext4_writer: Path) -> None:
+def test_the_journal_is_no_hole(job: Job, root: MountedRoot, ext4_writer: Path) -> None:
     """Old blocks of a journal on the card could be taken for its own after a crash."""
     image = made(job, root, ext4_writer)
     listed = tool("debugfs", "-R", "blocks <8>", f"{image}?offset={OFFSET}")
@@ -151,7 +156,7 @@ def test_the_journal_is_no_hole(job: Job, root: Root, ext4_writer: Path) -> None
 
 
 def test_inode_tables_without_checksums_are_no_holes(
-    job: Job, root: Root, ext4_writer: Path
+    job: Job, root: MountedRoot, ext4_writer: Path
 ) -> None:
     """A card that is written by data ranges keeps what it had where the image has holes."""
     features = tuple(name for name in FEATURES if name != "metadata_csum")

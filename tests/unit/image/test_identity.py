@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from builder.image.identity import forget
-from builder.untrusted.tree import Tree
+from builder.untrusted.tree import ForeignTree
 
 USED = (
     *("etc/ssh/ssh_host_ed25519_key", "etc/ssh/ssh_host_ed25519_key.pub"),
@@ -34,7 +34,7 @@ def used(tmp_path: Path) -> Path:
 
 
 def test_what_belongs_to_one_card_is_removed_and_said(used: Path) -> None:
-    (said,) = forget(Tree(used))
+    (said,) = forget(ForeignTree(used))
     assert said.startswith("removed, since it belongs to one card: /etc/machine-id, /etc/ssh/ssh_")
     assert not [name for name in USED if (used / name).exists()]
     assert all((used / name).exists() for name in KEPT)
@@ -43,7 +43,7 @@ def test_what_belongs_to_one_card_is_removed_and_said(used: Path) -> None:
 
 def test_a_system_that_makes_no_keys_keeps_them_and_it_is_said(used: Path) -> None:
     (used / "usr/local/sbin/ssh-host-keys").unlink()
-    kept, removed = forget(Tree(used))
+    kept, removed = forget(ForeignTree(used))
     assert kept.startswith("kept: the keys of the ssh server")
     assert "ssh_host" not in removed
     assert (used / "etc/ssh/ssh_host_ed25519_key").exists()
@@ -53,7 +53,7 @@ def test_of_a_card_that_has_not_run_nothing_is_changed(tmp_path: Path) -> None:
     write(tmp_path, *KEPT)
     (tmp_path / "etc/machine-id").touch()
     before = (tmp_path / "etc/machine-id").stat()
-    assert [*forget(Tree(tmp_path))] == []
+    assert [*forget(ForeignTree(tmp_path))] == []
     assert (tmp_path / "etc/machine-id").stat() == before
 
 
@@ -62,5 +62,5 @@ def test_links_lead_to_nothing_outside(used: Path, tmp_path: Path) -> None:
     outside.mkdir()
     (outside / ".bash_history").write_text("mine")
     (used / "home/guest").symlink_to(outside)
-    [*forget(Tree(used))]
+    [*forget(ForeignTree(used))]
     assert (outside / ".bash_history").read_text() == "mine"

@@ -16,7 +16,7 @@ import pytest
 from builder.errors import StepError, UserError
 from builder.formats.card_image import SECTOR
 from builder.image.image import BOOT_OFFSET, MIB, Compressed, Image, fat_geometry
-from builder.rootfs.layers import Root
+from builder.rootfs.layers import MountedRoot
 from builder.sandbox.process import Processes
 from builder.sandbox.workspace import PrivateWorkspace, Workspace
 from builder.spec.models import END_OF_TABLE, Partitions
@@ -41,7 +41,7 @@ class Card:
         self.writer = writer
         self.make_job = make_job
         self.tree = base / "tree"
-        self.root = Root(path=self.tree, changes=self.tree, workspace=workspace)
+        self.root = MountedRoot(path=self.tree, changes=self.tree, workspace=workspace)
         (self.tree / "etc").mkdir(parents=True)
         (self.tree / "etc/hostname").write_text("pynq\n")
         (self.tree / "etc/link").symlink_to("hostname")

@@ -16,7 +16,7 @@ from builder.rootfs.by_products import DevelopmentPackages, _compiler, relative_
 from builder.scheduler.scheduler import Outcome
 from builder.spec.resolve import resolve
 from builder.store.store import Store
-from builder.untrusted.tree import Tree
+from builder.untrusted.tree import ForeignTree
 from tests.fixtures.command_line import TREE, CommandLine, FakeArchive
 
 
@@ -75,7 +75,7 @@ def test_links_stay_within_a_sysroot(tmp_path: Path) -> None:
     (library / "libz.so").symlink_to("/lib/triplet/libz.so.1")
     (library / "libown.so").symlink_to("libz.so.1")
     (tmp_path / "etc").symlink_to("/nowhere")
-    relative_links(Tree(tmp_path))
+    relative_links(ForeignTree(tmp_path))
     assert (library / "libz.so").read_text() == "z"
     assert str((library / "libz.so").readlink()) == "../../../lib/triplet/libz.so.1"
     assert str((library / "libown.so").readlink()) == "libz.so.1"

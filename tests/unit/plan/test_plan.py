@@ -15,13 +15,13 @@ from builder.apt.archive import Archive
 from builder.errors import UserError
 from builder.plan import step_key as fingerprint
 from builder.plan.board_steps import board_steps
-from builder.plan.merge import join
+from builder.plan.merge import merge_plans
 from builder.plan.plan import Planned, lines, make_plan
 from builder.plan.rootfs_steps import BoardView, root_layers
 from builder.plan.step_key import key, reason
 from builder.rootfs.native.programs import NativePrograms
 from builder.spec.models import Architecture
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import resolve
 from builder.steps.step import Job, Step
 from builder.store.store import Entry, Store
@@ -407,7 +407,7 @@ def test_what_was_built_is_kept(store: Store) -> None:
     *_, top = chain()
     build(store, top)
     assert said(store, top) == dict.fromkeys(("bottom", "middle", "top"), "kept")
-    assert all(item.kept for item in make_plan([top], store))
+    assert all(item.cached for item in make_plan([top], store))
 
 
 def optional_steps(store: Store, check: FakeStep, *targets: Step) -> dict[str, str]:
@@ -518,7 +518,7 @@ def test_what_nobody_needs_is_not_built_again(store: Store) -> None:
     build(store, top)
     evict(store, bottom, middle)
     assert said(store, top) == {"bottom": "not needed", "middle": "not needed", "top": "kept"}
-    assert all(item.kept for item in make_plan([top], store))
+    assert all(item.cached for item in make_plan([top], store))
 
 
 def test_what_is_needed_again_is_built_again(store: Store) -> None:
@@ -676,14 +676,14 @@ def tower(board: str, *, kernel: str = "common") -> FakeStep:
 
 
 def joint(store: Store, **targets: Step) -> list[Planned]:
-    return join({board: make_plan([target], store) for board, target in targets.items()})
+    return merge_plans({board: make_plan([target], store) for board, target in targets.items()})
 
 
 def test_equal_steps_of_boards_become_one(store: Store) -> None:
     one, two = tower("One"), tower("Two")
     kernel, *images = joint(store, One=one, Two=two)
     assert kernel.step is one.parents["kernel"]
-    assert kernel.twins == (two.parents["kernel"],)
+    assert kernel.merged_steps == (two.parents["kernel"],)
     assert [item.step for item in images] == [one, two]
     assert [item.label for item in (kernel, *images)] == [
         "kernel (One, Two)",
@@ -717,10 +717,10 @@ def test_a_step_is_needed_if_one_board_needs_it(store: Store) -> None:
     build(store, one)
     evict(store, one.parents["kernel"])
     (alone, _) = joint(store, One=one)
-    assert alone.kept
+    assert alone.cached
     for boards in ({"One": one, "Two": two}, {"Two": two, "One": one}):
         kernel, *_ = joint(store, **boards)
-        assert not kernel.kept
+        assert not kernel.cached
 
 
 @pytest.mark.parametrize("names", ["One Two", "Two One"])
@@ -730,7 +730,7 @@ def test_what_one_board_finds_damaged_is_made_again_for_all(store: Store, names:
     build(store, one)
     spoil(store, one.parents["kernel"])
     kernel, *_ = joint(store, **boards)
-    assert not kernel.kept
+    assert not kernel.cached
     assert f"build: {kernel.reason}" == DAMAGED
 
 
@@ -746,7 +746,7 @@ def test_steps_of_other_names_stay_apart(store: Store) -> None:
 def test_a_pinned_distribution_without_a_lock_file_is_refused_with_what_to_do(
     tmp_path: Path,
 ) -> None:
-    spec = resolve(Tree(root=ROOT), "Pynq-Z2", distro="ubuntu-jammy")
+    spec = resolve(SpecTree(root=ROOT), "Pynq-Z2", distro="ubuntu-jammy")
     archive = Archive(tmp_path, spec.distributions[0], spec.architecture)
     missing = r"^recipe jupyter has no lock file for ubuntu-jammy on armhf: recipes/jupyter/.* is missing$"
     with pytest.raises(UserError, match=missing) as caught:
@@ -755,7 +755,7 @@ def test_a_pinned_distribution_without_a_lock_file_is_refused_with_what_to_do(
 
 
 def test_all_layers_stand_on_the_machines_own_programs_if_there_are_any(tmp_path: Path) -> None:
-    spec = resolve(Tree(root=ROOT), "Pynq-Z2", distro="debian-bookworm")
+    spec = resolve(SpecTree(root=ROOT), "Pynq-Z2", distro="debian-bookworm")
     archive, native = (
         Archive(tmp_path, spec.distributions[0], architecture)
         for architecture in (spec.architecture, Architecture.AMD64)

@@ -12,7 +12,7 @@ from builder.bsp.mainline.mainline import boot_artifacts
 from builder.errors import UserError
 from builder.plan.board_steps import board_steps
 from builder.rootfs.recipe import RecipeLayer
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import resolve
 from tests.fixtures.command_line import FakeArchive
 from tests.fixtures.specs import BOARD, Files
@@ -196,7 +196,7 @@ def test_the_base_may_be_in_another_directory(
 ) -> None:
     files.variant("extends: B\n", folder="elsewhere")
     monkeypatch.chdir(files.root)
-    tree = Tree(root=Path(), boards_dirs=(Path("elsewhere"),))
+    tree = SpecTree(root=Path(), boards_dirs=(Path("elsewhere"),))
     spec = resolve(tree, "V")
     assert spec.board.devicetree
     assert spec.directory / spec.board.devicetree == files.root / "boards/B/b.dts"
@@ -205,7 +205,7 @@ def test_the_base_may_be_in_another_directory(
 def test_a_board_that_shadows_the_base_takes_its_place(files: Files) -> None:
     files.variant("extends: B\n")
     files.board(BOARD.replace("512M", "1G"), folder="elsewhere")
-    tree = Tree(root=files.root, boards_dirs=(files.root / "elsewhere",))
+    tree = SpecTree(root=files.root, boards_dirs=(files.root / "elsewhere",))
     spec = resolve(tree, "V")
     assert spec.board.memory == 1 << 30
     assert spec.board.devicetree == f"{files.root}/elsewhere/B/b.dts"

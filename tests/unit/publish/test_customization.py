@@ -31,7 +31,7 @@ from builder.rootfs.wheels import Wheels
 from builder.spec.extra import extra_recipes
 from builder.spec.models import Architecture
 from builder.spec.overlays import find_design
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.store.store import Store
 from tests.fixtures.command_line import TREE, FakeArchive
 from tests.fixtures.specs import Files
@@ -79,7 +79,7 @@ class Steps:
         *recipes: str,
         known: BaseFacts | None = None,
         present: Mapping[str, Mapping[str, Any]] | None = None,
-        tree: Tree = TREE,
+        tree: SpecTree = TREE,
         **more: Any,
     ) -> CustomSteps:
         def target(_: object) -> Archive:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from builder.spec.reader import Reader, Tree
+from builder.spec.reader import Reader, SpecTree
 from tests.fixtures.product import ROOT
 
 CLOCKS = ROOT / "recipes/rfsoc-clocks"
@@ -192,7 +192,7 @@ def test_files_that_recipes_name_are_there(path: Path) -> None:
     assert recipe
     for item in (*recipe.files, *recipe.templates):
         assert (path.parent / item.source).exists()
-    known = {*Tree(root=ROOT).recipe_files(), *(each.parent.name for each in BOARD_RECIPES)}
+    known = {*SpecTree(root=ROOT).recipe_files(), *(each.parent.name for each in BOARD_RECIPES)}
     assert set(recipe.requires) <= known
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 import pytest
 
-from builder.spec.reader import Reader, Tree
+from builder.spec.reader import Reader, SpecTree
 from builder.spec.recipe import Recipe
 from tests.fixtures.product import ROOT
 from tests.fixtures.services import (
@@ -24,7 +24,7 @@ from tests.fixtures.services import (
 
 def recipes() -> dict[Path, Recipe]:
     """All recipes of the tree by their directory, those of boards too."""
-    tree, reader = Tree(root=ROOT), Reader()
+    tree, reader = SpecTree(root=ROOT), Reader()
     boards = [file.parent for file in tree.board_files().values()]
     found = {file.parent: reader.recipe(file) for file in tree.recipe_files(boards).values()}
     reader.raise_problems()

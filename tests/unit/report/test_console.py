@@ -27,9 +27,9 @@ from builder.report.events import (
     CommandFailed,
     Event,
     Note,
+    StepCached,
     StepFailed,
     StepFinished,
-    StepKept,
     StepProgress,
     StepStarted,
 )
@@ -37,7 +37,7 @@ from builder.report.events import (
 EVENTS: list[tuple[Event, str]] = [
     (Note(text="as of [today]"), "as of [today]"),
     (Note(text="WITHOUT", loud=True), "WITHOUT"),
-    (StepKept(step="kernel"), "  kept    kernel"),
+    (StepCached(step="kernel"), "  kept    kernel"),
     (
         StepStarted(step="recipe:x", reason="port: 1 -> [2]", log=Path("/x.log")),
         "  start   recipe:x (port: 1 -> [2])",
@@ -72,7 +72,7 @@ def test_text_is_never_taken_for_markup(text: str) -> None:
     for event in (
         Note(text=text),
         Note(text=text, loud=True),
-        StepKept(step=text),
+        StepCached(step=text),
         StepStarted(step=text, reason=text, log=Path("x")),
         StepFinished(step=text, seconds=0, size=0),
         StepFailed(step=text, seconds=0, message=""),

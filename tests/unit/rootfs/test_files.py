@@ -12,7 +12,7 @@ import pytest
 
 from builder.errors import BuildError, StepError
 from builder.rootfs.files import TargetTree
-from builder.untrusted.tree import Tree
+from builder.untrusted.tree import ForeignTree
 
 MODE = 0o644
 
@@ -31,7 +31,7 @@ class Target:
         # The names are the target's: here `me` is whoever runs the test.
         (self.root / "etc/passwd").write_text(f"root:x:0:0::/:\nme:x:{os.getuid()}:7::/:/bin/sh\n")
         (self.root / "etc/group").write_text(f"root:x:0:\nus:x:{os.getgid()}:me\n")
-        self.tree = TargetTree(Tree(self.root))
+        self.tree = TargetTree(ForeignTree(self.root))
         self.before = self.state()
 
     def state(self) -> list[tuple[str, int, int, bytes]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import CommandError
-from builder.rootfs.layers import LayerStack, Root, beside
+from builder.rootfs.layers import LayerStack, MountedRoot, beside
 from builder.sandbox.process import Processes
 from builder.sandbox.workspace import PrivateWorkspace
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("needs_root")
 
 
 @pytest.fixture
-def root(tmp_path: Path, processes: Processes) -> Iterator[Root]:
+def root(tmp_path: Path, processes: Processes) -> Iterator[MountedRoot]:
     """A tree with this machine's programs in it, and a victim beside it."""
     scratch = tmp_path / "scratch"
     tree = scratch / "tree"
@@ -30,15 +30,15 @@ def root(tmp_path: Path, processes: Processes) -> Iterator[Root]:
     (tree / "etc/ssh").symlink_to(tmp_path / "victim")
     with PrivateWorkspace(scratch, processes=processes) as workspace:
         workspace.run(["mount", "--rbind", "/usr", tree / "usr"])
-        yield Root(path=tree, changes=tree, workspace=workspace)
+        yield MountedRoot(path=tree, changes=tree, workspace=workspace)
 
 
-def inside(root: Root, script: str) -> str:
+def inside(root: MountedRoot, script: str) -> str:
     words = LayerStack(root.workspace).inside(root)
     return root.workspace.run([*words, "/bin/sh", "-eu", "-c", script])
 
 
-def test_a_script_beside_a_tree_writes_into_it_and_to_its_own_directory(root: Root) -> None:
+def test_a_script_beside_a_tree_writes_into_it_and_to_its_own_directory(root: MountedRoot) -> None:
     script = 'echo it > "$0/etc/name"; file=$(mktemp); echo more > "$file"; cat "$file"'
     said = root.workspace.run([*beside(root), "/bin/sh", "-eu", "-c", script, str(root.path)])
     assert said == "more\n"
@@ -50,7 +50,7 @@ def test_a_script_beside_a_tree_writes_into_it_and_to_its_own_directory(root: Ro
     ['rm "$0"/etc/ssh/file', 'echo broken > "$0"/etc/ssh/file', 'cp /etc/passwd "$0"/etc/ssh'],
 )
 def test_a_script_beside_a_tree_changes_nothing_where_its_links_lead(
-    root: Root, tmp_path: Path, script: str
+    root: MountedRoot, tmp_path: Path, script: str
 ) -> None:
     with pytest.raises(CommandError) as caught:
         root.workspace.run([*beside(root), "/bin/sh", "-eu", "-c", script, str(root.path)])
@@ -59,7 +59,7 @@ def test_a_script_beside_a_tree_changes_nothing_where_its_links_lead(
     assert (tmp_path / "victim/file").read_text() == "whole"
 
 
-def test_a_program_of_the_tree_sees_the_tree_alone(root: Root, tmp_path: Path) -> None:
+def test_a_program_of_the_tree_sees_the_tree_alone(root: MountedRoot, tmp_path: Path) -> None:
     assert inside(root, f"pwd; ls -d {tmp_path} 2> /dev/null || echo none") == "/\nnone\n"
     # chroot(2) does not change the working directory, from which the way up leads out.
     out = (
@@ -83,12 +83,14 @@ def test_a_program_of_the_tree_sees_the_tree_alone(root: Root, tmp_path: Path) -
         "hostname other",
     ],
 )
-def test_a_program_of_the_tree_has_no_power_over_the_kernel(root: Root, command: str) -> None:
+def test_a_program_of_the_tree_has_no_power_over_the_kernel(
+    root: MountedRoot, command: str
+) -> None:
     with pytest.raises(CommandError):
         inside(root, command)
 
 
-def test_a_program_of_the_tree_does_what_packages_need(root: Root) -> None:
+def test_a_program_of_the_tree_does_what_packages_need(root: MountedRoot) -> None:
     script = """
         echo x > /etc/file
         chown 7:8 /etc/file

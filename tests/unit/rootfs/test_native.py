@@ -21,7 +21,7 @@ from builder.rootfs.native.tree import NativeTree
 from builder.sandbox.process import Processes
 from builder.sandbox.workspace import PrivateWorkspace
 from builder.spec.models import Architecture
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import NamedDistribution, resolve
 from builder.steps.architectures import MACHINES
 from builder.steps.layer_archive import LAYER, pack
@@ -230,7 +230,7 @@ def test_it_lies_below_a_stack_of_layers_and_is_in_none(
 
 @pytest.fixture
 def distribution() -> NamedDistribution:
-    return resolve(Tree(root=ROOT), "Pynq-Z2", distro="debian-bookworm").distributions[0]
+    return resolve(SpecTree(root=ROOT), "Pynq-Z2", distro="debian-bookworm").distributions[0]
 
 
 def archives(

@@ -13,7 +13,7 @@ import pytest
 from builder.apt.archive import Archive
 from builder.errors import UserError
 from builder.plan.rootfs_steps import BoardView, root_layers
-from builder.rootfs.layers import Root
+from builder.rootfs.layers import MountedRoot
 from builder.rootfs.recipe import RecipeLayer, _Renderer
 from builder.rootfs.wheels import Wheels
 from builder.sandbox.process import Processes
@@ -111,7 +111,7 @@ def test_a_host_script_finds_the_downloads_of_its_recipe(
         folder.mkdir(parents=True)
     (fetched / "files/driver.tar").write_text("driver")
     with PrivateWorkspace(scratch, processes=processes) as workspace:
-        root = Root(path=tree, changes=tree, workspace=workspace)
+        root = MountedRoot(path=tree, changes=tree, workspace=workspace)
         step._scripts(make_job(**{name: fetched}), root, [])  # noqa: SLF001 - without a chroot
     assert (tree / "driver").read_text() == "driver"
 
@@ -151,7 +151,7 @@ def test_a_host_script_of_a_board_finds_its_designs_and_notebooks(
     for folder in (tree, scratch):
         folder.mkdir()
     with PrivateWorkspace(scratch, processes=processes) as workspace:
-        root = Root(path=tree, changes=tree, workspace=workspace)
+        root = MountedRoot(path=tree, changes=tree, workspace=workspace)
         step._scripts(make_job(), root, [])  # noqa: SLF001 - without a chroot
     got = tree / "got/base"
     assert sorted(str(path.relative_to(got)) for path in got.rglob("*") if path.is_file()) == [

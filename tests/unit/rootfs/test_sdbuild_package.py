@@ -15,9 +15,9 @@ from builder.apt.archive import Archive
 from builder.containers.containers import Containers
 from builder.errors import CommandError
 from builder.plan.rootfs_steps import BoardView, root_layers
-from builder.rootfs.layers import LayerStack, Root
+from builder.rootfs.layers import LayerStack, MountedRoot
 from builder.rootfs.recipe import RecipeLayer
-from builder.rootfs.sdbuild_package import FetchingLegacyLayer, LegacyLayer
+from builder.rootfs.sdbuild_package import FetchingSdbuildPackageLayer, SdbuildPackageLayer
 from builder.sandbox.process import Processes
 from builder.sandbox.workspace import PrivateWorkspace, Workspace
 from builder.spec.recipe import Recipe
@@ -122,11 +122,11 @@ def test_only_a_package_with_the_network_is_one_that_offline_refuses(
     package: Package, archive: Archive
 ) -> None:
     without = package.step(archive)
-    assert type(without) is LegacyLayer
+    assert type(without) is SdbuildPackageLayer
     assert not without.fetches
     package.legacy["network"] = True
     fetching = package.step(archive)
-    assert type(fetching) is FetchingLegacyLayer
+    assert type(fetching) is FetchingSdbuildPackageLayer
     assert fetching.fetches
 
 
@@ -137,7 +137,7 @@ class MachineStack(LayerStack):
     """A stack whose tree is a copy of this machine: the build's own programs are the target's."""
 
     @contextmanager
-    def mounted(self, *_: object, **__: object) -> Iterator[Root]:
+    def mounted(self, *_: object, **__: object) -> Iterator[MountedRoot]:
         base = self.workspace.directory
         tree, upper, work = (base / name for name in ("tree", "upper", "work"))
         run = self.workspace.run
@@ -145,9 +145,9 @@ class MachineStack(LayerStack):
         run(["mkdir", tree, upper, work])
         options = f"lowerdir=/,upperdir={upper},workdir={work}"
         run(["mount", "-t", "overlay", "-o", options, "overlay", tree])
-        yield Root(path=tree, changes=upper, workspace=self.workspace)
+        yield MountedRoot(path=tree, changes=upper, workspace=self.workspace)
 
-    def save(self, root: Root, output: Path, **_: object) -> None:
+    def save(self, root: MountedRoot, output: Path, **_: object) -> None:
         run = self.workspace.run
         run(["cp", "-a", "--no-preserve=xattr", f"{root.changes}/.", output])
 

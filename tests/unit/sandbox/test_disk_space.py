@@ -113,7 +113,7 @@ from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
 from builder.sandbox.process import Processes
 from builder.errors import BuildError
-from builder.scheduler.scheduler import Build
+from builder.scheduler.scheduler import Scheduler
 from builder.plan.plan import make_plan
 from builder.steps.step import Step
 from builder.store.store import Store
@@ -130,7 +130,7 @@ class Large(Step):
 root = Path(sys.argv[1])
 store = Store(root / "store")
 try:
-    Build(make_plan([Large("large", scope="s")], store), store=store, logs=root, jobs=1,
+    Scheduler(make_plan([Large("large", scope="s")], store), store=store, logs=root, jobs=1,
           listener=lambda event: None, processes=Processes()).run()
 except BuildError as error:
     print(type(error.cause).__name__, error.message)

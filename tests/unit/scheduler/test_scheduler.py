@@ -16,20 +16,20 @@ from types import SimpleNamespace
 import pytest
 
 from builder.errors import BuildError, HostError, Interrupted, StepError
-from builder.plan.merge import join
+from builder.plan.merge import merge_plans
 from builder.plan.plan import Planned, make_plan
 from builder.report.events import (
     Event,
+    StepCached,
     StepFailed,
     StepFinished,
-    StepKept,
     StepProgress,
     StepStarted,
 )
 from builder.rootfs.layers import LayerStack
 from builder.sandbox.process import Processes, run
-from builder.scheduler.build_context import Toolbox
-from builder.scheduler.scheduler import Build, Outcome, StepFailure
+from builder.scheduler.build_context import BuildContext
+from builder.scheduler.scheduler import Outcome, Scheduler, StepFailure
 from builder.steps.step import Job, Step
 from builder.store.store import Entry, Store
 from tests.fixtures.product import ROOT
@@ -83,9 +83,11 @@ class Site:
     def attempted(self, *targets: Step) -> Outcome:
         return self.prepared(*targets).attempt()
 
-    def prepared(self, *targets: Step, jobs: int = 4, processes: Processes | None = None) -> Build:
+    def prepared(
+        self, *targets: Step, jobs: int = 4, processes: Processes | None = None
+    ) -> Scheduler:
         self.events.clear()
-        return Build(
+        return Scheduler(
             make_plan(targets, self.store),
             store=self.store,
             logs=self.logs,
@@ -135,7 +137,7 @@ def test_a_second_build_does_nothing(site: Site) -> None:
     entries = site.build(top)
     assert (bottom.runs, top.runs) == (1, 1)
     assert set(entries) == {bottom, top}
-    assert site.said(StepKept) == ["bottom", "top"]
+    assert site.said(StepCached) == ["bottom", "top"]
     assert not site.said(StepStarted)
 
 
@@ -148,7 +150,7 @@ def test_what_stands_on_an_unchanged_output_is_kept(site: Site) -> None:
     entries = site.build(top)
     assert (bottom.runs, middle.runs, top.runs) == (2, 1, 1)
     assert {*entries} == {bottom, middle, top}
-    assert site.said(StepKept) == ["middle", "top"]
+    assert site.said(StepCached) == ["middle", "top"]
     (finished,) = [event for event in site.events if isinstance(event, StepFinished)]
     assert finished.unchanged
     assert not site.attempted(top).made
@@ -162,7 +164,7 @@ def test_what_has_to_be_fetched_after_all_is_refused_offline(site: Site) -> None
     top = Fetch("top", None, bottom)
     site.build(top)
     bottom.version = 2
-    build = Build(
+    build = Scheduler(
         make_plan([top], site.store),
         store=site.store,
         logs=site.logs,
@@ -285,7 +287,7 @@ def test_a_failed_build_goes_on_where_it_failed(site: Site) -> None:
     bad.work = nothing
     site.build(top)
     assert (good.runs, bad.runs, top.runs) == (1, 2, 1)
-    assert site.said(StepKept) == ["good"]
+    assert site.said(StepCached) == ["good"]
 
 
 def test_an_interrupted_build_leaves_no_draft_and_goes_on(site: Site) -> None:
@@ -383,7 +385,7 @@ def test_two_builds_at_once_make_a_step_once(site: Site, tmp_path: Path) -> None
     for thread in threads:
         thread.join()
     assert (first.runs, second.runs) == (1, 0)
-    assert other.said(StepKept) == ["s"]
+    assert other.said(StepCached) == ["s"]
     assert len({entry.key for result in results for entry in result.values()}) == 1
 
 
@@ -409,14 +411,14 @@ def attempt(site: Site, jobs: int = 2, **targets: Step) -> Outcome:
     for folder in logs.values():
         folder.mkdir(exist_ok=True)
     plans = {board: make_plan([target], site.store) for board, target in targets.items()}
-    return build_of(site, join(plans), logs, jobs).attempt()
+    return build_of(site, merge_plans(plans), logs, jobs).attempt()
 
 
 def build_of(
     site: Site, plan: Sequence[Planned], logs: Path | Mapping[str, Path], jobs: int
-) -> Build:
+) -> Scheduler:
     site.events.clear()
-    return Build(
+    return Scheduler(
         plan,
         store=site.store,
         logs=logs,
@@ -441,7 +443,7 @@ def test_what_boards_share_is_made_once_and_is_there_for_all(site: Site) -> None
     logs = sorted(str(path.relative_to(site.logs)) for path in site.logs.rglob("*.log"))
     assert logs == ["One/image.log", "One/kernel.log", "Two/image.log"]
     attempt(site, Two=two, One=one)
-    assert site.said(StepKept) == ["kernel (Two, One)", "image (Two)", "image (One)"]
+    assert site.said(StepCached) == ["kernel (Two, One)", "image (Two)", "image (One)"]
 
 
 def test_what_was_built_is_remembered_for_all_whose_it_is(site: Site) -> None:
@@ -450,7 +452,7 @@ def test_what_was_built_is_remembered_for_all_whose_it_is(site: Site) -> None:
     for board, kernel in zip(("One", "Two"), kernels, strict=True):
         plans[board] = make_plan([kernel], site.store)
         kernel.scope = board
-    build_of(site, join(plans), {"One": site.logs}, 1).run()
+    build_of(site, merge_plans(plans), {"One": site.logs}, 1).run()
     assert site.store.last("One", "kernel")
     assert site.store.last("One", "kernel") == site.store.last("Two", "kernel")
 
@@ -544,7 +546,7 @@ def test_root_filesystems_take_turns_and_all_else_runs_beside(
     most: list[int] = []
 
     @contextmanager
-    def workspace(_: Toolbox, name: str, *, need: int) -> Iterator[SimpleNamespace]:
+    def workspace(_: BuildContext, name: str, *, need: int) -> Iterator[SimpleNamespace]:
         open_stacks.append(name)
         most.append(len(open_stacks))
         yield SimpleNamespace()
@@ -562,7 +564,7 @@ def test_root_filesystems_take_turns_and_all_else_runs_beside(
 
         return work
 
-    monkeypatch.setattr(Toolbox, "workspace", workspace)
+    monkeypatch.setattr(BuildContext, "workspace", workspace)
     steps = [OwnWork(f"{root}{n}", root, working(root)) for n in range(3) for root in "AB"]
     free = OwnWork("free", "", lambda _: None)
     plan = [
@@ -581,7 +583,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {str(ROOT)!r})
 from builder.sandbox.process import Processes
-from builder.scheduler.scheduler import Build
+from builder.scheduler.scheduler import Scheduler
 from builder.plan.plan import make_plan
 from builder.steps.step import Step
 from builder.store.store import Store
@@ -598,7 +600,7 @@ class Slow(Step):
 root = Path(sys.argv[1])
 store = Store(root / "store")
 with store.in_use():
-    Build(make_plan([Slow("slow", scope="s")], store), store=store, logs=root, listener=lambda event: None,
+    Scheduler(make_plan([Slow("slow", scope="s")], store), store=store, logs=root, listener=lambda event: None,
           processes=Processes(), jobs=1).run()
 print("done")
 """

@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import pytest
 
-from builder.containers.broker import Relay
+from builder.containers.broker import ContainerBroker
 from builder.containers.containers import Container, ImageRecipe
 from builder.engine.engine import CALLER, CAPABLE, CONTROL
 from builder.errors import CommandError, HostError, Interrupted, StepError
@@ -24,10 +24,10 @@ from builder.plan.plan import make_plan
 from builder.report.events import Event, StepProgress
 from builder.rootfs.layers import LayerStack
 from builder.sandbox.process import Processes, run
-from builder.scheduler.build_context import Toolbox
+from builder.scheduler.build_context import BuildContext
 from builder.scheduler.ownership import give
 from builder.scheduler.reclaim import main as reclaim
-from builder.scheduler.scheduler import Build, StepFailure
+from builder.scheduler.scheduler import Scheduler, StepFailure
 from builder.scheduler.worker_client import Task, _Ending
 from builder.scheduler.worker_server import carry_out
 from builder.steps.step import Step
@@ -72,7 +72,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         user="0:0",
         environment={**caller, CAPABLE: "1", "PYTHONPATH": str(ROOT)},
     )
-    with Relay(folder, Here(), worker):
+    with ContainerBroker(folder, Here(), worker):
         yield
 
 
@@ -87,7 +87,7 @@ class Building:
 
     def __call__(self, *steps: Step) -> list[str]:
         """Return the process that each step ran in."""
-        entries = Build(
+        entries = Scheduler(
             make_plan(steps, self.store),
             store=self.store,
             logs=self.logs,
@@ -250,7 +250,7 @@ def test_what_a_step_left_is_given_to_the_caller_and_a_failure_of_that_is_told(
         root=None,
         offline=False,
     )
-    carry_out(there, task, Toolbox(store, Processes()))
+    carry_out(there, task, BuildContext(store, Processes()))
     said = []
     with suppress(EOFError):
         while True:
@@ -347,6 +347,6 @@ def test_all_that_a_build_opened_is_closed_whatever_goes_wrong_with_one(
             closed.append("engine")
 
     monkeypatch.setattr("builder.scheduler.build_context.engine_here", lambda _: Engine())
-    with pytest.raises(OSError, match="busy"), Toolbox(store, Processes()) as toolbox:
+    with pytest.raises(OSError, match="busy"), BuildContext(store, Processes()) as toolbox:
         toolbox.shared(LayerStack)
     assert closed == ["layers", "engine"]

@@ -12,8 +12,8 @@ import pytest
 
 from builder.cli.context import typed
 from builder.errors import UserError
-from builder.sdbuild_import.importer import Wish, find_boards, import_board
-from builder.spec.reader import Tree
+from builder.sdbuild_import.importer import ImportRequest, find_boards, import_board
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import resolve
 from tests.fixtures.command_line import TREE, CommandLine
 from tests.fixtures.sdbuild_imports import Imports
@@ -34,7 +34,7 @@ def test_every_file_is_accounted_for(imports: Imports, name: str) -> None:
 def test_the_result_is_a_board_that_can_be_planned(imports: Imports, name: str) -> None:
     report = imports(name)
     assert report.problems == []
-    spec = resolve(Tree(root=TREE.root, boards_dirs=(imports.target,)), name)
+    spec = resolve(SpecTree(root=TREE.root, boards_dirs=(imports.target,)), name)
     assert spec.board.board == name
     assert {"pynq", "network"} & {recipe.name for recipe in spec.recipes}
 
@@ -185,7 +185,7 @@ def test_a_directory_with_another_name_than_its_spec_is_an_error(imports: Import
     folder = imports.write("Pynq-ZED")
     folder = folder.rename(folder.with_name("Other"))
     with pytest.raises(UserError, match=r"has no Other\.spec, but Pynq-ZED\.spec"):
-        import_board(folder, imports.target, TREE, Wish())
+        import_board(folder, imports.target, TREE, ImportRequest())
 
 
 def test_a_versal_board_is_reported_and_nothing_is_written(imports: Imports) -> None:

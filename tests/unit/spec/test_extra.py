@@ -126,7 +126,7 @@ def test_recipes_that_require_each_other_are_named(files: Files) -> None:
 
 def test_problems_of_recipes_are_told_with_file_and_line(files: Files) -> None:
     files.recipe("broken", "fils: []\nfiles:\n  - {from: none, to: /x}\n")
-    files.recipe("lacking", "files:\n  - {from: none, to: /x}\n")
+    files.recipe("missing_requirements", "files:\n  - {from: none, to: /x}\n")
     with pytest.raises(UserError) as caught:
-        extra(files, "broken", "lacking")
+        extra(files, "broken", "missing_requirements")
     assert len(caught.value.details) == 2

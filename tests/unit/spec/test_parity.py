@@ -11,11 +11,11 @@ import yaml
 
 from builder.errors import UserError
 from builder.spec.parity import DATA, Row, page, read_parity
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from tests.fixtures.product import ROOT
 from tests.fixtures.specs import Files
 
-TREE = Tree(root=ROOT)
+TREE = SpecTree(root=ROOT)
 
 # All directories of sdbuild/packages, v3.1, and what v4.0 added.
 PACKAGES = set(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from builder.spec.models import Profile
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import resolve
 from builder.spec.schemas import json_schema
 from tests.fixtures.specs import BOARD, Files
@@ -55,7 +55,7 @@ def test_a_vendors_profile_extends_one_of_the_tree(files: Files) -> None:
     files.write("vendor/profiles/base.yaml", "summary: s\nextends: p\nrecipes: [b]\n")
     files.write("vendor/B/profiles/own.yaml", "summary: s\nextends: base\nrecipes: [c]\n")
     files.board(BOARD.replace("profile: p", "profile: own"), folder="vendor")
-    spec = resolve(Tree(root=files.root, boards_dirs=(vendor,)), "B")
+    spec = resolve(SpecTree(root=files.root, boards_dirs=(vendor,)), "B")
     assert [recipe.name for recipe in spec.recipes] == ["a", "b", "c"]
 
 

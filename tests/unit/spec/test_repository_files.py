@@ -14,13 +14,13 @@ import yaml
 from builder.cli.main import parsers
 from builder.cli.reference import pages
 from builder.spec.models import Soc
-from builder.spec.reader import Reader, Tree
+from builder.spec.reader import Reader, SpecTree
 from builder.spec.resolve import resolve
 from builder.spec.schemas import KINDS, json_schema
 from builder.spec.texts import format_size, parse_size
 from tests.fixtures.product import ROOT
 
-TREE = Tree(root=ROOT)
+TREE = SpecTree(root=ROOT)
 FILES = {
     "board": TREE.board_files(),
     "recipe": TREE.recipe_files(),
@@ -76,7 +76,7 @@ def test_each_profile_resolves_on_a_board(profile: str, tmp_path: Path) -> None:
             (board / item.name).symlink_to(item)
     text = re.sub(r"(?m)^profile: .*$", f"profile: {profile}", (source / "board.yaml").read_text())
     (board / "board.yaml").write_text(text)
-    spec = resolve(Tree(root=ROOT, boards_dirs=(tmp_path,)), "Pynq-Z2")
+    spec = resolve(SpecTree(root=ROOT, boards_dirs=(tmp_path,)), "Pynq-Z2")
     assert spec.board.profile == profile
     assert spec.recipes
 

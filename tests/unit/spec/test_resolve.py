@@ -7,7 +7,7 @@ import pytest
 
 from builder.errors import UserError
 from builder.spec.models import Architecture
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.spec.resolve import resolve
 from tests.fixtures.specs import BOARD, DISTRIBUTION, Files
 
@@ -299,12 +299,12 @@ def test_a_boards_own_recipe_shadows_the_trees(files: Files) -> None:
 
 def test_a_board_may_be_out_of_the_tree(files: Files) -> None:
     files.board(BOARD.replace("board: B", "board: Out"), name="Out", folder="elsewhere")
-    tree = Tree(root=files.root, boards_dirs=(files.root / "elsewhere",))
+    tree = SpecTree(root=files.root, boards_dirs=(files.root / "elsewhere",))
     assert sorted(tree.board_files()) == ["B", "Out"]
     assert resolve(tree, "Out").directory == files.root / "elsewhere/Out"
 
 
 def test_an_outer_directory_shadows_the_trees_board(files: Files) -> None:
     files.board(BOARD.replace("a board", "another"), folder="elsewhere")
-    tree = Tree(root=files.root, boards_dirs=(files.root / "elsewhere",))
+    tree = SpecTree(root=files.root, boards_dirs=(files.root / "elsewhere",))
     assert resolve(tree, "B").board.summary == "another"

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from builder.errors import BuildError, StepError, UserError
-from builder.untrusted.tree import Tree, member, read_bounded
+from builder.untrusted.tree import ForeignTree, member, read_bounded
 
 SECRET = b"of this machine"
 
 
 @pytest.fixture
-def tree(tmp_path: Path) -> Tree:
+def tree(tmp_path: Path) -> ForeignTree:
     """A tree with links that lead out of it, beside a directory with a secret."""
     outside, root = tmp_path / "outside", tmp_path / "root"
     (root / "etc").mkdir(parents=True)
@@ -33,7 +33,7 @@ def tree(tmp_path: Path) -> Tree:
     (root / "link").symlink_to("/a/b")
     (root / "nowhere").symlink_to("/not/there")
     os.mkfifo(root / "fifo")
-    return Tree(root)
+    return ForeignTree(root)
 
 
 @pytest.mark.parametrize("name", ["a/b", "x", "./a", "a//b", "a/./b"])
@@ -57,7 +57,7 @@ def test_a_file_is_read_up_to_a_limit() -> None:
 
 
 @pytest.mark.parametrize("path", ["out/secret", "up/secret", "secret", "link/../../out/secret"])
-def test_nothing_outside_is_read(tree: Tree, path: str) -> None:
+def test_nothing_outside_is_read(tree: ForeignTree, path: str) -> None:
     with pytest.raises(FileNotFoundError):
         tree.read(path)
     assert not tree.exists(path)
@@ -81,7 +81,7 @@ def test_nothing_outside_is_read(tree: Tree, path: str) -> None:
     ],
 )
 def test_nothing_outside_is_changed(
-    tree: Tree, tmp_path: Path, act: Callable[[Tree], object]
+    tree: ForeignTree, tmp_path: Path, act: Callable[[ForeignTree], object]
 ) -> None:
     secret = tmp_path / "outside/secret"
 
@@ -98,7 +98,7 @@ def test_nothing_outside_is_changed(
     assert os.listdir(tmp_path / "outside") == ["secret"]  # noqa: PTH208
 
 
-def test_paths_are_found_as_in_the_tree(tree: Tree) -> None:
+def test_paths_are_found_as_in_the_tree(tree: ForeignTree) -> None:
     assert tree.read("/link/file") == b"inside"
     assert str(tree.inside("link/file")) == "a/b/file"
     assert str(tree.inside("link")) == "a/b"
@@ -111,7 +111,7 @@ def test_paths_are_found_as_in_the_tree(tree: Tree) -> None:
     assert not tree.exists("nowhere")
 
 
-def test_what_is_no_plain_file_is_not_read(tree: Tree) -> None:
+def test_what_is_no_plain_file_is_not_read(tree: ForeignTree) -> None:
     for path in ("fifo", "a"):
         with pytest.raises((StepError, OSError)):
             tree.read(path)
@@ -119,34 +119,34 @@ def test_what_is_no_plain_file_is_not_read(tree: Tree) -> None:
         tree.read("a/b/file", most=3)
 
 
-def test_a_walk_follows_no_link(tree: Tree) -> None:
+def test_a_walk_follows_no_link(tree: ForeignTree) -> None:
     found = dict(tree.walk())
     assert {"/a/b/file", "/fifo", "/out", "/secret"} <= {*found}
     assert not [path for path in found if path.startswith(("/out/", "/up/", "/link/"))]
     assert stat.S_ISLNK(found["/out"].st_mode)
 
 
-def test_a_part_of_a_tree_is_a_tree(tree: Tree) -> None:
+def test_a_part_of_a_tree_is_a_tree(tree: ForeignTree) -> None:
     assert [path for path, _ in tree.below("link").walk()] == ["/file"]
     with pytest.raises(FileNotFoundError):
         tree.below("out")
 
 
-def test_a_link_to_nothing_is_made_where_it_leads(tree: Tree, tmp_path: Path) -> None:
+def test_a_link_to_nothing_is_made_where_it_leads(tree: ForeignTree, tmp_path: Path) -> None:
     tree.touch("nowhere")
     assert (tmp_path / "root/not/there").read_bytes() == b""
     tree.touch("a/b/file")
     assert tree.read("a/b/file") == b"inside", "what is there stays"
 
 
-def test_directories_that_are_files_are_errors_of_the_step(tree: Tree) -> None:
+def test_directories_that_are_files_are_errors_of_the_step(tree: ForeignTree) -> None:
     with pytest.raises(BuildError, match=r"a/b/file/x: a part of it is no directory"):
         tree.write("a/b/file/x", b"", mode=0o644)
     with pytest.raises(BuildError, match="a/b/file is to be a directory"):
         tree.make_directory("a/b/file")
 
 
-def test_no_descriptor_is_left_open(tree: Tree) -> None:
+def test_no_descriptor_is_left_open(tree: ForeignTree) -> None:
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for path in ("link/file", "a/b/../b/file", "out/secret", "a/b/file/x", "/a/../../x"):
         tree.exists(path)

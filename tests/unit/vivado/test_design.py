@@ -12,7 +12,7 @@ from builder.spec.models import Soc
 from builder.vivado.design import Design, read_design
 from builder.vivado.export import open_export
 from builder.vivado.interrupts import Interrupt, interrupts
-from builder.vivado.system import Kind, mio, read_system
+from builder.vivado.system import PeripheralKind, mio, read_system
 from tests.fixtures.exports import PS, Part, hwh
 
 
@@ -44,9 +44,9 @@ def test_zynqmp(tmp_path: Path) -> None:
     system = read_system(design)
     # 4 GB: two in the lower window, two in the upper.
     assert system.memory == ((0, 2 << 30), (0x8_0000_0000, 2 << 30))
-    (usb,) = system.all_of(Kind.USB)
+    (usb,) = system.all_of(PeripheralKind.USB)
     assert usb.details["usb3"] == "GT Lane2"
-    assert [each.details["slot"] for each in system.all_of(Kind.SD)] == ["SD 2.0", "eMMC"]
+    assert [each.details["slot"] for each in system.all_of(PeripheralKind.SD)] == ["SD 2.0", "eMMC"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from builder.bsp.soc import FAMILIES
 from builder.errors import UserError
 from builder.sandbox.workspace import Workspace
 from builder.spec.models import Bsp, Download, Soc, StartUpTable
-from builder.spec.reader import Tree
+from builder.spec.reader import SpecTree
 from builder.steps.sources import UrlSource
 from builder.steps.step import Job
 
@@ -82,7 +82,7 @@ def u_boot(board: Path, **bsp: Any) -> UBoot:
         source=UrlSource("u-boot-source", download, scope="one"),
         trusted_firmware=None,
         pmu_configuration=None,
-        tree=Tree(root=board.parent),
+        tree=SpecTree(root=board.parent),
     )
 
 

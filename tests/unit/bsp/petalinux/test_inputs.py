@@ -374,7 +374,7 @@ def test_without_a_daemon_nothing_is_begun(
 
     bench.installer()
     monkeypatch.setenv("DOCKER_HOST", f"unix://{bench.root}/none.sock")
-    monkeypatch.setattr("builder.cli.planning.choose", lambda *_, **__: FakeArchive())
+    monkeypatch.setattr("builder.cli.planning.select_distribution", lambda *_, **__: FakeArchive())
     monkeypatch.setattr("builder.cli.planning.native_archive", lambda *_, **__: None)
     monkeypatch.setattr("builder.cli.planning.board_steps", steps)
     monkeypatch.setattr("builder.cli.commands.check_machine", lambda _: [])

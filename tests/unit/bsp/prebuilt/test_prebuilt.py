@@ -514,7 +514,7 @@ def test_a_build_says_what_its_boot_files_are(
             spec=spec, archive=archive, boot=boot, layers=[layer], image=image, compressed=None
         )
 
-    monkeypatch.setattr("builder.cli.planning.choose", lambda *_, **__: FakeArchive())
+    monkeypatch.setattr("builder.cli.planning.select_distribution", lambda *_, **__: FakeArchive())
     monkeypatch.setattr("builder.cli.planning.native_archive", lambda *_, **__: None)
     monkeypatch.setattr("builder.cli.planning.board_steps", steps)
     monkeypatch.setattr("builder.cli.commands.check_machine", lambda _: [])

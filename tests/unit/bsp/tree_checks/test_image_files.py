@@ -37,7 +37,7 @@ def image(tmp_path: Path) -> Path:
 def test_designs_are_those_of_the_library_and_no_links(image: Path, job: Job) -> None:
     said: list[str] = []
     job.on_line = said.append
-    package = foreign.Tree(image).below(PACKAGE)
+    package = foreign.ForeignTree(image).below(PACKAGE)
     assert {*_designs(job, package, Soc.ZYNQ)} == {"base", "base/other"}
     assert [line for line in said if line.startswith("not compared: base/broken: ")]
     assert _designs(job, package, Soc.ZYNQMP) == {}
@@ -54,7 +54,7 @@ def test_overlays_are_of_firmware_and_of_designs(image: Path, job: Job, tmp_path
     (image / "usr/lib/firmware/link.dtbo").symlink_to(compiled)
     said: list[str] = []
     job.on_line = said.append
-    files = foreign.Tree(image)
+    files = foreign.ForeignTree(image)
     found: list[DeviceTree] = _overlays(job, files, files.below(PACKAGE))
     assert len(found) == 2
     assert [line.partition(": not")[0] for line in said if "broken" in line]

@@ -75,7 +75,7 @@ def package(tmp_path: Path) -> Path:
 @pytest.fixture
 def library(package: Path) -> Library:
     """The facts about it."""
-    return read_library(foreign.Tree(package))
+    return read_library(foreign.ForeignTree(package))
 
 
 @pytest.fixture
@@ -119,13 +119,13 @@ def test_names_that_are_written_down(
     (package / "own.py").write_text(
         f'class Own(Base):\n    bindto = ["a:b:c:1.0"]\nclass Base:\n    def f(self):\n        {code}\n'
     )
-    found = read_library(foreign.Tree(package)).opened["a:b:c:1.0"]
+    found = read_library(foreign.ForeignTree(package)).opened["a:b:c:1.0"]
     assert [(each.kind, each.name) for each in found] == opened
 
 
 def test_a_number_is_a_bus_only_where_the_compiled_library_opens_one(package: Path) -> None:
     (package / "lib/libaudio.so").write_bytes(b"\x7fELF")
-    opened = read_library(foreign.Tree(package)).opened["xilinx.com:ip:audio_codec_ctrl:1.0"]
+    opened = read_library(foreign.ForeignTree(package)).opened["xilinx.com:ip:audio_codec_ctrl:1.0"]
     assert [each.kind for each in opened] == ["uio"]
 
 
@@ -134,15 +134,15 @@ def test_files_that_are_too_large_are_left_out(
 ) -> None:
     with (package / "large.py").open("wb") as file:
         file.truncate(65 << 20)
-    assert read_library(foreign.Tree(package)) == library
+    assert read_library(foreign.ForeignTree(package)) == library
     monkeypatch.setattr("builder.bsp.tree_checks.library._LARGEST", 8)
-    opened = read_library(foreign.Tree(package)).opened["xilinx.com:ip:audio_codec_ctrl:1.0"]
+    opened = read_library(foreign.ForeignTree(package)).opened["xilinx.com:ip:audio_codec_ctrl:1.0"]
     assert [each.kind for each in opened] == ["uio"]
 
 
 def test_files_for_another_python_are_left_out(package: Path, library: Library) -> None:
     (package / "old.py").write_text("print 'hello'\n")
-    assert read_library(foreign.Tree(package)) == library
+    assert read_library(foreign.ForeignTree(package)) == library
 
 
 def test_links_are_not_followed(package: Path, library: Library, tmp_path: Path) -> None:
@@ -155,10 +155,13 @@ def test_links_are_not_followed(package: Path, library: Library, tmp_path: Path)
     (package / "broken.py").symlink_to("/nowhere")
     (package / "lib/old").mkdir()
     (package / "lib/old/libaudio.so").symlink_to("/nowhere")
-    assert own_files(foreign.Tree(package), "other.py") == []
-    assert read_library(foreign.Tree(package)) == library
+    assert own_files(foreign.ForeignTree(package), "other.py") == []
+    assert read_library(foreign.ForeignTree(package)) == library
     # As a root filesystem is seen that is mounted in a namespace of its own.
-    assert read_library(foreign.Tree(Path("/proc/self/root") / package.relative_to("/"))) == library
+    assert (
+        read_library(foreign.ForeignTree(Path("/proc/self/root") / package.relative_to("/")))
+        == library
+    )
 
 
 def test_a_tree_with_all_of_it_is_right(
@@ -253,11 +256,11 @@ def test_an_interrupt_of_the_logic_wants_a_uio_device(
     path.write_text(hwh(Soc.ZYNQ, parts=parts))
     designs = {"timer": read_design(open_export(path))}
     tree = compiled(f'/dts-v1/; / {{ f@0 {{ compatible = "generic-uio"; {uio} }}; }};')
-    assert names(tree, read_library(foreign.Tree(package)), designs) == []
+    assert names(tree, read_library(foreign.ForeignTree(package)), designs) == []
     (package / "interrupt.py").write_text(INTERRUPT)
-    assert names(tree, read_library(foreign.Tree(package)), designs) == found
+    assert names(tree, read_library(foreign.ForeignTree(package)), designs) == found
     driven = compiled(OVERLAY % 'timer@0 { compatible = "a,driver"; interrupts = <0 29 4>; };')
-    assert names(tree, read_library(foreign.Tree(package)), designs, driven) == []
+    assert names(tree, read_library(foreign.ForeignTree(package)), designs, driven) == []
 
 
 def test_without_the_block_nothing_is_asked_for(

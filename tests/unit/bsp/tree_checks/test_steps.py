@@ -20,7 +20,7 @@ from builder.bsp.soc import FAMILIES
 from builder.bsp.tree_checks.findings import FINDINGS, read_findings
 from builder.bsp.tree_checks.step import DesignCheck
 from builder.errors import StepError
-from builder.rootfs.layers import Root
+from builder.rootfs.layers import MountedRoot
 from builder.sandbox.process import Processes
 from builder.sandbox.workspace import PlainWorkspace
 from builder.spec.models import Soc
@@ -62,7 +62,7 @@ def dtb(source: str, target: Path) -> Path:
 
 
 @pytest.fixture
-def root(tmp_path: Path, processes: Processes) -> Root:
+def root(tmp_path: Path, processes: Processes) -> MountedRoot:
     """A root filesystem with a library and a design."""
     package = tmp_path / "root/usr/local/lib/python3.11/dist-packages/pynq"
     (package / "overlays/base").mkdir(parents=True)
@@ -71,7 +71,7 @@ def root(tmp_path: Path, processes: Processes) -> Root:
     (package / "overlays/base/base.hwh").write_text(design)
     (package / "overlays/base/other.hwh").write_text("<x/>")
     workspace = PlainWorkspace(tmp_path / "work", processes=processes)
-    return Root(path=tmp_path / "root", changes=tmp_path / "changes", workspace=workspace)
+    return MountedRoot(path=tmp_path / "root", changes=tmp_path / "changes", workspace=workspace)
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def spec() -> ImageSpec:
     return resolve(TREE, "Pynq-Z2", distro="debian-bookworm")
 
 
-def found(make_job: MakeJob, root: Root, spec: ImageSpec, board: str) -> list[str]:
+def found(make_job: MakeJob, root: MountedRoot, spec: ImageSpec, board: str) -> list[str]:
     files = root.path.parent / "boot"
     dtb(board, files / "files/board.dtb")
     job = make_job(root=root, **{"boot-files": files})
@@ -89,12 +89,14 @@ def found(make_job: MakeJob, root: Root, spec: ImageSpec, board: str) -> list[st
 
 
 def test_the_images_designs_and_library_are_compared(
-    make_job: MakeJob, root: Root, spec: ImageSpec
+    make_job: MakeJob, root: MountedRoot, spec: ImageSpec
 ) -> None:
     assert found(make_job, root, spec, BOARD) == ["design: i2c@e0005000", "library: uio codec"]
 
 
-def test_an_overlay_of_the_image_counts(make_job: MakeJob, root: Root, spec: ImageSpec) -> None:
+def test_an_overlay_of_the_image_counts(
+    make_job: MakeJob, root: MountedRoot, spec: ImageSpec
+) -> None:
     source = '/dts-v1/; /plugin/; &i2c1 { status = "okay"; };'
     dtb(source, root.path / "usr/lib/firmware/pl/own.dtbo")
     (root.path / "usr/lib/firmware/pl/away.dtbo").symlink_to("/nonexistent")
@@ -102,7 +104,7 @@ def test_an_overlay_of_the_image_counts(make_job: MakeJob, root: Root, spec: Ima
 
 
 def test_without_the_library_the_export_is_compared(
-    make_job: MakeJob, root: Root, files_of: Callable[[], ImageSpec]
+    make_job: MakeJob, root: MountedRoot, files_of: Callable[[], ImageSpec]
 ) -> None:
     subprocess.run(["rm", "-r", root.path / "usr"], check=True)
     assert found(make_job, root, files_of(), BOARD) == ["design: i2c@e0005000"]
