@@ -15,11 +15,11 @@ help:
 	@echo 'make acceptance            every other test, in parts (PART=NAME for one): hours'
 	@echo 'make acceptance-status     say which parts passed on the present files'
 	@echo 'make torture               kill builds, fill disks, damage the store, falsify mirrors (PART=NAME): 1 h'
-	@echo 'make lint                  ruff, mypy, direction of imports, shellcheck'
+	@echo 'make lint                  ruff, mypy, direction of imports, shellcheck, codespell'
 	@echo 'make fuzz MINUTES=30       feed all parsers what they do not expect'
 	@echo 'make bench                 measure this machine, as ratios against references'
 	@echo 'make setup                 virtual environment; host packages and qemu-user, unless ENGINE is docker'
-	@echo 'make lock                  renew requirements.txt from requirements.in'
+	@echo 'make lock                  update requirements.txt from pyproject.toml'
 	@echo 'make schemas               write the schemas and the pages of the reference'
 	@echo 'make docs                  build the documentation as a site, its links checked'
 
@@ -65,7 +65,8 @@ bench: host
 
 lock: setup
 	.venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.10 \
-		--no-header --no-config --upgrade requirements.in --output-file requirements.txt
+		--no-header --no-config --upgrade pyproject.toml --extra dev \
+		--output-file requirements.txt
 
 schemas: setup
 	$(PYTHON) build.py schemas
