@@ -183,9 +183,9 @@ def _with_patched_driver(tree: Path, store: Path, place: Path) -> Path:
     (packed,) = (place / "package/usr/src").glob("*.tar.*")
     sources.mkdir()
     subprocess.run(["tar", "-C", sources, "-xf", packed], check=True)
-    (driver,) = sources.glob(f"*/{_DRIVER}")
-    _append(driver, "int patched_for_measurement = 1;")
-    subprocess.run(["tar", "-C", sources, "--zstd", "-cf", archive, "."], check=True)
+    (top,) = sources.iterdir()
+    _append(top / _DRIVER, "int patched_for_measurement = 1;")
+    subprocess.run(["tar", "-C", sources, "--zstd", "-cf", archive, top.name], check=True)
     boards = place / "patched"
     shutil.copytree(tree / "boards" / BOARD, boards / BOARD)
     board_file = boards / BOARD / "board.yaml"
