@@ -75,7 +75,8 @@ def of_lines(random: Random, data: bytes) -> bytes:
         case 2:
             lines[at] = lines[at] * random.choice((2, 50))
         case 3:
-            lines = [*lines[:at], lines[at], *[lines[at]] * random.choice((20, 1000)), *lines[at:]]
+            most = LARGEST // (len(lines[at]) + 1)
+            lines[at:at] = [lines[at]] * min(random.choice((21, 1001)), most)
         case 4:
             words = lines[at].split(b" ")
             words[random.randrange(len(words))] = random.choice(_WORDS).encode()
