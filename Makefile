@@ -72,7 +72,7 @@ schemas: setup
 	$(PYTHON) build.py schemas
 
 docs: schemas
-	.venv/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 
 clean:
 	rm -rf output .venv
