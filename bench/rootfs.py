@@ -24,7 +24,8 @@ from builder.apt.mirrors import mirror
 from builder.cli.context import ROOT, default_store
 from builder.errors import HostError
 from builder.plan.plan import make_plan
-from builder.plan.rootfs_steps import BoardView, root_layers
+from builder.plan.rootfs_steps import root_layers
+from builder.rootfs.board_view import BoardView
 from builder.rootfs.bootstrap import QEMU_CPU, Bootstrap
 from builder.rootfs.mmdebstrap import keep_downloads, options
 from builder.sandbox.process import Processes

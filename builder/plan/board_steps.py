@@ -15,7 +15,8 @@ from builder.bsp.tree_checks.step import DesignCheck
 from builder.errors import UserError
 from builder.image.image import Compressed, Image
 from builder.plan.by_products import PRODUCTS
-from builder.plan.rootfs_steps import BoardView, checks_layers, root_layers
+from builder.plan.rootfs_steps import checks_layers, root_layers
+from builder.rootfs.board_view import BoardView
 from builder.spec.resolve import ImageSpec
 from builder.steps.step import Step
 from builder.store.checksum import sha256

@@ -4,40 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from builder.apt.archive import Archive
+from builder.rootfs.board_view import BoardView
 from builder.rootfs.bootstrap import Bootstrap
 from builder.rootfs.native.programs import NativePrograms
 from builder.rootfs.python_index import IndexSource
-from builder.rootfs.recipe import RecipeLayer
+from builder.rootfs.recipe import RecipeLayer, RecipeParents
+from builder.rootfs.recipe_inputs import RecipeInputs
 from builder.rootfs.sdbuild_package import FetchingSdbuildPackageLayer, SdbuildPackageLayer
 from builder.rootfs.target_tests import ChecksLayer
 from builder.rootfs.wheels import Wheels
-from builder.spec.models import Board
-from builder.spec.overlays import Design
 from builder.spec.resolve import ImageSpec, ResolvedRecipe
 from builder.steps.sources import UrlSource
 from builder.steps.step import Step
 from builder.target_tests.context import MODULES, check_files, context, without_secrets
-
-
-@dataclass(frozen=True, kw_only=True)
-class BoardView:
-    """The part of a board that recipes see if they are special to it.
-
-    name: what their layers are built for.
-    overlays: its designs.
-    notebooks: the directory of its notebooks.
-    hardware: the board whose device tree it has, if that is another one.
-    """
-
-    name: str
-    board: Board
-    overlays: Sequence[Design] = ()
-    notebooks: Path | None = None
-    hardware: str | None = None
 
 
 def root_layers(
@@ -96,26 +77,22 @@ def recipe_layers(
     """
     layers = list(below)
     for recipe in recipes:
-        layers.append(
-            _kind(recipe)(
-                recipe,
-                required=_required(recipe, known),
-                below=list(layers),
-                wheels=_wheels(recipe, archive, scope),
-                downloads=_downloads(recipe, archive, scope),
-                native=native,
-                archive=archive,
-                board=view.board,
-                overlays=view.overlays,
-                notebooks=view.notebooks,
-                hardware=view.hardware,
-                scope=view.name if recipe.model.board_specific else scope,
-            )
+        specific = view if recipe.model.board_specific else None
+        inputs = RecipeInputs(
+            recipe=recipe, required=_required(recipe, known), archive=archive, view=specific
         )
+        needs = RecipeParents(
+            below=list(layers),
+            wheels=_wheels(recipe, archive, scope),
+            downloads=_downloads(recipe, archive, scope),
+            native=native,
+        )
+        layer = _layer_class(recipe)
+        layers.append(layer(inputs, needs, scope=specific.name if specific else scope))
     return layers
 
 
-def _kind(recipe: ResolvedRecipe) -> type[RecipeLayer]:
+def _layer_class(recipe: ResolvedRecipe) -> type[RecipeLayer]:
     """Return the class of a recipe's step."""
     legacy = recipe.model.legacy
     if legacy is None:

@@ -16,11 +16,12 @@ from builder.errors import UserError
 from builder.image.base_image import BaseFacts, BaseImage
 from builder.image.custom_image import IMAGE, CustomImage
 from builder.plan.plan import Planned
-from builder.plan.rootfs_steps import BoardView, checks_layers, recipe_layers
+from builder.plan.rootfs_steps import checks_layers, recipe_layers
 from builder.publish.manifest import python_packages, sources
 from builder.publish.output import Output, copy_sparse
 from builder.report.events import Listener, Note
 from builder.rootfs.added_packages import AddedPackages
+from builder.rootfs.board_view import BoardView
 from builder.rootfs.designs import Designs
 from builder.rootfs.native.programs import NativePrograms, Rules
 from builder.spec.distributions import named_distribution

@@ -17,8 +17,9 @@ from builder.plan import step_key as fingerprint
 from builder.plan.board_steps import board_steps
 from builder.plan.merge import merge_plans
 from builder.plan.plan import Planned, lines, make_plan
-from builder.plan.rootfs_steps import BoardView, root_layers
+from builder.plan.rootfs_steps import root_layers
 from builder.plan.step_key import key, reason
+from builder.rootfs.board_view import BoardView
 from builder.rootfs.native.programs import NativePrograms
 from builder.spec.models import Architecture
 from builder.spec.reader import SpecTree
