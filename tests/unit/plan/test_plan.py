@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Fingerprints and the plan: what is kept, what is built, and the one reason why."""
+"""Keys of steps and plans: cached steps, steps to build, and the reasons."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from builder.apt.archive import Archive
 from builder.errors import UserError
-from builder.plan import step_key as fingerprint
+from builder.plan import step_key
 from builder.plan.board_steps import board_steps
 from builder.plan.merge import merge_plans
 from builder.plan.plan import Planned, lines, make_plan
@@ -62,7 +62,7 @@ class FakeStep(Step):
 
 
 def components(step: Step, *, secret: bytes = b"secret") -> dict[str, str]:
-    return fingerprint.components(step, secret=secret)
+    return step_key.components(step, secret=secret)
 
 
 def keep(store: Store, item: Planned, inputs: Mapping[str, Entry]) -> Entry:
@@ -105,7 +105,7 @@ def said(store: Store, *targets: Step) -> dict[str, str]:
     return dict(lines(make_plan(targets, store)))
 
 
-# Fingerprints
+# Keys
 
 
 def test_content_counts_and_times_do_not(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def make(path: Path, text: str) -> None:
     [
         (lambda _, root: make(root / "files/one", "new"), "{}/files/one changed"),
         (lambda _, root: make(root / "files/new", ""), "{}/files/new is new"),
-        (lambda _, root: (root / "files/one").unlink(), "{}/files/one is gone"),
+        (lambda _, root: (root / "files/one").unlink(), "{}/files/one was removed"),
         (lambda _, root: make(root / "files/sub/two", "new"), "{}/files/sub/two changed"),
         (lambda step, _: step.values.update(x=2), "x: 1 -> 2"),
         (lambda step, _: step.values.update(x="a"), 'x: 1 -> "a"'),
@@ -167,7 +167,7 @@ def test_each_change_gives_another_key_and_its_reason(
     ("old", "new", "because"),
     [
         (None, {"setting x": "1"}, "never built"),
-        ({"setting x": "1"}, {"setting x": "1"}, "not in the store any more"),
+        ({"setting x": "1"}, {"setting x": "1"}, "no longer in the store"),
         ({"input kernel": "1"}, {"input kernel": "2"}, "kernel changed"),
         ({"tool gcc": "1"}, {"tool gcc": "2"}, "gcc: 1 -> 2"),
         ({"tool gcc": "1"}, {"tool gcc": "not installed"}, "gcc: 1 -> not installed"),
@@ -225,8 +225,8 @@ def test_links_that_multiply_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
         for side in "ab":
             (tmp_path / f"{level}/{side}").symlink_to(f"../{level + 1}")
     (tmp_path / "15").mkdir()
-    monkeypatch.setattr(fingerprint, "_MOST_FILES", 1000)
-    with pytest.raises(UserError, match="more than 1000 files: is a link in it that leads"):
+    monkeypatch.setattr(step_key, "_MOST_FILES", 1000)
+    with pytest.raises(UserError, match="more than 1000 files$"):
         components(FakeStep("s", paths=[tmp_path / "0"]))
 
 
@@ -241,7 +241,7 @@ def test_secrets_are_hidden() -> None:
 
 
 def test_tools_count_with_their_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fingerprint, "_versions", lambda: {"bash": "5.2-1"})
+    monkeypatch.setattr(step_key, "_versions", lambda: {"bash": "5.2-1"})
     parts = components(FakeStep("s"))
     assert parts["tool bash"] == "5.2-1"
     assert parts["tool no-such-package"] == "not installed"
@@ -249,7 +249,7 @@ def test_tools_count_with_their_version(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_parents_count_with_the_content_of_their_output() -> None:
     parts = components(FakeStep("s"))
-    assert fingerprint.with_inputs(parts, {"kernel": "abc"}) == {**parts, "input kernel": "abc"}
+    assert step_key.with_inputs(parts, {"kernel": "abc"}) == {**parts, "input kernel": "abc"}
 
 
 def test_pycache_does_not_count(tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_a_changed_helper_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> No
     def changed(module: str) -> str:
         return "new" if module == "builder.formats.boot_bin" else before[f"code {module}"]
 
-    monkeypatch.setattr(fingerprint, "_module_hash", changed)
+    monkeypatch.setattr(step_key, "_module_hash", changed)
     after = components(step)
     assert reason(after, before) == "the builder's code changed (builder.formats.boot_bin)"
 
@@ -500,7 +500,7 @@ def test_without_the_memory_of_a_built_output_its_children_depend_on_it(store: S
     for path in (store.root / "outputs").iterdir():
         path.unlink()
     assert said(store, middle) == {
-        "bottom": "build: not in the store any more",
+        "bottom": "build: no longer in the store",
         "middle": "build if bottom comes out different",
     }
     assert build(store, middle) == {"bottom"}
@@ -528,8 +528,8 @@ def test_what_is_needed_again_is_built_again(store: Store) -> None:
     evict(store, bottom, middle)
     top.values["y"] = 1
     assert said(store, top) == {
-        "bottom": "build: not in the store any more",
-        "middle": "build: not in the store any more",
+        "bottom": "build: no longer in the store",
+        "middle": "build: no longer in the store",
         "top": "build: y: none -> 1",
     }
 
@@ -548,7 +548,7 @@ def test_a_step_that_is_a_target_is_needed_though_another_keeps_it(store: Store)
     build(store, top)
     evict(store, bottom)
     assert said(store, top)["bottom"] == "not needed"
-    assert said(store, top, bottom)["bottom"] == "build: not in the store any more"
+    assert said(store, top, bottom)["bottom"] == "build: no longer in the store"
 
 
 def test_targets_may_come_from_anything_that_can_be_iterated(store: Store) -> None:
@@ -577,7 +577,7 @@ def test_a_damaged_target_is_made_again_and_leaves_the_store(store: Store) -> No
     spoil(store, top)
     assert said(store, top) == {"bottom": "kept", "middle": "kept", "top": DAMAGED}
     assert len(store.keys()) == 2
-    assert said(store, top)["top"] == "build: not in the store any more"
+    assert said(store, top)["top"] == "build: no longer in the store"
 
 
 def test_what_a_step_reads_is_verified_and_what_nobody_reads_is_not(store: Store) -> None:
@@ -596,7 +596,7 @@ def test_what_a_damaged_step_is_made_of_is_needed_again(store: Store) -> None:
     spoil(store, middle)
     top.values["y"] = 1
     found = said(store, top)
-    assert found["bottom"] == "build: not in the store any more"
+    assert found["bottom"] == "build: no longer in the store"
     assert found["middle"] == DAMAGED
 
 
@@ -656,7 +656,7 @@ def test_a_damaged_memory_of_the_last_build_is_the_reason(store: Store) -> None:
     path = store.root / "last/board/top.json"
     path.write_text("{")
     assert said(store, top)["top"].startswith(
-        f"build: it is not known what was built last: {path} cannot be read"
+        f"build: the record of its last build is unusable: {path} cannot be read"
     )
 
 
@@ -752,7 +752,7 @@ def test_a_pinned_distribution_without_a_lock_file_is_refused_with_what_to_do(
     missing = r"^recipe jupyter has no lock file for ubuntu-jammy on armhf: recipes/jupyter/.* is missing$"
     with pytest.raises(UserError, match=missing) as caught:
         board_steps(spec, archive)
-    assert caught.value.hint == "take another distribution with --distro, or write the lock file"
+    assert caught.value.hint == "choose another distribution with --distro or create the lock file"
 
 
 def test_all_layers_stand_on_the_machines_own_programs_if_there_are_any(tmp_path: Path) -> None:

@@ -355,7 +355,7 @@ def test_inputs_that_go_while_a_build_runs_are_an_error(site: Site) -> None:
     for step in (bottom, middle):
         entries[step].path.rename(site.store.root / "scratch" / step.name)
     # What was kept when the plan was made, and is not any more, is made again only if it is needed.
-    with pytest.raises(StepError, match=r"gone from the store meanwhile: middle, top$"):
+    with pytest.raises(StepError, match=r"lost inputs of these steps during the build: middle, top$"):
         build_of(site, plan, site.logs, 1).run()
 
 
