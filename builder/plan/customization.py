@@ -12,9 +12,10 @@ from builder.apt.installed_system import InstalledSystem
 from builder.errors import UserError
 from builder.image.base_image import BaseFacts, BaseImage
 from builder.image.custom_image import CustomImage
-from builder.plan.rootfs_steps import BoardView, checks_layers, recipe_layers
+from builder.plan.rootfs_steps import checks_layers, recipe_layers
 from builder.report.events import Listener, Note
 from builder.rootfs.added_packages import AddedPackages
+from builder.rootfs.board_view import BoardView
 from builder.rootfs.designs import Designs
 from builder.rootfs.native.programs import NativePrograms, Rules
 from builder.spec.distributions import named_distribution

@@ -226,7 +226,7 @@ def test_links_that_multiply_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
             (tmp_path / f"{level}/{side}").symlink_to(f"../{level + 1}")
     (tmp_path / "15").mkdir()
     monkeypatch.setattr(step_key, "_MOST_FILES", 1000)
-    with pytest.raises(UserError, match="more than 1000 files$"):
+    with pytest.raises(UserError, match=r"more than 1000 files$"):
         components(FakeStep("s", paths=[tmp_path / "0"]))
 
 

@@ -24,13 +24,13 @@ def test_a_manifest_belongs_to_the_image_whose_checksum_it_names(tmp_path: Path)
     for text in ("", "{}", json.dumps({"image": {"sha256": "2" * 64}})):
         (tmp_path / "manifest.json").write_text(text)
         assert base_manifest(image, facts()) is None
-    (tmp_path / "card.img.json").write_text(json.dumps({"image": {"sha256": "0" * 64}, "board": "B"}))
+    (tmp_path / "card.img.json").write_text(
+        json.dumps({"image": {"sha256": "0" * 64}, "board": "B"})
+    )
     assert base_manifest(image, facts()) == {"image": {"sha256": "0" * 64}, "board": "B"}
 
 
-def test_the_manifest_says_of_the_base_image_what_still_holds(
-    store: Store, tmp_path: Path
-) -> None:
+def test_the_manifest_says_of_the_base_image_what_still_holds(store: Store, tmp_path: Path) -> None:
     found = Steps()()
     with store.building("k"):
         made = store.draft("k")
