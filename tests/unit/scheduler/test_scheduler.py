@@ -513,6 +513,7 @@ def test_compilations_take_turns_and_leave_room_for_others(
     lock = threading.Lock()
     at_work: list[str] = []
     together: list[tuple[str, ...]] = []
+    reached = threading.Event()
 
     class Compilation(OwnWork):
         wide = True
@@ -522,6 +523,9 @@ def test_compilations_take_turns_and_leave_room_for_others(
             with lock:
                 at_work.append(kind)
                 together.append(tuple(sorted(at_work)))
+                if at_work.count("wide") == at_once:
+                    reached.set()
+            reached.wait(20)  # on a busy machine, threads start late
             time.sleep(0.03)
             with lock:
                 at_work.remove(kind)
