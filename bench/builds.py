@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whole builds of a board: from nothing, again, after a change, and of a second board."""
+"""Builds of a board: cold, without changes, after a change, and of a second board."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ _RECIPES = {
     "ssh": "recipes/ssh/templates/sshd.conf.j2",
     "base": "recipes/base/recipe.yaml",
 }
-"""A file of a recipe in the middle of the profile, and of its lowest one, above which all are made
-again."""
+"""A file of a recipe in the middle of the profile, and of the lowest recipe.
+
+A change of the latter rebuilds all layers of recipes.
+"""
 _RECIPE_SECONDS = 20.0
 _FRAGMENT = "petalinux_bsp/meta-user/recipes-kernel/linux/linux-xlnx/filesystems.cfg"
 _OPTION = "CONFIG_PPS=y"
 _DRIVER = "drivers/uio/uio.c"
 _CODE = "builder/steps/layer_archive.py"
-"""A module that the steps of all layers and of the kernel use."""
+"""A module that the steps of all layers and of the kernel import."""
 
 
 def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the sections' one signature
-    """Build from an empty store, with the downloads that the user's store has."""
+    """Build from an empty store that shares downloads with the user's store."""
     tree = place / "tree"
     shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".git", ".venv", "output", ".*cache"))
     (tree / ".venv").symlink_to(ROOT / ".venv")
@@ -119,10 +121,10 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
 
 
 def _check_no_packages(output: Path) -> None:
-    """Make sure that the last build has not run apt again.
+    """Check that the last build did not run apt.
 
     Raises:
-        StepError: it has.
+        StepError: It did.
     """
     manifest = json.loads((output / BOARD / "manifest.json").read_text())
     made = {step["name"] for step in manifest["steps"] if not step["kept"]}
@@ -131,7 +133,7 @@ def _check_no_packages(output: Path) -> None:
 
 
 def _longest_path(tree: Path, store: Path, output: Path) -> float:
-    """Return the seconds of the most expensive chain of steps, as the manifest has them."""
+    """Return the sum of the step times on the longest path of the plan in seconds."""
     manifest = json.loads((output / BOARD / "manifest.json").read_text())
     seconds = {step["name"]: step["seconds"] or 0.0 for step in manifest["steps"]}
     steps = steps_of(tree, new_store(store))
@@ -143,28 +145,28 @@ def _longest_path(tree: Path, store: Path, output: Path) -> float:
 
 
 def _verifying(tree: Path, store: Path) -> float:
-    """Return the seconds for which a build with nothing to do looks for damage."""
-    kept = new_store(store)
-    steps = steps_of(tree, kept)
+    """Return the time in seconds that a build without changes takes to verify cached outputs."""
+    cached = new_store(store)
+    steps = steps_of(tree, cached)
     read = {*steps.targets, *steps.checks, *steps.shown}
-    plan = make_plan(steps.targets, kept, optional=steps.checks, shown=steps.shown)
+    plan = make_plan(steps.targets, cached, optional=steps.checks, shown=steps.shown)
     started = time.monotonic()
     for item in plan:
         if item.step in read and item.key:
-            kept.damage(item.key)
+            cached.damage(item.key)
     return time.monotonic() - started
 
 
 def _check_carried_out_once(output: Path) -> None:
-    """Make sure that code that changed, and gives the same, built nothing that stands on it.
+    """Check that a code change without effect on outputs did not rebuild the image.
 
     Raises:
-        StepError: it has.
+        StepError: It did.
     """
     manifest = json.loads((output / BOARD / "manifest.json").read_text())
     made = {step["name"] for step in manifest["steps"] if not step["kept"]}
     if made & {"image", "boot-files"}:
-        raise StepError(f"the image was made again: {', '.join(sorted(made))}")
+        raise StepError(f"the image was built again: {', '.join(sorted(made))}")
 
 
 def _append(path: Path, line: str) -> None:
@@ -172,10 +174,10 @@ def _append(path: Path, line: str) -> None:
 
 
 def _with_patched_driver(tree: Path, store: Path, place: Path) -> Path:
-    """Make the board with a patched kernel; return its directory of boards."""
-    kept = new_store(store)
-    steps = {item.step.name: item for item in make_plan(steps_of(tree, kept).targets, kept)}
-    entry = kept.get(steps["linux-source"].key or "")
+    """Create a copy of the board with a patched kernel; return the boards directory."""
+    cached = new_store(store)
+    steps = {item.step.name: item for item in make_plan(steps_of(tree, cached).targets, cached)}
+    entry = cached.get(steps["linux-source"].key or "")
     assert entry
     package, sources = next(entry.files.glob("*.deb")), place / "linux"
     archive = place / "linux.tar.zst"
@@ -195,7 +197,7 @@ def _with_patched_driver(tree: Path, store: Path, place: Path) -> Path:
 
 
 def _second_board(tree: Path, place: Path) -> Path:
-    """Make a board like the first one, under another name; return its directory of boards."""
+    """Create a copy of the board under another name; return the boards directory."""
     boards = place / "boards"
     target = boards / SECOND
     shutil.copytree(tree / "boards" / BOARD, target)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A card image out of its parts, against copying it and against making it by hand."""
+"""The image step, compared with copying the image and with other tools."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from builder.store.store import Store
 
 AT_MOST = 2.0
 _TIMES = 3
-"""How often image and copy are made, in turn: times of a disk differ from one second to another."""
+"""Repetitions of image step and copy, in turn: the speed of a disk varies over time."""
 
 _WHAT = "image, its layers unpacked: wall"
 _GENIMAGE = """\
@@ -41,7 +41,7 @@ image card.img {{
 
 
 def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the sections' one signature
-    """Measure the image step alone, to the disk, its layers unpacked before."""
+    """Measure the image step alone, with unpacked layers, until the image is on the disk."""
     output = place / "image"
     image, tree = output / f"{BOARD}.img", output / "tree.tar"
     making, copying, memory = [], [], []
@@ -112,12 +112,12 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
             )  # fmt: skip
             rows.append(seconds(_WHAT, taken, "genimage", genimage.wall))
         else:
-            say("genimage is not installed: left out")
+            say("skipping genimage: it is not installed")
     return rows
 
 
 def _main() -> None:
-    """Make the image of a board that has been built; give its root filesystem and boot files too."""
+    """Run the image step of a built board; write its root filesystem and boot files too."""
     output = Path(sys.argv[1])
     store = Store(default_store())
     steps = steps_of(ROOT, store)
@@ -152,7 +152,7 @@ def _main() -> None:
                 ["tar", "-C", root.path, "--xattrs", "-cf", output / "tree.tar", "."]
             )
         shutil.copytree(job.input("boot-files") / "fat", output / "fat")
-        os.sync()  # the archive must not be on its way to the disk beside the image
+        os.sync()  # the archive must not be flushed to the disk during the measurement
         started = time.monotonic()
         image.run(job)
         with (output / f"{BOARD}.img").open("rb") as file:

@@ -452,7 +452,7 @@ def test_a_build_ends_with_a_report_to_look_at(factory: Factory, tmp_path: Path)
     assert "first of One" in report.read_text()
     factory.content = "second"
     factory("build", "One")
-    assert "Differences from the build before" in report.read_text()
+    assert "Differences from the previous build" in report.read_text()
 
 
 def test_one_board_is_told_as_ever(factory: Factory, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The report to look at: one page, of all that is known, that loads nothing and lets nothing in."""
+"""The report page: its content, and that it neither loads resources nor contains markup of its data."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_all_that_is_known_is_on_the_page() -> None:
         "debian-bookworm, armhf, profile pynq, 300 MiB, built 1970-01-01 00:20 UTC",
         "1 of 3 checks failed",
         "No first stage.",
-        "Made without the packages of bookworm-security: the mirror does not answer",
+        "Built without the packages of bookworm-security: the mirror does not answer",
         "packages as of 1970-01-02 00:00 UTC",
         "aa11",
         "1 passed, 1 failed, 1 skipped",
@@ -216,14 +216,14 @@ def test_secrets_do_not_appear() -> None:
         (lambda r: replace(r, test=None, console="", screenshot=None), "not tested", "Checks"),
         (
             lambda r: replace(r, test={**TEST, "image": "bb"}),
-            "one of another image",
+            "run on another image",
             "of 3 checks failed",
         ),
         (lambda r: replace(r, previous=None), "Image", "Differences"),
         (lambda r: replace(r, test={**TEST, "failed": 0}), "1 check passed", "checks failed"),
         (
             lambda r: replace(r, manifest={**MANIFEST, "steps": [STEPS[0]]}),
-            "Nothing had to be built",
+            "No step was built",
             "steps in",
         ),
     ],
@@ -248,7 +248,7 @@ def test_manifests_of_older_releases_have_a_page_too() -> None:
     old_test = {key: value for key, value in TEST.items() if key not in ("image", "skipped")}
     text = Page(render(Report(manifest=older, test=old_test))).words()
     assert "bash 5" in text
-    assert "one of another image" in text
+    assert "run on another image" in text
 
 
 def test_a_timeline_shows_what_ran_beside_what() -> None:
