@@ -96,19 +96,7 @@ def board_steps(
         raise UserError(
             problem, hint="choose another distribution with --distro or create the lock file"
         )
-    layers = root_layers(
-        spec.recipes,
-        archive,
-        BoardView(
-            name=spec.name,
-            # Recipe layers depend on the whole board; changed findings must not rebuild them.
-            board=spec.board.model_copy(update={"accepted_findings": ()}),
-            overlays=spec.overlays,
-            notebooks=spec.notebooks,
-            hardware=spec.hardware,
-        ),
-        native=native,
-    )
+    layers = root_layers(spec.recipes, archive, _board_view(spec), native=native)
     boot = PROVIDERS[spec.board.bsp.provider](spec, archive, read)
     checks = checks_layers(spec, archive.distribution.name, epoch=archive.epoch, scope=spec.name)
     image = Image(
@@ -131,4 +119,19 @@ def board_steps(
         else [*boot.checks, DesignCheck(spec, layers=layers, boot_files=boot.boot_files)],
         only=only,
         product=PRODUCTS[only].step(spec, layers, boot) if only else None,
+    )
+
+
+def _board_view(spec: ImageSpec) -> BoardView:
+    """Return the board as board-specific recipes see it.
+
+    Their layers depend on all of it. It has no accepted findings, because changes of these must not
+    rebuild layers.
+    """
+    return BoardView(
+        name=spec.name,
+        board=spec.board.model_copy(update={"accepted_findings": ()}),
+        overlays=spec.overlays,
+        notebooks=spec.notebooks,
+        hardware=spec.hardware,
     )

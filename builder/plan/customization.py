@@ -136,13 +136,9 @@ def custom_steps(
         _check_boardless(recipes)
     distribution, available = distribution_of(tree, facts)
     missing = _missing_packages(request, distribution, facts)
+    if not available:
+        _check_complete(missing, distribution)
     runs_pip = _check_locks(recipes, distribution, facts)
-    if missing and not available:
-        raise UserError(
-            f"no packages are available for the image's system, {distribution.name}; these are "
-            f"missing: {', '.join(missing)}",
-            hint="apply only recipes without packages, or add the distribution to distributions/",
-        )
     archive = programs = None
     if available and (missing or runs_pip or any(each.model.scripts.target for each in recipes)):
         archive = archives.target(distribution)
@@ -168,11 +164,14 @@ def custom_steps(
         layers.append(Designs(request.designs, below=layers, epoch=facts.epoch, scope=scope))
     if new_spec:
         layers += checks_layers(new_spec, distribution.name, epoch=facts.epoch, scope=scope)
-    image = CustomImage(
-        base, facts, layers=layers, boot_files=request.boot_files, free=request.free
-    )
     return CustomSteps(
-        base=base, facts=facts, distribution=distribution, image=image, packages=packages
+        base=base,
+        facts=facts,
+        distribution=distribution,
+        image=CustomImage(
+            base, facts, layers=layers, boot_files=request.boot_files, free=request.free
+        ),
+        packages=packages,
     )
 
 
@@ -200,6 +199,20 @@ def _missing_packages(
         for name in recipe.packages(distribution, facts.architecture)
     }
     return sorted({*wanted, *request.packages} - facts.packages.keys())
+
+
+def _check_complete(missing: Sequence[str], distribution: NamedDistribution) -> None:
+    """Check that no packages are missing in an image without a package archive.
+
+    Raises:
+        UserError: Packages are missing.
+    """
+    if missing:
+        raise UserError(
+            f"no packages are available for the image's system, {distribution.name}; these are "
+            f"missing: {', '.join(missing)}",
+            hint="apply only recipes without packages, or add the distribution to distributions/",
+        )
 
 
 def _check_locks(
