@@ -17,8 +17,8 @@ class Planned:
     """A step in a plan.
 
     step: The step.
-    identity: Hash of the step's inputs and those of its ancestors. It is known before the key is:
-        two steps with the same identity have the same output.
+    identity: Hash of the step's inputs and those of its ancestors, by which equal steps are found.
+        Unlike the key, it is always known.
     key: The step's key; None while the output of a parent is unknown.
     parts: The components of the key, without those of the parents.
     reason: The reason to build the step; None if its output is cached.

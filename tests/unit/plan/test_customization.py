@@ -126,7 +126,7 @@ def test_only_packages_that_the_system_lacks_are_added(steps: Steps) -> None:
     assert steps.asked == 1
 
 
-def test_native_programs_are_used_if_they_are_of_the_systems_versions(steps: Steps) -> None:
+def test_native_programs_are_used_if_their_versions_match(steps: Steps) -> None:
     package = Rules.read("3.11").packages[0]
     found = steps(packages=("vim",), known=facts(packages={package: "1"}))
     assert found.packages
@@ -145,7 +145,7 @@ def test_designs_come_last(steps: Steps, tmp_path: Path) -> None:
     assert names(found)[-1] == "overlays"
 
 
-def test_a_recipe_that_reads_the_board_needs_one(steps: Steps, tmp_path: Path) -> None:
+def test_a_board_specific_recipe_needs_a_board(steps: Steps, tmp_path: Path) -> None:
     files = Files(tmp_path)
     files.recipe("own", "board-specific: true\n")
     with pytest.raises(UserError, match="recipe own is board-specific") as caught:

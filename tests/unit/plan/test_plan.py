@@ -31,7 +31,7 @@ from tests.fixtures.product import ROOT
 
 
 class FakeStep(Step):
-    """A step with whatever a test wants to depend on."""
+    """A step with the inputs that a test chooses."""
 
     packages = ("bash", "no-such-package")
 
@@ -78,7 +78,7 @@ def keep(store: Store, item: Planned, inputs: Mapping[str, Entry]) -> Entry:
 
 
 def kept(store: Store, item: Planned) -> Entry:
-    """Return the entry of a step that is kept."""
+    """Return the entry of a cached step."""
     assert item.key
     entry = store.get(item.key)
     assert entry
@@ -86,7 +86,7 @@ def kept(store: Store, item: Planned) -> Entry:
 
 
 def build(store: Store, *targets: Step) -> set[str]:
-    """Build steps; return the names of those that were not kept."""
+    """Build steps; return the names of those that were not cached."""
     entries: dict[Step, Entry] = {}
     made = set()
     for item in make_plan(targets, store):
@@ -108,7 +108,7 @@ def said(store: Store, *targets: Step) -> dict[str, str]:
 # Keys
 
 
-def test_content_counts_and_times_do_not(tmp_path: Path) -> None:
+def test_a_key_depends_on_the_content_of_files_not_on_times(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("x")
     step = FakeStep("s", paths=[path])
@@ -339,7 +339,7 @@ def test_only_modules_count_as_code() -> None:
 
 
 @pytest.mark.parametrize("step", ["u_boot", "kernel"])
-def test_what_takes_minutes_does_not_depend_on_how_boards_are_emulated(step: str) -> None:
+def test_long_steps_do_not_depend_on_the_code_for_emulation(step: str) -> None:
     found = modules(f"builder.bsp.mainline.{step}")
     assert "builder.bsp.soc" in found
     assert not [name for name in found if name.startswith("builder.qemu_devicetree")]
@@ -369,7 +369,7 @@ def test_a_changed_helper_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> No
         ("Y = 1\ndef f(x):\n    return x + 1\n", False),
     ],
 )
-def test_what_code_does_counts_not_how_it_is_explained(
+def test_comments_and_docstrings_do_not_change_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, *, same: bool
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
@@ -399,12 +399,12 @@ def test_parents_come_first_and_each_step_once(store: Store) -> None:
     assert [item.step for item in plan] == [bottom, middle, top]
 
 
-def test_what_was_never_built_is_built(store: Store) -> None:
+def test_a_step_that_was_never_built_is_built(store: Store) -> None:
     *_, top = chain()
     assert said(store, top) == dict.fromkeys(("bottom", "middle", "top"), "build: never built")
 
 
-def test_what_was_built_is_kept(store: Store) -> None:
+def test_a_built_step_is_cached(store: Store) -> None:
     *_, top = chain()
     build(store, top)
     assert said(store, top) == dict.fromkeys(("bottom", "middle", "top"), "kept")
@@ -415,7 +415,7 @@ def optional_steps(store: Store, check: FakeStep, *targets: Step) -> dict[str, s
     return dict(lines(make_plan(targets, store, optional=[check])))
 
 
-def test_an_optional_step_is_made_with_what_it_stands_on(store: Store) -> None:
+def test_an_optional_step_is_built_with_its_parents(store: Store) -> None:
     _, middle, top = chain()
     data = FakeStep("data", parents={"middle": middle})
     check = FakeStep("check", parents={"middle": middle, "data": data})
@@ -423,14 +423,14 @@ def test_an_optional_step_is_made_with_what_it_stands_on(store: Store) -> None:
     assert found["data"] == found["check"] == "build: never built"
 
 
-def test_an_optional_step_is_made_on_what_is_kept(store: Store) -> None:
+def test_an_optional_step_is_built_on_cached_parents(store: Store) -> None:
     _, middle, top = chain()
     build(store, top)
     found = optional_steps(store, FakeStep("check", parents={"middle": middle}), top)
     assert found == {**dict.fromkeys(("bottom", "middle", "top"), "kept"), "check": NEVER}
 
 
-def test_nothing_is_made_again_for_an_optional_step(store: Store) -> None:
+def test_parents_are_not_rebuilt_for_an_optional_step(store: Store) -> None:
     bottom, middle, top = chain()
     build(store, top)
     evict(store, bottom, middle)
@@ -442,7 +442,7 @@ def test_nothing_is_made_again_for_an_optional_step(store: Store) -> None:
     }
 
 
-def test_the_reason_is_the_first_and_the_rest_depends_on_what_comes_out(store: Store) -> None:
+def test_children_of_a_changed_step_depend_on_its_output(store: Store) -> None:
     bottom, _, top = chain()
     build(store, top)
     bottom.values["x"] = 2
@@ -455,7 +455,7 @@ def test_the_reason_is_the_first_and_the_rest_depends_on_what_comes_out(store: S
     assert certain == {"bottom": True, "middle": False, "top": False}
 
 
-def test_what_comes_out_the_same_changes_nothing_above(store: Store) -> None:
+def test_an_unchanged_output_does_not_rebuild_children(store: Store) -> None:
     bottom, _, top = chain()
     bottom.output = "the same"
     build(store, top)
@@ -464,7 +464,7 @@ def test_what_comes_out_the_same_changes_nothing_above(store: Store) -> None:
     assert set(said(store, top).values()) == {"kept"}
 
 
-def test_what_comes_out_different_is_seen_as_far_as_it_goes(store: Store) -> None:
+def test_a_changed_output_rebuilds_its_children_only(store: Store) -> None:
     bottom, middle, top = chain()
     middle.output = "the same"
     del top.parents["bottom"]
@@ -474,7 +474,7 @@ def test_what_comes_out_different_is_seen_as_far_as_it_goes(store: Store) -> Non
     assert set(said(store, top).values()) == {"kept"}
 
 
-def test_an_output_that_was_there_before_is_known_again(store: Store) -> None:
+def test_an_output_of_an_earlier_build_is_recognized(store: Store) -> None:
     bottom, _, top = chain()
     bottom.output = "one"
     build(store, top)
@@ -493,7 +493,7 @@ def test_a_new_parent_is_a_reason_of_its_own(store: Store) -> None:
     assert said(store, middle)["middle"] == "build: new changed"
 
 
-def test_without_the_memory_of_a_built_output_its_children_depend_on_it(store: Store) -> None:
+def test_children_of_an_output_without_record_depend_on_it(store: Store) -> None:
     bottom, middle, _ = chain()
     build(store, middle)
     evict(store, bottom)
@@ -506,7 +506,7 @@ def test_without_the_memory_of_a_built_output_its_children_depend_on_it(store: S
     assert build(store, middle) == {"bottom"}
 
 
-def test_a_steps_own_reason_is_said_even_if_a_parent_changes(store: Store) -> None:
+def test_the_reason_of_a_step_precedes_that_of_its_parents(store: Store) -> None:
     bottom, middle, top = chain()
     build(store, top)
     bottom.values["x"] = 2
@@ -514,7 +514,7 @@ def test_a_steps_own_reason_is_said_even_if_a_parent_changes(store: Store) -> No
     assert said(store, top)["middle"] == "build: y: none -> 1"
 
 
-def test_what_nobody_needs_is_not_built_again(store: Store) -> None:
+def test_a_step_that_is_not_needed_is_not_rebuilt(store: Store) -> None:
     bottom, middle, top = chain()
     build(store, top)
     evict(store, bottom, middle)
@@ -522,7 +522,7 @@ def test_what_nobody_needs_is_not_built_again(store: Store) -> None:
     assert all(item.cached for item in make_plan([top], store))
 
 
-def test_what_is_needed_again_is_built_again(store: Store) -> None:
+def test_missing_parents_of_a_built_step_are_rebuilt(store: Store) -> None:
     bottom, middle, top = chain()
     build(store, top)
     evict(store, bottom, middle)
@@ -534,7 +534,7 @@ def test_what_is_needed_again_is_built_again(store: Store) -> None:
     }
 
 
-def test_going_back_finds_what_was_kept(store: Store) -> None:
+def test_reverting_a_change_finds_the_cached_output(store: Store) -> None:
     bottom, _, top = chain()
     build(store, top)
     bottom.values["x"] = 2
@@ -543,7 +543,7 @@ def test_going_back_finds_what_was_kept(store: Store) -> None:
     assert set(said(store, top).values()) == {"kept"}
 
 
-def test_a_step_that_is_a_target_is_needed_though_another_keeps_it(store: Store) -> None:
+def test_a_target_is_needed_even_if_its_children_are_cached(store: Store) -> None:
     bottom, _, top = chain()
     build(store, top)
     evict(store, bottom)
@@ -562,7 +562,7 @@ def test_targets_may_come_from_anything_that_can_be_iterated(store: Store) -> No
 
 
 def spoil(store: Store, *steps: Step) -> None:
-    """Put a file into the entries of steps that does not belong there."""
+    """Damage the entries of steps by an additional file."""
     for item in make_plan(steps, store):
         if item.step in steps:
             (kept(store, item).files / "alien").touch()
@@ -571,7 +571,7 @@ def spoil(store: Store, *steps: Step) -> None:
 DAMAGED = "build: damaged in the store: files/alien does not belong there"
 
 
-def test_a_damaged_target_is_made_again_and_leaves_the_store(store: Store) -> None:
+def test_a_damaged_target_is_rebuilt_and_removed_from_the_store(store: Store) -> None:
     *_, top = chain()
     build(store, top)
     spoil(store, top)
@@ -580,7 +580,7 @@ def test_a_damaged_target_is_made_again_and_leaves_the_store(store: Store) -> No
     assert said(store, top)["top"] == "build: no longer in the store"
 
 
-def test_what_a_step_reads_is_verified_and_what_nobody_reads_is_not(store: Store) -> None:
+def test_only_outputs_that_a_build_reads_are_verified(store: Store) -> None:
     bottom, middle, top = chain()
     build(store, top)
     spoil(store, bottom, middle)
@@ -589,7 +589,7 @@ def test_what_a_step_reads_is_verified_and_what_nobody_reads_is_not(store: Store
     assert said(store, top) == {"bottom": DAMAGED, "middle": DAMAGED, "top": "build: y: none -> 1"}
 
 
-def test_what_a_damaged_step_is_made_of_is_needed_again(store: Store) -> None:
+def test_parents_of_a_damaged_step_are_needed(store: Store) -> None:
     bottom, middle, top = chain()
     build(store, top)
     evict(store, bottom)
@@ -600,7 +600,7 @@ def test_what_a_damaged_step_is_made_of_is_needed_again(store: Store) -> None:
     assert found["middle"] == DAMAGED
 
 
-def test_what_is_shown_with_the_targets_is_verified_if_it_is_there(store: Store) -> None:
+def test_cached_shown_steps_are_verified(store: Store) -> None:
     bottom, middle, top = chain()
     build(store, top)
     spoil(store, middle)
@@ -610,7 +610,7 @@ def test_what_is_shown_with_the_targets_is_verified_if_it_is_there(store: Store)
     assert dict(lines(plan))["middle"] == "not needed"
 
 
-def test_a_damaged_optional_step_is_made_again_on_what_is_there(store: Store) -> None:
+def test_a_damaged_optional_step_is_rebuilt_on_cached_parents(store: Store) -> None:
     _, middle, top = chain()
     check = FakeStep("check", parents={"middle": middle})
     build(store, top, check)
@@ -618,7 +618,7 @@ def test_a_damaged_optional_step_is_made_again_on_what_is_there(store: Store) ->
     assert optional_steps(store, check, top)["check"] == DAMAGED
 
 
-def test_nothing_is_made_again_for_a_damaged_optional_step(store: Store) -> None:
+def test_parents_are_not_rebuilt_for_a_damaged_optional_step(store: Store) -> None:
     _, middle, top = chain()
     check = FakeStep("check", parents={"middle": middle})
     build(store, top, check)
@@ -632,7 +632,7 @@ def test_nothing_is_made_again_for_a_damaged_optional_step(store: Store) -> None
     }
 
 
-def test_what_an_optional_step_reads_is_verified(store: Store) -> None:
+def test_parents_of_an_optional_step_are_verified(store: Store) -> None:
     _, middle, top = chain()
     build(store, top)
     spoil(store, middle)
@@ -649,7 +649,7 @@ def test_a_damaged_description_is_the_reason(store: Store) -> None:
     assert said(store, top)["top"].startswith(f"build: damaged in the store: {path} cannot be read")
 
 
-def test_a_damaged_memory_of_the_last_build_is_the_reason(store: Store) -> None:
+def test_a_damaged_record_of_the_last_build_is_the_reason(store: Store) -> None:
     *_, top = chain()
     build(store, top)
     top.values["y"] = 1
@@ -671,7 +671,7 @@ def evict(store: Store, *steps: Step) -> None:
 
 
 def tower(board: str, *, kernel: str = "common") -> FakeStep:
-    """Return the image of a board whose kernel may be that of others."""
+    """Return the image step of a board whose kernel other boards may share."""
     below = FakeStep("kernel", values={"kernel": kernel})
     return FakeStep("image", parents={"kernel": below}, values={"board": board})
 
@@ -693,14 +693,14 @@ def test_equal_steps_of_boards_become_one(store: Store) -> None:
     ]
 
 
-def test_each_step_comes_after_its_parents_whichever_board_it_is_of(store: Store) -> None:
+def test_parents_come_first_in_a_merged_plan(store: Store) -> None:
     one, two = tower("One"), tower("Two")
     top = FakeStep("top", parents={"image": two, "own": FakeStep("own", values={"x": 1})})
     names = [item.label for item in joint(store, One=one, Two=top)]
     assert names == ["kernel (One, Two)", "image (One)", "image (Two)", "own (Two)", "top (Two)"]
 
 
-def test_labels_tell_steps_of_one_name_apart(store: Store) -> None:
+def test_labels_distinguish_steps_of_the_same_name(store: Store) -> None:
     boards: dict[str, Step] = {name: tower(name) for name in "ABCDE"}
     boards |= {name: tower(name, kernel="another") for name in "FGHIJ"}
     labels = [item.label for item in joint(store, **boards)]
@@ -709,7 +709,7 @@ def test_labels_tell_steps_of_one_name_apart(store: Store) -> None:
     assert len(labels) == len({*labels}) == 12
 
 
-def test_one_board_alone_needs_no_name(store: Store) -> None:
+def test_labels_for_a_single_board_do_not_name_it(store: Store) -> None:
     assert [item.label for item in joint(store, One=tower("One"))] == ["kernel", "image"]
 
 
@@ -725,7 +725,7 @@ def test_a_step_is_needed_if_one_board_needs_it(store: Store) -> None:
 
 
 @pytest.mark.parametrize("names", ["One Two", "Two One"])
-def test_what_one_board_finds_damaged_is_made_again_for_all(store: Store, names: str) -> None:
+def test_damage_found_by_one_board_rebuilds_the_step_for_all(store: Store, names: str) -> None:
     boards: dict[str, Step] = {name: tower(name) for name in names.split()}
     one = boards["One"]
     build(store, one)
@@ -735,7 +735,7 @@ def test_what_one_board_finds_damaged_is_made_again_for_all(store: Store, names:
     assert f"build: {kernel.reason}" == DAMAGED
 
 
-def test_steps_of_other_names_stay_apart(store: Store) -> None:
+def test_steps_with_different_names_are_not_merged(store: Store) -> None:
     one = FakeStep("image", parents={"a": FakeStep("a"), "b": FakeStep("b")})
     assert len({item.identity for item in joint(store, One=one)}) == 2
     assert [item.step.name for item in joint(store, One=one)] == ["a", "b", "image"]
@@ -744,7 +744,7 @@ def test_steps_of_other_names_stay_apart(store: Store) -> None:
 # A board's steps
 
 
-def test_a_pinned_distribution_without_a_lock_file_is_refused_with_what_to_do(
+def test_a_distribution_without_a_lock_file_is_refused_with_a_hint(
     tmp_path: Path,
 ) -> None:
     spec = resolve(SpecTree(root=ROOT), "Pynq-Z2", distro="ubuntu-jammy")
@@ -755,7 +755,7 @@ def test_a_pinned_distribution_without_a_lock_file_is_refused_with_what_to_do(
     assert caught.value.hint == "choose another distribution with --distro or create the lock file"
 
 
-def test_all_layers_stand_on_the_machines_own_programs_if_there_are_any(tmp_path: Path) -> None:
+def test_all_layers_use_native_programs_if_available(tmp_path: Path) -> None:
     spec = resolve(SpecTree(root=ROOT), "Pynq-Z2", distro="debian-bookworm")
     archive, native = (
         Archive(tmp_path, spec.distributions[0], architecture)
@@ -776,7 +776,7 @@ def test_all_layers_stand_on_the_machines_own_programs_if_there_are_any(tmp_path
 
 
 def test_steps_can_be_handed_to_another_process(store: Store) -> None:
-    """In containers those that need root's power are: they must be the same steps there."""
+    """Steps that need capabilities run in another process of the container, with the same keys."""
     spec = resolve(TREE, "Pynq-Z2", distro="debian-bookworm")
     steps = board_steps(spec, FakeArchive())
     plan = make_plan(steps.targets, store, optional=steps.checks)

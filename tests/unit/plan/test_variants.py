@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Boards that extend others: what they take over, from where, and what can be wrong with them."""
+"""Boards that extend others: inherited keys and files, and errors in them."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tests.fixtures.command_line import TREE
 from tests.unit.plan.test_customization import Steps, facts
 
 
-def test_a_manifest_belongs_to_the_image_whose_checksum_it_names(tmp_path: Path) -> None:
+def test_a_manifest_must_have_the_checksum_of_the_image(tmp_path: Path) -> None:
     image = tmp_path / "card.img.xz"
     assert base_manifest(image, facts()) is None
     for text in ("", "{}", json.dumps({"image": {"sha256": "2" * 64}})):
@@ -30,7 +30,7 @@ def test_a_manifest_belongs_to_the_image_whose_checksum_it_names(tmp_path: Path)
     assert base_manifest(image, facts()) == {"image": {"sha256": "0" * 64}, "board": "B"}
 
 
-def test_the_manifest_says_of_the_base_image_what_still_holds(store: Store, tmp_path: Path) -> None:
+def test_the_manifest_inherits_from_that_of_the_base_image(store: Store, tmp_path: Path) -> None:
     found = Steps()()
     with store.building("k"):
         made = store.draft("k")
