@@ -219,7 +219,7 @@ def test_secrets_do_not_appear() -> None:
             "run on another image",
             "of 3 checks failed",
         ),
-        (lambda r: replace(r, previous=None), "Image", "Differences"),
+        (lambda r: replace(r, previous=None), "Image", "Differences from"),
         (lambda r: replace(r, test={**TEST, "failed": 0}), "1 check passed", "checks failed"),
         (
             lambda r: replace(r, manifest={**MANIFEST, "steps": [STEPS[0]]}),
