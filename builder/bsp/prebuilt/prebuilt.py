@@ -78,6 +78,11 @@ class Prebuilt(Step):
         """The SHA-256 of boot files of this machine; None of a step's, which has its own key."""
         return digest(self.given, self._read) if isinstance(self.given, Path) else None
 
+    def provenance(self, output: Path | None) -> Mapping[str, object] | None:  # noqa: ARG002
+        if not self.content:
+            return None
+        return {"boot-files": Path(str(self.given)).name, "sha256": self.content}
+
     def run(self, job: Job) -> None:
         with job.workspace("prebuilt", need=NEED) as workspace:
             found = inspect(self._folder(job, workspace), self.wanted)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the output directory holds when something is missing or goes wrong."""
+"""The output directory when inputs are missing or publication fails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def steps() -> BoardSteps:
 
 @pytest.fixture
 def image_alone(steps: BoardSteps, store: Store) -> dict[Step, Entry]:
-    """The entries of a store out of which all but the image has gone."""
+    """The entries of a store that has only the image."""
     with store.building("k"):
         made = store.draft("k")
         (made / "Pynq-Z2.img").write_text("card")
@@ -45,11 +45,11 @@ def image_alone(steps: BoardSteps, store: Store) -> dict[Step, Entry]:
 
 
 def outcome(entries: Mapping[Step, Entry]) -> Outcome:
-    """Return what came of a build that had nothing to do."""
+    """Return the outcome of a build without changes."""
     return Outcome(entries={**entries}, made=frozenset(), failures=())
 
 
-def test_an_image_is_published_though_what_it_was_made_of_has_gone_from_the_store(
+def test_an_image_is_published_without_its_parents_in_the_store(
     steps: BoardSteps, image_alone: dict[Step, Entry], tmp_path: Path
 ) -> None:
     output = Output(directory=tmp_path / "output", board="Pynq-Z2")
@@ -74,7 +74,7 @@ def test_the_manifest_counts_the_boot_files(
 
 @pytest.fixture
 def checked(steps: BoardSteps, image_alone: dict[Step, Entry], store: Store) -> dict[Step, Entry]:
-    """The entries of an image whose checks were made: one of them found something."""
+    """The entries of an image whose checks have run; one of them has a finding."""
     entries = {**image_alone}
     for number, step in enumerate(steps.checks):
         found = [Finding(check="design", subject="i2c@e0005000", text="it is off")]
@@ -84,7 +84,7 @@ def checked(steps: BoardSteps, image_alone: dict[Step, Entry], store: Store) -> 
     return entries
 
 
-def test_findings_are_told_and_are_in_the_manifest(
+def test_findings_are_notes_and_are_in_the_manifest(
     steps: BoardSteps, checked: dict[Step, Entry]
 ) -> None:
     told = "Pynq-Z2: [design: i2c@e0005000] it is off"
@@ -96,7 +96,7 @@ def test_findings_are_told_and_are_in_the_manifest(
     ]
 
 
-def test_the_manifest_says_what_was_made_and_what_came_from_the_compiler_cache(
+def test_the_manifest_describes_built_steps_and_their_compiler_cache_use(
     steps: BoardSteps, image_alone: dict[Step, Entry], store: Store
 ) -> None:
     plan = make_plan([steps.image], store)
@@ -124,7 +124,7 @@ def test_an_accepted_finding_is_in_the_manifest_with_its_reason(
     assert [each["accepted"] for each in found["findings"]] == ["nothing hangs on it"]
 
 
-def test_an_unused_entry_is_told_with_its_place(
+def test_an_unused_accepted_finding_is_a_note_with_its_line(
     steps: BoardSteps, checked: dict[Step, Entry]
 ) -> None:
     accepted = tuple(
@@ -141,7 +141,7 @@ def test_an_unused_entry_is_told_with_its_place(
     assert [note for note in notes(steps, checked) if "nothing was found" in note] == found[:1]
 
 
-def test_a_check_that_was_made_later_is_published(
+def test_a_check_that_ran_later_is_published(
     steps: BoardSteps,
     image_alone: dict[Step, Entry],
     checked: dict[Step, Entry],
@@ -167,7 +167,7 @@ def test_a_check_that_was_made_later_is_published(
         ("image.json", 0o644),
     ],
 )
-def test_images_are_their_owners_alone_from_the_first_byte(
+def test_copies_of_images_are_never_readable_by_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, mode: int
 ) -> None:
     (tmp_path / "source").write_text("card")
@@ -190,9 +190,7 @@ def test_images_are_their_owners_alone_from_the_first_byte(
     assert [stat.S_IMODE(each) for each in modes] == [mode, mode]
 
 
-def test_a_copy_that_finds_the_disk_full_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin/cp"
     program.write_text("#!/bin/sh\necho cp: No space left on device >&2; exit 1\n")
@@ -206,7 +204,7 @@ def test_a_copy_that_finds_the_disk_full_says_so(
 
 
 @pytest.mark.parametrize("copied", range(4))
-def test_no_image_has_the_checksum_of_another_however_far_it_is_published(
+def test_an_interrupted_publication_leaves_no_checksum_of_another_image(
     steps: BoardSteps, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: int
 ) -> None:
     output = Output(directory=tmp_path / "output", board="Pynq-Z2")
@@ -265,7 +263,7 @@ def test_an_interrupted_copy_leaves_nothing(
     assert {path.name for path in tmp_path.iterdir()} == {"source"}
 
 
-def test_a_file_that_is_there_stays_until_the_new_one_is_whole(
+def test_an_existing_file_is_replaced_only_by_a_complete_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, target = tmp_path / "source", tmp_path / "target.img"
