@@ -16,7 +16,7 @@ from builder.plan.customization import CustomSteps, Request
 from builder.plan.plan import Planned
 from builder.publish.comparison import Manifest
 from builder.publish.manifest import python_packages, sources
-from builder.publish.output import Output, copy_files, write_public
+from builder.publish.output import Output, copy_files
 from builder.steps.step import Step
 from builder.store.checksum import sha256
 from builder.store.store import Entry
@@ -65,10 +65,6 @@ def publish_custom(
     made = entries[steps.image].files
     facts = json.loads((made / "image.json").read_text())
     block_map, checksum = (Path(f"{output.image}.{suffix}") for suffix in ("bmap", "sha256"))
-    for path in (checksum, output.manifest):
-        path.unlink(missing_ok=True)  # an interrupt must not leave those of another image
-    copy_files({made / IMAGE: output.image, made / f"{IMAGE}.bmap": block_map})
-    write_public(checksum, f"{facts['sha256']}  {output.image.name}\n")
     image = {"file": output.image.name, **facts}
     manifest = _manifest(
         {"board": output.board, "image": image},
@@ -78,7 +74,13 @@ def publish_custom(
         entries=entries,
         before=before or {},
     )
-    write_public(output.manifest, json.dumps(manifest, indent=1) + "\n")
+    copy_files(
+        {made / IMAGE: output.image, made / f"{IMAGE}.bmap": block_map},
+        {
+            checksum: f"{facts['sha256']}  {output.image.name}\n",
+            output.manifest: json.dumps(manifest, indent=1) + "\n",
+        },
+    )
 
 
 def _manifest(

@@ -297,45 +297,78 @@ def write_public(path: Path, text: str) -> None:
     path.chmod(_PUBLIC)
 
 
-def copy_files(copies: Mapping[Path, Path]) -> None:
-    """Copy files; the keys are the sources, the values the targets.
+def copy_files(copies: Mapping[Path, Path], texts: Mapping[Path, str] | None = None) -> None:
+    """Replace files by copies of others, and by new texts.
 
-    Existing checksums and block maps are removed first, and the new ones are copied last, so that an
-    interrupt leaves none beside an image that it does not belong to.
-    """
-    descriptions = [path for path in copies if path.suffix in _PUBLIC_SUFFIXES]
-    for path in descriptions:
-        copies[path].unlink(missing_ok=True)
-    for path in (*(path for path in copies if path not in descriptions), *descriptions):
-        copy_sparse(path, copies[path])
+    All new files are complete before the first file is replaced. An image is never beside the checksum
+    or block map of another image, nor without its own: if the process is killed while it replaces
+    files, the image itself is missing.
 
-
-def copy_sparse(source: Path, target: Path) -> None:
-    """Copy a file with its holes; share blocks if the filesystem supports reflinks.
-
-    Only the owner may read the copy of an image or a root filesystem.
+    Args:
+        copies: The targets of the copies by their sources.
+        texts: The contents of files that describe an image, by their paths.
 
     Raises:
-        StepError: The file cannot be copied. No partial copy is left.
-        HostError: The disk is full.
+        StepError: A file cannot be copied. Nothing is replaced.
+        HostError: The disk is full. Nothing is replaced.
     """
-    partial, old = (target.with_name(f".{target.name}.{suffix}") for suffix in ("part", "old"))
-    mode = _PUBLIC if target.suffix in _PUBLIC_SUFFIXES else _SECRET
+    new: dict[Path, Path] = {}
     try:
-        partial.unlink(missing_ok=True)  # a killed process can have left one
-        partial.touch(mode=mode)  # `cp` does not change the mode of an existing file
-        with full_disk_told(target.parent):
-            _copy(source, partial, target)
-        # Renaming over an existing file makes ext4 flush the new one to disk (ext4(5),
-        # auto_da_alloc), which takes longer than the copy.
-        if target.exists():
-            target.rename(old)
-        partial.rename(target)
+        for source, target in copies.items():
+            new[target] = _hidden(target, "part")
+            _copy_sparse(source, new[target], target)
+        for target, text in (texts or {}).items():
+            new[target] = _hidden(target, "part")
+            with full_disk_told(target.parent):
+                write_public(new[target], text)
+        _replace(new)
     finally:
-        partial.unlink(missing_ok=True)
-        if old.exists() and not target.exists():
-            old.rename(target)
-        old.unlink(missing_ok=True)
+        for partial in new.values():
+            partial.unlink(missing_ok=True)
+
+
+def _replace(new: Mapping[Path, Path]) -> None:
+    """Rename new files to their targets; restore the old files if that fails.
+
+    Images are moved away first and put in place last. (Renaming over an existing file would also make
+    ext4 flush the new one to disk (ext4(5), auto_da_alloc), which takes longer than the copy.)
+    """
+    targets = sorted(new, key=lambda target: target.suffix in _PUBLIC_SUFFIXES)
+    old = {target: _hidden(target, "old") for target in targets}
+    try:
+        for target in targets:
+            if target.exists():
+                target.rename(old[target])
+        for target in reversed(targets):
+            new[target].rename(target)
+    except BaseException:
+        for target in reversed(targets):
+            if old[target].exists():
+                old[target].rename(target)
+            elif not new[target].exists():
+                target.unlink(missing_ok=True)
+        raise
+    finally:
+        for path in old.values():
+            path.unlink(missing_ok=True)
+
+
+def _hidden(target: Path, suffix: str) -> Path:
+    """Return the path of a temporary file beside a target, without what a killed process left there."""
+    path = target.with_name(f".{target.name}.{suffix}")
+    path.unlink(missing_ok=True)
+    return path
+
+
+def _copy_sparse(source: Path, partial: Path, target: Path) -> None:
+    """Copy a file with its holes to `partial`; share blocks if the filesystem supports reflinks.
+
+    Only the owner may read the copy of an image or a root filesystem. Errors name the `target`.
+    """
+    mode = _PUBLIC if target.suffix in _PUBLIC_SUFFIXES else _SECRET
+    partial.touch(mode=mode)  # `cp` does not change the mode of an existing file
+    with full_disk_told(target.parent):
+        _copy(source, partial, target)
 
 
 def _copy(source: Path, partial: Path, target: Path) -> None:

@@ -45,7 +45,9 @@ def run(program: Path, folder: Path, *words: str) -> subprocess.CompletedProcess
 
 
 def test_it_knows_its_version_and_boards(program: Path, tmp_path: Path) -> None:
-    (version,) = re.findall(r"^version = \"(.*)\"$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    (version,) = re.findall(
+        r"^version = \"(.*)\"$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE
+    )
     assert version in run(program, tmp_path, "--version").stdout
     boards = json.loads(run(program, tmp_path, "boards", "--json").stdout)
     assert BOARD in json.dumps(boards)

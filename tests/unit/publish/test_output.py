@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +19,9 @@ from builder.bsp.tree_checks.findings import FINDINGS, Finding, write_findings
 from builder.errors import HostError, StepError
 from builder.plan.board_steps import BoardSteps, board_steps
 from builder.plan.plan import make_plan
+from builder.publish import output as publication
 from builder.publish.manifest import manifest, notes
-from builder.publish.output import Output, copy_sparse, publish
+from builder.publish.output import Output, copy_files, publish
 from builder.sandbox.compiler_cache import CacheUse
 from builder.scheduler.scheduler import Outcome
 from builder.spec.models import AcceptedFinding
@@ -26,6 +29,7 @@ from builder.spec.resolve import resolve
 from builder.steps.step import Step
 from builder.store.store import Entry, Store
 from tests.fixtures.command_line import TREE, FakeArchive
+from tests.fixtures.product import ROOT
 
 
 @pytest.fixture
@@ -184,7 +188,7 @@ def test_copies_of_images_are_never_readable_by_others(
 
     umask = os.umask(0o022)
     monkeypatch.setattr("builder.publish.output.subprocess.run", copying)
-    copy_sparse(tmp_path / "source", tmp_path / name)
+    copy_files({tmp_path / "source": tmp_path / name})
     os.umask(umask)
     modes.append((tmp_path / name).stat().st_mode)
     assert [stat.S_IMODE(each) for each in modes] == [mode, mode]
@@ -199,8 +203,53 @@ def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("builder.sandbox.disk_space._free", lambda _: 0)
     (tmp_path / "source").write_text("card")
     with pytest.raises(HostError, match=f"^{tmp_path}: no space is left, "):
-        copy_sparse(tmp_path / "source", tmp_path / "target.img")
+        copy_files({tmp_path / "source": tmp_path / "target.img"})
     assert {path.name for path in tmp_path.iterdir()} == {"source", "bin"}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from builder.publish.output import copy_files
+
+rename, left = Path.rename, int(sys.argv[1])
+
+def counted(path, target):
+    global left
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+    return rename(path, target)
+
+Path.rename = counted
+names = ("card.img", "card.img.bmap")
+copy_files({Path("new", name): Path(name) for name in names}, {Path("card.img.sha256"): "new"})
+"""
+
+
+@pytest.mark.parametrize("renamed", range(6))
+def test_a_killed_publication_leaves_no_image_without_its_own_checksum(
+    tmp_path: Path, renamed: int
+) -> None:
+    names = ("card.img", "card.img.bmap", "card.img.sha256")
+    (tmp_path / "new").mkdir()
+    for name in names:
+        (tmp_path / name).write_text("old")
+        (tmp_path / "new" / name).write_text("new")
+
+    def run(renames: int) -> int:
+        words = [sys.executable, "-c", KILLED, str(renames)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(words, cwd=tmp_path, env=environment, check=False).returncode
+
+    assert run(renamed) == -signal.SIGKILL
+    texts = {(tmp_path / name).read_text() for name in names if (tmp_path / name).exists()}
+    if (tmp_path / "card.img").exists():
+        assert all((tmp_path / name).exists() for name in names)
+        assert len(texts) == 1
+    assert run(100) == 0
+    assert {(tmp_path / name).read_text() for name in names} == {"new"}
+    assert {path.name for path in tmp_path.iterdir()} == {"new", *names}
 
 
 @pytest.mark.parametrize("copied", range(4))
@@ -224,13 +273,15 @@ def test_an_interrupted_publication_leaves_no_checksum_of_another_image(
     publish(output, steps, [], made_of("old"))
     copies: list[Path] = []
 
-    def interrupted(source: Path, target: Path) -> None:
+    copying = publication._copy  # noqa: SLF001 - interrupted between two copies
+
+    def interrupted(source: Path, partial: Path, target: Path) -> None:
         if len(copies) == copied:
             raise KeyboardInterrupt
         copies.append(target)
-        copy_sparse(source, target)
+        copying(source, partial, target)
 
-    monkeypatch.setattr("builder.publish.output.copy_sparse", interrupted)
+    monkeypatch.setattr("builder.publish.output._copy", interrupted)
     with pytest.raises(KeyboardInterrupt):
         publish(output, steps, [], made_of("new"))
     texts = {json.loads(path.read_text())["of"] for path in output.directory.glob("*.img*")}
@@ -242,7 +293,7 @@ def test_a_file_that_cannot_be_copied_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     target = tmp_path / "target.img"
     with pytest.raises(StepError, match=r"target\.img cannot be written") as caught:
-        copy_sparse(tmp_path / "source", target)
+        copy_files({tmp_path / "source": target})
     assert "omitting directory" in caught.value.details[0]
     assert {path.name for path in tmp_path.iterdir()} == {"source"}
 
@@ -259,7 +310,7 @@ def test_an_interrupted_copy_leaves_nothing(
 
     monkeypatch.setattr("builder.publish.output.subprocess.run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        copy_sparse(source, target)
+        copy_files({source: target})
     assert {path.name for path in tmp_path.iterdir()} == {"source"}
 
 
@@ -279,8 +330,8 @@ def test_an_existing_file_is_replaced_only_by_a_complete_one(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            copy_sparse(source, target)
+            copy_files({source: target})
     assert target.read_text() == "old"
-    copy_sparse(source, target)
+    copy_files({source: target})
     assert target.read_text() == "new"
     assert {path.name for path in tmp_path.iterdir()} == {"source", "target.img"}
