@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The layer of a recipe that contains a package of PYNQ's sdbuild.
 
-The package's scripts run unchanged: `pre.sh` and `post.sh` run on the host with the path of the root
-filesystem, here in a disposable copy of the host; `qemu.sh` runs in the root filesystem.
+The package's scripts run unchanged: `pre.sh` and `post.sh` run on the host with the path of the
+root filesystem, here in a disposable copy of the host; `qemu.sh` runs in the root filesystem.
 """
 
 from __future__ import annotations

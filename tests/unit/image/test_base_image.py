@@ -150,21 +150,21 @@ def test_a_card_out_of_a_running_board_is_put_in_order_first(tmp_path: Path, tak
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda p: p.write_bytes(bytes(4 * MIB)), "is no card image"),
-        (lambda p: os.truncate(p, START + BOOT + ROOT - MIB), "overlap, or end behind its end"),
+        (lambda p: p.write_bytes(bytes(4 * MIB)), "not a card image"),
+        (lambda p: os.truncate(p, START + BOOT + ROOT - MIB), "overlap or exceed the image"),
         (
             lambda p: tool("sfdisk", "--quiet", p, stdin="label: gpt\nsize=1M\n"),
-            "a partition table of the kind gpt",
+            "the partition table is gpt, not dos",
         ),
         (
             lambda p: tool("sfdisk", "--quiet", p, stdin="label: dos\nsize=1M, type=c\n"),
-            "has partitions of the types c",
+            "the types of the partitions are c",
         ),
         (
             lambda p: tool(
                 "dd", "if=/dev/zero", f"of={p}", "bs=1M", "seek=17", "count=1", "conv=notrunc"
             ),
-            "has no ext4 in its second partition",
+            "the second partition contains no ext4",
         ),
     ],
 )
@@ -180,8 +180,11 @@ def test_what_is_no_card_is_refused(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda tree: (tree / "var/lib/dpkg/status").unlink(), "its system has no dpkg"),
-        (lambda tree: (tree / "usr/bin/dash").write_bytes(b"#!"), "for no processor of a Zynq"),
+        (lambda tree: (tree / "var/lib/dpkg/status").unlink(), "the system has no dpkg"),
+        (
+            lambda tree: (tree / "usr/bin/dash").write_bytes(b"#!"),
+            "not for the processor of a Zynq",
+        ),
     ],
 )
 def test_a_system_that_is_none_of_ours_is_refused(

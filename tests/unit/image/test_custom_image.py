@@ -190,7 +190,9 @@ def test_boot_files_that_do_not_fit_are_refused(given: Card) -> None:
     large = given.folder / "image.ub"
     with large.open("wb") as file:
         file.truncate(BOOT)
-    with pytest.raises(UserError, match=r"the boot partition has .* left for the boot files"):
+    with pytest.raises(
+        UserError, match=r"the boot files need .*, but the boot partition has only .* left"
+    ):
         given.made(large)
 
 
@@ -233,7 +235,7 @@ def test_a_design_takes_the_place_of_one_of_its_name(
     assert (place / "base/base.bit").read_text() == "new base.bit"
     assert (place / "other").is_dir()
     assert (notebooks / "base/first/led.ipynb").exists()
-    assert any("in place of" in line for line in given.said)
+    assert any("replacing" in line for line in given.said)
 
 
 def test_a_design_needs_the_library(given: Card, design: Path) -> None:

@@ -233,7 +233,7 @@ def test_numbers_are_numbers(ext4_writer: Path, tmp_path: Path, wrong: tuple[int
     arguments[wrong[0]] = wrong[1]
     (tmp_path / "image").touch()
     said = refusal(ext4_writer, *arguments)
-    assert said == (2, f"write-ext4: {wrong[1]} is no number\n")
+    assert said == (2, f"write-ext4: {wrong[1]} is not a number\n")
 
 
 def test_the_rest_of_a_files_last_block_is_zero(
@@ -315,7 +315,7 @@ def test_a_file_has_no_more_names_than_ext4_allows(few_links: Path, tmp_path: Pa
     tool("e2fsck", "-f", "-n", f"{image}?offset={OFFSET}")
     (tree / "5").hardlink_to(tree / "1")
     said = objection(few_links, empty(image, *FORMS[0]), tree)
-    assert said == "5: is one more than the 4 names that a file may have"
+    assert said == "5: exceeds the limit of 4 names of a file"
 
 
 def test_a_directory_with_many_directories_has_one_link(few_links: Path, tmp_path: Path) -> None:
@@ -330,8 +330,8 @@ def test_a_directory_with_many_directories_has_one_link(few_links: Path, tmp_pat
     form = ("-b", "4096", "-O", ALL.replace(",dir_nlink", ""))
     (tree / "many").rename(tree / "few/2/many")
     assert objection(few_links, empty(image, *form), tree) == (
-        "few/2/many/3: is one more than the 2 directories that a directory may have in it, since the "
-        "filesystem lacks the feature dir_nlink"
+        "few/2/many/3: exceeds the limit of 2 subdirectories, since the filesystem lacks the feature "
+        "dir_nlink"
     )
 
 
@@ -343,7 +343,7 @@ def test_lost_and_found_is_a_directory(ext4_writer: Path, tmp_path: Path) -> Non
     tool("e2fsck", "-f", "-n", f"{image}?offset={OFFSET}")
     (tree / "sub/lost+found").rename(tree / "lost+found")
     said = objection(ext4_writer, empty(image, *FORMS[0]), tree)
-    assert said == "lost+found: is no directory: in an ext4 it is one, for what e2fsck finds"
+    assert said == "lost+found: is not a directory: ext4 reserves this name for e2fsck's directory"
 
 
 def test_attributes_need_a_feature(ext4_writer: Path, tmp_path: Path) -> None:
@@ -364,7 +364,7 @@ def test_the_target_of_a_link_fits_into_a_block(ext4_writer: Path, tmp_path: Pat
     image = written(ext4_writer, empty(tmp_path / "image", *FORMS[1]), tree)
     (tree / "longer").symlink_to("x" * 1024)
     said = objection(ext4_writer, empty(image, *FORMS[1]), tree)
-    assert said == "longer: leads to a path of more than 1023 bytes"
+    assert said == "longer: is a link to a path of more than 1023 bytes"
 
 
 class Deep:
@@ -403,7 +403,7 @@ def test_directories_may_lie_deep(ext4_writer: Path, tmp_path: Path, deep: Deep)
     tool("e2fsck", "-f", "-n", f"{image}?offset={OFFSET}")
     deep.add(1)
     said = objection(ext4_writer, empty(image, *FORMS[0]), deep.tree)
-    assert said == "write-ext4: .../d: lies in more directories than a path may name"
+    assert said == "write-ext4: .../d: is nested deeper than a path can name"
 
 
 def test_a_large_directory_takes_no_longer_than_its_names(

@@ -21,7 +21,7 @@ from builder.image.filesystem import (
     Ext4Format,
     content_of,
     make_root,
-    take_boot,
+    move_boot,
 )
 from builder.rootfs.layers import MountedRoot
 from builder.sandbox.workspace import Workspace
@@ -104,7 +104,7 @@ def test_a_boot_partition_gets_files_and_directories_alone(
     os.mkfifo(root.path / "boot/folder/pipe")  # who copies it would wait for ever
     staging = tmp_path / "staging"
     staging.mkdir()
-    take_boot(job, root, staging, epoch=1_700_000_000)
+    move_boot(job, root, staging, epoch=1_700_000_000)
     found = {path.relative_to(staging).as_posix() for path in staging.rglob("*")}
     assert found == {"folder", "folder/file"}
     assert [*(root.path / "boot").iterdir()] == []

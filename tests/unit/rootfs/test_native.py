@@ -61,7 +61,7 @@ def rules(**reviewed: str) -> Rules:
     ],
 )
 def test_a_program_that_names_the_machine_is_refused(text: bytes, found: str | None) -> None:
-    why = f"names the architecture: {found}" if found else None
+    why = f"contains the architecture: {found}" if found else None
     assert rules().objection("tool", b"\x7fELF\0" + text, NAMES) == why
     assert rules(tool="looked at").objection("tool", text, NAMES) is None
 

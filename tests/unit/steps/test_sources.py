@@ -40,9 +40,9 @@ def test_a_download_is_kept_if_it_is_what_was_asked_for(job: Job, tmp_path: Path
 def test_another_content_is_refused_with_both_hashes(job: Job, tmp_path: Path) -> None:
     path = tmp_path / "linux.tar"
     path.write_text("evil")
-    with pytest.raises(StepError, match="has another SHA-256 than the specification") as caught:
+    with pytest.raises(StepError, match="SHA-256 of the download differs") as caught:
         url_source(f"file://{path}").run(job)
-    assert caught.value.details == (f"wanted {EMPTY}", f"found  {sha256(path)}")
+    assert caught.value.details == (f"expected {EMPTY}", f"found    {sha256(path)}")
     assert not [*job.output.iterdir()], "nothing that could be taken for it"
 
 
