@@ -109,7 +109,7 @@ def test_a_board_that_the_library_does_not_know_has_none(install: Install, overl
 def test_a_board_that_was_named_has_to_be_there(install: Install) -> None:
     done = install("Pynq-Z2", "Pynq-Z3")
     assert done.returncode == 1
-    assert done.stderr == "the library has no designs for a board Pynq-Z3\n"
+    assert done.stderr == "the library has no designs for the board Pynq-Z3\n"
 
 
 @pytest.mark.parametrize("board", ["Pynq-Z2", "Mine"])
