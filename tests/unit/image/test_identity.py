@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An image made of a card that has run: nothing of that one card is in it."""
+"""An image of a used card contains no identity of that card."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def write(root: Path, *names: str) -> None:
 
 @pytest.fixture
 def used(tmp_path: Path) -> Path:
-    """The files of a card that has run."""
+    """The files of a used card."""
     write(tmp_path, *USED, *KEPT, "etc/machine-id", "usr/local/sbin/ssh-host-keys")
     return tmp_path
 
 
-def test_what_belongs_to_one_card_is_removed_and_said(used: Path) -> None:
+def test_the_identity_of_the_card_is_removed_and_reported(used: Path) -> None:
     (said,) = remove_identity(ForeignTree(used))
     assert said.startswith("removing the identity of the card: /etc/machine-id, /etc/ssh/ssh_")
     assert not [name for name in USED if (used / name).exists()]
@@ -41,7 +41,7 @@ def test_what_belongs_to_one_card_is_removed_and_said(used: Path) -> None:
     assert (used / "etc/machine-id").read_bytes() == b"", "systemd makes a new one"
 
 
-def test_a_system_that_makes_no_keys_keeps_them_and_it_is_said(used: Path) -> None:
+def test_a_system_that_creates_no_host_keys_keeps_them_and_this_is_reported(used: Path) -> None:
     (used / "usr/local/sbin/ssh-host-keys").unlink()
     kept, removed = remove_identity(ForeignTree(used))
     assert kept.startswith("keeping the host keys of the ssh server")
