@@ -208,5 +208,5 @@ def _confined(root: Path, capabilities: Sequence[str] = ()) -> list[str]:
 
 def _capability_options(capabilities: Sequence[str]) -> list[str]:
     """Return the last options of bwrap(1): the capabilities of the command."""
-    kept = [word for each in capabilities for word in ("--cap-add", f"CAP_{each}")]
-    return ["--cap-drop", "ALL", *kept, "--"]
+    options = [word for each in capabilities for word in ("--cap-add", f"CAP_{each}")]
+    return ["--cap-drop", "ALL", *options, "--"]

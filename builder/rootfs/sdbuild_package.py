@@ -116,8 +116,8 @@ def _resolver(target: Target) -> Iterator[None]:
     """Mount the host's resolv.conf(5) over the root filesystem's."""
     root, job = target.root, target.job
     workspace, name = root.workspace, "etc/resolv.conf"
-    made = not root.files.exists(name)
-    if made:
+    created = not root.files.exists(name)
+    if created:
         root.files.touch(name)
     file = root.at(name)
     job.run(workspace, "mount", "--bind", "/etc/resolv.conf", file)
@@ -125,5 +125,5 @@ def _resolver(target: Target) -> Iterator[None]:
         yield
     finally:
         job.run(workspace, "umount", file)
-        if made:
+        if created:
             job.run(workspace, "rm", file)

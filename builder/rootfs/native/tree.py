@@ -80,6 +80,6 @@ def native_tree(native: Step | None, job: Job) -> NativeTree | None:
     """Return the native programs from a job's inputs; None without such a parent."""
     if native is None:
         return None
-    made = job.input(native.name)
-    architecture = Architecture((made / ARCHITECTURE).read_text())
-    return NativeTree(files=made / ROOT, architecture=architecture)
+    output = job.input(native.name)
+    architecture = Architecture((output / ARCHITECTURE).read_text())
+    return NativeTree(files=output / ROOT, architecture=architecture)
