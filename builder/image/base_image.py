@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A card image that is there already, taken apart: what is before its root filesystem, and that."""
+"""The parts of an existing card image: its head, its root filesystem, and facts about it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ from builder.steps.step import Job, Step
 from builder.store.checksum import sha256
 
 HEAD = "head.img"
-"""In the step's output: the image up to its root partition, with partition table and boot files."""
+"""In the step's output: the image up to its root partition (partition table, boot files)."""
 
 FACTS = "facts.json"
+"""In the step's output: the facts about the image."""
 
 _SECTOR = 512
 _HOLES = 4
-"""How much larger than their partition all files may be, with their holes."""
+"""Limit of the total size of all files, holes included, as a multiple of the partition's size."""
 
 _FAT_TYPES = ("1", "4", "6", "b", "c", "e", "ef")
 _LINUX_TYPE = "83"
@@ -44,19 +45,20 @@ _SHELLS = ("/bin/dash", "/bin/bash", "/bin/busybox", "/bin/sh")
 class BaseFacts:
     """Facts about a card image.
 
-    sha256: of the image, not packed.
-    size: of the image, in bytes.
-    boot_offset, boot_size: of the FAT partition, in bytes.
-    root_offset, root_size: of the root partition, in bytes.
-    label, uuid, features: of the root filesystem; of the features those that we know.
-    epoch: when it was last written, in seconds since 1970.
-    architecture: of its programs.
-    os: what its os-release says.
-    suites: code names of releases that its apt takes packages from.
-    packages: what dpkg has installed: name and version.
-    python: version of its python3, "" without one.
-    board: the board whose boot files are on it, if they say so.
-    boot_mounted: whether its /boot is the FAT partition, and nothing is hidden below.
+    sha256: SHA-256 of the uncompressed image.
+    size: size of the image in bytes.
+    boot_offset, boot_size: offset and size of the FAT partition in bytes.
+    root_offset, root_size: offset and size of the root partition in bytes.
+    label, uuid: label and UUID of the root filesystem.
+    features: those features of the root filesystem that are also in `FEATURES`.
+    epoch: time of the last write, in seconds since 1970.
+    architecture: architecture of the programs.
+    os: the variables of os-release(5).
+    suites: code names of the releases in apt's sources.
+    packages: versions of the packages that dpkg has installed, by name.
+    python: version of python3, or "" without one.
+    board: board in REVISION on the boot partition, or "".
+    boot_mounted: whether /boot is empty and fstab(5) mounts a partition on it.
     """
 
     sha256: str
@@ -79,7 +81,7 @@ class BaseFacts:
 
     @classmethod
     def read(cls, output: Path) -> BaseFacts:
-        """Read what the step wrote."""
+        """Read the facts from the step's output."""
         found: dict[str, Any] = json.loads((output / FACTS).read_text())
         found["architecture"] = Architecture(found["architecture"])
         for name in ("features", "suites"):
@@ -89,7 +91,7 @@ class BaseFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class _Parts:
-    """An image that is not packed, and offset and size of its partitions, in bytes."""
+    """An uncompressed image, and offset and size of its partitions in bytes."""
 
     image: Path
     checksum: str
@@ -98,9 +100,9 @@ class _Parts:
 
 
 class BaseImage(Step):
-    """An image's parts, and the facts about it. The image itself is only read.
+    """The parts of an existing card image, which is only read.
 
-    `checksum` is the SHA-256 of the file, packed as it is.
+    `checksum` is the SHA-256 of the file, compressed or not.
     """
 
     packages = ("e2fsprogs", "fdisk", "mtools")
@@ -111,23 +113,23 @@ class BaseImage(Step):
         self.checksum = checksum
 
     def settings(self) -> Mapping[str, object]:
-        return {"sha256": self.checksum, "packed": self._packed}
+        return {"sha256": self.checksum, "packed": self._is_compressed}
 
     def run(self, job: Job) -> None:
-        # On disk: images are large, and read once.
+        # On disk, not on tmpfs: images are large and read once.
         with (
             job.store.scratch("base-image") as scratch,
             job.workspace("base-image", need=1 << 20) as workspace,
         ):
             image, checksum = self.path, self.checksum
-            if self._packed:
+            if self._is_compressed:
                 image = scratch / plain_name(self.path)
-                job.say(f"unpacking {self.path.name}")
+                job.say(f"decompressing {self.path.name}")
                 unpack(self.path, image)
                 checksum = sha256(image)
             boot, root = self._partitions(job, workspace, image)
             tree, offset = self._readable(job, workspace, image, root, scratch)
-            job.say("taking the root filesystem out")
+            job.say("reading the root filesystem")
             with Ext4(tree, offset=offset) as filesystem:
                 parts = _Parts(image=image, checksum=checksum, boot=boot, root=root)
                 facts = self._facts(job, workspace, parts, filesystem)
@@ -147,11 +149,11 @@ class BaseImage(Step):
         (job.output / FACTS).write_text(json.dumps(asdict(facts), indent=1))
 
     @property
-    def _packed(self) -> bool:
+    def _is_compressed(self) -> bool:
         return self.path.suffix in SUFFIXES
 
-    def _problem(self, what: str, hint: str | None = None) -> UserError:
-        return UserError(f"{self.path}: {what}", hint=hint)
+    def _problem(self, message: str, hint: str | None = None) -> UserError:
+        return UserError(f"{self.path}: {message}", hint=hint)
 
     def _partitions(
         self, job: Job, workspace: Workspace, image: Path
@@ -159,37 +161,38 @@ class BaseImage(Step):
         """Return offset and size, in bytes, of the FAT partition and of the root partition."""
         with image.open("rb") as file:
             if file.read(512)[510:] != b"\x55\xaa":
-                raise self._problem("is no card image: it has no partition table")
+                raise self._problem("not a card image: there is no partition table")
         table = json.loads(job.run(workspace, "sfdisk", "--json", image))["partitiontable"]
         if table["label"] != "dos":
-            raise self._problem(f"has a partition table of the kind {table['label']}, not an MBR")
+            raise self._problem(f"the partition table is {table['label']}, not dos (MBR)")
         found = [
             (item["type"].lower(), item["start"] * _SECTOR, item["size"] * _SECTOR)
             for item in table.get("partitions", ())
         ]
         kinds = ", ".join(kind for kind, _, _ in found)
-        wanted = "a card has two partitions: FAT with the boot files, then ext4 with the system"
+        wanted = "a card needs two partitions: FAT with the boot files, then ext4 with the system"
         if len(found) != 2 or found[0][0] not in _FAT_TYPES or found[1][0] != _LINUX_TYPE:
-            raise self._problem(f"has partitions of the types {kinds}", wanted)
+            raise self._problem(f"the types of the partitions are {kinds or 'none'}", wanted)
         boot, root = ((start, size) for _, start, size in found)
         size = image.stat().st_size
         if not boot[0] + boot[1] <= root[0] < size or root[0] + root[1] > size:
-            raise self._problem("its partitions overlap, or end behind its end", "fetch it again")
+            raise self._problem("the partitions overlap or exceed the image", "download it again")
         if not superblock(image, offset=root[0]).is_one:
-            raise self._problem("has no ext4 in its second partition", wanted)
+            raise self._problem("the second partition contains no ext4", wanted)
         return boot, root
 
     def _readable(
         self, job: Job, workspace: Workspace, image: Path, root: tuple[int, int], scratch: Path
     ) -> tuple[Path, int]:
-        """Return where the root filesystem is: in the image, or in a copy whose journal is empty.
+        """Return a file with the root filesystem, and its offset there in bytes.
 
-        A card out of a running board has not all in its place.
+        That is the image, or a copy if the journal has to be replayed: the card was removed from a
+        running board.
         """
         offset, size = root
         if not superblock(image, offset=offset).needs_recovery:
             return image, offset
-        job.say("the root filesystem was in use: a copy of it is put in order first")
+        job.say("replaying the journal in a copy: the root filesystem was not unmounted")
         copy = scratch / "root.ext4"
         job.run(
             workspace,
@@ -210,14 +213,14 @@ class BaseImage(Step):
         filesystem: Ext4,
     ) -> BaseFacts:
         image, boot, root = parts.image, parts.boot, parts.root
-        said = superblock(image, offset=root[0])
+        header = superblock(image, offset=root[0])
         listed = job.run(workspace, "dumpe2fs", "-h", f"{image}?offset={root[0]}")
         features = re.search(r"^Filesystem features: +(.*)$", listed, re.MULTILINE)
         has = features[1].split() if features else []
         dpkg = filesystem.read("/var/lib/dpkg/status")
         if dpkg is None:
             raise self._problem(
-                "its system has no dpkg", "images of Debian, Ubuntu and PYNQ can be customized"
+                "the system has no dpkg", "only images of Debian, Ubuntu and PYNQ can be customized"
             )
         python = filesystem.find("/usr/bin/python3")
         return BaseFacts(
@@ -227,10 +230,10 @@ class BaseImage(Step):
             boot_size=boot[1],
             root_offset=root[0],
             root_size=root[1],
-            label=said.label,
-            uuid=said.uuid,
+            label=header.label,
+            uuid=header.uuid,
             features=tuple(name for name in FEATURES if name in has),
-            epoch=said.written,
+            epoch=header.written,
             architecture=self._architecture(filesystem),
             os=_os_release(filesystem.read("/etc/os-release") or ""),
             suites=_suites(filesystem),
@@ -248,17 +251,17 @@ class BaseImage(Step):
                 machine = int.from_bytes(header[18:20], "little")
                 if header[:4] == b"\x7fELF" and machine in _MACHINES:
                     return _MACHINES[machine]
-        raise self._problem("its programs are for no processor of a Zynq")
+        raise self._problem("the programs are not for the processor of a Zynq")
 
 
 def _os_release(text: str) -> dict[str, str]:
-    """Read os-release(5)."""
+    """Return the variables of an os-release(5) file."""
     found = re.findall(r"^([A-Z_]+)=(?:\"(.*)\"|'(.*)'|(.*))$", text, re.MULTILINE)
     return {name: "".join(values) for name, *values in found}
 
 
 def _suites(filesystem: Ext4) -> tuple[str, ...]:
-    """Return the releases in apt's lists of sources: the one-line style, and deb822's."""
+    """Return the releases in apt's sources, in one-line and deb822 style."""
     texts = [filesystem.read("/etc/apt/sources.list") or ""]
     folder = filesystem.find("/etc/apt/sources.list.d")
     if folder and folder.is_directory:
@@ -275,7 +278,7 @@ def _suites(filesystem: Ext4) -> tuple[str, ...]:
 
 
 def _python(filesystem: Ext4) -> str:
-    """Return the version of python3, which is a link to its program."""
+    """Return the version of python3, from the name that its link points to."""
     folder = filesystem.find("/usr/bin")
     number = filesystem.entries(folder.number).get(b"python3") if folder else None
     if number is None:
@@ -288,7 +291,7 @@ def _python(filesystem: Ext4) -> str:
 
 
 def _boot_mounted(filesystem: Ext4) -> bool:
-    """Return whether a system mounts something at /boot, where it has nothing itself."""
+    """Return whether a system mounts a partition on an empty /boot."""
     table = filesystem.read("/etc/fstab") or ""
     mounted = re.search(r"^[^#\s]\S*\s+/boot/?\s", table, re.MULTILINE)
     found = filesystem.find("/boot")
@@ -296,7 +299,7 @@ def _boot_mounted(filesystem: Ext4) -> bool:
 
 
 def _board(job: Job, workspace: Workspace, partition: str) -> str:
-    """Return the board that REVISION on a boot partition names."""
+    """Return the board in REVISION on a boot partition, or ""."""
     text = job.run(workspace, "sh", "-c", 'mtype -i "$0" ::/REVISION || true', partition)
     found = re.search(r"^Board: (\S+)$", text.replace("\r", ""), re.MULTILINE)
     return found[1] if found else ""

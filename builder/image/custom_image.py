@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A card image made from one that was there: its boot partition, and a new root filesystem."""
+"""A customized card image: the boot partition of an existing image, a new root filesystem."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from builder.image.filesystem import (
     Ext4Format,
     content_of,
     make_root,
-    seal,
-    take_boot,
+    move_boot,
+    write_checksums,
 )
-from builder.image.identity import forget
+from builder.image.identity import remove_identity
 from builder.report.console import size as shown_size
 from builder.rootfs.layers import MountedRoot, layer_stack
 from builder.sandbox.workspace import Workspace
@@ -27,17 +27,17 @@ from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 from builder.untrusted.tree import ForeignTree
 
 IMAGE = "image.img"
-"""The image's name in the step's output."""
+"""The file name of the image in the step's output."""
 
 _MIB = 1 << 20
 
 
 class CustomImage(Step):
-    """The image, its checksum and its block map.
+    """The customized image, its checksum and its block map.
 
-    All before the root partition is as in the base image, but for the boot files that are given.
-    The root partition keeps its place, and its size if that is enough for the content and `free`
-    bytes; label, UUID and features of its filesystem stay.
+    Everything before the root partition is copied from the base image, except for `boot_files`. The
+    root partition keeps its offset; it grows if its content and `free` bytes exceed its size.
+    Label, UUID and features of its filesystem are those of the base image.
     """
 
     packages = ("mtools", "e2fsprogs", "eatmydata", "fdisk", "bmap-tools")
@@ -75,7 +75,7 @@ class CustomImage(Step):
         stack = layer_stack(job)
         image = job.output / IMAGE
         with stack.mounted([job.entry(name) for name in self.layers], log=job.log) as root:
-            for line in forget(root.files):
+            for line in remove_identity(root.files):
                 job.say(line)
             staging = self._boot_files(job, root)
             content = content_of(root)
@@ -107,46 +107,47 @@ class CustomImage(Step):
                     ),
                     writer=job.input(self.writer.name),
                 )
-                seal(job, root.workspace, image, root_size=size)
+                write_checksums(job, root.workspace, image, root_size=size)
 
     def _boot_files(self, job: Job, root: MountedRoot) -> Path:
-        """Return a directory with what is to go onto the FAT partition.
+        """Collect the new files of the FAT partition in a directory, and return it.
 
-        That are the given files, and what recipes put into /boot, if that is this partition.
+        They are the given boot files and, if the partition is mounted on /boot, the files that
+        recipes install there.
         """
         staging = root.workspace.directory / "fat"
         job.run(root.workspace, "rm", "-rf", staging)
         job.run(root.workspace, "mkdir", staging)
         if self.facts.boot_mounted:
-            take_boot(job, root, staging, epoch=self.facts.epoch)
+            move_boot(job, root, staging, epoch=self.facts.epoch)
         if self.boot_files:
             job.run(root.workspace, "cp", "--", *self.boot_files, staging)
         return staging
 
     def _boot(self, job: Job, workspace: Workspace, image: Path, staging: Path) -> None:
-        """Put files onto the FAT partition, in place of those of the same name."""
+        """Copy files to the FAT partition; they replace files of the same names."""
         files = ForeignTree(workspace.outside(staging))
-        given = files.names("/")
-        if not given:
+        names = files.names("/")
+        if not names:
             return
         epoch = self.facts.epoch
         job.run(workspace, "find", staging, "-exec", "touch", "-h", "-d", f"@{epoch}", "{}", "+")
         partition = f"{image}@@{self.facts.boot_offset}"
-        # Those that go first, so that there is room for those that come.
+        # Delete the old files first to free their space.
         script = 'for name do mdel -i "$0" "::/$name" 2> /dev/null || true; done'
-        job.run(workspace, "sh", "-c", script, partition, *given)
+        job.run(workspace, "sh", "-c", script, partition, *names)
         free = int(job.run(workspace, "sh", "-c", _FREE, partition).strip() or 0)
         needed = sum(status.st_size for _, status in files.walk())
         if free < needed:
             raise UserError(
-                f"the boot partition has {shown_size(free)} left for the boot files, which take "
-                f"{shown_size(needed)}",
-                hint="build the image with a larger `partitions.boot`",
+                f"the boot files need {shown_size(needed)}, but the boot partition has only "
+                f"{shown_size(free)} left",
+                hint="rebuild the base image with a larger `partitions.boot`",
             )
         job.run(
             workspace,
             *("mcopy", "-s", "-m", "-o", "-i", partition),
-            *(staging / name for name in given),
+            *(staging / name for name in names),
             "::/",
             environment={"TZ": "UTC", "SOURCE_DATE_EPOCH": str(epoch)},
         )
@@ -157,7 +158,7 @@ _FREE = "mdir -i \"$0\" ::/ | sed -n 's/ bytes free$//p' | tr -d ' '"
 
 
 def _write_head(source: Path, image: Path, facts: BaseFacts) -> None:
-    """Begin an image with what another one has before its root partition.
+    """Copy the head of the base image to a new image.
 
     The FAT partition is written without holes, so that a block map covers all of it: see
     `builder.image.image`.
@@ -171,7 +172,7 @@ def _write_head(source: Path, image: Path, facts: BaseFacts) -> None:
             chunk = base.read(min(_MIB, left))
             file.write(chunk)
             left -= len(chunk)
-        # What is between the partitions, and between their table and the first.
+        # The gaps between the partition table and the first partition, and between the partitions.
         for start, end in (
             (512, facts.boot_offset),
             (facts.boot_offset + facts.boot_size, facts.root_offset),

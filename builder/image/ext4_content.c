@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Content of write-ext4's files, which a second thread copies.
+ * write-ext4: a second thread copies the content of files.
  */
 
 #define _GNU_SOURCE
@@ -14,23 +14,23 @@
 
 #include "ext4_writer.h"
 
-#define CHUNK (256 << 10) /* bytes written at once: a multiple of every size of a block */
-#define BATCH 64          /* parts handed on at once, each with an open file */
+#define CHUNK (256 << 10) /* bytes per write; a multiple of all block sizes */
+#define BATCH 64          /* parts per batch, each with an open file */
 
 static int image;
 static off_t offset;
 static pthread_t copier;
 
-/* A part of a file: `length` bytes from `from` on go to `to` of the image. After the last one the
- * file is closed. */
+/* A part of a file: `length` bytes at offset `from` are copied to offset `to` of the image. After
+ * the last part the file is closed. */
 struct part {
     int file;
     bool last;
     off_t from, to, length;
 };
 
-/* Parts that the first thread collects, and those that the second may take: so many at once that
- * the two seldom wait for each other. */
+/* The batch that the first thread collects, and the one that the second thread may take. Batches
+ * are large enough that the threads seldom wait for each other. */
 static struct batch {
     struct part parts[BATCH];
     unsigned count;
@@ -40,7 +40,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static bool ended;
 
-/* Hands on what was collected; `last` says that no more will be. */
+/* Hands the collected batch to the second thread; `last`: there will be no more batches. */
 static void offer(bool last)
 {
     pthread_mutex_lock(&lock);
@@ -53,7 +53,7 @@ static void offer(bool last)
     pthread_mutex_unlock(&lock);
 }
 
-/* Waits for a batch; returns whether there is one more. */
+/* Waits for a batch; returns false after the last one. */
 static bool take(struct batch *batch)
 {
     pthread_mutex_lock(&lock);
@@ -66,7 +66,7 @@ static bool take(struct batch *batch)
     return batch->count != 0;
 }
 
-/* Fails with the path of an open file. */
+/* Ends the program with the path of an open file. */
 __attribute__((noreturn)) static void fail_at(int file, const char *message)
 {
     char link[32], path[PATH_MAX] = "";
@@ -76,7 +76,7 @@ __attribute__((noreturn)) static void fail_at(int file, const char *message)
     fail(path, message);
 }
 
-/* What is to be written at `at` of the image: neighbours are written together. */
+/* Bytes to write at offset `at` of the image; adjacent parts are written together. */
 static struct {
     char bytes[CHUNK];
     size_t used;
@@ -109,7 +109,7 @@ static void copy(const struct part *part)
         buffer.used += got;
         done += got;
     }
-    /* Whole blocks: what is a hole in the image keeps on a card what was there before. */
+    /* Pad to a whole block: on a card, holes of the image keep their old data. */
     size_t padding = -buffer.used % fs->blocksize;
     memset(buffer.bytes + buffer.used, 0, padding);
     buffer.used += padding;
@@ -127,14 +127,15 @@ static void *copy_batches(void *nothing)
     return nothing;
 }
 
-/* A file whose content is put where its blocks are. */
+/* A file whose content is copied to its blocks. */
 struct content {
     const char *name;
     int file;
     off_t size;
 };
 
-/* Puts what belongs into `count` blocks, which begin with the file's block `first`, to `place`. */
+/* Adds the `count` blocks of the file from block `first` on to the batch, for `place` in the image.
+ * */
 static void put(const struct content *content, blk64_t first, blk64_t place, blk64_t count)
 {
     off_t from = (off_t)first * fs->blocksize, to = from + (off_t)count * fs->blocksize;
@@ -174,7 +175,7 @@ static void put_extents(const struct content *content, ext2_ino_t number, struct
         check(error, content->name);
     if (blocks)
         fail(content->name, "not all of its blocks were allocated");
-    /* Where extents have blocks of their own, ext2fs_fallocate() leaves their number to others. */
+    /* ext2fs_fallocate() does not write the number of blocks that the extent tree itself uses. */
     if (count > EXTENTS_IN_INODE)
         check(ext2fs_write_inode(fs, number, inode), content->name);
 }
@@ -199,7 +200,7 @@ static void put_blocks(const struct content *content, ext2_ino_t number, struct 
 
 void write_content(ext2_ino_t number, struct ext2_inode *inode, const char *name, int file)
 {
-    static blk64_t goal = ~0ULL; /* the first file's: near its inode; others': after the last */
+    static blk64_t goal = ~0ULL; /* the first file: near its inode; others: after the last */
     struct content content = {name, file, EXT2_I_SIZE(inode)};
     blk64_t blocks = (content.size + fs->blocksize - 1) / fs->blocksize;
     check(ext2fs_fallocate(fs, EXT2_FALLOCATE_FORCE_INIT, number, inode, goal, 0, blocks), name);

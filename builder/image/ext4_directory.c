@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Directories of write-ext4, whose blocks are in memory while names are added.
+ * write-ext4: the blocks of a directory stay in memory while names are added.
  *
  * ext2fs_link() reads and checks a directory from its first block on for every name: 100,000 names
- * take more than a minute. Here a name goes where ext2fs_link() would put it, into the first block
- * that has room for it, but for each length of an entry it is remembered which block that may be.
+ * take more than a minute. This code adds a name to the same block as ext2fs_link(), the first one
+ * with enough space, but it remembers for each length of an entry where to begin the search.
  */
 
 #include <stdio.h>
@@ -16,8 +16,8 @@
 struct block {
     blk64_t place;
     char *bytes;
-    unsigned last; /* where its last entry begins */
-    unsigned room; /* bytes that this one does not need */
+    unsigned last; /* offset of the last entry */
+    unsigned room; /* bytes of that entry that are unused */
     bool changed;
 };
 
@@ -26,13 +26,13 @@ static struct ext2_dir_entry *entry_at(const struct block *block, unsigned at)
     return (struct ext2_dir_entry *)(block->bytes + at);
 }
 
-/* Returns the bytes that an entry needs. */
+/* Returns the number of bytes that an entry needs. */
 static unsigned needed_by(const struct ext2_dir_entry *entry)
 {
     return entry->inode ? EXT2_DIR_REC_LEN(ext2fs_dirent_name_len(entry)) : 0;
 }
 
-/* Finds the last entry of a block. After it there may be a checksum. */
+/* Finds the last entry of a block; a checksum may follow it. */
 static void find_last(struct block *block)
 {
     bool sum = ext2fs_has_feature_metadata_csum(fs->super);
@@ -47,11 +47,11 @@ static void find_last(struct block *block)
     }
 }
 
-/* Reads the block that follows those that are there. */
+/* Reads the next block of a directory. */
 static void read_block(struct directory *directory)
 {
     unsigned count = directory->count;
-    if ((count & (count - 1)) == 0) { /* all that there is room for: 0, 1, 2, 4, ... */
+    if ((count & (count - 1)) == 0) { /* the array is full: 0, 1, 2, 4, ... */
         size_t size = (count ? 2 * count : 1) * sizeof *directory->blocks;
         directory->blocks = realloc(directory->blocks, size);
         check_call(directory->blocks, NULL);
@@ -85,15 +85,15 @@ void make_room(struct directory *directory, const char *name)
     read_block(directory);
 }
 
-/* Counts one more directory in a directory. */
+/* Counts a new subdirectory. */
 static void count_link(struct directory *directory, const char *name)
 {
     char message[128];
     if (++directory->links <= MOST_LINKS || ext2fs_has_feature_dir_nlink(fs->super))
         return;
     snprintf(message, sizeof message,
-             "is one more than the %u directories that a directory may have in it, since the "
-             "filesystem lacks the feature dir_nlink",
+             "exceeds the limit of %u subdirectories, since the filesystem lacks the feature "
+             "dir_nlink",
              MOST_LINKS - 2);
     fail(name, message);
 }
@@ -121,7 +121,7 @@ void add_name(struct directory *directory, const char *name, ext2_ino_t number, 
         count_link(directory, name);
 }
 
-/* A directory with very many directories says that it has 1 link: feature dir_nlink, ext4(5). */
+/* Sets the links of a directory with very many subdirectories to 1: feature dir_nlink, ext4(5). */
 static void write_links(const struct directory *directory)
 {
     struct ext2_inode inode;

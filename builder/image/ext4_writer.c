@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * Writes the tree of a directory into an empty ext2, ext3 or ext4 that mke2fs made:
+ * Writes a directory tree into an empty ext2, ext3 or ext4 that mke2fs created:
  *
  *     write-ext4 IMAGE OFFSET TREE EPOCH
  *
  * The filesystem begins at byte OFFSET of the file IMAGE. Files keep mode, owner, modification
  * time and extended attributes; all other times, and that of TREE itself, become EPOCH, in seconds
- * since 1970. For the same tree the same bytes are written.
+ * since 1970. The same tree always gives the same bytes.
  *
- * `mke2fs -d` does the same, but finds a place for each block alone and writes it alone, which
- * takes twice as long. Here libext2fs allocates the blocks of a file at once, and a second thread
- * brings the content there while the first goes on with the next file (ext4_content.c). Directories
- * are in memory until all their names are there (ext4_directory.c).
+ * `mke2fs -d` does the same, but allocates and writes each block separately, which takes twice as
+ * long. Here libext2fs allocates the blocks of a file at once, and a second thread copies the
+ * content while the first proceeds to the next file (ext4_content.c). Directories stay in memory
+ * until they are complete (ext4_directory.c).
  *
- * Holes of files become zeros that are there. Nothing is waited for to reach the disk.
+ * Holes in files become zeros. The program does not sync the image.
  */
 
 #define _GNU_SOURCE
@@ -36,12 +36,12 @@
 
 #include "ext4_writer.h"
 
-#define ATTRIBUTES (64 << 10)  /* most bytes of names of attributes, and of a value: xattr(7) */
-#define DEEPEST (PATH_MAX / 2) /* directories in each other, as many as a path may name */
+#define ATTRIBUTES (64 << 10)  /* limit of the bytes of all names, and of a value: xattr(7) */
+#define DEEPEST (PATH_MAX / 2) /* limit of nested directories: a path cannot name more */
 
-/* Seconds since 1970 that an inode has room for. There is more, but until 2242 e2fsck takes times
- * from 2310 to 2378 for times before 1970 that old kernels wrote in a wrong way, and mends them
- * (e2fsck/pass1.c, EXT4_EXTRA_NEGATIVE_DATE_CUTOFF). */
+/* Range of times of an inode, in seconds since 1970. Inodes can hold later times, but until 2242
+ * e2fsck regards times from 2310 to 2378 as times before 1970 that old kernels wrote incorrectly,
+ * and changes them (e2fsck/pass1.c, EXT4_EXTRA_NEGATIVE_DATE_CUTOFF). */
 #define FIRST_TIME INT32_MIN
 #define LAST_TIME (3 * (1LL << 32) + INT32_MIN - 1)
 
@@ -69,7 +69,7 @@ void check_call(bool worked, const char *name)
         fail(name, strerror(errno));
 }
 
-/* Files with several names: the numbers of the inodes that they have here and there. */
+/* A file with several names: the numbers of its inodes in the tree (`here`) and in the image. */
 struct link {
     dev_t device;
     ino_t here;
@@ -91,7 +91,8 @@ static int compare_names(const void *one, const void *other)
     return strcmp(*(const char *const *)one, *(const char *const *)other);
 }
 
-/* `file` is the file open, or -1. Returns whether there are any: then the inode is another. */
+/* Copies extended attributes; `file` is the open file or -1. Returns whether there are any: then
+ * the inode has changed. */
 static bool write_attributes(ext2_ino_t number, const char *name, int file)
 {
     static char names[ATTRIBUTES], value[ATTRIBUTES];
@@ -105,7 +106,7 @@ static bool write_attributes(ext2_ino_t number, const char *name, int file)
     struct ext2_xattr_handle *attributes;
     check(ext2fs_xattrs_open(fs, number, &attributes), name);
     check(ext2fs_xattrs_read(attributes), name);
-    /* In an order that does not depend on where the tree lies. */
+    /* Sort, since the order depends on the filesystem of the tree. */
     static const char *sorted[ATTRIBUTES / 2];
     size_t count = 0;
     for (const char *each = names; each < names + length; each += strlen(each) + 1)
@@ -120,7 +121,7 @@ static bool write_attributes(ext2_ino_t number, const char *name, int file)
     return true;
 }
 
-/* An inode with all that the filesystem has room for: 128 bytes, or more of them (256). */
+/* An inode of the filesystem's size: 128 bytes or more (256). */
 union inode {
     struct ext2_inode small;
     struct ext2_inode_large large;
@@ -139,7 +140,7 @@ static void write_inode(ext2_ino_t number, union inode *inode, const char *name)
     check(ext2fs_write_inode_full(fs, number, &inode->small, size), name);
 }
 
-/* Returns a time, or the nearest that there is room for: as the kernel's timestamp_truncate(). */
+/* Returns the nearest time that an inode can hold, like the kernel's timestamp_truncate(). */
 static struct timespec nearest(struct timespec time)
 {
     bool large = EXT2_INODE_SIZE(fs->super) > EXT2_GOOD_OLD_INODE_SIZE;
@@ -151,8 +152,9 @@ static struct timespec nearest(struct timespec time)
     return time;
 }
 
-/* What of a time has no room in 32 bits of seconds, as the kernel's ext4_encode_extra_time(). */
-static __u32 rest_of(struct timespec time)
+/* Returns the part of a time beyond 32 bits of seconds, like the kernel's ext4_encode_extra_time().
+ * */
+static __u32 extra_time(struct timespec time)
 {
     __u64 epochs = (__u64)time.tv_sec - (__s32)time.tv_sec;
     return time.tv_nsec << 2 | (epochs >> 32 & 3);
@@ -173,14 +175,14 @@ static void set_status(union inode *inode, const struct stat *status)
     small->i_atime = small->i_ctime = now.tv_sec;
     if (EXT2_INODE_SIZE(fs->super) > EXT2_GOOD_OLD_INODE_SIZE) {
         large->i_extra_isize = sizeof *large - EXT2_GOOD_OLD_INODE_SIZE;
-        large->i_mtime_extra = rest_of(modified);
+        large->i_mtime_extra = extra_time(modified);
         large->i_crtime = now.tv_sec;
-        large->i_atime_extra = large->i_ctime_extra = large->i_crtime_extra = rest_of(now);
+        large->i_atime_extra = large->i_ctime_extra = large->i_crtime_extra = extra_time(now);
     }
 }
 
-/* Gives an inode that libext2fs made the status and the attributes of a file. */
-static void dress(ext2_ino_t number, const char *name, const struct stat *status)
+/* Copies status and attributes of a file to an inode that libext2fs created. */
+static void copy_status(ext2_ino_t number, const char *name, const struct stat *status)
 {
     static union inode inode;
     read_inode(number, &inode, name);
@@ -212,23 +214,23 @@ static int entry_type(mode_t mode)
 static void write_link(struct directory *directory, const char *name, const struct stat *status,
                        ext2_ino_t number)
 {
-    static char target[PATH_MAX + 1]; /* as all that is large: directories may lie deep */
+    static char target[PATH_MAX + 1]; /* static, since the recursion may be deep */
     char message[64];
     ssize_t length = readlink(name, target, PATH_MAX);
     check_call(length >= 0, name);
     target[length] = '\0';
     if (length >= (ssize_t)fs->blocksize) {
-        snprintf(message, sizeof message, "leads to a path of more than %u bytes",
+        snprintf(message, sizeof message, "is a link to a path of more than %u bytes",
                  fs->blocksize - 1);
         fail(name, message);
     }
-    make_room(directory, name); /* before the link takes a block */
+    make_room(directory, name); /* before the link allocates a block */
     check(ext2fs_symlink(fs, directory->number, number, NULL, target), name);
     add_name(directory, name, number, EXT2_FT_SYMLINK);
-    dress(number, name, status);
+    copy_status(number, name, status);
 }
 
-/* As the kernel's old_encode_dev() and new_encode_dev(). */
+/* Like the kernel's old_encode_dev() and new_encode_dev(). */
 static void set_device(struct ext2_inode *inode, dev_t device)
 {
     unsigned high = major(device), low = minor(device);
@@ -238,13 +240,13 @@ static void set_device(struct ext2_inode *inode, dev_t device)
         inode->i_block[1] = (low & 0xFF) | high << 8 | (low & ~0xFFU) << 12;
 }
 
-/* `file` is the file open, if it is a regular one. */
+/* Writes a regular file (then `file` is the open file), a device, a pipe or a socket. */
 static void write_file(struct directory *directory, const char *name, const struct stat *status,
                        ext2_ino_t number, int file)
 {
     static union inode inode;
     struct ext2_inode *small = &inode.small;
-    memset(&inode, 0, EXT2_INODE_SIZE(fs->super)); /* not all of it: it is large */
+    memset(&inode, 0, EXT2_INODE_SIZE(fs->super)); /* not sizeof: the union is large */
     set_status(&inode, status);
     small->i_links_count = 1;
     if (S_ISREG(status->st_mode)) {
@@ -269,7 +271,7 @@ static void write_file(struct directory *directory, const char *name, const stru
         close(file);
 }
 
-/* Returns what is known of a file with several names; `there` is 0 if nothing is yet. */
+/* Returns the record of a file with several names; `there` is 0 if the file is not written yet. */
 static struct link *find_link(const struct stat *status, const char *name)
 {
     struct link *link = malloc(sizeof *link);
@@ -282,7 +284,7 @@ static struct link *find_link(const struct stat *status, const char *name)
     return *found;
 }
 
-/* Writes one more name of a file. */
+/* Writes another name of a file. */
 static void write_name(struct directory *directory, const char *name, const struct stat *status,
                        ext2_ino_t number)
 {
@@ -290,7 +292,7 @@ static void write_name(struct directory *directory, const char *name, const stru
     char message[64];
     read_inode(number, &inode, name);
     if (inode.small.i_links_count++ == MOST_LINKS) {
-        snprintf(message, sizeof message, "is one more than the %u names that a file may have",
+        snprintf(message, sizeof message, "exceeds the limit of %u names of a file",
                  MOST_LINKS);
         fail(name, message);
     }
@@ -300,8 +302,8 @@ static void write_name(struct directory *directory, const char *name, const stru
 
 static void write_tree(ext2_ino_t number);
 
-/* mke2fs has made a /lost+found. */
-static bool is_there(const struct directory *directory, const char *name)
+/* mke2fs creates /lost+found. */
+static bool is_lost_found(const struct directory *directory, const char *name)
 {
     return directory->number == EXT2_ROOT_INO && strcmp(name, "lost+found") == 0;
 }
@@ -311,7 +313,7 @@ static ext2_ino_t make_directory(struct directory *parent, const char *name,
 {
     ext2_ino_t number;
     check(ext2fs_new_inode(fs, parent->number, status->st_mode, NULL, &number), name);
-    make_room(parent, name); /* before the directory takes a block */
+    make_room(parent, name); /* before the directory allocates a block */
     check(ext2fs_mkdir(fs, parent->number, number, NULL), name);
     add_name(parent, name, number, EXT2_FT_DIR);
     return number;
@@ -322,12 +324,12 @@ static void write_directory(struct directory *parent, const char *name, const st
     static unsigned depth;
     ext2_ino_t number;
     if (++depth > DEEPEST)
-        fail(name, "lies in more directories than a path may name");
-    if (is_there(parent, name))
+        fail(name, "is nested deeper than a path can name");
+    if (is_lost_found(parent, name))
         check(ext2fs_lookup(fs, parent->number, name, strlen(name), NULL, &number), name);
     else
         number = make_directory(parent, name, status);
-    dress(number, name, status);
+    copy_status(number, name, status);
     check_call(chdir(name) == 0, name);
     write_tree(number);
     check_call(chdir("..") == 0, NULL);
@@ -339,27 +341,27 @@ static int is_entry(const struct dirent *entry)
     return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
 }
 
-/* Tells a file's status; opens it if it is a regular one, else returns -1. */
-static int look(const struct dirent *entry, struct stat *status)
+/* Reads the status of a file; opens a regular file, returns -1 for others. */
+static int open_file(const struct dirent *entry, struct stat *status)
 {
     const char *name = entry->d_name;
-    if (entry->d_type != DT_REG) { /* or the filesystem does not tell the kind with the name */
+    if (entry->d_type != DT_REG) { /* or the filesystem does not report types */
         check_call(lstat(name, status) == 0, name);
         if (!S_ISREG(status->st_mode))
             return -1;
     }
-    /* With the file open, its path is looked up once. */
+    /* fstat() on the open file saves a second lookup of the path. */
     int file = open(name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     check_call(file >= 0 && fstat(file, status) == 0, name);
     return file;
 }
 
-/* Writes all that is no directory. `file` is the file open, if it is a regular one. */
+/* Writes anything but a directory. `file` is the open file, if it is a regular one. */
 static void write_other(struct directory *directory, const char *name, const struct stat *status,
                         int file)
 {
-    if (is_there(directory, name))
-        fail(name, "is no directory: in an ext4 it is one, for what e2fsck finds");
+    if (is_lost_found(directory, name))
+        fail(name, "is not a directory: ext4 reserves this name for e2fsck's directory");
     struct link *link = status->st_nlink > 1 ? find_link(status, name) : NULL;
     if (link && link->there) {
         write_name(directory, name, status, link->there);
@@ -377,7 +379,7 @@ static void write_other(struct directory *directory, const char *name, const str
         link->there = number;
 }
 
-/* Writes what is in the current directory. */
+/* Writes the content of the current directory. */
 static void write_tree(ext2_ino_t number)
 {
     struct directory directory;
@@ -387,7 +389,7 @@ static void write_tree(ext2_ino_t number)
     open_directory(&directory, number);
     for (int each = 0; each < count; each++) {
         struct stat status;
-        int file = look(entries[each], &status);
+        int file = open_file(entries[each], &status);
         if (S_ISDIR(status.st_mode))
             write_directory(&directory, entries[each]->d_name, &status);
         else
@@ -398,14 +400,14 @@ static void write_tree(ext2_ino_t number)
     close_directory(&directory);
 }
 
-/* Returns a number that is not negative, of an argument. */
+/* Returns an argument that is a non-negative number. */
 static long long number_of(const char *text)
 {
     char *end;
     errno = 0;
     long long number = strtoll(text, &end, 10);
     if (errno || end == text || *end || number < 0) {
-        fprintf(stderr, "write-ext4: %s is no number\n", text);
+        fprintf(stderr, "write-ext4: %s is not a number\n", text);
         exit(2);
     }
     return number;
@@ -422,19 +424,19 @@ int main(int argc, char *argv[])
     long long offset = number_of(argv[2]), epoch = number_of(argv[4]);
     snprintf(options, sizeof options, "offset=%lld", offset);
     initialize_ext2_error_table();
-    /* What is read here was written just now, by mke2fs or libext2fs: no need to check that. */
+    /* Checksums need no check: mke2fs or libext2fs wrote the data just now. */
     int flags = EXT2_FLAG_RW | EXT2_FLAG_64BITS | EXT2_FLAG_IGNORE_CSUM_ERRORS;
     check(ext2fs_open2(argv[1], options, flags, 0, 0, unix_io_manager, &fs), argv[1]);
     check(ext2fs_read_bitmaps(fs), argv[1]);
-    /* Of a file without extents, libext2fs zeroes the blocks that it allocates: at once, not when
-     * the content is there already. */
+    /* libext2fs zeroes the blocks that it allocates for a file without extents: without its cache
+     * it does so at once, not after the content was written. */
     if (!ext2fs_has_feature_extents(fs->super))
         check(io_channel_set_options(fs->io, "cache=off"), argv[1]);
-    fs->now = epoch ? epoch : 1; /* for 0 libext2fs takes the clock's time */
+    fs->now = epoch ? epoch : 1; /* 0 means the clock's time to libext2fs */
     start_copying(argv[1], offset);
     check_call(chdir(argv[3]) == 0 && lstat(".", &status) == 0, argv[3]);
-    status.st_mtim = (struct timespec){.tv_sec = fs->now}; /* a mount's own */
-    dress(EXT2_ROOT_INO, ".", &status);
+    status.st_mtim = (struct timespec){.tv_sec = fs->now}; /* TREE's is its mount's */
+    copy_status(EXT2_ROOT_INO, ".", &status);
     write_tree(EXT2_ROOT_INO);
     finish_copying();
     check(ext2fs_close2(fs, EXT2_FLAG_FLUSH_NO_SYNC), argv[1]);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The program that writes a tree into an ext4, compiled for the machine that builds."""
+"""The program that writes a directory tree into an ext4 filesystem, compiled for the host."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from builder.steps.step import Job, Step
 
 WRITER = "write-ext4"
-"""Name of the program in the step's output; its source says what it does."""
+"""The program in the step's output; ext4_writer.c describes it."""
 
 _HEADER = Path(__file__).with_name("ext4_writer.h")
 _SOURCES = tuple(_HEADER.with_name(f"ext4_{part}.c") for part in ("writer", "content", "directory"))
 
 
 class Ext4Writer(Step):
-    """The program. Dynamically linked: it is used where it is compiled."""
+    """The program `write-ext4`, dynamically linked, since it runs only where it was compiled."""
 
     packages = ("gcc", "libext2fs-dev")
 
@@ -36,6 +36,6 @@ class Ext4Writer(Step):
 
 
 def compilation(target: Path) -> list[str | Path]:
-    """Return the command that compiles the program as the file `target`."""
+    """Return the command that compiles the program to the file `target`."""
     options = ("gcc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-pthread")
     return [*options, "-o", target, *_SOURCES, "-lext2fs", "-lcom_err"]

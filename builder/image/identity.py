@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Removal of a used card's identity from an image that other cards are made from."""
+"""Removal of a card's identity from an image that is written to other cards."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from builder.untrusted.tree import ForeignTree
 
 MACHINE_ID = "/etc/machine-id"
-"""Empty, systemd writes a new one at the next boot (machine-id(5))."""
+"""If this file is empty, systemd writes a new ID at the next boot (machine-id(5))."""
 
 _MAKES_KEYS = "/usr/local/sbin/ssh-host-keys"
-"""Recipe ssh's program that makes ssh host keys which are missing."""
+"""The program of recipe `ssh` that creates missing host keys."""
 
 _HOST_KEYS = "/etc/ssh/ssh_host_*"
 
@@ -28,13 +28,13 @@ _PATTERNS = (
         )
     ),
 )
-"""Files that one card alone may have: identities, seeds, logs, what somebody typed."""
+"""Files that must not be copied to other cards: identities, seeds, logs, histories."""
 
 
-def forget(tree: ForeignTree) -> Iterator[str]:
-    """Remove what makes a card one of its kind; yield what is to be said about it.
+def remove_identity(tree: ForeignTree) -> Iterator[str]:
+    """Remove the identity of a card from a tree; yield messages for the user.
 
-    Keys of its ssh server are kept by a system that would not make new ones.
+    The host keys of the ssh server are removed only if the system creates missing ones.
     """
     found = [path for pattern in _PATTERNS for path in tree.glob(pattern)]
     keys = [*tree.glob(_HOST_KEYS)]
@@ -42,8 +42,9 @@ def forget(tree: ForeignTree) -> Iterator[str]:
         found += keys
     elif keys:
         yield (
-            "kept: the keys of the ssh server, since this system would not make new ones: all cards "
-            "with the image have the same. `ssh-keygen -A`, after removing them, makes new ones"
+            "keeping the host keys of the ssh server, since this system does not create new ones: "
+            "all cards with this image share them. On the board, delete them and run "
+            "`ssh-keygen -A`"
         )
     for path in found:
         tree.remove(path)
@@ -51,4 +52,4 @@ def forget(tree: ForeignTree) -> Iterator[str]:
         tree.write(MACHINE_ID, b"", mode=0o444)
         found.append(MACHINE_ID)
     if found:
-        yield f"removed, since it belongs to one card: {', '.join(sorted(found))}"
+        yield f"removing the identity of the card: {', '.join(sorted(found))}"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The SD-card image: MBR, a FAT partition with the boot files, an ext4 partition with the root.
+"""The SD-card image: MBR, a FAT partition with the boot files, an ext4 root partition.
 
-Both filesystems are written straight into the image file, at their offsets: no loop device, no
-mount, no copy.
+Both filesystems are created in the image file at their offsets, without loop devices, mounts or
+copies.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from builder.image.filesystem import (
     Ext4Format,
     content_of,
     make_root,
-    seal,
-    take_boot,
+    move_boot,
+    write_checksums,
 )
 from builder.rootfs.layers import MountedRoot, layer_stack
 from builder.sandbox.workspace import Workspace
@@ -39,7 +39,7 @@ BOOT_OFFSET = BEFORE_PARTITIONS
 
 BOOT_LABEL = "PYNQ"
 ROOT_LABEL = "root"
-"""The labels by which the image's own /etc/fstab finds its partitions."""
+"""Labels of the partitions; the image's /etc/fstab refers to them."""
 _FAT32_FROM = 64 * MIB
 _NAMESPACE = uuid.UUID("b6d1ab9f-3f4f-4d0c-9d0b-0b2f6f3d7a55")
 
@@ -105,25 +105,25 @@ class Image(Step):
                     writer=job.input(self.writer.name),
                 )
                 check_card(image, self._boot_bin(job))
-                seal(job, root.workspace, image, root_size=size)
+                write_checksums(job, root.workspace, image, root_size=size)
 
     def _boot_bin(self, job: Job) -> bytes:
-        """Return what BOOT.BIN on the card is to hold; FAT does not tell upper from lower case."""
+        """Return the content of BOOT.BIN; FAT ignores the case of its name."""
         fat = job.input("boot-files") / "fat"
         found = [path for path in fat.iterdir() if path.name.upper() == "BOOT.BIN"]
         if len(found) != 1:
             raise StepError(
-                f"{self.board}: there are {len(found)} files BOOT.BIN among the boot files, not one: "
-                "the board's BootROM would start none, or the wrong one",
-                hint="they come from `bsp` of board.yaml",
+                f"{self.board}: the boot files contain {len(found)} files BOOT.BIN; the BootROM "
+                "needs exactly one",
+                hint="check `bsp` in board.yaml, which the boot files come from",
             )
         return found[0].read_bytes()
 
-    def _uuid(self, what: str) -> uuid.UUID:
-        return uuid.uuid5(_NAMESPACE, f"{self.board} {what}")
+    def _uuid(self, purpose: str) -> uuid.UUID:
+        return uuid.uuid5(_NAMESPACE, f"{self.board} {purpose}")
 
-    def _problem(self, key: str, what: str) -> UserError:
-        return UserError(f"{self.board_file}: partitions.{key}: {what}")
+    def _problem(self, key: str, message: str) -> UserError:
+        return UserError(f"{self.board_file}: partitions.{key}: {message}")
 
     def _root_size(self, content: int) -> int:
         """Return the size of the root partition in bytes."""
@@ -131,7 +131,7 @@ class Image(Step):
         if wanted.size is None:
             size = -(-(content + wanted.free) // MIB) * MIB
             if BOOT_OFFSET + self.partitions.boot + size > END_OF_TABLE:
-                raise self._problem("root.free", "leaves no room for the content on a card")
+                raise self._problem("root.free", "the root partition would exceed the largest card")
             return size
         if wanted.size < content:
             raise self._problem(
@@ -160,15 +160,15 @@ class Image(Step):
         )
 
     def _boot_files(self, job: Job, root: MountedRoot) -> Path:
-        """Return a directory with what is to go onto the FAT partition.
+        """Collect the content of the FAT partition in a directory, and return it.
 
-        On the board /boot is this partition: what recipes put there comes along. Of two files of
-        one name the boot files' wins.
+        The board mounts this partition on /boot, so files that recipes install there are included.
+        Boot files replace files of the same name.
         """
         source = job.input("boot-files") / "fat"
         staging = root.workspace.directory / "fat"
         job.run(root.workspace, "rm", "-rf", staging)
-        take_boot(job, root, staging, epoch=self.epoch)
+        move_boot(job, root, staging, epoch=self.epoch)
         job.run(root.workspace, "cp", "-rT", source, staging)
         files = ForeignTree(root.workspace.outside(staging))
         files.write("REVISION", self._revision(source).encode(), mode=0o644)
@@ -182,10 +182,10 @@ class Image(Step):
         return staging
 
     def _boot(self, job: Job, workspace: Workspace, image: Path, staging: Path) -> None:
-        """Write the FAT partition."""
+        """Create the FAT partition."""
         size = self.partitions.boot
-        # Really written, no hole: a block map must cover the whole FAT partition, or old data of
-        # the card shows up in directory sectors that should be zero (bmap-tools issue 128).
+        # Zeros instead of a hole: a block map must cover the whole FAT partition, or old data of
+        # the card appears in directory sectors that should be zero (bmap-tools issue 128).
         with image.open("r+b") as file:
             file.seek(BOOT_OFFSET)
             for _ in range(size // MIB):
@@ -215,15 +215,15 @@ class Image(Step):
 
 
 def fat_kind(size: int) -> str:
-    """Return which FAT a partition of `size` bytes gets, "16" or "32"; the BootROM reads both."""
+    """Return the kind of FAT, "16" or "32", for `size` bytes; the BootROM reads both."""
     return "32" if size >= _FAT32_FROM else "16"
 
 
 def fat_geometry(size: int) -> list[str]:
-    """Return mkfs.vfat's options for the kind of FAT and the clusters of a filesystem of `size`.
+    """Return mkfs.vfat's options for kind of FAT and size of clusters, for `size` bytes.
 
-    Left alone it would choose them for the whole image, not for the partition. A FAT with fewer
-    than 65525 clusters is a FAT16, whatever it says of itself (Microsoft's FAT specification).
+    By default mkfs.vfat chooses them for the whole image. A FAT with fewer than 65525 clusters is a
+    FAT16 whatever its header says (Microsoft's FAT specification).
     """
     kind = fat_kind(size)
     most = 1 << 19 if kind == "32" else 65524
@@ -234,7 +234,7 @@ def fat_geometry(size: int) -> list[str]:
 
 
 class Compressed(Step):
-    """The image as one compressed file."""
+    """A compressed image and its checksum."""
 
     packages = ("zstd", "xz-utils")
     wide = True

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Steps of the root filesystem: bootstrap, recipes, layers."""
+"""Steps of the root filesystem: bootstrap, layers of recipes, Python packages, by-products."""

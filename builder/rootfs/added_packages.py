@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Packages added to a system that is there already.
+"""Packages added to an existing system.
 
-What is missing is found and fetched by this machine's apt, from verified indexes, with the system's
-own list of what it has. The system's apt then installs these files, without the network.
+The host's apt resolves and downloads the missing packages from verified indexes, given the system's
+list of installed packages. The system's own apt installs these files without network access.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 _STATUS = "var/lib/dpkg/status"
 _ARCHIVES = "var/cache/apt/archives"
 _POLICY = "usr/sbin/policy-rc.d"
-# What apt and dpkg leave behind, with times of now in it.
+# Files of apt and dpkg that contain the time of the installation.
 _TRACES = (
     *(
         "var/log/dpkg.log",
@@ -38,7 +38,7 @@ _TRACES = (
 
 
 class AddedPackages(Step):
-    """The layer with packages, and with what they need and the system does not have."""
+    """A layer with packages and those of their dependencies that the system lacks."""
 
     packages = ("bubblewrap", "qemu-user-static")
     fetches = True
@@ -89,7 +89,7 @@ class AddedPackages(Step):
         (job.output / "packages.json").write_text(json.dumps(found, indent=1))
 
     def _fetch(self, job: Job, root: MountedRoot, scratch: Path) -> Path:
-        """Return a directory with the packages that are to be installed."""
+        """Download the packages to install; return their directory."""
         status, debs = scratch / "status", scratch / "debs"
         status.write_text(_status(root))
         (debs / "partial").mkdir(parents=True)
@@ -104,28 +104,28 @@ class AddedPackages(Step):
                 listed = job.run(workspace, *apt, "--print-uris", "install", *self.wanted)
             except CommandError as error:
                 raise UserError(
-                    f"the packages {', '.join(self.wanted)} cannot be added to this system from "
-                    f"{self.archive.distribution.name} as it is now",
+                    f"the packages {', '.join(self.wanted)} cannot be installed in this system "
+                    f"from the current archive of {self.archive.distribution.name}",
                     details=error.details,
                 ) from error
             # 'URL' NAME SIZE HASH
             names = [line.split()[1] for line in listed.splitlines() if line.startswith("'")]
-            kept = checked_downloads(self.archive, job.store, job.say, names)
+            cache = checked_downloads(self.archive, job.store, job.say, names)
             for name in names:
-                if (kept / name).exists():
-                    shutil.copyfile(kept / name, debs / name)
+                if (cache / name).exists():
+                    shutil.copyfile(cache / name, debs / name)
             job.run(workspace, *apt, "--download-only", "install", *self.wanted)
         for deb in debs.glob("*.deb"):
-            if not (kept / deb.name).exists():
-                partial = kept / "partial" / f"{deb.name}.{job.output.name}"
+            if not (cache / deb.name).exists():
+                partial = cache / "partial" / f"{deb.name}.{job.output.name}"
                 shutil.copyfile(deb, partial)
-                partial.rename(kept / deb.name)
+                partial.rename(cache / deb.name)
         return debs
 
     def _install(self, job: Job, root: MountedRoot, inside: Sequence[str], debs: Path) -> None:
-        """Install packages as the system does it itself; no service is started."""
-        had = root.files.exists(_POLICY)
-        if not had:
+        """Install packages by the system's own apt, without starting services."""
+        had_policy = root.files.exists(_POLICY)
+        if not had_policy:
             root.files.write(_POLICY, b"#!/bin/sh\nexit 101\n", mode=0o755)
         archives = root.at(_ARCHIVES)
         job.run(root.workspace, "mount", "--bind", debs, archives)
@@ -148,11 +148,11 @@ class AddedPackages(Step):
             )
         finally:
             job.run(root.workspace, "umount", "--lazy", archives)
-            if not had:
+            if not had_policy:
                 root.files.remove(_POLICY)
 
     def _mark(self, job: Job, root: MountedRoot, inside: Sequence[str], new: Sequence[str]) -> None:
-        """Note which packages came for others, so that apt can remove them with these."""
+        """Mark dependencies as automatically installed, so that apt can remove them."""
         automatic = [name for name in new if name not in self.wanted]
         if automatic:
             job.run(root.workspace, *inside, "apt-mark", "-q", "auto", *automatic)

@@ -19,10 +19,10 @@ from builder.steps.layer_archive import LAYER
 from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 
 NEED = 4 << 30
-"""Bytes that a root filesystem with its packages takes while it is built."""
+"""Bytes that a root filesystem with its packages needs during the build."""
 
-# qemu's default 64-bit CPU emulates pointer authentication, which makes everything 2.8 times
-# slower; for 32-bit programs qemu must choose its own.
+# QEMU's default 64-bit CPU emulates pointer authentication, which makes programs 2.8 times slower.
+# For 32-bit programs QEMU must choose the CPU itself.
 QEMU_CPU: Mapping[Architecture, Mapping[str, str]] = {
     Architecture.ARMHF: {},
     Architecture.ARM64: {"QEMU_CPU": "cortex-a53"},
@@ -35,7 +35,7 @@ _FIELDS = re.compile(
 
 
 class Bootstrap(Step):
-    """A minimal system and the apt packages of all recipes: the lowest layer."""
+    """The lowest layer: a minimal system and the apt packages of all recipes."""
 
     packages = ("mmdebstrap", "qemu-user-static")
     capabilities = ROOT_FILESYSTEM
@@ -91,44 +91,44 @@ class Bootstrap(Step):
             self._list_packages(job, workspace, tree)
 
     def _hooks(self, published: Path, native: NativeTree | None, keep: str) -> list[str]:
-        """Return the options that make the tree what an image needs, and let it work natively."""
+        """Return mmdebstrap's hooks: they clean up the tree and attach native programs."""
         customize = [
             keep,
             f'rm -f "$1"/etc/apt/sources.list.d/* "$1/{PREFERENCES}"',
             f'cp {shlex.quote(str(published))} "$1/etc/apt/sources.list"',
-            # The options for apt were for this machine's network, not for the board's.
+            # These options of apt are for the host's network, not for the board's.
             'rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"',
-            # mmdebstrap gives the tree this machine's name and name servers, of which resolved keeps
-            # a copy.
+            # mmdebstrap copies the host's name and name servers; resolved keeps a copy of the
+            # latter.
             'echo localhost > "$1/etc/hostname"; chmod 0644 "$1/etc/hostname"',
             'rm -f "$1/etc/.resolv.conf.systemd-resolved.bak"',
-            # Empty, systemd makes a new identity at first boot, without resetting which units
+            # With an empty file, systemd creates an ID at first boot without resetting which units
             # are enabled (machine-id(5)).
             ': > "$1/etc/machine-id"; rm -f "$1/var/lib/dbus/machine-id"',
-            # What holds times or random bytes is made anew where it is needed.
+            # Files with times or random bytes; the board creates those that it needs.
             'rm -rf "$1"/etc/ssh/ssh_host_* "$1"/var/log/*.log "$1"/var/log/apt/*',
             'rm -f "$1/var/cache/ldconfig/aux-cache" "$1/var/lib/systemd/random-seed"',
             'rm -f "$1/etc/fake-hwclock.data"',
         ]
-        # As soon as the target has programs: see builder.rootfs.layers on what is checked.
-        message = "the target's programs cannot list directories here: this needs a tmpfs"
+        # As soon as the target has programs; builder.rootfs.layers explains the check.
+        message = "programs of the target cannot list directories on this filesystem: use a tmpfs"
         same = 'test "$(/usr/sbin/chroot "$1" /bin/ls /etc)" = "$(ls "$1/etc")"'
         check = f'{same} || {{ echo >&2 "{message}"; exit 1; }}'
-        given = [
+        hooks = [
             f"--essential-hook={check}",
             *(f"--customize-hook={line}" for line in customize),
         ]
         if native:
-            given += [
+            hooks += [
                 f"--extract-hook={native.attach()}",
                 f"--customize-hook={native.detach()}",
                 # apt does not pass PATH on to dpkg.
                 f'--aptopt=DPkg::Path "{native.entrance}:{SEARCH_PATH}";',
             ]
-        return given
+        return hooks
 
     def _list_packages(self, job: Job, workspace: Workspace, tree: Path) -> None:
-        """Write what was installed, for the manifest."""
+        """Write the list of installed packages, for the manifest."""
         status = job.run(
             workspace,
             *("tar", "--extract", "--to-stdout", "--file", tree, "./var/lib/dpkg/status"),
@@ -138,9 +138,10 @@ class Bootstrap(Step):
 
 
 def installed(status: str) -> list[dict[str, str | int]]:
-    """Return name, version, architecture, source and size of the packages that dpkg has installed.
+    """Return the installed packages in `status`, the content of dpkg's status file.
 
-    Sizes are in bytes, as the packages themselves say (Debian Policy 5.6.20, there in KiB).
+    Each has name, version, architecture, source and size: Installed-Size (Debian Policy 5.6.20, in
+    KiB) in bytes.
     """
     found: list[dict[str, str | int]] = []
     for paragraph in status.split("\n\n"):

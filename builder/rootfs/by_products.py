@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""By-products of an image: its root filesystem as an archive, and a sysroot for cross compilers."""
+"""By-products of an image: an archive of its root filesystem, a sysroot for cross compilers."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from builder.store.checksum import sha256_once
 from builder.untrusted.tree import ForeignTree
 
 SYSROOT = "sysroot"
-"""Name of the directory in the sysroot's archive, beside the files for build systems."""
+"""The directory of the sysroot in its archive, beside the files for build systems."""
 
 _DEVELOPMENT = ("libc6-dev", "libcrypt-dev", "linux-libc-dev", "python3-dev", "pkgconf")
-# What programs are compiled and linked against; the rest of a root filesystem is not.
-_KEPT = (
+# The parts of a root filesystem that programs are compiled and linked against.
+_INCLUDED = (
     *("usr/include", "usr/lib", "usr/libexec", "usr/local", "opt", "etc/alternatives"),
     *("usr/share/pkgconfig", "usr/share/cmake", "etc/ld.so.conf", "etc/ld.so.conf.d"),
 )
-_NOT_KEPT = ("usr/lib/firmware", "usr/lib/modules", "usr/lib/udev", "usr/lib/systemd")
+_EXCLUDED = ("usr/lib/firmware", "usr/lib/modules", "usr/lib/udev", "usr/lib/systemd")
 _CMAKE = """\
 # For a stock cross compiler: cmake -DCMAKE_TOOLCHAIN_FILE=.../toolchain.cmake
 set(CMAKE_SYSTEM_NAME Linux)
@@ -46,11 +46,11 @@ set(ENV{{PKG_CONFIG_LIBDIR}}
     "${{CMAKE_SYSROOT}}/usr/lib/{triplet}/pkgconfig:${{CMAKE_SYSROOT}}/usr/share/pkgconfig")
 """
 _EMULATORS = {"armv7l": "arm", "aarch64": "aarch64", "x86_64": "x86_64"}
-"""qemu-user's names of processors, by those of uname(2)."""
+"""qemu-user's names of processors, by their names in uname(2)."""
 
 
 class RootArchive(Step):
-    """The root filesystem without a kernel's modules, as `BOARD-rootfs.tar.zst`."""
+    """The root filesystem without kernel modules, as `BOARD-rootfs.tar.zst`."""
 
     capabilities = ROOT_FILESYSTEM
 
@@ -71,9 +71,10 @@ class RootArchive(Step):
 
 
 class DevelopmentPackages(Step):
-    """The packages of the image and those needed to compile for it, unpacked as a layer.
+    """The image's packages and those needed to compile for it, unpacked as a layer.
 
-    All is of the same indexes as the image, so of the same versions. Nothing of it is run.
+    They come from the same indexes as the image's packages and so have the same versions. None of
+    their programs or scripts is run.
     """
 
     packages = ("mmdebstrap",)
@@ -84,7 +85,7 @@ class DevelopmentPackages(Step):
         self.archive = bootstrap.archive
         compiler = _compiler(self.archive.versions(["gcc"]).get("gcc", ""))
         own = (*_DEVELOPMENT, *([f"libstdc++-{compiler}-dev"] if compiler else []))
-        # apt has to see what the image has, to choose the same of what can stand for each other.
+        # Includes the image's packages, so that apt chooses the same among alternative packages.
         self.wanted = sorted({*bootstrap.wanted, *own, *more})
 
     def settings(self) -> Mapping[str, object]:
@@ -112,10 +113,10 @@ class DevelopmentPackages(Step):
 
 
 class Sysroot(Step):
-    """The sysroot that programs for the image are compiled against: `BOARD-sysroot.tar.zst`.
+    """The sysroot that programs for the image are compiled against, as `BOARD-sysroot.tar.zst`.
 
-    The image's own tree lies over the packages of `development`, whose scripts were not run.
-    `toolchain.cmake` beside it makes CMake use it.
+    The image's layers are mounted above the packages of `development`, which are unpacked only. The
+    archive also contains a `toolchain.cmake` for CMake.
     """
 
     capabilities = ROOT_FILESYSTEM
@@ -139,8 +140,8 @@ class Sysroot(Step):
         with stack.mounted([job.entry(name) for name in self.below], log=job.log) as root:
             top = root.changes.parent / "top"
             sysroot = top / SYSROOT
-            there = [name for name in _KEPT if root.files.exists(name)]
-            excluded = [f"--exclude={name}" for name in _NOT_KEPT]
+            there = [name for name in _INCLUDED if root.files.exists(name)]
+            excluded = [f"--exclude={name}" for name in _EXCLUDED]
             job.run(root.workspace, "mkdir", "-p", sysroot)
             job.run(
                 root.workspace,
@@ -166,7 +167,7 @@ _COPY = 'from=$0; to=$1; shift; tar -C "$from" -c "$@" | tar -C "$to" -x'
 
 
 def relative_links(tree: ForeignTree) -> None:
-    """Make the absolute symbolic links of a tree relative, so that they stay within it."""
+    """Make the absolute symbolic links of a tree relative, so that they stay inside it."""
     links = [path for path, status in tree.walk() if stat.S_ISLNK(status.st_mode)]
     for path in links:
         target = tree.target(path)
@@ -175,7 +176,7 @@ def relative_links(tree: ForeignTree) -> None:
 
 
 def _compiler(version: str) -> str | None:
-    """Return the number of the release of GCC that a version of Debian's package `gcc` is."""
+    """Return the major release of GCC, given the version of Debian's package `gcc`."""
     match = re.match(r"(?:\d+:)?(\d+)\.", version)
     return match[1] if match else None
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Designs for the programmable logic put into a system that has the PYNQ library."""
+"""PL designs added to a system that has the PYNQ library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 from builder.untrusted.tree import ForeignTree
 
 _OVERLAYS = "overlays"
-# Where releases of PYNQ have it: in a virtual environment since 2.7, Debian's own place before.
+# Directories of packages in PYNQ's releases: a virtual environment since 2.7, before it Debian's.
 _PLACES = (
     "usr/local/share/pynq-venv/lib/python3*/site-packages",
     "usr/local/lib/python3*/dist-packages",
@@ -24,9 +24,10 @@ _USERS_NOTEBOOKS = "home/*/jupyter_notebooks"
 
 
 class Designs(Step):
-    """The layer with designs: where `pynq.Overlay` finds them, in place of those of the same name.
+    """A layer with PL designs, installed where `pynq.Overlay` finds them.
 
-    What a design has in `notebooks/` goes to the user's.
+    They replace designs of the same name. A design's `notebooks/` are copied to the user's
+    notebooks.
     """
 
     capabilities = ROOT_FILESYSTEM
@@ -52,31 +53,31 @@ class Designs(Step):
         stack = layer_stack(job)
         below = [job.entry(name) for name in self.below]
         with stack.mounted(below, log=job.log) as root:
-            self._put(job, root)
+            self._install(job, root)
             stack.save(root, job.output, epoch=self.epoch, log=job.log)
 
-    def _put(self, job: Job, root: MountedRoot) -> None:
+    def _install(self, job: Job, root: MountedRoot) -> None:
         tree = root.files
         package = library(tree)
         if package is None or not tree.is_directory(f"{package}/{_OVERLAYS}"):
             raise UserError(
-                "the image has no PYNQ library, so there is no place for a design",
+                "the image has no PYNQ library, which PL designs need",
                 hint="add the library: --recipe pynq",
             )
         overlays = f"{package}/{_OVERLAYS}"
         notebooks = _only(tree, [_USERS_NOTEBOOKS])
         for design in self.designs:
             target = f"{overlays}/{design.name}"
-            job.say(f"{design.name}: {'in place of' if tree.exists(target) else 'to'} {target}")
+            job.say(f"{design.name}: {'replacing' if tree.exists(target) else 'adding'} {target}")
             tree.remove(target)
-            _copy(design, _own(design), tree, target, like=overlays)
-            given = [file for file in design.files if file.parts[0] == NOTEBOOKS]
-            if given and notebooks:
+            _copy(design, _library_files(design), tree, target, like=overlays)
+            own = [file for file in design.files if file.parts[0] == NOTEBOOKS]
+            if own and notebooks:
                 target = f"{notebooks}/{design.name}"
-                _copy(design, given, tree, target, like=notebooks, below=Path(NOTEBOOKS))
-            elif given:
+                _copy(design, own, tree, target, like=notebooks, below=Path(NOTEBOOKS))
+            elif own:
                 job.say(
-                    f"{design.name}: its notebooks are left out: the image has no user for them"
+                    f"{design.name}: skipping its notebooks: no user of the image has notebooks"
                 )
 
 
@@ -85,8 +86,8 @@ def library(tree: ForeignTree) -> str | None:
     return _only(tree, [f"{place}/pynq" for place in _PLACES])
 
 
-def _own(design: Design) -> list[Path]:
-    """Return the files of a design that are for the library."""
+def _library_files(design: Design) -> list[Path]:
+    """Return the files of a design that belong into the library."""
     return [file for file in design.files if file.parts[0] != NOTEBOOKS]
 
 
@@ -108,7 +109,7 @@ def _copy(
     like: str,
     below: Path = Path(),
 ) -> None:
-    """Copy files of a design below a directory; they belong to whom the directory `like` does."""
+    """Copy files of a design below a directory, with owner and group of the directory `like`."""
     status = tree.status(like)
     user, group = status.st_uid, status.st_gid
     for file in files:

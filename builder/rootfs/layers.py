@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """A root filesystem as a stack of layers, each the output of one step.
 
-A layer is a tar archive of the files that the step changed, with overlayfs's marks for removed files
-(whiteouts: character devices 0/0; opaque directories: trusted.overlay.opaque). An overlayfs mount
-of the layers is the tree. All layers are unpacked in one workspace, on tmpfs where memory allows,
-once per build and for all steps.
+A layer is a tar archive of the files that the step changed, with overlayfs's marks for removed
+files (whiteouts: character devices 0/0; opaque directories: trusted.overlay.opaque). An overlayfs
+mount of the layers is the tree. All layers are unpacked in one workspace, on tmpfs where memory
+allows, once per build and for all steps.
 """
 
 from __future__ import annotations
@@ -153,8 +153,8 @@ class LayerStack:
             raise HostError(
                 "programs of the target cannot list directories in "
                 f"{self.workspace.directory}, whose filesystem is not a tmpfs",
-                hint="free about 6 GiB of memory, so that the build can use a tmpfs, or put the store "
-                "(--store) on a filesystem without hashed directories: mkfs.ext4 -O ^dir_index",
+                hint="free about 6 GiB of memory, so that the build can use a tmpfs, or put the "
+                "store (--store) on a filesystem without hashed directories: mkfs.ext4 -O ^dir_index",
             )
         self._listed = True
 
@@ -208,5 +208,5 @@ def _confined(root: Path, capabilities: Sequence[str] = ()) -> list[str]:
 
 def _capability_options(capabilities: Sequence[str]) -> list[str]:
     """Return the last options of bwrap(1): the capabilities of the command."""
-    kept = [word for each in capabilities for word in ("--cap-add", f"CAP_{each}")]
-    return ["--cap-drop", "ALL", *kept, "--"]
+    options = [word for each in capabilities for word in ("--cap-add", f"CAP_{each}")]
+    return ["--cap-drop", "ALL", *options, "--"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Options and hooks of every run of mmdebstrap."""
+"""Options and hooks of all runs of mmdebstrap."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from builder.apt.verification import remove_damaged
 from builder.store.store import Store
 
 PREFERENCES = "etc/apt/preferences.d/builder"
-"""File in the tree with what apt prefers while it is built (apt_preferences(5))."""
+"""The file in the tree with apt's preferences during the build (apt_preferences(5))."""
 
 _ARCHIVES = "var/cache/apt/archives"
 
 
 def downloads(archive: Archive, store: Store) -> Path:
-    """Return the directory of the store that keeps an archive's packages."""
+    """Return the store's directory for the downloaded packages of an archive."""
     name = f"{archive.distribution.name}-{archive.architecture.value}"
     cache = store.root / "archives" / "packages" / name
     (cache / "partial").mkdir(parents=True, exist_ok=True)
@@ -32,68 +32,77 @@ def checked_downloads(
     say: Callable[[str], object],
     files: Iterable[str] | None = None,
 ) -> Path:
-    """Return that directory, after damaged packages were removed from it, of which each is told.
+    """Remove damaged packages from the directory of downloads; return the directory.
 
-    `files` are those that matter, by default all.
+    Args:
+        archive: the archive.
+        store: the store.
+        say: gets a line for each removed package.
+        files: names of the packages to check. Default: all.
     """
-    kept = downloads(archive, store)
+    cache = downloads(archive, store)
     if files is None:
-        files = [path.name for path in kept.glob("*.deb")]
-    remove_damaged(kept, archive.checksums(name.partition("_")[0] for name in files), say)
-    return kept
+        files = [path.name for path in cache.glob("*.deb")]
+    remove_damaged(cache, archive.checksums(name.partition("_")[0] for name in files), say)
+    return cache
 
 
 def options(
     archive: Archive, store: Store, work: Path, *, say: Callable[[str], object]
 ) -> list[str]:
-    """Return the options with which packages come from an archive as it was recorded.
+    """Return the options that install packages from the recorded state of an archive.
 
-    What is kept of it is checked first; `say` is told of packages that are damaged. `work` is a
-    directory for mounts, which are gone with the workspace that it is in. Hooks are run by sh with
-    the root directory as $1.
+    Cached indexes and packages are verified first. mmdebstrap runs hooks by sh with the root
+    directory as $1.
+
+    Args:
+        archive: the archive.
+        store: the store that caches its packages.
+        work: a directory for mounts; they end with the workspace that contains it.
+        say: gets a line for each damaged package.
 
     Raises:
-        DamagedIndexes: the archive's indexes are not what was signed.
-        HostError: this machine lacks what they are checked with.
+        DamagedIndexes: the archive's indexes do not match their signature.
+        HostError: the host lacks a program that verifies them.
     """
     archive.check()
     apt = [
         *host_options(),
         *VERIFIED,
         'Acquire::Languages "none";',
-        # Else it gives directories of the tree to whoever this machine calls _apt.
+        # Otherwise apt gives directories of the tree to the host's user _apt.
         'APT::Sandbox::User "root";',
     ]
     lists = shlex.quote(str(archive.lists))
     debs = shlex.quote(str(checked_downloads(archive, store, say)))
     hooks = [
         f'mkdir -p "$1/var/lib/apt/lists"; cp -a {lists}/. "$1/var/lib/apt/lists/"',
-        # What is downloaded lies above what was kept: apt locks the directory, and another build
-        # may want it at the same time.
+        # Downloads go to an overlay above the cache: apt locks its directory, and another build
+        # may use the cache at the same time.
         (
-            f"cd {shlex.quote(str(work))}; mkdir kept new changing; mount --bind {debs} kept; "
+            f"cd {shlex.quote(str(work))}; mkdir cache new work; mount --bind {debs} cache; "
             f'mkdir -p "$1/{_ARCHIVES}"; mount -t overlay '
-            f'-o lowerdir=kept,upperdir=new,workdir=changing downloads "$1/{_ARCHIVES}"'
+            f'-o lowerdir=cache,upperdir=new,workdir=work downloads "$1/{_ARCHIVES}"'
         ),
-        # /bin, /sbin and /lib are links from the start, as debootstrap makes them.
+        # /bin, /sbin and /lib are links from the start, as with debootstrap.
         'for d in bin sbin lib; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done',
-        # usr-is-merged says so too; usrmerge would bring all of Perl to make the links.
+        # usr-is-merged satisfies the same dependency; usrmerge would install all of Perl.
         f'printf "Package: usrmerge\\nPin: version *\\nPin-Priority: -1\\n" > "$1/{PREFERENCES}"',
     ]
     return [
         "--mode=root",
         f"--architectures={archive.architecture.value}",
         *(f"--aptopt={option}" for option in apt),
-        # The indexes are those that were verified and recorded; nothing newer.
+        # Use the verified, recorded indexes, never newer ones.
         "--skip=update",
-        # What is downloaded is to be kept.
+        # Do not delete the downloads: a hook adds them to the cache.
         "--skip=essential/unlink",
         *(f"--setup-hook=set -e; {hook}" for hook in hooks),
     ]
 
 
 def keep_downloads(archive: Archive, store: Store, work: Path) -> str:
-    """Return a shell line for a hook that keeps what was downloaded, before all is cleaned away."""
+    """Return a shell line for a hook that adds downloads to the cache before the clean-up."""
     debs = shlex.quote(str(downloads(archive, store)))
     return (
         f'set -e; umount "$1/{_ARCHIVES}"; cd {shlex.quote(str(work))}/new; '

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The layer of a recipe that contains a package of PYNQ's sdbuild.
 
-The package's scripts run unchanged: `pre.sh` and `post.sh` run on the host with the path of the root
-filesystem, here in a disposable copy of the host; `qemu.sh` runs in the root filesystem.
+The package's scripts run unchanged: `pre.sh` and `post.sh` run on the host with the path of the
+root filesystem, here in a disposable copy of the host; `qemu.sh` runs in the root filesystem.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ def _resolver(target: Target) -> Iterator[None]:
     """Mount the host's resolv.conf(5) over the root filesystem's."""
     root, job = target.root, target.job
     workspace, name = root.workspace, "etc/resolv.conf"
-    made = not root.files.exists(name)
-    if made:
+    created = not root.files.exists(name)
+    if created:
         root.files.touch(name)
     file = root.at(name)
     job.run(workspace, "mount", "--bind", "/etc/resolv.conf", file)
@@ -125,5 +125,5 @@ def _resolver(target: Target) -> Iterator[None]:
         yield
     finally:
         job.run(workspace, "umount", file)
-        if made:
+        if created:
             job.run(workspace, "rm", file)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The checks of an image, for the board to run on itself."""
+"""The layer with an image's checks, which the board runs on itself."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from builder.steps.layer_archive import LAYER, pack
 from builder.steps.step import Job, Step
 
 DIRECTORY = "usr/share/board-selftest"
-"""The image's directory with its checks, the files that run them, and `context.json`."""
+"""The image's directory of checks, the modules that run them, and `context.json`."""
 
 _IGNORED = shutil.ignore_patterns("__pycache__")
 
 
 class ChecksLayer(Step):
-    """A layer with checks, what they are run by, and what they know of the image.
+    """A layer with checks, the modules that run them, and their facts about the image.
 
-    It is made without a tree below it: a changed check makes this layer and the image again,
-    nothing else.
+    It does not depend on other layers: a changed check rebuilds only this layer and the image.
     """
 
     def __init__(
@@ -58,8 +57,8 @@ class ChecksLayer(Step):
                     shutil.copytree(path, place, ignore=_IGNORED)
                 else:
                     shutil.copyfile(path, place)
-            known = {**self.context, "checks": {name: name for name in self.checks}}
-            (directory / "context.json").write_text(json.dumps(known, indent=1) + "\n")
-            # Whatever they are here, everybody may read them on the board.
+            facts = {**self.context, "checks": {name: name for name in self.checks}}
+            (directory / "context.json").write_text(json.dumps(facts, indent=1) + "\n")
+            # Readable by all users of the board, whatever their modes are on the host.
             job.run(workspace, "chmod", "-R", "u=rwX,go=rX", stage)
             pack(workspace, stage, job.output / LAYER, epoch=self.epoch, of_root=True, log=job.log)

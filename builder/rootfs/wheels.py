@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Python packages of a lock file, fetched for the target without running anything of it."""
+"""Python packages of a lock file, downloaded and unpacked without running their code."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from builder.steps.layer_archive import pack
 from builder.steps.step import Job, Step
 
 INSTALLED = "installed.tar.zst"
-"""In the step's output: the files of all wheels, as they lie in an image."""
+"""In the step's output: an archive of the files of all wheels, at their paths in an image."""
 
 COMPILED = "compiled"
-"""In the step's output, if byte code is among them."""
+"""In the step's output: an empty file, present if the archive contains byte code."""
 
 COMPILE = ("-m", "compileall", "-q", "--invalidation-mode", "checked-hash")
-"""Arguments of Python that compile byte code which holds whatever time its source has."""
+"""Python's arguments to compile byte code that stays valid whatever the source's time is."""
 
-# Platform tags of PEP 599/600 wheels that run on each architecture's distributions: the oldest
-# of them (jammy) has glibc 2.35.
+# Minor versions of glibc in platform tags (PEP 599, 600) that all distributions support: the
+# oldest (jammy) has glibc 2.35.
 _GLIBC_MINORS = range(35, 16, -1)
 
 
 class Wheels(Step):
-    """The wheels of a lock file, each checked against its hash, and what they unpack to."""
+    """The wheels of a lock file, each verified by its hash, and an archive of their files."""
 
     fetches = True
 
@@ -58,8 +58,8 @@ class Wheels(Step):
             tree = workspace.directory / "tree"
             workspace.outside(tree).mkdir()
             packages = self._install(job, workspace.outside(tree))
-            # By hash, not by time: the times of files in an image are not those of now. The byte
-            # code is the same on every architecture; without that Python it is left to the recipe.
+            # Validated by hash, since files in an image get other times. Byte code does not depend
+            # on the architecture; if the host lacks this Python, the recipe's layer compiles it.
             native = shutil.which(f"python{self.python}", path="/usr/local/bin:/usr/bin:/bin")
             if native:
                 job.run(
@@ -77,14 +77,14 @@ class Wheels(Step):
             *("--implementation", "cp", "--python-version", self.python),
             *(word for tag in platform_tags(self.architecture) for word in ("--platform", tag)),
             *("--requirement", self.lock, "--dest", job.output),
-            # A cache would be a second store, not verified by ours.
+            # pip's cache would be a second store that is not verified.
             environment={"PIP_NO_CACHE_DIR": "1"},
         )
 
     def _install(self, job: Job, tree: Path) -> str:
-        """Unpack all wheels into a tree as they lie in an image; return where packages are.
+        """Unpack all wheels at their paths in an image; return the directory of the packages.
 
-        That is where the distribution's Python looks for local packages.
+        The distribution's Python searches this directory for local packages.
         """
         packages = local_packages(self.python)
         destination = SchemeDictionaryDestination(
@@ -110,11 +110,11 @@ class Wheels(Step):
 
 
 def platform_tags(architecture: Architecture) -> list[str]:
-    """Return the platform tags of wheels that run on each architecture, the preferred one first."""
+    """Return the platform tags of wheels that run on an architecture, the preferred one first."""
     machine = MACHINES[architecture].uname
     return [*(f"manylinux_2_{minor}_{machine}" for minor in _GLIBC_MINORS), f"linux_{machine}"]
 
 
 def local_packages(python: str) -> str:
-    """Return the image's directory of packages that are not the distribution's."""
+    """Return the image's directory of Python packages from outside the distribution."""
     return f"/usr/local/lib/python{python}/dist-packages"

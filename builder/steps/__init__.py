@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""How each thing is done: a step is one unit of work with declared inputs and one output."""
+"""The base of all steps: units of work with declared inputs and one output."""

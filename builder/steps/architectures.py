@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Differences between the architectures of boards and of the machines that build."""
+"""Properties of the architectures of boards and build hosts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from builder.spec.models import Architecture
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Names and numbers that are special to an architecture.
+    """Names and numbers of an architecture.
 
-    triplet: directory of its libraries (Debian's multiarch).
-    elf: number of the processor in ELF files (elf(5), e_machine).
-    uname: what uname(2) calls the processor, also under qemu-user.
-    loader: the program interpreter, as its ELF files name it.
+    triplet: Debian's multiarch triplet, the name of its directory of libraries.
+    elf: constant of the processor in ELF files (elf(5), e_machine).
+    uname: the machine's name in uname(2), also under qemu-user.
+    loader: path of the program interpreter in its ELF files.
     bash: HOSTTYPE and MACHTYPE of its bash.
-    names: what programs that know the architecture call it.
+    names: all names that programs use for the architecture.
     """
 
     triplet: str
@@ -29,7 +29,7 @@ class Machine:
 
     @property
     def cross_compile(self) -> str:
-        """Prefix of Debian's cross compilers for it."""
+        """The prefix of Debian's cross compilers."""
         return f"{self.triplet}-"
 
 

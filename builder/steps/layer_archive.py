@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How a layer of a root filesystem is kept: a tar archive that is the same for the same files."""
+"""Archives of layers: tar archives that are identical for identical files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import IO
 from builder.sandbox.workspace import Workspace
 
 LAYER = "layer.tar.zst"
-"""Name of the archive in the output of a step that makes a layer."""
+"""The file name of the archive in the output of steps that create a layer."""
 
 
-# What overlayfs notes for itself on directories and files that it copied: of no use in another mount.
+# Internal marks of overlayfs on copied files and directories; they are valid in one mount only.
 _EXCLUDED = [f"--xattrs-exclude=trusted.overlay.{name}" for name in ("origin", "impure", "uuid")]
 
 
@@ -25,14 +25,20 @@ def pack(
     of_root: bool = False,
     log: IO[str] | None = None,
 ) -> None:
-    """Write a directory as a layer, in an order and with times that repeat.
+    """Archive a directory as a layer, reproducibly.
 
-    `of_root`: all in it shall be root's, whoever made it.
+    Args:
+        workspace: the workspace in which tar runs.
+        tree: the directory.
+        archive: path of the new archive.
+        epoch: upper bound of modification times, in seconds since 1970.
+        of_root: whether root owns all files in the archive, instead of their owners.
+        log: gets tar's output.
     """
     workspace.run(
         [
             *("tar", "--create", "--numeric-owner", "--sort=name", "--format=posix"),
-            # Without these, extended headers hold the time of the run (tar's manual, 8.4).
+            # By default, extended headers contain the time of the run (tar's manual, 8.4).
             "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
             *(("--owner=0", "--group=0") if of_root else ()),
             *("--xattrs", "--xattrs-include=*", *_EXCLUDED, f"--mtime=@{epoch}", "--clamp-mtime"),

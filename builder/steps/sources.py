@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sources: packages of the distribution's archive, files from the network. All verified."""
+"""Steps that download and verify sources: Debian source packages and files from URLs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from builder.steps.step import Job, Step
 from builder.store.checksum import sha256
 
 _PART = ".part"
-"""Name of a file that is not whole yet, or not checked."""
+"""Suffix of a download that is incomplete or not verified yet."""
 
 
 class PackageSource(Step):
-    """The files of a package that holds sources, as the archive's signed index names them."""
+    """The files of a Debian source package, verified against the archive's signed index."""
 
     fetches = True
 
@@ -48,13 +48,13 @@ class PackageSource(Step):
         sums = {sha256(path) for path in job.output.iterdir()}
         if sums != {file.sha256 for file in self.package.files}:
             raise StepError(
-                f"{self.package.name}: the files that came are not those of the index",
-                hint="--update fetches the index anew",
+                f"{self.package.name}: the downloaded files do not match the package index",
+                hint="download a new index with --update",
             )
 
 
 class UrlSource(Step):
-    """One file from a URL, checked against its SHA-256."""
+    """A file from a URL, verified by its SHA-256."""
 
     fetches = True
 
@@ -80,21 +80,21 @@ class UrlSource(Step):
                 found = self._fetch(job, file)
             if found != wanted:
                 raise StepError(
-                    f"{url} has another SHA-256 than the specification says",
-                    details=[f"wanted {wanted}", f"found  {found}"],
+                    f"{url}: the SHA-256 of the download differs from the specification",
+                    details=[f"expected {wanted}", f"found    {found}"],
                 )
             part.rename(job.output / self.download.name)
         finally:
             part.unlink(missing_ok=True)
 
     def _fetch(self, job: Job, file: IO[bytes]) -> str:
-        """Download into a file; return its SHA-256."""
+        """Download the URL into a file; return the file's SHA-256."""
         limits = replace(self.limits, size=self.download.max_size or self.limits.size)
         processes = job.tools.processes
         try:
             got = fetch(self.download.url, file, processes=processes, limits=limits, say=job.say)
         except TooLargeError as error:
             raise StepError(
-                error.message, hint="say `max-size` beside its `url` if it is to be that large"
+                error.message, hint="if this size is right, set `max-size` beside the `url`"
             ) from error
         return got.sha256

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Steps, the units of a build.
+"""Steps, the units of work of a build.
 
-A step names everything that its output depends on; the plan makes a fingerprint of that and of
-the step's own code. What a step reads without naming it is a bug: its output would be kept
-when it must not be.
+A step declares all its inputs; its key is a hash of them and of the step's own code. A step that
+reads an undeclared input has a bug: a change of that input would not invalidate its cached output.
 """
 
 from __future__ import annotations
@@ -27,30 +26,32 @@ ROOT_FILESYSTEM = (
     *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD"),
     *("SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_ADMIN", "SYS_CHROOT"),
 )
-"""Capabilities for work in a root filesystem: files of many owners, chroots, mounts."""
+"""Capabilities for work in a root filesystem: files of many users, chroots, mounts."""
 
 
 class Step(ABC):
-    """One unit of work.
+    """A unit of work with declared inputs and one output.
 
-    `name` tells it apart within a plan; `scope` says what it is built for (a board, a SoC
-    family, a distribution), so that what changed since its last build can be told.
+    name: unique within a plan.
+    scope: the board, SoC family or distribution that it is built for. The plan compares a step with
+        the last build of the step of this name and scope to explain why it is not cached.
+    parents: the steps whose output it reads, by the names by which it reads them.
     """
 
     packages: Sequence[str] = ()
-    """Host packages whose programs the output depends on."""
+    """Host packages whose programs produce the output."""
 
     fetches: ClassVar[bool] = False
-    """Whether it needs the network."""
+    """Whether the step needs the network."""
 
     wide: ClassVar[bool] = False
-    """Whether its work spreads over all processors, as a compilation by make does."""
+    """Whether the step uses all processors, as a compilation by make does."""
 
     capabilities: ClassVar[Sequence[str]] = ()
-    """Capabilities that its work needs (capabilities(7), without CAP_); most need none."""
+    """Capabilities that the step needs (capabilities(7), without CAP_); most steps need none."""
 
     secrets: Sequence[str] = ()
-    """Settings that are never written down in plain."""
+    """Names of settings whose values are never stored in plain text."""
 
     def __init__(self, name: str, *, scope: str, parents: Mapping[str, Step] | None = None) -> None:
         self.name = name
@@ -59,7 +60,7 @@ class Step(ABC):
 
     @abstractmethod
     def settings(self) -> Mapping[str, object]:
-        """Return the values that the output depends on; anything that JSON can hold."""
+        """Return the values that the output depends on, as JSON types."""
 
     def files(self) -> Sequence[Path]:
         """Return the files and directories whose content the output depends on."""
@@ -67,7 +68,7 @@ class Step(ABC):
 
     @abstractmethod
     def run(self, job: Job) -> None:
-        """Do the work: read `job.input(...)`, write into `job.output`."""
+        """Produce the output: read `job.input(...)`, write into `job.output`."""
 
     def provenance(
         self,
@@ -88,15 +89,15 @@ class Step(ABC):
 
     def shell(
         self,
-        job: Job,  # noqa: ARG002 - for those that override it
+        job: Job,  # noqa: ARG002 - for overriding methods
     ) -> AbstractContextManager[Shell] | None:
-        """Open the step's environment for a person; None if there is nothing to look at."""
+        """Open an interactive shell in the step's environment; None if the step has none."""
         return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shell:
-    """A command that opens a shell in a step's environment, and words on what is there."""
+    """A command that opens a shell in a step's environment, and a description for the user."""
 
     workspace: Workspace
     argv: Sequence[str]
@@ -106,40 +107,46 @@ class Shell:
 
 
 class Tools(Protocol):
-    """The engine's part of a job, beside its own directories."""
+    """Services that all jobs of a build share."""
 
     @property
     def processes(self) -> Processes:
-        """The commands that are running."""
+        """The running commands."""
 
     @property
     def jobs(self) -> int:
-        """Processors that a step may use."""
+        """Number of processors that a step may use."""
 
     @property
     def containers(self) -> Containers:
-        """Who runs containers, for tools that need a system of their own."""
+        """Access to containers, for tools that need another system than the host."""
 
     @property
     def compiler_cache(self) -> CompilerCache | None:
-        """The cache of compiled objects; None if it is not to be used."""
+        """The cache of compiled objects; None if it is disabled."""
 
     def workspace(
         self, name: str, *, need: int, network: bool = False
     ) -> AbstractContextManager[Workspace]:
-        """Open a workspace with room for `need` bytes, on tmpfs where memory allows."""
+        """Open a workspace for `need` bytes, on tmpfs if memory allows."""
 
     def shared(self, create: Callable[[Workspace], Shared]) -> Shared:
-        """Return the object that `create` makes, in a workspace that all jobs of a build share.
+        """Return the build's one object of a kind; `create` makes it on first use.
 
-        It is made when a job first asks for it.
+        The object owns a workspace that all jobs of the build share.
         """
 
 
 class Job:
-    """A step's run: where its inputs are, where its output goes, how it runs commands.
+    """A run of a step: its inputs, its output directory, its log and its commands.
 
-    `cache_use` says how the compiler cache was used; None if it was not.
+    inputs: the store's entries of the parents, by the step's names of them.
+    output: the directory for the output.
+    log: the step's log.
+    store: the store, for downloads and large temporary files.
+    tools: services that all jobs of the build share.
+    on_line: called with each line of output, for the display.
+    cache_use: statistics of the compiler cache; None if it was not used.
     """
 
     def __init__(
@@ -161,32 +168,36 @@ class Job:
         self.cache_use: CacheUse | None = None
 
     def input(self, name: str) -> Path:
-        """Return the directory with the output of the parent called `name`."""
+        """Return the output directory of the parent `name`."""
         return self.inputs[name].files
 
     def entry(self, name: str) -> Entry:
-        """Return the store's entry of the parent called `name`."""
+        """Return the store's entry of the parent `name`."""
         return self.inputs[name]
 
     def workspace(
         self, name: str, *, need: int, network: bool = False
     ) -> AbstractContextManager[Workspace]:
-        """Open a workspace with room for `need` bytes, with or without the network."""
+        """Open a workspace for `need` bytes, on tmpfs if memory allows."""
         return self.tools.workspace(name, need=need, network=network)
 
     @contextmanager
-    def compilers(self, workspace: Workspace, *names: str) -> Iterator[Mapping[str, str]]:
-        """Give the environment for commands in a workspace that call compilers.
+    def compiler_workspace(
+        self, name: str, compilers: Sequence[str], *, need: int
+    ) -> Iterator[tuple[Workspace, Mapping[str, str]]]:
+        """Open a workspace for `need` bytes; return it and the environment for `compilers`.
 
-        Objects come from the compiler cache then, if they are in it.
+        The compilers, given by the names of their programs, use the compiler cache unless it is
+        disabled.
         """
         cache = self.tools.compiler_cache
-        if cache is None:
-            yield {}
-            return
-        yield cache.prepare(workspace, names)
-        self.cache_use = cache.use(workspace)
-        self.say(str(self.cache_use))
+        with self.workspace(name, need=need) as workspace:
+            if cache is None:
+                yield workspace, {}
+                return
+            yield workspace, cache.prepare(workspace, compilers)
+            self.cache_use = cache.use(workspace)
+            self.say(str(self.cache_use))
 
     def run(
         self,
@@ -196,7 +207,7 @@ class Job:
         environment: Mapping[str, str] | None = None,
         stdin: str | None = None,
     ) -> str:
-        """Run a command in a workspace, its output going to the step's log."""
+        """Run a command in a workspace with output to the step's log; return the output."""
         return workspace.run(
             argv,
             cwd=cwd,

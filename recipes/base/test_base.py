@@ -9,14 +9,14 @@ Parameters = dict[str, dict[str, Any]]
 
 
 def test_boot_is_complete(host: Host) -> None:
-    """The boot comes to its end with no unit failed."""
+    """The boot finishes without failed units."""
     state = host.run("timeout 600 systemctl is-system-running --wait").stdout.strip()
     failed = host.check_output("systemctl list-units --failed --plain --no-legend")
     assert (state, failed) == ("running", "")
 
 
 def test_every_processor_works(host: Host, board: Any) -> None:
-    """Every processor is in use, runs programs, and has a timer of its own."""
+    """All processors are online, run programs, and have their own timers."""
     cpu = "/sys/devices/system/cpu"
     online = host.check_output(f"cat {cpu}/online")
     if not board.emulated:  # an old QEMU has one processor where the device tree has two
@@ -33,7 +33,7 @@ def test_every_processor_works(host: Host, board: Any) -> None:
 
 
 def test_root_is_writable(host: Host) -> None:
-    """The root file system is writable ext4, mounted as /etc/fstab says."""
+    """The root file system is writable ext4, mounted as in /etc/fstab."""
     root = host.mount_point("/")
     assert root.filesystem == "ext4"
     assert {"rw", "noatime"} <= set(root.options)
@@ -48,25 +48,25 @@ def test_boot_partition(host: Host) -> None:
 
 
 def test_tmp(host: Host) -> None:
-    """/tmp is on the card, not in the board's little memory, and everybody's."""
+    """/tmp is on the card, not in memory, and writable by all users."""
     assert not host.mount_point("/tmp").exists
     assert host.file("/tmp").mode == 0o1777
 
 
 def test_journal_is_limited(host: Host, parameters: Parameters) -> None:
-    """The log is kept on the card, no larger than was set."""
+    """The log is stored on the card and does not exceed its configured size."""
     assert host.file("/var/log/journal").is_directory
     configuration = host.check_output("systemd-analyze cat-config systemd/journald.conf")
     assert f"SystemMaxUse={parameters['base']['journal-size']}" in configuration.splitlines()
 
 
 def test_machine_id(host: Host) -> None:
-    """The board has an identity of its own, made at its first boot."""
+    """The board has its own machine-id, created at first boot."""
     assert len(host.file("/etc/machine-id").content_string.strip()) == 32
 
 
 def test_certificates(host: Host) -> None:
-    """Certificates of authorities are found by the hashes of their names."""
+    """CA certificates are found by the hashes of their names."""
     folder = "/etc/ssl/certs"
     certificate = f"{folder}/ISRG_Root_X1.pem"
     verified = host.check_output(f"openssl verify -no-CAfile -CApath {folder} {certificate}")

@@ -9,7 +9,7 @@ Parameters = dict[str, dict[str, Any]]
 
 
 def test_device_tree(host: Host, board: Any) -> None:
-    """The device tree says which board's hardware this is."""
+    """The device tree contains the name of the board's hardware."""
     node = host.file("/proc/device-tree/chosen/pynq_board")
     assert node.content_string.rstrip("\0") == board.hardware
 
@@ -26,7 +26,7 @@ def test_sudo_keeps_it(host: Host) -> None:
 
 
 def test_revision(host: Host, board: Any, parameters: Parameters) -> None:
-    """The user's home says which image this is: board, state of the packages, kernel."""
+    """REVISION in the user's home identifies the image: board, date of the packages, kernel."""
     user = parameters["users"]["user"]
     text = host.check_output(f"runuser -u {user} cat /home/{user}/REVISION")
     fields = dict(line.split(": ", 1) for line in text.splitlines())

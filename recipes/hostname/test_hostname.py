@@ -9,7 +9,7 @@ Parameters = dict[str, dict[str, Any]]
 
 
 def test_hostname(host: Host, parameters: Parameters) -> None:
-    """The board has the name that was set, and knows its own address."""
+    """The board has the configured name and can resolve it."""
     name = parameters["hostname"]["name"]
     assert host.check_output("uname -n") == name
     assert host.check_output(f"getent hosts {name}").split()[1] == name

@@ -38,16 +38,16 @@ def test_lease(addresses: dict[str, bool], parameters: Parameters) -> None:
 
 
 def test_kernel_names(host: Host) -> None:
-    """No interface got another name than the kernel's."""
+    """All interfaces keep the kernel's names."""
     names = host.check_output("ls /sys/class/net").split()
     assert not [name for name in names if re.match(r"en[a-z0-9]|wl[ospxd]", name)]
 
 
 def test_mac_address(host: Host, parameters: Parameters) -> None:
-    """The MAC address lasts, and is the one that the boot loader used if it gave one."""
+    """The MAC address is permanent; it is the boot loader's, if the boot loader sets one."""
     place = f"/sys/class/net/{parameters['network']['interface']}"
     # NET_ADDR_PERM: the hardware's, or the device tree's; NET_ADDR_SET: systemd's, from machine-id.
-    # NET_ADDR_RANDOM would be another one at each boot (linux/netdevice.h).
+    # NET_ADDR_RANDOM would change at each boot (linux/netdevice.h).
     origin = host.file(f"{place}/addr_assign_type").content_string.strip()
     assert origin in {"0", "3"}
     address = bytes.fromhex(host.file(f"{place}/address").content_string.replace(":", ""))
@@ -64,22 +64,22 @@ def test_mac_address(host: Host, parameters: Parameters) -> None:
 @pytest.mark.only("outside", "the board does not know a port that the other machine listens on")
 @pytest.mark.only("emulated", "a real board is in a network on purpose")
 def test_an_emulated_board_does_not_reach_this_machine(host: Host, ports: dict[int, int]) -> None:
-    """What runs in QEMU may be anybody's. It gets to no service of the machine that runs it."""
-    # QEMU's name for that machine; there, this port leads back to the board's ssh server.
+    """Software in QEMU is untrusted and cannot reach services of the host."""
+    # QEMU's address of the host; this port there is forwarded to the board's ssh server.
     answered = host.run(f"timeout 20 bash -c 'head -c 4 < /dev/tcp/10.0.2.2/{ports[22]}'")
     assert answered.failed, answered.stdout
 
 
 def test_resolver(host: Host) -> None:
-    """Names are looked up by systemd-resolved, which answers."""
+    """systemd-resolved resolves names."""
     assert host.service("systemd-resolved").is_running
     assert host.file("/etc/resolv.conf").linked_to == "/run/systemd/resolve/stub-resolv.conf"
-    # Known to the resolver itself: this asks nobody in the network.
+    # The resolver knows this name without a query.
     assert "127.0.0.1" in host.check_output("resolvectl query -4 localhost")
 
 
 def test_boot_does_not_wait(host: Host) -> None:
-    """The boot does not wait for a cable."""
+    """The boot does not wait for an Ethernet cable."""
     assert not host.service("systemd-networkd-wait-online").is_enabled
 
 

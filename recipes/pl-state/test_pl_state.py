@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What PYNQ keeps of the design that is loaded."""
+"""PYNQ's record of the loaded design."""
 
 from collections.abc import Callable
 
@@ -14,8 +14,8 @@ global_state.save_global_state(state, "check")
 
 
 def test_the_state_goes_at_boot(host: Host, run_python: Callable[..., str]) -> None:
-    """What PYNQ writes of a design is gone at the next boot, and stays until then."""
-    # The board may have a design loaded right now.
+    """PYNQ's record of a design is removed at the next boot, not earlier."""
+    # The board may have loaded a design.
     host.check_output(f"mkdir /run/kept && cp -a {PLACE}/global_pl_state_*.json /run/kept || true")
     try:
         run_python(WRITE, modules=["pynq"])

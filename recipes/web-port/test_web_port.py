@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Jupyter at the board's plain address."""
+"""Jupyter at the board's address without a port."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
 
-# The page behind a port: status, host and path that it leads to, title. Redirections are followed.
+# Prints status, final host and path, and title of the page at a port, after redirections.
 PAGE = """
 import re, sys, urllib.request
 with urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/", timeout=600) as answer:
@@ -17,8 +17,8 @@ with urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/", timeout=600) as 
     print(answer.status, answer.url, title and title[1].strip())
 """
 
-# The first bytes that come back when a browser opens the channel of a terminal without a login:
-# Jupyter's refusal, not the proxy's.
+# Prints the first bytes of the answer to a terminal's WebSocket request without a login: Jupyter's
+# refusal, not the proxy's.
 UPGRADE = """
 import socket, sys
 with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=600) as connection:
@@ -33,13 +33,13 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=600) as c
 
 @pytest.fixture(scope="module")
 def page(until: Callable[..., str], run_python: Callable[..., str], parameters: Parameters) -> str:
-    """The page at the port, once Jupyter has started."""
+    """The page at the port, after Jupyter has started."""
     until(f"ss -Hltn sport = :{parameters['jupyter']['port']} | grep .", seconds=600)
     return run_python(PAGE, str(parameters["web-port"]["port"]))
 
 
 def test_jupyter_answers(page: str, parameters: Parameters) -> None:
-    """The port shows Jupyter's login, and stays in the address."""
+    """The port shows Jupyter's login page, without a redirection to another port."""
     status, url, title = page.split(" ", 2)
     port = parameters["web-port"]["port"]
     assert status == "200"
@@ -49,12 +49,12 @@ def test_jupyter_answers(page: str, parameters: Parameters) -> None:
 
 @pytest.mark.usefixtures("page")
 def test_channels_pass(run_python: Callable[..., str], parameters: Parameters) -> None:
-    """Requests for a channel, as notebooks make them, get to Jupyter, which asks for a login."""
+    """WebSocket requests reach Jupyter, which requires a login."""
     answer = run_python(UPGRADE, str(parameters["web-port"]["port"]))
     assert answer == "HTTP/1.1 403 Forbidden"
 
 
 def test_only_a_socket_waits(host: Host) -> None:
-    """It is systemd that listens: no proxy runs from the start."""
+    """The proxy does not run before the first connection; systemd listens."""
     assert host.service("web-port.socket").is_enabled
     assert host.check_output("systemctl is-enabled web-port.service") == "static"

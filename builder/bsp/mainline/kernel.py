@@ -79,10 +79,8 @@ class Kernel(Step):
         return self.fragments
 
     def run(self, job: Job) -> None:
-        with (
-            job.workspace("kernel", need=NEED) as workspace,
-            job.compilers(workspace, *self.family.compilers) as compilers,
-        ):
+        programs = self.family.compilers
+        with job.compiler_workspace("kernel", programs, need=NEED) as (workspace, compilers):
             tree = self._prepare(job, workspace, compilers)
             tree.make(*_QUICK, self.family.kernel_image, "modules")
             tree.keep(self._identity(job, workspace, compilers))
@@ -90,10 +88,8 @@ class Kernel(Step):
 
     @contextmanager
     def shell(self, job: Job) -> Iterator[Shell]:
-        with (
-            job.workspace("kernel", need=NEED) as workspace,
-            job.compilers(workspace, *self.family.compilers) as compilers,
-        ):
+        programs = self.family.compilers
+        with job.compiler_workspace("kernel", programs, need=NEED) as (workspace, compilers):
             yield self._prepare(job, workspace, compilers).shell(
                 f"the configured kernel; `make {self.family.kernel_image} modules` builds it"
             )

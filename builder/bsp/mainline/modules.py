@@ -61,10 +61,8 @@ class KernelModules(Step):
     def run(self, job: Job) -> None:
         given = job.input("kernel")
         release = (given / "kernel-release").read_text().strip()
-        with (
-            job.workspace("modules", need=NEED) as workspace,
-            job.compilers(workspace, *self.family.compilers) as compilers,
-        ):
+        programs = self.family.compilers
+        with job.compiler_workspace("modules", programs, need=NEED) as (workspace, compilers):
             kernel, stage = workspace.directory / "kernel", workspace.directory / "stage"
             job.run(workspace, "mkdir", kernel, stage)
             job.run(

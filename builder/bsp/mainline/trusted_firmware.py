@@ -37,9 +37,10 @@ class TrustedFirmware(Step):
         return {"platform": self.platform}
 
     def run(self, job: Job) -> None:
-        with (
-            job.workspace("trusted-firmware", need=NEED) as workspace,
-            job.compilers(workspace, *self.family.compilers) as compilers,
+        programs = self.family.compilers
+        with job.compiler_workspace("trusted-firmware", programs, need=NEED) as (
+            workspace,
+            compilers,
         ):
             source = workspace.directory / "source"
             epoch = unpack(job, workspace, job.input("trusted-firmware-source"), source)

@@ -105,10 +105,8 @@ class UBoot(Step):
         return [*found, *(path for path in first_stage if path), *configuration]
 
     def run(self, job: Job) -> None:
-        with (
-            job.workspace("u-boot", need=NEED) as workspace,
-            job.compilers(workspace, *self.family.compilers) as compilers,
-        ):
+        programs = self.family.compilers
+        with job.compiler_workspace("u-boot", programs, need=NEED) as (workspace, compilers):
             tree = self._prepare(job, workspace, compilers)
             # dtb-y: only the board's device tree, not those of every Zynq board.
             only = f"dtb-y={self.devicetree.stem}.dtb"
@@ -126,10 +124,8 @@ class UBoot(Step):
 
     @contextmanager
     def shell(self, job: Job) -> Iterator[Shell]:
-        with (
-            job.workspace("u-boot", need=NEED) as workspace,
-            job.compilers(workspace, *self.family.compilers) as compilers,
-        ):
+        programs = self.family.compilers
+        with job.compiler_workspace("u-boot", programs, need=NEED) as (workspace, compilers):
             yield self._prepare(job, workspace, compilers).shell(
                 f"the configured U-Boot; `make {self.family.u_boot_image}` builds it"
             )

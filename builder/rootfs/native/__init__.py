@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Programs of the build machine that run in the target's root filesystem."""
+"""Native execution: programs of the host's architecture in the target's root filesystem."""

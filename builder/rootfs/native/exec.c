@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * Lets programs in a foreign root filesystem start the build machine's twin of a program
- * instead of emulating it. Loaded by LD_PRELOAD into all programs in there, both those of the
- * target, which qemu-user runs, and those of the build machine: it is compiled for both.
+ * Lets programs in a foreign root filesystem start native programs instead of emulated ones.
  *
- * PROGRAMS is a directory that holds the twins at the paths that they have in the target, as
- * /usr/bin/dash. A program is taken from there if, after all symbolic links, its path in the
- * target leads to an ELF file of the target and a twin is there. So what the target lacks, what
- * links choose (alternatives are links), and scripts at a program's path stay as they are.
+ * LD_PRELOAD loads this library into all programs there: those of the target, which qemu-user runs,
+ * and those of the host. It is compiled for both architectures.
  *
- * Interpreters that load modules depend on more than their path; see python_may and perl_may.
+ * PROGRAMS is a directory with native programs at their paths in the target, such as /usr/bin/dash.
+ * A program is replaced if its path in the target, with all symbolic links resolved, is an ELF file
+ * of the target and PROGRAMS has a native program at the same path. Programs that the target lacks,
+ * the choice among alternatives (links), and scripts at a program's path are not affected.
  *
- * Runs between vfork(2) and execve(2), and on the small stacks of threads: no memory is allocated,
- * no stream is used, and what is on the stack is small.
+ * Interpreters that load modules depend on more than their path: python_is_safe and perl_is_safe.
+ *
+ * The code runs between vfork(2) and execve(2), and on small stacks of threads: it does not
+ * allocate memory, does not use streams, and uses little stack.
  */
 
 #define _FILE_OFFSET_BITS 64
@@ -32,36 +33,36 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#ifndef PROGRAMS /* directory of the twins, in the target */
+#ifndef PROGRAMS /* directory of native programs, in the target */
 #error "PROGRAMS is not defined"
 #endif
 #ifndef TARGET_MACHINE /* e_machine of the target's ELF files, elf(5) */
 #error "TARGET_MACHINE is not defined"
 #endif
-#ifndef TARGET_UNAME /* what uname(2) calls the target's processor */
+#ifndef TARGET_UNAME /* the target's machine name in uname(2) */
 #error "TARGET_UNAME is not defined"
 #endif
-#ifndef TARGET_PERL /* directory of the target's Perl modules that are compiled */
+#ifndef TARGET_PERL /* directory of the target's compiled Perl modules */
 #error "TARGET_PERL is not defined"
 #endif
 
-#define HEAD 256       /* bytes of a file that the kernel looks at (BINPRM_BUF_SIZE) */
-#define LONGEST 512    /* bytes of a path: what has a longer one is started as it is */
-#define MOST_WORDS 512 /* arguments of a script: one with more is started as it is */
+#define HEAD 256       /* bytes of a file that the kernel examines (BINPRM_BUF_SIZE) */
+#define LONGEST 512    /* bytes of a path; programs with longer ones are not replaced */
+#define MOST_WORDS 512 /* arguments of a script; scripts with more are not replaced */
 
 extern char **environ;
 
-/* What is really to be started: a file and its arguments. */
+/* The file to start and its arguments, after a possible replacement; `native` is a scratch path. */
 struct start {
     const char *file;
     char *const *argv;
-    char twin[sizeof PROGRAMS + LONGEST];
+    char native[sizeof PROGRAMS + LONGEST];
 };
 
-/* Returns where the path in the target begins in that of the twin. */
+/* Returns the part of `native` that is the program's path in the target. */
 static char *real_path(struct start *start)
 {
-    return start->twin + strlen(PROGRAMS);
+    return start->native + strlen(PROGRAMS);
 }
 
 static const char *base_name(const char *path)
@@ -85,10 +86,10 @@ static bool one_of(const char *word, const char *const list[], size_t count)
 
 #define ONE_OF(word, list) one_of(word, list, sizeof list / sizeof *list)
 
-/* Python's own compiler of byte code does the same on all machines, as do the scripts around it,
- * with the two questions that they ask. Whatever else Python does may load modules that were
- * compiled, of which the target has its own. */
-static bool python_may(char *const argv[])
+/* Returns whether a native Python gives the same result as the target's. Python's compiler of byte
+ * code does so on all machines, as do the scripts that call it and the queries that they make. Any
+ * other use may load compiled modules, which have to be the target's. */
+static bool python_is_safe(char *const argv[])
 {
     static const char *const modules[] = {"py_compile", "compileall"};
     static const char *const scripts[] = {"py3compile", "py3clean", "py_compile.py",
@@ -114,14 +115,14 @@ static bool python_may(char *const argv[])
     return starts_with(argv[i], "/usr/") && ONE_OF(base_name(argv[i]), scripts);
 }
 
-/* Perl loads compiled modules too. The twin has those of Perl itself; once packages bring
- * others, it must be the target's. */
-static bool perl_may(void)
+/* Returns whether a native Perl gives the same result as the target's. It has Perl's own compiled
+ * modules; as soon as packages install others, the target's Perl is needed. */
+static bool perl_is_safe(void)
 {
     return access(TARGET_PERL, F_OK) != 0;
 }
 
-/* Writes the path of an open file, or nothing if it has LONGEST bytes or more. */
+/* Writes the path of an open file; the empty string if it has LONGEST bytes or more. */
 static void write_path(int descriptor, char path[LONGEST])
 {
     char link[32] = "/proc/self/fd/", *end = link + strlen(link);
@@ -134,9 +135,9 @@ static void write_path(int descriptor, char path[LONGEST])
     path[length > 0 && length < LONGEST ? length : 0] = '\0';
 }
 
-/* Reads the beginning of a file, and writes its path after all symbolic links: realpath(3) may
- * allocate memory. Returns the number of bytes, or -1 if it is no regular file: to open a FIFO
- * would block. */
+/* Reads the first bytes of a file and writes its path with all symbolic links resolved (realpath(3)
+ * may allocate memory). Returns the number of bytes, or -1 if the file is not regular: opening a
+ * FIFO would block. */
 static ssize_t read_head(const char *file, unsigned char head[HEAD], char path[LONGEST])
 {
     struct stat status;
@@ -151,34 +152,33 @@ static ssize_t read_head(const char *file, unsigned char head[HEAD], char path[L
     return length;
 }
 
-/* Returns whether the file that begins with `length` bytes of `head` has a twin, which may be
- * taken. */
-static bool has_twin(struct start *start, const unsigned char head[HEAD], ssize_t length,
-                     char *const argv[])
+/* Returns whether a native program may replace the file whose first `length` bytes are `head`. */
+static bool is_replaceable(struct start *start, const unsigned char head[HEAD], ssize_t length,
+                           char *const argv[])
 {
-    const char *name = base_name(start->twin);
+    const char *name = base_name(start->native);
     if (*real_path(start) != '/')
         return false;
     if (length < (ssize_t)sizeof(Elf32_Ehdr) || memcmp(head, ELFMAG, SELFMAG) != 0 ||
         (head[18] | head[19] << 8) != TARGET_MACHINE)
         return false;
-    if (access(start->twin, X_OK) != 0)
+    if (access(start->native, X_OK) != 0)
         return false;
     if (starts_with(name, "python"))
-        return python_may(argv);
+        return python_is_safe(argv);
     if (starts_with(name, "perl"))
-        return perl_may();
+        return perl_is_safe();
     return true;
 }
 
-/* Splits the first line of a script: interpreter and at most one argument, as execve(2). */
+/* Splits the first line of a script into interpreter and at most one argument, like execve(2). */
 static bool split_script(char line[HEAD], ssize_t length, char **interpreter, char **argument)
 {
     if (length < 3 || line[0] != '#' || line[1] != '!')
         return false;
     line[length] = '\0';
     char *end = strchr(line, '\n');
-    if (!end) /* a longer line than the kernel reads: leave it to the kernel */
+    if (!end) /* longer than the kernel reads: leave it to the kernel */
         return false;
     while (end > line + 2 && (end[-1] == ' ' || end[-1] == '\t'))
         end--;
@@ -205,7 +205,7 @@ static size_t count_words(char *const argv[])
     return count;
 }
 
-/* Writes the arguments of what runs a script: its name and what follows argv[0]. */
+/* Writes the interpreter's arguments for a script: its path and the arguments after argv[0]. */
 static void follow_up(char *words[], const char *file, char *const argv[])
 {
     *words++ = (char *)file;
@@ -217,8 +217,8 @@ static void follow_up(char *words[], const char *file, char *const argv[])
 
 typedef int action(struct start *start, void *context);
 
-/* What is to be started for a file. `moves` says that it will be started in another current
- * directory, so that relative paths are not known. */
+/* A request to start a file. `moves`: it will start in another current directory, so that relative
+ * paths cannot be resolved now. */
 struct request {
     const char *file;
     char *const *argv;
@@ -232,8 +232,8 @@ static bool is_known(const struct request *request, const char *file)
     return *file == '/' || !request->moves;
 }
 
-/* Starts a script by its interpreter as the kernel would, which would open the target's; if that
- * has no twin, all is left to the kernel. */
+/* Starts a script with its native interpreter; without one, the kernel starts the script with the
+ * target's interpreter. */
 static int start_script(const struct request *request, struct start *start, char *const argv[],
                         char *interpreter, char *argument)
 {
@@ -244,20 +244,20 @@ static int start_script(const struct request *request, struct start *start, char
     words[1] = argument;
     follow_up(words + (argument ? 2 : 1), request->file, argv);
     ssize_t length = read_head(interpreter, head, real_path(start));
-    if (has_twin(start, head, length, words)) {
-        start->file = start->twin;
+    if (is_replaceable(start, head, length, words)) {
+        start->file = start->native;
         start->argv = words;
     }
     errno = error;
     return request->act(start, request->context); /* while `words` lives */
 }
 
-/* Finds out what to start for a file and does it. By itself, since execve(2) is declared never to
- * get NULL for arguments, as it may: the compiler would leave out what asks for that. */
+/* Determines the file to start and starts it. Not inlined: execve(2) is declared with non-NULL
+ * arguments, which Linux does not require; the compiler would remove the checks for NULL. */
 __attribute__((noipa)) static int resolve(const struct request *request)
 {
     static char *const none[] = {NULL};
-    struct start start = {.file = request->file, .argv = request->argv, .twin = PROGRAMS};
+    struct start start = {.file = request->file, .argv = request->argv, .native = PROGRAMS};
     char *const *argv = request->argv ? request->argv : none;
     char head[HEAD], *interpreter, *argument;
     int error = errno;
@@ -265,10 +265,10 @@ __attribute__((noipa)) static int resolve(const struct request *request)
 
     if (is_known(request, request->file) && access(request->file, X_OK) == 0)
         length = read_head(request->file, (unsigned char *)head, real_path(&start));
-    bool twin = has_twin(&start, (unsigned char *)head, length, argv);
+    bool native = is_replaceable(&start, (unsigned char *)head, length, argv);
     errno = error;
-    if (twin)
-        start.file = start.twin;
+    if (native)
+        start.file = start.native;
     else if (split_script(head, length, &interpreter, &argument) &&
              is_known(request, interpreter) && count_words(argv) <= MOST_WORDS)
         return start_script(request, &start, argv, interpreter, argument);
@@ -291,7 +291,7 @@ int execv(const char *file, char *const argv[])
     return execve(file, argv, environ);
 }
 
-/* Starts a file; one that the kernel knows nothing to do with is for the shell. */
+/* Starts a file; the shell runs one whose format the kernel does not know. */
 static void start_or_interpret(const char *file, char *const argv[], char *const envp[])
 {
     execve(file, argv, envp);
@@ -309,8 +309,8 @@ static const char *search_path(void)
     return path ? path : "/bin:/usr/bin";
 }
 
-/* Returns how many bytes the path of `file` takes at most in the directories of PATH; those with
- * more are passed over. */
+/* Returns the bytes of the longest path of `file` in the directories of PATH, at most PATH_MAX;
+ * longer paths are skipped. */
 static size_t room_for(const char *file)
 {
     size_t most = 0;
@@ -323,8 +323,8 @@ static size_t room_for(const char *file)
     return most < PATH_MAX ? most : PATH_MAX;
 }
 
-/* Writes the path of `file` in the directory at `*at`, a part of PATH, and goes on to the next,
- * or to NULL. Returns whether there is room for it. */
+/* Writes the path of `file` in the directory at `*at`, a part of PATH, and advances `*at` to the
+ * next directory or NULL. Returns whether the path fits. */
 static bool next_place(const char **at, const char *file, char full[], size_t room)
 {
     const char *end = strchrnul(*at, ':'), *start = *at;
@@ -339,7 +339,7 @@ static bool next_place(const char **at, const char *file, char full[], size_t ro
     return true;
 }
 
-/* Tries `file` in each directory of PATH. Passes over what glibc passes over. */
+/* Tries `file` in each directory of PATH; skips the same errors as glibc. */
 int execvpe(const char *file, char *const argv[], char *const envp[])
 {
     size_t room = room_for(file);
@@ -372,7 +372,8 @@ int execvp(const char *file, char *const argv[])
     return execvpe(file, argv, environ);
 }
 
-/* Collects the arguments of execl and its like into `argv`, and what follows them. */
+/* Collects the arguments of execl() and similar functions into `argv`; `rest` is at what follows.
+ * */
 #define COLLECT(first, rest)                                                                    \
     va_list counted;                                                                            \
     size_t count = 1;                                                                           \
@@ -411,7 +412,7 @@ int execle(const char *file, const char *first, ...)
     return execve(file, argv, envp);
 }
 
-/* `name` is what is to be searched for, if it is. */
+/* Arguments of posix_spawn() and posix_spawnp(); `name`: the name to search in PATH, or NULL. */
 struct spawn {
     pid_t *pid;
     const posix_spawn_file_actions_t *actions;
@@ -420,13 +421,13 @@ struct spawn {
     const char *name;
 };
 
-/* Spawns the twin; if there is none, glibc does all that there is to do. */
+/* Spawns the native program; without one, glibc does all the work. */
 static int do_spawn(struct start *start, void *context)
 {
     int (*real)(pid_t *, const char *, const posix_spawn_file_actions_t *,
                 const posix_spawnattr_t *, char *const[], char *const[]);
     struct spawn *spawn = context;
-    bool search = spawn->name && start->file != start->twin;
+    bool search = spawn->name && start->file != start->native;
     *(void **)&real = dlsym(RTLD_NEXT, search ? "posix_spawnp" : "posix_spawn");
     return real(spawn->pid, search ? spawn->name : start->file, spawn->actions,
                 spawn->attributes, start->argv, spawn->envp);
@@ -454,14 +455,14 @@ int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t 
             request.file = full;
             return resolve(&request);
         }
-    struct start as_it_is = {.file = file, .argv = argv};
-    return do_spawn(&as_it_is, &spawn);
+    struct start unchanged = {.file = file, .argv = argv};
+    return do_spawn(&unchanged, &spawn);
 }
 
-/* glibc starts the shell of system(3) and popen(3) by a way that cannot be taken over; they are
- * rare, and that shell is emulated. */
+/* glibc starts the shell of system(3) and popen(3) by an internal function that cannot be replaced;
+ * these calls are rare, and the shell is emulated. */
 
-/* A twin must not see that it is one. */
+/* Native programs must see the target's architecture. */
 int uname(struct utsname *name)
 {
     int result = (int)syscall(SYS_uname, name);

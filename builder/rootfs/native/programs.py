@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Programs of the build machine that run in a target's root filesystem in place of its own.
+"""Native programs that replace emulated ones in a target's root filesystem.
 
-Installing packages is mostly work that has nothing to do with the processor: shell scripts,
-unpacking, byte-compiling. Emulated it takes six times as long. So programs of the same release
-and version are taken from the archive for the build machine's architecture, and shown to the
-target below the directory of that architecture's libraries, which multiarch keeps free in all
-others. exec.c is loaded into all programs in there and starts the twin of a program in its
-place; programs.yaml says which ones.
+Most of the work of installing packages does not depend on the processor: shell scripts, unpacking,
+byte-compiling. Under emulation it takes six times as long. So the same versions of these programs
+are taken from the archive for the host's architecture. In the target they are below the directory
+of this architecture's libraries, which multiarch reserves on all other architectures. exec.c is
+loaded into all programs and starts native programs in place of emulated ones; programs.yaml lists
+them.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from builder.steps.step import ROOT_FILESYSTEM, Job, Step
 from builder.untrusted.tree import ForeignTree
 
 NEED = 1 << 30
-"""Bytes that the unpacked packages take."""
+"""Bytes that the unpacked packages need."""
 
 _LARGEST = 1 << 28
-"""Bytes of the largest program that is read."""
+"""Limit of the size of a program in bytes."""
 
 _SOURCE = Path(__file__).with_name("exec.c")
 _RULES = Path(__file__).with_name("programs.yaml")
 
 
 class NativePrograms(Step):
-    """The programs, for one pair of architectures of one distribution."""
+    """The native programs for one pair of architectures of one distribution."""
 
     fetches = True
     capabilities = ROOT_FILESYSTEM
@@ -47,10 +47,12 @@ class NativePrograms(Step):
         super().__init__("native-programs", scope=scope)
         self.archive = archive
         self.target = target
-        self._here, self._there = (MACHINES[item.architecture] for item in (archive, target))
+        self._host, self._target_machine = (
+            MACHINES[item.architecture] for item in (archive, target)
+        )
         self.packages = (
             *("mmdebstrap", "gcc"),
-            f"gcc-{self._there.triplet.replace('_', '-')}",
+            f"gcc-{self._target_machine.triplet.replace('_', '-')}",
         )
 
     def settings(self) -> Mapping[str, object]:
@@ -74,26 +76,31 @@ class NativePrograms(Step):
             unpacked = workspace.directory / "root"
             self._unpack(job, workspace, packages, unpacked)
             files = ForeignTree(workspace.outside(unpacked))
-            owned = self._programs(job, workspace, packages, files)
-            lost = self._without_libraries(workspace, unpacked, owned, tree)
+            paths = self._programs(job, workspace, packages, files)
+            unusable = self._without_libraries(workspace, unpacked, paths, tree)
             libraries = tree.files / tree.libraries.lstrip("/")
             job.run(workspace, "mkdir", "-p", libraries.parent)
             job.run(workspace, "cp", "-a", f"{unpacked}{tree.libraries}", libraries)
             native = libraries / "native"
             names = [each.architecture.value for each in (self.archive, self.target)]
-            for path in owned:
+            for path in paths:
                 content = files.read(path, most=_LARGEST)
                 if Path(path).name in rules.retargeted:
                     content = retargeted(content, *names)
-                why = lost.get(path) or rules.objection(Path(path).name, content, self._here.names)
+                why = unusable.get(path) or rules.objection(
+                    Path(path).name, content, self._host.names
+                )
                 if why:
                     job.log.write(f"emulated: /{path}: {why}\n")
                     continue
                 copy = native / "programs" / path
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(relocated(content, self._here.loader, tree.loader))
+                copy.write_bytes(relocated(content, self._host.loader, tree.loader))
                 copy.chmod(0o755)
-            for machine, prefix in ((self._here, ""), (self._there, self._there.cross_compile)):
+            for machine, prefix in (
+                (self._host, ""),
+                (self._target_machine, self._target_machine.cross_compile),
+            ):
                 self._compile(
                     job, workspace, f"{prefix}gcc", native / "lib" / machine.triplet, tree
                 )
@@ -104,9 +111,9 @@ class NativePrograms(Step):
         (job.output / "packages.json").write_text(json.dumps(packages, indent=1))
 
     def _same_versions(self, job: Job, packages: Sequence[str]) -> dict[str, str]:
-        """Return the packages that the archives have in the same version for both architectures.
+        """Return the packages that have the same version for both architectures.
 
-        They are not always built for all at the same time.
+        Debian does not always build a package for all architectures at the same time.
         """
         here, there = (archive.versions(packages) for archive in (self.archive, self.target))
         same: dict[str, str] = {}
@@ -115,13 +122,15 @@ class NativePrograms(Step):
             if versions[0] == versions[1] != "none":
                 same[package] = here[package]
             else:
-                job.say(f"emulated: {package}: {versions[0]} here, {versions[1]} in the target")
+                job.say(
+                    f"emulated: {package}: version {versions[0]} on the host, {versions[1]} in the target"
+                )
         return same
 
     def _unpack(
         self, job: Job, workspace: Workspace, packages: Mapping[str, str], target: Path
     ) -> None:
-        """Unpack the packages and what they depend on; nothing of them is run."""
+        """Unpack the packages and their dependencies without running their scripts."""
         job.run(
             workspace,
             *("mmdebstrap", "--verbose", "--variant=extract", "--format=directory"),
@@ -136,7 +145,7 @@ class NativePrograms(Step):
     def _programs(
         self, job: Job, workspace: Workspace, packages: Mapping[str, str], files: ForeignTree
     ) -> list[str]:
-        """Return the ELF programs that the packages bring, as paths relative to the root."""
+        """Return the ELF programs of the packages, as paths relative to the root."""
         found: set[str] = set()
         for package, version in packages.items():
             name = f"{package}_{version.replace(':', '%3a')}_{self.archive.architecture.value}.deb"
@@ -151,13 +160,13 @@ class NativePrograms(Step):
     def _without_libraries(
         self, workspace: Workspace, root: Path, programs: Sequence[str], tree: NativeTree
     ) -> dict[str, str]:
-        """Return the programs that need libraries from elsewhere than the one directory."""
+        """Return the programs that need libraries outside of `tree.libraries`, with the reason."""
         script = 'cd "$0"; for p do echo "program $p"; chroot . "$LOADER" --list "/$p" 2>&1; done'
         listed = workspace.run(
             ["sh", "-c", f"{script}; true", root, *programs],
             environment={"LOADER": f"{tree.libraries}/{Path(tree.loader).name}"},
         )
-        lost: dict[str, str] = {}
+        unusable: dict[str, str] = {}
         program = ""
         seen = (f"{tree.libraries}/", f"{tree.libraries.removeprefix('/usr')}/")
         for line in listed.splitlines():
@@ -166,10 +175,12 @@ class NativePrograms(Step):
             elif "=>" in line:
                 found = line.split("=>")[1].split()[0]
                 if not found.startswith(seen):
-                    lost[program] = f"needs {line.split('=>')[0].strip()} from elsewhere"
+                    unusable[program] = (
+                        f"needs {line.split('=>')[0].strip()} from another directory"
+                    )
             elif "(0x" not in line:
-                lost[program] = line.strip()
-        return lost
+                unusable[program] = line.strip()
+        return unusable
 
     def _compile(
         self, job: Job, workspace: Workspace, compiler: str, folder: Path, tree: NativeTree
@@ -177,9 +188,9 @@ class NativePrograms(Step):
         folder.mkdir(parents=True)
         values = {
             "PROGRAMS": f'"{tree.libraries}/native/programs"',
-            "TARGET_MACHINE": self._there.elf,
-            "TARGET_UNAME": f'"{self._there.uname}"',
-            "TARGET_PERL": f'"/usr/lib/{self._there.triplet}/perl5"',
+            "TARGET_MACHINE": self._target_machine.elf,
+            "TARGET_UNAME": f'"{self._target_machine.uname}"',
+            "TARGET_PERL": f'"/usr/lib/{self._target_machine.triplet}/perl5"',
         }
         job.run(
             workspace,
@@ -191,7 +202,7 @@ class NativePrograms(Step):
     def _write_entrance(self, folder: Path, tree: NativeTree) -> None:
         folder.mkdir()
         native = f"{tree.libraries}/native"
-        # Of another version, the target's own are emulated, as ever.
+        # Emulate the target's own if their versions differ.
         dash, env = (
             f"{native}/programs{path}" if (folder.parent / f"programs{path}").exists() else path
             for path in ("/usr/bin/dash", "/usr/bin/env")
@@ -202,10 +213,10 @@ class NativePrograms(Step):
                 dash=dash,
                 env=env,
                 entrance=tree.entrance,
-                # The loader of each architecture puts its own directory in for $LIB (ld.so(8)).
+                # The loader of each architecture replaces $LIB by its own directory (ld.so(8)).
                 preload=f"{native}/$LIB/exec.so",
-                machine=self._there.bash[0],
-                system=self._there.bash[1],
+                machine=self._target_machine.bash[0],
+                system=self._target_machine.bash[1],
             )
         )
         script.chmod(0o755)
@@ -215,7 +226,7 @@ class NativePrograms(Step):
 
 _LIST = 'dpkg-deb --fsys-tarfile "$0" | tar --list --quoting-style=literal'
 
-# bash takes what HOSTTYPE and MACHTYPE say for what it would say itself.
+# The environment's HOSTTYPE and MACHTYPE override those of bash.
 _ENTER = """\
 #!{dash}
 name="${{0##*/}}"
@@ -228,7 +239,7 @@ exec {env} "$@"
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """programs.yaml, for one version of Python."""
+    """The content of programs.yaml, for one version of Python."""
 
     packages: Sequence[str]
     retargeted: Mapping[str, str]
@@ -237,31 +248,31 @@ class Rules:
 
     @classmethod
     def read(cls, python: str) -> Rules:
-        """Read the file, with `python` ("3.11") in place of {python}."""
+        """Read the file; `python` ("3.11") replaces {python}."""
         read = load(_RULES.read_text().replace("{python}", python))
         return cls(**{field.name: read[field.name] for field in fields(cls)})
 
     def objection(self, name: str, content: bytes, machine: Sequence[str]) -> str | None:
-        """Return why a program must not be run by the build machine, or None.
+        """Return the reason why a program must not run natively; None if it may.
 
         Args:
-            name: its file name.
-            content: the file.
-            machine: names of the build machine's architecture.
+            name: file name of the program.
+            content: content of the file.
+            machine: names of the host's architecture.
         """
         if name in self.never:
             return self.never[name]
         if name in self.reviewed:
             return None
         found = _names_in(content, machine)
-        return f"names the architecture: {found}" if found else None
+        return f"contains the architecture: {found}" if found else None
 
 
 def _names_in(content: bytes, names: Sequence[str]) -> str | None:
-    """Return the first text in a program that has one of the names in it.
+    """Return the first text in a program that contains one of the names; None if there is none.
 
-    Not counted: paths in directories of libraries, the loader, and the note in which systemd
-    and others say of which package they are, which is not for the program.
+    Ignored: paths of libraries, the loader, and the ELF note with the name of the program's package
+    (systemd and others), which the program does not use.
     """
     wanted = re.compile("|".join(map(re.escape, names)).encode())
     for match in re.finditer(rb"[\x20-\x7e]{4,}", content):
@@ -274,7 +285,7 @@ def _names_in(content: bytes, names: Sequence[str]) -> str | None:
 
 
 def _is_program(files: ForeignTree, path: PurePosixPath) -> bool:
-    """Return whether a file is an ELF program that runs with the rights of who starts it."""
+    """Return whether a file is an ELF program without set-id bits."""
     mode = files.status(path, follow=False).st_mode
     if not stat.S_ISREG(mode) or not mode & 0o111 or mode & (stat.S_ISUID | stat.S_ISGID):
         return False
@@ -282,15 +293,15 @@ def _is_program(files: ForeignTree, path: PurePosixPath) -> bool:
 
 
 def relocated(program: bytes, loader: str, link: str) -> bytes:
-    """Return a program that is loaded by `link`, which is not longer, in place of `loader`."""
+    """Return a program with the interpreter `link` instead of `loader`; `link` is not longer."""
     own = f"{loader}\0".encode()
     return program.replace(own, link.encode().ljust(len(own), b"\0"), 1)
 
 
 def retargeted(program: bytes, here: str, there: str) -> bytes:
-    """Return a program that takes the architecture `there` for its own, not `here`.
+    """Return a program with the architecture `here` replaced by `there`, Debian's names.
 
-    Both are Debian's names. One of another length leaves no room, and the program as it was.
+    If the names differ in length, the program is returned unchanged.
     """
     old, new = here.encode(), there.encode()
     return program.replace(old, new) if len(old) == len(new) else program

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Programs of the build machine, as a target's root filesystem sees them."""
+"""Native programs, as they appear in a target's root filesystem."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from builder.steps.architectures import MACHINES
 from builder.steps.step import Job, Step
 
 ROOT = "root"
+"""In the output of the step `native-programs`: the root filesystem with the native programs."""
+
 ARCHITECTURE = "architecture"
-"""In the output of the step that makes them: what is shown to targets, laid out as a root
-filesystem, and a file with the architecture that it is for."""
+"""In the output of the step `native-programs`: a file with the architecture of the programs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NativeTree:
     """The output of the step `native-programs`.
 
-    `files` is laid out as a root filesystem: stacked below the target's, it is all in place.
+    `files` is laid out as a root filesystem, to be mounted below the target's layers.
     """
 
     files: Path
@@ -29,36 +30,35 @@ class NativeTree:
 
     @property
     def libraries(self) -> str:
-        """Directory in the target that all is in, but for a link to the loader."""
+        """The directory in the target that contains everything except the link to the loader."""
         return f"/usr/lib/{MACHINES[self.architecture].triplet}"
 
     @property
     def loader(self) -> str:
-        """Link in the target to the loader.
+        """The link in the target to the loader.
 
-        Not where the programs' own architecture has it: packages remove an empty /lib64 as a
-        left-over (usrmerge), and the target's ldconfig would list what it finds in /lib.
+        It is not at the usual path of the programs' architecture: packages remove an empty /lib64
+        (usrmerge), and the target's ldconfig would list libraries in /lib.
         """
         return f"/usr/{Path(MACHINES[self.architecture].loader).name}"
 
     @property
     def link(self) -> str:
-        """The target of that link."""
+        """The target of the link to the loader."""
         return f"lib/{Path(self.libraries).name}/{Path(self.loader).name}"
 
     @property
     def entrance(self) -> str:
-        """Directory in the target with the programs that begin native execution.
+        """The directory in the target with the programs that start native execution.
 
-        `enter PROGRAM ...` is for commands; dpkg and env are there for those who look for them
-        by PATH.
+        Commands use `enter PROGRAM ...`; `dpkg` and `env` serve programs that search PATH for them.
         """
         return f"{self.libraries}/native/entrance"
 
     def attach(self) -> str:
-        """Return a shell line that puts all into the tree at "$1", which is not stacked."""
+        """Return a shell line that mounts the programs in a tree "$1" that is no overlay."""
         libraries = shlex.quote(f"{self.files}{self.libraries}")
-        # Read-only: what clears the tree away must not clear this.
+        # Read-only: a removal of the tree must not delete the programs.
         return (
             f'mkdir -p "$1{self.libraries}" && '
             f'mount --bind {libraries} "$1{self.libraries}" && '
@@ -67,19 +67,19 @@ class NativeTree:
         )
 
     def detach(self) -> str:
-        """Return a shell line that undoes `attach`."""
+        """Return a shell line that reverts `attach`."""
         return f'rm "$1{self.loader}" && umount "$1{self.libraries}" && rmdir "$1{self.libraries}"'
 
 
 def native_parent(native: Step | None) -> dict[str, Step]:
-    """Return the parents of a step that uses native programs, if there are any."""
+    """Return the parents of a step that uses native programs, if any."""
     return {native.name: native} if native else {}
 
 
 def native_tree(native: Step | None, job: Job) -> NativeTree | None:
-    """Return what a job finds of them."""
+    """Return the native programs from a job's inputs; None without such a parent."""
     if native is None:
         return None
-    made = job.input(native.name)
-    architecture = Architecture((made / ARCHITECTURE).read_text())
-    return NativeTree(files=made / ROOT, architecture=architecture)
+    output = job.input(native.name)
+    architecture = Architecture((output / ARCHITECTURE).read_text())
+    return NativeTree(files=output / ROOT, architecture=architecture)

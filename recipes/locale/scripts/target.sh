@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 case "$PARAM_LOCALE" in
-C | C.* | POSIX) ;; # part of libc: nothing to generate
+C | C.* | POSIX) ;; # part of libc
 *) locale-gen ;;
 esac

@@ -1,14 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Puts designs where Overlay("base") and pynq.overlays.base are looked for, and their notebooks into
-# the user's directory: the library's for this board, out of its source distribution, and above them
-# the board's own.
+# Install PL designs where Overlay("base") and pynq.overlays.base find them, and their notebooks in
+# the user's directory: first the library's designs for this board, from its source distribution,
+# then the board's own, which replace them.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 overlays=$(echo "$ROOT"/usr/local/lib/python3.*/dist-packages/pynq/overlays)
 place=$ROOT$(readlink "$ROOT/usr/local/share/pynq/notebooks")
 
-add_notebooks() { # directory, and its name at the user's
+add_notebooks() { # directory, and its name in the user's directory
     mkdir -p "$place/$2"
     cp -r "$1"/. "$place/$2"
     chown -R --reference="$place" "$place/$2"
@@ -28,14 +28,14 @@ model=${PARAM_BOARD:-$BOARD}
 members="*/boards/$model/*"
 if ! said=$(LC_ALL=C tar -xzf "$DOWNLOADS"/pynq-*.tar.gz -C "$work" --strip-components=1 \
     --no-same-owner --no-same-permissions --exclude='*.tcl' --wildcards "$members" 2>&1); then
-    # All that may go wrong is that there is nothing for this board.
+    # The only accepted failure: the archive has no files for this board.
     [ "$said" = "tar: $members: Not found in archive
 tar: Exiting with failure status due to previous errors" ] || {
         echo "$said" >&2
         exit 1
     }
     [ -z "$PARAM_BOARD" ] || {
-        echo "the library has no designs for a board $model" >&2
+        echo "the library has no designs for the board $model" >&2
         exit 1
     }
 fi
@@ -54,6 +54,6 @@ done
 
 boot=$(tr -d '[:space:]' < "$ROOT/etc/pynq/boot-overlay")
 [ -z "$boot" ] || [ -f "$overlays/$boot/$boot.bit" ] || [ -f "$overlays/$boot/$boot.pdi" ] || {
-    echo "boot-overlay: there is no $boot/$boot.bit among the designs: $(ls "$overlays")" >&2
+    echo "boot-overlay: no design has $boot/$boot.bit; there are: $(ls "$overlays")" >&2
     exit 1
 }

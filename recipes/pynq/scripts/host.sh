@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Unpacks and patches the source distributions, puts them into the image with their metadata and without
-# their tests, compiles the libraries that need the library's own sources, C and Python alone, and gives
-# the user its notebooks. Not compiled are DisplayPort (it needs libdrm), and on arm64 HDMI and MIPI,
-# which do not compile without PYNQ's own build tree.
+# Unpack and patch the source distributions; install them with their metadata and without their
+# tests; compile those of the library's C libraries that need only its own sources, libc and Python;
+# copy the notebooks to the user's directory. DisplayPort is not compiled, since it needs libdrm,
+# nor are HDMI and MIPI on arm64, which need PYNQ's own build tree.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 packages=$(echo "$ROOT"/usr/local/lib/python3.*/dist-packages)
@@ -43,14 +43,14 @@ esac
 sources=$library/pynq/lib/_pynq
 compile="${CROSS_COMPILE}gcc -O2 -g0 -w -ffile-prefix-map=$work=."
 make -s -C "$sources/_xiic" PYNQ_BUILD_ARCH="$machine" CC="$compile"
-# C but for its linkage, in files that are called C++.
+# The files are C, despite their names and linkage of C++.
 sed -i 's/extern "C" //' "$sources"/_audio/*.cpp
 cd "$sources/_audio" || exit
 $compile -shared -fPIC -o libaudio.so -x c audio_adau1761.cpp i2cps.c uio.c
 libraries="$sources/_xiic/libiic.so $sources/_audio/libaudio.so"
 if [ "$ARCH" = armhf ]; then
-    # HDMI, as the library's setup.py has it. Python's headers look for those of an architecture beside
-    # the C library's, which are the compiler's own here.
+    # HDMI, as in the library's setup.py. Python's headers include architecture-specific ones from
+    # the multiarch directory, where the cross compiler has only those of the C library.
     headers=$(echo "$ROOT"/usr/include/python3.*)
     triplet=arm-linux-gnueabihf
     mkdir -p "$work/include/$triplet"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Removes what dpkg is told to leave out.
+# Remove the files that dpkg is configured to exclude.
 cd "$ROOT/usr/share" || exit
 for place in info lintian man; do
     [ ! -d "$place" ] || find "$place" ! -type d -delete

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Completes the network with its name and its key, which is made as recipe wifi's.
+# Add name and key of the network; the key is derived as in recipe wifi.
 python3 - "$ROOT/etc/wpa_supplicant/wifi-access-point.conf" <<'EOF'
 import hashlib, os, pathlib, sys
 

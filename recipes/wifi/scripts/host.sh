@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Debian's packages have firmware for everything from television to data centres, 50 MB of it. What
-# stays: Realtek's USB adapters, wireless and wired, Ralink's, and MediaTek's MT7601U. (An upgrade of
-# the packages brings the rest back.)
+# Debian's packages contain 50 MB of firmware, for devices from television to data centres. Remove
+# all but the firmware for Realtek's USB adapters, wireless and wired, for Ralink's, and for
+# MediaTek's MT7601U. (An upgrade of the packages restores the rest.)
 cat "$ROOT"/var/lib/dpkg/info/firmware-realtek.list "$ROOT"/var/lib/dpkg/info/firmware-m*.list 2>/dev/null |
     grep '/lib/firmware/' | grep -v -E '/(rtlwifi|rtl_nic|rt[0-9][^/]*\.bin|mt7601u\.bin)' | sort -r |
     while read -r path; do
@@ -13,8 +13,8 @@ cat "$ROOT"/var/lib/dpkg/info/firmware-realtek.list "$ROOT"/var/lib/dpkg/info/fi
         fi
     done
 
-# The key of WPA2 is made from name and passphrase (IEEE 802.11i, PBKDF2 with SHA-1, 4096 rounds, as by
-# wpa_passphrase). The passphrase itself does not get into the image.
+# The key of WPA2 is derived from name and passphrase (IEEE 802.11i: PBKDF2 with SHA-1, 4096 rounds,
+# as wpa_passphrase does). The passphrase itself is not stored in the image.
 [ -n "$PARAM_SSID" ] || exit 0
 python3 - "$ROOT/etc/wpa_supplicant/wifi.conf" <<'EOF'
 import hashlib, os, pathlib, sys

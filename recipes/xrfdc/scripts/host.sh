@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Cross-compiles libmetal and librfdc out of AMD's sources against the image's own C library.
+# Cross-compile libmetal and librfdc from AMD's sources against the image's C library.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# The archive is large; these are the parts that are needed.
+# Extract only the necessary parts; the archive is large.
 tar -xzf "$DOWNLOADS"/xilinx-embeddedsw-*.tar.gz -C "$work" --strip-components=1 --wildcards \
     --no-same-owner --no-same-permissions \
     '*/license.txt' \

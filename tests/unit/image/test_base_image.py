@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Taking card images apart that others made."""
+"""Card images of other builders are split into their parts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Take = Callable[[Path], BaseFacts]
 
 @pytest.fixture
 def take(tmp_path: Path, store: Store) -> Take:
-    """Take an image apart, into the directory `output`."""
+    """Split an image into the directory `output`."""
 
     def run(path: Path) -> BaseFacts:
         output = tmp_path / "output"
@@ -61,7 +61,7 @@ def take(tmp_path: Path, store: Store) -> Take:
 
 @pytest.fixture(autouse=True)
 def _commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a job's commands as they are."""
+    """Run a job's commands directly."""
 
     def run(_: Job, __: Here, *argv: str | Path, **options: Any) -> str:
         return tool(*argv, **options)
@@ -96,7 +96,7 @@ def test_what_is_before_the_root_partition_is_kept_byte_for_byte(
     tmp_path: Path, take: Take
 ) -> None:
     image = card(tmp_path / "card.img", system(tmp_path / "tree"))
-    with image.open("r+b") as file:  # something of a boot loader's, between table and partition
+    with image.open("r+b") as file:  # data of a boot loader between partition table and partition
         file.seek(8192)
         file.write(b"loader")
     take(image)
@@ -140,7 +140,7 @@ def test_a_packed_image_gives_the_same(tmp_path: Path, take: Take, ending: str) 
 def test_a_card_out_of_a_running_board_is_put_in_order_first(tmp_path: Path, take: Take) -> None:
     image = card(tmp_path / "card.img", system(tmp_path / "tree"))
     place = f"{image}?offset={START + BOOT}"
-    # As on a card that was pulled out: the journal is not empty, its content is.
+    # As after removal of a card: the journal has to be replayed, but it contains no changes.
     tool("debugfs", "-w", "-R", "feature needs_recovery", place)
     before = sha256(image)
     assert take(image).packages == {"dpkg": "1.21.1"}
@@ -150,25 +150,25 @@ def test_a_card_out_of_a_running_board_is_put_in_order_first(tmp_path: Path, tak
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda p: p.write_bytes(bytes(4 * MIB)), "is no card image"),
-        (lambda p: os.truncate(p, START + BOOT + ROOT - MIB), "overlap, or end behind its end"),
+        (lambda p: p.write_bytes(bytes(4 * MIB)), "not a card image"),
+        (lambda p: os.truncate(p, START + BOOT + ROOT - MIB), "overlap or exceed the image"),
         (
             lambda p: tool("sfdisk", "--quiet", p, stdin="label: gpt\nsize=1M\n"),
-            "a partition table of the kind gpt",
+            "the partition table is gpt, not dos",
         ),
         (
             lambda p: tool("sfdisk", "--quiet", p, stdin="label: dos\nsize=1M, type=c\n"),
-            "has partitions of the types c",
+            "the types of the partitions are c",
         ),
         (
             lambda p: tool(
                 "dd", "if=/dev/zero", f"of={p}", "bs=1M", "seek=17", "count=1", "conv=notrunc"
             ),
-            "has no ext4 in its second partition",
+            "the second partition contains no ext4",
         ),
     ],
 )
-def test_what_is_no_card_is_refused(
+def test_files_other_than_card_images_are_refused(
     tmp_path: Path, take: Take, spoil: Callable[[Path], object], message: str
 ) -> None:
     image = card(tmp_path / "card.img", system(tmp_path / "tree"))
@@ -180,11 +180,14 @@ def test_what_is_no_card_is_refused(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda tree: (tree / "var/lib/dpkg/status").unlink(), "its system has no dpkg"),
-        (lambda tree: (tree / "usr/bin/dash").write_bytes(b"#!"), "for no processor of a Zynq"),
+        (lambda tree: (tree / "var/lib/dpkg/status").unlink(), "the system has no dpkg"),
+        (
+            lambda tree: (tree / "usr/bin/dash").write_bytes(b"#!"),
+            "not for the processor of a Zynq",
+        ),
     ],
 )
-def test_a_system_that_is_none_of_ours_is_refused(
+def test_an_unsupported_system_is_refused(
     tmp_path: Path, take: Take, change: Callable[[Path], object], message: str
 ) -> None:
     tree = system(tmp_path / "tree")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From a made-up card's parts to a new card, with a plain directory as the tree."""
+"""A customized image from the parts of a small card, with a plain directory as the tree."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.fixtures.specs import Here
 
 
 class Stack:
-    """Stands in for the stack of layers: the tree is a plain directory."""
+    """A fake stack of layers: the tree is a plain directory."""
 
     def __init__(self, here: Here, tree: Path) -> None:
         self.root = MountedRoot(path=tree, changes=tree, workspace=here)  # type: ignore[arg-type]
@@ -40,7 +40,7 @@ class Stack:
         yield self.root
 
     def save(self, *_: Any, **__: Any) -> None:
-        """Nothing is kept."""
+        """Save nothing."""
 
 
 class Tools(Here):
@@ -54,7 +54,7 @@ class Tools(Here):
 
 
 class Card:
-    """A card, its parts, and the new one that is made of them."""
+    """A card, its parts, and the customized card."""
 
     def __init__(self, folder: Path, store: Store, writer: Path, tree: Path | None = None) -> None:
         self.folder = folder
@@ -121,7 +121,7 @@ def test_the_new_card_has_the_old_ones_layout_and_names(given: Card) -> None:
         item["start"] for item in old["partitions"]
     ]
     assert new["partitions"][0]["bootable"]
-    # Our ext4 counts on room for a journal, so the partition grew.
+    # The new ext4 has a journal, so the partition grew.
     assert new["partitions"][1]["size"] > old["partitions"][1]["size"]
     assert image.stat().st_size == START + BOOT + new["partitions"][1]["size"] * 512
     before, after = (superblock(path, offset=START + BOOT) for path in (given.path, image))
@@ -158,7 +158,7 @@ def test_boot_files_are_added_and_replaced(given: Card) -> None:
     image = given.made(first, more, output="made")
     assert given.names(image) == {"::/BOOT.BIN", "::/REVISION", "::/image.ub"}
     assert tool("mtype", "-i", f"{image}@@{START}", "::/BOOT.BIN") == "another first stage"
-    # The base image is what it was.
+    # The base image is unchanged.
     assert sha256(given.path) == given.base.checksum
 
 
@@ -190,7 +190,9 @@ def test_boot_files_that_do_not_fit_are_refused(given: Card) -> None:
     large = given.folder / "image.ub"
     with large.open("wb") as file:
         file.truncate(BOOT)
-    with pytest.raises(UserError, match=r"the boot partition has .* left for the boot files"):
+    with pytest.raises(
+        UserError, match=r"the boot files need .*, but the boot partition has only .* left"
+    ):
         given.made(large)
 
 
@@ -233,7 +235,7 @@ def test_a_design_takes_the_place_of_one_of_its_name(
     assert (place / "base/base.bit").read_text() == "new base.bit"
     assert (place / "other").is_dir()
     assert (notebooks / "base/first/led.ipynb").exists()
-    assert any("in place of" in line for line in given.said)
+    assert any("replacing" in line for line in given.said)
 
 
 def test_a_design_needs_the_library(given: Card, design: Path) -> None:
@@ -277,7 +279,7 @@ def run(
         (["IMAGE", "-o", "new.img", "--board", "Pinq-Z2"], "did you mean Pynq-Z2?"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_done(
+def test_mistakes_are_reported_before_the_build(
     run: Callable[..., tuple[int, str]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""ext4_writer.c: a tree in an ext4, as the project's own reader and e2fsck find it."""
+"""ext4_writer.c: the project's own reader and e2fsck check the filesystems that it writes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OFFSET = 3 * MIB
 EPOCH = 1_700_000_000
 MTIME = 1_600_000_000_123_456_789
 LATER = 4_000_000_000_000_000_001
-"""In nanoseconds since 1970; the other one needs more than 32 bits of seconds."""
+"""Nanoseconds since 1970; the other time exceeds 32 bits of seconds."""
 
 CAPABILITY = bytes.fromhex("0100000280200000000000000000000000000000")
 ALL = ",".join(("none", *FEATURES))
@@ -47,7 +47,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "nothing").write_text("")
     (folder / "tiny").write_text("x")
     (folder / "block").write_bytes(b"b" * 4096)
-    # Larger than a block group of blocks of 1 KiB, so that it lies in several places.
+    # Larger than a block group with blocks of 1 KiB, so that it has several extents.
     (folder / "large").write_bytes(b"".join(bytes([n % 251]) * 4099 for n in range(3000)))
     (folder / "zeros").write_bytes(bytes(100_000))
     with (folder / "sparse").open("wb") as file:
@@ -72,7 +72,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         os.mknod(folder / "disk", stat.S_IFBLK | 0o600, os.makedev(259, 300))
         os.chown(folder / "nothing", 100_000, 70_000)
         os.setxattr(folder / "block", "security.capability", CAPABILITY)
-        # Needs a block of its own.
+        # Needs a separate block.
         os.setxattr(folder / "large", "trusted.note", b"n" * 900)
         os.setxattr(folder / "zeros", "trusted.one", b"1")
         os.setxattr(folder / "zeros", "trusted.other", b"2")
@@ -83,7 +83,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def empty(image: Path, *form: str) -> Path:
-    """Make an image with an empty filesystem in it, and old data where its blocks will be."""
+    """Create an image with an empty filesystem, and old data in its free blocks."""
     with image.open("wb") as file:
         file.write(b"\xff" * (OFFSET + SIZE))
     where = f"offset={OFFSET},hash_seed=64448fe0-ddfb-5348-96b1-ed8a57f75452,nodiscard"
@@ -102,7 +102,7 @@ def written(writer: Path, image: Path, tree: Path) -> Path:
 
 
 def refusal(writer: Path, *arguments: str | Path) -> tuple[int, str]:
-    """Return the status and the words of a program that does not do what it is told."""
+    """Return exit status and error output of a failing run."""
     done = subprocess.run(
         [writer / "files" / WRITER, *arguments], capture_output=True, text=True, check=False
     )
@@ -110,7 +110,7 @@ def refusal(writer: Path, *arguments: str | Path) -> tuple[int, str]:
 
 
 def objection(writer: Path, image: Path, tree: Path) -> str:
-    """Return what the program says of a tree that it does not write."""
+    """Return the program's error for a tree that it cannot write."""
     status, said = refusal(writer, image, str(OFFSET), tree, str(EPOCH))
     assert status == 1
     return said.removeprefix(f"write-ext4: {tree}/").removesuffix("\n")
@@ -136,7 +136,7 @@ def test_everything_of_a_tree_is_there(
                 )
                 if superblock(image, offset=OFFSET).inode > 128:
                     assert inode.mtime == status.st_mtime_ns
-                else:  # no room for more
+                else:  # the filesystem is full
                     assert inode.mtime // 10**9 == min(status.st_mtime_ns // 10**9, 2**31 - 1)
                 assert numbers.setdefault(status.st_ino, found) == found
                 if path.is_symlink():
@@ -178,7 +178,7 @@ def test_the_same_tree_gives_the_same_bytes(ext4_writer: Path, tmp_path: Path, t
     first = written(ext4_writer, empty(tmp_path / "first", *FORMS[0]), tree)
     again = tmp_path / "again"
     tool("cp", "-a", tree, again)
-    for path in sorted(again.glob("many/*"), reverse=True):  # other inodes, another order
+    for path in sorted(again.glob("many/*"), reverse=True):  # changes inodes and order
         moved = path.rename(again / "moved")
         shutil.copy2(moved, path)
         moved.unlink()
@@ -233,7 +233,7 @@ def test_numbers_are_numbers(ext4_writer: Path, tmp_path: Path, wrong: tuple[int
     arguments[wrong[0]] = wrong[1]
     (tmp_path / "image").touch()
     said = refusal(ext4_writer, *arguments)
-    assert said == (2, f"write-ext4: {wrong[1]} is no number\n")
+    assert said == (2, f"write-ext4: {wrong[1]} is not a number\n")
 
 
 def test_the_rest_of_a_files_last_block_is_zero(
@@ -250,7 +250,7 @@ def test_the_rest_of_a_files_last_block_is_zero(
 
 
 @pytest.mark.parametrize("form", FORMS, ids=" ".join)
-def test_what_does_not_fit_is_an_error(
+def test_a_tree_that_does_not_fit_is_an_error(
     ext4_writer: Path, tmp_path: Path, form: tuple[str, ...]
 ) -> None:
     tree = tmp_path / "tree"
@@ -263,7 +263,9 @@ def test_what_does_not_fit_is_an_error(
     assert said.startswith(f"write-ext4: {tree}/huge: Could not allocate block")
 
 
-def test_what_is_no_filesystem_is_refused(ext4_writer: Path, tmp_path: Path, tree: Path) -> None:
+def test_an_image_without_a_filesystem_is_refused(
+    ext4_writer: Path, tmp_path: Path, tree: Path
+) -> None:
     (tmp_path / "image").write_bytes(bytes(MIB))
     status, said = refusal(ext4_writer, tmp_path / "image", "0", tree, str(EPOCH))
     assert status == 1
@@ -297,8 +299,8 @@ def test_times_stay_within_what_e2fsck_keeps(
 
 @pytest.fixture(scope="module")
 def few_links(tmp_path_factory: pytest.TempPathFactory, ext4_writer: Path) -> Path:
-    """The program as if a file could have no more than four names."""
-    del ext4_writer  # skips where nothing can be compiled
+    """The program, compiled with a limit of four names of a file."""
+    del ext4_writer  # skips without a compiler
     entry = tmp_path_factory.mktemp("few-links")
     (entry / "files").mkdir()
     tool(*compilation(entry / "files" / WRITER), "-DMOST_LINKS=4")
@@ -315,11 +317,11 @@ def test_a_file_has_no_more_names_than_ext4_allows(few_links: Path, tmp_path: Pa
     tool("e2fsck", "-f", "-n", f"{image}?offset={OFFSET}")
     (tree / "5").hardlink_to(tree / "1")
     said = objection(few_links, empty(image, *FORMS[0]), tree)
-    assert said == "5: is one more than the 4 names that a file may have"
+    assert said == "5: exceeds the limit of 4 names of a file"
 
 
 def test_a_directory_with_many_directories_has_one_link(few_links: Path, tmp_path: Path) -> None:
-    """As the feature dir_nlink has it."""
+    """As the feature dir_nlink requires."""
     tree = tmp_path / "tree"
     for name in ("few/1", "few/2", "many/1", "many/2", "many/3", "many/3/below"):
         (tree / name).mkdir(parents=True)
@@ -330,8 +332,8 @@ def test_a_directory_with_many_directories_has_one_link(few_links: Path, tmp_pat
     form = ("-b", "4096", "-O", ALL.replace(",dir_nlink", ""))
     (tree / "many").rename(tree / "few/2/many")
     assert objection(few_links, empty(image, *form), tree) == (
-        "few/2/many/3: is one more than the 2 directories that a directory may have in it, since the "
-        "filesystem lacks the feature dir_nlink"
+        "few/2/many/3: exceeds the limit of 2 subdirectories, since the filesystem lacks the feature "
+        "dir_nlink"
     )
 
 
@@ -343,7 +345,7 @@ def test_lost_and_found_is_a_directory(ext4_writer: Path, tmp_path: Path) -> Non
     tool("e2fsck", "-f", "-n", f"{image}?offset={OFFSET}")
     (tree / "sub/lost+found").rename(tree / "lost+found")
     said = objection(ext4_writer, empty(image, *FORMS[0]), tree)
-    assert said == "lost+found: is no directory: in an ext4 it is one, for what e2fsck finds"
+    assert said == "lost+found: is not a directory: ext4 reserves this name for e2fsck's directory"
 
 
 def test_attributes_need_a_feature(ext4_writer: Path, tmp_path: Path) -> None:
@@ -364,11 +366,11 @@ def test_the_target_of_a_link_fits_into_a_block(ext4_writer: Path, tmp_path: Pat
     image = written(ext4_writer, empty(tmp_path / "image", *FORMS[1]), tree)
     (tree / "longer").symlink_to("x" * 1024)
     said = objection(ext4_writer, empty(image, *FORMS[1]), tree)
-    assert said == "longer: leads to a path of more than 1023 bytes"
+    assert said == "longer: is a link to a path of more than 1023 bytes"
 
 
 class Deep:
-    """A tree of directories in each other. Nothing that takes a path can remove it but rm."""
+    """A tree of nested directories, which only rm can remove."""
 
     def __init__(self, tree: Path) -> None:
         self.tree = tree
@@ -395,7 +397,7 @@ def deep(tmp_path: Path) -> Iterator[Deep]:
 
 
 def test_directories_may_lie_deep(ext4_writer: Path, tmp_path: Path, deep: Deep) -> None:
-    """As deep as a path may say, with few files open at once, and on the usual stack."""
+    """As deep as a path can name, with few open files and the default stack."""
     image = empty(tmp_path / "image", *FORMS[0])
     command = [*map(str, (ext4_writer / "files" / WRITER, image, OFFSET, deep.tree, EPOCH))]
     deep.add(2048)
@@ -403,7 +405,7 @@ def test_directories_may_lie_deep(ext4_writer: Path, tmp_path: Path, deep: Deep)
     tool("e2fsck", "-f", "-n", f"{image}?offset={OFFSET}")
     deep.add(1)
     said = objection(ext4_writer, empty(image, *FORMS[0]), deep.tree)
-    assert said == "write-ext4: .../d: lies in more directories than a path may name"
+    assert said == "write-ext4: .../d: is nested deeper than a path can name"
 
 
 def test_a_large_directory_takes_no_longer_than_its_names(
@@ -419,7 +421,7 @@ def test_a_large_directory_takes_no_longer_than_its_names(
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     written(ext4_writer, image, tree)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime - before.ru_utime < 0.5  # s; to read the directory for each took 3
+    assert after.ru_utime - before.ru_utime < 0.5  # s; reading the directory for each name took 3
     tool("e2fsck", "-f", "-n", f"{image}?offset={OFFSET}")
     with Ext4(image, offset=OFFSET) as filesystem:
         found = filesystem.find("/large")

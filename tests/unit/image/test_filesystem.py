@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The root filesystem: how many inodes it has, and what of it is really in the image."""
+"""The root filesystem: number of inodes, and blocks that are written to the image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from builder.image.filesystem import (
     Ext4Format,
     content_of,
     make_root,
-    take_boot,
+    move_boot,
 )
 from builder.rootfs.layers import MountedRoot
 from builder.sandbox.workspace import Workspace
@@ -35,7 +35,7 @@ UUID = uuid.UUID("64448fe0-ddfb-5348-96b1-ed8a57f75452")
 
 
 class Here:
-    """Runs commands on this machine as it is."""
+    """A workspace that runs commands directly on the host."""
 
     def run(
         self,
@@ -68,7 +68,7 @@ def made(
     inodes: int = 4096,
     features: tuple[str, ...] = FEATURES,
 ) -> Path:
-    """Make a root filesystem in an image that is empty before."""
+    """Create a root filesystem in an empty image."""
     image = job.output / "image"
     with image.open("wb") as file:
         file.truncate(OFFSET + SIZE)
@@ -101,10 +101,10 @@ def test_a_boot_partition_gets_files_and_directories_alone(
     (root.path / "boot/folder").mkdir(parents=True)
     (root.path / "boot/folder/file").write_text("x")
     (root.path / "boot/link").symlink_to("/etc/passwd")
-    os.mkfifo(root.path / "boot/folder/pipe")  # who copies it would wait for ever
+    os.mkfifo(root.path / "boot/folder/pipe")  # copying it would wait forever
     staging = tmp_path / "staging"
     staging.mkdir()
-    take_boot(job, root, staging, epoch=1_700_000_000)
+    move_boot(job, root, staging, epoch=1_700_000_000)
     found = {path.relative_to(staging).as_posix() for path in staging.rglob("*")}
     assert found == {"folder", "folder/file"}
     assert [*(root.path / "boot").iterdir()] == []
@@ -117,7 +117,7 @@ def test_there_are_as_many_inodes_as_mke2fs_makes(tmp_path: Path, size: int) -> 
         tool(
             *("mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", *options),
             *(tmp_path / "image", str(size // 4096)),
-            environment={"MKE2FS_CONFIG": str(tmp_path / "none")},  # what it has by itself
+            environment={"MKE2FS_CONFIG": str(tmp_path / "none")},  # its built-in defaults
         )
         numbers.append(inodes_of(tmp_path / "image", offset=0))
         (tmp_path / "image").unlink()
@@ -141,13 +141,13 @@ def holes(image: Path, first: int, last: int) -> bool:
     """Return whether there are holes among the blocks of the filesystem in an image."""
     start, end = (OFFSET + block * BLOCK for block in (first, last + 1))
     with image.open("rb") as file:
-        # What was only read counts as data as long as it is in memory.
+        # Pages that were only read count as data while they are in memory.
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return os.lseek(file.fileno(), start, os.SEEK_HOLE) < end
 
 
 def test_the_journal_is_no_hole(job: Job, root: MountedRoot, ext4_writer: Path) -> None:
-    """Old blocks of a journal on the card could be taken for its own after a crash."""
+    """After a crash, old journal blocks on the card could be mistaken for current ones."""
     image = made(job, root, ext4_writer)
     listed = tool("debugfs", "-R", "blocks <8>", f"{image}?offset={OFFSET}")
     blocks = sorted(map(int, listed.split()))
@@ -158,7 +158,7 @@ def test_the_journal_is_no_hole(job: Job, root: MountedRoot, ext4_writer: Path) 
 def test_inode_tables_without_checksums_are_no_holes(
     job: Job, root: MountedRoot, ext4_writer: Path
 ) -> None:
-    """A card that is written by data ranges keeps what it had where the image has holes."""
+    """A card that is written by data ranges keeps old data in the image's holes."""
     features = tuple(name for name in FEATURES if name != "metadata_csum")
     image = made(job, root, ext4_writer, features=features)
     groups = tool("dumpe2fs", f"{image}?offset={OFFSET}")

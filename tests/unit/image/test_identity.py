@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An image made of a card that has run: nothing of that one card is in it."""
+"""An image of a used card contains no identity of that card."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.image.identity import forget
+from builder.image.identity import remove_identity
 from builder.untrusted.tree import ForeignTree
 
 USED = (
@@ -28,23 +28,23 @@ def write(root: Path, *names: str) -> None:
 
 @pytest.fixture
 def used(tmp_path: Path) -> Path:
-    """The files of a card that has run."""
+    """The files of a used card."""
     write(tmp_path, *USED, *KEPT, "etc/machine-id", "usr/local/sbin/ssh-host-keys")
     return tmp_path
 
 
-def test_what_belongs_to_one_card_is_removed_and_said(used: Path) -> None:
-    (said,) = forget(ForeignTree(used))
-    assert said.startswith("removed, since it belongs to one card: /etc/machine-id, /etc/ssh/ssh_")
+def test_the_identity_of_the_card_is_removed_and_reported(used: Path) -> None:
+    (said,) = remove_identity(ForeignTree(used))
+    assert said.startswith("removing the identity of the card: /etc/machine-id, /etc/ssh/ssh_")
     assert not [name for name in USED if (used / name).exists()]
     assert all((used / name).exists() for name in KEPT)
     assert (used / "etc/machine-id").read_bytes() == b"", "systemd makes a new one"
 
 
-def test_a_system_that_makes_no_keys_keeps_them_and_it_is_said(used: Path) -> None:
+def test_a_system_that_creates_no_host_keys_keeps_them_and_this_is_reported(used: Path) -> None:
     (used / "usr/local/sbin/ssh-host-keys").unlink()
-    kept, removed = forget(ForeignTree(used))
-    assert kept.startswith("kept: the keys of the ssh server")
+    kept, removed = remove_identity(ForeignTree(used))
+    assert kept.startswith("keeping the host keys of the ssh server")
     assert "ssh_host" not in removed
     assert (used / "etc/ssh/ssh_host_ed25519_key").exists()
 
@@ -53,7 +53,7 @@ def test_of_a_card_that_has_not_run_nothing_is_changed(tmp_path: Path) -> None:
     write(tmp_path, *KEPT)
     (tmp_path / "etc/machine-id").touch()
     before = (tmp_path / "etc/machine-id").stat()
-    assert [*forget(ForeignTree(tmp_path))] == []
+    assert [*remove_identity(ForeignTree(tmp_path))] == []
     assert (tmp_path / "etc/machine-id").stat() == before
 
 
@@ -62,5 +62,5 @@ def test_links_lead_to_nothing_outside(used: Path, tmp_path: Path) -> None:
     outside.mkdir()
     (outside / ".bash_history").write_text("mine")
     (used / "home/guest").symlink_to(outside)
-    [*forget(ForeignTree(used))]
+    [*remove_identity(ForeignTree(used))]
     assert (outside / ".bash_history").read_text() == "mine"

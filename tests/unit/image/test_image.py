@@ -34,7 +34,7 @@ needs_programs = pytest.mark.skipif(
 
 
 class Card:
-    """Builds small images of a root filesystem with a few files."""
+    """A builder of small images of a root filesystem with a few files."""
 
     def __init__(self, base: Path, workspace: Workspace, make_job: MakeJob, writer: Path) -> None:
         self.base = base
@@ -54,7 +54,7 @@ class Card:
         self.age()
 
     def age(self) -> None:
-        """Make the tree anew, as unpacking a layer does."""
+        """Create the tree again, as unpacking a layer does."""
         old = self.tree.rename(self.base / "old")
         shutil.copytree(old, self.tree, symlinks=True)
         shutil.rmtree(old)
@@ -130,7 +130,7 @@ def test_a_boot_partition_of_64_mib_is_fat32(card: Card) -> None:
 @needs_programs
 def test_no_image_without_a_first_stage(card: Card) -> None:
     (card.base / "boot/files/fat/BOOT.BIN").unlink()
-    with pytest.raises(StepError, match=r"0 files BOOT.BIN among the boot files"):
+    with pytest.raises(StepError, match=r"the boot files contain 0 files BOOT.BIN"):
         card.build(SMALL)
     assert not [*card.base.glob("output/*.sha256")]
 
@@ -165,7 +165,7 @@ def test_checksum_block_map_and_facts_are_those_of_the_image(card: Card) -> None
 def test_the_same_content_gives_the_same_image(card: Card) -> None:
     first = card.build(SMALL)
     (card.base / "boot/files/fat/BOOT.BIN").touch()
-    card.age()  # other inodes, other times of change: only the times of the content stay
+    card.age()  # changes inodes and change times; only modification times remain
     assert sha256(card.build(SMALL, output="again")) == sha256(first)
 
 
@@ -177,7 +177,7 @@ def test_the_same_content_gives_the_same_image(card: Card) -> None:
         ({"boot": "8M"}, "partitions.boot: 8M is too small: the boot files take 11M"),
         (
             {"boot": "16M", "root": {"free": END_OF_TABLE - (20 << 20)}},
-            "partitions.root.free: leaves no room for the content on a card",
+            "partitions.root.free: the root partition would exceed the largest card",
         ),
     ],
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The recipe boot-leds' program, with a double of the library that notes what is written where."""
+"""The program of recipe boot-leds, with a fake library that records writes to registers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class MMIO:
 
 
 def run(folder: Path, design: str | None) -> list[str]:
-    """Run the program while that design is loaded; return what it wrote, address and value."""
+    """Run the program with a loaded design; return its writes (address and value)."""
     (folder / "pynq.py").write_text(LIBRARY.format(design=design))
     done = subprocess.run(
         [sys.executable, PROGRAM],

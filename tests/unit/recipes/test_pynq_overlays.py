@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Recipe pynq-overlays: which designs come into an image, out of a library's stand-in."""
+"""Recipe pynq-overlays: installation of PL designs from a fake library."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ def downloads(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def overlays(tmp_path: Path) -> Path:
-    """Where the image has its designs."""
+    """The image's directory of designs."""
     return tmp_path / "image/usr/local/lib/python3.11/dist-packages/pynq/overlays"
 
 
 @pytest.fixture
 def notebooks(tmp_path: Path) -> Path:
-    """Where the image has its user's notebooks."""
+    """The image's directory of notebooks."""
     return tmp_path / "image/home/me/notebooks"
 
 
 @pytest.fixture
 def install(tmp_path: Path, downloads: Path, overlays: Path, notebooks: Path) -> Install:
-    """Runs the recipe's script for a board, as a user who cannot change owners."""
+    """A runner of the recipe's script for a board, as a user who cannot change owners."""
     image = tmp_path / "image"
     share = image / "usr/local/share/pynq"
     for folder in (overlays, notebooks, share, image / "etc/pynq", tmp_path / "bin"):
@@ -109,7 +109,7 @@ def test_a_board_that_the_library_does_not_know_has_none(install: Install, overl
 def test_a_board_that_was_named_has_to_be_there(install: Install) -> None:
     done = install("Pynq-Z2", "Pynq-Z3")
     assert done.returncode == 1
-    assert done.stderr == "the library has no designs for a board Pynq-Z3\n"
+    assert done.stderr == "the library has no designs for the board Pynq-Z3\n"
 
 
 @pytest.mark.parametrize("board", ["Pynq-Z2", "Mine"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What PYNQ uses of XRT, over a stand-in for the kernel's buffer device.
+"""The functions of XRT that PYNQ uses, on a fake of the kernel's buffer device.
 
 Buffers are files in memory (memfd_create(2)), so that they can be mapped as the device's are.
 """
@@ -32,7 +32,7 @@ ADDRESS = 0x18000000
 
 
 class Device:
-    """Stands in for /dev/pynq-buffer and the files that it gives out."""
+    """A fake of /dev/pynq-buffer and of the files that it returns."""
 
     def __init__(self) -> None:
         self.files: list[int] = []
@@ -71,7 +71,7 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
 
 @pytest.fixture
 def pyxrt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The recipe's module, which is not part of the builder."""
+    """The recipe's module, which is not a package of the builder."""
     spec = importlib.util.spec_from_file_location("pyxrt", RECIPE / "pyxrt.py")
     assert spec
     assert spec.loader
@@ -127,7 +127,7 @@ def test_a_buffer_is_what_was_asked_for(
 
 
 def test_the_numbers_are_those_of_the_header(pyxrt: ModuleType) -> None:
-    """The compiler's word on the header that the kernel's module is made of."""
+    """The layout of the kernel module's header, according to the compiler."""
     names = ("ALLOC", "SYNC", "CACHEABLE", "TO_DEVICE", "FROM_DEVICE")
     source = "".join(f"long long {name} = PYNQ_BUFFER_{name};\n" for name in names)
     listed = subprocess.run(
@@ -190,7 +190,7 @@ def test_the_last_one_frees(pyxrt: ModuleType, device: Device) -> None:
 
 
 def test_what_pynq_unmaps_is_left_to_whoever_got_it(pyxrt: ModuleType, device: Device) -> None:
-    """PYNQ unmaps an array's memory; the next mapping may lie there when the first one goes."""
+    """PYNQ unmaps an array's memory, which another mapping may reuse before the array is freed."""
     buffer = made(pyxrt, 4 * PAGE)
     view = buffer.map()
     ((start, end),) = mapped()
@@ -252,7 +252,7 @@ def test_a_device_knows_all_that_pynq_asks(pyxrt: ModuleType) -> None:
 
 @pytest.mark.parametrize("suffix", EXTENSION_SUFFIXES)
 def test_xrts_own_module_goes_first(tmp_path: Path, suffix: str) -> None:
-    """It is installed into the very directory where this one lies."""
+    """The module is installed into the directory of the real one."""
 
     def found() -> str | None:
         PathFinder.invalidate_caches()
@@ -273,7 +273,7 @@ main = runpy.run_path(sys.argv.pop(1))["main"]
 main.__globals__["XRT"] = (sys.argv.pop(1),)
 sys.exit(main())
 """
-"""Runs a xclbinutil which takes a directory for that of XRT's programs."""
+"""A script that runs xclbinutil with another directory of XRT's programs."""
 
 
 def packed(tmp_path: Path, memories: list[dict[str, object]], *more: str) -> Any:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the recipes of RFSoC boards bring: register tables and their order, names of power rails."""
+"""Recipes of RFSoC boards: register tables and their order, names of power rails."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LMX_NUMBERS = list(range(113))
 
 @pytest.fixture(name="clocks")
 def clocks_module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The program of the recipe, which is not part of the builder."""
+    """The program of the recipe, which is not a package of the builder."""
     spec = importlib.util.spec_from_file_location("rfsoc_clocks", CLOCKS / "files/rfsoc_clocks.py")
     assert spec
     assert spec.loader
@@ -47,7 +47,7 @@ def lmx_word(number: int) -> int:
 
 
 def export(words: dict[str, int], digits: int) -> str:
-    """Return a table as TICS Pro writes it."""
+    """Return a table in TICS Pro's format."""
     return "".join(f"{name}\t0x{word:0{digits}X}\n" for name, word in words.items())
 
 
@@ -71,7 +71,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class FakeKernel:
-    """The double of sysfs, of spidev and of the chips behind it.
+    """A fake of sysfs, of spidev and of the chips behind it.
 
     It stands in for the kernel: an SPI device gets a file in /dev when it is bound to spidev, and
     each write to that file is a transfer.
@@ -290,7 +290,7 @@ def test_two_tables_for_one_frequency_are_refused(clocks: ModuleType, folder: Pa
         clocks.tables(clocks.LMX2594, folder)
 
 
-# What is sent
+# Transfers
 
 
 def test_the_order_of_the_lmk(clocks: ModuleType, folder: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Programs of recipes for services, against doubles of what a board has."""
+"""Programs of recipes' services, with fakes of the board's interfaces."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ SERIAL=yes
 
 
 class Gadget:
-    """A made-up board with the program `usb-gadget`."""
+    """A fake board with the program `usb-gadget`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -83,7 +83,7 @@ class Gadget:
             (programs / name).write_text(CONFIGFS % (folder / "configfs"))
         for name in ("ip", "mount", "mkfs.vfat"):
             (programs / name).write_text(f"#!/bin/sh\n{note}")
-        # What was copied onto the disk is not seen any longer.
+        # After umount, the files on the disk are no longer visible.
         (programs / "umount").write_text('#!/bin/sh\nrm "$1"/*\n')
         for each in programs.iterdir():
             each.chmod(0o755)
@@ -101,7 +101,7 @@ class Gadget:
 
     @property
     def path(self) -> Path:
-        """Where the gadget is in configfs."""
+        """The gadget's directory in configfs."""
         return self.folder / "configfs/board"
 
     def run(self, verb: str) -> subprocess.CompletedProcess[str]:
@@ -115,7 +115,7 @@ class Gadget:
         )
 
     def read(self, name: str) -> str:
-        """Return what an attribute was set to."""
+        """Return the value of an attribute."""
         return (self.path / name).read_text().rstrip("\n")
 
     def links(self) -> set[str]:
@@ -212,7 +212,7 @@ def test_the_disk_is_made_once(gadget: Gadget) -> None:
 
 @pytest.fixture
 def defaults() -> dict[str, str]:
-    """The passwords that images have if nobody sets one."""
+    """The default passwords of images."""
     return {
         name: yaml.safe_load((RECIPES / name / "recipe.yaml").read_text())["parameters"][
             "password"
@@ -224,7 +224,7 @@ def defaults() -> dict[str, str]:
 def test_notices_know_the_default_passwords(defaults: dict[str, str]) -> None:
     notice = (RECIPES / "users/templates/default-password.j2").read_text()
     assert f'crypt("{defaults["users"]}", $hash)' in notice
-    # MD4 is not in Python: the hash of "xilinx" was made by `openssl dgst -md4`.
+    # Python has no MD4: `openssl dgst -md4` calculated the hash of "xilinx".
     assert defaults["samba"] == "xilinx"
     notice = (RECIPES / "samba/templates/default-password.j2").read_text()
     assert ":7ABA1086A5BC08ABA501323FBAD170FA:" in notice
@@ -241,7 +241,7 @@ def test_the_network_drive_shows_nothing_that_is_run_at_a_login() -> None:
 
 
 def host_script(recipe: str, root: Path, **parameters: str) -> None:
-    """Run a recipe's script for the building machine, as RecipeLayer does."""
+    """Run the host script of a recipe, as RecipeScripts does."""
     given = {f"PARAM_{key.upper()}": value for key, value in parameters.items()}
     subprocess.run(
         ["/bin/sh", "-eu", RECIPES / recipe / "scripts/host.sh"],

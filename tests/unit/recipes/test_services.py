@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The services of all recipes, and how far systemd says they are shut in."""
+"""The services of all recipes, and their exposure according to systemd-analyze."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.fixtures.services import (
 
 
 def recipes() -> dict[Path, Recipe]:
-    """All recipes of the tree by their directory, those of boards too."""
+    """All recipes by directory, including those of boards."""
     tree, reader = SpecTree(root=ROOT), Reader()
     boards = [file.parent for file in tree.board_files().values()]
     found = {file.parent: reader.recipe(file) for file in tree.recipe_files(boards).values()}
@@ -32,7 +32,7 @@ def recipes() -> dict[Path, Recipe]:
 
 
 def units() -> Iterator[tuple[str, str]]:
-    """Yield path and text of the units of all recipes, whose parameters have their defaults."""
+    """Yield path and text of the units of all recipes, with default parameters."""
     found = recipes()
     defaults = {
         folder.name.replace("-", "_"): {
@@ -60,7 +60,7 @@ def texts() -> dict[str, str]:
 
 @pytest.fixture
 def tree(texts: dict[str, str], tmp_path: Path) -> Path:
-    """The units as an image with all of them has them."""
+    """The units in an image with all recipes."""
     needs_systemd_analyze()
     for path, text in texts.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)

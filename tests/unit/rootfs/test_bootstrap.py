@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which packages a root filesystem has."""
+"""The list of the packages of a root filesystem."""
 
 from __future__ import annotations
 

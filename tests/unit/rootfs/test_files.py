@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Writing into a target's tree: its links and its names, and nothing outside of it."""
+"""Files of a target: links and names are the target's, and nothing outside changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODE = 0o644
 
 
 class Target:
-    """A root filesystem beside a directory that nothing may touch."""
+    """A root filesystem beside a directory that must not change."""
 
     def __init__(self, base: Path) -> None:
         self.root = base / "root"
@@ -28,7 +28,7 @@ class Target:
         (self.outside / "file").write_text("outside")
         for path in (self.outside, self.outside / "sub", self.outside / "file"):
             path.chmod(0o711)
-        # The names are the target's: here `me` is whoever runs the test.
+        # The names are the target's: `me` is the user who runs the test.
         (self.root / "etc/passwd").write_text(f"root:x:0:0::/:\nme:x:{os.getuid()}:7::/:/bin/sh\n")
         (self.root / "etc/group").write_text(f"root:x:0:\nus:x:{os.getgid()}:me\n")
         self.tree = TargetTree(ForeignTree(self.root))
@@ -77,7 +77,7 @@ def permissions(path: Path) -> int:
         ({"a": "b", "b": "/c", "c/d": "../e"}, "/a/d/x", "e/x"),
         ({"a": "/"}, "/a/etc/x", "etc/x"),
         ({"a": "b/c"}, "/a/../x", "b/x"),
-        # The last part is not followed: it is what gets replaced.
+        # The last component is not followed but replaced.
         ({"a": "/etc"}, "/a", "a"),
         ({"a": "/etc"}, "/a/", "a"),
     ],

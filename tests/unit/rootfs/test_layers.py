@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("needs_root")
 
 @pytest.fixture
 def root(tmp_path: Path, processes: Processes) -> Iterator[MountedRoot]:
-    """A tree with this machine's programs in it, and a victim beside it."""
+    """A tree with the host's programs, and a directory outside that must not change."""
     scratch = tmp_path / "scratch"
     tree = scratch / "tree"
     for name in ("etc", "dev", "proc", "usr", "mnt"):
@@ -61,7 +61,7 @@ def test_a_host_script_changes_nothing_where_its_links_lead(
 
 def test_a_program_of_the_tree_sees_the_tree_alone(root: MountedRoot, tmp_path: Path) -> None:
     assert inside(root, f"pwd; ls -d {tmp_path} 2> /dev/null || echo none") == "/\nnone\n"
-    # chroot(2) does not change the working directory, from which the way up leads out.
+    # chroot(2) does not change the working directory, from which `..` could lead out.
     out = (
         "import os; os.mkdir('/a'); os.chroot('/a'); [os.chdir('..') for _ in range(64)];"
         "os.chroot('.'); print(sorted(os.listdir('/')))"

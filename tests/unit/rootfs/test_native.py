@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Native execution: which programs may be run natively, and how a target sees them."""
+"""Native execution: the choice of programs, and their tree in a target."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.fixtures.product import ROOT
 SOURCE = Path(programs.__file__).with_name("exec.c")
 AMD64, ARM64, ARMHF = Architecture.AMD64, Architecture.ARM64, Architecture.ARMHF
 
-# Which programs
+# The choice of programs
 
 NAMES = ("x86_64", "x86-64", "amd64")
 
@@ -61,7 +61,7 @@ def rules(**reviewed: str) -> Rules:
     ],
 )
 def test_a_program_that_names_the_machine_is_refused(text: bytes, found: str | None) -> None:
-    why = f"names the architecture: {found}" if found else None
+    why = f"contains the architecture: {found}" if found else None
     assert rules().objection("tool", b"\x7fELF\0" + text, NAMES) == why
     assert rules(tool="looked at").objection("tool", text, NAMES) is None
 
@@ -123,7 +123,7 @@ def test_a_name_of_another_length_has_no_room_in_a_program() -> None:
 
 @pytest.mark.skipif(host_architecture() is None, reason="a machine that is not known")
 def test_a_program_of_this_machine_is_moved(tmp_path: Path) -> None:
-    """The name of the loader that is looked for stands in it, and the link's is not longer."""
+    """The program contains the loader's name; the name of the link is not longer."""
     architecture = host_architecture()
     assert architecture
     tree = NativeTree(files=tmp_path, architecture=architecture)
@@ -150,7 +150,7 @@ def test_a_rebuild_on_one_architecture_is_the_same_version(version: str, source:
 def test_all_is_in_the_directory_of_the_architectures_libraries(
     architecture: Architecture,
 ) -> None:
-    """But for the link to the loader, whose name must fit where the loader's was."""
+    """Except the link to the loader, whose name must fit into the space of the loader's."""
     tree = NativeTree(files=Path("/x"), architecture=architecture)
     machine = MACHINES[architecture]
     assert tree.libraries == f"/usr/lib/{machine.triplet}"
@@ -301,7 +301,7 @@ def archives_as_they_are(folder: Path, distribution: NamedDistribution) -> list[
 def entrance(
     tmp_path: Path, distribution: NamedDistribution, request: pytest.FixtureRequest
 ) -> Path:
-    """The directory of the programs that begin native execution, with and without twins of ours."""
+    """The directory of programs that start native execution, with and without native programs."""
     step = NativePrograms(*archives(tmp_path, distribution, AMD64, ARMHF), scope="s")
     tree = NativeTree(files=tmp_path, architecture=AMD64)
     base = tmp_path / "native"
@@ -368,7 +368,7 @@ def test_a_command_that_is_not_there_is_said(entrance: Path) -> None:
     assert enter(entrance, "enter", "no-such-program").returncode == 127
 
 
-# This machine
+# The host
 
 
 @pytest.mark.parametrize(

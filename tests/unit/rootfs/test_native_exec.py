@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""exec.c: which program is started in place of another, and how.
+"""exec.c: replacement of programs by native ones.
 
-The host's own programs play the target's; a twin says that it is one.
+The host's programs stand for the target's; the replacements ("twins") identify themselves.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ needs_compiler = pytest.mark.skipif(
     shutil.which("gcc") is None or platform.libc_ver()[0] != "glibc", reason="needs gcc, glibc"
 )
 
-# Says who it is and how it was called, and ends as it was told.
+# Prints its identity and arguments; ends with the given status.
 PROGRAM = r"""
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,8 +41,8 @@ int main(int argc, char *argv[])
 }
 """
 
-# Starts a file by the function that the first word names; says the error, if there is one.
-# Functions that take an environment give WORD=given in it.
+# Starts a file by the function in the first argument; prints the error, if any.
+# Functions with an environment pass WORD=given.
 DRIVER = r"""
 #define _GNU_SOURCE
 #include <errno.h>
@@ -195,12 +195,12 @@ GIVING = {"execve", "execle", "execvpe", "posix_spawn", "posix_spawnp", "vfork"}
 
 
 SECONDS = 60
-"""After so many a program hangs."""
+"""Timeout of a program in seconds."""
 
 
 @dataclass(frozen=True)
 class Tools:
-    """What was compiled: the library, and the programs that tests start."""
+    """The compiled library, and the programs that tests start."""
 
     base: Path
 
@@ -210,7 +210,7 @@ class Tools:
 
     @property
     def perl(self) -> Path:
-        """While this is there, Perl must be the target's."""
+        """While this directory exists, Perl must be the target's."""
         return self.base / "perl5"
 
 
@@ -257,7 +257,7 @@ class Place:
         return path
 
     def twin(self, path: Path) -> None:
-        """Give a twin to whatever is at a path."""
+        """Add a twin for the program at a path."""
         twin = self.tools.programs / path.relative_to("/")
         twin.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.tools.base / "twin", twin)
@@ -298,14 +298,14 @@ class Place:
         path: str = "/usr/bin:/bin",
         native: bool = True,
     ) -> str:
-        """Return what a file says that is started by a function, or the error's name."""
+        """Start a file by a function; return its output or the error's name."""
         words = (function, file, *argv)
         done = self.run(self.tools.base / "driver", *words, path=path, native=native, WORD="own")
         assert done.stderr == ""
         return done.stdout.removesuffix("\n")
 
     def same(self, function: str, file: str | Path, *argv: str, path: str = "/usr/bin:/bin") -> str:
-        """Return what `call` does, which must be as without the library, but for the twin."""
+        """Return the result of `call`; except for twins it must be the same without the library."""
         plain, done = (
             self.call(function, file, *argv, path=path, native=native) for native in (False, True)
         )
@@ -379,14 +379,14 @@ def test_what_cannot_be_started_is_passed_over_and_the_error_is_the_same(
     (place.path / "file").write_text("")
     place.script("lost/tool", "#!/nowhere/interpreter\n")
     broken = bytearray((place.tools.base / "real").read_bytes())
-    broken[18:20] = b"\xff\xff"  # of no machine
+    broken[18:20] = b"\xff\xff"  # of an unknown machine
     place.real("broken/tool").write_bytes(broken)
     folders = (f"{place.path}/{name}" for name in path.split(":"))
     full = ":".join(folder.replace("long", "x" * 5000) for folder in folders)
     if said == "ENOEXEC" and function != "posix_spawnp":
-        return  # a shell's own words
+        return  # the shell's own message
     done = place.same(function, "tool", "t", "a", "b", path=full)
-    if function == "posix_spawnp":  # glibc searches if the first that is found has no twin
+    if function == "posix_spawnp":  # glibc searches if the first file found has no twin
         done = done.replace("real:", "twin:")
     assert done.startswith(said)
 
@@ -486,8 +486,8 @@ def test_a_script_is_run_by_its_interpreter(
 @pytest.mark.parametrize(
     "text",
     [
-        "#!{}",  # no line's end
-        "#!{} " + "x" * 300 + "\n",  # longer than what the kernel reads
+        "#!{}",  # no end of line
+        "#!{} " + "x" * 300 + "\n",  # longer than the kernel reads
         "#!{} \0 x\n",
         "#!" + " " * 252 + "\n",
         "#!" + " " * 300 + "{}\n",
@@ -522,7 +522,7 @@ def test_an_interpreter_may_be_a_link_and_relative(place: Place) -> None:
 @needs_compiler
 @pytest.mark.parametrize("function", [*PLAIN, *SEARCHING])
 def test_text_without_an_interpreter_is_for_the_shell_as_ever(place: Place, function: str) -> None:
-    """Functions that search hand it to /bin/sh, but for posix_spawnp."""
+    """Functions that search PATH start it by /bin/sh, except posix_spawnp."""
     place.script("text", 'echo "text:$0:$*"\n')
     ours = function in SEARCHING and function != "posix_spawnp"
     expected = "text:./text:a b" if ours else "ENOEXEC"
@@ -612,7 +612,7 @@ def test_uname_says_the_targets_processor(place: Place) -> None:
     assert place.call("uname", "") == "Linux armv7l"
 
 
-# subprocess vforks; a script's arguments are then put together on the parent's stack.
+# subprocess uses vfork(): the arguments of a script are assembled on the parent's stack.
 PYTHON = """
 import os, subprocess, sys
 program, script = sys.argv[1:]
@@ -644,7 +644,7 @@ def test_pythons_own_ways_to_start_programs_are_seen(place: Place) -> None:
 @needs_compiler
 @pytest.mark.skipif(shutil.which("dash") is None, reason="needs dash")
 def test_a_real_shell_starts_twins(place: Place) -> None:
-    """dash vforks, searches by itself and runs text without an interpreter by itself."""
+    """dash uses vfork(), searches PATH itself and runs text without an interpreter itself."""
     place.real("bin/tool", twin=True)
     place.script("bin/text", 'echo "text $1"\n')
     lines = "tool a; tool b | cat; (exec tool c); env tool d; text e; none || echo $?"
@@ -657,7 +657,7 @@ def test_a_real_shell_starts_twins(place: Place) -> None:
 @needs_compiler
 @pytest.mark.parametrize("path", ["./tool", "./script", "{}/script"])
 def test_a_path_from_another_directory_is_left_to_glibc(place: Place, path: str) -> None:
-    """posix_spawn changes the directory in the child: from here, the path leads elsewhere."""
+    """posix_spawn changes the child's directory: in the parent, the path is another file."""
     for name in ("tool", "bin/inter"):
         place.real(name, twin=True)
         place.real(f"elsewhere/{name}")
@@ -718,7 +718,7 @@ def test_a_small_stack_is_enough(place: Place, function: str, name: str) -> None
 def test_many_arguments_need_no_large_stack(
     place: Place, function: str, name: str, count: int, who: str
 ) -> None:
-    """A script's arguments are put together on the stack, or else by the kernel."""
+    """The arguments of a script are assembled on the stack, or by the kernel."""
     program = place.real("tool", twin=True)
     place.script("script", f"#!{program}\n")
     words = (function, f"{place.path}/{name}", str(count), str(128 << 10))
@@ -730,7 +730,7 @@ def test_many_arguments_need_no_large_stack(
 @needs_compiler
 @pytest.mark.parametrize("function", ["execve", "execvp"])
 def test_no_memory_is_allocated(place: Place, function: str) -> None:
-    """What runs between vfork(2) and execve(2) must not allocate any: long paths may seem to need it."""
+    """Code between vfork(2) and execve(2) must not allocate memory, even for long paths."""
     program = place.real("tool", twin=True)
     (place.path / "link").symlink_to(f"{place.path}/{'./' * 900}tool")
     script = place.script("script", f"#!{program}\n")

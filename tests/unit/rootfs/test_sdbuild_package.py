@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Packages of sdbuild in recipes: what is checked, what a step depends on, how scripts run."""
+"""Packages of sdbuild in recipes: validation, inputs of the step, execution of scripts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.fixtures.command_line import FakeArchive
 from tests.fixtures.jobs import BOARD
 from tests.fixtures.specs import Files
 
-# What is checked
+# Validation
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_one_script_makes_a_package(files: Files, script: str) -> None:
     assert not recipe.model.legacy.network
 
 
-# What a step depends on
+# Inputs of the step
 
 
 class Package:
@@ -131,11 +131,11 @@ def test_only_a_package_with_the_network_is_one_that_offline_refuses(
     assert fetching.fetches
 
 
-# How scripts run
+# Execution of scripts
 
 
 class MachineStack(LayerStack):
-    """A stack whose tree is a copy of this machine: the build's own programs are the target's."""
+    """A stack whose tree is a copy of the host, so that its programs are the target's."""
 
     @contextmanager
     def mounted(self, *_: object, **__: object) -> Iterator[MountedRoot]:
@@ -154,7 +154,7 @@ class MachineStack(LayerStack):
 
 
 class Tools:
-    """What jobs share: the stack, and no container."""
+    """Shared services of jobs: the stack, no containers."""
 
     jobs = 1
     compiler_cache = None
@@ -175,7 +175,7 @@ class Tools:
 
 
 class Run:
-    """What a step has made: the changed files, and its log."""
+    """The output of a step: changed files and log."""
 
     def __init__(self, tree: Path, log: str) -> None:
         self.tree = tree
@@ -189,7 +189,7 @@ class Run:
 
 
 class Runner:
-    """Runs a package's scripts on copies of this machine."""
+    """A runner of a package's scripts in copies of the host."""
 
     def __init__(
         self, package: Package, archive: Archive, store: Store, processes: Processes
@@ -340,7 +340,7 @@ def test_scripts_have_the_network_only_if_they_are_given_it(
     package.write("qemu.sh", text % "qemu" + "cp /etc/resolv.conf /resolv.qemu || :\n")
     before = interfaces()
     done = run()
-    after = interfaces()  # containers come and go meanwhile
+    after = interfaces()  # containers may start and stop meanwhile
     for name in ("pre", "qemu"):
         found = set(done.text(f"interfaces.{name}").split())
         if network:
@@ -358,7 +358,7 @@ def test_scripts_have_the_network_only_if_they_are_given_it(
     ("line", "hint"),
     [("echo Could not resolve host: x >&2", "`network: true` under `legacy`"), ("echo no", None)],
 )
-def test_a_script_that_fails_is_named_and_a_want_of_the_network_is_told(
+def test_a_script_that_fails_is_named_with_a_hint_about_the_network(
     run: Runner, package: Package, script: str, line: str, hint: str | None
 ) -> None:
     package.write(script, f"{line}\nexit 7\n")

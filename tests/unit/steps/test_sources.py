@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Downloads: kept if they are what was asked for."""
+"""Downloads of sources: only verified files are stored."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ def test_sha256_is_that_of_coreutils(tmp_path: Path, size: int) -> None:
     assert sha256(path) == told.split()[0]
 
 
-def test_a_download_is_kept_if_it_is_what_was_asked_for(job: Job, tmp_path: Path) -> None:
+def test_a_verified_download_is_stored(job: Job, tmp_path: Path) -> None:
     path = tmp_path / "linux.tar"
     path.write_text("")
     url_source(f"file://{path}").run(job)
     assert [item.name for item in job.output.iterdir()] == ["linux.tar"]
 
 
-def test_another_content_is_refused_with_both_hashes(job: Job, tmp_path: Path) -> None:
+def test_different_content_is_refused_with_both_hashes(job: Job, tmp_path: Path) -> None:
     path = tmp_path / "linux.tar"
     path.write_text("evil")
-    with pytest.raises(StepError, match="has another SHA-256 than the specification") as caught:
+    with pytest.raises(StepError, match="SHA-256 of the download differs") as caught:
         url_source(f"file://{path}").run(job)
-    assert caught.value.details == (f"wanted {EMPTY}", f"found  {sha256(path)}")
-    assert not [*job.output.iterdir()], "nothing that could be taken for it"
+    assert caught.value.details == (f"expected {EMPTY}", f"found    {sha256(path)}")
+    assert not [*job.output.iterdir()], "no unverified file remains"
 
 
-def test_a_password_in_a_url_is_not_told(job: Job) -> None:
+def test_a_password_in_a_url_is_not_shown(job: Job) -> None:
     source = url_source("http://user:geheim@127.0.0.1:9/linux.tar")
     said: list[str] = []
     job.on_line = said.append
@@ -61,7 +61,7 @@ def test_a_password_in_a_url_is_not_told(job: Job) -> None:
 
 
 class HangsUp(QuietHandler):
-    """Says that there is more than comes."""
+    """A server that announces more bytes than it sends."""
 
     def do_GET(self) -> None:  # noqa: N802 - its name
         self.send_response(200)
