@@ -63,7 +63,7 @@ def test_a_page_is_used_as_a_person_would(browser: Browser, tmp_path: Path) -> N
     browser.picture(tmp_path / "page.png")
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
     browser.longest = 0.5
-    with pytest.raises(TimeoutError, match=r"0\.5 s in vain for: #said other"):
+    with pytest.raises(TimeoutError, match=r"not on the page after 0\.5 s: #said other"):
         browser.see("#said", "other")
 
 
