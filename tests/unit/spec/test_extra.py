@@ -59,7 +59,7 @@ def test_a_default_that_cannot_stay_beside_another_parameter_is_not_applied(file
     )
     with pytest.raises(UserError, match=r"shop\.password must not be the default") as caught:
         extra(files, "shop")
-    assert caught.value.hint == "give another: --set shop.password=..."
+    assert caught.value.hint == "set another value: --set shop.password=..."
     assert "shop" in applied(extra(files, "shop", settings=("shop.password=own",)))
     kept = {"base": {}, "users": {}, "web": {}, "shop": {"password": SECRET}}
     assert applied(extra(files, "web", present=kept)) == ["web"]
@@ -89,9 +89,9 @@ def test_a_recipe_with_a_parameter_that_is_set_is_applied_with_the_others_as_the
 def test_a_secret_that_nobody_tells_is_not_replaced_by_the_default(files: Files) -> None:
     # root's, too: the default is none.
     present = {"base": {}, "users": {"password": SECRET, "root-password": SECRET}}
-    with pytest.raises(UserError, match="secrets that its manifest does not tell") as caught:
+    with pytest.raises(UserError, match="secrets that the image's manifest") as caught:
         extra(files, present=present, settings=("users.user=you",))
-    assert caught.value.hint == "give them: --set users.password=... --set users.root-password=..."
+    assert caught.value.hint == "set them: --set users.password=... --set users.root-password=..."
 
 
 def test_users_own_settings_count(files: Files) -> None:

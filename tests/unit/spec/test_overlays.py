@@ -36,7 +36,7 @@ def test_a_boards_designs_are_found_without_the_project_beside_them(files: Files
     [
         ("overlays: [none]", "11: overlays.0: there is no directory "),
         ("overlays: [empty]", "11: overlays.0: there is no bitstream (*.bit) in "),
-        ("overlays: [base, x/base]", "11: overlays.1: has the name of another, base: "),
+        ("overlays: [base, x/base]", "11: overlays.1: has the same name as another design, base: "),
         ("overlays: [{dir: base}]", "11: overlays.0.dir: is not a known key"),
         ("overlays: [/base]", "11: overlays.0: must be a path below the directory of this file"),
         ("notebooks: none", "11: notebooks: there is no directory "),

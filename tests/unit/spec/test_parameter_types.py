@@ -99,7 +99,7 @@ parameters:
   word: {default: secret, summary: the password, secret: true}
 """
 
-HOST = "must be a host name: letters, digits and inner hyphens, 64 characters at most"
+HOST = "must be a host name: letters, digits and inner hyphens, at most 64 characters"
 
 
 @pytest.mark.parametrize(

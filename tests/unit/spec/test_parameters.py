@@ -164,8 +164,8 @@ def test_a_default_that_cannot_stay_beside_another_parameter_is_for_somebody_to_
     assert files.resolve(settings=["b.force=false"]).parameters()["a"] == {"password": "known"}
     assert files.resolve(settings=["a.password=own"]).parameters()["a"]["password"] == "own"
     problem = (
-        "boards/B/board.yaml:12: parameters.a.password: must not be the default, which everybody "
-        "knows (of the page): b.force is set"
+        "boards/B/board.yaml:12: parameters.a.password: must not be the default, which is "
+        "publicly known (of the page), because b.force is set"
     )
     assert files.problems() == [problem]
     assert files.problems(settings=["a.password=known"]) == [problem]

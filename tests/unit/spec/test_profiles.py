@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from builder.spec.models import Profile
+from builder.spec.profile import Profile
 from builder.spec.reader import SpecTree
 from builder.spec.resolve import resolve
 from builder.spec.schemas import json_schema

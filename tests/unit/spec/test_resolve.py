@@ -70,8 +70,16 @@ def test_paths_below_the_current_directory_are_short(
         ("memory: 512M", "memory: 512MB", "4: memory: must be a size like 512K, 100M or 1G"),
         ("memory: 512M", "memory: [512M]", "4: memory: must be a size like 512K, 100M or 1G"),
         ("115200", "fast", "5: console: string should match pattern"),
-        ("blk0p2", "blk0p1", "6: root-device: must be partition 2 of a card, as /dev/mmcblk0p2"),
-        ("mmcblk0p2", "sda2", "6: root-device: must be partition 2 of a card, as /dev/mmcblk0p2"),
+        (
+            "blk0p2",
+            "blk0p1",
+            "6: root-device: must be partition 2 of a card, such as /dev/mmcblk0p2",
+        ),
+        (
+            "mmcblk0p2",
+            "sda2",
+            "6: root-device: must be partition 2 of a card, such as /dev/mmcblk0p2",
+        ),
         ("b.dts", "/b.dts", "7: devicetree: must be a path below the directory of this file"),
         ("b.dts", "../b.dts", "7: devicetree: must be a path below the directory of this file"),
         ("b.dts", "c.dts", "7: devicetree: there is no file "),
@@ -132,7 +140,7 @@ def test_a_boards_mistake_is_named_with_line_key_and_what_would_be_right(
         ("scripts: {inputs: [x]}", "2: scripts.inputs.0: there is no file "),
         (
             f"downloads: [{{url: 'http://x.invalid/a.tar', sha256: {'a' * 64}}}]",
-            "2: downloads.0.url: only `scripts.host` can read it: there is none",
+            "2: downloads.0.url: needs `scripts.host`, which reads the download",
         ),
         (
             "scripts: {host: recipe.yaml}\ndownloads:\n"
@@ -143,8 +151,14 @@ def test_a_boards_mistake_is_named_with_line_key_and_what_would_be_right(
             "5: downloads.1.url: has the same file name as another: a.tar",
         ),
         ("downloads: [{url: 'http://x.invalid/a.tar'}]", "2: downloads.0.sha256: is missing"),
-        ("apt: {uubntu: [xx]}", "2: apt.uubntu: is no target of packages (did you mean ubuntu?)"),
-        ("pip: {amr64: x.txt}", "2: pip.amr64: is no target of packages (did you mean arm64?)"),
+        (
+            "apt: {uubntu: [xx]}",
+            "2: apt.uubntu: is not a distribution, family or architecture (did you mean ubuntu?)",
+        ),
+        (
+            "pip: {amr64: x.txt}",
+            "2: pip.amr64: is not a distribution, family or architecture (did you mean arm64?)",
+        ),
         ("pip:\n  arm64: /x.txt", "3: pip.arm64: must be a path below the directory of this file"),
         ("pip: [x.txt]", "2: pip: must be a mapping of keys"),
         ("scripts: {both: run.sh}", "2: scripts.both: is not a known key (there are: host, inputs"),
@@ -175,7 +189,7 @@ def test_a_recipes_mistake_is_named_with_line_key_and_what_would_be_right(
     ("text", "problem"),
     [
         ("recipes: [a, b]", "there is no recipe b (there are: a)"),
-        ("recipes: []", "must name a recipe at least; or give `extends`"),
+        ("recipes: []", "must name at least one recipe, or set `extends`"),
     ],
 )
 def test_a_profiles_mistake_is_named(files: Files, text: str, problem: str) -> None:
