@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The X server and what runs on it."""
+"""The X server and desktop programs."""
 
 import pytest
 from testinfra.host import Host
@@ -12,10 +12,10 @@ def test_programs_are_there(host: Host, program: str) -> None:
 
 
 def test_libraries_of_the_server_are_there(host: Host) -> None:
-    """The server finds its libraries, and says its version."""
+    """The X server finds its libraries and prints its version."""
     assert "X.Org X Server" in host.run("Xorg -version").stderr
 
 
 def test_it_is_not_started_at_boot(host: Host) -> None:
-    """No display manager takes the memory that notebooks want."""
+    """No display manager uses memory that notebooks need."""
     assert not host.process.filter(comm="Xorg")

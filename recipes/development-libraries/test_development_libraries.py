@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Headers and libraries, compiled against on the board."""
+"""Headers and libraries for programs that are compiled on the board."""
 
 import pytest
 from testinfra.host import Host
@@ -18,7 +18,7 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("library", PROGRAMS)
 def test_a_program_uses_a_library(host: Host, library: str) -> None:
-    """A program is compiled with a library's headers, linked with it, and runs."""
+    """A program compiles with a library's headers, links with it, and runs."""
     script = (
         'd=$(mktemp -d) && printf "%s" "$1" > $d/made.cpp && '
         f"g++ $d/made.cpp -o $d/made $(pkg-config --cflags {library}) "
@@ -29,7 +29,7 @@ def test_a_program_uses_a_library(host: Host, library: str) -> None:
 
 
 def test_python_extensions_can_be_compiled(host: Host) -> None:
-    """Python's own headers are there."""
+    """Python's headers are installed."""
     code = (
         "import os, sysconfig; print(os.path.exists(sysconfig.get_path('include') + '/Python.h'))"
     )

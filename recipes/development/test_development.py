@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Compilers and build tools, used on the board."""
+"""Compilers and build tools on the board."""
 
 import pytest
 from testinfra.host import Host
@@ -13,7 +13,7 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("compiler", PROGRAMS)
 def test_a_program_is_compiled_and_runs(host: Host, compiler: str) -> None:
-    """What was compiled on the board runs on it."""
+    """A program that was compiled on the board runs on it."""
     script = f"d=$(mktemp -d) && printf '%s' \"$1\" | {compiler} - -o $d/made && $d/made; rm -rf $d"
     assert host.check_output("sh -c %s sh %s", script, PROGRAMS[compiler]) == "made here"
 
@@ -23,6 +23,6 @@ def test_a_program_is_compiled_and_runs(host: Host, compiler: str) -> None:
     ["autoconf", "cmake", "dtc", "gdb", "git", "make", "node", "pandoc", "swig", "valgrind"],
 )
 def test_tools_run(host: Host, program: str) -> None:
-    """The tools say their version."""
+    """The tools print their version."""
     option = "-version" if program == "swig" else "--version"
     assert host.run(f"{program} {option}").rc == 0

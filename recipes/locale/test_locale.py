@@ -9,7 +9,7 @@ Parameters = dict[str, dict[str, Any]]
 
 
 def test_locale(host: Host, parameters: Parameters) -> None:
-    """A login has the language that was set, and it works."""
+    """A login has the configured locale, and the locale works."""
     locale = parameters["locale"]["locale"]
     result = host.run("bash -lc 'LC_ALL=$(. /etc/default/locale; echo $LANG) locale'")
     assert f'LC_CTYPE="{locale}"' in result.stdout.splitlines()
@@ -17,7 +17,7 @@ def test_locale(host: Host, parameters: Parameters) -> None:
 
 
 def test_only_one_locale(host: Host, parameters: Parameters) -> None:
-    """No locale takes room but the one that was set."""
+    """Only the configured locale is installed."""
     generated = [
         name
         for name in host.check_output("locale -a").split()
@@ -28,7 +28,7 @@ def test_only_one_locale(host: Host, parameters: Parameters) -> None:
 
 
 def test_time_zone(host: Host, parameters: Parameters) -> None:
-    """The time zone is the one that was set."""
+    """The time zone is the configured one."""
     zone = parameters["locale"]["timezone"]
     # Names of zones are links to each other: UTC leads to Etc/UTC.
     assert host.run(f"cmp /etc/localtime /usr/share/zoneinfo/{zone}").succeeded

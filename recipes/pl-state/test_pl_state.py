@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What PYNQ keeps of the design that is loaded."""
+"""PYNQ's stored state of the loaded PL design."""
 
 from collections.abc import Callable
 
@@ -14,8 +14,8 @@ global_state.save_global_state(state, "check")
 
 
 def test_the_state_goes_at_boot(host: Host, run_python: Callable[..., str]) -> None:
-    """What PYNQ writes of a design is gone at the next boot, and stays until then."""
-    # The board may have a design loaded right now.
+    """PYNQ's state of a PL design lasts until the next boot."""
+    # A design may be loaded at the moment.
     host.check_output(f"mkdir /run/kept && cp -a {PLACE}/global_pl_state_*.json /run/kept || true")
     try:
         run_python(WRITE, modules=["pynq"])

@@ -21,11 +21,11 @@ USES = {
 
 @pytest.mark.parametrize("name", USES)
 def test_a_package_is_used(host: Host, name: str) -> None:
-    """Each of these does something of what it is for."""
+    """Each package performs a basic operation."""
     assert host.check_output("python3 -W ignore -c %s", USES[name]).splitlines()[-1] == "16.0"
 
 
 def test_commands_are_there(host: Host) -> None:
-    """The commands that come with packages are on the path."""
+    """The commands of the packages are on the path."""
     for name in ("cython", "jupyter-notebook", "sphinx-build", "voila"):
         assert host.exists(name)

@@ -18,7 +18,7 @@ def test_numpy_and_scipy(run_python: RunPython) -> None:
 
 
 def test_pandas(run_python: RunPython) -> None:
-    """A table is grouped by pandas."""
+    """A table can be grouped with pandas."""
     code = (
         'import pandas; t = pandas.DataFrame(dict(k=list("aab"), v=[1, 2, 3])); '
         'print(t.groupby("k").v.sum().to_dict())'
@@ -28,7 +28,7 @@ def test_pandas(run_python: RunPython) -> None:
 
 @pytest.mark.long("the first import looks for fonts")
 def test_matplotlib(run_python: RunPython) -> None:
-    """Matplotlib draws a picture without a screen."""
+    """Matplotlib draws a plot without a display."""
     code = (
         'import io, matplotlib; matplotlib.use("agg"); import matplotlib.pyplot as plt; '
         'plt.plot([1, 4, 9]); f = io.BytesIO(); plt.savefig(f, format="png"); '

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Buffers that the programmable logic can reach, as programs get them."""
+"""Buffers for the programmable logic, allocated with pyxrt."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
 
-# What a buffer's physical pages hold is read past all caches but QEMU's, which has none.
+# Physical pages are read without the processor's caches, which QEMU does not emulate.
 BUFFERS = """
 import gc, json, mmap, os, pyxrt
 board = pyxrt.device(0)
@@ -37,7 +37,7 @@ print(json.dumps(found))
 
 
 def test_physical_pages_hold_what_was_written(run_python: Callable[..., str]) -> None:
-    """What Python writes into buffers stands at their physical addresses, and the other way round."""
+    """Buffers in Python and their physical addresses have the same content."""
     found = json.loads(run_python(BUFFERS))
     sizes = (1, 8192, 3_000_001)
     wanted = [[kind, size, True, True, 253] for kind in ("normal", "cacheable") for size in sizes]
@@ -48,7 +48,7 @@ def test_physical_pages_hold_what_was_written(run_python: Callable[..., str]) ->
 def test_buffers_are_given_back(
     host: Host, meminfo: dict[str, int], free_contiguous: Callable[[], int]
 ) -> None:
-    """A process that is killed leaves nothing of its buffers behind."""
+    """The buffers of a killed process are freed."""
     before = free_contiguous()
     assert before > meminfo["CmaTotal"] // 1024 // 2
     code = (
@@ -58,14 +58,14 @@ def test_buffers_are_given_back(
         "print(next(l for l in open('/proc/meminfo') if 'CmaFree' in l).split()[1], flush=True); "
         "os.kill(os.getpid(), 9)"
     )
-    # Not the last command: ssh could not say how it ended.
+    # Another command must follow, since ssh cannot report the signal of the last one.
     meanwhile = host.check_output("python3 -c %s; true", code)
     assert int(meanwhile) <= meminfo["CmaTotal"] // 1024 - 32 * 1024
     assert free_contiguous() > before - 2048
 
 
 def test_the_boards_user_has_buffers(host: Host, parameters: Parameters) -> None:
-    """The user gets a buffer without being root; others do not."""
+    """The user can allocate a buffer without being root; other users cannot."""
     code = "import pyxrt; print(len(pyxrt.bo(pyxrt.device(0), 4096, 0, 0).map()))"
     user = parameters["users"]["user"]
     assert host.check_output("runuser -u %s -- python3 -c %s", user, code) == "4096"
@@ -75,7 +75,7 @@ def test_the_boards_user_has_buffers(host: Host, parameters: Parameters) -> None
 
 
 def test_too_much_is_refused(host: Host) -> None:
-    """A buffer larger than the memory is an error, and the kernel has nothing to say of it."""
+    """Allocating a buffer larger than the memory fails without a kernel warning."""
     before = host.check_output("dmesg")
     code = "import pyxrt; pyxrt.bo(pyxrt.device(0), 1 << 31, pyxrt.bo.flags.normal, 0)"
     refused = host.run("python3 -c %s", code)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The board's addresses, shown."""
+"""The command show-ip."""
 
 import json
 from typing import Any
@@ -11,10 +11,10 @@ Parameters = dict[str, dict[str, Any]]
 
 
 def test_command(host: Host) -> None:
-    """show-ip prints the addresses of all interfaces, without being root."""
+    """show-ip prints the addresses of all interfaces without being root."""
     shown = host.check_output("runuser -u nobody show-ip").splitlines()
     found = json.loads(host.check_output("ip -json address show scope global"))
-    # Of addresses of another scope it prints empty objects.
+    # ip prints empty objects for addresses of another scope.
     addresses = {
         each["ifname"]: [address["local"] for address in each["addr_info"] if address]
         for each in found
@@ -27,7 +27,7 @@ def test_command(host: Host) -> None:
 def test_consoles(host: Host, parameters: Parameters) -> None:
     """A console shows an address of the board above its login prompt."""
     interface = parameters["network"]["interface"]
-    # agetty wants a terminal.
+    # agetty needs a terminal.
     issue = host.check_output("script -qc 'agetty --show-issue' /dev/null")
     found = json.loads(host.check_output(f"ip -json -4 address show dev {interface}"))
     addresses = [address["local"] for address in found[0]["addr_info"]]

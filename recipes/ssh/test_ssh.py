@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The ssh server."""
+"""The SSH server."""
 
 from typing import Any
 
@@ -13,25 +13,25 @@ YES = {True: "yes", False: "no"}
 
 
 def test_host_keys(host: Host) -> None:
-    """The host keys are the board's own: made at its first boot."""
+    """The host keys were created at the board's first boot."""
     name = host.check_output("uname -n")
     found = host.check_output("ls /etc/ssh/ssh_host_*").split()
     assert found == [file for key in KEYS for file in (key, f"{key}.pub")]
     for key in KEYS:
         assert host.file(key).mode == 0o600
-        # Those that the package makes while the image is built name the builder's machine.
+        # Keys that the package creates while the image is built have the build host's name.
         comment = host.file(f"{key}.pub").content_string.split()[-1]
         assert comment == f"root@{name}"
 
 
 def test_configuration(host: Host, parameters: Parameters) -> None:
-    """The server in effect does what was set."""
+    """The server's effective settings are the configured ones."""
     settings = parameters["ssh"]
     effective = dict(
         line.split(maxsplit=1) for line in host.check_output("sshd -T").splitlines() if " " in line
     )
     assert effective["passwordauthentication"] == YES[settings["password-authentication"]]
     assert effective["x11forwarding"] == YES[settings["x11-forwarding"]]
-    # sshd prints the older one of two words for the same.
+    # sshd prints the older of two synonyms.
     root = effective["permitrootlogin"].replace("without-password", "prohibit-password")
     assert root == settings["permit-root-login"]

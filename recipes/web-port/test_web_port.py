@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Jupyter at the board's plain address."""
+"""Jupyter at the board's address without a port."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
 
-# The page behind a port: status, host and path that it leads to, title. Redirections are followed.
+# Prints status, final host and path, and title of the page at a port, following redirections.
 PAGE = """
 import re, sys, urllib.request
 with urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/", timeout=600) as answer:
@@ -17,7 +17,7 @@ with urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/", timeout=600) as 
     print(answer.status, answer.url, title and title[1].strip())
 """
 
-# The first bytes that come back when a browser opens the channel of a terminal without a login:
+# Prints the start of the answer to a browser that opens a terminal's channel without a login:
 # Jupyter's refusal, not the proxy's.
 UPGRADE = """
 import socket, sys
@@ -39,7 +39,7 @@ def page(until: Callable[..., str], run_python: Callable[..., str], parameters: 
 
 
 def test_jupyter_answers(page: str, parameters: Parameters) -> None:
-    """The port shows Jupyter's login, and stays in the address."""
+    """The port shows Jupyter's login page, without a redirection to another port."""
     status, url, title = page.split(" ", 2)
     port = parameters["web-port"]["port"]
     assert status == "200"
@@ -49,12 +49,12 @@ def test_jupyter_answers(page: str, parameters: Parameters) -> None:
 
 @pytest.mark.usefixtures("page")
 def test_channels_pass(run_python: Callable[..., str], parameters: Parameters) -> None:
-    """Requests for a channel, as notebooks make them, get to Jupyter, which asks for a login."""
+    """WebSocket requests of notebooks reach Jupyter, which requires a login."""
     answer = run_python(UPGRADE, str(parameters["web-port"]["port"]))
     assert answer == "HTTP/1.1 403 Forbidden"
 
 
 def test_only_a_socket_waits(host: Host) -> None:
-    """It is systemd that listens: no proxy runs from the start."""
+    """Only systemd listens on the port; it starts the proxy at the first request."""
     assert host.service("web-port.socket").is_enabled
     assert host.check_output("systemctl is-enabled web-port.service") == "static"

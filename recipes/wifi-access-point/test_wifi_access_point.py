@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The board's own wireless network, with radios made of software: one is the board's, one a guest's."""
+"""The board's own wireless network, with two simulated radios: the board's and a guest's."""
 
 from collections.abc import Callable, Iterator
 from ipaddress import ip_interface
@@ -16,7 +16,7 @@ CHECK = "/run/systemd/network/10-check.network"
 
 @pytest.fixture(scope="module")
 def guest(host: Host, parameters: Parameters, until: Until) -> Iterator[str]:
-    """The guest's interface; the board's own is there too, and its network started with it."""
+    """The guest's interface; the board's interface exists too, and its network has started."""
     interface = parameters["wifi-access-point"]["interface"]
     if host.run("ls -d /sys/class/net/*/phy80211").succeeded:
         pytest.skip("the board has a radio of its own, in use")
@@ -30,7 +30,7 @@ def guest(host: Host, parameters: Parameters, until: Until) -> Iterator[str]:
 
 
 def join(host: Host, guest: str, ssid: str, passphrase: str) -> None:
-    """Let a guest look for the network."""
+    """Connect a guest to the network."""
     host.check_output("wpa_passphrase %s %s > /run/check.conf", ssid, passphrase)
     host.check_output(
         "systemd-run --unit=check-guest --collect "
@@ -39,18 +39,18 @@ def join(host: Host, guest: str, ssid: str, passphrase: str) -> None:
 
 
 def leave(host: Host) -> None:
-    """Let the guest go."""
+    """Disconnect the guest."""
     host.check_output("systemctl stop check-guest; rm /run/check.conf")
 
 
 def test_it_is_no_client(host: Host, guest: str, parameters: Parameters) -> None:
-    """The adapter that is an access point does not look for networks."""
+    """The adapter of the access point does not search for networks."""
     assert guest
     assert not host.service(f"wifi@{parameters['wifi-access-point']['interface']}").is_running
 
 
 def test_guests_join(host: Host, guest: str, parameters: Parameters, until: Until) -> None:
-    """With the passphrase a guest joins, and gets an address of the board's network by DHCP."""
+    """With the passphrase, a guest joins the network and gets an address by DHCP."""
     settings = parameters["wifi-access-point"]
     board = ip_interface(settings["address"])
     host.check_output("mkdir -p /run/systemd/network")
@@ -70,7 +70,7 @@ def test_guests_join(host: Host, guest: str, parameters: Parameters, until: Unti
 
 
 def test_others_do_not(host: Host, guest: str, parameters: Parameters, until: Until) -> None:
-    """With another passphrase nobody joins."""
+    """With a wrong passphrase, a guest cannot join."""
     join(host, guest, parameters["wifi-access-point"]["ssid"], "not the passphrase")
     try:
         until("journalctl --unit=check-guest --output=cat | grep -q WRONG_KEY")
@@ -80,7 +80,7 @@ def test_others_do_not(host: Host, guest: str, parameters: Parameters, until: Un
 
 
 def test_passphrase_is_kept(host: Host, parameters: Parameters) -> None:
-    """The image has the key alone, and only root can read it."""
+    """The image has the derived key instead of the passphrase, and only root can read it."""
     file = host.file("/etc/wpa_supplicant/wifi-access-point.conf")
     assert (file.user, file.mode) == ("root", 0o600)
     assert parameters["wifi-access-point"]["passphrase"] not in file.content_string

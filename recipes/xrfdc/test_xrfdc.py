@@ -7,5 +7,5 @@ LOAD = "import ctypes; print(bool(ctypes.CDLL('librfdc.so').XRFdc_CfgInitialize)
 
 
 def test_library(host: Host) -> None:
-    """Python loads the library and all that it stands on."""
+    """Python can load the library and its dependencies."""
     assert host.check_output("python3 -c %s", LOAD) == "True"
