@@ -20,7 +20,7 @@ from builder.spec.profiles import read_profiles
 from builder.spec.reader import Reader, SpecTree, closest
 from builder.spec.recipe import SECRET, Recipe
 from builder.spec.recipe_rules import check_recipe
-from builder.spec.values import Layer, resolve_parameters, unsettled
+from builder.spec.values import Layer, missing_values, resolve_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -428,7 +428,7 @@ class _Resolution:
             self.reader, recipes, self.recipe_files, layers, settings
         )
         # If there are problems, a missing value may have been set wrongly, and is reported already.
-        for name, key, why in [] if self.reader.problems else unsettled(recipes, values):
+        for name, key, why in [] if self.reader.problems else missing_values(recipes, values):
             self.add_problem(("parameters", name, key), why)
         return tuple(
             ResolvedRecipe(

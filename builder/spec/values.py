@@ -102,7 +102,7 @@ def read_value(
     return value
 
 
-def unsettled(
+def missing_values(
     declared: Mapping[str, Recipe | None], values: Mapping[str, Mapping[str, Scalar]]
 ) -> Iterator[tuple[str, str, str]]:
     """Yield recipe, parameter and reason for each parameter that must still be set."""

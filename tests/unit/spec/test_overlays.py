@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A board's own designs and notebooks: which files they are."""
+"""A board's own PL designs and notebooks, and the files that belong to them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_boards_designs_are_found_without_the_project_beside_them(files: Files
         ("notebooks: none", "11: notebooks: there is no directory "),
     ],
 )
-def test_a_design_that_is_not_there_is_named(files: Files, text: str, problem: str) -> None:
+def test_a_missing_design_is_named(files: Files, text: str, problem: str) -> None:
     for folder in ("base", "x/base"):
         files.write(f"boards/B/{folder}/base.bit", "")
     files.write("boards/B/empty/base.tcl", "")

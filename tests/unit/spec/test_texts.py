@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Texts and sizes of YAML files: what may stand in them, since they end in commands and files."""
+"""Texts and sizes of YAML files, limited to values that are safe in commands and files."""
 
 from __future__ import annotations
 
@@ -80,9 +80,7 @@ SHA = "0" * 64
     ],
     ids=lambda value: value[:40],
 )
-def test_a_value_that_means_something_else_is_refused(
-    files: Files, key: str, value: str, problem: str
-) -> None:
+def test_invalid_values_are_refused(files: Files, key: str, value: str, problem: str) -> None:
     kept = [line for line in BOARD.splitlines() if not line.startswith(f"{key}:")]
     files.board("\n".join([*kept, f"{key}: {value}", ""]))
     found = [line for line in files.problems() if problem in line.lower() or problem in line]
@@ -100,7 +98,7 @@ def test_a_value_that_means_something_else_is_refused(
         ("console", "ttyAMA10,921600"),
     ],
 )
-def test_what_makers_write_is_taken(files: Files, key: str, value: str) -> None:
+def test_usual_values_are_accepted(files: Files, key: str, value: str) -> None:
     (files.root / "boards/B/my notebooks").mkdir()
     kept = [line for line in BOARD.splitlines() if not line.startswith(f"{key}:")]
     files.board("\n".join([*kept, f"{key}: {value}", ""]))
@@ -196,14 +194,12 @@ def test_text_over_several_lines_becomes_one() -> None:
     ],
     ids=lambda value: value[:40],
 )
-def test_a_recipe_that_means_something_else_is_refused(
-    files: Files, text: str, problem: str
-) -> None:
+def test_invalid_values_of_recipes_are_refused(files: Files, text: str, problem: str) -> None:
     files.recipe("a", text)
     assert any(line.startswith(f"recipes/a/recipe.yaml:{problem}") for line in files.problems())
 
 
-def test_a_pattern_takes_time_by_the_length_of_the_text_alone(files: Files) -> None:
+def test_a_pattern_matches_in_linear_time(files: Files) -> None:
     files.recipe("a", "parameters: {p: {default: x, summary: s, pattern: '(x+x+)+y'}}")
     began = time.process_time()
     assert not matches("(x+x+)+y", "x" * 10_000)
@@ -237,13 +233,15 @@ def test_a_pattern_is_for_the_whole_text(pattern: str, text: str, fits: bool) ->
         ("linux: linux-source", "linux: linux-", "13: sources.linux: must not end in -"),
     ],
 )
-def test_a_distribution_is_made_of_words(files: Files, old: str, new: str, problem: str) -> None:
+def test_invalid_values_of_distributions_are_refused(
+    files: Files, old: str, new: str, problem: str
+) -> None:
     assert old in DISTRIBUTION
     files.write("distributions/one.yaml", DISTRIBUTION.replace(old, new, 1))
     assert any(line.startswith(f"distributions/one.yaml:{problem}") for line in files.problems())
 
 
-def test_a_distribution_that_no_board_uses_is_looked_at_too(files: Files) -> None:
+def test_unused_distributions_are_validated(files: Files) -> None:
     assert problems_of_shared(files.tree, files.root, []) == []
     files.write("distributions/two.yaml", DISTRIBUTION.replace("main:", "mian:"))
     files.write("distributions/three.yaml", "summary: 3\n")
@@ -259,10 +257,10 @@ def test_a_distribution_that_no_board_uses_is_looked_at_too(files: Files) -> Non
 # Chains
 
 ENDLESS = sys.getrecursionlimit() + 10
-"""Links of a chain that is too long for a function that calls itself."""
+"""Length of a chain that exceeds Python's recursion limit."""
 
 
-def test_recipes_may_require_each_other_so_far(files: Files) -> None:
+def test_chains_of_required_recipes_are_limited(files: Files) -> None:
     for number in range(ENDLESS):
         files.recipe(f"r{number}", f"requires: [r{number + 1}]")
     files.recipe(f"r{ENDLESS}")
@@ -271,7 +269,7 @@ def test_recipes_may_require_each_other_so_far(files: Files) -> None:
     assert problem == "recipes/r99/recipe.yaml:2: requires: is in a chain of more than 100 recipes"
 
 
-def test_boards_and_profiles_may_extend_each_other_so_far(files: Files) -> None:
+def test_chains_of_boards_and_profiles_are_limited(files: Files) -> None:
     for number in range(ENDLESS):
         files.variant(f"extends: V{number + 1}\n", name=f"V{number}")
         files.write(f"profiles/p{number}.yaml", f"summary: p\nextends: p{number + 1}\n")
@@ -282,7 +280,7 @@ def test_boards_and_profiles_may_extend_each_other_so_far(files: Files) -> None:
     assert "more than 20 profiles that extend each other" in problem
 
 
-def test_problems_of_a_file_have_an_end(files: Files) -> None:
+def test_the_number_of_reported_problems_is_limited(files: Files) -> None:
     files.board(BOARD + "".join(f"unknown{number}: 1\n" for number in range(5000)))
     began = time.process_time()
     found = files.problems()
@@ -291,7 +289,7 @@ def test_problems_of_a_file_have_an_end(files: Files) -> None:
     assert time.process_time() - began < 5
 
 
-def test_a_long_value_is_not_repeated(files: Files) -> None:
+def test_long_values_are_shortened(files: Files) -> None:
     files.board(BOARD.replace("soc: zynq", f"soc: {'x' * 10_000}"))
     (problem,) = files.problems()
     assert problem.endswith("x...")
