@@ -170,9 +170,9 @@ def test_a_driver_that_does_not_start_is_told_of(
 @pytest.mark.parametrize(
     ("programs", "says"),
     [
-        ([], "there is no Chromium on this machine: apt-get install chromium-driver"),
-        (["chromium"], "there is no chromedriver on this machine: apt-get install chromium-driver"),
-        (["chromedriver"], "there is no Chromium on this machine"),
+        ([], "Chromium is not installed: apt-get install chromium-driver"),
+        (["chromium"], "chromedriver is not installed: apt-get install chromium-driver"),
+        (["chromedriver"], "Chromium is not installed"),
         (["chromium", "chromedriver"], None),
         (["google-chrome", "chromedriver"], None),
     ],
