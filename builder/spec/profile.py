@@ -12,7 +12,7 @@ from builder.spec.texts import Line, Name
 class Profile(Model):
     """A named list of recipes: `profiles/<name>.yaml`."""
 
-    summary: Line = Field(description="One line on what the image is for")
+    summary: Line = Field(description="Purpose of the image in one line")
     extends: Name | None = Field(
         default=None,
         description="Profile to extend: its recipes come before the recipes of this one, and its "
