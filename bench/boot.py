@@ -41,9 +41,7 @@ def booted(
     with emulated_board(
         spec,
         output,
-        device_tree=output.directory / "boot/emulated.dtb",
         forward=ports,
-        prebuilt=False,
         qemu=qemu,
         work=place,
         processes=Processes(),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The errors that a user may see; anything else that escapes is a bug of ours (exit code 1)."""
+"""Errors that are shown to users; any other exception is a bug in the builder (exit code 1)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any, ClassVar
 
 
 class BuildError(Exception):
-    """Base of all expected errors.
+    """Base class of all expected errors.
 
-    `message` says what is wrong, `hint` what to do about it, `details` are lines of evidence
-    (for example the end of a log).
+    Attributes:
+        message: what is wrong.
+        hint: what to do about it.
+        details: lines of evidence, for example the end of a log.
     """
 
     exit_code: ClassVar[int] = 3
@@ -25,19 +27,19 @@ class BuildError(Exception):
         self.details = tuple(details)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Let errors be pickled: Exception's own way knows no keyword arguments."""
+        """Support pickling, since that of Exception does not support keyword arguments."""
         return restored, (type(self), vars(self))
 
 
 def restored(kind: type[BuildError], facts: Mapping[str, Any]) -> BuildError:
-    """Return an error of another process, of which `vars` was sent."""
+    """Recreate an error from its class and its `vars`, as sent by another process."""
     error = kind.__new__(kind, facts["message"])
     vars(error).update(facts)
     return error
 
 
 class UserError(BuildError):
-    """A mistake in the user's input: a spec, an option, a file."""
+    """A mistake in the user's input: a specification, an option, a file."""
 
     exit_code = 2
 
@@ -49,7 +51,7 @@ class StepError(BuildError):
 
 
 class CommandError(StepError):
-    """A command ended with a status other than 0; `replay` is a line that can be pasted."""
+    """A command failed; `replay` is its command line, to be pasted into a shell."""
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class CommandError(StepError):
 
 
 class HostError(BuildError):
-    """The machine that builds lacks something; the hint is the command that mends it."""
+    """The host lacks something; the hint is the command that installs it."""
 
     exit_code = 4
 

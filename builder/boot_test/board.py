@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An emulated board, started from its card image, and the stages of its boot."""
+"""Emulated board that boots a card image in QEMU, and the stages of its boot."""
 
 from __future__ import annotations
 
@@ -10,21 +10,18 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
 from builder.boot_test.emulator import Qemu
+from builder.boot_test.extraction import extract_kernel, extract_linux, extract_u_boot, run_tool
 from builder.boot_test.registers import DEBUGGER, write_registers
 from builder.boot_test.usb import usb_disk
-from builder.errors import CommandError, HostError, StepError
-from builder.formats.boot_bin import parse
+from builder.errors import StepError
 from builder.formats.devicetree import read_tree
-from builder.formats.fit import MAGIC, Fit, read_fit
-from builder.formats.linux_image import KERNELS, architecture, kernel_name, unpacked
 from builder.qemu_devicetree.machine import MachineFacts, position
 from builder.sandbox.process import Processes, clean_environment
-from builder.spec.models import Soc
 
 _FIRST_STAGE = ("first stage", r"^U-Boot SPL \d{4}\.\d\d")
 _U_BOOT_STAGES: Sequence[tuple[str, str]] = (
@@ -36,123 +33,141 @@ _LINUX_STAGES: Sequence[tuple[str, str]] = (
     ("systemd", r"systemd\[1\]: .*running in system mode|Welcome to "),
     ("login prompt", r" login: ?$"),
 )
-"""Texts that the console shows when a stage of the boot begins."""
-
-EMULATED = "conf-emulated"
-"""The configuration of image.ub that has the device tree for QEMU."""
+"""Regular expressions for the console output at the start of each boot stage."""
 
 _LAST_LINES = 30
 _POLL_SECONDS = 0.5
 
 
 class BootError(StepError):
-    """The emulated board did not come up."""
+    """The emulated board did not boot."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A stage of a boot and when it was reached, in seconds after QEMU's start."""
+    """A boot stage, with the time at which it was reached in seconds after the start of QEMU."""
 
     name: str
     seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmulatedHardware:
+    """Hardware of an emulated board.
+
+    Attributes:
+        facts: QEMU's machine for the board's SoC family.
+        memory: memory in bytes.
+        card_size: size of the SD card in bytes.
+        console: serial console as the kernel names it.
+        registers: values of registers by physical address, written before the processors start.
+    """
+
+    facts: MachineFacts
+    memory: int
+    card_size: int
+    console: str
+    registers: Mapping[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootSource:
+    """Card image to boot, and the program that QEMU starts from it.
+
+    Attributes:
+        image: the card image; it is only read.
+        boot_offset: offset of the boot partition in bytes.
+        device_tree: device tree for QEMU.
+        prebuilt: whether the card has prebuilt boot files. They are not made for QEMU and their
+            U-Boot would load the board's own device tree, so QEMU starts the card's kernel with
+            `device_tree`.
+        first_stage: file and load address from `extract_first_stage`. QEMU starts it if the machine
+            supports it; it loads U-Boot from the card, as on a real board.
+    """
+
+    image: Path
+    boot_offset: int
+    device_tree: Path
+    prebuilt: bool = False
+    first_stage: tuple[Path, int] | None = None
+
+
 class EmulatedBoard:
-    """QEMU, running a copy-on-write overlay of an image; use it as a context manager.
+    """QEMU that boots a card image; use it as a context manager, or call `start` and `stop`.
 
-    The image itself is only read. What is started comes out of its boot partition: U-Boot; or, on a
-    machine where U-Boot cannot run, the kernel and the device tree that U-Boot would have started.
+    QEMU writes to a copy-on-write file on top of the image. It starts the first stage, if one is
+    given; otherwise U-Boot; or, on machines that cannot run U-Boot, the kernel with the device tree
+    that U-Boot would have loaded.
 
-    `prebuilt` boot files know nothing of QEMU, and their U-Boot would start the board's own tree:
-    the card's kernel is started with `device_tree`.
-
-    Before anything runs, `registers` get their values, by their addresses.
-
-    With a `first_stage` (a program and its address: `extract_first_stage`) that is started, and loads
-    U-Boot from the card as on a board.
+    Attributes:
+        console_log: file with the output of the serial console.
+        ports: local TCP port by port of the board, while it runs.
+        command: QEMU's command line, once started.
+        started: start time of QEMU, by `time.monotonic`.
     """
 
     def __init__(
         self,
-        image: Path,
-        facts: MachineFacts,
+        hardware: EmulatedHardware,
+        source: BootSource,
         *,
-        device_tree: Path,
-        memory: int,
-        card: int,
-        console: str,
-        boot_offset: int,
         forward: Sequence[int],
         work: Path,
         processes: Processes,
         qemu: Qemu,
-        prebuilt: bool = False,
-        first_stage: tuple[Path, int] | None = None,
-        registers: Mapping[int, bytes] | None = None,
     ) -> None:
-        self.memory = memory
         self.console_log = work / "console.log"
-        overlay = work / "card.qcow2"
-        _tool(
-            *("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw"),
-            *("-b", str(image), str(overlay), str(card)),
-        )
-        tree = read_tree(device_tree)
-        serial, sd, nic = (
-            position(tree, alias, devices) for alias, devices in facts.devices(console).items()
-        )
-        machine = facts.machine
-        stages = [*([] if prebuilt or facts.no_u_boot else _U_BOOT_STAGES), *_LINUX_STAGES]
-        if first_stage and facts.first_stage_machine:
-            machine = facts.first_stage_machine
-            start = _loaded(*first_stage)
-            stages.insert(0, _FIRST_STAGE)
-        elif prebuilt:
-            start = _prebuilt(image, boot_offset, device_tree, work)
-        else:
-            start = _program(image, boot_offset, facts, work)
-        with ExitStack() as held:
-            holders = {port: held.enter_context(hold_port()) for port in forward}
-            self.ports: dict[int, int] = {
-                port: holder.getsockname()[1] for port, holder in holders.items()
-            }
-            self.command = [
-                qemu.program(facts.program),
-                *("-M", machine, "-m", f"{memory >> 20}M", "-smp", str(facts.cpus)),
-                *("-display", "none", "-monitor", "none"),
-                # QEMU gives its options to the machine's devices in order: fillers for the others.
-                *("-serial", "null") * serial,
-                *("-serial", f"file:{self.console_log}"),
-                *("-drive", f"file={overlay},if=sd,format=qcow2,index={sd}"),
-                *("-nic", _NETWORK) * nic,
-                *("-nic", _forwarding(self.ports)),
-                *usb_disk(tree, facts.usb, work),
-                *(DEBUGGER if registers else ()),
-                *start,
-            ]
-            self._stages = stages
-            log = held.enter_context((work / "qemu.log").open("w"))
+        self.ports: dict[int, int] = {}
+        self.command: list[str] = []
+        self.started = 0.0
+        self._hardware = hardware
+        self._source = source
+        self._forward = tuple(forward)
+        self._work = work
+        self._processes = processes
+        self._qemu = qemu
+        self._process: subprocess.Popen[str] | None = None
+        self._resources = ExitStack()
+
+    def start(self) -> None:
+        """Start QEMU.
+
+        Raises:
+            StepError: the image lacks a file that QEMU starts, or QEMU does not start.
+        """
+        card = self._create_card()
+        boot = self._boot_options()
+        with ExitStack() as resources:
+            holders = {port: resources.enter_context(hold_port()) for port in self._forward}
+            self.ports = {port: holder.getsockname()[1] for port, holder in holders.items()}
+            self.command = [*self._machine_options(card), *boot]
+            log = resources.enter_context((self._work / "qemu.log").open("w"))
             self.started = time.monotonic()
-            self._qemu = held.enter_context(
-                processes.running(
+            self._process = resources.enter_context(
+                self._processes.running(
                     self.command,
                     environment=clean_environment(),
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    cwd=work,
+                    cwd=self._work,
                 )
             )
-            if registers:
-                write_registers(work, self._qemu, registers)
-            self._held = held.pop_all()
+            if self._hardware.registers:
+                write_registers(self._work, self._process, self._hardware.registers)
+            self._resources = resources.pop_all()
+
+    def stop(self) -> None:
+        """End QEMU and release its ports."""
+        self._resources.close()
 
     def wait_for_ssh(
         self, port: int, timeout: float, on_stage: Callable[[Stage], None]
     ) -> list[Stage]:
-        """Wait until the board's ssh server speaks; return the stages with their times.
+        """Wait until the board's SSH server answers; return the boot stages.
 
         Raises:
-            BootError: it does not within `timeout` seconds, QEMU ended, or the kernel panicked.
+            BootError: it does not answer within `timeout` seconds, QEMU ended, or the kernel
+                panicked.
         """
         stages: list[Stage] = []
 
@@ -160,25 +175,25 @@ class EmulatedBoard:
             stages.append(Stage(name=name, seconds=time.monotonic() - self.started))
             on_stage(stages[-1])
 
-        left = list(self._stages)
-        with _Greeting(self.ports[port]) as greeting:
-            while not greeting.heard():
+        pending = self._expected_stages()
+        with _SshProbe(self.ports[port]) as probe:
+            while not probe.has_answered():
                 text = self.console()
-                for index, (name, pattern) in enumerate(left):
+                for index, (name, pattern) in enumerate(pending):
                     if re.search(pattern, text, re.MULTILINE):
-                        for skipped, _ in left[:index]:
+                        for skipped, _ in pending[:index]:
                             if skipped != "login prompt":
                                 reached(skipped)
                         reached(name)
-                        left = left[index + 1 :]
+                        pending = pending[index + 1 :]
                         break
                 problem = self._problem(text, timeout)
                 if problem:
-                    where = stages[-1].name if stages else f"before {left[0][0]}"
+                    where = stages[-1].name if stages else f"before {pending[0][0]}"
                     raise BootError(
                         f"the boot failed {'after stage ' if stages else ''}{where}: {problem}",
-                        hint="the whole console is in the board's logs/console.log; QEMU ran as: "
-                        f"{shlex.join(self.command)}",
+                        hint="see logs/console.log in the board's output directory for all console "
+                        f"output; QEMU's command was: {shlex.join(self.command)}",
                         details=text.splitlines()[-_LAST_LINES:],
                     )
                 time.sleep(_POLL_SECONDS)
@@ -186,23 +201,14 @@ class EmulatedBoard:
         return stages
 
     def console(self) -> str:
-        """Return all that the serial console has shown."""
+        """Return all output of the serial console so far."""
         try:
             return self.console_log.read_text(errors="replace").replace("\r", "")
         except FileNotFoundError:
             return ""
 
-    def _problem(self, text: str, timeout: float) -> str | None:
-        if self._qemu.poll() is not None:
-            return f"QEMU ended with status {self._qemu.returncode}"
-        panic = re.search(r"Kernel panic - not syncing.*|PYNQ: FAILED.*", text)
-        if panic:
-            return panic[0]
-        if time.monotonic() - self.started > timeout:
-            return f"no ssh after {timeout:.0f} s"
-        return None
-
     def __enter__(self) -> EmulatedBoard:
+        self.start()
         return self
 
     def __exit__(
@@ -211,119 +217,93 @@ class EmulatedBoard:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._held.close()
+        self.stop()
+
+    @property
+    def _first_stage(self) -> tuple[Path, int] | None:
+        """The first stage, if QEMU has a machine that runs it."""
+        return self._source.first_stage if self._hardware.facts.first_stage_machine else None
+
+    def _expected_stages(self) -> list[tuple[str, str]]:
+        without_u_boot = self._source.prebuilt or self._hardware.facts.no_u_boot
+        return [
+            *([_FIRST_STAGE] if self._first_stage else []),
+            *([] if without_u_boot else _U_BOOT_STAGES),
+            *_LINUX_STAGES,
+        ]
+
+    def _create_card(self) -> Path:
+        """Create the copy-on-write file on top of the card image."""
+        card = self._work / "card.qcow2"
+        run_tool(
+            *("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw"),
+            *("-b", str(self._source.image), str(card), str(self._hardware.card_size)),
+        )
+        return card
+
+    def _boot_options(self) -> list[str]:
+        """Return QEMU's options for the program that it starts, extracted from the card image."""
+        source, facts, work = self._source, self._hardware.facts, self._work
+        if self._first_stage:
+            return _load(*self._first_stage)
+        if source.prebuilt:
+            kernel, ramdisk = extract_kernel(source.image, source.boot_offset, work)
+            options = ["-kernel", str(kernel), "-dtb", str(source.device_tree)]
+            return [*options, *(("-initrd", str(ramdisk)) if ramdisk else ())]
+        if facts.u_boot_address is not None:
+            program = extract_u_boot(source.image, source.boot_offset, work)
+            return _load(program, facts.u_boot_address)
+        kernel, tree = extract_linux(source.image, source.boot_offset, work)
+        return ["-kernel", str(kernel), "-dtb", str(tree)]
+
+    def _machine_options(self, card: Path) -> list[str]:
+        """Return QEMU's program and its options for the machine and its devices."""
+        hardware = self._hardware
+        facts = hardware.facts
+        tree = read_tree(self._source.device_tree)
+        serial, sd, nic = (
+            position(tree, alias, devices)
+            for alias, devices in facts.devices(hardware.console).items()
+        )
+        first_stage_machine = facts.first_stage_machine if self._first_stage else None
+        return [
+            self._qemu.program(facts.program),
+            *("-M", first_stage_machine or facts.machine),
+            *("-m", f"{hardware.memory >> 20}M", "-smp", str(facts.cpus)),
+            *("-display", "none", "-monitor", "none"),
+            # QEMU assigns options to the machine's devices in order, so fill the ones before.
+            *("-serial", "null") * serial,
+            *("-serial", f"file:{self.console_log}"),
+            *("-drive", f"file={card},if=sd,format=qcow2,index={sd}"),
+            *("-nic", _NETWORK) * nic,
+            *("-nic", _network_options(self.ports)),
+            *usb_disk(tree, facts.usb, self._work),
+            *(DEBUGGER if hardware.registers else ()),
+        ]
+
+    def _problem(self, text: str, timeout: float) -> str | None:
+        if self._process is None:
+            return "QEMU was not started"
+        if self._process.poll() is not None:
+            return f"QEMU ended with status {self._process.returncode}"
+        panic = re.search(r"Kernel panic - not syncing.*|PYNQ: FAILED.*", text)
+        if panic:
+            return panic[0]
+        if time.monotonic() - self.started > timeout:
+            return f"no ssh after {timeout:.0f} s"
+        return None
 
 
-def _program(image: Path, boot_offset: int, facts: MachineFacts, work: Path) -> list[str]:
-    """Return QEMU's options for what it starts, taken out of a card image."""
-    if facts.u_boot_address is not None:
-        return _loaded(extract_u_boot(image, boot_offset, work), facts.u_boot_address)
-    kernel, tree = extract_linux(image, boot_offset, work)
-    return ["-kernel", str(kernel), "-dtb", str(tree)]
-
-
-def _loaded(program: Path, address: int) -> list[str]:
-    """Return QEMU's options that put a program to an address and start it there."""
+def _load(program: Path, address: int) -> list[str]:
+    """Return QEMU's options that load a program to an address and start it there."""
     return ["-device", f"loader,file={program},addr={address:#x},cpu-num=0"]
 
 
-def _prebuilt(image: Path, boot_offset: int, device_tree: Path, work: Path) -> list[str]:
-    """Return QEMU's options for what it starts of a card with prebuilt boot files."""
-    kernel, ramdisk = extract_kernel(image, boot_offset, work)
-    options = ["-kernel", str(kernel), "-dtb", str(device_tree)]
-    return [*options, *(("-initrd", str(ramdisk)) if ramdisk else ())]
-
-
-def extract_first_stage(
-    image: Path, boot_offset: int, soc: Soc, work: Path
-) -> tuple[Path, int] | None:
-    """Take the first stage out of a card image's BOOT.BIN; return it and where it is loaded to.
-
-    None if it is not U-Boot's SPL: what else an AMD first stage or a vendor's asks of the board,
-    nobody has tried in QEMU.
-    """
-    packed = parse(boot_file(image, boot_offset, "BOOT.BIN", work), soc)
-    if b"U-Boot SPL" not in packed.first_stage:
-        return None
-    program = work / "first-stage.bin"
-    program.write_bytes(packed.first_stage)
-    return program, packed.header.load_address
-
-
-def extract_u_boot(image: Path, boot_offset: int, work: Path) -> Path:
-    """Take U-Boot proper, with its device tree, out of a card image's u-boot.img.
-
-    That is a FIT whose images are the program and the tree that it expects right behind itself;
-    SPL would put both to U-Boot's address on a board.
-    """
-    packed, raw = read_fit(boot_file(image, boot_offset, "u-boot.img", work)), work / "u-boot.bin"
-    raw.write_bytes(b"".join(part.data for part in list(packed.images.values())[:2]))
-    return raw
-
-
-def extract_linux(image: Path, boot_offset: int, work: Path) -> tuple[Path, Path]:
-    """Take the kernel and the device tree for QEMU out of a card image's image.ub.
-
-    Raises:
-        StepError: it has no configuration for QEMU.
-    """
-    packed = read_fit(boot_file(image, boot_offset, "image.ub", work))
-    if EMULATED not in packed.configurations:
-        raise StepError(f"the card's image.ub has no configuration {EMULATED}")
-    return (
-        _part(packed, EMULATED, "kernel", work / "kernel"),
-        _part(packed, EMULATED, "fdt", work / "emulated.dtb"),
-    )
-
-
-def extract_kernel(image: Path, boot_offset: int, work: Path) -> tuple[Path, Path | None]:
-    """Take the kernel that a card's boot files start, and their ramdisk if they have one, out of it.
-
-    Raises:
-        StepError: there is none, or QEMU cannot start it.
-    """
-    listed = _tool("mdir", "-b", "-i", f"{image}@@{boot_offset}", "::/")
-    name = kernel_name(line.removeprefix("::/") for line in listed.splitlines())
-    if name is None:
-        raise StepError(f"the card has no kernel: none of {', '.join(KERNELS)}")
-    file, kernel, ramdisk = boot_file(image, boot_offset, name, work), work / "kernel", None
-    data = file.read_bytes()
-    if data.startswith(MAGIC):
-        packed = read_fit(file)
-        data = _part(packed, packed.default, "kernel", kernel).read_bytes()
-        if packed.find(packed.default, "ramdisk"):
-            ramdisk = _part(packed, packed.default, "ramdisk", work / "ramdisk")
-    data = unpacked(data)
-    if architecture(data) is None:
-        raise StepError(
-            f"QEMU cannot start the card's {name}",
-            hint="it starts a zImage on 32-bit boards and an Image on 64-bit ones, also in a FIT "
-            "or a uImage, packed by nothing but gzip",
-        )
-    kernel.write_bytes(data)
-    return kernel, ramdisk
-
-
-def _part(packed: Fit, configuration: str, kind: str, target: Path) -> Path:
-    """Write the kernel, device tree, ... of a FIT's configuration into a file."""
-    part = packed.find(configuration, kind)
-    if part is None:
-        raise StepError(f"the card's configuration {configuration} has no {kind}")
-    target.write_bytes(part.data)
-    return target
-
-
-def boot_file(image: Path, boot_offset: int, name: str, work: Path) -> Path:
-    """Copy a file from a card image's boot partition."""
-    _tool("mcopy", "-n", "-o", "-i", f"{image}@@{boot_offset}", f"::/{name}", str(work / name))
-    return work / name
-
-
 def hold_port() -> socket.socket:
-    """Return a socket that keeps a free TCP port of the loopback interface for QEMU.
+    """Return a socket that reserves a free TCP port of the loopback interface for QEMU.
 
-    Nobody is given this port as long as the socket is open. QEMU can listen on it all the same, for
-    it asks for SO_REUSEADDR as this does, and this does not listen (socket(7)).
+    The kernel gives this port to no other program while the socket is open. QEMU can still listen on
+    it, because both set SO_REUSEADDR and this socket does not listen (socket(7)).
     """
     holder = socket.socket()
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -332,62 +312,44 @@ def hold_port() -> socket.socket:
 
 
 _NETWORK = "user,restrict=on"
-"""The board reaches its own ports' callers and nothing else: neither this machine nor its network."""
+"""Network without access to the host or the host's network; only forwarded ports are reachable."""
 
 
-def _forwarding(ports: Mapping[int, int]) -> str:
+def _network_options(ports: Mapping[int, int]) -> str:
     return _NETWORK + "".join(
         f",hostfwd=tcp:127.0.0.1:{outer}-:{inner}" for inner, outer in ports.items()
     )
 
 
-class _Greeting:
-    """An ssh server's first words, asked for without waiting for them.
+class _SshProbe:
+    """Non-blocking check for the greeting of an SSH server behind a local port.
 
-    QEMU accepts connections from its start; only the greeting is the server's own.
+    QEMU accepts connections from its start; only the greeting comes from the server itself.
     """
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._connection: socket.socket | None = None
 
-    def __enter__(self) -> _Greeting:
+    def __enter__(self) -> _SshProbe:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._connection:
             self._connection.close()
 
-    def heard(self) -> bool:
-        """Return whether the server has spoken; connect if there is no connection."""
+    def has_answered(self) -> bool:
+        """Return whether the server has sent its greeting; connect if there is no connection."""
         try:
             if self._connection is None:
                 self._connection = socket.create_connection(("127.0.0.1", self._port), timeout=2)
                 self._connection.setblocking(False)
-            said = self._connection.recv(8)
+            greeting = self._connection.recv(8)
         except BlockingIOError:
             return False
         except OSError:
-            said = b""
-        if not said and self._connection:
+            greeting = b""
+        if not greeting and self._connection:
             self._connection.close()
             self._connection = None
-        return said.startswith(b"SSH-")
-
-
-def _tool(*argv: str) -> str:
-    """Run a program of this machine and return what it prints."""
-    try:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise HostError(
-            f"{argv[0]} is not on this machine", hint="make setup ENGINE=host"
-        ) from error
-    if done.returncode != 0:
-        raise CommandError(
-            f"{argv[0]} ended with status {done.returncode}",
-            replay=shlex.join(argv),
-            status=done.returncode,
-            details=(done.stdout + done.stderr).splitlines()[-10:],
-        )
-    return done.stdout
+        return greeting.startswith(b"SSH-")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A real browser for checks of web pages, and the pytest plugin that gives it to them.
+"""Headless Chromium for checks of web pages, and the pytest fixture for it.
 
-It is Chromium without a window, driven by Selenium. Checks need neither: they use `Browser`.
+Selenium drives the browser. Checks only use `Browser`.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from builder.sandbox.process import Processes
 Result = TypeVar("Result")
 
 LONGEST = 900
-"""Seconds that anything on a page may take: an emulated board has one slow processor."""
+"""Time limit in seconds for a condition on a page: an emulated board has one slow processor."""
 
 WIDTH, HEIGHT = 1280, 2400
-"""Of the window, in pixels. So high, since pages do not draw what is out of sight."""
+"""Size of the window in pixels. Pages do not draw content outside of it, hence the height."""
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _DRIVER = "chromedriver"
@@ -48,22 +48,23 @@ _PORT = re.compile(r"started successfully on port (\d+)\D")
 _POLL_SECONDS = 0.1
 _OPTIONS = (
     "--headless=new",
-    # Its sandbox refuses root, and containers without capabilities. All that it opens is the board.
+    # Its sandbox does not work as root, or in containers without capabilities. The browser only
+    # opens pages of the board.
     "--no-sandbox",
-    # By a pipe to its driver: it ends when that ends, even if that is killed.
+    # Connected to its driver by a pipe, the browser ends with the driver, even if that is killed.
     "--remote-debugging-pipe",
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
-    # Nothing but the board is asked for anything.
+    # No requests to other hosts than the board.
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # A container's /dev/shm is too small for it.
+    # A container's /dev/shm is too small.
     "--disable-dev-shm-usage",
     f"--window-size={WIDTH},{HEIGHT}",
 )
-# A page that is still being made may change between looking at it and clicking.
+# While a page is still loading, elements may change between finding and clicking them.
 _PASSING = (
     ElementClickInterceptedException,
     ElementNotInteractableException,
@@ -72,7 +73,7 @@ _PASSING = (
 
 
 class Browser:
-    """A browser's one page. Whatever is asked for is waited for; CSS selectors say what is meant."""
+    """Page of a browser. Methods wait for the elements that their CSS selectors select."""
 
     def __init__(self, driver: Remote, longest: float = LONGEST) -> None:
         self.driver = driver
@@ -80,18 +81,22 @@ class Browser:
         self._dismissed: list[str] = []
 
     def open(self, url: str) -> None:
-        """Go to a page, without waiting for it."""
+        """Start loading a page, without waiting for it."""
         self.driver.get(url)
 
     def dismiss(self, selector: str) -> None:
-        """From now on click away what may come at any time, a dialog over all, while waiting."""
+        """Click elements of this selector whenever they appear, for example to close dialogs."""
         self._dismissed.append(selector)
 
     def until(self, condition: Callable[[], Result], what: str) -> Result:
-        """Wait until a condition is true, for `longest` seconds, and return what it returns.
+        """Wait up to `longest` seconds until a condition is true; return its value.
+
+        Args:
+            condition: function without arguments.
+            what: description of the condition, for the error message.
 
         Raises:
-            TimeoutError: it does not come true: `what` was waited for in vain.
+            TimeoutError: the condition did not become true.
         """
         wait = WebDriverWait(self.driver, self.longest, ignored_exceptions=_PASSING)
 
@@ -105,10 +110,10 @@ class Browser:
         try:
             return wait.until(comes_true)
         except TimeoutException:
-            raise TimeoutError(f"the browser waited {self.longest} s in vain for: {what}") from None
+            raise TimeoutError(f"not on the page after {self.longest} s: {what}") from None
 
     def see(self, selector: str, text: str | None = None) -> WebElement:
-        """Return the first element that is to be seen, with just this text if one is given."""
+        """Return the first visible element, with exactly this text if one is given."""
 
         def seen() -> WebElement | None:
             for element in self.driver.find_elements(By.CSS_SELECTOR, selector):
@@ -130,35 +135,35 @@ class Browser:
         self.until(clicked, f"a click on {selector} {text or ''}")
 
     def enter(self, selector: str, text: str) -> None:
-        """Write text into a field and press Enter."""
+        """Type text into a field and press Enter."""
         self.see(selector).send_keys(text, Keys.ENTER)
 
     def ask(self, script: str) -> Any:
-        """Return what JavaScript returns that runs in the page."""
+        """Run JavaScript in the page and return its result."""
         return self.driver.execute_script(script)
 
     def picture(self, file: Path) -> None:
-        """Write what is to be seen into a PNG file."""
+        """Write a screenshot to a PNG file."""
         self.driver.save_screenshot(str(file))
 
 
 def lacking() -> str | None:
-    """Say what this machine lacks for a browser, and what brings it; None if nothing."""
+    """Return which program is missing for a browser and how to install it; None if none is."""
     if not any(map(shutil.which, _BROWSERS)):
         missing = "Chromium"
     elif not shutil.which(_DRIVER):
         missing = _DRIVER
     else:
         return None
-    return f"there is no {missing} on this machine: apt-get install {BROWSER}"
+    return f"{missing} is not installed: apt-get install {BROWSER}"
 
 
 @contextmanager
 def started() -> Iterator[Browser]:
-    """Give a browser that knows nothing of earlier ones; it ends with the context."""
+    """Start a browser with a fresh profile; it ends with the context."""
     options = ChromeOptions()
     options.binary_location = next(filter(None, map(shutil.which, _BROWSERS)))
-    # Opening a page returns at once; whoever opened it waits for what is to be seen on it.
+    # Opening a page returns at once; callers wait for elements on it.
     options.page_load_strategy = "none"
     for option in _OPTIONS:
         options.add_argument(option)
@@ -174,10 +179,10 @@ def started() -> Iterator[Browser]:
 
 @contextmanager
 def _driving(work: Path) -> Iterator[str]:
-    """Run the program that drives browsers, and give its URL. It ends with this process.
+    """Run chromedriver and yield its URL. It ends with this process.
 
     Raises:
-        HostError: it does not start.
+        HostError: chromedriver does not start.
     """
     output = work / "driver.log"
     with (
@@ -201,7 +206,7 @@ def _driving(work: Path) -> Iterator[str]:
 
 @pytest.fixture
 def browser() -> Iterator[Browser]:
-    """A browser on this machine; the check is skipped where there is none."""
+    """A browser on the host; the check is skipped if none is installed."""
     problem = lacking()
     if problem:
         pytest.skip(problem)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Facts that an emulated boot needs of a card, read from the card."""
+"""Device tree for QEMU, read from a card image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from builder.boot_test.board import EMULATED, boot_file
+from builder.boot_test.extraction import EMULATED, boot_file
 from builder.errors import StepError, UserError
 from builder.formats.devicetree import parse_tree
 from builder.formats.fit import read_fit
@@ -33,13 +33,13 @@ def has_emulated_tree(image: Path) -> bool:
 
 
 def emulated_tree(image: Path, folder: Path, given: Path) -> None:
-    """Write a card's device tree for QEMU, and how it differs from the board's, to `folder`.
+    """Write a card's device tree for QEMU, and its differences from the board's, to `folder`.
 
-    They come out of the card's image.ub; for boot files that were not made for QEMU, they are beside
-    the card's first image, in `given`.
+    Both are read from the card's image.ub. Boot files that were not made for QEMU do not have them;
+    then they are copied from `given`, the directory `boot/` beside the image.
 
     Raises:
-        StepError: there is neither.
+        StepError: neither has them.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -59,6 +59,6 @@ def emulated_tree(image: Path, folder: Path, given: Path) -> None:
     else:
         raise StepError(
             "the image cannot be tested: its boot partition has no device tree for QEMU",
-            hint="for boot files that were not built here it is in the directory boot/ beside the "
-            "image that was built: keep it there",
+            hint="with prebuilt boot files, the device tree for QEMU is in the directory boot/ "
+            "beside the built image: keep that directory",
         )

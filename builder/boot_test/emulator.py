@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The QEMU that boots boards: this machine's own, or one that was unpacked beside it."""
+"""The QEMU that boots boards: the host's, or a newer one unpacked from an archive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from builder.errors import HostError
 
 @dataclass(frozen=True, kw_only=True)
 class Qemu:
-    """QEMU's programs: in `directory`, or this machine's own."""
+    """QEMU's programs: those in `directory`, or the host's."""
 
     source: QemuRelease
     version: Version
@@ -22,11 +22,11 @@ class Qemu:
 
     @property
     def new(self) -> bool:
-        """Whether it is as new as wanted."""
+        """Whether its version is recent enough."""
         return self.version >= self.source.oldest
 
     def program(self, name: str) -> str:
-        """Return what starts one of its programs."""
+        """Return the path of one of its programs; for the host's QEMU, the name."""
         return str(self.directory / name) if self.directory else name
 
     def __str__(self) -> str:
@@ -34,19 +34,19 @@ class Qemu:
 
 
 def found_qemu(directory: Path | None = None) -> Qemu:
-    """Return the QEMU in a directory, or this machine's own.
+    """Return the QEMU in a directory, or the host's.
 
     Raises:
-        HostError: it does not run.
+        HostError: it is not installed, or does not print its version.
     """
     source = qemu_source()
     name = source.programs[0]
     program = str(directory / name) if directory else name
     if shutil.which(program) is None:
-        raise HostError(f"{program} is not on this machine", hint="make setup ENGINE=host")
+        raise HostError(f"{program} is not installed", hint="make setup ENGINE=host")
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
     try:
         version = version_in(done.stdout)
     except ValueError as error:
-        raise HostError(f"{program} does not say its version: {done.stderr.strip()}") from error
+        raise HostError(f"{program} does not print its version: {done.stderr.strip()}") from error
     return Qemu(source=source, version=version, directory=directory)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The archive that has a new enough QEMU for this machine."""
+"""Selection of the package archive with a recent QEMU for the host."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def emulator_archive(
     update: bool = False,
     offline: bool = False,
 ) -> Archive:
-    """Return the first archive whose QEMU is not older than wanted.
+    """Return the first archive whose QEMU is recent enough.
 
-    Its indexes stay as they are until `update`, as those that boards are built from. `named` reads
-    a distribution.
+    Like the indexes for boards, its indexes stay pinned unless `update` is set. `named` reads a
+    distribution by name.
 
     Raises:
-        ArchiveUnavailable: there is none; the details say why, one line for each that was asked.
+        ArchiveUnavailable: there is none; the details give one reason per archive.
     """
     architecture = host_architecture()
     if architecture is None:
-        raise ArchiveUnavailable("no packages are known for this machine's architecture")
+        raise ArchiveUnavailable("the host's architecture is not supported")
     refused: list[str] = []
     with locked(store.root / "locks" / "archives.lock"):
         for suites in source.origins:
@@ -54,7 +54,9 @@ def emulator_archive(
                 refused.append(f"{suites.suites[0]}: {error.message}")
             else:
                 return archive
-    raise ArchiveUnavailable(f"QEMU {source.version} or newer cannot be had", details=refused)
+    raise ArchiveUnavailable(
+        f"QEMU {source.version} or newer is in none of the archives", details=refused
+    )
 
 
 def _archive(
@@ -63,7 +65,7 @@ def _archive(
     store: Store,
     named: Callable[[str], NamedDistribution],
 ) -> Archive:
-    """Return the archive of these suites alone, of which the first goes before the others."""
+    """Return the archive of these suites alone; the first has priority."""
     known = named(suites.distribution)
     first = suites.suites[0]
     pockets = tuple(Pocket(suite=suite) for suite in suites.suites)
@@ -83,10 +85,10 @@ def _archive(
 
 
 def _check(archive: Archive, source: QemuRelease) -> None:
-    """Make sure that the indexes have what is wanted.
+    """Check that an archive has a recent QEMU.
 
     Raises:
-        ArchiveUnavailable: they have not.
+        ArchiveUnavailable: it does not.
     """
     if archive.left_out:
         raise ArchiveUnavailable("; ".join(archive.left_out.values()))

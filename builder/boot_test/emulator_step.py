@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""QEMU of a newer release than this machine's, with the libraries that it needs."""
+"""Build step for a newer QEMU than the host's, with its libraries."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ NEED = 1 << 29
 """Bytes that the unpacked packages take."""
 
 PROGRAMS = "bin"
-"""Directory of the output with what is to be started."""
+"""Directory of the output with the start scripts."""
 
-# Nothing of the machine's own is loaded but its kernel; QEMU is found from where this script is.
+# QEMU runs with its own loader and libraries, found relative to this script; it uses nothing of the
+# host but the kernel.
 _START = """\
 #!/bin/sh
 here=$(dirname "$(dirname "$(readlink -f "$0")")")
@@ -29,10 +30,10 @@ exec "$here/lib/{loader}" --library-path "$here/lib" "$here/libexec/{program}" "
 
 
 class QemuPrograms(Step):
-    """Programs of QEMU's, out of an archive's packages, of which nothing is installed.
+    """QEMU's programs, extracted from the packages of an archive without installing them.
 
-    Output: `bin/` with a script for each program; `libexec/` and `lib/` with what that starts: the
-    program, the loader of the suite's own C library, and all libraries that the loader names.
+    Output: `bin/` with a start script for each program, `libexec/` with the programs, and `lib/`
+    with the loader of the suite's C library and all libraries that the programs load.
     """
 
     fetches = True
@@ -69,7 +70,7 @@ class QemuPrograms(Step):
                 self._add(job, workspace, name, loader, program)
             folder = job.output / "lib"
             folder.mkdir()
-            # What is a link there is a file here: the names that programs ask for are all there is.
+            # Copy links as files, under the names that the programs load.
             job.run(
                 workspace,
                 *("cp", "--dereference", "--preserve=mode", "--target-directory", folder),
@@ -79,7 +80,7 @@ class QemuPrograms(Step):
                 job.say(job.run(workspace, job.output / PROGRAMS / name, "--version"))
 
     def _unpack(self, job: Job, workspace: Workspace, root: Path) -> None:
-        """Unpack the package and what it depends on; nothing of it is run."""
+        """Extract the package and its dependencies, without running their scripts."""
         job.run(
             workspace,
             *("mmdebstrap", "--verbose", "--variant=extract", "--format=directory"),
@@ -103,17 +104,17 @@ class QemuPrograms(Step):
 
 
 def libraries_in(listed: str, folder: str) -> set[str]:
-    """Return the names of the libraries in what a loader lists (ld.so(8), --list).
+    """Return the names of the libraries in the output of a loader's `--list` (ld.so(8)).
 
     Raises:
-        StepError: one of them is missing, or is in another directory than `folder`.
+        StepError: a library is missing, or is not in `folder`.
     """
     names: set[str] = set()
     for line in listed.splitlines():
         asked, arrow, rest = line.strip().partition(" => ")
-        name = Path(asked).name  # the loader itself is asked for by its path
+        name = Path(asked).name  # the loader itself is listed with its path
         if arrow:
             if Path(rest.split(" (")[0]) != Path(folder) / name:
-                raise StepError(f"QEMU's library {name} is not among what was unpacked: {rest}")
+                raise StepError(f"QEMU's library {name} is not in its packages: {rest}")
             names.add(name)
     return names

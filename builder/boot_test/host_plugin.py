@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The pytest plugin with what checks have that run from outside, beside `builder.target_tests.plugin`."""
+"""Pytest plugin with the fixtures of checks that run from the host."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from builder.boot_test.notebook import Notebooks
 from builder.target_tests.plugin import BoardUnderTest
 
-# A block of registers where no logic is, or that no other device has: nothing but the driver's device
-# is looked at.
+# The address range is not used by any other device. There need be no logic behind it, as the checks
+# only look at the device that the driver creates.
 _BLOCK = """
 /dts-v1/;
 /plugin/;
@@ -35,7 +35,7 @@ _PLACES = {"zynq": "0x7aa00000 0x1000", "zynqmp": "0 0xa0000000 0 0x1000"}
 
 @pytest.fixture(scope="session")
 def output(pytestconfig: pytest.Config) -> Path:
-    """The board's output directory, for what a check leaves to look at."""
+    """The board's output directory, for files that a check writes (screenshots)."""
     report: Path = pytestconfig.getoption("report")
     return report.parent
 
@@ -44,7 +44,7 @@ def output(pytestconfig: pytest.Config) -> Path:
 def run_notebook(
     jupyter_url: str, parameters: dict[str, dict[str, Any]]
 ) -> Callable[[str, Sequence[str]], list[str]]:
-    """Run cells as a notebook of that name on the board's Jupyter; return what each printed."""
+    """Run cells as a notebook of a name on the board's Jupyter server; return each cell's output."""
     return lambda name, cells: Notebooks(jupyter_url, parameters["jupyter"]["password"]).run(
         name, cells
     )
@@ -52,7 +52,7 @@ def run_notebook(
 
 @pytest.fixture(scope="session")
 def send(_facts: dict[str, Any]) -> Callable[[bytes, str], None]:
-    """Write bytes into a file of the board's, which root may execute."""
+    """Write bytes to an executable file on the board."""
 
     def write(content: bytes, path: str) -> None:
         words = [*_facts["shell"], f"cat > {path} && chmod 0755 {path}"]
@@ -65,7 +65,7 @@ def send(_facts: dict[str, Any]) -> Callable[[bytes, str], None]:
 def send_block(
     board: BoardUnderTest, send: Callable[[bytes, str], None]
 ) -> Callable[[str, str], None]:
-    """Compile a device tree overlay with a UIO device of a name, and write it into a file of the board's."""
+    """Compile a device-tree overlay with a UIO device of a name, and write it to a file on the board."""
 
     def write(device: str, path: str) -> None:
         source = _BLOCK % (device, _PLACES[board.soc])

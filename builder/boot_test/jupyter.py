@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The last stage of a boot: the board's Jupyter server answers."""
+"""Last stage of a boot: the board's Jupyter server answers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ _POLL_SECONDS = 0.5
 
 
 def wait_for_jupyter(port: int, *, started: float, timeout: float) -> Stage:
-    """Wait until the server behind a port of this machine answers at /api, which takes no password.
+    """Wait until the Jupyter server behind a local port answers at /api, which needs no password.
 
-    `started` is when the board was, by `time.monotonic`.
+    Args:
+        port: the local port.
+        started: start time of the board, by `time.monotonic`.
+        timeout: seconds after `started`.
 
     Raises:
-        BootError: it does not within `timeout` seconds after that.
+        BootError: it does not answer in time.
     """
     while time.monotonic() - started < timeout:
         try:

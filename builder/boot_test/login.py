@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The first login on a fresh board: as its user, with the password, as a person would.
+"""First login on a fresh board, as its user with the password.
 
-Then the checks' own key is given to root, by sudo, on the emulated card only.
+That login then uses sudo to install an SSH key for root, which the checks use. The key is only
+written to the emulated card, not to the image.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ _SETTINGS = {
     "StrictHostKeyChecking": "no",
     "LogLevel": "ERROR",
     "ConnectTimeout": "60",
-    # A board that has stopped does not hang up: ssh does, after ten minutes without an answer.
+    # A board that hangs does not close the connection, so ssh does after ten minutes without answer.
     "ServerAliveInterval": "60",
     "ServerAliveCountMax": "10",
 }
-"""Of ssh, for a board whose key nobody knows yet (ssh_config(5))."""
+"""Settings of ssh for a board with an unknown host key (ssh_config(5))."""
 _TRIES = 5
 _PAUSE = 5
-"""Seconds between them: the server may speak before logins are allowed (pam_nologin)."""
+"""Seconds between tries: the server may answer before logins are allowed (pam_nologin)."""
 
 
 def root_shell(port: int, key: Path, config: Path) -> list[str]:
-    """Return the command that runs further words as root on the board, after `install_key`.
+    """Return the command that runs a command line as root on the board, after `install_key`.
 
-    It uses a configuration of ssh that is written to `config`.
+    Write its ssh configuration to `config`.
     """
-    # The first login is shared with all others while it lasts (ssh_config(5)).
+    # All logins share the connection of the first one (ssh_config(5)).
     sharing = {"ControlMaster": "auto", "ControlPath": f"{config.parent}/%C"}
     settings = {**_SETTINGS, **sharing}
     lines = [f"  {name} {value}" for name, value in settings.items()]
@@ -47,18 +48,18 @@ def root_shell(port: int, key: Path, config: Path) -> list[str]:
 
 
 def install_key(port: int, user: str, password: str, work: Path, *, expired: bool = False) -> Path:
-    """Make a key, let it in as root on the board at a local port, and return its file.
+    """Create an SSH key, install it for root on the board behind a local port, and return its file.
 
-    If the password has `expired`, another one is chosen first, as the board asks for, and the one
-    that the checks know is set again at last.
+    If the password has `expired`, change it first, as the board requires, and finally set the
+    original password again, which the checks use.
 
     Raises:
-        StepError: the user cannot log in, or sudo refuses; or an expired password lets him in.
+        StepError: the user cannot log in or use sudo; or the board accepts an expired password.
     """
     key = work / "id_ed25519"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     public = key.with_suffix(".pub").read_text().strip()
-    # OpenSSH asks this program for the password, so that no terminal is needed.
+    # OpenSSH runs this program to get the password, so no terminal is needed.
     askpass = work / "askpass"
     askpass.write_text('#!/bin/sh\nprintf "%s\\n" "$BUILDER_PASSWORD"\n')
     askpass.chmod(0o700)

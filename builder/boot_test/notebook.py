@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Notebooks on a board's Jupyter server, run as a browser has them run."""
+"""Client that runs notebooks on a board's Jupyter server, as a browser does."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ import websocket
 _START_SECONDS = 600
 _REQUEST_SECONDS = 120
 _CELL_SECONDS = 900
-"""A design is loaded and described in minutes on an emulated board."""
+"""Time limit of a cell: loading a PL design takes minutes on an emulated board."""
 
 
 class NotebookError(RuntimeError):
-    """A cell ended with an error; the message is what it said."""
+    """A cell ended with an error; the message is its traceback."""
 
 
 class Notebooks:
-    """The notebooks of a server at `url`, for who knows its `password`."""
+    """Client of the Jupyter server at `url`, logged in with its `password`."""
 
     def __init__(self, url: str, password: str) -> None:
         self._url = url.rstrip("/")
@@ -41,14 +41,15 @@ class Notebooks:
         )
 
     def run(self, name: str, cells: Sequence[str]) -> list[str]:
-        """Put a notebook on the server, run it and remove it; return what each cell printed.
+        """Upload a notebook, run it and remove it; return the output of each cell.
 
         Raises:
             NotebookError: a cell ended with an error.
-            requests.HTTPError: the server refused, as it does without the right password.
+            requests.HTTPError: the server refused a request, for example for a wrong password.
         """
         path = f"{name}.ipynb"
-        self._ask("PUT", f"contents/{quote(path)}", {"type": "notebook", "content": _made(cells)})
+        content = {"type": "notebook", "content": _notebook(cells)}
+        self._request("PUT", f"contents/{quote(path)}", content)
         try:
             with self._kernel(path) as channels:
                 return [_run(channels, cell) for cell in cells]
@@ -56,7 +57,7 @@ class Notebooks:
             self._delete(f"contents/{quote(path)}")
 
     def _wait(self) -> None:
-        """Ask for the page to log in until the server, which may just be starting, gives it."""
+        """Request the login page until the server, which may still be starting, answers."""
         deadline = time.monotonic() + _START_SECONDS
         while True:
             try:
@@ -71,8 +72,8 @@ class Notebooks:
 
     @contextmanager
     def _kernel(self, path: str) -> Iterator[websocket.WebSocket]:
-        """Open the channels of a fresh kernel of a notebook's, in a session of its own."""
-        session = self._ask(
+        """Start a kernel for a notebook in a new session, and yield its channels."""
+        session = self._request(
             "POST",
             "sessions",
             {"path": path, "name": path, "type": "notebook", "kernel": {"name": "python3"}},
@@ -91,20 +92,20 @@ class Notebooks:
         finally:
             self._delete(f"sessions/{session['id']}")
 
-    def _delete(self, what: str) -> None:
-        """Tidy up. That this is refused must not hide what went wrong before."""
-        self._session.delete(f"{self._url}/api/{what}", timeout=_REQUEST_SECONDS)
+    def _delete(self, path: str) -> None:
+        """Delete a resource; ignore refusals, which would hide an earlier error."""
+        self._session.delete(f"{self._url}/api/{path}", timeout=_REQUEST_SECONDS)
 
-    def _ask(self, method: str, what: str, body: object = None) -> Any:
+    def _request(self, method: str, path: str, body: object = None) -> Any:
         answer = self._session.request(
-            method, f"{self._url}/api/{what}", json=body, timeout=_REQUEST_SECONDS
+            method, f"{self._url}/api/{path}", json=body, timeout=_REQUEST_SECONDS
         )
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
 
-def _made(cells: Sequence[str]) -> dict[str, object]:
-    """Return a notebook of these cells (nbformat 4.4, which has no identities of cells)."""
+def _notebook(cells: Sequence[str]) -> dict[str, object]:
+    """Return a notebook with these cells (nbformat 4.4, which has no cell IDs)."""
     plain: dict[str, object] = {
         "cell_type": "code",
         "execution_count": None,
@@ -120,7 +121,7 @@ def _made(cells: Sequence[str]) -> dict[str, object]:
 
 
 def _run(channels: websocket.WebSocket, code: str) -> str:
-    """Run code in a kernel and return what it printed (Jupyter's messages, version 5.3)."""
+    """Run code in a kernel and return its standard output (Jupyter messaging protocol 5.3)."""
     request = uuid.uuid4().hex
     header = {"msg_id": request, "msg_type": "execute_request", "version": "5.3"}
     header |= {"session": uuid.uuid4().hex, "username": "checks", "date": "2000-01-01T00:00:00Z"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A login with a password that has to be changed, as a person at a terminal goes through it."""
+"""First login with an expired password: the dialogue with passwd on a terminal."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from contextlib import suppress
 from builder.errors import StepError
 
 _PROMPT = re.compile(rb"password: ?$", re.IGNORECASE)
-"""How each of passwd's three questions ends: the current one, the new one, the new one again."""
+"""End of passwd's three prompts: for the current password, the new one, the new one again."""
 
 
 def change_password(
     ssh: Sequence[str], environment: Mapping[str, str], *, old: str, new: str, timeout: float = 120
 ) -> None:
-    """Log in by `ssh`, which asks no question of its own, and answer those of passwd.
+    """Log in with the command `ssh`, which must not prompt itself, and answer passwd's prompts.
 
     Raises:
-        StepError: nobody asks for another password within `timeout` seconds, or it is not taken.
+        StepError: there is no prompt for a new password within `timeout` seconds, or passwd refuses
+            the password.
     """
     with subprocess.Popen(
-        # passwd talks to nobody but a terminal.
+        # passwd only prompts on a terminal.
         [ssh[0], "-tt", *ssh[1:]],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -37,25 +38,26 @@ def change_password(
         assert login.stdin
         assert login.stdout
         deadline = time.monotonic() + timeout
-        said, answered = b"", 0
+        output, answered = b"", 0
         answers = [old, new, new]
         try:
             while select.select([login.stdout], [], [], max(0, deadline - time.monotonic()))[0]:
                 text = os.read(login.stdout.fileno(), 4096)
                 if not text:
                     break
-                said += text
-                # What is typed before a question is thrown away, so each is waited for.
-                if answered < len(answers) and _PROMPT.search(said[-80:]):
-                    # Who has hung up takes none, but may still say why.
+                output += text
+                # passwd discards input that was typed before a prompt, so wait for each prompt.
+                if answered < len(answers) and _PROMPT.search(output[-80:]):
+                    # A program that has closed its input may still print an error message.
                     with suppress(BrokenPipeError):
                         login.stdin.write(f"{answers[answered]}\n".encode())
                     answered += 1
-                    said += b"\n"
+                    output += b"\n"
         finally:
             login.kill()
-    if answered < len(answers) or b"updated successfully" not in said:
+    if answered < len(answers) or b"updated successfully" not in output:
         raise StepError(
-            "the first login did not lead to another password, as users.force-password-change asks",
-            details=said.decode(errors="replace").splitlines()[-10:],
+            "the first login did not ask for and set a new password, as the parameter "
+            "users.force-password-change requires",
+            details=output.decode(errors="replace").splitlines()[-10:],
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The QEMU that boots boards, and the suites that are asked for it; from its data file."""
+"""The QEMU release that boots boards, and the suites that have it, from qemu_release.yaml."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from builder.spec.models import Model
 FILE = Path(__file__).with_name("qemu_release.yaml")
 
 Version: TypeAlias = tuple[int, int]
-"""A version of QEMU as far as it says what QEMU can do: (11, 1)."""
+"""Major and minor version of QEMU: (11, 1)."""
 
 
 class Suites(Model):
-    """Suites that QEMU can be taken from, with what it depends on."""
+    """Suites of a distribution that have QEMU and its dependencies."""
 
     distribution: str
     suites: tuple[str, ...] = Field(min_length=1)
 
 
 class QemuRelease(Model):
-    """The wanted version and programs of QEMU, and the suites that have it.
+    """The required version and programs of QEMU, and the suites that have it.
 
-    `version` is the oldest that suffices, `package` the one that brings the `programs`.
+    `version` is the oldest sufficient version, `package` the package that contains `programs`.
     """
 
     version: str = Field(pattern=r"^\d+\.\d+$")
@@ -38,15 +38,15 @@ class QemuRelease(Model):
 
     @property
     def oldest(self) -> Version:
-        """The oldest version that suffices."""
+        """The oldest sufficient version."""
         return version_in(self.version)
 
 
 def version_in(text: str) -> Version:
-    """Return the version in what QEMU says of itself ("QEMU emulator version 7.2.22"), or a package's.
+    """Parse the output of `--version` ("QEMU emulator version 7.2.22"), or a package's version.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no version in it.
     """
     found = re.search(r"(?:^|version |:)(\d+)\.(\d+)", text)
     if found is None:
@@ -55,5 +55,5 @@ def version_in(text: str) -> Version:
 
 
 def qemu_source() -> QemuRelease:
-    """Return what is wanted of QEMU."""
+    """Read the QEMU release."""
     return QemuRelease.model_validate(read(FILE).data)

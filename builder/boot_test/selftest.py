@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A board that checks itself: the image's own command, and whether it finds what others find."""
+"""Self-test on the board, and the comparison of its results with those of the host."""
 
 from __future__ import annotations
 
@@ -16,19 +16,24 @@ from builder.target_tests.session import Selection, variable
 
 COMMAND = "board-selftest"
 _LONGEST = 3600
-"""Seconds that it may take."""
+"""Time limit of the self-test in seconds."""
 
 
 def run_selftest(spec: ImageSpec, shell: Sequence[str], *, selection: Selection) -> dict[str, Any]:
-    """Have the board run its checks, with the secrets that the image does not hold.
+    """Run the checks on the board itself and return their report.
 
-    `shell` is the command that runs further words as root on the board.
+    Secret parameters are passed to it, since the image does not contain them.
+
+    Args:
+        spec: the image.
+        shell: the command that runs a command line as root on the board.
+        selection: the checks to run.
 
     Raises:
-        StepError: there is no report, or not in time.
+        StepError: there is no report, or not in time, or the exit status contradicts it.
     """
     values = spec.parameters()
-    # Not among the words: everybody on this machine may list those of its processes.
+    # On standard input, since every user of the host can list the command lines of processes.
     given = "".join(
         f"{variable(recipe, key)}={shlex.quote(str(values[recipe][key]))}\n"
         for recipe, keys in secrets(spec).items()
@@ -39,32 +44,35 @@ def run_selftest(spec: ImageSpec, shell: Sequence[str], *, selection: Selection)
         done = subprocess.run(
             [*shell, f'set -a; eval "$(cat)"; exec {shlex.join(words)} < /dev/null'],
             input=given,
-            # Its progress, on stderr, is shown as it comes.
+            # Standard error is not captured, so that progress is visible.
             stdout=subprocess.PIPE,
             text=True,
             check=False,
             timeout=_LONGEST,
         )
     except subprocess.TimeoutExpired as error:
-        raise StepError(f"{COMMAND} on the board takes more than {_LONGEST} s") from error
+        raise StepError(f"{COMMAND} on the board took more than {_LONGEST} s") from error
     try:
         report: dict[str, Any] = json.loads(done.stdout)
     except ValueError as error:
         raise StepError(
-            f"{COMMAND} on the board gives no report (status {done.returncode})",
+            f"{COMMAND} on the board printed no report (status {done.returncode})",
             details=done.stdout.splitlines()[-20:],
         ) from error
-    # No checks, by a selection that no name fits, are no success.
+    # A selection that matches no check is a failure.
     if done.returncode != (0 if report["checks"] and not report["failed"] else 1):
         raise StepError(
-            f"{COMMAND} on the board ends with status {done.returncode}, which is not what its "
-            f"report says: {report['failed']} of {len(report['checks'])} checks failed"
+            f"{COMMAND} on the board ended with status {done.returncode}, which contradicts its "
+            f"report: {report['failed']} of {len(report['checks'])} checks failed"
         )
     return report
 
 
 def differences(outside: Mapping[str, Any], board: Mapping[str, Any]) -> list[str]:
-    """Say in which checks two reports differ, but for those that belong to one place alone."""
+    """Return a line for each check with different results from the host and on the board.
+
+    Checks that are limited to one of the two places are skipped.
+    """
     seen, own = ({check["check"]: check for check in each["checks"]} for each in (outside, board))
     found = []
     for name in sorted({*seen, *own}):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The disk at the USB port of an emulated board."""
+"""USB disk of an emulated board."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 from builder.formats.devicetree import DeviceTree, is_enabled
 
 _SERIAL = "zynq-sd-builder"
-"""The disk's serial number, with which its content begins."""
+"""Serial number of the disk; its content starts with it."""
 
 _HEADER = 4096
 _SIZE = 1 << 20
-"""Bytes of the disk's header, and of what follows."""
+"""Bytes of the disk's header, and of the data that follows."""
 
 
 def usb_disk(tree: DeviceTree, controllers: Sequence[str], work: Path) -> list[str]:
-    """Return QEMU's options for a disk at a board's first USB port, and write its content into `work`.
+    """Write the content of a USB disk, and return QEMU's options for it at the first USB port.
 
-    There are none for a board that uses no controller of QEMU's. The first line of the disk is its
-    serial number and the SHA-256 of all that follows the first 4 KiB, so that the board can check by
-    itself what it reads.
+    Return no options for a board without a USB controller that QEMU emulates. The first line of the
+    disk contains its serial number and the SHA-256 of the data after the first 4 KiB, so that the
+    board can verify what it reads.
 
     Args:
         tree: the device tree of the emulated boot.

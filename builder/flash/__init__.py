@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Writing an image onto a card: which devices may be written, writing, reading back."""
+"""Writing of images to cards: selection of devices, writing, verification."""

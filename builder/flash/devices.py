@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The block devices of this machine, and which of them an image must not be written onto."""
+"""Block devices of the host, and the rules that protect them from being overwritten."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from builder.report.console import size
 _COLUMNS = "PATH,TYPE,SIZE,MODEL,VENDOR,RM,HOTPLUG,RO,FSTYPE,LABEL,MOUNTPOINTS"
 _DISKS = ("disk", "loop")
 _SWAP = "[SWAP]"
-"""The mount point that lsblk(8) shows for swap space in use."""
+"""Mount point that lsblk(8) shows for swap space in use."""
 
 _SYSTEM = ("/", "/boot", "/efi", "/usr", "/var", "/home", "/etc", _SWAP)
 """Mount points of a running system."""
 
-# What a part of something larger is marked as (libblkid's names), and what that is. Nothing else
-# tells of ZFS: it makes no devices that lsblk would show as held.
+# Members of larger volumes, by libblkid's name of their signature. ZFS can only be recognized by its
+# signature: lsblk shows no device that uses it.
 _MEMBERS = {
     "LVM2_member": "LVM",
     "linux_raid_member": "a RAID",
@@ -35,15 +35,18 @@ _MEMBERS = {
     "ceph_bluestore": "Ceph",
 }
 _HELD = {"lvm": "LVM", "crypt": "dm-crypt", "mpath": "multipath", "dm": "the device mapper"}
-"""Names of what may hold a device, by the type that lsblk gives to a device made of it."""
+"""Names of volume managers, by lsblk's type of the devices that they create."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """A block device as lsblk(8) shows it, with what is made of it.
+    """A block device as lsblk(8) shows it, with the devices on top of it.
 
-    `kind` is disk, part, loop, rom, lvm, crypt, raid1, ...; `size` is in bytes. `parent` is the
-    disk that it is a part of.
+    Attributes:
+        kind: disk, part, loop, rom, lvm, crypt, raid1, ...
+        size: bytes.
+        children: the devices on top of it, such as its partitions.
+        parent: path of the device that contains it.
     """
 
     path: str
@@ -59,7 +62,7 @@ class Device:
     parent: str | None
 
     def all(self) -> Iterator[Device]:
-        """Yield the device, and all that is made of it."""
+        """Yield the device and all devices on top of it."""
         yield self
         for child in self.children:
             yield from child.all()
@@ -81,10 +84,10 @@ class Device:
 
 
 def devices() -> list[Device]:
-    """Return this machine's disks.
+    """Return the host's disks.
 
     Raises:
-        HostError: there is no lsblk.
+        HostError: lsblk is not installed, or fails.
     """
     return read_devices(_listed())
 
@@ -98,23 +101,19 @@ def _listed() -> str:
             check=False,
         )
     except FileNotFoundError as error:
-        raise HostError(
-            "lsblk is not on this machine", hint="apt-get install util-linux"
-        ) from error
+        raise HostError("lsblk is not installed", hint="apt-get install util-linux") from error
     if shown.returncode != 0:
-        raise HostError(
-            "lsblk cannot list this machine's devices", details=shown.stderr.split("\n")
-        )
+        raise HostError("lsblk cannot list the block devices", details=shown.stderr.split("\n"))
     return shown.stdout
 
 
 def read_devices(text: str) -> list[Device]:
-    """Return the disks of what `lsblk --json` printed."""
+    """Return the disks in the output of `lsblk --json`."""
     return [_device(entry, None) for entry in json.loads(text)["blockdevices"]]
 
 
 def _device(entry: Mapping[str, Any], parent: Device | None) -> Device:
-    # Parts know less of the hardware than their disk.
+    # Partitions have fewer facts about the hardware than their disk.
     names = [str(entry.get(key) or "").strip() for key in ("vendor", "model")]
     device = Device(
         path=entry["path"],
@@ -134,7 +133,7 @@ def _device(entry: Mapping[str, Any], parent: Device | None) -> Device:
 
 
 def candidates(found: Sequence[Device]) -> list[Device]:
-    """Return the removable disks that have a medium and are no part of the running system."""
+    """Return the removable disks that have a medium and are not used by the running system."""
     return [
         device
         for device in found
@@ -147,21 +146,21 @@ def candidates(found: Sequence[Device]) -> list[Device]:
 
 
 def target(name: Path, found: Sequence[Device], *, fixed: bool) -> Device:
-    """Return the device that an image may be written onto.
+    """Return the device to which an image may be written.
 
     Args:
-        name: what the user calls it; links are followed.
-        found: the disks of this machine.
-        fixed: whether the user said that it may be one that is not removable.
+        name: the path that the user gave; links are followed.
+        found: the disks of the host.
+        fixed: whether the user allows a device that is not removable.
 
     Raises:
-        UserError: it must not be written onto. The message says why, the hint what to do.
+        UserError: the device must not be overwritten.
     """
     if not name.exists():
         raise UserError(f"{name}: there is no such device", hint=_HINT_LIST)
     path = name.resolve()
     if not stat.S_ISBLK(path.stat().st_mode):
-        raise UserError(f"{name} is no block device", hint=_HINT_LIST)
+        raise UserError(f"{name} is not a block device", hint=_HINT_LIST)
     known = {item.path: item for disk in found for item in disk.all()}
     device = known.get(str(path))
     if device is None:
@@ -171,7 +170,7 @@ def target(name: Path, found: Sequence[Device], *, fixed: bool) -> Device:
 
 
 def check_room(device: Device, needed: int) -> None:
-    """Make sure that an image of so many bytes fits onto a device.
+    """Check that an image of `needed` bytes fits on a device.
 
     Raises:
         UserError: it does not.
@@ -180,28 +179,31 @@ def check_room(device: Device, needed: int) -> None:
         raise UserError(
             f"{device.described} is too small: the image takes {needed} bytes, the device has "
             f"{device.size}",
-            hint="take a larger card",
+            hint="use a larger card",
         )
 
 
-_HINT_LIST = "`build.py flash` alone lists the devices that there are"
+_HINT_LIST = "run `build.py flash` without arguments to list the devices"
 
 
 def _check(device: Device, *, fixed: bool) -> None:
     if device.kind not in _DISKS:
         disk = f"the whole disk is {device.parent}" if device.parent else _HINT_LIST
         what = {"part": "a partition", "rom": "an optical drive"}.get(
-            device.kind, f"no disk, but {device.kind}"
+            device.kind, f"not a disk, but {device.kind}"
         )
-        raise UserError(f"{device.path} is {what}: an image is for a whole disk", hint=disk)
+        raise UserError(f"{device.path} is {what}: an image needs a whole disk", hint=disk)
     system = _system(device)
     if system:
-        raise UserError(f"{device.described} is in use by this system: it holds {system}")
+        raise UserError(
+            f"{device.described} is in use by this system: it contains {system}",
+            hint="use another device",
+        )
     held = _held(device)
     if held:
         raise UserError(
             f"{device.described} is in use by {held[1]}: {held[0].path} belongs to it",
-            hint=f"if all that is on it can go: take it out of there, then `wipefs --all "
+            hint="if its data can be deleted, remove it from there and run `wipefs --all "
             f"{held[0].path}`",
         )
     mounts = [(item, point) for item in device.all() for point in item.mounts]
@@ -212,20 +214,21 @@ def _check(device: Device, *, fixed: bool) -> None:
         )
         raise UserError(f"{device.described} is mounted: {points}", hint=commands)
     if device.size == 0:
-        raise UserError(f"there is no card in {device.path}")
+        raise UserError(f"there is no card in {device.path}", hint="insert a card")
     if device.read_only:
         raise UserError(
-            f"{device.described} cannot be written", hint="an SD card has a lock on its left side"
+            f"{device.described} is read-only",
+            hint="check the lock switch on the left side of the SD card",
         )
     if not device.removable and not fixed:
         raise UserError(
-            f"{device.described} is not removable, so it is hardly a card",
-            hint="if you mean it nevertheless, add --fixed-disk",
+            f"{device.described} is not removable, so it is probably not a card",
+            hint="to write to it anyway, add --fixed-disk",
         )
 
 
 def _system(device: Device) -> str:
-    """Say where the running system has something of a device; nothing if it has not."""
+    """Return where the running system has mounted parts of a device; empty if nowhere."""
     points = [point for item in device.all() for point in item.mounts]
     ours = [
         "swap space" if point == _SWAP else point
@@ -236,7 +239,7 @@ def _system(device: Device) -> str:
 
 
 def _held(device: Device) -> tuple[Device, str] | None:
-    """Return what of a device belongs to something larger, and to what."""
+    """Return the part of a device that belongs to a larger volume, and the name of its manager."""
     for item in device.all():
         if item.filesystem in _MEMBERS:
             return item, _MEMBERS[item.filesystem]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The image that is to be written: its size, its checksum, and the map of the blocks that count."""
+"""Image to write: its size, its checksum and its block map."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from builder.formats.compression import (
 from builder.untrusted.reading import parsed_xml, plain_file
 
 Progress: TypeAlias = Callable[[str, int, int], object]
-"""Told what is being done, how many bytes of it are done, and of how many."""
+"""Callback with the current action, the bytes done and the total bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockMap:
-    """The content of a .bmap file: the image's size in bytes, and its ranges that hold data.
+    """Content of a .bmap file: the image's size in bytes, and its ranges with data.
 
-    A range is its first byte, and the one after its last.
+    A range is a pair of its first byte and the byte after its last.
     """
 
     path: Path
@@ -39,27 +39,29 @@ class BlockMap:
 
     @property
     def mapped(self) -> int:
-        """Bytes that count."""
+        """Total bytes of the ranges."""
         return sum(end - start for start, end in self.ranges)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CardImage:
-    """An image as it is given: `packed` by one of the SUFFIXES, or not."""
+    """An image file, possibly compressed, with its block map."""
 
     path: Path
     block_map: BlockMap | None
 
     @property
     def packed(self) -> bool:
-        """Whether it has to be unpacked."""
+        """Whether it is compressed (with one of the SUFFIXES)."""
         return self.path.suffix in SUFFIXES
 
     def size(self, progress: Progress) -> int:
-        """Return the size of the image in bytes. If nothing tells it, all of it is unpacked once.
+        """Return the size of the image in bytes.
+
+        A compressed image without a block map is decompressed once to determine its size.
 
         Raises:
-            UserError: it is damaged, or its map is another image's.
+            UserError: the image is damaged, or the block map belongs to another image.
         """
         if not self.packed:
             size = self.path.stat().st_size
@@ -67,7 +69,7 @@ class CardImage:
                 raise UserError(
                     f"{self.block_map.path} is the map of an image of {self.block_map.size} bytes; "
                     f"{self.path} has {size}",
-                    hint="fetch both again, or remove the map: then the whole image is written",
+                    hint="download both again, or remove the map to write the whole image",
                 )
             return size
         if self.block_map:
@@ -83,10 +85,10 @@ class CardImage:
         return size
 
     def check(self, progress: Progress) -> bool:
-        """Compare the file with the checksum beside it; return whether there is one.
+        """Verify the image with the checksum file beside it; return whether there is one.
 
         Raises:
-            UserError: it is another one.
+            UserError: the checksum differs.
         """
         if checksum_beside(self.path) is None:
             return False
@@ -101,16 +103,18 @@ class CardImage:
 
 
 def card_image(path: Path) -> CardImage:
-    """Return an image with its map, if there is one beside it.
+    """Return an image with its block map, if there is one beside it.
 
     Raises:
         UserError: there is no such file, or the map cannot be read.
     """
     if not path.is_file():
-        what = "is no file" if path.exists() else "there is no such file"
-        raise UserError(f"{path}: {what}", hint="an image, or --board NAME for one that was built")
+        what = "is not a file" if path.exists() else "there is no such file"
+        raise UserError(
+            f"{path}: {what}", hint="give an image file, or --board NAME for a built image"
+        )
     if path.stat().st_size == 0:
-        raise UserError(f"{path} is empty")
+        raise UserError(f"{path} is empty", hint="download or build it again")
     names = dict.fromkeys(
         (f"{path.name}.bmap", f"{plain_name(path)}.bmap", f"{Path(plain_name(path)).stem}.bmap")
     )
@@ -122,7 +126,7 @@ def read_map(path: Path) -> BlockMap:
     """Read a .bmap file (bmap-tools, format versions 1.0 to 2.0).
 
     Raises:
-        UserError: it is none.
+        UserError: it is not a block map.
     """
     try:
         root = parsed_xml(plain_file(path))
@@ -131,14 +135,14 @@ def read_map(path: Path) -> BlockMap:
         ranges = [*_ranges(texts, block, size)]
     except ValueError as error:
         raise UserError(
-            f"{path} is no block map: {error}",
-            hint="fetch it again, or remove it: then the whole image is written",
+            f"{path} is not a block map: {error}",
+            hint="download it again, or remove it to write the whole image",
         ) from error
     return BlockMap(path=path, size=size, ranges=tuple(ranges))
 
 
 def _ranges(texts: Sequence[str], block: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges of bytes out of ranges of blocks, which must be in order and in the image."""
+    """Convert ranges of blocks to ranges of bytes; they must be in order and within the image."""
     before = 0
     for text in texts:
         first, _, last = text.partition("-")
@@ -151,5 +155,5 @@ def _ranges(texts: Sequence[str], block: int, size: int) -> Iterator[tuple[int, 
 
 def _number(text: str) -> int:
     if not re.fullmatch(r"\s*[0-9]{1,18}\s*", text, re.ASCII):
-        raise ValueError(f"{text.strip()[:40]!r} is no number")
+        raise ValueError(f"{text.strip()[:40]!r} is not a number")
     return int(text)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Writing an image onto a device, by bmaptool, and comparing what the device gives back."""
+"""Writing of an image to a device with bmaptool, and verification by reading it back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from builder.formats.compression import CHUNK, opened
 from builder.sandbox.process import Processes, clean_environment
 
 _BLKFLSBUF = 0x1261
-"""ioctl of block devices: forget what is cached of it (linux/fs.h)."""
+"""ioctl that drops the cached content of a block device (linux/fs.h)."""
 
 _LAST_LINES = 10
 
@@ -27,33 +27,33 @@ _LAST_LINES = 10
 def flash(
     image: CardImage, device: Path, size: int, *, progress: Progress, processes: Processes
 ) -> None:
-    """Write an image of `size` bytes onto a device, and verify it. Needs root.
+    """Write an image of `size` bytes to a device and verify it. Needs root.
 
     Raises:
-        StepError: it could not be written, or the device gives back something else.
-        Interrupted: the user asked to stop. What the message says of the device holds.
+        StepError: writing failed, or the device returns other data.
+        Interrupted: the user asked to stop; the message describes the state of the device.
     """
     with _alone(device):
         try:
             _write(image, device, size, progress, processes)
         except KeyboardInterrupt as error:
             raise Interrupted(
-                f"interrupted: {device} is half written and cannot be used as it is",
-                hint="write it again",
+                f"interrupted: {device} is partly written and cannot be used",
+                hint="run the command again",
             ) from error
         try:
             verify(image, device, size, progress=progress)
         except KeyboardInterrupt as error:
             raise Interrupted(
-                f"interrupted: {device} is written, but it was not compared with the image to the end"
+                f"interrupted: {device} is written, but the verification was not completed"
             ) from error
 
 
 def verify(image: CardImage, device: Path, size: int, *, progress: Progress) -> None:
-    """Read back what counts of an image, from the device itself and not from memory.
+    """Read back an image's ranges with data, from the device itself and not from the page cache.
 
     Raises:
-        StepError: the device gives back something else, or cannot be read.
+        StepError: the device returns other data, or cannot be read.
     """
     ranges = image.block_map.ranges if image.block_map else ((0, size),)
     total, done = sum(end - start for start, end in ranges), 0
@@ -70,8 +70,8 @@ def verify(image: CardImage, device: Path, size: int, *, progress: Progress) -> 
                 if found != expected:
                     at = here + _first_difference(expected, found)
                     raise StepError(
-                        f"{device} gives back other data than were written, from byte {at} on",
-                        hint="the card is worn out, or holds less than it says: take another one",
+                        f"{device} returns other data than was written, from byte {at} on",
+                        hint="the card is worn out, or smaller than it claims: use another card",
                     )
                 here += length
                 done += length
@@ -80,16 +80,17 @@ def verify(image: CardImage, device: Path, size: int, *, progress: Progress) -> 
 
 @contextmanager
 def _alone(device: Path) -> Iterator[None]:
-    """Keep udev, and so the desktop's mounting of what it finds, away from a device.
+    """Lock a device, so that udev does not probe it and the desktop does not mount it.
 
-    It leaves devices alone on which somebody holds a lock
-    (https://systemd.io/BLOCK_DEVICE_LOCKING).
+    udev ignores locked devices (https://systemd.io/BLOCK_DEVICE_LOCKING).
     """
     with device.open("rb") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(f"another program is at work on {device}") from error
+            raise UserError(
+                f"another program has locked {device}", hint="wait until it has finished"
+            ) from error
         yield
 
 
@@ -99,7 +100,7 @@ def _write(
     block_map = image.block_map
     how = ["--bmap", str(block_map.path)] if block_map else ["--nobmap"]
     total = block_map.mapped if block_map else size
-    ours, theirs = pty.openpty()  # it says how far it is to terminals only
+    ours, theirs = pty.openpty()  # bmaptool only reports progress on a terminal
     process = processes.start(
         ["bmaptool", "copy", *how, "--", str(image.path), str(device)],
         environment=clean_environment(),
@@ -108,11 +109,11 @@ def _write(
         stderr=theirs,
     )
     os.close(theirs)
-    said = b""
+    output = b""
     try:
         progress("writing", 0, total)
-        while chunk := _said(ours):
-            said += chunk
+        while chunk := _read_terminal(ours):
+            output += chunk
             if percents := re.findall(rb"(\d+)% copied", chunk):
                 progress("writing", total * int(percents[-1]) // 100, total)
         status = process.wait()
@@ -122,24 +123,24 @@ def _write(
         processes.forget(process)
         os.close(ours)
     if status != 0:
-        lines = said.decode(errors="replace").replace("\r", "\n").splitlines()
+        lines = output.decode(errors="replace").replace("\r", "\n").splitlines()
         raise StepError(
-            f"{device} could not be written, and cannot be used as it is",
-            hint="put the card in again, or take another one",
+            f"writing to {device} failed; it cannot be used in this state",
+            hint="reinsert the card, or use another one",
             details=[line for line in lines if line and "% copied" not in line][-_LAST_LINES:],
         )
     progress("writing", total, total)
 
 
-def _said(terminal: int) -> bytes:
+def _read_terminal(terminal: int) -> bytes:
     try:
         return os.read(terminal, 4096)
-    except OSError:  # EIO: nobody has its other end any more (pty(7), Linux)
+    except OSError:  # EIO: the other end was closed (pty(7), Linux)
         return b""
 
 
 def _go_to(stream: IO[bytes], here: int, there: int) -> int:
-    """Go on in a stream, which may be one that cannot jump."""
+    """Advance a stream to a position, by reading if it is not seekable; return the position."""
     if stream.seekable():
         return stream.seek(there)
     while here < there:
@@ -152,7 +153,10 @@ def _exactly(stream: IO[bytes], length: int) -> bytes:
     while len(data) < length:
         more = stream.read(length - len(data))
         if not more:
-            raise UserError("the image ends before its map does: the map is another image's")
+            raise UserError(
+                "the image ends before its map does: the map belongs to another image",
+                hint="download both again, or remove the map to write the whole image",
+            )
         data += more
     return data
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Reports of a build: one stream of events, and the views that render it."""
+"""Events of a build, and the views that print them."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Views of the event stream: a live one for terminals, lines for logs and CI, JSON lines."""
+"""Views of events: a live view for terminals, lines for logs and CI, JSON lines for programs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from builder.report.events import (
 
 
 class LineView:
-    """One line an event, without those of progress."""
+    """View with one line per event, without progress events."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -45,11 +45,11 @@ class LineView:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is left to show."""
+        """Do nothing: all events have been printed."""
 
 
 class JsonView(LineView):
-    """One JSON object a line, for programs."""
+    """View with one JSON object per line, for programs."""
 
     def __call__(self, event: Event) -> None:
         values = {"event": type(event).__name__, "time": round(time.time(), 2), **asdict(event)}
@@ -58,7 +58,7 @@ class JsonView(LineView):
 
 
 class LiveView(LineView):
-    """Finished steps scroll by, running ones are shown below with their time and last line."""
+    """Live view: finished steps scroll, running steps are below with their time and last line."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -92,7 +92,7 @@ class LiveView(LineView):
 
     def _table(self) -> Group:
         table = Table.grid(padding=(0, 1))
-        # Rich narrows columns that may wrap first: so lines of logs give way to names and times.
+        # Rich narrows columns that may wrap first, so log lines are shortened before names and times.
         table.add_column(
             style="cyan", no_wrap=True, overflow="ellipsis", max_width=self.console.width // 2
         )
@@ -107,7 +107,7 @@ class LiveView(LineView):
 
 
 def make_view(kind: str, console: Console) -> LineView:
-    """Return the view called `auto`, `live`, `plain` or `json`."""
+    """Return the view of a kind: `auto`, `live`, `plain` or `json`."""
     if kind == "json":
         return JsonView(console)
     if kind == "live" or (kind == "auto" and console.is_terminal and "CI" not in os.environ):
@@ -116,12 +116,12 @@ def make_view(kind: str, console: Console) -> LineView:
 
 
 def describe(event: Event) -> str:
-    """Return an event as a line with rich's markup; nothing for progress and ends."""
+    """Return an event as a line with rich's markup; empty for progress and end events."""
     match event:
         case Note():
             return f"[bold yellow]{escape(event.text)}[/]" if event.loud else escape(event.text)
         case StepCached():
-            return f"[dim]  kept    {escape(event.step)}[/]"
+            return f"[dim]  cached  {escape(event.step)}[/]"
         case StepStarted():
             return f"[cyan]  start   [/]{escape(event.step)} [dim]({escape(event.reason)})[/]"
         case StepFinished():
@@ -132,18 +132,18 @@ def describe(event: Event) -> str:
             word = "stopped " if event.stopped else "FAILED  "
             return f"[red]  {word}[/]{escape(event.step)} after {duration(event.seconds)}"
         case StepProgress() | BoardFinished() | CommandFailed():
-            return ""  # the ends are told otherwise, errors on standard error
+            return ""  # the commands print results, and errors on standard error
 
 
 def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield each row of a table as a line, its cells below one another; no line is broken."""
+    """Yield the rows of a table as lines with aligned columns, without wrapping."""
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(map(str.ljust, row, widths)).rstrip()
 
 
 def duration(seconds: float) -> str:
-    """Return a time like 4.2 s or 12 min 3 s."""
+    """Format a time in seconds, as in 4.2 s or 12 min 3 s."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -151,7 +151,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """Return a number of bytes like 1.3 GiB."""
+    """Format a number of bytes, as in 1.3 GiB."""
     value = float(count)
     for unit in ("B", "KiB", "MiB"):
         if value < 1024:

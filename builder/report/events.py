@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The one stream of events that a build emits."""
+"""Events of a build."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """Something worth saying that belongs to no step; `loud` makes it stand out."""
+    """Message that belongs to no step; `loud` highlights it."""
 
     text: str
     loud: bool = False
@@ -26,7 +26,7 @@ class StepCached:
 
 @dataclass(frozen=True, kw_only=True)
 class StepStarted:
-    """A step begins; `reason` says why it is not kept, `log` is where its output goes."""
+    """A step starts; `reason` says why it is not cached, `log` is the file with its output."""
 
     step: str
     reason: str
@@ -43,9 +43,9 @@ class StepProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class StepFinished:
-    """A step's output is in the store; `seconds` is wall time, `size` bytes in the store.
+    """A step's output is in the store; `seconds` is wall time, `size` is bytes in the store.
 
-    It is `unchanged` if it is the same as after the last time that the step was carried out.
+    `unchanged` means that the output equals that of the step's previous run.
     """
 
     step: str
@@ -56,7 +56,7 @@ class StepFinished:
 
 @dataclass(frozen=True, kw_only=True)
 class StepFailed:
-    """A step ended without an output; `stopped` means that the user or a failure ended it."""
+    """A step failed; `stopped` means that the user, or the failure of another step, ended it."""
 
     step: str
     seconds: float
@@ -66,10 +66,15 @@ class StepFailed:
 
 @dataclass(frozen=True, kw_only=True)
 class BoardFinished:
-    """The end of a build for one board; `status` is the exit code that it alone would give.
+    """The end of a build for one board.
 
-    image: the image, or the by-product that was asked for; None if it could not be made.
-    message, hint, log: of the step that failed, if one did.
+    Attributes:
+        board: name of the board.
+        status: exit code of a build for this board alone.
+        image: the image or the requested by-product; None if it was not built.
+        message: error message of the failed step, if one failed.
+        hint: its hint.
+        log: its log.
     """
 
     board: str
@@ -82,7 +87,7 @@ class BoardFinished:
 
 @dataclass(frozen=True, kw_only=True)
 class CommandFailed:
-    """The end of a command by an error that is of no step; `status` is its exit code."""
+    """The end of a command by an error that belongs to no step; `status` is the exit code."""
 
     status: int
     message: str
@@ -103,6 +108,6 @@ Event = (
 
 
 class Listener(Protocol):
-    """Receives every event, from any thread."""
+    """Function that receives every event, from any thread."""
 
     def __call__(self, event: Event) -> None: ...

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The rules that a board has to keep beyond its model."""
+"""Validation rules for boards beyond their model."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from builder.spec.reader import Reader
 
 
 def check_board(reader: Reader, file: Path, board: Board, *, boot_files: Path | None) -> None:
-    """Complain of what a board names and is not there, and of what does not fit together.
+    """Add a problem for each missing file of a board, and for each contradiction.
 
-    `boot_files` are those of the command line, in place of the board's.
+    `boot_files` are those of the command line, which replace the board's.
     """
     _Rules(reader, file, board).check(boot_files)
 
 
 class _Rules:
-    """The work of `check_board`: each method one rule, or the rules of one provider."""
+    """Implementation of `check_board`: a method per rule, or per provider."""
 
     def __init__(self, reader: Reader, file: Path, board: Board) -> None:
         self.reader = reader
@@ -34,8 +34,8 @@ class _Rules:
         if not re.fullmatch(r"/dev/mmcblk[0-9]{1,3}p2", self.board.root_device):
             self.add_problem(
                 ("root-device",),
-                "must be partition 2 of a card, as /dev/mmcblk0p2: that is where the image has its "
-                "root filesystem, and the kernel would wait for any other for ever",
+                "must be partition 2 of a card, such as /dev/mmcblk0p2: the root filesystem is "
+                "there, and the kernel would wait forever for any other device",
             )
         self.check_file(("devicetree",), self.board.devicetree)
         match self.board.bsp.provider:
@@ -55,17 +55,17 @@ class _Rules:
         self.reader.add_problem(self.file, where, what)
 
     def check_file(self, where: KeyPath, path: str | None) -> None:
-        """Complain of a file that is named and is not there."""
+        """Add a problem if a file is named but missing."""
         if path and not (self.directory / path).is_file():
             self.add_problem(where, f"there is no file {self.directory / path}")
 
     def exported(self) -> bool:
-        """Return whether there is the hardware export that the board names."""
+        """Return whether the board's hardware export exists."""
         hardware = self.board.bsp.hardware
         return hardware is not None and (self.directory / hardware.xsa).is_file()
 
     def prebuilt(self, given: Path | None) -> None:
-        """Check that there are boot files, unless the command line has given some."""
+        """Check that there are boot files, unless the command line names some."""
         place = self.board.bsp.boot_files
         if given:
             return
@@ -78,7 +78,7 @@ class _Rules:
             )
 
     def petalinux(self) -> None:
-        """Check that there is something to make a project from."""
+        """Check that there is an input from which to create a project."""
         hardware, petalinux = self.board.bsp.hardware, self.board.bsp.petalinux
         if hardware and not hardware.optional:
             self.check_file(("bsp", "hardware", "xsa"), hardware.xsa)
@@ -91,7 +91,7 @@ class _Rules:
         self.check_file(("bsp", "petalinux", "bitstream"), petalinux.bitstream)
 
     def mainline(self) -> None:
-        """Check that the files are there which boot files are built from."""
+        """Check that the inputs of the boot files exist."""
         bsp = self.board.bsp
         if not self.board.devicetree:
             self.add_problem(("devicetree",), "is missing")
@@ -113,7 +113,7 @@ class _Rules:
             )
 
     def family(self) -> None:
-        """Check what only one of the families has."""
+        """Check for keys that only apply to the other SoC family."""
         soc, firmware, table = (
             self.board.soc,
             self.board.bsp.firmware,
@@ -129,7 +129,7 @@ class _Rules:
             if program is None:
                 continue
             if soc is not Soc.ZYNQMP:
-                self.add_problem(where, f"is for {Soc.ZYNQMP.value}, this board is {soc.value}")
+                self.add_problem(where, f"is for {Soc.ZYNQMP.value}, but this board is {soc.value}")
             elif not program.optional:
                 self.check_file((*where, "file"), program.file)
         if table and soc is not Soc.ZYNQ:
@@ -137,5 +137,5 @@ class _Rules:
                 if name:
                     self.add_problem(
                         ("bsp", "start-up-table", key),
-                        f"is for {Soc.ZYNQ.value}, this board is {soc.value}",
+                        f"is for {Soc.ZYNQ.value}, but this board is {soc.value}",
                     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The rules that a distribution's file has to keep beyond its model."""
+"""Validation rules for distributions beyond their model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from builder.spec.reader import Reader, closest
 
 
 def check_distribution(reader: Reader, file: Path, model: Distribution) -> None:
-    """Complain of a suite whose archive has no mirror."""
+    """Add a problem for each suite in an archive without a mirror."""
     for position, pocket in enumerate(model.pockets):
         if pocket.archive not in model.mirrors:
             what = f"mirrors has no {pocket.archive}{closest(pocket.archive, model.mirrors)}"

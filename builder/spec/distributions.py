@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Distributions for work on the machine that builds, not for a board's image."""
+"""Distributions for programs on the host, independent of a board's image."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from builder.spec.resolve import NamedDistribution
 
 
 def named_distribution(tree: SpecTree, name: str) -> NamedDistribution:
-    """Read a distribution that is there, for work on the machine that builds.
+    """Read an existing distribution with the user's mirrors.
 
     Raises:
-        UserError: its file, or the user's settings, have problems.
+        UserError: its file or the user's settings have problems.
     """
     reader = Reader()
     model = reader.distribution(tree.distribution_files()[name])
     local = reader.local(tree.local_file)
     reader.raise_problems()
-    assert model, "without problems it is there"
+    assert model, "there is a model if there are no problems"
     mirrors = local.mirrors if local else {}
     return NamedDistribution(name=name, model=model, mirrors=mirrors.get(name, {}))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""YAML files that know the place of each of their keys, also when one is laid over another."""
+"""YAML files with the location of each key, also after a variant is merged into its base."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from builder.spec import yaml_text
 from builder.untrusted.reading import UnreadableError, plain_text
 
 KeyPath: TypeAlias = tuple[str | int, ...]
-"""The place of a value: keys and list indexes from the top, e.g. ("partitions", "boot")."""
+"""Path of a value: keys and list indexes from the top, e.g. ("partitions", "boot")."""
 
 _CACHED_LENGTH = 16_384
 _LONGEST_KEY = 100
@@ -24,7 +24,7 @@ _LONGEST_KEY = 100
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Problem:
-    """Something wrong in a file; prints as `path:line: key: what`."""
+    """A problem in a file; its text is `path:line: key: what`."""
 
     path: Path
     line: int
@@ -36,7 +36,7 @@ class Problem:
 
 
 class ProblemsError(Exception):
-    """A file cannot be used at all; carries the reasons."""
+    """A file cannot be used; `problems` are the reasons."""
 
     def __init__(self, *problems: Problem) -> None:
         super().__init__("; ".join(map(str, problems)))
@@ -44,7 +44,7 @@ class ProblemsError(Exception):
 
 
 class Place(NamedTuple):
-    """The place where a value is written: the file, the line, and its key there."""
+    """The location of a value: the file, the line, and the key in that file."""
 
     path: Path
     line: int
@@ -53,10 +53,14 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """A parsed YAML file: its data, and the place of every key.
+    """A parsed YAML file: its data, and the location of every key.
 
-    `bases` are the files that it is laid over, the undermost first. It is not `whole` if it should
-    be laid over one that could not be read.
+    Attributes:
+        path: the file.
+        data: its content.
+        places: location of every key.
+        bases: the files into which it was merged, the lowest base first.
+        whole: false if it has a base that could not be read.
     """
 
     path: Path
@@ -66,7 +70,7 @@ class Document:
     whole: bool = True
 
     def place(self, where: KeyPath) -> Place:
-        """Return the place of a key; of one that is missing, the file and line are its parent's."""
+        """Return the location of a key; a missing key has the file and line of its parent."""
         known = where
         while known and known not in self.places:
             known = known[:-1]
@@ -80,12 +84,12 @@ class Document:
         return Problem(path=path, line=line, key=name, what=what)
 
     def origin(self, where: KeyPath) -> str:
-        """Return where a value is written, as `file:line`."""
+        """Return the location of a value as `file:line`."""
         path, line, _ = self.place(where)
         return f"{path}:{line}"
 
     def without(self, key: str) -> Document:
-        """Return the document without one of its topmost keys."""
+        """Return the document without one of its top-level keys."""
         return replace(
             self,
             data={name: value for name, value in self.data.items() if name != key},
@@ -94,15 +98,15 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """Read a YAML file with one mapping in it.
+    """Read a YAML file that contains a mapping.
 
     Raises:
-        ProblemsError: it is missing, no plain file, not YAML, more than is read (`yaml_text`), not a
-            mapping, or names a key twice.
+        ProblemsError: it is missing, not a regular file, not YAML, exceeds a limit of `yaml_text`,
+            is not a mapping, or has a duplicate key.
     """
     try:
         text = plain_text(path, most=yaml_text.MOST_BYTES)
-        # A cache of large ones would fill memory.
+        # Large files are not cached, to limit memory.
         parse = _parsed if len(text) <= _CACHED_LENGTH else _parsed.__wrapped__
         parsed = parse(path, text)
     except UnreadableError as error:
@@ -120,7 +124,7 @@ def read(path: Path) -> Document:
 
 @lru_cache(maxsize=256)
 def _parsed(path: Path, text: str) -> Document:
-    """Parse the text of a file: several boards read the same recipes, each with its own Reader."""
+    """Parse the text of a file; cached, because every board's Reader reads the same recipes."""
     node = yaml_text.compose(text)
     if not isinstance(node, yaml.MappingNode):
         raise ProblemsError(Problem(path=path, line=1, key="", what="must be a mapping of keys"))
@@ -136,37 +140,37 @@ def _parsed(path: Path, text: str) -> Document:
     return Document(path=path, data=yaml_text.construct(node), places=places)
 
 
-def overlay(base: Document, variant: Document) -> Document:
-    """Lay a document over its base.
+def merged(base: Document, variant: Document) -> Document:
+    """Merge a document into its base.
 
-    Mappings are merged key by key, at all depths. A list under `KEY+` is added to the base's list
-    KEY, which may be missing. All else replaces what the base has. Every value keeps its place.
+    Mappings are merged key by key, at all depths. A list under `KEY+` is appended to the base's list
+    KEY, which may be missing. Any other value replaces the base's. Every value keeps its location.
     """
     places = dict(base.places)
     of_base, of_variant = _Below(base.places), _Below(variant.places)
 
     def merge(below: Mapping[Any, Any], above: Mapping[Any, Any], where: KeyPath) -> dict[Any, Any]:
-        merged = dict(below)
+        result = dict(below)
         for key, value in above.items():
             here, old = (*where, str(key)), below.get(key)
             if isinstance(value, dict) and isinstance(old, dict | None):
-                merged[key] = merge(old or {}, value, here)
+                result[key] = merge(old or {}, value, here)
                 places[here] = variant.place(here)
             elif _adds(key, above, below):
                 name = key.removesuffix("+")
                 there, items = (*where, name), below.get(name) or []
-                merged[name] = [*items, *value]
+                result[name] = [*items, *value]
                 places.setdefault(there, variant.place(here))
                 for index in range(len(value)):
                     item = (*there, len(items) + index)
                     places.update(of_variant.moved((*here, index), item))
             else:
-                merged[key] = value
+                result[key] = value
                 for each in of_base.keys(here):
                     places.pop(each, None)
                 places[here] = variant.place(here)
                 places.update(of_variant.moved(here, here))
-        return merged
+        return result
 
     return Document(
         path=variant.path,
@@ -178,7 +182,7 @@ def overlay(base: Document, variant: Document) -> Document:
 
 
 def _adds(key: Any, above: Mapping[Any, Any], below: Mapping[Any, Any]) -> bool:
-    """Return whether a key of the mapping above adds a list to one of the mapping below."""
+    """Return whether a key of the upper mapping appends a list to one of the lower mapping."""
     name = str(key).removesuffix("+")
     return (
         name != str(key)
@@ -189,7 +193,7 @@ def _adds(key: Any, above: Mapping[Any, Any], below: Mapping[Any, Any]) -> bool:
 
 
 class _Below:
-    """The keys of a document by the key that they are in."""
+    """Index of a document's keys by their parent."""
 
     def __init__(self, places: Mapping[KeyPath, Place]) -> None:
         self._places = places
@@ -198,14 +202,14 @@ class _Below:
             self._inside.setdefault(key[:-1], []).append(key)
 
     def keys(self, where: KeyPath) -> Iterator[KeyPath]:
-        """Yield a key, if it is there, and all below it."""
+        """Yield a key, if it exists, and all keys below it."""
         if where in self._places:
             yield where
         for key in self._inside.get(where, ()):
             yield from self.keys(key)
 
     def moved(self, where: KeyPath, target: KeyPath) -> dict[KeyPath, Place]:
-        """Return the places of a key and of all below it, under another key."""
+        """Return the locations of a key and of all keys below it, moved to another key."""
         depth = len(where)
         return {(*target, *key[depth:]): self._places[key] for key in self.keys(where)}
 

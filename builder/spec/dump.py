@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The specification of a board's image, each value with its source; and two of them compared."""
+"""Resolved specification as a list of values with their sources, and comparison of two of them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from builder.spec.document import Document, KeyPath
 from builder.spec.resolve import ImageSpec
 
 DEFAULT = "default"
-"""Origin of a value that no file gives."""
+"""Origin of a value that no file sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
-    """A value of a resolved specification: its key, with dots, and where it is written."""
+    """A value of a resolved specification, with its dotted key and its source."""
 
     key: str
     value: Any
@@ -24,7 +24,7 @@ class Value:
 
 
 def dump(spec: ImageSpec) -> list[Value]:
-    """Return all values of a specification: the board's, then the recipes in their order."""
+    """Return all values of a specification: those of the board, then those of each recipe."""
     board = spec.board.model_dump(
         mode="json", by_alias=True, exclude_none=True, exclude={"parameters"}
     )
@@ -58,14 +58,14 @@ def _leaves(value: Any, where: KeyPath, document: Document) -> Iterator[Value]:
     else:
         origin = document.origin(where) if where in document.places else DEFAULT
         if isinstance(value, str):
-            # As it is written, not as it was resolved: below the directory of its own file.
+            # Show paths as written in the file, relative to its directory.
             value = value.removeprefix(f"{document.place(where).path.parent.absolute()}/")
         yield Value(key=".".join(map(str, where)), value=value, origin=origin)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A key whose values differ; None stands for a key that one side lacks."""
+    """A key with different values; None if one side lacks the key."""
 
     key: str
     left: Value | None
@@ -73,7 +73,7 @@ class Difference:
 
 
 def differences(left: ImageSpec, right: ImageSpec) -> list[Difference]:
-    """Return where two specifications differ, in the order of the left one's keys."""
+    """Return the differences between two specifications, in the order of the left one's keys."""
     ours = {value.key: value for value in dump(left)}
     theirs = {value.key: value for value in dump(right)}
     return [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Recipes for a system that is there already: what is to be applied, with which parameters."""
+"""Selection of recipes to apply to an existing system, with their parameters."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from builder.spec.values import forbidden, parse_setting, read_value
 
 @dataclass(frozen=True, kw_only=True)
 class ExtraRecipes:
-    """The recipes to be applied to a system.
+    """The recipes to apply to a system.
 
-    applied: the recipes, each after those that it requires.
-    known: these, and those that they require and that the system has already.
+    Attributes:
+        applied: the recipes, each after those that it requires.
+        known: these recipes, and those that they require and that the system already has.
     """
 
     applied: tuple[ResolvedRecipe, ...]
@@ -37,20 +38,21 @@ def extra_recipes(
     settings: Sequence[str] = (),
     directories: Sequence[Path] = (),
 ) -> ExtraRecipes:
-    """Return the recipes that are to be applied to a system.
+    """Return the recipes to apply to a system.
 
-    These are the named ones, those with a parameter among the `settings`, and all that they require
-    and the system does not have.
+    These are the named recipes, the recipes with a parameter in `settings`, and the recipes that they
+    require and that the system does not have.
 
     Args:
-        tree: where the files are.
-        names: recipes that are wanted.
-        present: recipes that the system is known to have, with their parameters.
-        settings: `recipe.parameter=value` lines.
-        directories: of the board and those that it extends, which may have recipes of their own.
+        tree: the tree of specification files.
+        names: names of requested recipes.
+        present: recipes that the system has, with their parameters.
+        settings: settings `recipe.parameter=value`.
+        directories: directories of the board and of the boards that it extends, which may have
+            recipes of their own.
 
     Raises:
-        UserError: something is wrong with what was asked for, or with a recipe.
+        UserError: a name, a setting or a recipe is wrong.
     """
     work = _Work(tree, present, directories)
     parsed = [parse_setting(text) for text in settings]
@@ -67,7 +69,7 @@ def extra_recipes(
 
 
 class _Work:
-    """The work of `extra_recipes`."""
+    """Implementation of `extra_recipes`."""
 
     def __init__(
         self,
@@ -85,12 +87,12 @@ class _Work:
         self._trail: list[str] = []
 
     def add(self, name: str, *, asked: bool) -> None:
-        """Find a recipe and what it requires; note it to be applied if it is asked for, or missing."""
+        """Find a recipe and its requirements; apply it if it is `asked` for, or missing."""
         if name in self._trail:
             raise UserError(f"recipes require each other: {' -> '.join((*self._trail, name))}")
         if len(self._trail) >= MOST_REQUIRED:
             raise UserError(
-                f"recipe {name}: more than {MOST_REQUIRED} recipes require each the next"
+                f"recipe {name}: its chain of required recipes has more than {MOST_REQUIRED}"
             )
         if name not in self._files:
             raise UserError(f"there is no recipe {name}{closest(name, self._files)}")
@@ -99,7 +101,7 @@ class _Work:
             return
         model = self.reader.recipe(self._files[name])
         if model is None:
-            return  # its problems are told together
+            return  # its problems are reported together with others
         check_recipe(self.reader, self._files[name], model, self._distributions)
         self._trail.append(name)
         for required in model.requires:
@@ -119,17 +121,17 @@ class _Work:
         """Set a parameter.
 
         Raises:
-            UserError: there is none, or it cannot have this value.
+            UserError: there is no such parameter, or it cannot have this value.
         """
         recipe = self.found[name]
         value = read_value({name: recipe.model.parameters}, name, key, raw)
         self.found[name] = replace(recipe, parameters={**recipe.parameters, key: value})
 
     def check_secrets(self, name: str) -> None:
-        """Make sure that all values are known of a recipe that is applied.
+        """Check that all values of an applied recipe are known.
 
         Raises:
-            UserError: the system has a secret that nobody but its maker knows.
+            UserError: the system has a secret whose value is unknown.
         """
         recipe = self.found[name]
         unknown = [
@@ -140,18 +142,20 @@ class _Work:
         if unknown:
             options = " ".join(f"--set {name}.{key}=..." for key in unknown)
             raise UserError(
-                f"recipe {name} is in the image already, with secrets that its manifest does not "
-                f"tell: {', '.join(unknown)}",
-                hint=f"give them: {options}",
+                f"recipe {name} is already in the image, with secrets that the image's manifest "
+                f"does not contain: {', '.join(unknown)}",
+                hint=f"set them: {options}",
             )
 
     def check_defaults(self) -> None:
-        """Make sure that no default stays that cannot, as far as values are known.
+        """Check that no forbidden default is left, as far as values are known.
 
         Raises:
-            UserError: another value has to be set.
+            UserError: another value must be set.
         """
         models = {name: recipe.model for name, recipe in self.found.items()}
         values = {name: recipe.parameters for name, recipe in self.found.items()}
         for name, key, why in forbidden(models, values):
-            raise UserError(f"{name}.{key} {why}", hint=f"give another: --set {name}.{key}=...")
+            raise UserError(
+                f"{name}.{key} {why}", hint=f"set another value: --set {name}.{key}=..."
+            )

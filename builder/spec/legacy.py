@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Paths of the parts of a package of PYNQ's sdbuild, which a recipe uses as it is."""
+"""Files of sdbuild packages (PYNQ's image builder), which recipes can use unchanged."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from builder.spec.reader import Reader
 from builder.spec.recipe import Legacy, Recipe
 
 SCRIPTS = ("pre.sh", "qemu.sh", "post.sh")
-"""The scripts of a package, in the order in which sdbuild runs them."""
+"""Scripts of a package, in the order in which sdbuild runs them."""
 
 
 def package_directory(recipe: Path, legacy: Legacy) -> Path:
-    """Return the directory of a recipe's package; `recipe` is the recipe's."""
+    """Return the directory of a recipe's package; `recipe` is the recipe's directory."""
     return recipe / legacy.package
 
 
 def board_files(recipe: Path, legacy: Legacy) -> dict[str, Path]:
-    """Return the files that a package reads of its board, by their names below the board's.
+    """Return the board's files that a package reads, by their path relative to the board's directory.
 
-    A board's recipes are in `recipes/` of its directory.
+    `recipe` is the directory of the recipe, in `recipes/` of the board's directory.
     """
     return {name: recipe.parents[1] / name for name in legacy.board_files}
 
 
 def fetches(recipe: Recipe) -> bool:
-    """Return whether a recipe has a package whose scripts reach the network."""
+    """Return whether a recipe has a package with scripts that use the network."""
     return recipe.legacy is not None and recipe.legacy.network
 
 
 def check_legacy(reader: Reader, file: Path, recipe: Recipe) -> None:
-    """Complain of parts of a recipe's package that are not there; `file` is the `recipe.yaml`."""
+    """Add a problem for each missing part of a recipe's package; `file` is the `recipe.yaml`."""
     legacy = recipe.legacy
     if legacy is None:
         return

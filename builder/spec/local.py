@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The model of a user's own settings."""
+"""Model of a user's settings."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from builder.spec.texts import Line, Name
 
 
 class LocalPetaLinux(Model):
-    """PetaLinux on a user's machine."""
+    """Settings of PetaLinux."""
 
     installer: Line | None = Field(
         default=None,
         pattern=r"^/",
-        description="Absolute path of AMD's installer (`--petalinux-installer` wins)",
+        description="Absolute path of AMD's installer; `--petalinux-installer` overrides it",
     )
     base: Name | None = Field(
         default=None,
-        description="Distribution that PetaLinux runs in, in a container (default: one that AMD "
-        "names for the release)",
+        description="Distribution of the container in which PetaLinux runs (default: one that AMD "
+        "supports for the release)",
     )
 
 
 class LocalSettings(Model):
-    """A user's own settings: `local.yaml`, which is not part of the tree."""
+    """A user's settings: `local.yaml`, which is not part of the repository."""
 
     parameters: dict[Name, dict[Name, Scalar]] = Field(
         default={}, description="Parameters of recipes: recipe, parameter, value"
@@ -34,6 +34,4 @@ class LocalSettings(Model):
     mirrors: dict[Name, dict[Name, Mirror]] = Field(
         default={}, description="Mirrors: distribution, archive, base URL"
     )
-    petalinux: LocalPetaLinux = Field(
-        default=LocalPetaLinux(), description="PetaLinux on this machine"
-    )
+    petalinux: LocalPetaLinux = Field(default=LocalPetaLinux(), description="Settings of PetaLinux")

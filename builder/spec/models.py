@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The models of the YAML files that users write; their JSON Schemas are made from them."""
+"""Models of board files, and the types that they share with the other YAML files.
+
+The JSON Schemas and the reference of the YAML files are generated from the models.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -35,9 +37,9 @@ from builder.spec.texts import (
 )
 
 FORMAT = 2
-"""Version of the format of a board's directory; `builder.spec.upgrade` brings older ones to it.
+"""Format version of a board's directory; `builder.spec.upgrade` converts older ones.
 
-1: the first. 2: the profile `pynq-library` is a part of `pynq`.
+1: initial version. 2: the profile `pynq-library` is merged into `pynq`.
 """
 
 Scalar = str | int | bool | list[str]
@@ -46,13 +48,13 @@ _MIB: Final = 1 << 20
 _GIB: Final = 1 << 30
 
 BEFORE_PARTITIONS: Final = 4 * _MIB
-"""The start of a card's first partition: the erase blocks of cards are at most this large."""
+"""Offset of a card's first partition in bytes: the erase blocks of cards are at most this large."""
 
 END_OF_TABLE: Final = (1 << 32) * 512
-"""The size that a partition table (MBR) can describe: 32 bits of sectors."""
+"""Limit of a partition table (MBR) in bytes: 32-bit sector numbers."""
 
 MOST_NAMES: Final = 256
-"""Recipes that one file names."""
+"""Maximum number of names in one list of a file."""
 
 Memory = Annotated[WholeMib, between(16 * _MIB, 1024 * _GIB)]
 
@@ -62,7 +64,7 @@ def _kebab(name: str) -> str:
 
 
 class Model(BaseModel):
-    """Base of all models: immutable, no unknown keys, kebab-case keys."""
+    """Base class of all models: immutable, no unknown keys, kebab-case keys."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", alias_generator=_kebab, validate_by_name=False
@@ -70,7 +72,7 @@ class Model(BaseModel):
 
 
 class Architecture(str, Enum):
-    """Debian's names of the architectures that Zynq boards and the machines that build have."""
+    """Debian's names of the architectures of Zynq boards and build hosts."""
 
     ARMHF = "armhf"
     ARM64 = "arm64"
@@ -78,7 +80,7 @@ class Architecture(str, Enum):
 
 
 class Soc(str, Enum):
-    """The SoC families that images can be built for."""
+    """SoC families."""
 
     ZYNQ = "zynq"
     ZYNQMP = "zynqmp"
@@ -90,12 +92,12 @@ class Soc(str, Enum):
 
 
 class Download(Model):
-    """A file from the network, verified."""
+    """A download with its checksum."""
 
-    url: Url = Field(description="Where the file is")
+    url: Url = Field(description="URL of the file")
     sha256: Sha256 = Field(description="SHA-256 of the file")
     max_size: Size | None = Field(
-        default=None, description="Most bytes that it may have: 512K, 100M, 20G (default: 8G)"
+        default=None, description="Maximum size of the file: 512K, 100M, 20G (default: 8G)"
     )
 
     @property
@@ -107,20 +109,22 @@ class Download(Model):
 class Hardware(Model):
     """A hardware export of Vivado."""
 
-    xsa: RelativePath = Field(description="The .xsa file, below the board's directory")
+    xsa: RelativePath = Field(description="The .xsa file, relative to the board's directory")
     optional: bool = Field(
-        default=False, description="Whether the build goes on without the file if it is missing"
+        default=False, description="Whether the build continues if the file is missing"
     )
 
 
 class Place(Model):
-    """The place of a finished file: one of the board, or one from the network, verified."""
+    """A prebuilt file: a file in the board's directory, or a download with its checksum."""
 
-    file: RelativePath | None = Field(default=None, description="It, below the board's directory")
-    url: Url | None = Field(default=None, description="Where it is instead")
-    sha256: Sha256 | None = Field(default=None, description="SHA-256 of what `url` gives")
+    file: RelativePath | None = Field(
+        default=None, description="Path of the file, relative to the board's directory"
+    )
+    url: Url | None = Field(default=None, description="URL of the file, instead of `file`")
+    sha256: Sha256 | None = Field(default=None, description="SHA-256 of the download")
     max_size: Size | None = Field(
-        default=None, description="Most bytes that `url` may give: 512K, 100M, 20G (default: 8G)"
+        default=None, description="Maximum size of the download: 512K, 100M, 20G (default: 8G)"
     )
 
     @model_validator(mode="after")
@@ -135,7 +139,7 @@ class Place(Model):
 
     @property
     def download(self) -> Download | None:
-        """The file as a download, if it is one."""
+        """The download, if there is a `url`."""
         if not self.url or not self.sha256:
             return None
         given = {"url": self.url, "sha256": self.sha256, "max-size": self.max_size}
@@ -143,45 +147,45 @@ class Place(Model):
 
 
 class FirmwareFile(Place):
-    """A finished program: a file of the board, or one from the network, verified."""
+    """A prebuilt program: a file in the board's directory, or a download with its checksum."""
 
     optional: bool = Field(
-        default=False, description="Whether the build goes on if `file` is missing"
+        default=False, description="Whether the build continues if `file` is missing"
     )
 
     @model_validator(mode="after")
     def _only_files_are_optional(self) -> FirmwareFile:
         if self.url and self.optional:
-            raise ValueError("`optional` is for a `file`; a download must succeed")
+            raise ValueError("`optional` is for a `file`: a download must succeed")
         return self
 
 
 class BootFiles(Place):
-    """Boot files and modules that a board's maker built.
+    """Prebuilt boot files and kernel modules from a board's vendor.
 
-    A `file` is a directory or a zip file of one; a `url` gives a zip file.
+    `file` is a directory or a zip file; `url` is a zip file.
     """
 
 
 class PetaLinux(Model):
-    """Input of PetaLinux beside `bsp.hardware`; without `bsp` it builds from its own template."""
+    """Inputs of PetaLinux besides `bsp.hardware`; without `bsp`, PetaLinux uses its own template."""
 
-    bsp: Place | None = Field(default=None, description="The BSP that the project is made from")
+    bsp: Place | None = Field(default=None, description="BSP from which the project is created")
     release: str | None = Field(
         default=None,
         pattern=r"^20[0-9][0-9]\.[0-9]$",
-        description='The one release that will do, in quotes: "2024.1" (default: any)',
+        description='Required release of PetaLinux, in quotes: "2024.1" (default: any)',
     )
     bitstream: RelativePath | None = Field(
         default=None,
-        description="Bitstream that BOOT.BIN loads, below the board's directory (default: none)",
+        description="Bitstream in BOOT.BIN, relative to the board's directory (default: none)",
     )
 
 
 class Firmware(Model):
-    """Firmware that a Zynq UltraScale+ starts with and Debian's compilers cannot make.
+    """Firmware of a Zynq UltraScale+ that Debian's compilers cannot build.
 
-    All of it comes out of a BSP of the board's maker, or of a build by AMD's tools.
+    It comes from a BSP of the board's vendor, or from a build with AMD's tools.
     """
 
     pmu: FirmwareFile | None = Field(
@@ -190,35 +194,36 @@ class Firmware(Model):
     pmu_configuration: FirmwareFile | None = Field(
         default=None,
         description="The board's configuration object, pm_cfg_obj.c, for a `pmu` that was built "
-        "without one; SPL gives it to the firmware",
+        "without one; SPL passes it to the firmware",
     )
     fsbl: FirmwareFile | None = Field(
-        default=None, description="AMD's first stage, fsbl.elf, in place of U-Boot's SPL"
+        default=None, description="AMD's first stage, fsbl.elf, instead of U-Boot's SPL"
     )
 
 
 class StartUpTable(Model):
-    """The register writes that start a board's processing system, as data.
+    """Register writes that initialize a board's processing system.
 
-    Either the board brings them (`registers`, Zynq-7000 only), or U-Boot has them (`u-boot`).
+    They are either a file of the board (`registers`, Zynq-7000 only) or those of a board in U-Boot's
+    sources (`u-boot`).
     """
 
     registers: RelativePath | None = Field(
-        default=None, description="The table, a YAML file of register writes"
+        default=None, description="YAML file with the register writes"
     )
     u_boot: Name | None = Field(
         default=None,
-        description="The board of U-Boot whose table it is: a directory of `board/xilinx/zynq/` "
-        "or `board/xilinx/zynqmp/` in its sources, like `zynq-zed`",
+        description="Board in U-Boot's sources with the register writes: a directory in "
+        "`board/xilinx/zynq/` or `board/xilinx/zynqmp/`, such as `zynq-zed`",
     )
     parameters: RelativePath | None = Field(
         default=None,
-        description="Vivado's PCW_ parameters of the board; the table is checked against them",
+        description="The board's PCW_ parameters from Vivado; the table is checked against them",
     )
     stand_in: bool = Field(
         default=False,
-        description="Whether it is another board's, to build with until there is one of this "
-        "board: what contradicts `parameters` is no error, and each build says so",
+        description="Whether the table is a placeholder from another board: contradictions to "
+        "`parameters` are no errors, and each build prints a note",
     )
 
     @model_validator(mode="after")
@@ -232,34 +237,34 @@ Provider = Literal["mainline", "prebuilt", "petalinux"]
 
 
 class Bsp(Model):
-    """Who makes the boot files, and from what.
+    """The provider of the boot files, and its inputs.
 
-    With `mainline`, the first stage comes from the first of these that there is: `firmware.fsbl`,
-    `hardware`, `start-up-table`, `boot-bin`. With `prebuilt`, only `boot-files` counts; with
-    `petalinux`, only `petalinux` and `hardware`.
+    `mainline` takes the first stage from the first of these keys that is available:
+    `firmware.fsbl`, `hardware`, `start-up-table`, `boot-bin`. `prebuilt` only uses `boot-files`;
+    `petalinux` only uses `petalinux` and `hardware`.
     """
 
     provider: Provider = Field(
         default="mainline",
-        description="`mainline`: built with open tools alone; `prebuilt`: taken from `boot-files`; "
+        description="`mainline`: built with open-source tools; `prebuilt`: taken from `boot-files`; "
         "`petalinux`: built by AMD's PetaLinux",
     )
     boot_files: BootFiles | None = Field(
         default=None,
-        description="Finished boot files: a directory or a zip file, as docs/porting.md says",
+        description="Prebuilt boot files: a directory or a zip file; see docs/porting.md",
     )
     petalinux: PetaLinux = Field(
-        default=PetaLinux(), description="What PetaLinux builds from, as docs/porting.md says"
+        default=PetaLinux(), description="Inputs of PetaLinux; see docs/porting.md"
     )
     hardware: Hardware | None = Field(default=None, description="Hardware export of the board")
     start_up_table: StartUpTable | None = Field(
-        default=None, description="Start-up table of the board's class, used without an export"
+        default=None, description="Start-up table, used if there is no hardware export"
     )
     firmware: Firmware = Field(
-        default=Firmware(), description="Finished programs that a Zynq UltraScale+ starts with"
+        default=Firmware(), description="Prebuilt firmware of a Zynq UltraScale+"
     )
     boot_bin: RelativePath | None = Field(
-        default=None, description="A finished BOOT.BIN, below the board's directory"
+        default=None, description="Prebuilt BOOT.BIN, relative to the board's directory"
     )
     linux: Download | None = Field(
         default=None, description="Kernel source tarball (default: the distribution's package)"
@@ -280,10 +285,10 @@ class RootPartition(Model):
     """The partition with the root filesystem (ext4)."""
 
     free: Annotated[WholeMib, between(_MIB, END_OF_TABLE)] = Field(
-        default=512 * _MIB, description="Free space beside the content"
+        default=512 * _MIB, description="Free space in addition to the content"
     )
     size: Annotated[WholeMib, between(_MIB, END_OF_TABLE)] | None = Field(
-        default=None, description="Fixed size (default: the content and the free space)"
+        default=None, description="Fixed size (default: the content plus the free space)"
     )
 
 
@@ -291,7 +296,7 @@ class Partitions(Model):
     """Sizes of the card's partitions."""
 
     boot: Annotated[WholeMib, between(8 * _MIB, 32 * _GIB)] = Field(
-        default=100 * _MIB, description="The FAT partition PYNQ"
+        default=100 * _MIB, description="Size of the FAT partition PYNQ"
     )
     root: RootPartition = Field(default=RootPartition(), description="The root partition")
 
@@ -307,13 +312,14 @@ class Partitions(Model):
 
 
 class Overlay(Model):
-    """A design for the programmable logic: a directory with its .bit, .hwh and Python files."""
+    """A PL design: a directory with its .bit, .hwh and Python files."""
 
     directory: RelativePath = Field(
-        description="The directory, below the board's; its last part is the design's name"
+        description="The design's directory, relative to the board's; its last part is the design's "
+        "name"
     )
     optional: bool = Field(
-        default=False, description="Whether the build goes on if there is no bitstream in it"
+        default=False, description="Whether the build continues if it has no bitstream"
     )
 
     @field_validator("directory")
@@ -321,7 +327,7 @@ class Overlay(Model):
     def _has_a_name(cls, directory: str) -> str:
         if not is_word(PurePosixPath(directory).name):
             raise ValueError(
-                "its last part is the design's name: letters, digits, _ . + and - alone"
+                "the last part is the design's name and may only have letters, digits, _ . + and -"
             )
         return directory
 
@@ -332,7 +338,7 @@ class Overlay(Model):
 
 
 def _one_directory(value: object) -> object:
-    """Let a plain name stand for a directory that must be there."""
+    """Convert a plain name to a design that is not optional."""
     return {"directory": value} if isinstance(value, str) else value
 
 
@@ -342,119 +348,94 @@ Overlays = tuple[
 
 
 class Emulation(Model):
-    """How the board is emulated."""
+    """Emulation of the board in QEMU."""
 
     memory: Memory | None = Field(default=None, description="Memory (default: the board's)")
     card: Annotated[Size, between(_MIB, END_OF_TABLE)] = Field(
         default=4 * _GIB, description="Size of the emulated card: a power of two"
     )
     timeout: int = Field(
-        default=900, gt=0, le=86_400, description="Seconds until the boot counts as failed"
+        default=900, gt=0, le=86_400, description="Time limit of the boot in seconds"
     )
 
 
 class AcceptedFinding(Model):
-    """A finding of the checks of a device tree that is right for the board all the same."""
+    """A finding of the device-tree checks that is correct for this board."""
 
     finding: Line = Field(
         min_length=1,
-        description="Name of the finding, as the build prints it in brackets; `*` stands for any text",
+        description="Name of the finding, as the build prints it in brackets; `*` matches any text",
     )
-    because: Prose = Field(min_length=1, description="Why it is right for this board")
+    because: Prose = Field(min_length=1, description="Reason why it is correct for this board")
 
 
 class Board(Model):
-    """A board: the directory `boards/<name>/` with this file as `board.yaml`.
+    """A board: the file `board.yaml` in the directory `boards/<name>/`.
 
-    With `extends`, all keys but `board` may be left to the board that it names.
+    With `extends`, only `board` is required; all other keys are inherited.
     """
 
     format: int = Field(
         default=FORMAT,
-        description="Version of the format that this directory is written in; `build.py upgrade` "
-        "brings an older one up to date",
+        description="Format version of the board's directory; `build.py upgrade` converts older "
+        "ones",
     )
-    board: Name = Field(description="Name of the board, equal to its directory's")
+    board: Name = Field(description="Name of the board; must be the name of its directory")
     extends: Name | None = Field(
         default=None,
-        description="Board of which this one is a variant: what is not given here is as there, and "
-        "`KEY+` adds to its list KEY",
+        description="Board to extend: keys that are not set here are inherited, and `KEY+` appends "
+        "to its list KEY",
     )
-    summary: Line = Field(description="One line on what it is")
+    summary: Line = Field(description="Summary in one line")
     soc: Soc = Field(description="SoC family")
     memory: Memory = Field(description="Memory of the board")
     console: str = Field(
         pattern=r"^tty[A-Za-z]{1,8}[0-9]{1,3},[0-9]{1,8}$",
-        description="Serial console as the kernel names it",
+        description="Serial console as the kernel names it, with its speed",
     )
     root_device: str = Field(
         pattern=r"^/dev/[A-Za-z0-9_]{1,32}$", description="Device of the root partition"
     )
     devicetree: WordPath | None = Field(
         default=None,
-        description="Device tree source of the board; only `bsp.provider: mainline` needs it",
+        description="Device-tree source of the board; only required by `bsp.provider: mainline`",
     )
-    bsp: Bsp = Field(default=Bsp(), description="Who makes the boot files, and from what")
+    bsp: Bsp = Field(default=Bsp(), description="Provider of the boot files, and its inputs")
     distro: tuple[Name, ...] = Field(
         min_length=1,
         max_length=MOST_NAMES,
-        description="Distributions that it accepts, the preferred one first",
+        description="Supported distributions, in the order of preference",
     )
-    profile: Name = Field(default="pynq", description="Profile of recipes")
+    profile: Name = Field(default="pynq", description="Profile, a list of recipes")
     recipes: tuple[Name, ...] = Field(
-        default=(), max_length=MOST_NAMES, description="Recipes beside the profile's"
+        default=(), max_length=MOST_NAMES, description="Recipes in addition to the profile's"
     )
     parameters: dict[Name, dict[Name, Scalar]] = Field(
         default={}, description="Parameters of recipes: recipe, parameter, value"
     )
     overlays: Overlays = Field(
         default=(),
-        description="The board's own designs for the programmable logic: directories below the "
-        "board's, each with a .bit, and its .hwh, .dtbo, .py and `notebooks/`",
+        description="The board's own PL designs: directories relative to the board's, each with a "
+        ".bit file and optionally .hwh, .dtbo and .py files and `notebooks/`",
     )
     boot_overlay: Name | None = Field(
-        default=None, description="Name of the design that is loaded when the board starts"
+        default=None, description="Name of the PL design that is loaded at boot"
     )
     notebooks: RelativePath | None = Field(
-        default=None, description="Directory below the board's whose content the user finds"
+        default=None,
+        description="Directory with notebooks for the user, relative to the board's directory",
     )
     sysroot: tuple[PackageName, ...] = Field(
         default=(),
-        description="Development packages that `--only sysroot` has beside those of C, C++ and Python",
+        description="Development packages for `--only sysroot`, in addition to those for C, C++ and "
+        "Python",
     )
     partitions: Partitions = Field(
         default=Partitions(), description="Sizes of the card's partitions"
     )
-    emulate: Emulation = Field(default=Emulation(), description="How the board is emulated")
+    emulate: Emulation = Field(default=Emulation(), description="Emulation of the board in QEMU")
     accepted_findings: tuple[AcceptedFinding, ...] = Field(
         default=(),
-        description="Findings of the checks of the device tree that are right for this board; all "
-        "others are told after each build",
+        description="Findings of the device-tree checks that are correct for this board; all others "
+        "are printed after each build",
     )
-
-
-class Profile(Model):
-    """A named list of recipes: `profiles/<name>.yaml`."""
-
-    summary: Line = Field(description="One line on what the image is for")
-    extends: Name | None = Field(
-        default=None,
-        description="Profile whose recipes come before the ones here, and whose parameters hold "
-        "unless they are set here",
-    )
-    recipes: tuple[Name, ...] = Field(
-        default=(),
-        max_length=MOST_NAMES,
-        validate_default=True,
-        description="Recipes; needed without `extends`",
-    )
-    parameters: dict[Name, dict[Name, Scalar]] = Field(
-        default={}, description="Parameters of recipes: recipe, parameter, value"
-    )
-
-    @field_validator("recipes")
-    @classmethod
-    def _holds_something(cls, recipes: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        if not recipes and info.data.get("extends", "") is None:
-            raise ValueError("must name a recipe at least; or give `extends`")
-        return recipes

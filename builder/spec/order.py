@@ -10,7 +10,7 @@ from builder.spec.reader import Reader
 from builder.spec.recipe import Recipe
 
 MOST_REQUIRED = 100
-"""Recipes of which each requires the next."""
+"""Maximum length of a chain of recipes that require each other."""
 
 Recipes = Mapping[str, Recipe | None]
 
@@ -18,16 +18,16 @@ Recipes = Mapping[str, Recipe | None]
 def in_order(
     reader: Reader, names: Sequence[str], recipes: Recipes, files: Mapping[str, Path]
 ) -> list[str]:
-    """Return recipes and all that they require, each after what it requires.
+    """Return recipes and their requirements, each after those that it requires.
 
-    Those that see the board, and what stands on them, come after all others: what comes before the
-    first of them is the same for all boards of an architecture.
+    Recipes that read the board, and those that require such a recipe, come last, so that the layers
+    of all others are shared by all boards of an architecture.
 
     Args:
-        reader: told of recipes that require each other in a circle.
-        names: the recipes that are wanted.
-        recipes: the recipes by name; None for one with problems of its own.
-        files: the file of each recipe that there is.
+        reader: collects a problem for recipes that require each other in a circle.
+        names: the requested recipes.
+        recipes: the recipes by name; None for a recipe with problems.
+        files: the file of each existing recipe.
     """
     done: list[str] = []
     trail: list[str] = []
@@ -43,7 +43,7 @@ def in_order(
             reader.add_problem(files[asking], ("requires", index), f"goes in a circle: {circle}")
             return
         if len(trail) >= MOST_REQUIRED:
-            what = f"goes on for more than {MOST_REQUIRED} recipes"
+            what = f"is in a chain of more than {MOST_REQUIRED} recipes"
             reader.add_problem(files[trail[-1]], ("requires",), what)
             return
         trail.append(name)
@@ -60,7 +60,10 @@ def in_order(
 
 
 def seeing_the_board(names: Sequence[str], recipes: Recipes) -> list[str]:
-    """Return those of `names`, each after what it requires, that see the board or stand on such."""
+    """Return the recipes that read the board or require a recipe that does.
+
+    `names` must be in order, each recipe after those that it requires.
+    """
     found: list[str] = []
     for name in names:
         recipe = recipes.get(name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Designs for the programmable logic: which files of a directory belong to one."""
+"""PL designs of a board, and the files that belong to each."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from itertools import islice
 from pathlib import Path
 
 from builder.errors import UserError
+from builder.spec.models import Board
+from builder.spec.reader import Reader
 
-# A directory often is the Vivado project too, with sources and results of gigabytes beside these.
-# .pdi is what Versal has in place of a .bit.
+# The directory may also be that of the Vivado project, with gigabytes of other files.
+# Versal devices have a .pdi file instead of a .bit file.
 _BITSTREAMS = (".bit", ".pdi")
 _KINDS = (*_BITSTREAMS, ".hwh", ".dtbo", ".xclbin", ".py")
 
 _MOST_FILES = 10_000
 
 NOTEBOOKS = "notebooks"
-"""The directory of a design whose content is for the user, not for the library."""
+"""Directory of a PL design with notebooks for the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """A design: the directory that it is in, and its files, as paths below that directory."""
+    """A PL design: its directory, and its files as paths relative to the directory."""
 
     directory: Path
     files: tuple[Path, ...]
@@ -34,15 +36,44 @@ class Design:
         return self.directory.name
 
 
-def find_design(directory: Path) -> Design:
-    """Return the design in a directory.
+def board_designs(reader: Reader, file: Path, board: Board) -> tuple[Design, ...]:
+    """Return a board's PL designs that exist; add a problem for each missing one and for notebooks.
 
-    Its files are those of the kinds that the library reads, all of `notebooks/`, and all of
-    directories that are Python packages.
+    Args:
+        reader: collects the problems.
+        file: the `board.yaml`.
+        board: its model.
+    """
+    found: dict[str, Design] = {}
+    for index, overlay in enumerate(board.overlays):
+        where = ("overlays", index)
+        if overlay.name in found:
+            other = found[overlay.name].directory
+            problem = f"has the same name as another design, {overlay.name}: {other}"
+            reader.add_problem(file, where, problem)
+            continue
+        try:
+            found[overlay.name] = find_design(file.parent / overlay.directory)
+        except FileNotFoundError as error:
+            if not overlay.optional:
+                problem = f"{error}; set `optional: true` if the design may be missing"
+                reader.add_problem(file, where, problem)
+        except UserError as error:
+            reader.add_problem(file, where, error.message)
+    if board.notebooks and not (file.parent / board.notebooks).is_dir():
+        reader.add_problem(file, ("notebooks",), f"there is no directory {board.notebooks}")
+    return tuple(found.values())
+
+
+def find_design(directory: Path) -> Design:
+    """Return the PL design in a directory.
+
+    It consists of the files that the PYNQ library reads, all files in `notebooks/`, and all files in
+    Python packages.
 
     Raises:
-        FileNotFoundError: there is no such directory, or no bitstream in it.
-        UserError: there is more in it than is read, or it cannot be read.
+        FileNotFoundError: there is no such directory, or it has no bitstream.
+        UserError: it has too many files, or cannot be read.
     """
     if not directory.is_dir():
         raise FileNotFoundError(f"there is no directory {directory}")
@@ -62,7 +93,7 @@ def find_design(directory: Path) -> Design:
 
 
 def _files(found: Iterable[Path], directory: Path) -> list[Path]:
-    """Return what is in a directory, sorted: links may lead to directories of any size."""
+    """Return paths in a directory, sorted; limited, as links may lead to directories of any size."""
     try:
         paths = [*islice(found, _MOST_FILES + 1)]
     except OSError as error:

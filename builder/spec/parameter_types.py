@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Types of recipes' parameters: what a text or a number may be.
+"""Types of recipe parameters: the texts and numbers that they accept.
 
-Values end in files that other programs read, and in shell scripts: a type leaves no room for the
-characters that mean something there.
+Values are written to configuration files and shell scripts, so the types exclude characters with a
+special meaning there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 
 class ParameterType(str, Enum):
-    """The names of the types, as `type` of a parameter has them."""
+    """Names of the types, as in the key `type` of a parameter."""
 
     LINE = "line"
     HOST_NAME = "host-name"
@@ -34,14 +34,14 @@ class ParameterType(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class _Rule:
-    """fits: whether a text is of the type. says: what such a text is, for messages."""
+    """Rule of a type: `fits` tests a text, `says` describes the type in messages."""
 
     fits: Callable[[str], object]
     says: str
 
 
 def mismatch(kind: ParameterType, text: str) -> str | None:
-    """Say what a text, or a number as text, must be to be of a type; None if it is."""
+    """Return why a text, or a number as text, is not of a type; None if it is."""
     rule = _RULES[kind]
     return None if rule.fits(text) else f"must be {rule.says}"
 
@@ -51,7 +51,7 @@ def _pattern(pattern: str) -> Callable[[str], object]:
 
 
 def _is_address(text: str) -> bool:
-    """Return whether a text is an IPv4 address with the length of its network's prefix."""
+    """Return whether a text is an IPv4 address with a prefix length."""
     try:
         ipaddress.IPv4Interface(text)
     except ValueError:
@@ -66,51 +66,51 @@ def _is_port(text: str) -> bool:
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 
 _RULES: Final[Mapping[ParameterType, _Rule]] = {
-    # The C0 and C1 controls and Unicode's two separators end lines, or move a terminal's cursor.
+    # C0 and C1 control characters and Unicode's two separators end lines or move the cursor.
     ParameterType.LINE: _Rule(
         fits=_pattern(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"),
         says="one line, without control characters",
     ),
-    # RFC 1123, 2.1; Linux has room for 64 characters (HOST_NAME_MAX).
+    # RFC 1123, 2.1; Linux allows 64 characters (HOST_NAME_MAX).
     ParameterType.HOST_NAME: _Rule(
         fits=_pattern(rf"(?=.{{1,64}}$){_LABEL}(\.{_LABEL})*"),
-        says="a host name: letters, digits and inner hyphens, 64 characters at most",
+        says="a host name: letters, digits and inner hyphens, at most 64 characters",
     ),
-    # As useradd has it on Debian (adduser's NAME_REGEX), 32 characters (utmp).
+    # The rule of Debian's adduser (NAME_REGEX), 32 characters (utmp).
     ParameterType.USER_NAME: _Rule(
         fits=_pattern(r"[a-z][a-z0-9_-]{0,31}"),
-        says="a user name: a lower-case letter, then lower-case letters, digits, _ and -, 32 at most",
+        says="a user name: a lower-case letter, then lower-case letters, digits, _ and -, at most 32",
     ),
     ParameterType.TIME_ZONE: _Rule(
         fits=_pattern(r"[A-Za-z0-9][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*"),
-        says="a time zone, as UTC or Europe/Zurich",
+        says="a time zone, such as UTC or Europe/Zurich",
     ),
     ParameterType.LOCALE: _Rule(
         fits=_pattern(r"C|POSIX|C\.UTF-8|[a-z]{2,3}_[A-Z]{2}(\.[A-Za-z0-9-]+)?(@[a-z]+)?"),
-        says="a locale, as en_US.UTF-8",
+        says="a locale, such as en_US.UTF-8",
     ),
-    # Linux' IFNAMSIZ is 16, with the final zero.
+    # Linux's IFNAMSIZ is 16, including the terminating null.
     ParameterType.INTERFACE: _Rule(
         fits=_pattern(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}"),
-        says="the name of a network interface, as eth0",
+        says="the name of a network interface, such as eth0",
     ),
     ParameterType.ADDRESS: _Rule(
         fits=_is_address,
-        says="an IPv4 address and the length of its network's prefix, as 192.168.2.99/24",
+        says="an IPv4 address with its prefix length, such as 192.168.2.99/24",
     ),
     ParameterType.PORT: _Rule(fits=_is_port, says="a port, 1 to 65535"),
     ParameterType.SIZE: _Rule(
-        fits=_pattern(r"[1-9][0-9]{0,9}[KMGT]?"), says="a size, as 512M or 1G"
+        fits=_pattern(r"[1-9][0-9]{0,9}[KMGT]?"), says="a size, such as 512M or 1G"
     ),
     ParameterType.PATH: _Rule(
         fits=_pattern(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*"),
-        says="a relative path of letters, digits, _ . + and -, as notebooks or home/notebooks",
+        says="a relative path of letters, digits, _ . + and -, such as notebooks or home/notebooks",
     ),
     ParameterType.WORD: _Rule(
         fits=_pattern(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"),
         says="a word of letters, digits, _ . + and -",
     ),
     ParameterType.DECIMAL: _Rule(
-        fits=_pattern(r"[0-9]{1,9}(\.[0-9]{1,9})?"), says="a decimal number, as 122.88"
+        fits=_pattern(r"[0-9]{1,9}(\.[0-9]{1,9})?"), says="a decimal number, such as 122.88"
     ),
 }

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Regular expressions of recipes: their time grows with the text alone, whoever wrote them.
+"""Regular expressions in recipes, with matching in linear time.
 
-Python's own engine tries all ways in which a text may match, so that a short expression can take
-years for a short text. Rust's, which pydantic has, does not, and so knows neither look-around nor
-references to groups (docs.rs/regex, "Untrusted input").
+Python's own engine backtracks, so a short expression can take years for a short text. Recipes
+therefore use Rust's engine, which is part of pydantic. It matches in linear time, but supports
+neither look-around nor backreferences (docs.rs/regex, "Untrusted input").
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def _validator(pattern: str) -> SchemaValidator:
 
 def _compiled(pattern: str) -> str:
     if len(pattern) > _LONGEST:
-        raise ValueError(f"must have {_LONGEST} characters at most")
+        raise ValueError(f"must have at most {_LONGEST} characters")
     try:
         _validator(pattern)
         matches(pattern, "")
     except SchemaError as error:
         raise ValueError(
-            "must be a regular expression, without look-around and references to groups"
+            "must be a regular expression, without look-around and backreferences"
         ) from error
     return pattern
 

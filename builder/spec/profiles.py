@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""Profiles with those that they extend."""
+"""Profiles and the profiles that they extend."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from builder.spec.models import Profile
+from builder.spec.profile import Profile
 from builder.spec.reader import MOST_BASES, Reader, closest
 
 
 def read_profiles(
     reader: Reader, path: Path, files: Mapping[str, Path]
 ) -> list[tuple[Path, Profile]] | None:
-    """Read a profile and all that it extends, each with its file; the undermost comes first.
+    """Read a profile and the profiles that it extends, each with its file; the base comes first.
 
-    None if there are problems, of which the reader is told. `files` are the profiles by name.
+    Return None if there are problems, which are added to the reader. `files` are the profiles by
+    name.
     """
     trail: list[Path] = []
     found: list[tuple[Path, Profile]] = []
@@ -33,7 +34,7 @@ def read_profiles(
             reader.add_problem(path, ("extends",), what)
             return None
         if len(trail) > MOST_BASES:
-            what = f"is one of more than {MOST_BASES} profiles that extend each other"
+            what = f"is in a chain of more than {MOST_BASES} profiles that extend each other"
             reader.add_problem(path, ("extends",), what)
             return None
         if files[name] in trail:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads the tree's YAML files into models and collects everything that is wrong with them."""
+"""Reader of the specification's YAML files, which collects all validation problems."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from pydantic import ValidationError
 
 from builder.errors import UserError
 from builder.spec.distribution import Distribution
-from builder.spec.document import Document, KeyPath, Problem, ProblemsError, overlay, read
+from builder.spec.document import Document, KeyPath, Problem, ProblemsError, merged, read
 from builder.spec.local import LocalSettings
-from builder.spec.models import FORMAT, Board, Model, Profile
+from builder.spec.models import FORMAT, Board, Model
+from builder.spec.profile import Profile
 from builder.spec.recipe import Recipe
 from builder.spec.texts import FileName
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 
-# What pydantic says of types, in the words of a YAML file.
+# Pydantic's error types, with messages in the terms of a YAML file.
 _WORDS = {
     "tuple_type": "must be a list",
     "list_type": "must be a list",
@@ -38,27 +39,27 @@ _WORDS = {
 
 
 _MOST_PROBLEMS = 100
-"""Problems of one file that are told: no more are looked into."""
+"""Maximum number of problems that are reported for a file."""
 
 MOST_BASES = 20
-"""Boards, or profiles, that extend each other."""
+"""Maximum length of a chain of boards, or profiles, that extend each other."""
 
 _LONGEST_VALUE = 80
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpecTree:
-    """The tree of specification files: its root, and directories with boards outside of it."""
+    """The tree of specification files: its root, and directories with boards outside it."""
 
     root: Path
     boards_dirs: tuple[Path, ...] = ()
 
     def board_files(self) -> dict[str, Path]:
-        """Return the `board.yaml` of each board by name; outer directories shadow the tree."""
+        """Return the `board.yaml` of each board by name; outside boards override the tree's."""
         return _files(self.root / "boards", "board.yaml") | self.outer_board_files()
 
     def outer_board_files(self) -> dict[str, Path]:
-        """Return the `board.yaml` of each board of the directories outside of the tree, by name."""
+        """Return the `board.yaml` of each board outside the tree, by name."""
         found: dict[str, Path] = {}
         for folder in self.boards_dirs:
             found |= _files(folder, "board.yaml")
@@ -67,7 +68,7 @@ class SpecTree:
     def recipe_files(self, boards: Sequence[Path] = ()) -> dict[str, Path]:
         """Return the `recipe.yaml` of each recipe by name.
 
-        Those of outer directories shadow the tree's, those of boards shadow both.
+        Recipes of directories outside the tree override the tree's; those of boards override both.
         """
         found: dict[str, Path] = {}
         for folder in (self.root, *self.boards_dirs, *boards):
@@ -75,7 +76,7 @@ class SpecTree:
         return found
 
     def profile_files(self, boards: Sequence[Path] = ()) -> dict[str, Path]:
-        """Return the file of each profile by name; which shadow which is as with recipes."""
+        """Return the file of each profile by name, with the precedence of `recipe_files`."""
         found: dict[str, Path] = {}
         for folder in (self.root, *self.boards_dirs, *boards):
             found |= {path.stem: path for path in sorted((folder / "profiles").glob("*.yaml"))}
@@ -87,17 +88,17 @@ class SpecTree:
 
     @property
     def local_file(self) -> Path:
-        """The user's own settings, which need not exist."""
+        """The user's settings, which need not exist."""
         return self.root / "local.yaml"
 
 
 def _files(folder: Path, name: str) -> dict[str, Path]:
-    """Return the file of a name in each directory of a folder, by the directory's name."""
+    """Return the files with a name in the subdirectories of a folder, by subdirectory name."""
     return {path.parent.name: path for path in sorted(folder.glob(f"*/{name}"))}
 
 
 class SpecError(UserError):
-    """Files of the specification are wrong; `problems` says where and what."""
+    """There are problems in the files of the specification."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         count = len(problems)
@@ -109,14 +110,14 @@ class SpecError(UserError):
 
 
 class Reader:
-    """Reads files, each once, and keeps a list of all problems."""
+    """Reader of files, each read once, with a list of all problems."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self._documents: dict[Path, Document] = {}
 
     def board(self, path: Path, files: Mapping[str, Path]) -> Board | None:
-        """Read a `board.yaml`, over those that it extends; None if there are problems.
+        """Read a `board.yaml`, merged into those that it extends; None if there are problems.
 
         `files` are the boards that it may extend, by name.
         """
@@ -140,7 +141,7 @@ class Reader:
         return self.load(path, Distribution)
 
     def local(self, path: Path) -> LocalSettings | None:
-        """Read a user's settings; None if they have problems, empty if there are none."""
+        """Read the user's settings; None if they have problems, empty if the file is missing."""
         return self.load(path, LocalSettings) if path.exists() else LocalSettings()
 
     def add_problem(self, path: Path, where: KeyPath, what: str) -> None:
@@ -148,20 +149,20 @@ class Reader:
         self.problems.append(self.document(path).problem(where, what))
 
     def document(self, path: Path) -> Document:
-        """Return a file as it was read; an empty document if it was not."""
+        """Return the document of a file; an empty one if the file was not read."""
         return self._documents.get(path) or Document(path=path, data={}, places={})
 
     def raise_problems(self) -> None:
         """Raise all problems as one error, if there are any.
 
         Raises:
-            SpecError: its details are one line a problem.
+            SpecError: its details have one line per problem.
         """
         if self.problems:
             raise SpecError(sorted({*self.problems}))
 
     def load(self, path: Path, model: type[AnyModel]) -> AnyModel | None:
-        """Read a file of some kind; None if it has problems."""
+        """Read a file as a model; None if it has problems."""
         document = self._read(path)
         return self._validated(document, model) if document else None
 
@@ -181,10 +182,10 @@ class Reader:
             return None
 
     def _is_of_this_format(self, document: Document) -> bool:
-        """Say whether a board's file can be read by these models, and complain if not."""
+        """Return whether a board's file has the current format; add a problem if not."""
         written = document.data.get("format", FORMAT)
         if written == FORMAT or not isinstance(written, int):
-            return True  # the model complains of other things than numbers
+            return True  # the model's validation reports other types than numbers
         folder = document.path.parent
         what = (
             f"is {written}, older than the {FORMAT} that this builder reads: run "
@@ -198,9 +199,9 @@ class Reader:
     def _extended(
         self, path: Path, files: Mapping[str, Path], trail: tuple[Path, ...]
     ) -> Document | None:
-        """Read a board's document and lay it over that of the board that it extends.
+        """Read a board's document and merge it into that of the board that it extends.
 
-        `trail` are the boards on the way here, each of which extends the next.
+        `trail` is the chain of boards that led here, each of which extends the next.
         """
         document = self._read(path)
         if document and not self._is_of_this_format(document):
@@ -210,7 +211,7 @@ class Reader:
             return document
         trail = (*trail, path)
         base = None
-        if isinstance(name, str):  # else the model complains
+        if isinstance(name, str):  # the model's validation reports other types
             file = files.get(name)
             if file is None:
                 self.add_problem(
@@ -220,26 +221,26 @@ class Reader:
                 self.add_problem(
                     path,
                     ("extends",),
-                    f"is one of more than {MOST_BASES} boards that extend each other",
+                    f"is in a chain of more than {MOST_BASES} boards that extend each other",
                 )
             elif file in trail:
                 circle = [each.parent.name for each in (*trail[trail.index(file) :], file)]
                 self.add_problem(path, ("extends",), f"goes in a circle: {' -> '.join(circle)}")
             else:
                 base = self._extended(file, files, trail)
-        return overlay(base.without("board"), document) if base else replace(document, whole=False)
+        return merged(base.without("board"), document) if base else replace(document, whole=False)
 
 
 def shown(problem: Problem) -> str:
-    """Return a problem as one line, its path as short as the current directory allows."""
+    """Return a problem as one line, with its path relative to the current directory if below it."""
     text = str(problem)
     return text.removeprefix(f"{Path.cwd()}/")
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """Return " (did you mean ...?)" if a known name is near, else the list of known names.
+    """Return " (did you mean ...?)" if a known name is similar, otherwise the list of known names.
 
-    Numbers tell models and versions apart: Pynq-Z1 is no misspelt Pynq-Z2.
+    Names with other digits are other models or versions, no misspellings: Pynq-Z1 and Pynq-Z2.
     """
     names = sorted(known)
     alike = [each for each in names if re.findall(r"\d", each) == re.findall(r"\d", name)]
@@ -250,7 +251,7 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 
 def _located(value: Any, where: KeyPath, document: Document) -> Any:
-    """Return a value with absolute names of the files that a base names: they lie beside it."""
+    """Return a value with absolute paths for file names from a base, which are relative to it."""
     if isinstance(value, FileName):
         path = document.place(where).path
         return value if path == document.path else str(path.parent.absolute() / value)
@@ -266,21 +267,21 @@ def _located(value: Any, where: KeyPath, document: Document) -> Any:
 
 
 def _problems(document: Document, error: ValidationError, model: type[Model]) -> list[Problem]:
-    """Turn pydantic's errors into problems with lines and words a user can act on."""
+    """Convert pydantic's errors to problems with lines and actionable messages."""
     found: dict[KeyPath, list[str]] = {}
     errors = error.errors(include_url=False)
     for item in errors[:_MOST_PROBLEMS]:
         where: KeyPath = item["loc"]
         if item["type"] == "missing":
             if not document.whole:
-                continue  # it may be in what could not be read
+                continue  # it may be in the base that could not be read
             what = "is missing"
         elif _adds_to_nothing(item["type"], where, model):
             what = "can only add a list to a list of the board that is extended"
         elif item["type"] == "extra_forbidden":
             what = "is not a known key" + closest(str(where[-1]), _keys(document, model, where))
         else:
-            # Branches of a union are no keys of the file.
+            # Pydantic adds the branches of a union to the location; they are no keys of the file.
             while where and where not in document.places:
                 where = where[:-1]
             what = _WORDS.get(item["type"]) or item["msg"].removeprefix("Value error, ")
@@ -291,12 +292,12 @@ def _problems(document: Document, error: ValidationError, model: type[Model]) ->
         if what not in reasons:
             reasons.append(what)
     if len(errors) > _MOST_PROBLEMS:
-        found[()] = [f"has {len(errors) - _MOST_PROBLEMS} problems more"]
+        found[()] = [f"has {len(errors) - _MOST_PROBLEMS} more problems"]
     return [document.problem(where, ", or ".join(reasons)) for where, reasons in found.items()]
 
 
 def _adds_to_nothing(kind: str, where: KeyPath, model: type[Model]) -> bool:
-    """Return whether what pydantic does not know is a `KEY+`, which variants of boards have."""
+    """Return whether an unknown key is a `KEY+` of a board."""
     return kind == "extra_forbidden" and str(where[-1]).endswith("+") and model is Board
 
 
@@ -310,7 +311,7 @@ def _is_scalar(value: object) -> bool:
 
 
 def _keys(document: Document, model: type[Model], where: KeyPath) -> list[str]:
-    """Return the keys that a model knows, and the file lacks, at the place of an unknown one."""
+    """Return the keys of a model that the file lacks, in the mapping of an unknown key."""
     schema = _schema(model)
     node: Any = schema
     for part in where[:-1]:
@@ -331,7 +332,7 @@ def _schema(model: type[Model]) -> dict[str, Any]:
 
 
 def _resolve(schema: dict[str, Any], node: Any) -> dict[str, Any]:
-    """Follow references and optional wrappers of a JSON Schema to the object they mean."""
+    """Resolve references and optional types of a JSON Schema to the object's schema."""
     while isinstance(node, dict):
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The model of recipes."""
+"""Model of recipes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from builder.spec.texts import AbsolutePath, Line, Mode, Name, PackageName, Rela
 
 
 def _lists(value: object) -> object:
-    """Let a plain list stand for the packages of all targets."""
+    """Convert a plain list to packages of all targets."""
     return {"all": value} if isinstance(value, list) else value
 
 
@@ -30,7 +30,7 @@ PackageLists = Annotated[
 def _requirement(text: str) -> str:
     try:
         Requirement(text)
-    # RecursionError: of one with many brackets.
+    # RecursionError is raised for many nested brackets.
     except (InvalidRequirement, RecursionError) as error:
         raise ValueError("must be a requirement like 'name>=1,<2' (PEP 508)") from error
     return text
@@ -43,7 +43,7 @@ Requirements = Annotated[
 
 
 def _files(value: object) -> object:
-    """Let files with their hashes stand for those of all targets."""
+    """Convert a mapping of files to hashes to files of all targets."""
     if isinstance(value, dict) and not any(isinstance(item, dict) for item in value.values()):
         return {"all": value}
     return value
@@ -60,12 +60,12 @@ _PLACEHOLDERS = re.compile(r"(?:[^{}]|\{distribution\}|\{architecture\})*")
 
 def _placeholders(name: str) -> str:
     if not _PLACEHOLDERS.fullmatch(name):
-        raise ValueError("may hold {distribution} and {architecture} in braces, nothing else")
+        raise ValueError("may hold {distribution} and {architecture}, but no other braces")
     return name
 
 
 def _one_file(value: object) -> object:
-    """Let a plain name stand for the lock file of all targets."""
+    """Convert a plain name to the lock file of all targets."""
     return {"all": value} if isinstance(value, str) else value
 
 
@@ -76,7 +76,7 @@ LockFiles = Annotated[
 
 
 class Owned(Model):
-    """Owner, group and mode of something that a recipe puts into the image."""
+    """Owner and group of a file or directory in the image."""
 
     owner: str = Field(default="root", description="Name of the owner")
     group: str = Field(default="root", description="Name of the group")
@@ -85,14 +85,16 @@ class Owned(Model):
 class Directory(Owned):
     """A directory in the image."""
 
-    path: AbsolutePath = Field(description="Its path in the image")
+    path: AbsolutePath = Field(description="Path in the image")
     mode: Mode = "0755"
 
 
 class FileCopy(Owned):
-    """A file, or a tree of files, copied into the image."""
+    """A file, or a directory tree, to copy into the image."""
 
-    source: RelativePath = Field(alias="from", description="Path below the recipe's directory")
+    source: RelativePath = Field(
+        alias="from", description="Path relative to the recipe's directory"
+    )
     to: AbsolutePath = Field(description="Path in the image")
     mode: Mode = "0644"
 
@@ -100,32 +102,36 @@ class FileCopy(Owned):
 class Link(Model):
     """A symbolic link in the image."""
 
-    path: AbsolutePath = Field(description="Its path in the image")
-    target: str = Field(description="What it points to")
+    path: AbsolutePath = Field(description="Path in the image")
+    target: str = Field(description="Target of the link")
 
 
 class Group(Model):
     """A group of users."""
 
     name: str
-    system: bool = Field(default=False, description="Whether its id is one of the system's")
+    system: bool = Field(default=False, description="Whether it is a system group")
 
 
 class User(Model):
     """A user account."""
 
     name: str
-    groups: tuple[str, ...] = Field(default=(), description="Groups beside its own")
+    groups: tuple[str, ...] = Field(default=(), description="Supplementary groups")
     shell: AbsolutePath = "/bin/bash"
-    home: AbsolutePath | None = Field(default=None, description="Default: /home/<name>")
+    home: AbsolutePath | None = Field(
+        default=None, description="Home directory (default: /home/<name>)"
+    )
     system: bool = Field(default=False, description="Whether it is a system account")
     password: str | None = Field(
-        default=None, description="Password in plain; the image gets its hash. Default: locked"
+        default=None,
+        description="Password in plain text; the image contains its hash (default: no password "
+        "login)",
     )
 
 
 class Services(Model):
-    """Changes to units of systemd."""
+    """Changes to systemd units."""
 
     enable: tuple[str, ...] = ()
     disable: tuple[str, ...] = ()
@@ -140,21 +146,23 @@ def _port(value: object) -> object:
 
 
 class Listener(Model):
-    """A socket of the network that a program of the recipe listens on, or several."""
+    """A network socket on which a program of the recipe listens, or several with any port."""
 
     port: Annotated[int | str, BeforeValidator(_port)] | None = Field(
         default=None,
-        description="The port, or the recipe's parameter that has it. Default: whichever the "
-        "kernel gives",
+        description="Port number, or the recipe's parameter with the number (default: any port that "
+        "the kernel assigns)",
     )
     protocol: Literal["tcp", "udp"]
-    program: str = Field(description="Name of the process; systemd may listen in its place")
-    loopback: bool = Field(default=False, description="Whether only the board itself reaches it")
+    program: str = Field(description="Name of the process; systemd may listen on its behalf")
+    loopback: bool = Field(
+        default=False, description="Whether it is only reachable from the board itself"
+    )
     who: str = Field(description="Who may use it, for the table of ports")
-    switch_off: str = Field(description="How it is switched off, for the table of ports")
+    switch_off: str = Field(description="How to switch it off, for the table of ports")
 
     def number(self, parameters: Mapping[str, Scalar]) -> int | None:
-        """Return the port with the values of the recipe's parameters; None for any."""
+        """Return the port number for the recipe's parameters; None for any port."""
         return int(str(parameters[self.port])) if isinstance(self.port, str) else self.port
 
 
@@ -162,13 +170,13 @@ class Scripts(Model):
     """Scripts that a recipe runs when the image is built."""
 
     target: RelativePath | None = Field(
-        default=None, description="Run by /bin/sh -eu inside the image, under emulation"
+        default=None, description="Script that /bin/sh -eu runs inside the image, under emulation"
     )
     host: RelativePath | None = Field(
         default=None,
-        description="Run natively, with ROOT, ARCH, CROSS_COMPILE and, if there are any, DOWNLOADS "
-        "in its environment; of a board-specific recipe also BOARD, which is the name of the "
-        "board whose hardware it is, and, if the board has them, OVERLAYS and NOTEBOOKS",
+        description="Script that runs natively, with ROOT, ARCH, CROSS_COMPILE and, if there are "
+        "downloads, DOWNLOADS in its environment; in board-specific recipes also BOARD, the name of "
+        "the board that has the device tree, and, if the board has them, OVERLAYS and NOTEBOOKS",
     )
     inputs: tuple[RelativePath, ...] = Field(
         default=(), description="Other files and directories that the scripts read"
@@ -176,85 +184,88 @@ class Scripts(Model):
 
 
 class Legacy(Model):
-    """A package of PYNQ's sdbuild, used as it is, after all else that the recipe does."""
+    """An sdbuild package, used unchanged; it runs after all other parts of the recipe."""
 
     package: RelativePath = Field(
-        description="Directory with `pre.sh`, `qemu.sh`, `post.sh` (any of them) and what they read"
+        description="Directory with any of `pre.sh`, `qemu.sh` and `post.sh`, and their input files"
     )
     board_files: tuple[RelativePath, ...] = Field(
         default=(),
-        description="What the scripts find below PYNQ_BOARDDIR; relative to where `recipes/` is",
+        description="Files that the scripts read in PYNQ_BOARDDIR, relative to the directory that "
+        "contains `recipes/`",
     )
     network: bool = Field(
         default=False,
-        description="Whether the scripts reach the network; what they fetch is not checked, and "
-        "the image cannot be made again as it was",
+        description="Whether the scripts use the network; their downloads are not verified, and the "
+        "image is not reproducible",
     )
 
 
-SECRET = "(secret)"  # noqa: S105 - it is what stands in place of one
-"""Stands for the value of a secret parameter in what is shown and kept."""
+SECRET = "(secret)"  # noqa: S105 - the placeholder of secrets
+"""Placeholder for the value of a secret parameter in output and stored data."""
 
 
 class Parameter(Model):
-    """Something about a recipe that a user may set."""
+    """A parameter of a recipe, which users can set."""
 
-    default: Scalar = Field(description="Value, and type, if nobody sets it")
-    summary: Line = Field(description="One line on what it does")
-    secret: bool = Field(default=False, description="Whether it is kept out of logs and reports")
+    default: Scalar = Field(description="Default value; it also determines the YAML type")
+    summary: Line = Field(description="Summary in one line")
+    secret: bool = Field(
+        default=False, description="Whether the value is omitted from logs and reports"
+    )
     no_default_with: str | None = Field(
         default=None,
         pattern=r"^[^.]+\.[^.]+$",
-        description="RECIPE.PARAMETER; if the image has it and it is true, somebody has to set "
-        "another value than the default",
+        description="RECIPE.PARAMETER; if the image has that parameter and it is true, a value other "
+        "than the default must be set",
     )
     type: ParameterType = Field(
         default=ParameterType.LINE,
-        description="What a text, a number or each text of a list is",
+        description="Type of a text, of a number or of each text of a list",
     )
     optional: bool = Field(
         default=False, description="Whether a text may be empty, whatever its type"
     )
     pattern: Pattern | None = Field(
         default=None,
-        description="Regular expression for the whole of a text or a number, or for each text of a "
-        "list, without look-around and references to groups. If the default does not fit, somebody "
-        "has to set a value",
+        description="Regular expression that matches the whole text or number, or each text of a "
+        "list, without look-around and backreferences. If the default does not match, a value must "
+        "be set",
     )
 
 
 class Recipe(Model):
-    """A recipe: the directory `recipes/<name>/` with this file as `recipe.yaml`."""
+    """A recipe: the file `recipe.yaml` in the directory `recipes/<name>/`."""
 
-    summary: Line = Field(description="One line on what it gives")
+    summary: Line = Field(description="Summary in one line")
     requires: tuple[Name, ...] = Field(
-        default=(), max_length=MOST_NAMES, description="Recipes that come before it"
+        default=(), max_length=MOST_NAMES, description="Recipes that are applied before this one"
     )
     apt: PackageLists = Field(
         default={},
-        description="Packages: a list, or lists for `all`, a distribution, a family or an "
-        "architecture, which are added up",
+        description="apt packages: a list, or lists for `all`, a distribution, a family or an "
+        "architecture; all lists that apply are combined",
     )
     pip: LockFiles = Field(
         default={},
-        description="Lock file of Python packages with hashes: one, or one each for a "
-        "distribution, a family, an architecture or `all`, the first of these that is there; "
-        "`{distribution}` and `{architecture}` in its name are replaced",
+        description="Lock file of Python packages with hashes: one for all, or one each for a "
+        "distribution, a family, an architecture or `all`; the first that exists, in this order, "
+        "applies. `{distribution}` and `{architecture}` in its name are replaced",
     )
     requirements: Requirements = Field(
         default={},
-        description="What the lock files are made of by `build.py lock`, beside the packages of apt: "
-        "requirements (PEP 508), in a list or lists as with `apt`",
+        description="Python requirements (PEP 508) from which `build.py lock` creates the lock "
+        "files, in addition to the apt packages; a list, or lists as in `apt`",
     )
     downloads: tuple[Download, ...] = Field(
         default=(),
-        description="Files from the network, which `scripts.host` finds in the directory DOWNLOADS "
-        "under the last part of their URL's path",
+        description="Downloads, which `scripts.host` finds in the directory DOWNLOADS under the last "
+        "part of their URL's path",
     )
     sdists: Sdists = Field(
         default={},
-        description="As `downloads`, of pip's index: file and SHA-256; or these for `all`, a "
-        "distribution, a family or an architecture, which are added up",
+        description="Downloads from pip's index, by file name with their SHA-256; or such mappings "
+        "for `all`, a distribution, a family or an architecture, which are combined",
     )
     groups: tuple[Group, ...] = ()
     users: tuple[User, ...] = ()
@@ -264,19 +275,20 @@ class Recipe(Model):
     links: tuple[Link, ...] = ()
     scripts: Scripts = Scripts()
     legacy: Legacy | None = Field(
-        default=None, description="A package of PYNQ's sdbuild, as docs/sdbuild.md says"
+        default=None, description="An sdbuild package; see docs/sdbuild.md"
     )
     services: Services = Services()
     listens: tuple[Listener, ...] = Field(
-        default=(), description="The ports that its programs listen on; no others may"
+        default=(), description="Ports on which its programs listen; they must not use other ports"
     )
     checks: bool = Field(
         default=False,
-        description="Whether the image holds the checks of all its recipes and of the board, for "
-        "the board to run on itself",
+        description="Whether the image contains the checks of its recipes and of the board, for the "
+        "self-test on the board",
     )
     board_specific: bool = Field(
         default=False,
-        description="Whether its templates or scripts read the board; built once a board then",
+        description="Whether its templates or scripts read the board; it is then built separately "
+        "for each board",
     )
     parameters: dict[Name, Parameter] = Field(default={})

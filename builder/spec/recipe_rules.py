@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The rules that a recipe has to keep beyond its model."""
+"""Validation rules for recipes beyond their model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from builder.spec.recipe import FileCopy, Recipe, Scripts
 
 
 def check_recipe(reader: Reader, file: Path, recipe: Recipe, distributions: Iterable[str]) -> None:
-    """Complain of what a recipe names and is not there."""
+    """Add a problem for each missing file of a recipe, and for each contradiction."""
     copies: list[tuple[str, tuple[FileCopy, ...]]] = [
         ("files", recipe.files),
         ("templates", recipe.templates),
@@ -43,7 +43,9 @@ def check_recipe(reader: Reader, file: Path, recipe: Recipe, distributions: Iter
         for key in keys:
             if key not in targets:
                 reader.add_problem(
-                    file, (field, key), f"is no target of packages{closest(key, targets)}"
+                    file,
+                    (field, key),
+                    f"is not a distribution, family or architecture{closest(key, targets)}",
                 )
 
 
@@ -56,7 +58,7 @@ def _check_downloads(reader: Reader, file: Path, recipe: Recipe) -> None:
         if name in [other for _, other in wanted[:index]]:
             reader.add_problem(file, where, f"has the same file name as another: {name}")
         if recipe.scripts.host is None:
-            reader.add_problem(file, where, "only `scripts.host` can read it: there is none")
+            reader.add_problem(file, where, "needs `scripts.host`, which reads the download")
 
 
 def _check_listeners(reader: Reader, file: Path, recipe: Recipe) -> None:
@@ -66,7 +68,7 @@ def _check_listeners(reader: Reader, file: Path, recipe: Recipe) -> None:
             reader.add_problem(
                 file,
                 ("listens", index, "port"),
-                f"is no parameter of type port{closest(listener.port, ports)}",
+                f"is not a parameter of type port{closest(listener.port, ports)}",
             )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From a board's name and the user's settings to everything that its image shall hold."""
+"""Resolution of a board's specification: all files and settings of one image, validated."""
 
 from __future__ import annotations
 
@@ -13,26 +13,19 @@ from builder.spec.distribution import Distribution
 from builder.spec.distribution_rules import check_distribution
 from builder.spec.document import Document
 from builder.spec.local import LocalSettings
-from builder.spec.models import (
-    Architecture,
-    Board,
-    Bsp,
-    Download,
-    Provider,
-    Scalar,
-)
+from builder.spec.models import Architecture, Board, Bsp, Download, Provider, Scalar
 from builder.spec.order import in_order, seeing_the_board
-from builder.spec.overlays import Design, find_design
+from builder.spec.overlays import Design, board_designs
 from builder.spec.profiles import read_profiles
 from builder.spec.reader import Reader, SpecTree, closest
 from builder.spec.recipe import SECRET, Recipe
 from builder.spec.recipe_rules import check_recipe
-from builder.spec.values import Layer, resolve_parameters, unsettled
+from builder.spec.values import Layer, missing_values, resolve_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
 class NamedDistribution:
-    """A distribution with its name, and the mirrors that the user set for it."""
+    """A distribution with its name and the user's mirrors for it."""
 
     name: str
     model: Distribution
@@ -43,7 +36,7 @@ class NamedDistribution:
 class ResolvedRecipe:
     """A recipe with the values of its parameters.
 
-    `origins` says where each value is from: `file:line`, or the option `--set`.
+    `origins` has the source of each value: `file:line`, or the option `--set`.
     """
 
     name: str
@@ -53,9 +46,9 @@ class ResolvedRecipe:
     origins: Mapping[str, str] = field(default_factory=dict)
 
     def public_parameters(self) -> dict[str, Scalar]:
-        """Return the values of its parameters as they may be shown and kept.
+        """Return the values of its parameters with secrets replaced by `SECRET`.
 
-        A secret is told by the word for one, unless it is empty: then there is none.
+        Empty secrets are not replaced.
         """
         return {
             key: SECRET if value and self.model.parameters[key].secret else value
@@ -79,14 +72,15 @@ class ResolvedRecipe:
     def requirements(
         self, distribution: NamedDistribution, architecture: Architecture
     ) -> list[str]:
-        """Return what its lock file for a distribution and an architecture is made of (PEP 508)."""
+        """Return the requirements (PEP 508) of its lock file for a distribution and architecture."""
         chosen = _targets(distribution, architecture)
         return [each for key in chosen for each in self.model.requirements.get(key, ())]
 
     def lock_file(self, distribution: NamedDistribution, architecture: Architecture) -> Path | None:
         """Return the lock file of its Python packages, whether it exists or not.
 
-        It is that of the narrowest target. None: there it has no packages of its own.
+        The lock file of the most specific target applies. Return None if the recipe has no Python
+        packages for the distribution and architecture.
         """
         targets = (distribution.name, distribution.model.family, architecture.value, "all")
         for key in targets:
@@ -98,18 +92,19 @@ class ResolvedRecipe:
 
 
 def _targets(distribution: NamedDistribution, architecture: Architecture) -> tuple[str, ...]:
-    """Return the keys of all lists that count for a distribution and an architecture."""
+    """Return the keys of all lists that apply to a distribution and an architecture."""
     return ("all", distribution.name, distribution.model.family, architecture.value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PetaLinuxUse:
-    """How PetaLinux is to be used on this machine.
+    """Settings of PetaLinux.
 
-    installer: AMD's, as the user gives it; None if he does not.
-    accepted: whether he accepts AMD's licence, without which nothing is installed.
-    base: distribution that it runs in, if he wants another one than the release's.
-    offline: whether it has to do without the network.
+    Attributes:
+        installer: AMD's installer, if the user has one.
+        accepted: whether the user accepts AMD's licence, which is required for the installation.
+        base: distribution in which PetaLinux runs, if it is not the default of the release.
+        offline: whether PetaLinux must not use the network.
     """
 
     installer: Path | None = None
@@ -120,15 +115,21 @@ class PetaLinuxUse:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSpec:
-    """All that is wanted of one image.
+    """Specification of one image.
 
-    `document` is the board's file, which knows where each value of `board` is written.
-    `directories` are those of the boards that the board extends, the undermost first, then its own.
-    `hardware` is the name of the board whose device tree it has: of itself, or of one it extends.
-    `boot_files` is where finished ones are, if they are not built.
-    `overlays` are the board's designs for the programmable logic that are there.
-    `petalinux` is for boards whose boot files PetaLinux builds.
-    `recipes` are in the order in which they are applied.
+    Attributes:
+        name: name of the board.
+        document: the board's file, with the location of each value of `board`.
+        directories: the directories of the boards that the board extends, the base first, then its
+            own.
+        hardware: name of the board that has the device tree: this one, or one that it extends.
+        tree: the tree of specification files.
+        board: the board's model.
+        boot_files: prebuilt boot files, if they are not built.
+        distributions: the supported distributions, in the order of preference.
+        recipes: the recipes, in the order in which they are applied.
+        overlays: the board's PL designs that exist.
+        petalinux: settings of PetaLinux, for boards that use it.
     """
 
     name: str
@@ -145,12 +146,12 @@ class ImageSpec:
 
     @property
     def directory(self) -> Path:
-        """The board's own directory; names of files in `board` are relative to it, or absolute."""
+        """The board's own directory; file names in `board` are relative to it, or absolute."""
         return self.directories[-1]
 
     @property
     def notebooks(self) -> Path | None:
-        """The directory of the board's notebooks, if it has one."""
+        """The directory of the board's notebooks, if there is one."""
         return self.directory / self.board.notebooks if self.board.notebooks else None
 
     @property
@@ -159,11 +160,12 @@ class ImageSpec:
         return self.board.soc.architecture
 
     def unusable(self, distribution: NamedDistribution) -> str | None:
-        """Say why the image cannot be made of a distribution's packages; None if it can."""
+        """Return why the image cannot be built from a distribution; None if it can."""
         for recipe in self.recipes:
             lock = recipe.lock_file(distribution, self.architecture)
             if lock and not lock.is_file():
-                # It is remembered with what was chosen, for other checkouts too.
+                # The reason is stored with the selected distribution and shared by checkouts, so
+                # paths are relative.
                 root = self.tree.root
                 named = lock.relative_to(root) if lock.is_relative_to(root) else lock
                 return (
@@ -174,11 +176,11 @@ class ImageSpec:
 
     @property
     def holds_checks(self) -> bool:
-        """Whether the board can run its checks on itself."""
+        """Whether the image contains its checks, for the self-test on the board."""
         return any(recipe.model.checks for recipe in self.recipes)
 
     def boardless(self) -> list[ResolvedRecipe]:
-        """Return the recipes that need no board: none reads it, none requires one that does."""
+        """Return the recipes that do not read the board, nor require a recipe that does."""
         models = {recipe.name: recipe.model for recipe in self.recipes}
         special = seeing_the_board([*models], models)
         return [recipe for recipe in self.recipes if recipe.name not in special]
@@ -199,20 +201,20 @@ def resolve(
     provider: Provider | None = None,
     petalinux: PetaLinuxUse | None = None,
 ) -> ImageSpec:
-    """Read all that a board's image needs, check it, and return it.
+    """Read and validate the specification of a board's image.
 
     Args:
-        tree: where the files are.
+        tree: the tree of specification files.
         board: the board's name.
-        settings: `recipe.parameter=value` lines, which win over all files.
-        distro: the one distribution to use, instead of the board's list.
+        settings: settings `recipe.parameter=value`, which override all files.
+        distro: the only distribution to use, instead of the board's list.
         profile: the profile to use, instead of the board's.
-        boot_files: finished boot files, instead of what the board's `bsp` says.
-        provider: who makes the boot files, instead of the board's `bsp.provider`.
-        petalinux: what the command line says of PetaLinux; it wins over the user's settings.
+        boot_files: prebuilt boot files, instead of the board's `bsp`.
+        provider: provider of the boot files, instead of the board's `bsp.provider`.
+        petalinux: settings of PetaLinux from the command line, which override the user's settings.
 
     Raises:
-        UserError: something is wrong; its details name every problem with file, line and key.
+        UserError: there are problems; the details have each one with file, line and key.
     """
     files = tree.board_files()
     if board not in files:
@@ -223,7 +225,10 @@ def resolve(
     if boot_files is not None and not boot_files.exists():
         raise UserError(f"--boot-files {boot_files}: there is no such file or directory")
     if boot_files is not None and provider not in (None, "prebuilt"):
-        raise UserError(f"--boot-files are for the provider prebuilt, not for --bsp {provider}")
+        raise UserError(
+            f"--boot-files are for the provider prebuilt, not for --bsp {provider}",
+            hint="omit one of the two options",
+        )
     resolution = _Resolution(
         tree,
         reader,
@@ -240,7 +245,7 @@ def resolve(
 
 
 class _Resolution:
-    """The work of `resolve`: all problems are collected."""
+    """Implementation of `resolve`; collects all problems in the reader."""
 
     def __init__(
         self,
@@ -280,7 +285,7 @@ class _Resolution:
         if board is None:
             return None
         check_board(self.reader, self.board_file, board, boot_files=self.given_boot_files)
-        overlays = self.overlays(board)
+        overlays = board_designs(self.reader, self.board_file, board)
         petalinux = self.petalinux_use(local)
         distributions = self.distributions(board, local, distro)
         profile_file = self.profile_files.get(board.profile)
@@ -296,8 +301,8 @@ class _Resolution:
         names += self.known_recipes(self.board_file, ("recipes",), board.recipes)
         ordered = in_order(self.reader, names, self.recipes, self.recipe_files)
         if profiles is None:
-            return None  # what its recipes would declare is not known
-        # A user's own settings are for all images, whatever recipes they have.
+            return None  # the parameters of the profile's recipes are unknown
+        # The user's settings apply to all images, so they may name recipes of other images.
         elsewhere = self.recipe_files.keys() - {*ordered}
         own = {name: given for name, given in local.parameters.items() if name not in elsewhere}
         recipes = self.with_parameters(
@@ -328,28 +333,8 @@ class _Resolution:
     def add_problem(self, where: tuple[str | int, ...], what: str) -> None:
         self.reader.add_problem(self.board_file, where, what)
 
-    def overlays(self, board: Board) -> tuple[Design, ...]:
-        """Return the board's designs that are there, and check that the others may be missing."""
-        found: dict[str, Design] = {}
-        for index, overlay in enumerate(board.overlays):
-            where = ("overlays", index)
-            if overlay.name in found:
-                other = found[overlay.name].directory
-                self.add_problem(where, f"has the name of another, {overlay.name}: {other}")
-                continue
-            try:
-                found[overlay.name] = find_design(self.directory / overlay.directory)
-            except FileNotFoundError as error:
-                if not overlay.optional:
-                    self.add_problem(where, f"{error}; say `optional: true` if it may be missing")
-            except UserError as error:
-                self.add_problem(where, error.message)
-        if board.notebooks and not (self.directory / board.notebooks).is_dir():
-            self.add_problem(("notebooks",), f"there is no directory {board.notebooks}")
-        return tuple(found.values())
-
     def petalinux_use(self, local: LocalSettings) -> PetaLinuxUse:
-        """Return what the command line says of PetaLinux, else the user's settings."""
+        """Return the settings of PetaLinux: the command line's override the user's."""
         given, own = self.petalinux, local.petalinux
         known = self.tree.distribution_files()
         if own.base is not None and own.base not in known:
@@ -362,14 +347,14 @@ class _Resolution:
         return replace(given, installer=installer, base=given.base or own.base)
 
     def boot_files(self, board: Board) -> Path | Download | None:
-        """Return where finished boot files are, if they are not built."""
+        """Return the prebuilt boot files, if the board does not build its own."""
         place = board.bsp.boot_files
         if self.given_boot_files or board.bsp.provider != "prebuilt" or place is None:
             return self.given_boot_files
         return self.directory / place.file if place.file else place.download
 
     def hardware(self, board: Board) -> str:
-        """Return the name of the board whose device tree this one has."""
+        """Return the name of the board that has the device tree."""
         if board.devicetree is None:
             return board.board
         return self.document.place(("devicetree",)).path.parent.name
@@ -418,7 +403,7 @@ class _Resolution:
     def known_recipes(
         self, path: Path, where: tuple[str | int, ...], names: Sequence[str]
     ) -> list[str]:
-        """Read the named recipes and all that they require; return the names that exist."""
+        """Read the named recipes and their requirements; return the names that exist."""
         todo = [(path, (*where, index), name) for index, name in enumerate(names)]
         while todo:
             file, key, name = todo.pop()
@@ -442,8 +427,8 @@ class _Resolution:
         values, origins = resolve_parameters(
             self.reader, recipes, self.recipe_files, layers, settings
         )
-        # Where there are problems, somebody may have tried.
-        for name, key, why in [] if self.reader.problems else unsettled(recipes, values):
+        # If there are problems, a missing value may have been set wrongly, and is reported already.
+        for name, key, why in [] if self.reader.problems else missing_values(recipes, values):
             self.add_problem(("parameters", name, key), why)
         return tuple(
             ResolvedRecipe(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The JSON Schemas of the files that users write."""
+"""JSON Schemas of the YAML files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from builder.spec.distribution import Distribution
 from builder.spec.local import LocalSettings
-from builder.spec.models import Board, Model, Profile
+from builder.spec.models import Board, Model
+from builder.spec.profile import Profile
 from builder.spec.recipe import Recipe
 
 KINDS: dict[str, type[Model]] = {
@@ -17,7 +18,7 @@ KINDS: dict[str, type[Model]] = {
     "distribution": Distribution,
     "local": LocalSettings,
 }
-"""The kinds of files, by the name of their schema."""
+"""Models of the kinds of files, by the name of their schema."""
 
 
 def json_schema(kind: str) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def json_schema(kind: str) -> dict[str, Any]:
 
 
 def _admit_variants(schema: dict[str, Any]) -> None:
-    """Let a schema take a variant: keys that its base may have are missing, `KEY+` adds to KEY."""
+    """Extend a schema for variants, which may omit required keys and may have keys `KEY+`."""
     schema["if"], schema["else"] = {"required": ["extends"]}, {"required": schema["required"]}
     schema["required"] = ["board"]
     for part in schema["$defs"].values():
@@ -42,7 +43,7 @@ def _admit_variants(schema: dict[str, Any]) -> None:
             f"{key}+": {
                 "type": "array",
                 "items": item["items"],
-                "description": f"Added to `{key}` of the board that is extended",
+                "description": f"Items to append to `{key}` of the board that is extended",
             }
             for key, item in properties.items()
             if item.get("type") == "array"

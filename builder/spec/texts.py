@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Types of the texts in YAML files: what may stand in them, since they end in commands and files."""
+"""Types of texts in YAML files, limited to characters that are safe in commands and files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _LONGEST_LINE: Final = 1000
 _LONGEST_PATH: Final = 1000
 _LONGEST_PART: Final = 255
-"""Characters of a text, bytes of a path, and bytes of one of its parts, which is NAME_MAX of Linux."""
+"""Maximum characters of a text, bytes of a path, and bytes of a part of a path (Linux's NAME_MAX)."""
 
 _LARGEST_SIZE: Final = 1 << 50
 
@@ -29,7 +29,7 @@ _PACKAGE: Final = "^[a-z0-9][a-z0-9+.-]{1,99}$"
 
 
 def parse_size(text: object) -> int:
-    """Return the bytes that `100M`, `1G`, `512K` or a plain number of bytes stand for."""
+    """Parse a size such as `100M`, `1G` or `512K`, or a number of bytes; return bytes."""
     if isinstance(text, int) and not isinstance(text, bool):
         return text
     match = re.fullmatch(r"([0-9]{1,12})([KMG])", str(text))
@@ -39,7 +39,7 @@ def parse_size(text: object) -> int:
 
 
 def format_size(size: int) -> str:
-    """Return a size in bytes as `parse_size` reads it, in the largest unit that fits exactly."""
+    """Return a size in bytes in the format of `parse_size`, in the largest exact unit."""
     for unit, factor in reversed(_UNITS.items()):
         if size >= factor and size % factor == 0:
             return f"{size // factor}{unit}"
@@ -47,7 +47,7 @@ def format_size(size: int) -> str:
 
 
 def between(least: int, most: int) -> AfterValidator:
-    """Return what refuses sizes that are smaller or larger."""
+    """Return a validator for sizes in a range."""
 
     def check(size: int) -> int:
         if not least <= size <= most:
@@ -72,7 +72,7 @@ def _whole_mib(size: int) -> int:
 
 
 class FileName(str):
-    """The name of a file that a YAML file gives, below the YAML file's directory."""
+    """Path of a file in a YAML file, relative to the YAML file's directory."""
 
     __slots__ = ()
 
@@ -80,12 +80,12 @@ class FileName(str):
 def _path(path: str) -> str:
     _plain(path)
     if _QUOTES.search(path):
-        raise ValueError("must be a path without quotes, `$` and backslashes")
+        raise ValueError("must be a path without quotes, `$` or backslashes")
     lengths = [len(os.fsencode(part)) for part in PurePosixPath(path).parts]
     if max(lengths, default=0) > _LONGEST_PART or len(os.fsencode(path)) > _LONGEST_PATH:
         raise ValueError(
-            f"is too long for a path: {_LONGEST_PART} bytes between two slashes, {_LONGEST_PATH} "
-            "in all"
+            f"is too long for a path: at most {_LONGEST_PART} bytes between two slashes, and "
+            f"{_LONGEST_PATH} in total"
         )
     return path
 
@@ -100,13 +100,13 @@ def _relative(path: str) -> FileName:
 def _of_words(path: str) -> str:
     if not all(map(is_word, PurePosixPath(path).parts)):
         raise ValueError(
-            "must have letters, digits, _ . + and - alone in its names: make reads them"
+            "must only have letters, digits, _ . + and - in its names, because make reads them"
         )
     return path
 
 
 def is_word(text: str) -> bool:
-    """Return whether a text has no character that means something to shells, make or kconfig."""
+    """Return whether a text has no character that is special in shells, make or Kconfig."""
     return mismatch(ParameterType.WORD, text) is None
 
 
@@ -124,9 +124,9 @@ def _plain(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    text = _plain(text.rstrip("\n"))  # which YAML's `>` leaves
+    text = _plain(text.rstrip("\n"))  # YAML's `>` leaves a newline at the end
     if len(text) > _LONGEST_LINE:
-        raise ValueError(f"must have {_LONGEST_LINE} characters at most")
+        raise ValueError(f"must have at most {_LONGEST_LINE} characters")
     return text
 
 
@@ -135,7 +135,7 @@ def _prose(text: str) -> str:
 
 
 def last_part(url: str) -> str:
-    """Return the last part of a URL's path: the name of what it gives."""
+    """Return the last part of a URL's path: the name of the file."""
     return urlsplit(url).path.rpartition("/")[2]
 
 
@@ -149,18 +149,18 @@ def _url(url: str) -> str:
 
 
 def package_name(name: str) -> str:
-    """Return a name that can be one of a package's.
+    """Return the name of a package unchanged after checking it.
 
-    Debian Policy, 5.6.1, has the characters. apt takes a `-` or a `+` at the end of a name for an
-    instruction, to remove or to install what stands before it, and packages may end in `++` (g++).
-    A version (`=`), a suite (`/`) or an architecture (`:`) is none of a name.
+    The characters are those of Debian Policy, 5.6.1. apt interprets a `-` or a `+` at the end of a
+    name as the instruction to remove or install the package, but package names may end in `++`
+    (g++). A version (`=`), a suite (`/`) or an architecture (`:`) is not part of a name.
 
     Raises:
-        ValueError: it cannot be one.
+        ValueError: it is not the name of a package.
     """
     if not re.fullmatch(_PACKAGE, name) or "\n" in name:
         raise ValueError(
-            "must be the name of a package: lower-case letters, digits, + - and . alone, two at least"
+            "must be the name of a package: at least two lower-case letters, digits, + - or ."
         )
     if name.endswith("-") or (name.endswith("+") and not name.endswith("++")):
         does = "remove" if name.endswith("-") else "install"
@@ -173,7 +173,7 @@ Size = Annotated[
     BeforeValidator(parse_size, json_schema_input_type=str | int),
     AfterValidator(_possible),
     PlainSerializer(format_size, return_type=str, when_used="json"),
-    Field(description="Bytes, with the suffix K, M or G for powers of 1024"),
+    Field(description="Number of bytes, with the suffix K, M or G for powers of 1024"),
 ]
 WholeMib = Annotated[Size, AfterValidator(_whole_mib)]
 Line = Annotated[str, AfterValidator(_line)]
@@ -189,4 +189,6 @@ PackageName = Annotated[
     str, AfterValidator(package_name), Field(json_schema_extra={"pattern": _PACKAGE})
 ]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Mode = Annotated[str, Field(pattern=r"^[0-7]{4}$", description='Four octal digits, quoted: "0644"')]
+Mode = Annotated[
+    str, Field(pattern=r"^[0-7]{4}$", description='Four octal digits in quotes: "0644"')
+]

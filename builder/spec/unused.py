@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Problems of recipes, profiles and distributions, also of those that no board uses."""
+"""Validation of all recipes, profiles and distributions, including unused ones."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from builder.spec.recipe_rules import check_recipe
 
 
 def problems_of_board(tree: SpecTree, name: str) -> list[Problem]:
-    """Return what is wrong with a board's own recipes and profiles.
+    """Return the problems of a board's own recipes and profiles.
 
-    Nothing, if its `board.yaml` cannot be read: what they may name is not known then.
+    Return none if its `board.yaml` cannot be read, since the names that they may use are then
+    unknown.
     """
     reader, files = Reader(), tree.board_files()
     if reader.board(files[name], files) is None:
@@ -29,9 +30,9 @@ def problems_of_board(tree: SpecTree, name: str) -> list[Problem]:
 
 
 def problems_of_shared(tree: SpecTree, folder: Path, boards: Sequence[Path]) -> list[Problem]:
-    """Return what is wrong with what several boards share: recipes, profiles, distributions.
+    """Return the problems of shared recipes, profiles and distributions.
 
-    They may name what only boards have; `boards` are the directories of these.
+    They may use recipes and profiles of boards; `boards` are the directories of these.
     """
     found = _problems(
         tree,
@@ -54,7 +55,7 @@ def _problems_of_distributions(tree: SpecTree) -> list[Problem]:
 def _problems(
     tree: SpecTree, folder: Path, recipes: Mapping[str, Path], profiles: Mapping[str, Path]
 ) -> list[Problem]:
-    """Return the problems of a directory's files, which may name these recipes and profiles."""
+    """Return the problems of a directory's files, which may use these recipes and profiles."""
     reader = Reader()
     named: list[tuple[Path, str, tuple[str, ...]]] = []
     for path in sorted(folder.glob("recipes/*/recipe.yaml")):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Brings files of a board's maker from an older version of the format to this one.
+"""Conversion of board and profile files from older format versions.
 
-Texts are changed where they must be and nowhere else: comments and layout stay.
+Only the affected values are changed; comments and layout are preserved.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ from builder.spec.models import FORMAT
 from builder.spec.yaml_text import compose
 
 FIRST = 1
-"""The format of a file that does not say which it has been written for."""
+"""Format version of a file without the key `format`."""
 
 
 _Upgrade = Callable[[str], tuple[str, list[str]]]
 
 
 def _library_is_in_pynq(key: str) -> _Upgrade:
-    """Return what brings a file over that names a profile at a key."""
+    """Return a conversion of files that name a profile in `key`."""
 
     def upgrade(text: str) -> tuple[str, list[str]]:
         changed = _set(text, key, "pynq-library", "pynq")
         if changed == text:
             return text, []
-        return changed, [f"{key}: pynq-library is a part of pynq now"]
+        return changed, [f"{key}: pynq-library is now part of pynq"]
 
     return upgrade
 
 
 UPGRADES: Mapping[int, _Upgrade] = {1: _library_is_in_pynq("profile")}
-"""For each older format what makes the next one of a board's file, and says what it changed."""
+"""Conversion of a board's file from each older format to the next; it also returns the changes."""
 
 PROFILE_UPGRADES: Mapping[int, _Upgrade] = {1: _library_is_in_pynq("extends")}
-"""The same of a profile. It does not say its format, so that each must leave a newer one alone."""
+"""Conversions of a profile. Profiles have no format version, so these must not change newer files."""
 
 
 def upgraded(text: str) -> tuple[str, list[str]]:
-    """Return a `board.yaml` as this builder reads it, and what was changed, a line each.
+    """Return a `board.yaml` in the current format, and a line for each change.
 
     Raises:
-        UserError: it is not YAML, or of a format that this builder does not know.
+        UserError: it is not YAML, or has an unknown format.
     """
     written = _value(text, "format")
     number = re.fullmatch("[0-9]{1,9}", str(FIRST) if written is None else written)
@@ -60,7 +60,7 @@ def upgraded(text: str) -> tuple[str, list[str]]:
         notes += changes
     if written is None:
         text = re.sub(r"(?m)^board:", f"format: {FORMAT}\nboard:", text, count=1)
-        notes.append(f"format: {FORMAT} is stated")
+        notes.append(f"format: {FORMAT} added")
     elif version != FORMAT:
         text = _set(text, "format", written, str(FORMAT))
         notes.append(f"format: {written} -> {FORMAT}")
@@ -68,7 +68,7 @@ def upgraded(text: str) -> tuple[str, list[str]]:
 
 
 def upgraded_profile(text: str) -> tuple[str, list[str]]:
-    """Return a profile as this builder reads it, and what was changed, a line each.
+    """Return a profile in the current format, and a line for each change.
 
     Raises:
         UserError: it is not YAML.
@@ -81,7 +81,7 @@ def upgraded_profile(text: str) -> tuple[str, list[str]]:
 
 
 def _node(text: str, key: str) -> yaml.ScalarNode | None:
-    """Return the value of one of a file's topmost keys, with its place in the text."""
+    """Return the value of a top-level key, with its location in the text."""
     try:
         top = compose(text)
     except yaml.YAMLError as error:
@@ -100,7 +100,7 @@ def _value(text: str, key: str) -> str | None:
 
 
 def _set(text: str, key: str, old: str, new: str) -> str:
-    """Replace the value of one of a file's topmost keys if it is `old`."""
+    """Replace the value of a top-level key if it is `old`."""
     node = _node(text, key)
     if node is None or node.value != old:
         return text

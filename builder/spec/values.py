@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Values of recipes' parameters: where they are from, and whether they fit."""
+"""Values of recipe parameters: their sources and their validation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from builder.spec.recipe import Parameter, Recipe
 _TYPE_NAMES = {str: "a text", int: "a number", bool: "true or false", list: "a list of texts"}
 
 Layer = tuple[Path, Mapping[str, Mapping[str, Scalar]]]
-"""A file that sets parameters, and what it sets: recipe, parameter, value."""
+"""A file that sets parameters, and its settings: recipe, parameter, value."""
 
 
 def resolve_parameters(
@@ -28,17 +28,17 @@ def resolve_parameters(
     layers: Sequence[Layer],
     settings: Sequence[str],
 ) -> tuple[dict[str, dict[str, Scalar]], dict[str, dict[str, str]]]:
-    """Return the value of each recipe's parameters, and where it is from.
+    """Return the values of each recipe's parameters, and their sources.
 
     Args:
-        reader: told of values that do not fit.
-        recipes: the recipes by name; None for one with problems of its own.
+        reader: collects the problems of values.
+        recipes: the recipes by name; None for a recipe with problems.
         files: the file of each recipe.
-        layers: what files set; later ones win.
-        settings: `recipe.parameter=value` lines, which win over all files.
+        layers: the settings of files; later ones override earlier ones.
+        settings: settings `recipe.parameter=value`, which override all files.
 
     Raises:
-        UserError: something is wrong with one of the settings.
+        UserError: one of the settings is wrong.
     """
     values: dict[str, dict[str, Scalar]] = {}
     origins: dict[str, dict[str, str]] = {}
@@ -73,15 +73,15 @@ def resolve_parameters(
 
 
 def parse_setting(text: str) -> tuple[str, str, str]:
-    """Split `recipe.parameter=value` as `--set` takes it.
+    """Split a setting `recipe.parameter=value` of the option `--set`.
 
     Raises:
-        UserError: it has another form.
+        UserError: it does not have this form.
     """
     name, equals, value = text.partition("=")
     recipe, dot, parameter = name.partition(".")
     if not (equals and dot and recipe and parameter):
-        # What was meant as the value may be a secret.
+        # The value is not shown: it may be a secret.
         raise UserError(f"--set {name}: must be RECIPE.PARAMETER=VALUE")
     return recipe, parameter, value
 
@@ -89,7 +89,7 @@ def parse_setting(text: str) -> tuple[str, str, str]:
 def read_value(
     declared: Mapping[str, Mapping[str, Parameter]], recipe: str, key: str, raw: str
 ) -> Scalar:
-    """Return the value that `--set` gives a parameter.
+    """Return the value of a parameter that `--set` gives as text.
 
     Raises:
         UserError: there is no such parameter, or it cannot have this value.
@@ -102,10 +102,10 @@ def read_value(
     return value
 
 
-def unsettled(
+def missing_values(
     declared: Mapping[str, Recipe | None], values: Mapping[str, Mapping[str, Scalar]]
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield recipe, parameter and reason where a default will not do and nobody has set a value."""
+    """Yield recipe, parameter and reason for each parameter that must still be set."""
     for name, key, parameter in _parameters(declared, values):
         if _mismatch(parameter, values[name][key]):
             yield name, key, f"must be set: {parameter.summary}"
@@ -115,12 +115,12 @@ def unsettled(
 def forbidden(
     declared: Mapping[str, Recipe | None], values: Mapping[str, Mapping[str, Scalar]]
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield recipe, parameter and reason where a default cannot stay beside another parameter."""
+    """Yield recipe, parameter and reason for each default that another parameter forbids."""
     for name, key, parameter in _parameters(declared, values):
         other, _, switch = (parameter.no_default_with or "").partition(".")
         if values[name][key] == parameter.default and values.get(other, {}).get(switch):
-            what = f"the default, which everybody knows ({parameter.summary})"
-            yield name, key, f"must not be {what}: {parameter.no_default_with} is set"
+            what = f"the default, which is publicly known ({parameter.summary})"
+            yield name, key, f"must not be {what}, because {parameter.no_default_with} is set"
 
 
 def _parameters(
@@ -136,7 +136,7 @@ def _parameters(
 def _unfit(
     declared: Mapping[str, Mapping[str, Parameter]], recipe: str, key: str, value: Scalar
 ) -> str | None:
-    """Say why a parameter cannot take a value; None if it can. A secret value is not repeated."""
+    """Return why a parameter cannot have a value; None if it can. Secret values are not shown."""
     if recipe not in declared:
         return f"the image has no recipe {recipe}{closest(recipe, declared)}"
     if key not in declared[recipe]:
@@ -144,13 +144,13 @@ def _unfit(
     parameter = declared[recipe][key]
     wanted = type(parameter.default)
     if type(value) is not wanted:
-        given = "what was given" if parameter.secret else repr(value)
-        return f"must be {_TYPE_NAMES[wanted]}, not {given}"
+        given = "" if parameter.secret else f", not {value!r}"
+        return f"must be {_TYPE_NAMES[wanted]}{given}"
     return _mismatch(parameter, value)
 
 
 def _mismatch(parameter: Parameter, value: Scalar) -> str | None:
-    """Say which text of a value is not of the parameter's type or pattern; None if all are."""
+    """Return which text of a value does not match the parameter's type or pattern; None if all do."""
     if isinstance(value, bool):
         return None
     for text in value if isinstance(value, list) else [str(value)]:
@@ -165,7 +165,7 @@ def _mismatch(parameter: Parameter, value: Scalar) -> str | None:
 
 
 def _parse(raw: str, default: Scalar) -> Scalar:
-    """Read a value given as text as the type of a default; the text itself if it does not fit."""
+    """Convert a text to the type of a default; return the text itself if that is not possible."""
     if isinstance(default, bool):
         return {"true": True, "false": False}.get(raw.lower(), raw)
     if isinstance(default, int):

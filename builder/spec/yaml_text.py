@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""YAML texts, read within limits: by these functions alone does this program read YAML.
+"""Reading of YAML with limits; the builder reads all YAML with these functions.
 
-A short text can stand for a huge one: an alias stands for all that its anchor holds, and anchors may
-hold aliases. So the text's events, which come one by one, are counted before anything is built of
-them.
+A short text can expand to a huge document, because an alias repeats the content of its anchor, and
+anchors can contain aliases. The parser's events are therefore counted before any object is created.
 """
 
 from __future__ import annotations
@@ -15,25 +14,25 @@ from typing import Any, Final, cast
 import yaml
 
 MOST_BYTES: Final = 1 << 20
-"""Bytes of a file. The largest that boards have, Vivado's parameters, take 30,000."""
+"""Maximum bytes of a file. The largest files of boards, Vivado's parameters, have 30,000."""
 
 _MOST_NODES: Final = 20_000
 _MOST_DEPTH: Final = 32
-"""Keys, values and items of a text, aliases counted as what they stand for, and how deep they are."""
+"""Maximum number of keys, values and items with aliases expanded, and their maximum depth."""
 
 _LONGEST_NUMBER: Final = 64
 _NUMBERS: Final = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 class LimitError(yaml.MarkedYAMLError):
-    """A text is YAML, but more than is read."""
+    """A YAML text exceeds a limit."""
 
     def __init__(self, problem: str, mark: Any = None) -> None:
         super().__init__(problem=problem, problem_mark=mark)
 
 
 class _Loader(yaml.CSafeLoader):
-    """Makes values of nodes; of those that cannot be made into any, it knows the line."""
+    """Constructor of values, with the line of a node in its errors."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - as PyYAML calls it
         if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
@@ -41,29 +40,31 @@ class _Loader(yaml.CSafeLoader):
         try:
             return super().construct_object(node, deep)
         except (LookupError, ArithmeticError, AttributeError) as error:
-            what = f"{str(node.value)[:80]!r} is no {node.tag.rpartition(':')[2]}"
+            kind = node.tag.rpartition(":")[2]
+            article = "an" if kind[0] in "aeiou" else "a"
+            what = f"{str(node.value)[:80]!r} is not {article} {kind}"
             raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
-        except ValueError as error:  # no such number, no such date
+        except ValueError as error:  # an invalid number or date
             raise yaml.constructor.ConstructorError(
                 None, None, str(error), node.start_mark
             ) from error
 
 
 def compose(text: str) -> yaml.Node | None:
-    """Return the nodes of a text with one document, which know their lines; None if it is empty.
+    """Return the nodes of a text with one document, with their lines; None if it is empty.
 
     Raises:
-        yaml.YAMLError: it is not YAML; or, as LimitError, more than is read.
+        yaml.YAMLError: it is not YAML; or it exceeds a limit (LimitError).
     """
     _check(text)
     return yaml.compose(text, Loader=yaml.CSafeLoader)
 
 
 def construct(node: yaml.Node) -> Any:
-    """Return the data of nodes, which are good for nothing else any more.
+    """Return the data of nodes; the nodes cannot be used afterwards.
 
     Raises:
-        yaml.YAMLError: a value cannot be made.
+        yaml.YAMLError: a value is invalid.
     """
     loader = _Loader("")
     try:
@@ -76,7 +77,7 @@ def load(text: str) -> Any:
     """Return the data of a text with one document.
 
     Raises:
-        yaml.YAMLError: as of `compose` and `construct`.
+        yaml.YAMLError: see `compose` and `construct`.
     """
     node = compose(text)
     return None if node is None else construct(node)
@@ -84,7 +85,7 @@ def load(text: str) -> Any:
 
 @dataclass(kw_only=True)
 class _Extent:
-    """A node while it is read: its nodes with itself, and its levels with its own."""
+    """Size of a node: the numbers of its nodes and of its levels, including itself."""
 
     anchor: str | None = None
     nodes: int = 1
@@ -92,10 +93,10 @@ class _Extent:
 
 
 class _Count:
-    """The nodes of a text as far as it was read."""
+    """Count of the nodes of a text."""
 
     def __init__(self) -> None:
-        self.open = [_Extent()]  # the text itself
+        self.open = [_Extent()]  # the document
         self.known: dict[str, _Extent] = {}
 
     def begin(self, event: yaml.events.CollectionStartEvent) -> None:
@@ -109,7 +110,7 @@ class _Count:
         return extent
 
     def add(self, event: yaml.events.Event, extent: _Extent) -> None:
-        """Add a node that is complete to the one that it is in."""
+        """Add a complete node to its parent."""
         above = self.open[-1]
         above.nodes += extent.nodes
         above.levels = max(above.levels, extent.levels + 1)
@@ -117,19 +118,19 @@ class _Count:
 
     def alias(self, event: yaml.events.AliasEvent) -> _Extent:
         if any(each.anchor == event.anchor for each in self.open):
-            raise LimitError("an anchor holds itself", event.start_mark)
-        return self.known.get(event.anchor or "", _Extent())  # of an unknown one, PyYAML complains
+            raise LimitError("an anchor contains itself", event.start_mark)
+        return self.known.get(event.anchor or "", _Extent())  # PyYAML reports unknown anchors
 
     def check(self, event: yaml.events.Event, *, levels: int) -> None:
         if len(self.open) - 1 + levels > _MOST_DEPTH:
             raise LimitError(f"is nested more than {_MOST_DEPTH} deep", event.start_mark)
         if self.open[-1].nodes > _MOST_NODES:
-            what = f"has more than {_MOST_NODES} values, with those that aliases stand for"
+            what = f"has more than {_MOST_NODES} values with aliases expanded"
             raise LimitError(what, event.start_mark)
 
 
 def _check(text: str) -> None:
-    """Refuse a text that is too large, or would be with its aliases replaced."""
+    """Raise LimitError for a text that is too large, or would be with its aliases expanded."""
     if len(text) > MOST_BYTES:
         raise LimitError(f"is larger than {MOST_BYTES >> 20} MiB")
     count = _Count()

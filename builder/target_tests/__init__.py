@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Tests that run on the board, or against it from the host."""
+"""Checks that run on the board, or from the host against the board."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Client of the server that runs commands on the board, and testinfra's backend on top of it."""
+"""Client of the command server on the board, and a testinfra backend that uses it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from testinfra.backend.base import BaseBackend
 SERVER = Path(__file__).with_name("server.py")
 
 _NOT_FOUND = 127
-"""A shell's status if there is no such program (POSIX, Shell Command Language, 2.8.2)."""
+"""Exit status of a shell for a missing program (POSIX, Shell Command Language, 2.8.2)."""
 
 _END_SECONDS = 10
 
@@ -30,7 +30,7 @@ class _NoPythonError(ConnectionError):
 
 
 class Answer(NamedTuple):
-    """Result of a command: its exit status and what it printed."""
+    """Result of a command: its exit status and its output."""
 
     status: int
     stdout: bytes
@@ -38,10 +38,13 @@ class Answer(NamedTuple):
 
 
 class BoardCommands:
-    """Commands and Python code on a board, through one server that is started at the first request.
+    """Runner of commands and Python code on a board, through one server on the board.
 
-    `shell` is the command that runs further words on the board; without it the board is this machine.
-    A board without Python runs its commands all the same, each by a `shell` of its own.
+    The server starts at the first request. On a board without Python, each command runs in a `shell`
+    of its own.
+
+    Args:
+        shell: command that runs a command line on the board; empty on the board itself.
     """
 
     def __init__(self, shell: Sequence[str] = ()) -> None:
@@ -50,7 +53,7 @@ class BoardCommands:
         self._without_python = False
 
     def run(self, command: str) -> Answer:
-        """Run a command of the shell's.
+        """Run a shell command.
 
         Raises:
             ConnectionError: the connection to the board was lost.
@@ -65,7 +68,7 @@ class BoardCommands:
         return Answer(done.returncode, done.stdout, done.stderr)
 
     def run_python(self, code: str, *arguments: str, modules: Sequence[str] = ()) -> Answer:
-        """Run Python code in a process of its own, in which modules have been imported already.
+        """Run Python code in a process of its own, with `modules` already imported.
 
         Raises:
             ConnectionError: the connection to the board was lost, or it has no Python.
@@ -75,7 +78,8 @@ class BoardCommands:
     def close(self) -> None:
         """End the server; the next request starts another one.
 
-        A command that is still running ends with it on the board itself. Through a login it goes on.
+        A running command ends with the server if it runs locally, but continues if it was started
+        through a login.
         """
         server, self._server = self._server, None
         if server is None:
@@ -98,7 +102,7 @@ class BoardCommands:
             words,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # to be ended with its commands: see `close`
+            start_new_session=True,  # so that `close` ends it with its commands
         )
 
     def _ask(self, request: Mapping[str, Any]) -> Answer:
@@ -113,9 +117,9 @@ class BoardCommands:
             line = server.stdout.readline()
             if not line:
                 with suppress(subprocess.TimeoutExpired):
-                    server.wait(_END_SECONDS)  # its status says why
+                    server.wait(_END_SECONDS)  # its exit status is the reason
         finally:
-            # Also when a time limit breaks this off: the answer would be taken for the next one's.
+            # Also after a timeout: a late answer would be taken for that of the next request.
             if not line.endswith(b"\n"):
                 self.close()
         if not line.endswith(b"\n"):
@@ -131,7 +135,7 @@ class BoardCommands:
 
 
 class BoardBackend(BaseBackend):  # type: ignore[misc] # testinfra has no types
-    """Backend for testinfra that runs all commands through `BoardCommands`."""
+    """Testinfra backend that runs all commands with `BoardCommands`."""
 
     NAME = "board"
 
@@ -140,7 +144,7 @@ class BoardBackend(BaseBackend):  # type: ignore[misc] # testinfra has no types
         self.commands = commands
 
     def run(self, command: str, *args: str, **_: Any) -> Any:
-        """Run a command; each `%s` in it stands for one of the arguments."""
+        """Run a command, with each `%s` replaced by one of the arguments."""
         text = self.get_command(command, *args)
         answer = self.commands.run(text)
         return self.result(answer.status, self.encode(text), answer.stdout, answer.stderr)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The facts about an image that checks get, and the checks that an image has."""
+"""Facts about an image for its checks, and the files with its checks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from builder.qemu_devicetree.machine import machine_facts
 from builder.spec.resolve import ImageSpec
 
 _HERE = Path(__file__).parent
-_NAMES = ("commands.py", "plugin.py", "server.py", "session.py")
+_NAMES = ("commands.py", "memory.py", "plugin.py", "server.py", "session.py")
 MODULES = {f"builder/target_tests/{name}": _HERE / name for name in _NAMES}
-"""Files that run the checks, wherever they run, by name."""
+"""Modules that run the checks on the host and on the board, by their path in the image."""
 
 
 def check_files(spec: ImageSpec) -> dict[str, Path]:
-    """Return the files and directories with an image's checks by name, in the order of their run.
+    """Return the files and directories with an image's checks by name, in the order of execution.
 
-    Those of a recipe are `recipes/RECIPE/test_*.py`, those of a board `boards/BOARD/tests`, wherever
-    the recipe or the board is.
+    The names are `recipes/RECIPE/test_*.py` for recipes and `boards/BOARD/tests` for boards,
+    wherever the recipe or the board is.
     """
     found = {
         f"recipes/{recipe.name}/{path.name}": path
@@ -32,9 +32,9 @@ def check_files(spec: ImageSpec) -> dict[str, Path]:
 
 
 def context(spec: ImageSpec, distribution: str) -> dict[str, Any]:
-    """Return what is known of an image before it runs, as JSON holds it.
+    """Return the facts about an image as JSON data.
 
-    `secrets` names the parameters that are secret, `listens` the sockets that recipes declare.
+    `secrets` has the names of secret parameters, `listens` the sockets that recipes declare.
     """
     return {
         "board": spec.name,
@@ -54,7 +54,7 @@ def context(spec: ImageSpec, distribution: str) -> dict[str, Any]:
 
 
 def listeners(spec: ImageSpec) -> list[dict[str, Any]]:
-    """Return the sockets that the programs of an image's recipes may listen on."""
+    """Return the sockets on which programs of an image's recipes may listen."""
     return [
         {
             "recipe": recipe.name,
@@ -78,7 +78,7 @@ def secrets(spec: ImageSpec) -> dict[str, list[str]]:
 
 
 def without_secrets(known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a context without the values of secrets; those that are empty hide nothing."""
+    """Return a context without the values of secret parameters, except empty ones."""
     hidden = known["secrets"]
     parameters = {
         recipe: {

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Pytest plugin for the checks of boards: fixtures, markers, and the report.
 
-`host` is testinfra's. A check's label in the report is the first line of its docstring,
-and what pytest calls its parameters.
+The fixture `host` is testinfra's. A check's label in the report is the first line of its docstring,
+followed by pytest's name for its parameters.
 
-Images hold this very file, to run their checks on the board itself: it needs nothing but pytest,
-pytest-timeout and testinfra, also of old releases.
+Images contain this file, to run their checks on the board itself. It only needs pytest,
+pytest-timeout and testinfra, and also works with old releases of them.
 """
 
 from __future__ import annotations
@@ -32,54 +32,26 @@ PLACES = {
     "emulated": "on an emulated board",
     "hardware": "on real hardware",
 }
-"""Places that a check can be limited to: `@pytest.mark.only(PLACE, WHY)`. Others run everywhere."""
+"""Places to which `@pytest.mark.only(PLACE, WHY)` limits a check. Others run everywhere."""
 
 _EMULATED_BY = Path("/proc/device-tree/chosen/emulated-by")
-
-_DEVCFG_CTRL = 0xF8007000
-"""A Zynq-7000's configuration engine (UG585, appendix B)."""
-
-_ETHERNET = {"zynq": (0xE000B000, 0x00020118), "zynqmp": (0xFF0E0000, 0x40070106)}
-"""Controllers and their identity (UG585, gem.module_id; UG1087, GEM3)."""
 
 _POLL_SECONDS = 0.2
 
 _LATE = "hrtimer: interrupt took"
-"""Once a machine was held up for long, an emulated one by its host: kernel/time/hrtimer.c."""
-
-_READ_WORD = """
-import mmap, os, sys
-address = int(sys.argv[1], 0)
-page = address & -mmap.PAGESIZE
-memory = os.open("/dev/mem", os.O_RDONLY | os.O_SYNC)
-words = memoryview(mmap.mmap(memory, mmap.PAGESIZE, prot=mmap.PROT_READ, offset=page)).cast("I")
-print(hex(words[(address - page) // 4]))
-"""
-
-# CmaFree tells less: the kernel lends free contiguous memory to programs and files, and takes it back
-# for buffers. Pages of files that are being written cannot move, and each takes a part away.
-_FREE_CONTIGUOUS = """
-import pyxrt
-with open("/proc/meminfo") as table:
-    kib = next(int(line.split()[1]) for line in table if line.startswith("CmaTotal"))
-PARTS = 512  # each is a file, of which a program may have 1024
-board, buffers = pyxrt.device(0), []
-try:
-    while len(buffers) < PARTS:
-        buffers.append(pyxrt.bo(board, kib * 1024 // PARTS, pyxrt.bo.flags.normal, 0))
-except OSError:
-    pass
-print(len(buffers) * kib // PARTS)
-"""
+"""Kernel message after a long delay, such as a busy host of QEMU causes (kernel/time/hrtimer.c)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardUnderTest:
-    """Facts about the board for checks. `memory` is in bytes.
+    """Facts about the board for checks.
 
-    `hardware` is the board whose device tree it has: itself, or one that it extends.
-    `provider` is where kernel and boot files are from: `mainline`, `petalinux` or `prebuilt`.
-    `emulated` says whether QEMU is the board.
+    Attributes:
+        name: name of the board.
+        hardware: the board that has the device tree: this one, or one that it extends.
+        memory: memory in bytes.
+        provider: source of the kernel and the boot files: `mainline`, `petalinux` or `prebuilt`.
+        emulated: whether the board is emulated by QEMU.
     """
 
     name: str
@@ -95,7 +67,7 @@ class BoardUnderTest:
 
 
 class _Values(dict[str, Any]):
-    """A recipe's parameters. A check that asks for a secret which is not at hand is skipped."""
+    """Parameters of a recipe. A check that reads a secret without a value is skipped."""
 
     def __init__(self, recipe: str, values: Mapping[str, Any], secrets: Sequence[str]) -> None:
         super().__init__(values)
@@ -107,27 +79,29 @@ class _Values(dict[str, Any]):
     def __missing__(self, key: str) -> Any:
         if key not in self.secrets:
             raise KeyError(key)
-        pytest.skip(f"needs a secret, which the image does not hold: {self.secrets[key]}")
+        pytest.skip(
+            f"needs a secret that the image does not contain: set the variable {self.secrets[key]}"
+        )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options for the context and the report."""
     group = parser.getgroup("board")
-    group.addoption("--context", type=Path, help="what is known of the image, a JSON file")
-    group.addoption("--report", type=Path, help="where to write the report")
+    group.addoption("--context", type=Path, help="JSON file with the facts about the image")
+    group.addoption("--report", type=Path, help="file for the report")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker, and add the report to pytest's plugins."""
+    """Declare the markers and register the report."""
     listed = ", ".join(PLACES)
     config.addinivalue_line(
-        "markers", f"only(place, why): the check belongs in one place alone: {listed}"
+        "markers", f"only(place, why): the check only runs in one place: {listed}"
     )
     config.addinivalue_line(
-        "markers", f"{LONG}(why): the check takes long on an emulated board: --quick leaves it out"
+        "markers", f"{LONG}(why): the check is slow on an emulated board: --quick skips it"
     )
     config.addinivalue_line(
-        "markers", "needs(recipe, ...): the check is one of images with these recipes alone"
+        "markers", "needs(recipe, ...): the check only runs on images with these recipes"
     )
     selection = session.Selection(
         config.getoption("keyword") or None, quick=config.getoption("markexpr") == session.QUICK
@@ -138,9 +112,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _context(config: pytest.Config) -> dict[str, Any]:
-    """Read the context; what is at hand on a board alone is found out there.
+    """Read the context, and determine where the checks run.
 
-    Checks run outside if it says which local ports lead to the board.
+    A context with local ports of the board is for checks that run from the host.
     """
     file: Path = config.getoption("context")
     context: dict[str, Any] = json.loads(file.read_text())
@@ -168,7 +142,7 @@ def _commands(_facts: dict[str, Any]) -> Iterator[BoardCommands]:
 
 @pytest.fixture(scope="session")
 def host(_commands: BoardCommands) -> Host:
-    """Testinfra's view of the board, as root."""
+    """Testinfra's host for the board, as root."""
     backend = BoardBackend(_commands)
     found = Host(backend)
     backend.set_host(found)
@@ -177,7 +151,7 @@ def host(_commands: BoardCommands) -> Host:
 
 @pytest.fixture(scope="session")
 def address_of_card(host: Host) -> str:
-    """The MAC address that U-Boot makes up from the card's identity (u-boot/mac-address.c)."""
+    """The MAC address that U-Boot derives from the card's ID (u-boot/mac-address.c)."""
     identity = bytes.fromhex(host.file("/sys/block/mmcblk0/device/cid").content_string)
     address = bytearray(hashlib.sha256(identity + b"\0").digest()[:6])
     address[0] = address[0] & ~1 | 2
@@ -186,16 +160,16 @@ def address_of_card(host: Host) -> str:
 
 @pytest.fixture(scope="session")
 def run_python(_commands: BoardCommands) -> Callable[..., str]:
-    """Run Python code as a program of root's; return what it prints, and fail if it does.
+    """Run Python code as root; return its output. The check fails if the code does.
 
-    Arguments for its `sys.argv` follow the code. `modules` are imported once for all such programs,
-    each of which is a process of its own: an emulated board takes a minute to import the library.
+    Arguments for its `sys.argv` follow the code. Each call is a process of its own, but `modules`
+    are imported only once for all of them: an emulated board takes a minute to import the library.
     """
 
     def run(code: str, *arguments: str, modules: Sequence[str] = ()) -> str:
         answer = _commands.run_python(code, *arguments, modules=modules)
-        said = answer.stderr.decode(errors="replace")
-        assert answer.status == 0, f"Python ended with status {answer.status}: {said}"
+        errors = answer.stderr.decode(errors="replace")
+        assert answer.status == 0, f"Python ended with status {answer.status}: {errors}"
         return answer.stdout.decode().rstrip("\n")
 
     return run
@@ -236,7 +210,7 @@ def listens(_facts: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def ports(_facts: dict[str, Any]) -> dict[int, int]:
-    """The local ports that lead to the board's: to 22, and to every recipe's parameter `port`."""
+    """Local ports by port of the board: those for 22 and for every recipe's parameter `port`."""
     if "ports" in _facts:
         return {int(inner): outer for inner, outer in _facts["ports"].items()}
     found = [values["port"] for values in _facts["parameters"].values() if "port" in values]
@@ -245,22 +219,15 @@ def ports(_facts: dict[str, Any]) -> dict[int, int]:
 
 @pytest.fixture(scope="session")
 def jupyter_url(parameters: dict[str, dict[str, Any]], ports: dict[int, int]) -> str:
-    """The base URL by which the board's Jupyter is reached from here."""
+    """The base URL of the board's Jupyter server."""
     return f"http://127.0.0.1:{ports[parameters['jupyter']['port']]}"
 
 
 @pytest.fixture(scope="module")
-def meminfo(host: Host) -> dict[str, int]:
-    """The board's /proc/meminfo, in bytes."""
-    lines = host.check_output("cat /proc/meminfo").splitlines()
-    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-
-
-@pytest.fixture(scope="module")
 def until(host: Host) -> Callable[..., str]:
-    """Try a command again until it succeeds; return what it then prints.
+    """Repeat a command until it succeeds; return its output.
 
-    Words for its `%s` follow the command. `seconds` (120) is how long that may take.
+    Arguments for its `%s` follow the command. The check fails after `seconds` (120).
     """
 
     def wait(command: str, *words: str, seconds: float = 120) -> str:
@@ -270,66 +237,33 @@ def until(host: Host) -> Callable[..., str]:
             if result.succeeded:
                 return str(result.stdout).strip()
             if time.monotonic() > deadline:
-                said = f"{result.stdout}{result.stderr}"
-                pytest.fail(f"not within {seconds} s: {' '.join((command, *words))}: {said}")
+                output = f"{result.stdout}{result.stderr}"
+                pytest.fail(f"not within {seconds} s: {' '.join((command, *words))}: {output}")
             time.sleep(_POLL_SECONDS)
 
     return wait
 
 
 @pytest.fixture(scope="session")
-def read_word(run_python: Callable[..., str]) -> Callable[[int], int]:
-    """Read a 32-bit register of the board at a physical address, through /dev/mem."""
-    return lambda address: int(run_python(_READ_WORD, hex(address)), 0)
-
-
-@pytest.fixture(scope="session")
 def run_program(run_python: Callable[..., str]) -> Callable[[str, Sequence[str]], list[str]]:
-    """Run cells as one program of root's, as `run_notebook` does in a notebook of a name."""
+    """Run cells as one program as root, with the interface of `run_notebook`."""
     return lambda _, cells: run_python("\n".join(cells), modules=["pynq"]).splitlines()
 
 
 @pytest.fixture(scope="module")
 def complaints(host: Host) -> Callable[[], str]:
-    """Return what the kernel has warned of until now, but for the machine's being slow."""
+    """Return the kernel's warnings and errors so far, except messages about a slow machine."""
     return lambda: without_delays(host.check_output("dmesg --level=emerg,alert,crit,err,warn"))
 
 
 def without_delays(messages: str) -> str:
-    """Return the kernel's messages without those that tell of nothing but a slow machine."""
+    """Return the kernel's messages without those that only report a slow machine."""
     return "\n".join(line for line in messages.splitlines() if _LATE not in line)
-
-
-@pytest.fixture(scope="session")
-def free_contiguous(host: Host, run_python: Callable[..., str]) -> Callable[[], int]:
-    """Return how much contiguous memory buffers can have now, in KiB, give or take a MiB."""
-
-    def free() -> int:
-        host.check_output("sync && echo 3 > /proc/sys/vm/drop_caches")
-        return int(run_python(_FREE_CONTIGUOUS))
-
-    return free
-
-
-@pytest.fixture(scope="session")
-def known_register(board: BoardUnderTest) -> tuple[int, int]:
-    """The Ethernet controller's address, and what its register 0xFC reads as: its identity."""
-    return _ETHERNET[board.soc]
-
-
-@pytest.fixture
-def can_load(host: Host, board: BoardUnderTest, read_word: Callable[[int], int]) -> bool:
-    """Whether the programmable logic takes designs, as it does on every real board."""
-    if not host.file("/sys/class/fpga_manager/fpga0/firmware").exists:
-        return False
-    # QEMU before 11.0: its model writes 0 to UNLOCK (0xF8007034) when it is reset, which shuts the
-    # whole of it off. The driver waits for bit 4 of STATUS (0xF8007014), PCFG_INIT, in vain.
-    return board.soc != "zynq" or read_word(_DEVCFG_CTRL) != 0
 
 
 @pytest.fixture
 def driver_of(host: Host) -> Callable[[str], str]:
-    """Find a device of the board by its name in sysfs, and say where its driver is there."""
+    """Find a device of the board by its name in sysfs, and return the link to its driver."""
 
     def find(device: str) -> str:
         found = host.check_output("find /sys/devices -maxdepth 4 -name %s", device)
@@ -341,7 +275,7 @@ def driver_of(host: Host) -> Callable[[str], str]:
 
 
 def _label(item: pytest.Item, name: str) -> str:
-    """Return the first line of a check's docstring, and its parameters as `name` has them."""
+    """Return the first line of a check's docstring, with the parameters in `name`."""
     doc = (getattr(getattr(item, "obj", None), "__doc__", None) or "").strip()
     if not doc:
         return name
@@ -350,7 +284,7 @@ def _label(item: pytest.Item, name: str) -> str:
 
 
 class _Report:
-    """Keeps checks to where they belong; collects results, shows what was left out, writes JSON."""
+    """Report of a run: skips checks that belong elsewhere, collects results, writes JSON."""
 
     def __init__(self, context: Mapping[str, Any], file: Path, *, selection: Selection) -> None:
         self.context = context
@@ -377,7 +311,7 @@ class _Report:
                     )
 
     def _lacks_recipes(self, item: pytest.Item) -> bool:
-        """Return whether the image is without recipes that a check needs."""
+        """Return whether the image lacks a recipe that a check needs."""
         needed = {name for marker in item.iter_markers("needs") for name in marker.args}
         return not needed <= self.context["parameters"].keys()
 
@@ -385,8 +319,8 @@ class _Report:
         self.deselected += len(items)
 
     def _name(self, item: pytest.Item) -> str:
-        """Return what a check is called wherever its file is."""
-        file = Path(getattr(item, "path", None) or item.fspath)  # `path` is of pytest 7
+        """Return the name of a check, which does not depend on the location of its file."""
+        file = Path(getattr(item, "path", None) or item.fspath)  # `path` is new in pytest 7
         for prefix, path in self.context["checks"].items():
             if file.is_relative_to(path):
                 below = file.relative_to(path).as_posix()
@@ -402,16 +336,16 @@ class _Report:
                 pytest.skip(f"only {PLACES[place]}: {why}")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        # A check that passed, and whose fixtures then fail, has failed.
+        # A check also fails if it passes but its fixtures fail afterwards.
         if report.when == "call" or report.outcome != "passed":
             self.checks[report.nodeid] = self._check(report)
-        # Fixtures cost time too, and are charged to the first check that uses them.
+        # The time of a fixture counts for the first check that uses it.
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
         if report.nodeid in self.checks:
             self.checks[report.nodeid]["seconds"] = round(self.seconds[report.nodeid], 1)
 
     def _check(self, report: pytest.TestReport) -> dict[str, Any]:
-        """Return what the report has of a check."""
+        """Return the entry of a check in the report."""
         check = {
             "check": self.names.get(report.nodeid, report.nodeid),
             "label": self.labels.get(report.nodeid, report.nodeid),

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""Server that runs shell commands and Python code for the checks, on the board.
+"""Server on the board that runs shell commands and Python code for the checks.
 
-One login and one interpreter serve all checks. On an emulated board a login by ssh costs half a
-second, the start of Python one, and the import of the PYNQ library most of a minute.
+All checks share one login and one interpreter. On an emulated board, an SSH login takes half a
+second, the start of Python one second, and the import of the PYNQ library most of a minute.
 
-Requests come in on standard input and answers go out on standard output, one line of JSON each:
+The server reads requests from standard input and writes answers to standard output, one line of JSON
+each:
 
 * `{"command": TEXT}`: a command for `/bin/sh`.
 * `{"code": TEXT, "arguments": [TEXT, ...], "modules": [NAME, ...]}`: Python code, run in a child
-  process of this one, in which the named modules have been imported already.
+  process of this one, with the named modules already imported.
 
-The answer to each is `{"status": N, "stdout": BASE64, "stderr": BASE64}`. As in a shell, the status
-of what a signal ended is 128 more than the signal's number.
+The answer is `{"status": N, "stdout": BASE64, "stderr": BASE64}`. As in a shell, the status after a
+signal is 128 plus the signal's number.
 
-The server is sent to the board as text, so it imports nothing but the standard library of Python 3.8.
+The server is sent to the board as text, so it only imports the standard library of Python 3.8.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Any
 
 
 def main() -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until standard input ends."""
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.dup(1)
     # Output of imported modules must not mix with the answers.
@@ -45,7 +46,7 @@ def main() -> None:
             else run_code(request, stdout, stderr)
         )
         if status is None:
-            return  # this is the child, at the end of its program
+            return  # in the child process, at the end of its code
         answer = {
             "status": status,
             "stdout": content(stdout),
@@ -55,7 +56,7 @@ def main() -> None:
 
 
 def run_command(command: str, stdout: int, stderr: int) -> int:
-    """Run a command of the shell's; return its status."""
+    """Run a shell command; return its status."""
     with subprocess.Popen(
         ["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
     ) as process:
@@ -64,17 +65,17 @@ def run_command(command: str, stdout: int, stderr: int) -> int:
 
 
 def run_code(request: dict[str, Any], stdout: int, stderr: int) -> int | None:
-    """Run Python code in a child process; return its status, and None in the child itself.
+    """Run Python code in a child process; return its status, or None in the child itself.
 
-    An exception of the code's is raised in the child, which it ends as it ends any program.
+    An exception in the code ends the child with a traceback, like any program.
     """
     try:
         for name in request["modules"]:
             importlib.import_module(name)
-    except BaseException:  # noqa: BLE001 - told to whoever asked
+    except BaseException:  # noqa: BLE001 - reported in the answer
         write(stderr, traceback.format_exc().encode())
         return 1
-    # Else the child would print it again.
+    # Otherwise the child would print buffered text again.
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
@@ -92,14 +93,14 @@ def run_code(request: dict[str, Any], stdout: int, stderr: int) -> int | None:
 
 
 def content(file: int) -> str:
-    """Return all that a file in memory holds, in base64, and close it."""
+    """Return the content of an in-memory file in base64, and close the file."""
     with os.fdopen(file, "rb") as reader:
         reader.seek(0)
         return base64.b64encode(reader.read()).decode()
 
 
 def write(file: int, data: bytes) -> None:
-    """Write all of some bytes."""
+    """Write all of `data` to a file descriptor."""
     while data:
         data = data[os.write(file, data) :]
 

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How checks are run: pytest's command line, and what it finds around it.
-
-For a machine that looks at a board, and for the board that looks at itself.
-"""
+"""Command line and environment of pytest for checks, on the host and on the board."""
 
 from __future__ import annotations
 
@@ -13,27 +10,27 @@ from pathlib import Path
 
 ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
-    # The machine may have plugins, and options for other tests, that are not for these.
+    # Ignore other plugins and options that are installed or set on this machine.
     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     "PYTEST_ADDOPTS": "",
 }
-"""Variables of the environment that `words` needs."""
+"""Environment variables for the command line of `words`."""
 
 
 LONG = "long"
-"""Marker of checks that take long: `@pytest.mark.long(WHY)`."""
+"""Marker of slow checks: `@pytest.mark.long(WHY)`."""
 
 QUICK = f"not {LONG}"
-"""Expression for pytest's -m that `--quick` stands for."""
+"""Expression for pytest's option -m that `--quick` selects."""
 
 LIMIT = 1800
-"""Seconds that a check may take, its fixtures included. The longest takes two minutes on an emulated
-board with a processor of its own; machines of CI may be several times as slow."""
+"""Time limit of a check in seconds, including its fixtures. The slowest check takes two minutes on an
+emulated board with a processor of its own; CI machines may be several times slower."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Choice of checks: those that fit an expression, as pytest's -k; `quick` leaves out long ones."""
+    """Selection of checks: those that match an expression (pytest's -k); `quick` skips slow ones."""
 
     expression: str | None = None
     quick: bool = False
@@ -43,7 +40,7 @@ class Selection:
         return [*self._expression(), *(["-m", QUICK] if self.quick else [])]
 
     def for_selftest(self) -> list[str]:
-        """Return the options for the command on the board."""
+        """Return the options for the self-test command on the board."""
         return [*self._expression(), *(["--quick"] if self.quick else [])]
 
     def _expression(self) -> list[str]:
@@ -51,20 +48,21 @@ class Selection:
 
 
 def words(context: Path, report: Path, *, root: Path, selection: Selection) -> list[str]:
-    """Return Python's arguments that run the checks which a context names.
+    """Return the arguments of Python that run the checks of a context.
 
     Args:
-        context: what is known of the image, a JSON file.
-        report: where the report is to be written.
-        root: what names of files are shown relative to.
-        selection: which of the checks are run.
+        context: JSON file with the facts about the image.
+        report: file for the report.
+        root: directory to which pytest shows file names relative.
+        selection: the checks to run.
     """
     checks = json.loads(context.read_text())["checks"].values()
-    # Images of older releases lack the plugin; customizing gives them these very files.
+    # Images of older releases lack pytest-timeout, but get these modules when they are customized.
     limit = ("-p", "pytest_timeout", f"--timeout={LIMIT}") if find_spec("pytest_timeout") else ()
     return [
         *("-m", "pytest", "-c", "/dev/null", "--rootdir", str(root), "--import-mode=importlib"),
-        *("-p", "no:cacheprovider", "-p", "builder.target_tests.plugin"),
+        *("-p", "no:cacheprovider"),
+        *("-p", "builder.target_tests.plugin", "-p", "builder.target_tests.memory"),
         *("-v", "--no-header", "--tb=short", "--strict-markers", "--durations=10"),
         *limit,
         *("--context", str(context), "--report", str(report)),
@@ -74,5 +72,5 @@ def words(context: Path, report: Path, *, root: Path, selection: Selection) -> l
 
 
 def variable(recipe: str, parameter: str) -> str:
-    """Return the environment variable by which a secret parameter reaches the checks on a board."""
+    """Return the environment variable that passes a secret parameter to the checks on a board."""
     return f"PARAM_{recipe}_{parameter}".upper().replace("-", "_")

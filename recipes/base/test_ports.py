@@ -10,7 +10,7 @@ import pytest
 from testinfra.host import Host
 
 NAME = 15
-"""Characters of a process's name that the kernel stores (TASK_COMM_LEN)."""
+"""Maximum length of a process name in the kernel (TASK_COMM_LEN)."""
 
 ADVICE = (
     "these sockets listen, and no recipe of the image names them. Name each under `listens` in the "
@@ -19,7 +19,7 @@ ADVICE = (
 
 
 class Socket(NamedTuple):
-    """A listening socket, as ss shows it."""
+    """A listening socket in the output of ss."""
 
     protocol: str
     local: str
@@ -27,17 +27,17 @@ class Socket(NamedTuple):
 
     @property
     def port(self) -> int:
-        """The port."""
+        """The port number."""
         return int(self.local.rpartition(":")[2])
 
     @property
     def loopback(self) -> bool:
-        """Whether only the board can reach it. `*` stands for all IPv4 and IPv6 addresses."""
+        """Whether it is only reachable from the board. `*` means all IPv4 and IPv6 addresses."""
         address = self.local.rpartition(":")[0].partition("%")[0].strip("[]")
         return address != "*" and ip_address(address).is_loopback
 
     def is_named(self, listens: list[dict[str, Any]]) -> bool:
-        """Whether a recipe declares it; systemd may listen for the program."""
+        """Whether a recipe declares it; systemd may listen on behalf of the program."""
         return any(
             each["protocol"] == self.protocol
             and each["port"] in {None, self.port}
@@ -58,7 +58,7 @@ def sockets(host: Host) -> Iterator[Socket]:
 
 @pytest.mark.only("emulated", "on a board in use its owner may run servers of his own")
 def test_what_listens_is_known(host: Host, listens: list[dict[str, Any]]) -> None:
-    """A recipe of the image declares each open port."""
+    """Each open port is declared by a recipe of the image."""
     found = [*sockets(host)]
     assert found, "ss shows them"
     strange = [each for each in found if not each.is_named(listens)]

@@ -16,11 +16,11 @@ found = runpy.run_path("/usr/local/sbin/boot-leds")["leds"]
 print(json.dumps(found(pynq.Overlay("base", download=False).ip_dict)))
 """
 LEDS = {"zynq": ("leds_gpio", 4), "zynqmp": ("gpio_leds", 4)}
-"""LEDs of the library's base designs."""
+"""LEDs of the PYNQ library's base designs."""
 
 
 def test_it_does_not_fail(host: Host) -> None:
-    """The service succeeded at boot; without a design it was skipped."""
+    """The service starts at boot and has not failed; without a PL design it does not run."""
     service = host.service("boot-leds")
     assert service.is_enabled
     assert host.run("systemctl is-failed boot-leds").stdout.strip() == "inactive"
@@ -31,7 +31,7 @@ def test_it_does_not_fail(host: Host) -> None:
 def test_it_finds_the_leds_of_the_base_design(
     host: Host, board: Any, run_python: Callable[..., str]
 ) -> None:
-    """The program finds the base design's block of single-colour LEDs and their number."""
+    """The service finds the base design's block with single-colour LEDs, and their number."""
     if host.run(f"ls {BASE}").failed:
         pytest.skip("the board has no design base")
     if not host.file(f"{MANAGER}/firmware").exists:

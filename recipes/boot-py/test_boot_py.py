@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""boot.py of the boot partition."""
+"""The script boot.py on the boot partition."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,7 +18,7 @@ LOG = "journalctl --unit=boot-py --output=cat --since=@%s"
 
 @pytest.fixture
 def run(host: Host, until: Callable[..., str]) -> Iterator[Callable[[str, str], list[str]]]:
-    """Run another boot.py until the journal contains a word; return the journal's lines."""
+    """Run a boot.py instead of the card's until the journal has a word; return its lines."""
     host.check_output("cp /boot/boot.py /run/boot.py.kept")
     since = host.check_output("date +%s")
 
@@ -33,7 +33,7 @@ def run(host: Host, until: Callable[..., str]) -> Iterator[Callable[[str, str], 
 
 
 def test_it_ran(host: Host) -> None:
-    """The card's boot.py ran at boot from the FAT partition and succeeded."""
+    """The card's boot.py ran at boot, from the FAT partition, without a failure."""
     assert host.check_output("findmnt -no FSTYPE --target /boot/boot.py") == "vfat"
     assert host.service("boot-py").is_enabled
     shown = host.check_output("systemctl show --property=Result,ExecMainStatus boot-py").split()
@@ -42,13 +42,13 @@ def test_it_ran(host: Host) -> None:
 
 
 def test_what_it_prints_is_in_the_journal(board: Any, run: Callable[[str, str], list[str]]) -> None:
-    """boot.py has BOARD, runs as root in /boot, and prints to the journal."""
+    """boot.py has BOARD, runs as root in /boot, and its output is in the journal."""
     lines = run(PROBE, "stderr")
     assert f"board {board.hardware} user 0 in /boot" in lines
     assert "to stderr" in lines
 
 
 def test_its_failure_is_seen(host: Host, run: Callable[[str, str], list[str]]) -> None:
-    """A boot.py that fails is a failed unit, with its error in the journal."""
+    """If boot.py fails, the unit fails, with the error in the journal."""
     assert "RuntimeError: 42" in run(FAIL, "Failed")
     assert host.run("systemctl is-failed boot-py").stdout.strip() == "failed"

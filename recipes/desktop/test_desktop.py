@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The X server and its programs."""
+"""The X server and desktop programs."""
 
 import pytest
 from testinfra.host import Host
@@ -12,7 +12,7 @@ def test_programs_are_there(host: Host, program: str) -> None:
 
 
 def test_libraries_of_the_server_are_there(host: Host) -> None:
-    """The server finds its libraries and prints its version."""
+    """The X server finds its libraries and prints its version."""
     assert "X.Org X Server" in host.run("Xorg -version").stderr
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Headers and libraries for programs compiled on the board."""
+"""Headers and libraries for programs that are compiled on the board."""
 
 import pytest
 from testinfra.host import Host
@@ -18,7 +18,7 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("library", PROGRAMS)
 def test_a_program_uses_a_library(host: Host, library: str) -> None:
-    """A program that uses a library can be compiled, linked and run."""
+    """A program compiles with a library's headers, links with it, and runs."""
     script = (
         'd=$(mktemp -d) && printf "%s" "$1" > $d/made.cpp && '
         f"g++ $d/made.cpp -o $d/made $(pkg-config --cflags {library}) "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Compilers and build tools, used on the board."""
+"""Compilers and build tools on the board."""
 
 import pytest
 from testinfra.host import Host
@@ -13,7 +13,7 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("compiler", PROGRAMS)
 def test_a_program_is_compiled_and_runs(host: Host, compiler: str) -> None:
-    """A program that was compiled on the board runs."""
+    """A program that was compiled on the board runs on it."""
     script = f"d=$(mktemp -d) && printf '%s' \"$1\" | {compiler} - -o $d/made && $d/made; rm -rf $d"
     assert host.check_output("sh -c %s sh %s", script, PROGRAMS[compiler]) == "made here"
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Tasks of the first boot."""
+"""The service of the first boot."""
 
 from testinfra.host import Host
 
 
 def test_root_fills_the_card(host: Host) -> None:
-    """The root partition extends to the end of the card, and its file system fills it."""
+    """The root partition extends to the end of the card, and its filesystem fills it."""
     partition = host.check_output(
         "readlink -f /sys/dev/block/$(findmnt -no MAJ:MIN --mountpoint / | tr -d ' ')"
     )
@@ -19,7 +19,7 @@ def test_root_fills_the_card(host: Host) -> None:
 
 
 def test_only_once(host: Host) -> None:
-    """The unit succeeded and will not run again."""
+    """The unit succeeded and does not run at the next boot."""
     assert host.file("/var/lib/first-boot/root-grown").exists
     result = host.check_output("systemctl show --property=Result --value grow-root")
     assert result == "success"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""JupyterLab as users reach it: from another machine, with the password."""
+"""JupyterLab, used from another machine with the password."""
 
 import json
 import re
@@ -17,17 +17,17 @@ from testinfra.host import Host
 Parameters = dict[str, dict[str, Any]]
 
 KNOWN = "xilinx"
-"""The default password of images."""
+"""The default password."""
 
 OWN = '{"PasswordIdentityProvider": {"hashed_password": "argon2:a hash"}}'
-"""The file that `jupyter server password` writes."""
+"""The file in the user's home that `jupyter server password` writes."""
 
 START = 600
-"""Timeout of the server's first answer and of a kernel's start, in seconds."""
+"""Time limit in seconds for the start of the server, and of a kernel."""
 REQUEST = 120
-"""Timeout of an answer or of a kernel's message, in seconds."""
+"""Time limit in seconds for a response, or a message of a kernel."""
 COMPUTE = 600
-"""Timeout of a cell, in seconds; the first import of NumPy on an emulated board is slow."""
+"""Time limit in seconds for a cell; NumPy's first import on an emulated board is slow."""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def server(jupyter_url: str) -> str:
 
 
 def log_in(url: str, password: str) -> requests.Session:
-    """Send the login form as a browser does."""
+    """Submit the login form as a browser does."""
     session = requests.Session()
     session.get(f"{url}/login", timeout=REQUEST).raise_for_status()
     session.headers["X-XSRFToken"] = session.cookies["_xsrf"]
@@ -62,7 +62,7 @@ def log_in(url: str, password: str) -> requests.Session:
 
 @pytest.fixture(scope="module")
 def session(server: str, parameters: Parameters) -> Iterator[requests.Session]:
-    """Yield a session after login."""
+    """Yield a session that is logged in."""
     with log_in(server, parameters["jupyter"]["password"]) as session:
         yield session
 
@@ -73,7 +73,7 @@ def kernel(server: str, session: requests.Session) -> Iterator[websocket.WebSock
     answer = session.post(f"{server}/api/kernels", json={"name": "python3"}, timeout=REQUEST)
     answer.raise_for_status()
     path = f"/api/kernels/{answer.json()['id']}"
-    # The server answers as soon as the kernel does.
+    # The server answers once the kernel does.
     channels = websocket.create_connection(
         f"ws{server.removeprefix('http')}{path}/channels",
         timeout=START,
@@ -86,7 +86,7 @@ def kernel(server: str, session: requests.Session) -> Iterator[websocket.WebSock
 
 
 def execute(kernel: websocket.WebSocket, code: str) -> list[dict[str, Any]]:
-    """Run code in a kernel; return its messages up to the last one."""
+    """Run code in a kernel and return all messages of the answer."""
     request = uuid.uuid4().hex
     header = {"msg_id": request, "msg_type": "execute_request", "version": "5.3"}
     header |= {"session": uuid.uuid4().hex, "username": "test", "date": "2000-01-01T00:00:00Z"}
@@ -109,7 +109,7 @@ def execute(kernel: websocket.WebSocket, code: str) -> list[dict[str, Any]]:
 
 
 def printed(answers: list[dict[str, Any]]) -> str:
-    """Return the output of the code, or its error."""
+    """Return the output of the code, or the error that ended it."""
     contents = [answer["content"] for answer in answers]
     return "".join(
         "\n".join(content["traceback"]) if "traceback" in content else content.get("text", "")
@@ -129,7 +129,7 @@ def test_service(host: Host, parameters: Parameters) -> None:
 
 
 def test_password(server: str, session: requests.Session) -> None:
-    """The server requires the password."""
+    """The server refuses requests without the password or with a wrong one."""
     api = f"{server}/api/contents"
     assert requests.get(api, timeout=REQUEST).status_code == 403
     assert log_in(server, "wrong").get(api, timeout=REQUEST).status_code == 403
@@ -137,7 +137,7 @@ def test_password(server: str, session: requests.Session) -> None:
 
 
 def test_password_is_not_in_plain(host: Host, parameters: Parameters) -> None:
-    """The configuration contains the password's argon2 hash and is readable by its user only."""
+    """The configuration has the password's argon2 hash, and only its user can read it."""
     file = host.file("/etc/jupyter/jupyter_server_config.json")
     assert file.user == parameters["users"]["user"]
     assert file.mode == 0o600
@@ -146,7 +146,7 @@ def test_password_is_not_in_plain(host: Host, parameters: Parameters) -> None:
 
 
 def test_notice_of_the_default_password(host: Host, parameters: Parameters) -> None:
-    """A login warns of the default password until the user changes it."""
+    """A login prints a notice as long as the password is the default one."""
     script = "/etc/update-motd.d/62-default-jupyter-password"
     folder = f"/home/{parameters['users']['user']}/.jupyter"
     notice = "The password of Jupyter is still the one that everybody knows"
@@ -162,7 +162,7 @@ def test_notice_of_the_default_password(host: Host, parameters: Parameters) -> N
 
 
 def test_lab(server: str, session: requests.Session) -> None:
-    """JupyterLab's page and its scripts are served."""
+    """JupyterLab's page loads its program."""
     page = session.get(f"{server}/lab", timeout=REQUEST)
     assert page.status_code == 200
     assert "<title>JupyterLab</title>" in page.text
@@ -171,7 +171,7 @@ def test_lab(server: str, session: requests.Session) -> None:
 
 
 def test_it_stays_at_home(server: str, session: requests.Session) -> None:
-    """JupyterLab does not fetch news or check for updates."""
+    """JupyterLab does not check for news or updates."""
     settings = "lab/api/settings/@jupyterlab/apputils-extension:notification"
     found = session.get(f"{server}/{settings}", timeout=REQUEST).json()["schema"]["properties"]
     assert found["fetchNews"]["default"] == "false"
@@ -188,7 +188,7 @@ def test_kernel_computes(kernel: websocket.WebSocket) -> None:
 def test_welcome_notebook(
     server: str, session: requests.Session, kernel: websocket.WebSocket
 ) -> None:
-    """All cells of the welcome notebook run, and the last one draws a plot."""
+    """Every cell of the welcome notebook runs, and the last one draws a plot."""
     answer = session.get(f"{server}/api/contents/Welcome.ipynb", timeout=REQUEST)
     answer.raise_for_status()
     cells = [cell for cell in answer.json()["content"]["cells"] if cell["cell_type"] == "code"]
@@ -208,7 +208,7 @@ return [...document.querySelectorAll(".jp-Notebook .jp-CodeCell")].map(cell => (
   pictures: [...cell.querySelectorAll(".jp-OutputArea-output img")].map(each => each.naturalWidth),
 }))
 """
-"""JavaScript that returns what a browser shows of a notebook's code cells, in pixels."""
+"""JavaScript that returns the output of a notebook's code cells, with sizes in pixels."""
 
 READY = r"""
 return [...document.querySelectorAll(".jp-StatusBar-TextItem")].some(
@@ -217,7 +217,7 @@ return [...document.querySelectorAll(".jp-StatusBar-TextItem")].some(
 """JavaScript that returns whether the status bar shows a connected, idle kernel."""
 
 BASE = "/usr/local/lib/python3.*/dist-packages/pynq/overlays/base/base.bit"
-"""The design that the welcome notebook loads, if the image has one for its board."""
+"""The PL design that the welcome notebook loads, if the image has it."""
 
 TO_LAST_CELL = """
 [...document.querySelectorAll(".jp-Notebook .jp-CodeCell")].at(-1).scrollIntoView(false)
@@ -245,7 +245,7 @@ def test_in_a_browser(
     output: Path,
     expected: list[str],
 ) -> None:
-    """A user logs in with a browser, runs the welcome notebook and sees its output and plot."""
+    """The welcome notebook runs in a browser after the login, and shows its results and plot."""
     answer = session.get(f"{server}/api/contents/Welcome.ipynb", timeout=REQUEST).json()
     count = sum(cell["cell_type"] == "code" for cell in answer["content"]["cells"])
 
@@ -257,9 +257,9 @@ def test_in_a_browser(
     try:
         browser.open(f"{server}/lab/tree/Welcome.ipynb?reset")
         browser.enter("#password_input", parameters["jupyter"]["password"])
-        # Each cell that is run before a kernel is connected starts its own kernel.
+        # Cells that run before there is a kernel would each start one.
         browser.until(lambda: browser.ask(READY), "a kernel that waits for work")
-        # A slow board sometimes answers late, and the page shows a message.
+        # The page shows a dialog when a slow board answers late.
         browser.dismiss(".jp-Dialog .jp-mod-accept")
         browser.click(".lm-MenuBar-itemLabel", "Run")
         browser.click(".lm-Menu-itemLabel", "Run All Cells")
@@ -268,7 +268,7 @@ def test_in_a_browser(
         assert not [cell["text"] for cell in cells if cell["error"]]
         text = "\n".join(cell["text"] for cell in cells)
         assert not [one for one in expected if not re.search(one, text, re.MULTILINE)], text
-        # The page does not draw invisible cells.
+        # Content outside of the window is not drawn.
         browser.ask(TO_LAST_CELL)
         (width,) = browser.until(lambda: browser.ask(CELLS)[-1]["pictures"], "the plot")
         assert width > 400

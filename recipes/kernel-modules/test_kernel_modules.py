@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Loading of kernel modules, and the modules from outside of the kernel."""
+"""Loading of kernel modules, and the out-of-tree modules."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ COMPILERS = {"armhf": "arm-linux-gnueabihf-gcc", "arm64": "aarch64-linux-gnu-gcc
 
 @pytest.fixture(scope="module")
 def added(host: Host) -> list[str]:
-    """The modules that were built from this project's sources."""
+    """The out-of-tree modules that were built from this repository's sources."""
     found = host.check_output(
         "find /lib/modules/$(uname -r)/updates -name '*.ko*' 2>/dev/null || true"
     )
@@ -44,17 +44,17 @@ def test_modules_fit_the_kernel(host: Host) -> None:
 
 
 def test_modules_at_boot(host: Host, parameters: Parameters) -> None:
-    """The configured modules are loaded or built in."""
+    """The configured modules are loaded, or built into the kernel."""
     for name in parameters["kernel-modules"]["load"]:
         assert host.file(f"/sys/module/{name.replace('-', '_')}").is_directory
 
 
 @pytest.mark.only("outside", "the sources are no part of the image")
 def test_added_modules_are_those_of_this_tree(host: Host, board: Any, added: list[str]) -> None:
-    """All modules of this project are installed; a board may have more.
+    """Every module with sources in this repository is installed; a board may have more.
 
-    Exceptions are those that the kernel configuration excludes and, with PetaLinux, those that
-    AMD's kernel includes, which have no PetaLinux recipe.
+    Exceptions are modules that the kernel's configuration excludes and, with PetaLinux, modules that
+    AMD's kernel already contains: PetaLinux has no recipe for them.
     """
     wanted = set()
     for path in SOURCES.iterdir():
@@ -69,7 +69,7 @@ def test_added_modules_are_those_of_this_tree(host: Host, board: Any, added: lis
 
 
 def test_added_modules_are_described_and_fit_the_kernel(host: Host, added: list[str]) -> None:
-    """They match the kernel and have description, author and licence."""
+    """The modules are built for exactly this kernel, with description, author and licence."""
     release = host.check_output("uname -r")
     kernels = "find /lib/modules/$(uname -r)/kernel -name '*.ko*' | head -1"
     own = host.check_output(f"modinfo -F vermagic $({kernels})")
@@ -86,9 +86,9 @@ def test_added_modules_are_described_and_fit_the_kernel(host: Host, added: list[
 
 
 def test_added_modules_come_and_go(host: Host, added: list[str], complaints: Complaints) -> None:
-    """They were loaded at boot and can be unloaded and loaded again without kernel warnings.
+    """The modules were loaded at boot, and can be unloaded and loaded again without warnings.
 
-    AMD's kernel includes the functions of some modules, which are not loaded with it.
+    AMD's kernel already contains the drivers of some of these modules, which are then not loaded.
     """
     listed = host.check_output("cat /usr/lib/modules-load.d/*.conf").split()
     loaded = [name for name in added if name in listed]
@@ -107,7 +107,7 @@ def test_added_modules_come_and_go(host: Host, added: list[str], complaints: Com
 
 @pytest.fixture
 def stress(board: Any, added: list[str], send: Callable[[bytes, str], None], tmp_path: Path) -> str:
-    """The path on the board of the program that creates many buffers."""
+    """Path on the board of the program that allocates many buffers, compiled for the board."""
     if "pynq-buffer" not in added:
         pytest.skip("there is no buffer device")
     program = tmp_path / "pynq-buffer-test"
@@ -125,7 +125,7 @@ def stress(board: Any, added: list[str], send: Callable[[bytes, str], None], tmp
 @pytest.mark.long("thousands of buffers take half a minute")
 @pytest.mark.only("outside", "its program is compiled where the checks come from")
 def test_buffers_under_stress(host: Host, stress: str, complaints: Complaints) -> None:
-    """1,000 buffers of 8 processes, half of them killed, twice: no leaks, no kernel messages."""
+    """Eight processes allocate 1,000 buffers twice, half of them are killed: no leaks or warnings."""
     before = complaints()
     done = host.run(stress)
     assert done.rc == 0, done.stdout

@@ -9,7 +9,7 @@ Parameters = dict[str, dict[str, Any]]
 
 
 def test_locale(host: Host, parameters: Parameters) -> None:
-    """A login uses the configured locale, which is installed."""
+    """A login has the configured locale, and the locale works."""
     locale = parameters["locale"]["locale"]
     result = host.run("bash -lc 'LC_ALL=$(. /etc/default/locale; echo $LANG) locale'")
     assert f'LC_CTYPE="{locale}"' in result.stdout.splitlines()
@@ -30,5 +30,5 @@ def test_only_one_locale(host: Host, parameters: Parameters) -> None:
 def test_time_zone(host: Host, parameters: Parameters) -> None:
     """The time zone is the configured one."""
     zone = parameters["locale"]["timezone"]
-    # Zones may be links to others: UTC points to Etc/UTC.
+    # Names of zones are links to each other: UTC leads to Etc/UTC.
     assert host.run(f"cmp /etc/localtime /usr/share/zoneinfo/{zone}").succeeded

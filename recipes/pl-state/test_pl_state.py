@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""PYNQ's record of the loaded design."""
+"""PYNQ's stored state of the loaded PL design."""
 
 from collections.abc import Callable
 
@@ -14,8 +14,8 @@ global_state.save_global_state(state, "check")
 
 
 def test_the_state_goes_at_boot(host: Host, run_python: Callable[..., str]) -> None:
-    """PYNQ's record of a design is removed at the next boot, not earlier."""
-    # The board may have loaded a design.
+    """PYNQ's state of a PL design lasts until the next boot."""
+    # A design may be loaded at the moment.
     host.check_output(f"mkdir /run/kept && cp -a {PLACE}/global_pl_state_*.json /run/kept || true")
     try:
         run_python(WRITE, modules=["pynq"])

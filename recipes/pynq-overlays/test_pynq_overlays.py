@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""PL designs: all can be imported; a notebook and a program use the base design, if any."""
+"""PL designs: import of all designs; loading and use of the base design, if there is one."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -68,14 +68,14 @@ print(pynq.MMIO(%d, 0x1000).read(0xFC))
 
 @pytest.fixture(scope="module")
 def designs(host: Host) -> list[str]:
-    """The paths of the designs, without the suffix of their bitstream."""
+    """The paths of the PL designs, without the suffix of their bitstream."""
     found = host.check_output(f"ls -d {OVERLAYS}/*/*.bit {OVERLAYS}/*/*.pdi 2> /dev/null; true")
     return [path.rpartition(".")[0] for path in found.split()]
 
 
 @pytest.fixture(scope="module")
 def base(host: Host, designs: list[str]) -> str:
-    """The path of the base design, without suffix; skips the check if it cannot be used."""
+    """The path of the base design without a suffix; checks are skipped if it cannot be used."""
     found = [path for path in designs if path.endswith("/base/base")]
     if not found:
         pytest.skip("the board has no design base")
@@ -86,7 +86,7 @@ def base(host: Host, designs: list[str]) -> str:
 
 @pytest.fixture(scope="module")
 def loaded(run_python: RunPython) -> Callable[[], str]:
-    """Return the loaded design's file, according to the library."""
+    """Return the bitstream file of the loaded design, as reported by the library."""
     return lambda: run_python("print(__import__('pynq').PL.bitfile_name)", modules=["pynq"])
 
 
@@ -107,7 +107,7 @@ def ran(
     known_register: tuple[int, int],
     free_contiguous: Callable[[], int],
 ) -> dict[str, Any]:
-    """Output of the cells, kernel warnings, and leaked memory in KiB."""
+    """The output of the cells, the kernel's warnings, and leaked memory in KiB."""
     assert base
     run = request.getfixturevalue(f"run_{request.param}")
     before, free = complaints(), free_contiguous()
@@ -120,7 +120,7 @@ def ran(
 
 
 def test_designs_are_whole(host: Host, designs: list[str], run_python: RunPython) -> None:
-    """Each design has a description beside its bitstream and an importable module."""
+    """Each PL design has its .hwh file beside the bitstream, and its module can be imported."""
     modules = []
     for path in designs:
         assert host.file(f"{path}.hwh").exists
@@ -131,7 +131,7 @@ def test_designs_are_whole(host: Host, designs: list[str], run_python: RunPython
 
 
 def test_boot_overlay(host: Host, loaded: Callable[[], str], *, can_load: bool) -> None:
-    """The boot loads the configured design; without one, the service does nothing."""
+    """The PL design for the boot is loaded; without one, the service does not run."""
     service = host.service("pynq-boot-overlay")
     assert service.is_enabled
     name = host.file(BOOT_OVERLAY).content_string.strip()
@@ -148,7 +148,7 @@ def test_boot_overlay(host: Host, loaded: Callable[[], str], *, can_load: bool) 
 def test_the_base_design_is_loaded(
     host: Host, ran: dict[str, Any], read_word: ReadWord, *, can_load: bool
 ) -> None:
-    """Overlay("base") loads the design, and the FPGA manager reports `operating`."""
+    """Overlay("base") loads the design, and the FPGA manager is in the state operating."""
     error, loaded, file = ran["load"]
     assert file.endswith("/pynq/overlays/base/base.bit")
     if not can_load:
@@ -167,7 +167,7 @@ def test_the_base_design_is_loaded(
 def test_the_kernel_was_given_the_whole_bitstream(
     host: Host, ran: dict[str, Any], *, can_load: bool
 ) -> None:
-    """The kernel got the design's .bit without header, in the byte order of the hardware."""
+    """The kernel's firmware file is the .bit without its header, in the engine's byte order."""
     if not can_load:
         pytest.skip("this QEMU's configuration engine is shut off")
     bits = host.file(ran["load"][2]).content
@@ -175,13 +175,13 @@ def test_the_kernel_was_given_the_whole_bitstream(
     given = host.file("/lib/firmware/base.bin").content
     assert len(given) == len(bits) - start > 4_000_000
     words = memoryview(given).cast("I").tolist()
-    assert 0xAA995566 in words[:64]  # the synchronisation word (UG470), as the hardware reads it
+    assert 0xAA995566 in words[:64]  # the sync word (UG470) in the engine's byte order
 
 
 def test_its_blocks_are_those_of_the_hardware_export(host: Host, ran: dict[str, Any]) -> None:
-    """ip_dict has all blocks with registers that the design's .hwh names, at their addresses."""
+    """ip_dict has all blocks with registers in the design's .hwh file, at their addresses."""
     file = ran["load"][2].removesuffix(".bit") + ".hwh"
-    export = ET.fromstring(host.file(file).content)  # noqa: S314 - out of our own image
+    export = ET.fromstring(host.file(file).content)  # noqa: S314 - from our own image
     modules = {each.get("INSTANCE"): each for each in export.iter("MODULE")}
     system = next(each for each in modules.values() if each.get("MODTYPE") == "processing_system7")
     wanted = {
@@ -197,7 +197,7 @@ def test_its_blocks_are_those_of_the_hardware_export(host: Host, ran: dict[str, 
 
 
 def test_its_buffers_are_physical_memory(ran: dict[str, Any]) -> None:
-    """NumPy's writes to arrays of allocate() are at their physical addresses, and vice versa."""
+    """Arrays of allocate() and their physical addresses have the same content."""
     assert ran["buffers"] == [[True, "PYNQ", 0]] * 2
     assert ran["lost"] < 2048, "contiguous memory is not given back"
 
@@ -205,15 +205,15 @@ def test_its_buffers_are_physical_memory(ran: dict[str, Any]) -> None:
 def test_registers_of_the_processing_system(
     known_register: tuple[int, int], ran: dict[str, Any]
 ) -> None:
-    """MMIO on the library's own device reads the Ethernet controller's identity."""
+    """MMIO on the library's own device reads the Ethernet controller's ID."""
     assert ran["registers"] == known_register[1]
 
 
 def test_notebooks_are_the_users(host: Host, parameters: Parameters, designs: list[str]) -> None:
-    """The notebooks of the designs are in the user's directory and belong to the user."""
+    """The notebooks of the PL designs are in the user's directory and belong to the user."""
     user = parameters["users"]["user"]
     folder = f"/home/{user}/{parameters['jupyter']['notebooks']}"
-    # The library writes this beside a notebook that loads a design, as root.
+    # The library writes this file as root beside a notebook that loads a design.
     assert not host.check_output(f"find {folder} ! -user {user} ! -name loaded.xclbin")
     for name in (
         "common",
@@ -224,7 +224,7 @@ def test_notebooks_are_the_users(host: Host, parameters: Parameters, designs: li
 
 @pytest.fixture
 def boot_with(host: Host, base: str) -> Iterator[Callable[[str], None]]:
-    """Start the service as at boot, with a design to load."""
+    """Start the service as at boot, with the name of a design to load."""
     assert base
     kept = host.file(BOOT_OVERLAY).content_string.strip()
 
@@ -245,12 +245,12 @@ def test_a_design_is_loaded_at_the_start(
     *,
     can_load: bool,
 ) -> None:
-    """The service loads the configured design, and the FPGA manager reports `operating`."""
+    """The service loads the configured design; the FPGA manager is in the state operating."""
     if not can_load:
         pytest.skip("this QEMU's configuration engine is shut off")
     boot_with("base")
     assert host.service("pynq-boot-overlay").is_running
-    # The log of this start of the service, since other checks may have loaded the design.
+    # Make sure that this start of the service loaded it, not another check.
     invocation = host.check_output("systemctl show -P InvocationID pynq-boot-overlay")
     said = until(
         "journalctl --output=cat _SYSTEMD_INVOCATION_ID=%s | grep '^loaded '",
@@ -283,7 +283,7 @@ def test_a_designs_own_device_tree(
     *,
     can_load: bool,
 ) -> None:
-    """The .dtbo beside a design is inserted with it and removed when the design is freed."""
+    """A design's device-tree overlay is applied when it is loaded, and removed when it is freed."""
     if not can_load:
         pytest.skip("this QEMU's configuration engine is shut off")
     host.check_output("mkdir /run/checked-design")
@@ -303,8 +303,8 @@ def test_a_designs_own_device_tree(
         host.check_output("rm -r /run/checked-design")
 
 
-# A package such as vendors publish: a design, a driver for one of its blocks, and entry points by
-# which PYNQ finds both. The bitstream is that of the base design.
+# A package as published by design vendors: the design, a driver for one of its blocks, and entry
+# points through which PYNQ finds both. Its bitstream is that of the base design.
 MAKE_WHEEL = """
 import pathlib, sys, zipfile
 import pynq.overlays
@@ -343,10 +343,10 @@ print(json.dumps([checked.bitfile_name, checked.is_loaded(), type(block).__modul
 
 
 class Package(NamedTuple):
-    """A package with a design."""
+    """A Python package with a PL design."""
 
     python: str
-    """The Python in which it is installed."""
+    """The Python interpreter for which it is installed."""
     place: str
     """Its directory."""
 
@@ -359,7 +359,7 @@ def package(
     parameters: Parameters,
     run_python: RunPython,
 ) -> Iterator[Package]:
-    """A package with a design, installed by root's pip for all, or by the user's, without root."""
+    """A package with a PL design, installed with pip by root for all users, or by the user."""
     assert base
     wheel = "/tmp/checked_overlay-1.0-py3-none-any.whl"
     python, pip = "python3", "pip3 --quiet"
@@ -371,14 +371,14 @@ def package(
     code = "import checked_overlay; print(checked_overlay.__path__[0])"
     place = host.check_output(f"{python} -c '{code}'")
     yield Package(python, place)
-    # Removal by pip would take half a minute more.
+    # Uninstalling with pip would take half a minute more.
     host.check_output(f"rm -r {wheel} {place} {place}-1.0.dist-info")
 
 
 @pytest.mark.long("pip and the library take long to start")
 def test_a_design_out_of_a_package(host: Host, package: Package, *, can_load: bool) -> None:
-    """A design that pip installed is found by its name and loaded; its driver is used."""
-    # As root, like a notebook's kernel.
+    """A PL design that pip installed is found by name and loaded, with its driver."""
+    # As in a notebook's kernel, which runs as root.
     printed = host.check_output(f"{package.python} -W ignore -c %s", USE_PACKAGE % can_load)
     file, loaded, driver = json.loads(printed.splitlines()[-1])
     assert file == f"{package.place}/checked.bit"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The PYNQ library on the board's kernel, in notebooks and in programs."""
+"""The PYNQ library on the board, in a notebook on its Jupyter server and in a program."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ for _ in range(3):
 print(json.dumps(found))
 """
 
-# Works without a design, and without PYNQ devices if the board cannot load designs.
+# Without a PL design; on a board that cannot load designs, without any PYNQ device.
 REGISTERS = """
 import os, pynq.mmio
 class Memory:
@@ -71,7 +71,7 @@ def ran(
     complaints: Complaints,
     known_register: tuple[int, int],
 ) -> dict[str, Any]:
-    """Output of the cells, and kernel warnings during the run."""
+    """The output of the cells, and the kernel's warnings meanwhile."""
     send_block("checked-block", "/run/checked-block.dtbo")
     run: Run = request.getfixturevalue(f"run_{request.param}")
     before = complaints()
@@ -82,7 +82,7 @@ def ran(
     return found
 
 
-# One import for all checks: it takes an emulated board most of a minute.
+# Importing the library takes most of a minute on an emulated board, so it is done once for all.
 IMPORTED = """
 import importlib.metadata, json, os, pwd, sys, pynq
 found = {
@@ -107,19 +107,19 @@ FIND = "import sys; from importlib.util import find_spec as find; print(sys.pref
 
 @pytest.fixture(scope="module")
 def imported(run_python: Callable[..., str], parameters: Parameters) -> dict[str, Any]:
-    """Facts about the library from a program of root's, and its files that the user cannot read."""
+    """Facts about the library from a program run as root, and its files that the user cannot read."""
     user = parameters["users"]["user"]
     found: dict[str, Any] = json.loads(run_python(IMPORTED, user, modules=["pynq"]))
     return found
 
 
 def test_version(imported: dict[str, Any], board: Any) -> None:
-    """The library and its metadata are installed, with all dependencies."""
+    """The library is installed with its metadata and all of its dependencies."""
     assert imported["versions"] == [VERSION[board.soc]] * 2
 
 
 def test_everybody_has_it(host: Host, imported: dict[str, Any], parameters: Parameters) -> None:
-    """The user and root can import the library, in commands and in logins."""
+    """The library is available to the user and root, in commands and in logins."""
     assert imported["prefix"] == "/usr"
     assert imported["unreadable"] == []
     as_user = f"runuser -u {parameters['users']['user']} -- "
@@ -128,31 +128,31 @@ def test_everybody_has_it(host: Host, imported: dict[str, Any], parameters: Para
         (as_user, "-c", "/usr"),
         (as_user, "-lc", VENV),
     ):
-        # The same file as root's, so another import is not necessary.
+        # The same file as root's, so it need not be imported again.
         found = host.check_output(f"{caller}bash %s %s", words, f'python3 -c "{FIND}"')
         assert found == f"{prefix} {imported['file']}"
 
 
 @pytest.mark.long("the library takes long to import")
 def test_the_user_imports_it(host: Host, parameters: Parameters) -> None:
-    """The user imports the library in a login, without root."""
+    """The user can import the library in a login, without being root."""
     command = "python3 -W ignore -c 'import pynq; print(pynq.__version__)'"
     assert host.check_output("runuser -u %s -- bash -lc %s", parameters["users"]["user"], command)
 
 
 def test_environment_of_notebooks(host: Host, parameters: Parameters) -> None:
-    """Logins, and so kernels, have the library's variable with the directory of notebooks."""
+    """Logins and kernels have the variable with the notebooks' directory that the library reads."""
     folder = f"/home/{parameters['users']['user']}/{parameters['jupyter']['notebooks']}"
     assert host.check_output("bash -lc 'echo $PYNQ_JUPYTER_NOTEBOOKS'") == folder
 
 
 @pytest.mark.long("pip takes long to start")
 def test_the_user_installs_into_the_environment(host: Host, parameters: Parameters) -> None:
-    """The virtual environment is the user's, is pip's target and includes the image's packages."""
+    """The virtual environment belongs to the user, is pip's target, and has the image's packages."""
     user = parameters["users"]["user"]
     assert host.file(VENV).user == user
     assert host.file(f"{VENV}/bin/pip").user == user
-    # Without the network: pip reports its target and the installed packages.
+    # A dry run without the network shows the target and the installed packages.
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     place = host.check_output("runuser -u %s -- %s -c %s", user, f"{VENV}/bin/python3", code)
     assert place.startswith(VENV)
@@ -163,14 +163,14 @@ def test_the_user_installs_into_the_environment(host: Host, parameters: Paramete
 
 @pytest.mark.parametrize("name", ["libiic.so", "libaudio.so"])
 def test_its_compiled_libraries_load(host: Host, name: str) -> None:
-    """The C libraries of the library's drivers can be loaded."""
+    """The shared libraries of its drivers are installed and can be loaded."""
     code = "import ctypes, glob, sys; ctypes.CDLL(glob.glob(sys.argv[1])[0])"
     path = f"/usr/local/lib/python3.*/dist-packages/pynq/lib/{name}"
     host.check_output("python3 -c %s %s", code, path)
 
 
 def test_devices(host: Host, imported: dict[str, Any]) -> None:
-    """The library finds the board as a device only if the kernel can load designs."""
+    """The library finds the board as a device only if the kernel can load PL designs."""
     manager = host.file(f"{MANAGER}/firmware").exists
     assert imported["devices"] == (["EmbeddedDevice"] if manager else [])
 
@@ -182,7 +182,7 @@ def test_clocks(
     crystal = int(host.check_output(f"od -An -tu4 --endian=big {REFERENCE[board.soc]}"))
     assert imported["reference"] == crystal / 1e6
     if board.soc == "zynq" and imported["devices"]:
-        # QEMU's registers contain the values of the first stage, but its clocks ignore them.
+        # QEMU's registers have the values of the first stage, although its clocks ignore them.
         feedback, divider = (
             read_word(ARM_PLL_CTRL) >> 12 & 0x7F,
             read_word(ARM_CLK_CTRL) >> 8 & 0x3F,
@@ -192,9 +192,9 @@ def test_clocks(
 
 @OUTSIDE
 def test_device_tree_overlay(host: Host, ran: dict[str, Any]) -> None:
-    """The library inserts a device-tree overlay with a UIO device and removes it, three times."""
-    # The kernel warns of memory leaks if an overlay adds properties to existing nodes; this one
-    # does not.
+    """The library applies a device-tree overlay with a UIO device and removes it, three times."""
+    # The kernel says of each overlay that it cannot free what it adds to nodes of the board's tree:
+    # this one adds none.
     assert ran["tree"] == [[True, True], [False, None]] * 3
     assert not host.file("/sys/kernel/config/device-tree/overlays/checked-block").exists
     assert ran["complaints"] == ""
@@ -238,5 +238,5 @@ def test_notebooks_run_in_the_environment(
     """A notebook's kernel runs as root in the virtual environment, with BOARD and the library."""
     user = parameters["users"]["user"]
     found = host.check_output("runuser -u %s -- python3 -W ignore -c %s", user, IN_A_KERNEL)
-    # The same file as root's, so another import is not necessary.
+    # The same file as root's, so it need not be imported again.
     assert found == f"0 {VENV} {board.hardware} {imported['file']}"

@@ -21,7 +21,7 @@ USES = {
 
 @pytest.mark.parametrize("name", USES)
 def test_a_package_is_used(host: Host, name: str) -> None:
-    """Each package performs a typical task."""
+    """Each package performs a basic operation."""
     assert host.check_output("python3 -W ignore -c %s", USES[name]).splitlines()[-1] == "16.0"
 
 

@@ -18,7 +18,7 @@ def test_numpy_and_scipy(run_python: RunPython) -> None:
 
 
 def test_pandas(run_python: RunPython) -> None:
-    """A table can be grouped by pandas."""
+    """A table can be grouped with pandas."""
     code = (
         'import pandas; t = pandas.DataFrame(dict(k=list("aab"), v=[1, 2, 3])); '
         'print(t.groupby("k").v.sum().to_dict())'

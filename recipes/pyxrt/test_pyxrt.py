@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Buffers that the programmable logic can access."""
+"""Buffers for the programmable logic, allocated with pyxrt."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
 
-# Physical pages are read uncached; QEMU has no caches.
+# Physical pages are read without the processor's caches, which QEMU does not emulate.
 BUFFERS = """
 import gc, json, mmap, os, pyxrt
 board = pyxrt.device(0)
@@ -37,7 +37,7 @@ print(json.dumps(found))
 
 
 def test_physical_pages_hold_what_was_written(run_python: Callable[..., str]) -> None:
-    """Python's writes to buffers are at their physical addresses, and vice versa."""
+    """Buffers in Python and their physical addresses have the same content."""
     found = json.loads(run_python(BUFFERS))
     sizes = (1, 8192, 3_000_001)
     wanted = [[kind, size, True, True, 253] for kind in ("normal", "cacheable") for size in sizes]
@@ -58,14 +58,14 @@ def test_buffers_are_given_back(
         "print(next(l for l in open('/proc/meminfo') if 'CmaFree' in l).split()[1], flush=True); "
         "os.kill(os.getpid(), 9)"
     )
-    # Not the last command: ssh would not report its exit status.
+    # Another command must follow, since ssh cannot report the signal of the last one.
     meanwhile = host.check_output("python3 -c %s; true", code)
     assert int(meanwhile) <= meminfo["CmaTotal"] // 1024 - 32 * 1024
     assert free_contiguous() > before - 2048
 
 
 def test_the_boards_user_has_buffers(host: Host, parameters: Parameters) -> None:
-    """The user can allocate a buffer without root; other users cannot."""
+    """The user can allocate a buffer without being root; other users cannot."""
     code = "import pyxrt; print(len(pyxrt.bo(pyxrt.device(0), 4096, 0, 0).map()))"
     user = parameters["users"]["user"]
     assert host.check_output("runuser -u %s -- python3 -c %s", user, code) == "4096"
@@ -75,7 +75,7 @@ def test_the_boards_user_has_buffers(host: Host, parameters: Parameters) -> None
 
 
 def test_too_much_is_refused(host: Host) -> None:
-    """A buffer larger than the memory is an error, without kernel warnings."""
+    """Allocating a buffer larger than the memory fails without a kernel warning."""
     before = host.check_output("dmesg")
     code = "import pyxrt; pyxrt.bo(pyxrt.device(0), 1 << 31, pyxrt.bo.flags.normal, 0)"
     refused = host.run("python3 -c %s", code)

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Clocks of the data converters.
 
-An emulated board has no SPI devices, and on a real one the clocks may be in use: nothing is
-written.
+The checks write no clocks: an emulated board has no SPI devices, and on a real one the clocks may be
+in use.
 """
 
 from testinfra.host import Host
 
 
 def test_tables(host: Host) -> None:
-    """All tables of the image can be read."""
+    """All clock tables of the image can be read."""
     result = host.run("/usr/local/sbin/rfsoc-clocks list")
     assert (result.rc, result.stderr) == (0, "")
     assert result.stdout.startswith("LMK04208: SPI devices: ")
@@ -23,13 +23,13 @@ def test_what_is_missing_is_said(host: Host) -> None:
 
 
 def test_notebooks_find_it(host: Host) -> None:
-    """PYNQ's module name can be imported."""
+    """The module can be imported under PYNQ's name."""
     names = host.check_output("python3 -c 'import xrfclk; print(*xrfclk.__all__)'")
     assert names == "set_all_ref_clks set_ref_clks"
 
 
 def test_service(host: Host) -> None:
-    """The service sets the clocks at boot if there are tables; without tables it does not fail."""
+    """The clocks are set at boot if there are tables, and nothing fails if there are none."""
     service = host.service("rfsoc-clocks")
     assert service.is_enabled
     result = host.check_output("systemctl show --property=Result --value rfsoc-clocks")

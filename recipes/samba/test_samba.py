@@ -11,8 +11,8 @@ from testinfra.host import Host
 Parameters = dict[str, dict[str, Any]]
 Connect = Callable[..., Any]
 
-# Samba's own client, as on another machine. Arguments: share, user, password, newest protocol.
-# Prints the content that it read back, or the reason of a refusal.
+# Samba's client, used like a program on another machine. Arguments: share, user,
+# password, newest protocol. Prints the content that it read back, or the reason of a refusal.
 CLIENT = """
 import json, sys
 from samba import NTSTATUSError, credentials
@@ -46,7 +46,7 @@ REFUSED = (
 
 @pytest.fixture
 def connect(run_python: Callable[..., str], parameters: Parameters) -> Connect:
-    """Use the share as a user, with a password; return the client's output."""
+    """Use the share as a user with a password; return the output of the client."""
     share = parameters["samba"]["share"] or parameters["users"]["user"]
 
     def connected(user: str, password: str, protocol: str = "SMB3") -> Any:
@@ -57,7 +57,7 @@ def connect(run_python: Callable[..., str], parameters: Parameters) -> Connect:
 
 
 def test_files_pass(host: Host, parameters: Parameters, connect: Connect) -> None:
-    """With the password, a file can be written and read; it belongs to the user."""
+    """With the password, a file can be written and read back, and belongs to the user."""
     user, settings = parameters["users"]["user"], parameters["samba"]
     file = host.file(f"/home/{user}/{settings['directory']}/check of the share.txt")
     try:
@@ -69,7 +69,7 @@ def test_files_pass(host: Host, parameters: Parameters, connect: Connect) -> Non
 
 
 def test_others_are_refused(parameters: Parameters, connect: Connect) -> None:
-    """Wrong passwords, guests and other users are refused."""
+    """Logins with a wrong password, as a guest or as another user are refused."""
     user, password = parameters["users"]["user"], parameters["samba"]["password"]
     wrong = connect(user, f"{password}-")
     other = connect("root", password)
@@ -88,6 +88,6 @@ def test_no_old_protocol(host: Host, parameters: Parameters, connect: Connect) -
 
 
 def test_password_is_kept_from_users(host: Host) -> None:
-    """Only root can read the hash, which is equivalent to the password."""
+    """The password hash, which is equivalent to the password, is only readable by root."""
     file = host.file("/etc/samba/smbpasswd")
     assert (file.user, file.mode) == ("root", 0o600)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The self-test command."""
+"""The command that runs the self-test on the board."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ PLACE = ("outside", "it runs the board's own command, which runs the checks")
 
 @pytest.mark.only(*PLACE)
 def test_report(host: Host, parameters: Parameters) -> None:
-    """The command runs the given checks, as the user with sudo, and reports results as JSON."""
+    """The user can run selected checks with sudo, and gets a JSON report."""
     settings = parameters["users"]
     command = "board-selftest -k test_root_is_writable --json -"
     output = host.check_output(
@@ -32,7 +32,7 @@ def test_report(host: Host, parameters: Parameters) -> None:
 @pytest.mark.long("pytest takes long to start")
 @pytest.mark.only(*PLACE)
 def test_status(host: Host) -> None:
-    """The exit code shows failures; without root, an error asks for it."""
+    """Its exit code is 1 if a check failed; without root it prints an error."""
     assert host.run("board-selftest -k no_such_check").rc == 1
     refused = host.run("runuser -u nobody -- board-selftest")
     assert refused.rc == 2
@@ -40,7 +40,7 @@ def test_status(host: Host) -> None:
 
 
 def test_no_secret(host: Host, parameters: Parameters, board: Any) -> None:
-    """The image's data for checks contains no secrets."""
+    """The image's files for the checks contain no secrets."""
     known = json.loads(host.file(f"{CHECKS}/context.json").content_string)
     assert known["board"] == board.name
     for recipe, keys in known["secrets"].items():

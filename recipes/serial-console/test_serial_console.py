@@ -10,15 +10,15 @@ Parameters = dict[str, dict[str, Any]]
 
 
 def test_login(host: Host, board: Any, until: Callable[..., str]) -> None:
-    """The board's console has a login prompt."""
+    """A login prompt is on the board's console."""
     port = board.console.partition(",")[0]
     assert port in host.file("/sys/class/tty/console/active").content_string.split()
-    # On a slow board, ssh is up long before the login prompt.
+    # SSH starts before the login prompt, on a slow board much earlier.
     until("systemctl is-active %s", f"serial-getty@{port}")
 
 
 def test_autologin(host: Host, board: Any, parameters: Parameters) -> None:
-    """The login asks for name and password unless autologin is configured."""
+    """The login asks for a name and a password unless automatic login is configured."""
     port = board.console.partition(",")[0]
     command = host.check_output(f"systemctl show --property=ExecStart serial-getty@{port}")
     assert ("--autologin" in command) == parameters["serial-console"]["autologin"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The display of the board's addresses."""
+"""The command show-ip."""
 
 import json
 from typing import Any
@@ -11,10 +11,10 @@ Parameters = dict[str, dict[str, Any]]
 
 
 def test_command(host: Host) -> None:
-    """show-ip prints the addresses of all interfaces, without root."""
+    """show-ip prints the addresses of all interfaces without being root."""
     shown = host.check_output("runuser -u nobody show-ip").splitlines()
     found = json.loads(host.check_output("ip -json address show scope global"))
-    # ip prints empty objects for addresses of other scopes.
+    # ip prints empty objects for addresses of another scope.
     addresses = {
         each["ifname"]: [address["local"] for address in each["addr_info"] if address]
         for each in found
@@ -25,7 +25,7 @@ def test_command(host: Host) -> None:
 
 
 def test_consoles(host: Host, parameters: Parameters) -> None:
-    """Consoles show an address of the board above the login prompt."""
+    """A console shows an address of the board above its login prompt."""
     interface = parameters["network"]["interface"]
     # agetty needs a terminal.
     issue = host.check_output("script -qc 'agetty --show-issue' /dev/null")

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Files that are not in a small image."""
+"""Files that are omitted from small images."""
 
 from testinfra.host import Host
 
 
 def test_only_licences_are_left(host: Host) -> None:
-    """There are no manual pages or translations, and no documentation except licences."""
+    """There are no manual pages and translations, and no documentation but licences."""
     found = "find /usr/share/man /usr/share/locale /usr/share/info ! -type d 2> /dev/null; true"
     assert host.check_output(found).split() in ([], ["/usr/share/locale/locale.alias"])
     rest = "find /usr/share/doc ! -type d ! -name copyright"
@@ -14,9 +14,9 @@ def test_only_licences_are_left(host: Host) -> None:
 
 
 def test_packages_are_whole_for_dpkg(host: Host) -> None:
-    """The files are excluded for dpkg, which reports no other missing files."""
+    """These files are excluded in dpkg's configuration, and dpkg misses no others."""
     missing = [
-        line[line.index("/") :]  # names may contain blanks
+        line[line.index("/") :]  # names may contain spaces
         for line in host.check_output("dpkg --verify; true").splitlines()
         if "missing" in line
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The ssh server."""
+"""The SSH server."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ YES = {True: "yes", False: "no"}
 
 
 def test_host_keys(host: Host) -> None:
-    """The host keys were created on the board at first boot."""
+    """The host keys were created at the board's first boot."""
     name = host.check_output("uname -n")
     found = host.check_output("ls /etc/ssh/ssh_host_*").split()
     assert found == [file for key in KEYS for file in (key, f"{key}.pub")]
     for key in KEYS:
         assert host.file(key).mode == 0o600
-        # Keys that the package creates during the build contain the host's name.
+        # Keys that the package creates while the image is built have the build host's name.
         comment = host.file(f"{key}.pub").content_string.split()[-1]
         assert comment == f"root@{name}"
 

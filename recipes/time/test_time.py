@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The time on a board without a battery-backed clock."""
+"""The system clock of a board without a hardware clock."""
 
 from testinfra.host import Host
 
@@ -7,7 +7,7 @@ KEPT = 'date -u -d "$(cat /etc/fake-hwclock.data)" +%s'
 
 
 def test_network_time(host: Host) -> None:
-    """The service that sets the clock from the network is running."""
+    """The service that synchronizes the clock with the network runs."""
     assert host.service("systemd-timesyncd").is_running
 
 
@@ -18,7 +18,7 @@ def test_clock_goes_on(host: Host) -> None:
 
 
 def test_clock_survives_power_off(host: Host) -> None:
-    """The time is saved on the card and read at boot."""
+    """The time can be saved to the card, and is restored at boot."""
     host.check_output("fake-hwclock save")
     kept, now = host.check_output(f"{KEPT}; date +%s").split()
     assert 0 <= int(now) - int(kept) < 60

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The board as a USB device.
 
-A board whose port is a host's gets a device controller made of software, at whose other end is the
-board's own host: so it meets itself as a PC would meet it.
+A board whose port is a USB host gets a simulated device controller (dummy_hcd), which is connected
+to the board's own USB host, so that the board is also the PC.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,10 +16,10 @@ Parameters = dict[str, dict[str, Any]]
 Until = Callable[..., str]
 
 CHECK = "/run/systemd/network/10-check.network"
-"""The configuration of systemd-networkd for the PC's interface."""
+"""Configuration of systemd-networkd as the PC's end."""
 
-# Prints the serial port's answer to the return key. The login hangs up its port when it starts, so
-# that the PC's port (cdc-acm) loses the carrier: the terminal has to be opened again.
+# Prints the answer of the serial port to the return key. The login program hangs up its
+# port when it starts, so the PC's port (cdc-acm) loses its carrier and is opened again.
 TERMINAL = """
 import os, select, sys, termios, time
 
@@ -55,14 +55,14 @@ while True:
 
 @pytest.fixture(scope="module")
 def pc(host: Host, parameters: Parameters, until: Until) -> Iterator[str]:
-    """The sysfs directory of the board's USB device on the PC."""
+    """The board's USB device on the PC: its directory in sysfs."""
     if host.check_output("ls /sys/class/udc"):
         pytest.skip("the board's own USB device controller is in use")
     if host.run("modprobe dummy_hcd").failed:
         pytest.skip("this kernel has no USB device controller made of software")
     product = parameters["usb-gadget"]["product-id"].removeprefix("0x")
     yield until(f"dirname $(grep --files-with-matches {product} /sys/bus/usb/devices/*/idProduct)")
-    # Also the target, which the next controller uses first.
+    # Also remove the link target, at which the next controller starts.
     host.check_output("systemctl stop usb-gadget usb-gadget.target && rmmod dummy_hcd")
     assert host.run("systemctl is-failed serial-getty@ttyGS0").stdout.strip() != "failed"
 
@@ -74,10 +74,10 @@ RNDIS = pytest.param(
 
 @pytest.fixture(scope="module", params=[(2, "cdc_ether"), RNDIS], ids=["ECM", "RNDIS"])
 def cable(host: Host, pc: str, until: Until, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The PC's network interface to the board, for both kinds of network.
+    """The PC's network interface to the board, with either kind of network.
 
-    An interface that comes up together with the board's may miss the notification of the connection
-    and then never has a carrier: then the cable is unplugged and plugged in again.
+    If both ends start at the same time, the PC's end may miss the notification of the connection and
+    never get a carrier. The fixture then reconnects the cable, as a user would.
     """
     configuration, driver = request.param
     host.check_output(f"mkdir -p {CHECK.rpartition('/')[0]}")
@@ -99,7 +99,7 @@ def cable(host: Host, pc: str, until: Until, request: pytest.FixtureRequest) -> 
 
 
 def test_nothing_without_a_controller(host: Host) -> None:
-    """Without a USB device controller, the service does not run and there is no interface."""
+    """On a board without a USB device controller, the service does not run."""
     if host.check_output("ls /sys/class/udc"):
         pytest.skip("the board has a USB device controller")
     assert not host.service("usb-gadget").is_running
@@ -108,7 +108,7 @@ def test_nothing_without_a_controller(host: Host) -> None:
 
 
 def test_identity(host: Host, pc: str, parameters: Parameters) -> None:
-    """The PC sees the configured IDs and manufacturer, and the board's name."""
+    """The USB device has the configured IDs and manufacturer, and the board's name."""
     settings = parameters["usb-gadget"]
     seen = host.check_output(f"cd {pc} && cat idVendor idProduct manufacturer product")
     board = host.check_output("systemctl show-environment | sed -n s/^BOARD=//p")
@@ -117,7 +117,7 @@ def test_identity(host: Host, pc: str, parameters: Parameters) -> None:
 
 
 def test_network(host: Host, cable: str, parameters: Parameters, until: Until) -> None:
-    """The PC gets an address in the board's network by DHCP, as Windows and as other systems."""
+    """The PC gets an address by DHCP, with the network protocol of Windows and with the other."""
     board = ip_interface(parameters["usb-gadget"]["address"])
     lease = until(
         f"ip -brief -4 address show dev {cable} | awk '{{print $3}}' | grep {board.ip.exploded.rpartition('.')[0]}",
@@ -138,7 +138,7 @@ def test_addresses_of_hardware(host: Host, cable: str, parameters: Parameters) -
 def test_serial_port(
     host: Host, pc: str, parameters: Parameters, until: Until, run_python: Callable[..., str]
 ) -> None:
-    """A terminal at the PC's serial port shows a login prompt."""
+    """A terminal at the PC's serial port shows a login."""
     port = f"ls -d {pc}/*/tty/ttyACM*"
     if not parameters["usb-gadget"]["serial"]:
         assert host.run(port).failed
@@ -149,7 +149,7 @@ def test_serial_port(
 
 
 def test_disk(host: Host, pc: str, parameters: Parameters, until: Until) -> None:
-    """The PC sees a disk with a page that links to the board."""
+    """The PC gets a disk with a page that links to the board."""
     settings = parameters["usb-gadget"]
     find = f"ls -d {pc}/*/host*/target*/*/block/*"
     if not settings["disk"]:

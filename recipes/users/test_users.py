@@ -8,7 +8,7 @@ from testinfra.host import Host
 Parameters = dict[str, dict[str, Any]]
 
 KNOWN = "xilinx"
-"""The default password of images."""
+"""The default password."""
 
 
 def test_user(host: Host, parameters: Parameters) -> None:
@@ -22,7 +22,7 @@ def test_user(host: Host, parameters: Parameters) -> None:
 
 
 def test_sudo_asks_for_the_password(host: Host, parameters: Parameters) -> None:
-    """The configured password is required by sudo."""
+    """The user can become root with sudo and the configured password, but not without it."""
     settings = parameters["users"]
     as_user = f"runuser -u {settings['user']} --"
     assert host.run(f"{as_user} sudo -k -n id -u").failed
@@ -45,7 +45,7 @@ def test_root_is_locked(host: Host, parameters: Parameters) -> None:
 
 
 def test_notice_of_the_default_password(host: Host, parameters: Parameters) -> None:
-    """A login warns of the default password while it is in use."""
+    """A login prints a notice as long as the password is the default one."""
     settings = parameters["users"]
     shown = host.check_output("run-parts /etc/update-motd.d")
     notice = f"The password of {settings['user']} is still the one that everybody knows"
@@ -53,7 +53,7 @@ def test_notice_of_the_default_password(host: Host, parameters: Parameters) -> N
 
 
 def test_notice_goes_with_the_password(host: Host) -> None:
-    """The message is shown for the default password and not for another one."""
+    """The notice is shown to a user with the default password only."""
     script = "/etc/update-motd.d/60-default-password"
     try:
         host.check_output("useradd checked && echo checked:%s | chpasswd", KNOWN)
@@ -65,7 +65,7 @@ def test_notice_goes_with_the_password(host: Host) -> None:
 
 
 def test_ssh_keys(host: Host, parameters: Parameters) -> None:
-    """The configured keys may log in as the user; only the user can add keys."""
+    """The configured keys can log in as the user, and other users cannot add keys."""
     settings = parameters["users"]
     file = host.file(f"/home/{settings['user']}/.ssh/authorized_keys")
     assert file.content_string.splitlines() == settings["ssh-keys"]

@@ -9,7 +9,7 @@ from testinfra.host import Host
 
 Parameters = dict[str, dict[str, Any]]
 
-# Prints status, final host and path, and title of the page at a port, after redirections.
+# Prints status, final host and path, and title of the page at a port, following redirections.
 PAGE = """
 import re, sys, urllib.request
 with urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/", timeout=600) as answer:
@@ -17,8 +17,8 @@ with urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/", timeout=600) as 
     print(answer.status, answer.url, title and title[1].strip())
 """
 
-# Prints the first bytes of the answer to a terminal's WebSocket request without a login: Jupyter's
-# refusal, not the proxy's.
+# Prints the start of the answer to a browser that opens a terminal's channel without a login:
+# Jupyter's refusal, not the proxy's.
 UPGRADE = """
 import socket, sys
 with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=600) as connection:
@@ -33,7 +33,7 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=600) as c
 
 @pytest.fixture(scope="module")
 def page(until: Callable[..., str], run_python: Callable[..., str], parameters: Parameters) -> str:
-    """The page at the port, after Jupyter has started."""
+    """The page at the port, once Jupyter has started."""
     until(f"ss -Hltn sport = :{parameters['jupyter']['port']} | grep .", seconds=600)
     return run_python(PAGE, str(parameters["web-port"]["port"]))
 
@@ -49,12 +49,12 @@ def test_jupyter_answers(page: str, parameters: Parameters) -> None:
 
 @pytest.mark.usefixtures("page")
 def test_channels_pass(run_python: Callable[..., str], parameters: Parameters) -> None:
-    """WebSocket requests reach Jupyter, which requires a login."""
+    """WebSocket requests of notebooks reach Jupyter, which requires a login."""
     answer = run_python(UPGRADE, str(parameters["web-port"]["port"]))
     assert answer == "HTTP/1.1 403 Forbidden"
 
 
 def test_only_a_socket_waits(host: Host) -> None:
-    """The proxy does not run before the first connection; systemd listens."""
+    """Only systemd listens on the port; it starts the proxy at the first request."""
     assert host.service("web-port.socket").is_enabled
     assert host.check_output("systemctl is-enabled web-port.service") == "static"

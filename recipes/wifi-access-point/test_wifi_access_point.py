@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The access point, with simulated radios: one is the board's, one a client's."""
+"""The board's own wireless network, with two simulated radios: the board's and a guest's."""
 
 from collections.abc import Callable, Iterator
 from ipaddress import ip_interface
@@ -16,7 +16,7 @@ CHECK = "/run/systemd/network/10-check.network"
 
 @pytest.fixture(scope="module")
 def guest(host: Host, parameters: Parameters, until: Until) -> Iterator[str]:
-    """The client's interface, after the board's own has started the access point."""
+    """The guest's interface; the board's interface exists too, and its network has started."""
     interface = parameters["wifi-access-point"]["interface"]
     if host.run("ls -d /sys/class/net/*/phy80211").succeeded:
         pytest.skip("the board has a radio of its own, in use")
@@ -30,7 +30,7 @@ def guest(host: Host, parameters: Parameters, until: Until) -> Iterator[str]:
 
 
 def join(host: Host, guest: str, ssid: str, passphrase: str) -> None:
-    """Start a client that searches the network."""
+    """Connect a guest to the network."""
     host.check_output("wpa_passphrase %s %s > /run/check.conf", ssid, passphrase)
     host.check_output(
         "systemd-run --unit=check-guest --collect "
@@ -39,18 +39,18 @@ def join(host: Host, guest: str, ssid: str, passphrase: str) -> None:
 
 
 def leave(host: Host) -> None:
-    """Stop the client."""
+    """Disconnect the guest."""
     host.check_output("systemctl stop check-guest; rm /run/check.conf")
 
 
 def test_it_is_no_client(host: Host, guest: str, parameters: Parameters) -> None:
-    """The adapter of the access point does not search networks."""
+    """The adapter of the access point does not search for networks."""
     assert guest
     assert not host.service(f"wifi@{parameters['wifi-access-point']['interface']}").is_running
 
 
 def test_guests_join(host: Host, guest: str, parameters: Parameters, until: Until) -> None:
-    """With the passphrase, a client joins and gets an address by DHCP."""
+    """With the passphrase, a guest joins the network and gets an address by DHCP."""
     settings = parameters["wifi-access-point"]
     board = ip_interface(settings["address"])
     host.check_output("mkdir -p /run/systemd/network")
@@ -70,7 +70,7 @@ def test_guests_join(host: Host, guest: str, parameters: Parameters, until: Unti
 
 
 def test_others_do_not(host: Host, guest: str, parameters: Parameters, until: Until) -> None:
-    """With another passphrase, a client cannot join."""
+    """With a wrong passphrase, a guest cannot join."""
     join(host, guest, parameters["wifi-access-point"]["ssid"], "not the passphrase")
     try:
         until("journalctl --unit=check-guest --output=cat | grep -q WRONG_KEY")
@@ -80,7 +80,7 @@ def test_others_do_not(host: Host, guest: str, parameters: Parameters, until: Un
 
 
 def test_passphrase_is_kept(host: Host, parameters: Parameters) -> None:
-    """The image contains only the key, which only root can read."""
+    """The image has the derived key instead of the passphrase, and only root can read it."""
     file = host.file("/etc/wpa_supplicant/wifi-access-point.conf")
     assert (file.user, file.mode) == ("root", 0o600)
     assert parameters["wifi-access-point"]["passphrase"] not in file.content_string

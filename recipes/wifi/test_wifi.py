@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The wireless client, with simulated radios: one is the board's, one an access point."""
+"""The wireless client, with two simulated radios: the board's and an access point's."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,13 +24,13 @@ network={
     psk="a key for checks"
 }
 """
-# With a PC's line endings.
+# With the line ends of an editor on a PC.
 CLIENT = 'network={\r\n    ssid="check of the board"\r\n    psk="a key for checks"\r\n}\r\n'
 
 
 @pytest.fixture(scope="module")
 def radio(host: Host, parameters: Parameters, until: Until) -> Iterator[str]:
-    """The access point's interface, after the board's own has started its service."""
+    """The other radio's interface; the board's interface exists too, and its service has started."""
     interface = parameters["wifi"]["interface"]
     if parameters.get("wifi-access-point", {}).get("interface") == interface:
         pytest.skip(f"{interface} is the access point's")
@@ -61,7 +61,7 @@ def access_point(host: Host, radio: str) -> Iterator[None]:
 
 @pytest.fixture
 def card(host: Host) -> Iterator[None]:
-    """A wpa_supplicant.conf on the FAT partition that replaces the user's."""
+    """A wpa_supplicant.conf on the FAT partition, instead of the user's."""
     host.check_output(f"! test -e {CARD} || mv {CARD} {CARD}.kept")
     host.check_output(f"printf %s > {CARD}", CLIENT)
     yield
@@ -69,7 +69,7 @@ def card(host: Host) -> Iterator[None]:
 
 
 def test_passphrase_is_kept(host: Host, parameters: Parameters) -> None:
-    """The image contains only the key, which only root can read."""
+    """The image has the derived key instead of the passphrase, and only root can read it."""
     file = host.file("/etc/wpa_supplicant/wifi.conf")
     assert (file.user, file.mode) == ("root", 0o600)
     settings = parameters["wifi"]
@@ -80,7 +80,7 @@ def test_passphrase_is_kept(host: Host, parameters: Parameters) -> None:
 def test_starts_with_the_adapter(
     host: Host, radio: str, parameters: Parameters, until: Until
 ) -> None:
-    """The service starts with its adapter; it reports a missing configuration and ends."""
+    """The service starts when an adapter appears; without a network, it logs that and ends."""
     assert radio
     unit = f"wifi@{parameters['wifi']['interface']}"
     log = f"journalctl --unit={unit} --output=cat"
@@ -92,7 +92,7 @@ def test_starts_with_the_adapter(
 @pytest.mark.long("it waits for an access point and DHCP")
 @pytest.mark.usefixtures("access_point", "card")
 def test_joins_the_network_of_the_card(host: Host, parameters: Parameters, until: Until) -> None:
-    """With wpa_supplicant.conf on the FAT partition, the board joins and gets an address."""
+    """With a wpa_supplicant.conf on the FAT partition, the board joins and gets an address by DHCP."""
     interface = parameters["wifi"]["interface"]
     host.check_output(f"systemctl restart wifi@{interface}")
     try:

@@ -123,7 +123,7 @@ def test_the_root_filesystem_is_in_order(new: Path, tmp_path: Path) -> None:
 
 def test_a_second_time_the_base_is_not_taken_apart_again(built: Output, new: Path) -> None:
     said = customized(built.image, new.parent / "more.img", "--set", "hostname.name=other")
-    assert "kept    base-image" in said
+    assert "cached  base-image" in said
     # And an image that was customized can be customized again.
     said = customized(new.parent / "more.img", new.parent / "again.img", "--recipe", "time")
     manifest = json.loads((new.parent / "again.img.json").read_text())

@@ -95,7 +95,7 @@ def test_containers_make_the_same_image(
     done = there.run("--board", BOARD, "--engine", "docker", "--progress", "plain")
     assert done.returncode == 0, done.stdout[-4000:]
     for step in KEPT:
-        assert f"kept    {step}" in done.stdout, "its fingerprint is the same"
+        assert f"cached  {step}" in done.stdout, "its fingerprint is the same"
     assert manifest(there.output) == manifest(here.parent)
     image = f"{BOARD}/{BOARD}.img"
     same = subprocess.run(["cmp", here.parent / image, there.output / image], check=False)

@@ -63,7 +63,7 @@ def test_a_page_is_used_as_a_person_would(browser: Browser, tmp_path: Path) -> N
     browser.picture(tmp_path / "page.png")
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
     browser.longest = 0.5
-    with pytest.raises(TimeoutError, match=r"0\.5 s in vain for: #said other"):
+    with pytest.raises(TimeoutError, match=r"not on the page after 0\.5 s: #said other"):
         browser.see("#said", "other")
 
 
@@ -170,9 +170,9 @@ def test_a_driver_that_does_not_start_is_told_of(
 @pytest.mark.parametrize(
     ("programs", "says"),
     [
-        ([], "there is no Chromium on this machine: apt-get install chromium-driver"),
-        (["chromium"], "there is no chromedriver on this machine: apt-get install chromium-driver"),
-        (["chromedriver"], "there is no Chromium on this machine"),
+        ([], "Chromium is not installed: apt-get install chromium-driver"),
+        (["chromium"], "chromedriver is not installed: apt-get install chromium-driver"),
+        (["chromedriver"], "Chromium is not installed"),
         (["chromium", "chromedriver"], None),
         (["google-chrome", "chromedriver"], None),
     ],

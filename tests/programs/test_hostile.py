@@ -70,7 +70,7 @@ def bombs(root: Path) -> Strangers:
     boards.yaml("deep", "a: " + "[" * 900_000, "nested more than 32 deep")
     boards.yaml("maps", "a: " + "{b: " * 200_000, "nested more than 32 deep")
     boards.yaml("indented", "\n".join(f"{' ' * n}a:" for n in range(1000)), "nested more than 32")
-    boards.yaml("itself", "a: &a [*a]", "an anchor holds itself")
+    boards.yaml("itself", "a: &a [*a]", "an anchor contains itself")
     boards.yaml("large", "#" * (30 << 20), "is larger than 1 MiB")
     boards.yaml("items", "a:\n" + "- x\n" * 200_000, "more than 20000 values")
     boards.yaml("twice", "a: 1\n" * 3_000, "is also on line 1")
@@ -81,8 +81,8 @@ def bombs(root: Path) -> Strangers:
     boards.yaml("latin", "", "is no text in UTF-8")
     (root / "latin/board.yaml").write_bytes(b"summary: \xff")
     boards.yaml("tag", "a: !!python/object/apply:os.system [id]", "could not determine a constr")
-    boards.yaml("date", "a: !!timestamp never", "is no timestamp")
-    boards.board("keys", "".join(f"k{n}: 1\n" for n in range(3_000)), "problems more")
+    boards.yaml("date", "a: !!timestamp never", "is not a timestamp")
+    boards.board("keys", "".join(f"k{n}: 1\n" for n in range(3_000)), "more problems")
     boards.board("long", f"? {'k' * 500_000}\n: 1\n", "is not a known key")
     boards.board("value", f"boot-overlay: {'x' * 900_000}\n", "at most 100 characters")
     names = ", ".join(f"r{n}" for n in range(15_000))
@@ -157,7 +157,9 @@ def recipes(root: Path) -> Strangers:
         (board / f"recipes/{name}").mkdir(parents=True)
         (board / f"recipes/{name}/recipe.yaml").write_text(f"summary: s\n{text}")
 
-    folder = boards.board("steps", TREE + "recipes: [r0]\n", "goes on for more than 100 recipes")
+    folder = boards.board(
+        "steps", TREE + "recipes: [r0]\n", "is in a chain of more than 100 recipes"
+    )
     for number in range(400):
         recipe(folder, f"r{number}", f"requires: [r{number + 1}]\n")
     recipe(folder, "r400", "")

@@ -246,6 +246,7 @@ def test_an_image_holds_its_checks_and_what_runs_them(small_board: SmallBoard) -
     assert found == {
         "boards/B/tests/test_places.py",
         "builder/target_tests/commands.py",
+        "builder/target_tests/memory.py",
         "builder/target_tests/plugin.py",
         "builder/target_tests/server.py",
         "builder/target_tests/session.py",
@@ -670,10 +671,10 @@ def test_the_board_is_given_the_secrets_and_the_selection(
 @pytest.mark.parametrize(
     ("answer", "status", "message"),
     [
-        ("sh: 1: board-selftest: not found", 127, r"gives no report \(status 127\)"),
-        ('{"failed": 1, "checks": [1]}', 0, "ends with status 0, .* 1 of 1 checks failed"),
-        ('{"failed": 0, "checks": [1]}', 1, "ends with status 1, .* 0 of 1 checks failed"),
-        ('{"failed": 0, "checks": []}', 0, "ends with status 0, .* 0 of 0 checks failed"),
+        ("sh: 1: board-selftest: not found", 127, r"printed no report \(status 127\)"),
+        ('{"failed": 1, "checks": [1]}', 0, "ended with status 0, .* 1 of 1 checks failed"),
+        ('{"failed": 0, "checks": [1]}', 1, "ended with status 1, .* 0 of 1 checks failed"),
+        ('{"failed": 0, "checks": []}', 0, "ended with status 0, .* 0 of 0 checks failed"),
     ],
 )
 def test_a_board_that_gives_no_honest_report(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The driver of the base design: BaseOverlay, made and used by a program and by a notebook."""
+"""BaseOverlay, the driver of the base design, in a program and in a notebook."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ RunPython = Callable[..., str]
 
 pytestmark = pytest.mark.needs("pynq-overlays")
 
-# Prints one line of JSON among what the library's C code prints.
+# Prints one line of JSON, among the output of the library's C code.
 USE = """
 import json, time, warnings
 facts = {}
@@ -63,7 +63,7 @@ NOTEBOOK = pytest.param(
 
 @pytest.fixture(scope="module", params=["program", NOTEBOOK])
 def used(request: pytest.FixtureRequest, run_python: RunPython) -> dict[str, Any]:
-    """Facts about a BaseOverlay and its members, out of a program's or a notebook's print."""
+    """Facts about a BaseOverlay and its members, from the output of a program or a notebook."""
     if request.param == "program":
         printed = run_python(USE, modules=["pynq"])
     else:
@@ -75,7 +75,7 @@ def used(request: pytest.FixtureRequest, run_python: RunPython) -> dict[str, Any
 
 
 def test_base_overlay_loads_the_design(used: dict[str, Any]) -> None:
-    """BaseOverlay("base.bit"), with which every notebook of the board begins, loads the design."""
+    """BaseOverlay("base.bit"), which every notebook of the board calls first, loads the design."""
     assert used["loaded"]
 
 
@@ -88,15 +88,15 @@ def test_base_overlay_has_leds_buttons_and_switches(used: dict[str, Any]) -> Non
 
 
 def test_base_overlay_has_its_connectors(used: dict[str, Any]) -> None:
-    """The processors at the connectors are known."""
+    """The I/O processors of the connectors are members of the overlay."""
     assert used["processors"] == ["Pmod", "Pmod", "Pmod"]
     assert used["trace"] == "RESET"
 
 
 def test_base_overlay_has_audio(host: Host, used: dict[str, Any], board: Any) -> None:
-    """The codec is looked for on /dev/i2c-1, its controller is the UIO device of the tree.
+    """The audio codec is accessed on /dev/i2c-1, and its controller is the device tree's UIO device.
 
-    An emulated board has no codec: the library says so within seconds.
+    An emulated board has no codec; the library reports that within seconds.
     """
     names = host.check_output("cd /sys/class/uio && grep -l audio-codec-ctrl */name")
     assert used["audio"] == [48000, 1, int(names.removeprefix("uio").partition("/")[0])]
@@ -105,7 +105,7 @@ def test_base_overlay_has_audio(host: Host, used: dict[str, Any], board: Any) ->
 
 
 def test_base_overlay_has_video(used: dict[str, Any], board: Any) -> None:
-    """HDMI's input and output are there; an emulated board has no pixel clock, which is said soon."""
+    """HDMI input and output exist; an emulated board soon reports that there is no pixel clock."""
     if board.emulated:
         assert used["video"] == "_video._display initialization failed [1]"
         assert used["video_seconds"] < 60

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an emulated boot takes out of a card image."""
+"""The emulated board, and the files that its boot extracts from a card image."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ from pydantic import ValidationError
 
 from builder.boot_test.board import (
     BootError,
+    BootSource,
     EmulatedBoard,
+    EmulatedHardware,
+    hold_port,
+)
+from builder.boot_test.emulator import Qemu
+from builder.boot_test.extraction import (
     extract_first_stage,
     extract_kernel,
     extract_linux,
     extract_u_boot,
-    hold_port,
 )
-from builder.boot_test.emulator import Qemu
 from builder.boot_test.qemu_release import qemu_source
 from builder.errors import StepError
 from builder.qemu_devicetree.machine import MachineFacts, machine_facts
@@ -101,7 +105,7 @@ def test_a_card_without_a_configuration_for_qemu_is_refused(tmp_path: Path, work
         extract_linux(card(tmp_path, packed), OFFSET, work)
 
 
-def test_u_boot_and_its_tree_lie_one_behind_the_other(tmp_path: Path, work: Path) -> None:
+def test_u_boot_is_followed_by_its_device_tree(tmp_path: Path, work: Path) -> None:
     packed = fit(
         tmp_path,
         "u-boot.img",
@@ -138,7 +142,7 @@ SAYS = {
 
 @pytest.fixture
 def first_stage(tmp_path: Path, work: Path) -> Callable[[str, str], EmulatedBoard]:
-    """Start a first stage on a QEMU that does nothing but write what it is given to the console."""
+    """Return a board with a fake QEMU that only writes a text to the console."""
     run("qemu-img", "create", "-q", "card.img", "8M", cwd=tmp_path)
     (tmp_path / "tree.dts").write_text(
         "/dts-v1/; / { aliases { serial0 = &u; mmc0 = &m; ethernet0 = &e; };"
@@ -156,18 +160,22 @@ def first_stage(tmp_path: Path, work: Path) -> Callable[[str, str], EmulatedBoar
         )
         program.chmod(0o755)
         return EmulatedBoard(
-            tmp_path / "card.img",
-            machine_facts(Soc.ZYNQ),
-            device_tree=tmp_path / "tree.dtb",
-            memory=512 << 20,
-            card=8 << 20,
-            console="ttyPS0,115200",
-            boot_offset=OFFSET,
+            EmulatedHardware(
+                facts=machine_facts(Soc.ZYNQ),
+                memory=512 << 20,
+                card_size=8 << 20,
+                console="ttyPS0,115200",
+            ),
+            BootSource(
+                image=tmp_path / "card.img",
+                boot_offset=OFFSET,
+                device_tree=tmp_path / "tree.dtb",
+                first_stage=(tmp_path / "spl", 0),
+            ),
             forward=(22,),
             work=work,
             processes=Processes(),
             qemu=Qemu(source=qemu_source(), version=(11, 1), directory=tmp_path),
-            first_stage=(tmp_path / "spl", 0),
         )
 
     return started
@@ -204,7 +212,7 @@ def test_a_boot_begins_with_the_first_stage(
 
 
 @needs_qemu_img
-def test_a_boards_ports_are_nobody_elses_until_it_ends(
+def test_a_boards_ports_are_reserved_until_it_ends(
     first_stage: Callable[[str, str], EmulatedBoard],
 ) -> None:
     with first_stage("U-Boot", "sleep 60") as board:
@@ -217,7 +225,7 @@ def test_a_boards_ports_are_nobody_elses_until_it_ends(
 
 @pytest.mark.skipif(not shutil.which("qemu-system-arm"), reason="needs qemu-system-arm")
 def test_qemu_listens_on_a_port_that_is_held_for_it(tmp_path: Path) -> None:
-    """A machine without a processor: what QEMU makes of the option is all that is looked at."""
+    """The machine has no processor: only QEMU's handling of the option is tested."""
     with hold_port() as holder:
         address = holder.getsockname()
         with pytest.raises(ConnectionRefusedError):
@@ -255,7 +263,7 @@ def test_a_machine_has_one_way_to_start(start: dict[str, object]) -> None:
         MachineFacts.model_validate({**machine, **start})
 
 
-# What is prebuilt
+# Prebuilt boot files
 
 
 def zimage(payload: bytes = b"") -> bytes:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which QEMU boots boards."""
+"""Selection of the QEMU that boots boards."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NEW, OLD = "11.1.3 (Debian 1:11.1.3+ds-1)", "7.2.22 (Debian 1:7.2+dfsg-7)"
 
 
 def fake_qemu(folder: Path, version: str) -> Path:
-    """Make a QEMU that does nothing but say its version."""
+    """Create fake QEMU programs that only print a version."""
     folder.mkdir(exist_ok=True)
     for name in qemu_source().programs:
         (folder / name).write_text(f"#!/bin/sh\necho 'QEMU emulator version {version}'\n")
@@ -47,15 +47,15 @@ def test_versions_are_read(text: str, version: tuple[int, int]) -> None:
     assert version_in(text) == version
 
 
-def test_what_says_no_version_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_version_or_program_is_an_error(tmp_path: Path) -> None:
     folder = fake_qemu(tmp_path / "bin", "none")
-    with pytest.raises(HostError, match="does not say its version"):
+    with pytest.raises(HostError, match="does not print its version"):
         found_qemu(folder)
-    with pytest.raises(HostError, match="is not on this machine"):
+    with pytest.raises(HostError, match="is not installed"):
         found_qemu(tmp_path)
 
 
-def test_a_new_one_can_do_more(tmp_path: Path) -> None:
+def test_a_recent_version_is_new(tmp_path: Path) -> None:
     new, old = (found_qemu(fake_qemu(tmp_path / each.split()[0], each)) for each in (NEW, OLD))
     assert (new.new, old.new) == (True, False)
     assert str(new) == "QEMU 11.1"
@@ -63,7 +63,7 @@ def test_a_new_one_can_do_more(tmp_path: Path) -> None:
     assert Qemu(source=new.source, version=(7, 2)).program("x") == "x"
 
 
-def test_suites_are_those_of_distributions_that_there_are() -> None:
+def test_suites_are_of_known_distributions() -> None:
     known = TREE.distribution_files()
     assert {each.distribution for each in qemu_source().origins} <= known.keys()
 
@@ -78,15 +78,15 @@ LISTED = """\
 def test_libraries_are_those_of_the_suite_alone() -> None:
     assert libraries_in(LISTED, "/root/lib") == {"libc.so.6", "ld-linux-x86-64.so.2"}
     for other in ("libz.so.1 => /lib/libz.so.1 (0x1)", "libz.so.1 => not found"):
-        with pytest.raises(StepError, match=r"library libz.so.1 is not among what was unpacked"):
+        with pytest.raises(StepError, match=r"library libz.so.1 is not in its packages"):
             libraries_in(f"{LISTED}\t{other}\n", "/root/lib")
 
 
-# What `test` does about it
+# The plan of `build.py test`
 
 
 class Planning:
-    """Plans the QEMU of a test, with an archive that is there or not."""
+    """Plans the QEMU of a test, with an archive or without."""
 
     def __init__(self, folder: Path, store: Store) -> None:
         self.store = store
@@ -118,20 +118,20 @@ class Planning:
 
 @pytest.fixture
 def plan(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Planning:
-    """On a machine with an old QEMU."""
+    """The plan on a host with an old QEMU."""
     made = Planning(tmp_path, store)
     monkeypatch.setattr("builder.cli.emulator.emulator_archive", made.found)
     monkeypatch.setenv("PATH", f"{fake_qemu(tmp_path / 'bin', OLD)}:{os.environ['PATH']}")
     return made
 
 
-def test_a_new_one_of_the_machines_is_taken(plan: Planning, tmp_path: Path) -> None:
+def test_a_recent_qemu_of_the_host_is_used(plan: Planning, tmp_path: Path) -> None:
     fake_qemu(tmp_path / "bin", NEW)
     assert plan() is None
     assert plan.notes == []
 
 
-def test_in_place_of_an_old_one_another_is_got(plan: Planning) -> None:
+def test_an_old_qemu_of_the_host_is_replaced(plan: Planning) -> None:
     planned = plan()
     assert planned
     assert isinstance(planned.step, QemuPrograms)
@@ -146,7 +146,7 @@ def test_in_place_of_an_old_one_another_is_got(plan: Planning) -> None:
         (FakeArchive(), True, "--offline, and it has not been fetched yet"),
     ],
 )
-def test_that_none_can_be_had_is_said(
+def test_a_note_says_why_there_is_no_recent_qemu(
     plan: Planning, archive: Archive | ArchiveUnavailable, why: str, *, offline: bool
 ) -> None:
     plan.archive = archive

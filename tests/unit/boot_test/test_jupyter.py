@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The stage of a boot at which Jupyter answers, with a server that takes its time."""
+"""The boot stage at which Jupyter answers, with a slow server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from builder.boot_test.jupyter import wait_for_jupyter
 
 
 class Starting(BaseHTTPRequestHandler):
-    """Refuses until it has been asked twice."""
+    """Refuses the first two requests."""
 
     def do_GET(self) -> None:
         asked = self.server.asked = getattr(self.server, "asked", 0) + 1  # type: ignore[attr-defined]
@@ -37,7 +37,7 @@ def port() -> Iterator[int]:
         thread.join()
 
 
-def test_it_is_reached_when_the_server_answers_well(
+def test_the_stage_is_reached_at_the_first_good_answer(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("builder.boot_test.jupyter._POLL_SECONDS", 0.01)

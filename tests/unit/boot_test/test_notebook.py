@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A browser of notebooks has patience with a server that is just starting."""
+"""The notebook client waits for a server that is still starting."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from builder.boot_test.notebook import Notebooks
 
 
 class Server(ThreadingHTTPServer):
-    """Jupyter's page to log in, which some seconds say nothing of."""
+    """Server with Jupyter's login page; it delays its first answers by `silent` seconds."""
 
     def __init__(self, *silent: float) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
@@ -25,7 +25,7 @@ class Server(ThreadingHTTPServer):
 
 
 class Answer(BaseHTTPRequestHandler):
-    """One answer of the server's."""
+    """Handler of one request."""
 
     server: Server
 
@@ -72,7 +72,7 @@ def test_a_server_that_does_not_answer_in_time_is_asked_again() -> None:
     assert server.asked == ["GET /login", "GET /login", "POST /login"]
 
 
-def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_a_server_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builder.boot_test.notebook._START_SECONDS", 0)
     with serving(1) as server, pytest.raises(requests.Timeout):
         Notebooks(f"http://127.0.0.1:{server.server_port}", "secret")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A login that has to choose another password, against a double of ssh and passwd."""
+"""First login with an expired password, with a fake ssh and passwd."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from builder.boot_test.password_change import change_password
 from builder.errors import StepError
 
 SSH = r"""#!/bin/sh
-# What sshd says and asks by pam_unix when a password has expired: it ends the connection afterwards.
+# Output and prompts of sshd with pam_unix for an expired password; sshd then ends the connection.
 [ "$1" = -tt ] || exit 9
 ask() {
     printf '%s' "$1"
@@ -39,24 +39,24 @@ def ssh(tmp_path: Path) -> Path:
     return path
 
 
-def test_each_question_gets_its_answer(ssh: Path) -> None:
+def test_each_prompt_gets_its_answer(ssh: Path) -> None:
     change_password([str(ssh), "somebody@board"], os.environ, old="old", new="new")
 
 
-def test_a_password_that_is_not_taken_is_an_error_with_what_was_said(ssh: Path) -> None:
+def test_a_refused_password_is_an_error_with_the_output(ssh: Path) -> None:
     with pytest.raises(StepError, match=r"force-password-change") as caught:
         change_password([str(ssh)], os.environ, old="wrong", new="new")
     assert caught.value.details[-1] == "passwd: Authentication token manipulation error"
 
 
-def test_a_login_without_a_question_is_an_error(ssh: Path) -> None:
-    """A shell waits for commands for ever."""
+def test_a_login_without_a_prompt_is_an_error(ssh: Path) -> None:
+    """The fake shell waits for commands."""
     ssh.write_text("#!/bin/sh\nprintf '$ '\nexec sleep 60\n")
     with pytest.raises(StepError):
         change_password([str(ssh)], os.environ, old="old", new="new", timeout=0.5)
 
 
-def test_who_hangs_up_at_the_question_is_an_error_with_what_was_said(ssh: Path) -> None:
+def test_a_closed_input_is_an_error_with_the_output(ssh: Path) -> None:
     ssh.write_text(
         "#!/bin/sh\nexec 0<&-\nprintf 'Current password: '\nsleep 0.3\nprintf 'bye\\n'\n"
     )

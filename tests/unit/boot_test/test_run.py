@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a test of a booted image asks for and leaves, and what the kernel's messages are looked through for."""
+"""The boot test's requirements, results, and search for kernel bugs in the kernel's messages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from builder.boot_test.board import BootError
 from builder.boot_test.emulator import Qemu
 from builder.boot_test.login import root_shell
 from builder.boot_test.qemu_release import qemu_source
-from builder.boot_test.run import kernel_problems, kernel_traces, run_checks, told_to, verdict
+from builder.boot_test.run import kernel_problems, kernel_traces, redirected, run_checks, verdict
 from builder.errors import UserError
 from builder.plan import step_key
 from builder.plan.board_steps import board_steps
@@ -65,7 +65,7 @@ def test_other_messages_are_not(line: str) -> None:
     assert kernel_traces(line) == []
 
 
-def test_a_slow_machine_is_no_drivers_fault() -> None:
+def test_messages_about_a_slow_machine_are_removed() -> None:
     kept = "[    9.1] macb e000b000.ethernet: Link is down\n[    9.3] check cabling!"
     late = "[  231.042738] hrtimer: interrupt took 90814140 ns"
     assert without_delays(f"{kept}\n{late}\n") == kept
@@ -78,7 +78,7 @@ def test_the_kernels_messages_are_kept(tmp_path: Path) -> None:
     said = f"[    0.0] Linux version 6.1\n{BUG}\n"
     (tmp_path / "said").write_text(said)
     shell = ["sh", "-c", f"cat {tmp_path}/said"]
-    assert kernel_problems(shell, tmp_path / "log") == [f"the kernel says: {BUG}"]
+    assert kernel_problems(shell, tmp_path / "log") == [f"kernel message: {BUG}"]
     assert (tmp_path / "log").read_text() == said
 
 
@@ -90,8 +90,8 @@ def test_a_board_that_does_not_answer_any_more_has_not_passed(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("stderr", [False, True])
-def test_what_checks_say_goes_where_all_else_does(*, stderr: bool) -> None:
-    words = told_to(Console(stderr=stderr), ["sh", "-c", 'echo "$1"', "sh", "a  b"])
+def test_output_of_checks_goes_to_the_consoles_stream(*, stderr: bool) -> None:
+    words = redirected(Console(stderr=stderr), ["sh", "-c", 'echo "$1"', "sh", "a  b"])
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == (("", "a  b\n") if stderr else ("a  b\n", ""))
 
@@ -174,7 +174,7 @@ def test_the_tree_for_qemu_is_looked_for_on_the_card(
 
 @pytest.mark.parametrize("board", ["Pynq-Z2", "ZCU111", "ZedBoard"])
 def test_a_board_has_what_its_checks_ask_for(board: str, tmp_path: Path) -> None:
-    """A check that wants a fixture of outside says that it belongs there."""
+    """A check that uses a fixture of the host plugin is marked `only("outside")`."""
     spec = resolve(TREE, board, profile="pynq-full")
     assert spec.holds_checks
     assert "recipes/selftest/test_selftest.py" in check_files(spec)
@@ -182,7 +182,7 @@ def test_a_board_has_what_its_checks_ask_for(board: str, tmp_path: Path) -> None
     known["checks"] = {name: str(path) for name, path in check_files(spec).items()}
     file, report = tmp_path / "context.json", tmp_path / "report.json"
     file.write_text(json.dumps(known))
-    # Nothing is run: it is said what would be.
+    # Only show which fixtures and checks would run.
     arguments = [*words(file, report, root=TREE.root, selection=Selection()), "--setup-plan"]
     done = subprocess.run(
         [sys.executable, *arguments],
@@ -195,7 +195,7 @@ def test_a_board_has_what_its_checks_ask_for(board: str, tmp_path: Path) -> None
 
 
 def checks_of(file: Path) -> dict[str, bool]:
-    """Return the checks in a file by name, and whether each is marked as one that takes long."""
+    """Return the checks in a file by name, and whether each is marked as long."""
     functions = [
         each for each in ast.parse(file.read_text()).body if isinstance(each, ast.FunctionDef)
     ]

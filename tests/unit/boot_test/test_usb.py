@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The disk at an emulated board's USB port."""
+"""USB disk of an emulated board."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_disk_is_at_the_first_port(
     assert f"file={tmp_path}/usb-disk.img,format=raw,readonly=on" in words
 
 
-def test_the_disk_says_what_is_on_it(tmp_path: Path) -> None:
+def test_the_disk_has_its_own_checksum(tmp_path: Path) -> None:
     usb_disk({"/axi/usb@e0002000": ON}, BUSES, tmp_path)
     content = (tmp_path / "usb-disk.img").read_bytes()
     serial, digest = content[:4096].rstrip(b"\0").decode().split()

@@ -302,7 +302,7 @@ def test_profiles_are_upgraded_with_the_boards_that_have_them(
     answer = build_py.there("upgrade", str(boards_dir))
     assert answer.status == 0
     for profile in profiles:
-        assert f"{profile}: extends: pynq-library is a part of pynq now" in answer.output
+        assert f"{profile}: extends: pynq-library is now part of pynq" in answer.output
         assert profile.read_text() == old.replace("pynq-library", "pynq")
         assert [*profile.parent.iterdir()] == [profile]
     assert build_py.there("upgrade", "--check", str(board), str(boards_dir)).status == 0

@@ -365,7 +365,7 @@ def test_a_second_build_of_two_boards_has_nothing_to_do(factory: Factory) -> Non
     answer = factory("build", "One", "Two")
     assert re.search(r"^One .* nothing to do +0\.0 s$", answer.output, re.MULTILINE)
     assert re.search(r"^Two .* 3 built, 2 kept +\d+\.\d s$", answer.output, re.MULTILINE)
-    assert answer.output.count("  kept    kernel (One, Two)\n") == 1
+    assert answer.output.count("  cached  kernel (One, Two)\n") == 1
 
 
 def test_the_manifest_says_when_steps_ran_and_what_takes_room(

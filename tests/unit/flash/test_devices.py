@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which devices an image may be written onto, by tables of lsblk's."""
+"""Selection of devices to which an image may be written, from tables of lsblk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.fakes.lsblk import CARD, EXT4, FAT, GIB, entry, fixed, table
 
 @pytest.fixture(autouse=True)
 def _block_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have every name below /dev be a block device of its own."""
+    """Treat every path in /dev as a block device."""
     monkeypatch.setattr(Path, "exists", lambda path: str(path) != "/dev/sdz")
     monkeypatch.setattr(Path, "resolve", lambda path: path)
     monkeypatch.setattr("stat.S_ISBLK", lambda mode: mode == "block")
@@ -64,10 +64,10 @@ def test_a_card_that_is_not_mounted_may_be_written() -> None:
         ),
     ],
 )
-def test_the_running_system_is_refused_whatever_is_said(part: dict[str, Any], what: str) -> None:
+def test_the_running_system_is_always_refused(part: dict[str, Any], what: str) -> None:
     error = refused(fixed("/dev/sda", children=[part]), name="/dev/sda", also_fixed=True)
     assert error.message == (
-        f"/dev/sda (ACME Card Reader, 16.0 GiB) is in use by this system: it holds {what}"
+        f"/dev/sda (ACME Card Reader, 16.0 GiB) is in use by this system: it contains {what}"
     )
     # As removable as a card: systems run from USB disks too.
     part = {**part, "rm": True, "hotplug": True}
@@ -89,13 +89,13 @@ def test_the_running_system_is_refused_whatever_is_said(part: dict[str, Any], wh
         (entry("/dev/sdb", children=[entry("/dev/mapper/v", "lvm")]), "LVM"),
     ],
 )
-def test_what_belongs_to_something_larger_is_refused(disk: dict[str, Any], what: str) -> None:
+def test_members_of_larger_volumes_are_refused(disk: dict[str, Any], what: str) -> None:
     error = refused(disk)
     assert f"is in use by {what}" in error.message
     assert "wipefs --all" in str(error.hint)
 
 
-def test_a_locked_encrypted_disk_is_no_one_elses() -> None:
+def test_a_locked_encrypted_disk_may_be_written() -> None:
     disk = entry("/dev/sdb", fstype="crypto_LUKS")
     assert target(Path("/dev/sdb"), read_devices(table(disk)), fixed=False).size == 16 * GIB
 
@@ -114,7 +114,7 @@ def test_mounted_parts_are_named_with_the_command_that_unmounts_them() -> None:
 
 def test_a_partition_is_refused_and_its_disk_named() -> None:
     error = refused(CARD, name="/dev/sdb1")
-    assert error.message == "/dev/sdb1 is a partition: an image is for a whole disk"
+    assert error.message == "/dev/sdb1 is a partition: an image needs a whole disk"
     assert error.hint == "the whole disk is /dev/sdb"
 
 
@@ -122,9 +122,9 @@ def test_a_partition_is_refused_and_its_disk_named() -> None:
     ("disk", "message"),
     [
         (entry("/dev/sdb", "rom"), "/dev/sdb is an optical drive"),
-        (entry("/dev/sdb", "mpath"), "/dev/sdb is no disk, but mpath"),
+        (entry("/dev/sdb", "mpath"), "/dev/sdb is not a disk, but mpath"),
         (entry("/dev/sdb", size=0), "there is no card in /dev/sdb"),
-        (entry("/dev/sdb", ro=True), "cannot be written"),
+        (entry("/dev/sdb", ro=True), "is read-only"),
         (fixed("/dev/sdb"), "is not removable"),
     ],
 )
@@ -132,7 +132,7 @@ def test_other_refusals(disk: dict[str, Any], message: str) -> None:
     assert message in refused(disk).message
 
 
-def test_a_disk_that_is_not_removable_may_be_written_if_that_is_said() -> None:
+def test_a_disk_that_is_not_removable_may_be_written_with_the_option() -> None:
     disks = read_devices(table(fixed("/dev/sdb")))
     assert target(Path("/dev/sdb"), disks, fixed=True).path == "/dev/sdb"
 
@@ -141,11 +141,11 @@ def test_a_disk_that_is_not_removable_may_be_written_if_that_is_said() -> None:
     ("name", "message"),
     [
         ("/dev/sdz", "/dev/sdz: there is no such device"),
-        ("/dev/null", "/dev/null is no block device"),
+        ("/dev/null", "/dev/null is not a block device"),
         ("/dev/sdy", "/dev/sdy: lsblk does not know this device"),
     ],
 )
-def test_what_is_no_device(name: str, message: str) -> None:
+def test_other_paths_are_refused(name: str, message: str) -> None:
     assert refused(CARD, name=name).message == message
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command `flash`, with files in place of devices."""
+"""The command `flash`, with files instead of devices."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def put(image: Path, card: Path, *, progress: Callable[..., object] = silent) ->
 
 @pytest.mark.parametrize("ending", ["", ".xz", ".zst", ".zip"])
 @pytest.mark.parametrize("mapped", [True, False])
-def test_what_counts_is_on_the_card(
+def test_mapped_ranges_are_on_the_card(
     image: Path,
     block_map: Path,
     card: Path,
@@ -125,7 +125,7 @@ def test_what_counts_is_on_the_card(
     assert stages["verifying"] == (read_map(block_map).mapped if mapped else 6 * MIB)
 
 
-def test_what_does_not_count_is_not_written(image: Path, block_map: Path, card: Path) -> None:
+def test_other_ranges_are_not_written(image: Path, block_map: Path, card: Path) -> None:
     put(image, card)
     with card.open("rb") as file:  # of a file, bmaptool keeps nothing: what it leaves out is a hole
         assert file.seek(0, os.SEEK_HOLE) == MIB
@@ -152,9 +152,12 @@ def test_a_card_that_ends_early_is_found(image: Path, card: Path) -> None:
 
 @pytest.mark.parametrize(
     ("stage", "says"),
-    [("writing", "half written and cannot be used"), ("verifying", "was not compared")],
+    [
+        ("writing", "partly written and cannot be used"),
+        ("verifying", "verification was not completed"),
+    ],
 )
-def test_an_interruption_says_what_the_card_is_good_for(
+def test_an_interruption_describes_the_state_of_the_card(
     image: Path, card: Path, stage: str, says: str
 ) -> None:
     def progress(now: str, done: int, total: int) -> None:
@@ -166,11 +169,11 @@ def test_an_interruption_says_what_the_card_is_good_for(
     assert caught.value.exit_code == 130
 
 
-def test_what_bmaptool_complains_of_is_told(image: Path, block_map: Path, card: Path) -> None:
+def test_errors_of_bmaptool_are_shown(image: Path, block_map: Path, card: Path) -> None:
     content = bytearray(image.read_bytes())
     content[0] ^= 1
     image.write_bytes(content)  # its map has another checksum for this block
-    with pytest.raises(StepError, match="cannot be used as it is") as caught:
+    with pytest.raises(StepError, match="cannot be used in this state") as caught:
         put(image, card)
     assert "checksum mismatch" in " ".join(caught.value.details)
 
@@ -209,7 +212,7 @@ def test_ranges_of_a_map(tmp_path: Path) -> None:
 )
 def test_a_broken_map_is_refused(image: Path, text: str) -> None:
     Path(f"{image}.bmap").write_text(text)
-    with pytest.raises(UserError, match="is no block map"):
+    with pytest.raises(UserError, match="is not a block map"):
         card_image(image)
 
 
@@ -322,7 +325,7 @@ def test_yes_on_a_terminal_writes(run: Callable[..., Answer], image: Path, card:
     assert card.read_bytes()[: 6 * MIB] == image.read_bytes()
 
 
-def test_without_a_terminal_it_has_to_be_said(
+def test_without_a_terminal_yes_is_required(
     run: Callable[..., Answer], image: Path, card: Path
 ) -> None:
     answer = run(image, card)
@@ -331,7 +334,7 @@ def test_without_a_terminal_it_has_to_be_said(
     assert card.read_bytes() == OLD * 8
 
 
-def test_without_what_writes_cards_nothing_is_asked(
+def test_without_bmaptool_nothing_is_asked(
     run: Callable[..., Answer], image: Path, card: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda _: None)
@@ -348,7 +351,7 @@ def test_too_small_a_card_is_refused(run: Callable[..., Answer], image: Path, ca
     assert card.read_bytes() == OLD * 8
 
 
-def test_a_disk_that_is_not_removable_needs_a_word(
+def test_a_disk_that_is_not_removable_needs_the_option(
     run: Callable[..., Answer], image: Path, card: Path
 ) -> None:
     disk = fixed(str(card), size=8 * MIB)
@@ -384,7 +387,7 @@ def test_a_board_stands_for_its_image(
 
 
 @pytest.mark.parametrize("name", ["missing.img", "."])
-def test_what_is_no_image_is_refused(run: Callable[..., Answer], card: Path, name: str) -> None:
+def test_other_files_are_refused(run: Callable[..., Answer], card: Path, name: str) -> None:
     answer = run(name, card, "--yes")
     assert answer.status == 2
     assert "--board NAME" in answer.errors

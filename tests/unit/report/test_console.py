@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a build tells: lines for people, JSON for programs."""
+"""Views of a build's events."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from builder.report.events import (
 EVENTS: list[tuple[Event, str]] = [
     (Note(text="as of [today]"), "as of [today]"),
     (Note(text="WITHOUT", loud=True), "WITHOUT"),
-    (StepCached(step="kernel"), "  kept    kernel"),
+    (StepCached(step="kernel"), "  cached  kernel"),
     (
         StepStarted(step="recipe:x", reason="port: 1 -> [2]", log=Path("/x.log")),
         "  start   recipe:x (port: 1 -> [2])",
@@ -172,7 +172,7 @@ def test_a_long_name_leaves_room_for_the_time() -> None:
     file.truncate(0)
     file.seek(0)
     console.print(view._table())  # noqa: SLF001
-    assert re.match(r"kernel .*… 0\.0 s", Text.from_ansi(file.getvalue()).plain)
+    assert re.match(r"kernel .*… \d\.\d s", Text.from_ansi(file.getvalue()).plain)
 
 
 def test_the_json_view_prints_one_object_an_event(capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,7 +199,7 @@ def test_the_json_view_prints_one_object_an_event(capsys: pytest.CaptureFixture[
         ("json", True, False, JsonView),
     ],
 )
-def test_the_view_fits_terminal_and_wish(
+def test_the_view_depends_on_terminal_and_option(
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
     *,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Distributions, and what recipes want of each: packages, lock files, source distributions."""
+"""Distributions, and recipes' packages, lock files and source distributions for each."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def test_a_pinned_distribution_is_the_only_one(files: Files) -> None:
 
 
 @pytest.mark.parametrize("archive", ["main", "main-amd64"])
-def test_mirrors_of_local_settings_reach_their_distribution(files: Files, archive: str) -> None:
+def test_mirrors_of_local_settings_are_used(files: Files, archive: str) -> None:
     """Also those for one architecture, which the distribution need not have."""
     files.write("local.yaml", f"mirrors: {{one: {{{archive}: http://near.invalid}}}}\n")
     (distribution,) = files.resolve().distributions
     assert distribution.mirrors == {archive: "http://near.invalid"}
 
 
-def test_a_mirror_for_an_archive_that_there_is_not_is_refused(files: Files) -> None:
+def test_a_mirror_for_an_unknown_archive_is_refused(files: Files) -> None:
     files.write("local.yaml", "mirrors:\n  one: {mian: http://near.invalid}\n")
     (problem,) = files.problems()
     assert problem.startswith("local.yaml:2: mirrors.one.mian: ")
@@ -46,7 +46,7 @@ def test_a_mirror_for_an_archive_that_there_is_not_is_refused(files: Files) -> N
         ("[]", ""),
     ],
 )
-def test_packages_are_added_up_for_distribution_family_and_architecture(
+def test_packages_for_distribution_family_and_architecture_are_combined(
     files: Files, apt: str, packages: str
 ) -> None:
     files.write("distributions/two.yaml", DISTRIBUTION)
@@ -56,7 +56,7 @@ def test_packages_are_added_up_for_distribution_family_and_architecture(
     assert recipe.packages(spec.distributions[0], spec.architecture) == packages.split()
 
 
-def test_the_lock_file_is_that_of_distribution_and_architecture(files: Files) -> None:
+def test_the_lock_file_depends_on_distribution_and_architecture(files: Files) -> None:
     def lock(recipe: ResolvedRecipe) -> Path | None:
         return recipe.lock_file(spec.distributions[0], spec.architecture)
 
@@ -78,7 +78,7 @@ def test_the_lock_file_is_that_of_distribution_and_architecture(files: Files) ->
         ("{arm64: '{distribution}.txt', armhf: '{distribution}-{architecture}'}", "one-armhf"),
     ],
 )
-def test_of_several_lock_files_that_of_the_narrowest_target_is_taken(
+def test_the_lock_file_of_the_most_specific_target_is_used(
     files: Files, pip: str, lock: str | None
 ) -> None:
     files.write("distributions/two.yaml", DISTRIBUTION)
@@ -92,7 +92,7 @@ def test_of_several_lock_files_that_of_the_narrowest_target_is_taken(
 
 @pytest.mark.parametrize("name", ["{distro}.txt", "{}.txt", "{distribution"])
 @pytest.mark.parametrize(("form", "key"), [("'{}'", "pip"), ("{{one: '{}'}}", "pip.one")])
-def test_a_placeholder_in_a_lock_files_name_that_is_unknown_is_a_problem(
+def test_an_unknown_placeholder_in_a_lock_files_name_is_a_problem(
     files: Files, name: str, form: str, key: str
 ) -> None:
     files.recipe("a", f"pip: {form.format(name)}\n")
@@ -110,7 +110,7 @@ def test_a_distribution_without_a_lock_file_is_unusable(files: Files) -> None:
     assert spec.unusable(spec.distributions[0]) is None
 
 
-def test_source_distributions_are_those_of_the_target(files: Files) -> None:
+def test_source_distributions_depend_on_the_target(files: Files) -> None:
     one, two = "1" * 64, "2" * 64
     files.write("recipes/a/host.sh", "")
     files.recipe("a", f"scripts: {{host: host.sh}}\nsdists: {{a-1.tar.gz: {one!r}}}\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""YAML files that know the line of each key."""
+"""YAML files with the line of each key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.spec.document import Document, ProblemsError, overlay, read
+from builder.spec.document import Document, ProblemsError, merged, read
 
 TEXT = """\
 # a comment
@@ -55,7 +55,7 @@ def complaints(path: Path) -> list[str]:
         (("files", 1, "to"), 14),
     ],
 )
-def test_every_key_and_item_knows_its_line(
+def test_every_key_and_item_has_its_line(
     document: Document, where: tuple[str | int, ...], line: int
 ) -> None:
     assert document.places[where] == (document.path, line, where)
@@ -72,7 +72,7 @@ def test_every_key_and_item_knows_its_line(
         ((), 1),
     ],
 )
-def test_a_missing_key_stands_at_the_line_of_what_should_hold_it(
+def test_a_missing_key_has_the_line_of_its_parent(
     document: Document, where: tuple[str | int, ...], line: int
 ) -> None:
     assert document.problem(where, "is missing").line == line
@@ -100,7 +100,7 @@ def test_a_problem_prints_as_path_line_key_and_what(document: Document) -> None:
         ("", 1, "must be a mapping of keys"),
     ],
 )
-def test_what_is_no_mapping_with_unique_keys_is_refused(
+def test_a_file_must_be_a_mapping_with_unique_keys(
     tmp_path: Path, text: str, line: int, what: str
 ) -> None:
     path = tmp_path / "x.yaml"
@@ -109,7 +109,7 @@ def test_what_is_no_mapping_with_unique_keys_is_refused(
     assert complaint.startswith(f"{path}:{line}: {what}")
 
 
-def test_all_keys_that_are_there_twice_are_named(tmp_path: Path) -> None:
+def test_all_duplicate_keys_are_named(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("a: 1\na: 2\nb: 1\nb: 2\n")
     assert complaints(path) == [
@@ -118,7 +118,7 @@ def test_all_keys_that_are_there_twice_are_named(tmp_path: Path) -> None:
     ]
 
 
-def test_what_is_not_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_bytes(b"a: \xff\n")
     (complaint,) = complaints(path)
@@ -138,15 +138,15 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
         ("b: 1\na: !secret x\n", 2, "not YAML: could not determine a constructor for the tag"),
         ("b: 1\n? [x, y]\n: 1\n", 2, "not YAML: found unhashable key"),
         ("b: 1\na: 2022-99-99\n", 2, "not YAML: month must be in 1..12"),
-        ("b: 1\na: !!timestamp soon\n", 2, "not YAML: 'soon' is no timestamp"),
-        ("b: 1\na: !!int ''\n", 2, "not YAML: '' is no int"),
-        ("b: 1\na: !!bool often\n", 2, "not YAML: 'often' is no bool"),
-        ("b: 1\na: !!float ''\n", 2, "not YAML: '' is no float"),
-        ("b: 1\na: &x [*x]\n", 2, "an anchor holds itself"),
-        ("b: &x {c: {d: *x}}\n", 1, "an anchor holds itself"),
+        ("b: 1\na: !!timestamp soon\n", 2, "not YAML: 'soon' is not a timestamp"),
+        ("b: 1\na: !!int ''\n", 2, "not YAML: '' is not an int"),
+        ("b: 1\na: !!bool often\n", 2, "not YAML: 'often' is not a bool"),
+        ("b: 1\na: !!float ''\n", 2, "not YAML: '' is not a float"),
+        ("b: 1\na: &x [*x]\n", 2, "an anchor contains itself"),
+        ("b: &x {c: {d: *x}}\n", 1, "an anchor contains itself"),
     ],
 )
-def test_odd_yaml_is_a_problem_too(tmp_path: Path, text: str, line: int, what: str) -> None:
+def test_invalid_yaml_is_a_problem(tmp_path: Path, text: str, line: int, what: str) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(text)
     (complaint,) = complaints(path)
@@ -171,7 +171,7 @@ CHAIN = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1,
 @pytest.mark.parametrize(
     ("text", "line", "what"),
     [
-        (BILLION, 5, "has more than 20000 values, with those that aliases stand for"),
+        (BILLION, 5, "has more than 20000 values with aliases expanded"),
         (MERGED, 9, "has more than 20000 values"),
         (CHAIN, 31, "is nested more than 32 deep"),
         ("a:\n  " + "[" * 100_000, 2, "is nested more than 32 deep"),
@@ -185,7 +185,7 @@ CHAIN = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1,
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_what_is_too_much_is_refused_at_its_line(
+def test_exceeded_limits_are_refused_at_their_line(
     tmp_path: Path, text: str, line: int, what: str
 ) -> None:
     path = tmp_path / "x.yaml"
@@ -206,10 +206,10 @@ def test_only_plain_files_are_read(tmp_path: Path) -> None:
     assert complaint.endswith("cannot be read: File name too long")
 
 
-# One document over another
+# Merged documents
 
 
-def test_many_keys_over_many_take_no_longer_than_reading_them(tmp_path: Path) -> None:
+def test_merging_many_keys_takes_no_longer_than_reading_them(tmp_path: Path) -> None:
     text = "".join(f"k{number}: {{a: 1}}\n" for number in range(4_000))
     began = time.process_time()
     merged = overlaid(tmp_path, text, text)
@@ -218,11 +218,11 @@ def test_many_keys_over_many_take_no_longer_than_reading_them(tmp_path: Path) ->
 
 
 def overlaid(folder: Path, base: str, variant: str) -> Document:
-    """Return a variant's document over its base's, both given as text."""
+    """Merge a variant's document into its base's, both given as text."""
     paths = folder / "base.yaml", folder / "variant.yaml"
     for path, text in zip(paths, (base, variant), strict=True):
         path.write_text(text)
-    return overlay(*map(read, paths))
+    return merged(*map(read, paths))
 
 
 @pytest.mark.parametrize(
@@ -235,14 +235,14 @@ def overlaid(folder: Path, base: str, variant: str) -> Document:
         ("a: [1]", "a: {b: 1}", {"a": {"b": 1}}),
         ("a: {b: 1}", "a:", {"a": None}),
         ("a:", "a: {b: 1}", {"a": {"b": 1}}),
-        # What is added.
+        # Lists that are appended.
         ("a: [1, 2]", "a+: [3, 4]", {"a": [1, 2, 3, 4]}),
         ("a: {b: [1]}", "a: {b+: [2]}", {"a": {"b": [1, 2]}}),
         ("a: [[1]]", "a+: [[2], {c: 3}]", {"a": [[1], [2], {"c": 3}]}),
         ("b: 1", "a+: [1]", {"a": [1], "b": 1}),
         ("a:", "a+: [1]", {"a": [1]}),
         ("b: 1", "a: {b: {c+: [1]}}", {"a": {"b": {"c": [1]}}, "b": 1}),
-        # What cannot be added stays as it is, for the model to refuse.
+        # Other values of `KEY+` stay unchanged, and are refused by the model.
         ("a: 1", "a+: [1]", {"a": 1, "a+": [1]}),
         ("a: {b: 1}", "a+: [1]", {"a": {"b": 1}, "a+": [1]}),
         ("a: [1]", "a+: 2", {"a": [1], "a+": 2}),
@@ -277,7 +277,7 @@ def test_a_variant_is_merged_with_its_base(
         (("missing",), "variant", 1, "missing"),
     ],
 )
-def test_merged_values_are_found_where_they_are_written(
+def test_merged_values_keep_their_location(
     tmp_path: Path, where: tuple[str | int, ...], file: str, line: int, key: str
 ) -> None:
     base = """\
@@ -304,11 +304,11 @@ new+: [1]
     assert str(problem) == f"{tmp_path}/{file}.yaml:{line}: {key}: wrong"
 
 
-def test_documents_may_lie_over_each_other(tmp_path: Path) -> None:
+def test_three_documents_are_merged(tmp_path: Path) -> None:
     lower = overlaid(tmp_path, "a: [1]\nb: 1\n", "a+: [2]\n")
     path = tmp_path / "top.yaml"
     path.write_text("a+: [3]\nb: 2\n")
-    top = overlay(lower, read(path))
+    top = merged(lower, read(path))
     assert top.data == {"a": [1, 2, 3], "b": 2}
     assert [top.place(("a", index)).path.name for index in range(3)] == [
         "base.yaml",
@@ -319,7 +319,7 @@ def test_documents_may_lie_over_each_other(tmp_path: Path) -> None:
     assert lower.data == {"a": [1, 2], "b": 1}, "the lower ones stay as they are"
 
 
-def test_a_key_can_be_left_out(document: Document) -> None:
+def test_a_key_can_be_removed(document: Document) -> None:
     smaller = document.without("partitions")
     assert set(smaller.data) == {"board", "recipes", "files"}
     assert {where[0] for where in smaller.places} == {"board", "recipes", "files"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which recipes are applied to a system that is there already, and with which parameters."""
+"""Selection of recipes to apply to an existing system, with their parameters."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def applied(found: ExtraRecipes) -> list[str]:
     return [recipe.name for recipe in found.applied]
 
 
-def test_what_a_recipe_requires_comes_before_it(files: Files) -> None:
+def test_required_recipes_come_first(files: Files) -> None:
     assert applied(extra(files, "web")) == ["base", "users", "web"]
 
 
-def test_a_default_that_cannot_stay_beside_another_parameter_is_not_applied(files: Files) -> None:
+def test_a_forbidden_default_is_not_applied(files: Files) -> None:
     files.recipe(
         "shop",
         """\
@@ -59,13 +59,13 @@ def test_a_default_that_cannot_stay_beside_another_parameter_is_not_applied(file
     )
     with pytest.raises(UserError, match=r"shop\.password must not be the default") as caught:
         extra(files, "shop")
-    assert caught.value.hint == "give another: --set shop.password=..."
+    assert caught.value.hint == "set another value: --set shop.password=..."
     assert "shop" in applied(extra(files, "shop", settings=("shop.password=own",)))
     kept = {"base": {}, "users": {}, "web": {}, "shop": {"password": SECRET}}
     assert applied(extra(files, "web", present=kept)) == ["web"]
 
 
-def test_what_the_system_has_is_not_applied_again_but_known(files: Files) -> None:
+def test_present_recipes_are_known_but_not_applied_again(files: Files) -> None:
     present = {"base": {}, "users": {"user": "me", "password": SECRET, "root-password": SECRET}}
     found = extra(files, "web", present=present)
     assert applied(found) == ["web"]
@@ -73,7 +73,7 @@ def test_what_the_system_has_is_not_applied_again_but_known(files: Files) -> Non
     assert found.known["users"].parameters["user"] == "me"
 
 
-def test_a_recipe_with_a_parameter_that_is_set_is_applied_with_the_others_as_they_are(
+def test_a_recipe_with_a_new_setting_is_applied_with_its_other_parameters_unchanged(
     files: Files,
 ) -> None:
     present = {"base": {}, "users": {"user": "me", "password": SECRET, "root-password": ""}}
@@ -86,15 +86,15 @@ def test_a_recipe_with_a_parameter_that_is_set_is_applied_with_the_others_as_the
     }
 
 
-def test_a_secret_that_nobody_tells_is_not_replaced_by_the_default(files: Files) -> None:
-    # root's, too: the default is none.
+def test_an_unknown_secret_is_not_replaced_by_the_default(files: Files) -> None:
+    # Also root's password, whose default is empty.
     present = {"base": {}, "users": {"password": SECRET, "root-password": SECRET}}
-    with pytest.raises(UserError, match="secrets that its manifest does not tell") as caught:
+    with pytest.raises(UserError, match="secrets that the image's manifest") as caught:
         extra(files, present=present, settings=("users.user=you",))
-    assert caught.value.hint == "give them: --set users.password=... --set users.root-password=..."
+    assert caught.value.hint == "set them: --set users.password=... --set users.root-password=..."
 
 
-def test_users_own_settings_count(files: Files) -> None:
+def test_local_settings_apply(files: Files) -> None:
     files.write("local.yaml", "parameters:\n  web: {port: 8080}\n  other: {x: 1}\n")
     assert extra(files, "web").known["web"].parameters == {"port": 8080}
     assert extra(files, "web", settings=("web.port=1",)).known["web"].parameters == {"port": 1}
@@ -124,7 +124,7 @@ def test_recipes_that_require_each_other_are_named(files: Files) -> None:
         extra(files, "one")
 
 
-def test_problems_of_recipes_are_told_with_file_and_line(files: Files) -> None:
+def test_problems_of_recipes_have_file_and_line(files: Files) -> None:
     files.recipe("broken", "fils: []\nfiles:\n  - {from: none, to: /x}\n")
     files.recipe("missing_requirements", "files:\n  - {from: none, to: /x}\n")
     with pytest.raises(UserError) as caught:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A board's own designs and notebooks: which files they are."""
+"""A board's own PL designs and notebooks, and the files that belong to them."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_a_boards_designs_are_found_without_the_project_beside_them(files: Files
     [
         ("overlays: [none]", "11: overlays.0: there is no directory "),
         ("overlays: [empty]", "11: overlays.0: there is no bitstream (*.bit) in "),
-        ("overlays: [base, x/base]", "11: overlays.1: has the name of another, base: "),
+        ("overlays: [base, x/base]", "11: overlays.1: has the same name as another design, base: "),
         ("overlays: [{dir: base}]", "11: overlays.0.dir: is not a known key"),
         ("overlays: [/base]", "11: overlays.0: must be a path below the directory of this file"),
         ("notebooks: none", "11: notebooks: there is no directory "),
     ],
 )
-def test_a_design_that_is_not_there_is_named(files: Files, text: str, problem: str) -> None:
+def test_a_missing_design_is_named(files: Files, text: str, problem: str) -> None:
     for folder in ("base", "x/base"):
         files.write(f"boards/B/{folder}/base.bit", "")
     files.write("boards/B/empty/base.tcl", "")

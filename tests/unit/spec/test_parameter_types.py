@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Types of recipes' parameters: what they take, and what would be a line or a word elsewhere."""
+"""Types of recipe parameters, and the values that they accept and refuse."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ assert RIGHT.keys() == WRONG.keys() == {*ParameterType}
 @pytest.mark.parametrize(
     ("kind", "text"), [(kind, text) for kind, texts in RIGHT.items() for text in texts]
 )
-def test_a_type_takes_what_it_says(kind: ParameterType, text: str) -> None:
+def test_a_type_accepts_its_values(kind: ParameterType, text: str) -> None:
     assert mismatch(kind, text) is None
 
 
@@ -82,7 +82,7 @@ def test_a_type_takes_what_it_says(kind: ParameterType, text: str) -> None:
         *((kind, text) for kind in ParameterType for text in HOSTILE if text not in RIGHT[kind]),
     ],
 )
-def test_a_type_takes_nothing_that_means_something_to_a_shell_or_ends_a_line(
+def test_a_type_refuses_special_characters_of_shells_and_line_ends(
     kind: ParameterType, text: str
 ) -> None:
     takes_words = kind is ParameterType.LINE and text.isprintable()
@@ -99,7 +99,7 @@ parameters:
   word: {default: secret, summary: the password, secret: true}
 """
 
-HOST = "must be a host name: letters, digits and inner hyphens, 64 characters at most"
+HOST = "must be a host name: letters, digits and inner hyphens, at most 64 characters"
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_an_optional_text_may_be_empty(files: Files) -> None:
         files.resolve(settings=["a.name="])
 
 
-def test_every_parameter_of_our_recipes_that_is_no_secret_says_what_it_takes() -> None:
-    """`line` is for secrets, which are only hashed or quoted, and for what has a pattern."""
+def test_every_parameter_of_our_recipes_has_a_type_unless_it_is_secret() -> None:
+    """`line` is for secrets, which are only hashed or quoted, and for parameters with a pattern."""
     reader = Reader()
     loose = [
         f"{name}.{key}"

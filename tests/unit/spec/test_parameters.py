@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Parameters of recipes: which layer wins, and what a value may be."""
+"""Parameters of recipes: precedence of layers, and validation of values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ parameters:
         ("profile local", "local"),
     ],
 )
-def test_later_layers_of_parameters_win(files: Files, layers: str, value: str) -> None:
+def test_later_layers_of_parameters_override_earlier_ones(
+    files: Files, layers: str, value: str
+) -> None:
     files.recipe("a", PARAMETERS)
     text = "parameters: {{a: {{text: {}}}}}\n"
     if "profile" in layers:
@@ -63,7 +65,7 @@ def test_later_layers_of_parameters_win(files: Files, layers: str, value: str) -
         ("a.words=", "words", []),
     ],
 )
-def test_a_setting_is_read_as_the_type_of_the_default(
+def test_a_setting_has_the_type_of_the_default(
     files: Files, setting: str, key: str, value: object
 ) -> None:
     files.recipe("a", PARAMETERS)
@@ -92,7 +94,7 @@ def test_the_last_setting_wins(files: Files) -> None:
         ("a.=5", "--set a.: must be RECIPE.PARAMETER=VALUE"),
     ],
 )
-def test_a_setting_that_does_not_fit_is_refused(files: Files, setting: str, message: str) -> None:
+def test_an_invalid_setting_is_refused(files: Files, setting: str, message: str) -> None:
     files.recipe("a", PARAMETERS)
     with pytest.raises(UserError) as caught:
         files.resolve(settings=[setting])
@@ -138,7 +140,7 @@ PATTERNS = """parameters:
 """
 
 
-def test_a_default_that_does_not_match_is_for_somebody_to_set(files: Files) -> None:
+def test_a_default_that_does_not_match_must_be_replaced(files: Files) -> None:
     files.recipe("a", PATTERNS)
     assert files.problems() == [
         "boards/B/board.yaml:1: parameters.a.key: must be set: 8 characters"
@@ -154,7 +156,7 @@ KNOWN = """parameters:
 """
 
 
-def test_a_default_that_cannot_stay_beside_another_parameter_is_for_somebody_to_change(
+def test_a_default_that_another_parameter_forbids_must_be_replaced(
     files: Files,
 ) -> None:
     files.recipe("a", KNOWN)
@@ -164,15 +166,15 @@ def test_a_default_that_cannot_stay_beside_another_parameter_is_for_somebody_to_
     assert files.resolve(settings=["b.force=false"]).parameters()["a"] == {"password": "known"}
     assert files.resolve(settings=["a.password=own"]).parameters()["a"]["password"] == "own"
     problem = (
-        "boards/B/board.yaml:12: parameters.a.password: must not be the default, which everybody "
-        "knows (of the page): b.force is set"
+        "boards/B/board.yaml:12: parameters.a.password: must not be the default, which is "
+        "publicly known (of the page), because b.force is set"
     )
     assert files.problems() == [problem]
     assert files.problems(settings=["a.password=known"]) == [problem]
 
 
 @pytest.mark.parametrize("recipe", ["jupyter", "samba"])
-def test_an_image_that_forces_another_password_has_no_other_that_everybody_knows(
+def test_an_image_that_forces_a_password_change_has_no_other_default_password(
     recipe: str,
 ) -> None:
     given = {"users.force-password-change": "true", "jupyter.password": "1", "samba.password": "2"}
@@ -192,9 +194,7 @@ def test_an_image_that_forces_another_password_has_no_other_that_everybody_knows
         ("users", "root-password", ""),
     ],
 )
-def test_nobody_gets_in_who_knows_no_password_unless_somebody_asks_for_it(
-    recipe: str, key: str, value: Scalar
-) -> None:
+def test_by_default_every_login_needs_a_password(recipe: str, key: str, value: Scalar) -> None:
     model = Reader().recipe(TREE.recipe_files()[recipe])
     assert model
     assert model.parameters[key].default == value
@@ -202,7 +202,7 @@ def test_nobody_gets_in_who_knows_no_password_unless_somebody_asks_for_it(
         assert resolve(TREE, board).parameters()[recipe][key] == value
 
 
-def test_a_value_that_does_not_match_is_refused_and_a_secret_one_not_repeated(files: Files) -> None:
+def test_a_value_that_does_not_match_is_refused_without_showing_secrets(files: Files) -> None:
     files.recipe("a", PATTERNS)
     files.write("local.yaml", "parameters:\n  a: {key: geheim, kind: three, list: [a, B]}\n")
     assert files.problems() == [

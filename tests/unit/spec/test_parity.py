@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The comparison with PYNQ's sdbuild: nothing is forgotten, and what it names is there."""
+"""The comparison with PYNQ's sdbuild is complete, and all that it names exists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.fixtures.specs import Files
 
 TREE = SpecTree(root=ROOT)
 
-# All directories of sdbuild/packages, v3.1, and what v4.0 added.
+# All directories of sdbuild/packages of v3.1, and those that v4.0 added.
 PACKAGES = set(
     """
 arrow bazel boot_bitstream boot_leds bootpy clear_pl_statefile cmake ethernet gcc-mb glog googletest
@@ -26,7 +26,7 @@ python_packages_jammy ray resizefs sdcardshrink selftest sensorconf show_ip sigr
 wifi_connect wpa_ap x11 xrfclk xrfdc xrt xrtlib xsdfec
 """.split()  # noqa: SIM905 - words are easier to read
 )
-# What of the Ubuntu part's changes has a name.
+# Named changes to Ubuntu.
 BASE = set(
     """
 bluez build-essential cmake devmem2 dhclient.conf environment fake-hwclock fswebcam gdb gfortran
@@ -53,8 +53,8 @@ def test_every_package_has_a_row(rows: dict[str, list[Row]]) -> None:
     assert named >= PACKAGES
 
 
-def test_what_a_recipe_stands_for_needs_no_person(rows: dict[str, list[Row]]) -> None:
-    """What `import-spec` says of a package is what the comparison says."""
+def test_packages_with_recipes_need_no_manual_work(rows: dict[str, list[Row]]) -> None:
+    """`import-spec` and the comparison agree on each package."""
     packages = yaml.safe_load((ROOT / "builder/sdbuild_import/packages.yaml").read_text())
     made = {word for row in rows["Packages"] if row.recipes for word in row.what.split(", ")}
     assert not made & {name for name, facts in packages.items() if "person" in facts}
@@ -69,7 +69,7 @@ def test_every_capability_has_a_row(rows: dict[str, list[Row]]) -> None:
     assert [row.what for row in rows["Capabilities"]] == [f"F{number}" for number in range(1, 34)]
 
 
-def test_no_answer_is_open() -> None:
+def test_every_row_has_an_answer() -> None:
     assert not re.findall(r"TODO|FIXME|\?\?", (ROOT / DATA).read_text())
 
 

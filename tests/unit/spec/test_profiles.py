@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Profiles that extend others."""
+"""Profiles that extend other profiles."""
 
 from __future__ import annotations
 
 import pytest
 
-from builder.spec.models import Profile
+from builder.spec.profile import Profile
 from builder.spec.reader import SpecTree
 from builder.spec.resolve import resolve
 from builder.spec.schemas import json_schema
@@ -23,14 +23,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return made
 
 
-def test_the_recipes_of_what_is_extended_come_first(files: Files) -> None:
+def test_recipes_of_the_base_profile_come_first(files: Files) -> None:
     files.write("profiles/base.yaml", "summary: s\nrecipes: [c, a]\n")
     files.write("profiles/more.yaml", "summary: s\nextends: base\nrecipes: [d, a]\n")
     files.write("profiles/p.yaml", "summary: s\nextends: more\nrecipes: [b]\n")
     assert files.order() == ["c", "a", "d", "b"]
 
 
-def test_recipes_that_see_the_board_still_come_last(files: Files) -> None:
+def test_recipes_that_read_the_board_still_come_last(files: Files) -> None:
     files.recipe("c", "board-specific: true\n")
     files.write("profiles/base.yaml", "summary: s\nrecipes: [c, a]\n")
     files.write("profiles/p.yaml", "summary: s\nextends: base\nrecipes: [b]\n")
@@ -70,7 +70,7 @@ def test_a_vendors_profile_extends_one_of_the_tree(files: Files) -> None:
         ("t", "t.yaml:2: recipes.1: there is no recipe e (there are: a, b, c, d)"),
     ],
 )
-def test_what_cannot_be_extended_is_named(files: Files, extended: str, problem: str) -> None:
+def test_an_invalid_base_profile_is_named(files: Files, extended: str, problem: str) -> None:
     files.write("profiles/p.yaml", f"summary: s\nextends: {extended}\nrecipes: [a]\n")
     files.write("profiles/q.yaml", "summary: s\nrecipes: [b]\nextends: p\n")
     files.write("profiles/r.yaml", "summary: s\nrecipes: [b]\nextends: s\n")
@@ -79,7 +79,7 @@ def test_what_cannot_be_extended_is_named(files: Files, extended: str, problem: 
     assert files.problems() == [f"profiles/{problem}"]
 
 
-def test_recipes_are_always_added(files: Files) -> None:
+def test_recipes_are_always_appended(files: Files) -> None:
     files.write("profiles/q.yaml", "summary: s\nrecipes: [b]\n")
     files.write("profiles/p.yaml", "summary: s\nextends: q\nrecipes+: [a]\n")
     assert files.problems() == [
@@ -87,7 +87,7 @@ def test_recipes_are_always_added(files: Files) -> None:
     ]
 
 
-def test_the_schema_asks_for_recipes_or_what_is_extended() -> None:
+def test_the_schema_requires_recipes_or_extends() -> None:
     schema = json_schema("profile")
     assert schema["required"] == ["summary"]
     assert schema["anyOf"] == [{"required": ["extends"]}, {"required": ["recipes"]}]

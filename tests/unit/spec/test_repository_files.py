@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The YAML files of this tree: all resolve, name their schema, and have a key per model field."""
+"""The YAML files of the repository are valid, and name their schema."""
 
 from __future__ import annotations
 
@@ -89,13 +89,13 @@ def test_every_recipe_is_in_a_profile_or_on_a_board() -> None:
     }
     profiles = [yaml.safe_load(path.read_text()) for path in FILES["profile"].values()]
     used |= {name for profile in profiles for name in profile["recipes"]}
-    # For those who ask for them; xrfdc has never been built.
+    # Optional recipes; xrfdc has never been built.
     assert set(FILES["recipe"]) - used <= {"xrfdc", "i2c-tools", "pl-state", "wifi-access-point"}
 
 
 @pytest.mark.parametrize("board", FILES["board"])
 def test_lock_files_are_there_for_the_distributions_of_a_board(board: str) -> None:
-    """A distribution without a lock cannot be built; one at least must be buildable."""
+    """At least one distribution of each board has all lock files, so that it can be built."""
     spec = resolve(TREE, board)
     for recipe in spec.recipes:
         locks = [recipe.lock_file(item, spec.architecture) for item in spec.distributions]
@@ -107,7 +107,7 @@ LOCKS = [path for file in FILES["recipe"].values() for path in file.parent.glob(
 
 
 def locked(path: Path) -> list[str]:
-    """Return the names of a lock file's packages; each line is a version with the one hash."""
+    """Return the names of a lock file's packages; each line has a version and one hash."""
     lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
     assert [line for line in lines if not LINE.fullmatch(line)] == []
     return [line.split("==")[0] for line in lines]
@@ -121,7 +121,7 @@ def test_a_lock_file_names_each_package_once_and_sorted(path: Path) -> None:
 
 
 def test_no_package_is_in_the_lock_files_of_two_recipes() -> None:
-    """One image has them both, and its packages are in one directory."""
+    """An image with both recipes would have the package twice in one directory."""
     seen: dict[tuple[str, str], Path] = {}
     for path in LOCKS:
         for name in locked(path):
@@ -136,11 +136,11 @@ PAGES = pages(VERBS)
 
 
 @pytest.mark.parametrize("name", [*PAGES])
-def test_the_page_in_docs_is_the_programs(name: str) -> None:
+def test_generated_pages_in_docs_are_current(name: str) -> None:
     assert (ROOT / "docs" / name).read_text() == PAGES[name](), "run `make schemas`"
 
 
-def test_docs_has_no_schema_of_what_is_gone() -> None:
+def test_docs_have_no_obsolete_schemas() -> None:
     names = {path.name for path in (ROOT / "docs/schemas").iterdir()}
     assert names == {f"{kind}.schema.json" for kind in KINDS}
 
@@ -163,7 +163,7 @@ def test_keys_are_kebab_case_and_others_are_refused(kind: str) -> None:
         assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*\+?", key) for key in item["properties"])
 
 
-def test_the_boards_schema_takes_variants() -> None:
+def test_the_boards_schema_accepts_variants() -> None:
     schema = json_schema("board")
     assert schema["required"] == ["board"]
     assert schema["if"] == {"required": ["extends"]}
@@ -202,7 +202,7 @@ def test_sizes_are_read(text: object, size: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "M", "1", "1T", "1.5G", "1 M", "1m", "1MB", "-1M", 1.5, True, None, [1], "1M\n"]
 )
-def test_what_is_no_size_is_refused(text: object) -> None:
+def test_invalid_sizes_are_refused(text: object) -> None:
     with pytest.raises(ValueError, match=r"^must be a size like 512K, 100M or 1G$"):
         parse_size(text)
 

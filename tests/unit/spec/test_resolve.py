@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From YAML files to an image's specification: rules, precedence, and all problems at once."""
+"""Resolution of an image's specification: rules, precedence, and reports of all problems."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def test_the_smallest_tree_resolves_with_defaults(files: Files) -> None:
     assert [recipe.name for recipe in spec.recipes] == ["a"]
 
 
-def test_all_problems_of_all_files_come_at_once_with_their_places(files: Files) -> None:
+def test_all_problems_of_all_files_are_reported_at_once_with_their_location(files: Files) -> None:
     files.board(BOARD.replace("512M", "lots") + "recipes: [nowhere]\n")
     files.recipe("a", "required: [b]\n")
-    # What depends on the board's file cannot be judged before that is good.
+    # Rules that depend on the board's file are only checked once that is valid.
     assert files.problems() == [
         "boards/B/board.yaml:4: memory: must be a size like 512K, 100M or 1G"
     ]
@@ -70,8 +70,16 @@ def test_paths_below_the_current_directory_are_short(
         ("memory: 512M", "memory: 512MB", "4: memory: must be a size like 512K, 100M or 1G"),
         ("memory: 512M", "memory: [512M]", "4: memory: must be a size like 512K, 100M or 1G"),
         ("115200", "fast", "5: console: string should match pattern"),
-        ("blk0p2", "blk0p1", "6: root-device: must be partition 2 of a card, as /dev/mmcblk0p2"),
-        ("mmcblk0p2", "sda2", "6: root-device: must be partition 2 of a card, as /dev/mmcblk0p2"),
+        (
+            "blk0p2",
+            "blk0p1",
+            "6: root-device: must be partition 2 of a card, such as /dev/mmcblk0p2",
+        ),
+        (
+            "mmcblk0p2",
+            "sda2",
+            "6: root-device: must be partition 2 of a card, such as /dev/mmcblk0p2",
+        ),
         ("b.dts", "/b.dts", "7: devicetree: must be a path below the directory of this file"),
         ("b.dts", "../b.dts", "7: devicetree: must be a path below the directory of this file"),
         ("b.dts", "c.dts", "7: devicetree: there is no file "),
@@ -105,7 +113,7 @@ def test_paths_below_the_current_directory_are_short(
         ),
     ],
 )
-def test_a_boards_mistake_is_named_with_line_key_and_what_would_be_right(
+def test_a_boards_mistake_is_reported_with_line_key_and_remedy(
     files: Files, old: str, new: str, problem: str
 ) -> None:
     assert BOARD.count(old) == 1, "the table changes one place"
@@ -132,7 +140,7 @@ def test_a_boards_mistake_is_named_with_line_key_and_what_would_be_right(
         ("scripts: {inputs: [x]}", "2: scripts.inputs.0: there is no file "),
         (
             f"downloads: [{{url: 'http://x.invalid/a.tar', sha256: {'a' * 64}}}]",
-            "2: downloads.0.url: only `scripts.host` can read it: there is none",
+            "2: downloads.0.url: needs `scripts.host`, which reads the download",
         ),
         (
             "scripts: {host: recipe.yaml}\ndownloads:\n"
@@ -143,8 +151,14 @@ def test_a_boards_mistake_is_named_with_line_key_and_what_would_be_right(
             "5: downloads.1.url: has the same file name as another: a.tar",
         ),
         ("downloads: [{url: 'http://x.invalid/a.tar'}]", "2: downloads.0.sha256: is missing"),
-        ("apt: {uubntu: [xx]}", "2: apt.uubntu: is no target of packages (did you mean ubuntu?)"),
-        ("pip: {amr64: x.txt}", "2: pip.amr64: is no target of packages (did you mean arm64?)"),
+        (
+            "apt: {uubntu: [xx]}",
+            "2: apt.uubntu: is not a distribution, family or architecture (did you mean ubuntu?)",
+        ),
+        (
+            "pip: {amr64: x.txt}",
+            "2: pip.amr64: is not a distribution, family or architecture (did you mean arm64?)",
+        ),
         ("pip:\n  arm64: /x.txt", "3: pip.arm64: must be a path below the directory of this file"),
         ("pip: [x.txt]", "2: pip: must be a mapping of keys"),
         ("scripts: {both: run.sh}", "2: scripts.both: is not a known key (there are: host, inputs"),
@@ -163,7 +177,7 @@ def test_a_boards_mistake_is_named_with_line_key_and_what_would_be_right(
         ('directories: [{path: /x, mode: "888"}]', "2: directories.0.mode: string should match"),
     ],
 )
-def test_a_recipes_mistake_is_named_with_line_key_and_what_would_be_right(
+def test_a_recipes_mistake_is_reported_with_line_key_and_remedy(
     files: Files, text: str, problem: str
 ) -> None:
     files.recipe("a", text + "\n")
@@ -175,7 +189,7 @@ def test_a_recipes_mistake_is_named_with_line_key_and_what_would_be_right(
     ("text", "problem"),
     [
         ("recipes: [a, b]", "there is no recipe b (there are: a)"),
-        ("recipes: []", "must name a recipe at least; or give `extends`"),
+        ("recipes: []", "must name at least one recipe, or set `extends`"),
     ],
 )
 def test_a_profiles_mistake_is_named(files: Files, text: str, problem: str) -> None:
@@ -198,7 +212,7 @@ def test_a_pocket_of_an_unknown_archive_is_refused(files: Files) -> None:
     ]
 
 
-def test_circular_requirements_are_shown_as_a_circle(files: Files) -> None:
+def test_circular_requirements_are_shown(files: Files) -> None:
     files.recipe("a", "requires: [b]\n")
     files.recipe("b", "requires:\n  - c\n")
     files.recipe("c", "requires: [d, b]\n")
@@ -231,16 +245,14 @@ def test_an_optional_export_may_be_missing_if_there_is_another_first_stage(files
     "partitions",
     ["{boot: 67108865}", "{boot: 100000K}", "{root: {size: 1000K}}", "{root: {free: -5}}"],
 )
-def test_partitions_that_are_no_whole_number_of_mib_are_refused(
-    files: Files, partitions: str
-) -> None:
-    # The table counts sectors and mke2fs blocks from rounded offsets: they would not agree.
+def test_partitions_must_be_a_whole_number_of_mib(files: Files, partitions: str) -> None:
+    # Offsets in the partition table and mke2fs's blocks are rounded differently and would not agree.
     files.board(BOARD + f"partitions: {partitions}\n")
     (problem,) = files.problems()
     assert problem.startswith("boards/B/board.yaml:11: partitions.")
 
 
-def test_the_command_lines_profile_wins_over_the_boards(files: Files) -> None:
+def test_the_command_lines_profile_overrides_the_boards(files: Files) -> None:
     files.recipe("b")
     files.write("profiles/q.yaml", "summary: q\nrecipes: [b]\n")
     spec = resolve(files.tree, "B", profile="q")
@@ -270,7 +282,7 @@ def test_recipes_come_after_what_they_require_and_once(
     assert files.order() == order.split()
 
 
-def test_recipes_that_see_the_board_come_last_with_what_stands_on_them(files: Files) -> None:
+def test_recipes_that_read_the_board_come_last_with_those_that_require_them(files: Files) -> None:
     files.recipe("a", "board-specific: true\n")
     files.recipe("b", "requires: [a]\n")
     files.recipe("c")
@@ -287,7 +299,7 @@ def test_the_boards_recipes_come_after_the_profiles(files: Files) -> None:
     assert files.order() == ["a", "b"]
 
 
-def test_a_boards_own_recipe_shadows_the_trees(files: Files) -> None:
+def test_a_boards_own_recipe_overrides_the_trees(files: Files) -> None:
     files.write("boards/B/recipes/a/recipe.yaml", "summary: own\n")
     (recipe,) = files.resolve().recipes
     assert recipe.model.summary == "own"
@@ -304,7 +316,7 @@ def test_a_board_may_be_out_of_the_tree(files: Files) -> None:
     assert resolve(tree, "Out").directory == files.root / "elsewhere/Out"
 
 
-def test_an_outer_directory_shadows_the_trees_board(files: Files) -> None:
+def test_an_outside_board_overrides_the_trees(files: Files) -> None:
     files.board(BOARD.replace("a board", "another"), folder="elsewhere")
     tree = SpecTree(root=files.root, boards_dirs=(files.root / "elsewhere",))
     assert resolve(tree, "B").board.summary == "another"

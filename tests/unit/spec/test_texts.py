@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Texts and sizes of YAML files: what may stand in them, since they end in commands and files."""
+"""Texts and sizes of YAML files, limited to values that are safe in commands and files."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ SHA = "0" * 64
         ("root-device", "/dev/mmcblk\u0663p2", "string should match pattern"),
         ("summary", '"a\\nb"', "must be one line, without control characters"),
         ("summary", '"\\e[2J"', "must be one line, without control characters"),
-        ("summary", "x" * 1001, "must have 1000 characters at most"),
+        ("summary", "x" * 1001, "must have at most 1000 characters"),
         ("extends", "../x", "string should match pattern"),
         ("board", "B" * 300, "string should have at most 100 characters"),
         ("profile", "p" * 300, "string should have at most 100 characters"),
         ("devicetree", "$(shell id).dts", "must be a path without quotes"),
-        ("devicetree", "a b.dts", "must have letters, digits, _ . + and - alone in its names"),
+        ("devicetree", "a b.dts", "must only have letters, digits, _ . + and - in its names"),
         ("devicetree", f"{'x' * 300}.dts", "is too long for a path"),
         ("devicetree", "x/" * 600 + "b.dts", "is too long for a path"),
-        ("devicetree", "'\u20ac' ", "must have letters, digits"),
+        ("devicetree", "'\u20ac' ", "must only have letters, digits"),
         ("devicetree", '"a\\0.dts"', "must be one line"),
         ("notebooks", ".", "must be a path below the directory of this file"),
         ("notebooks", "''", "must be a path below the directory of this file"),
         ("notebooks", "a`id`", "must be a path without quotes"),
         ("overlays", "[.]", "must be a path below the directory of this file"),
-        ("overlays", "['a b']", "its last part is the design's name"),
-        ("overlays", "[x/-rf]", "its last part is the design's name"),
+        ("overlays", "['a b']", "the last part is the design's name"),
+        ("overlays", "[x/-rf]", "the last part is the design's name"),
         ("sysroot", "[sudo-]", "must not end in -: apt would remove sudo"),
         (
             "accepted-findings",
@@ -66,7 +66,7 @@ SHA = "0" * 64
             "must be one line, without control characters",
         ),
         ("bsp", "{boot-bin: ./}", "must be a path below the directory of this file"),
-        ("bsp", "{kernel-fragments: ['a b']}", "must have letters, digits"),
+        ("bsp", "{kernel-fragments: ['a b']}", "must only have letters, digits"),
         ("bsp", "{petalinux: {release: '20\u0662\u0664.1'}}", "string should match pattern"),
         ("bsp", f"{{linux: {{url: 'http://h/..', sha256: '{SHA}'}}}}", "must be a file's name"),
         ("bsp", f"{{linux: {{url: 'http://h/.', sha256: '{SHA}'}}}}", "must be a file's name"),
@@ -80,9 +80,7 @@ SHA = "0" * 64
     ],
     ids=lambda value: value[:40],
 )
-def test_a_value_that_means_something_else_is_refused(
-    files: Files, key: str, value: str, problem: str
-) -> None:
+def test_invalid_values_are_refused(files: Files, key: str, value: str, problem: str) -> None:
     kept = [line for line in BOARD.splitlines() if not line.startswith(f"{key}:")]
     files.board("\n".join([*kept, f"{key}: {value}", ""]))
     found = [line for line in files.problems() if problem in line.lower() or problem in line]
@@ -100,7 +98,7 @@ def test_a_value_that_means_something_else_is_refused(
         ("console", "ttyAMA10,921600"),
     ],
 )
-def test_what_makers_write_is_taken(files: Files, key: str, value: str) -> None:
+def test_usual_values_are_accepted(files: Files, key: str, value: str) -> None:
     (files.root / "boards/B/my notebooks").mkdir()
     kept = [line for line in BOARD.splitlines() if not line.startswith(f"{key}:")]
     files.board("\n".join([*kept, f"{key}: {value}", ""]))
@@ -196,14 +194,12 @@ def test_text_over_several_lines_becomes_one() -> None:
     ],
     ids=lambda value: value[:40],
 )
-def test_a_recipe_that_means_something_else_is_refused(
-    files: Files, text: str, problem: str
-) -> None:
+def test_invalid_values_of_recipes_are_refused(files: Files, text: str, problem: str) -> None:
     files.recipe("a", text)
     assert any(line.startswith(f"recipes/a/recipe.yaml:{problem}") for line in files.problems())
 
 
-def test_a_pattern_takes_time_by_the_length_of_the_text_alone(files: Files) -> None:
+def test_a_pattern_matches_in_linear_time(files: Files) -> None:
     files.recipe("a", "parameters: {p: {default: x, summary: s, pattern: '(x+x+)+y'}}")
     began = time.process_time()
     assert not matches("(x+x+)+y", "x" * 10_000)
@@ -237,13 +233,15 @@ def test_a_pattern_is_for_the_whole_text(pattern: str, text: str, fits: bool) ->
         ("linux: linux-source", "linux: linux-", "13: sources.linux: must not end in -"),
     ],
 )
-def test_a_distribution_is_made_of_words(files: Files, old: str, new: str, problem: str) -> None:
+def test_invalid_values_of_distributions_are_refused(
+    files: Files, old: str, new: str, problem: str
+) -> None:
     assert old in DISTRIBUTION
     files.write("distributions/one.yaml", DISTRIBUTION.replace(old, new, 1))
     assert any(line.startswith(f"distributions/one.yaml:{problem}") for line in files.problems())
 
 
-def test_a_distribution_that_no_board_uses_is_looked_at_too(files: Files) -> None:
+def test_unused_distributions_are_validated(files: Files) -> None:
     assert problems_of_shared(files.tree, files.root, []) == []
     files.write("distributions/two.yaml", DISTRIBUTION.replace("main:", "mian:"))
     files.write("distributions/three.yaml", "summary: 3\n")
@@ -259,19 +257,19 @@ def test_a_distribution_that_no_board_uses_is_looked_at_too(files: Files) -> Non
 # Chains
 
 ENDLESS = sys.getrecursionlimit() + 10
-"""Links of a chain that is too long for a function that calls itself."""
+"""Length of a chain that exceeds Python's recursion limit."""
 
 
-def test_recipes_may_require_each_other_so_far(files: Files) -> None:
+def test_chains_of_required_recipes_are_limited(files: Files) -> None:
     for number in range(ENDLESS):
         files.recipe(f"r{number}", f"requires: [r{number + 1}]")
     files.recipe(f"r{ENDLESS}")
     files.profile("r0")
     (problem,) = files.problems()
-    assert problem == "recipes/r99/recipe.yaml:2: requires: goes on for more than 100 recipes"
+    assert problem == "recipes/r99/recipe.yaml:2: requires: is in a chain of more than 100 recipes"
 
 
-def test_boards_and_profiles_may_extend_each_other_so_far(files: Files) -> None:
+def test_chains_of_boards_and_profiles_are_limited(files: Files) -> None:
     for number in range(ENDLESS):
         files.variant(f"extends: V{number + 1}\n", name=f"V{number}")
         files.write(f"profiles/p{number}.yaml", f"summary: p\nextends: p{number + 1}\n")
@@ -282,16 +280,16 @@ def test_boards_and_profiles_may_extend_each_other_so_far(files: Files) -> None:
     assert "more than 20 profiles that extend each other" in problem
 
 
-def test_problems_of_a_file_have_an_end(files: Files) -> None:
+def test_the_number_of_reported_problems_is_limited(files: Files) -> None:
     files.board(BOARD + "".join(f"unknown{number}: 1\n" for number in range(5000)))
     began = time.process_time()
     found = files.problems()
     assert len(found) == 101
-    assert found[0] == "boards/B/board.yaml:1: has 4900 problems more"
+    assert found[0] == "boards/B/board.yaml:1: has 4900 more problems"
     assert time.process_time() - began < 5
 
 
-def test_a_long_value_is_not_repeated(files: Files) -> None:
+def test_long_values_are_shortened(files: Files) -> None:
     files.board(BOARD.replace("soc: zynq", f"soc: {'x' * 10_000}"))
     (problem,) = files.problems()
     assert problem.endswith("x...")

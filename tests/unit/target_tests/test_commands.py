@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Commands on a board through one server, with a shell of this machine in the place of a login."""
+"""Commands on a board through one server, with a local shell instead of a login."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from builder.target_tests.commands import BoardBackend, BoardCommands
 def commands(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[BoardCommands]:
-    """A connection to this machine, as on the board itself and as through a login."""
+    """A connection to the host, as on the board itself and as through a login."""
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
-    # Else `python3` may be a script that looks for one of several.
+    # Otherwise `python3` may be a script that selects one of several versions.
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     login = tmp_path / "login"
-    # As ssh does: the words are joined, and a shell takes them apart again.
+    # Like ssh, join the words and let a shell split them again.
     login.write_text(f'#!/bin/sh\necho login >> {tmp_path}/logins\nexec sh -c "$*"\n')
     login.chmod(0o755)
     opened = BoardCommands([str(login)] if request.param == "outside" else [])
@@ -43,23 +43,23 @@ def test_a_command_gives_its_status_and_both_outputs(commands: BoardCommands) ->
     assert commands.run("echo said; echo 'told' >&2; exit 3") == (3, b"said\n", b"told\n")
 
 
-def test_outputs_are_bytes_as_they_are(commands: BoardCommands, tmp_path: Path) -> None:
+def test_outputs_are_unchanged_bytes(commands: BoardCommands, tmp_path: Path) -> None:
     data = bytes(range(256)) * 5000
     (tmp_path / "data").write_bytes(data)
     assert commands.run(f"cat {tmp_path}/data").stdout == data
 
 
-def test_a_command_has_nothing_to_read(commands: BoardCommands) -> None:
+def test_the_standard_input_of_a_command_is_empty(commands: BoardCommands) -> None:
     assert commands.run("cat") == (0, b"", b"")
 
 
-def test_what_a_signal_ended_has_a_shells_status(commands: BoardCommands) -> None:
+def test_a_signal_gives_the_status_of_a_shell(commands: BoardCommands) -> None:
     assert commands.run("kill -KILL $$").status == 128 + signal.SIGKILL
     code = "import os; os.kill(os.getpid(), 9)"
     assert commands.run_python(code).status == 128 + signal.SIGKILL
 
 
-def test_all_go_through_one_login(commands: BoardCommands, tmp_path: Path) -> None:
+def test_all_commands_share_one_login(commands: BoardCommands, tmp_path: Path) -> None:
     servers = {commands.run("echo $PPID").stdout for _ in range(3)}
     servers.add(commands.run_python("import os; print(os.getppid())").stdout)
     assert len(servers) == 1
@@ -74,7 +74,7 @@ def test_a_background_process_is_not_waited_for(commands: BoardCommands) -> None
     os.kill(pid, signal.SIGKILL)
 
 
-def test_testinfra_asks_through_it(host: Host, tmp_path: Path) -> None:
+def test_testinfra_uses_the_backend(host: Host, tmp_path: Path) -> None:
     (tmp_path / "a file").write_text("Grüße\n")
     assert host.file(str(tmp_path / "a file")).content_string == "Grüße\n"
     assert host.check_output("printf %%s%%s %s %s", "'", '"') == "'\""
@@ -85,7 +85,7 @@ def test_testinfra_asks_through_it(host: Host, tmp_path: Path) -> None:
 def test_code_has_its_arguments_and_a_name_of_its_own(commands: BoardCommands) -> None:
     code = "import sys; print(__name__, sys.argv, file=sys.stderr); x = 1"
     assert commands.run_python(code, "a b", "'") == (0, b"", b"__main__ ['-c', 'a b', \"'\"]\n")
-    # Programs share no names.
+    # Programs do not share variables.
     answer = commands.run_python("print(x)")
     assert answer.status == 1
     assert b"NameError: name 'x' is not defined" in answer.stderr
@@ -101,7 +101,7 @@ def test_code_has_its_arguments_and_a_name_of_its_own(commands: BoardCommands) -
         ("import atexit; atexit.register(print, 'over')", 0, b""),
     ],
 )
-def test_code_ends_as_any_program_does(
+def test_code_ends_like_a_program(
     commands: BoardCommands, code: str, status: int, said: bytes
 ) -> None:
     answer = commands.run_python(code)
@@ -111,8 +111,8 @@ def test_code_ends_as_any_program_does(
     assert commands.run_python("print('next')").stdout == b"next\n"
 
 
-def test_code_is_python_as_it_is_written(commands: BoardCommands) -> None:
-    """Without the server's own modules and imports from the future."""
+def test_code_runs_without_the_servers_names(commands: BoardCommands) -> None:
+    """The server's own modules and `__future__` imports do not affect the code."""
     code = "import sys\nclass A:\n    x: int\nprint(A.__annotations__, sys.path[0] == '')"
     assert commands.run_python(code).stdout == b"{'x': <class 'int'>} True\n"
 
@@ -130,7 +130,7 @@ def test_modules_are_imported_once(
     assert (tmp_path / "imports").read_text() == "x"
 
 
-def test_a_module_that_there_is_not_is_told_of(commands: BoardCommands) -> None:
+def test_a_missing_module_is_an_error(commands: BoardCommands) -> None:
     answer = commands.run_python("print('never')", modules=["no_such_library"])
     assert answer.status == 1
     assert b"No module named 'no_such_library'" in answer.stderr

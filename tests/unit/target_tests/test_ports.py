@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The ports that recipes name: their keys, what checks get to know, and the check of the board."""
+"""Ports that recipes declare: their keys, the facts for checks, and the check on the board."""
 
 from __future__ import annotations
 
@@ -41,13 +41,17 @@ def files(tmp_path: Path) -> Files:
         ("port: 22,", "port: 65536,", "3: listens.0.port: must be a number from 1 to 65535, or"),
         ("port: 22,", "port: [22],", "3: listens.0.port: must be a number from 1 to 65535, or"),
         ("port: 22,", "port: true,", "3: listens.0.port: must be a number from 1 to 65535, or"),
-        ("port: port,", "port: prt,", "4: listens.1.port: is no parameter of type port (did you"),
-        ("port: port,", "port: size,", "4: listens.1.port: is no parameter of type port (there"),
+        (
+            "port: port,",
+            "port: prt,",
+            "4: listens.1.port: is not a parameter of type port (did you",
+        ),
+        ("port: port,", "port: size,", "4: listens.1.port: is not a parameter of type port (there"),
         ("protocol: udp", "protocol: icmp", "4: listens.1.protocol: input should be 'tcp' or"),
         ("switch-off: so}\n  - {port: port", "x: so}\n  - {port: port", "3: listens.0.x: is not a"),
     ],
 )
-def test_a_mistake_is_named(files: Files, old: str, new: str, problem: str) -> None:
+def test_a_mistake_is_reported(files: Files, old: str, new: str, problem: str) -> None:
     assert old in LISTENS
     files.recipe("a", LISTENS.replace(old, new, 1))
     said = files.problems()
@@ -67,7 +71,7 @@ def test_checks_know_them_with_the_parameters_of_the_image(files: Files) -> None
     ]
 
 
-# The check of the board
+# The check on the board
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +106,7 @@ NAMED = (
 )
 
 
-def test_what_recipes_name_passes(check: ModuleType, files: Files) -> None:
+def test_declared_ports_pass(check: ModuleType, files: Files) -> None:
     run(check, files, *NAMED)
 
 
