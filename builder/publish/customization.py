@@ -31,7 +31,8 @@ from builder.spec.reader import SpecTree
 from builder.spec.resolve import ImageSpec, NamedDistribution
 from builder.steps.step import Step
 from builder.store.checksum import sha256
-from builder.store.store import Entry, write_atomically
+from builder.store.files import write_atomically
+from builder.store.store import Entry
 
 Manifest = Mapping[str, Any]
 

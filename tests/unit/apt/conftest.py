@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.apt import archive_fetcher
 from builder.apt.archive import Archive
 from tests.fixtures.archive import DAY, EPOCH, SUITES, Key, Repository, copy_of, new_key
 
@@ -59,14 +60,14 @@ def quick_signatures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script.write_text(APT_KEY)
     script.chmod(0o755)
     name = "_write_configuration"
-    write = vars(Archive)[name]
+    write = vars(archive_fetcher)[name]
 
     def and_script(archive: Archive) -> None:
         write(archive)
         with (archive.root / "apt.conf").open("a") as file:
             file.write(f'Dir::Bin::apt-key "{script}";\n')
 
-    monkeypatch.setattr(Archive, name, and_script)
+    monkeypatch.setattr(archive_fetcher, name, and_script)
 
 
 @pytest.fixture

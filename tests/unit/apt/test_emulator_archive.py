@@ -127,4 +127,4 @@ def test_damaged_indexes_are_fetched_anew(ask: Asking) -> None:
     assert archive.versions(["qemu"]) == {"qemu": "1:11.1.3+ds-1~bpo13+1"}
     archive.check()
     (note,) = ask.notes
-    assert note.text.endswith(": all indexes are fetched anew")
+    assert note.text.endswith("; fetching all indexes again")

@@ -14,6 +14,7 @@ from typing import cast
 import pytest
 
 from builder.apt.archive import Archive
+from builder.apt.archive_fetcher import ArchiveFetcher
 from builder.apt.verification import DamagedIndexes
 from builder.rootfs.added_packages import AddedPackages
 from builder.rootfs.layers import MountedRoot
@@ -54,7 +55,7 @@ def served(repository: Repository, tmp_path: Path) -> Iterator[Served]:
     with serving(partial(QuietHandler, directory=str(repository.root))) as host:
         named = distribution(f"http://{host}", repository.key.public)
         archive = Archive(tmp_path / "one-armhf", named, ARMHF)
-        archive.update()
+        ArchiveFetcher(archive).update()
         yield Served(archive, repository)
 
 
@@ -116,6 +117,6 @@ def test_sources_are_fetched_by_whole_indexes_alone(served: Served, plain_job: J
     damage_index(served.archive, "one")
     with pytest.raises(DamagedIndexes):
         source.run(plain_job)
-    served.archive.update()
+    ArchiveFetcher(served.archive).update()
     source.run(plain_job)
     assert [path.name for path in plain_job.output.iterdir()] == [NAME]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from builder.apt.archive import Archive, ArchiveUnavailable
+from builder.apt.archive_fetcher import ArchiveFetcher
 from builder.apt.settings import VERIFIED, as_arguments, host_options
 from builder.sandbox.process import clean_environment
 from tests.fixtures.archive import ARMHF, Key, Repository, distribution, needs_tools
@@ -72,7 +73,7 @@ def test_a_machine_that_verifies_nothing_does_not_count(
     named = distribution(repository.url, repository.key.public)
     archive = Archive(tmp_path / "one-armhf", named, ARMHF)
     with pytest.raises(ArchiveUnavailable, match=r"^one: apt-get update failed$"):
-        archive.update()
+        ArchiveFetcher(archive).update()
     assert not archive.known
 
 
@@ -81,7 +82,7 @@ def test_an_archive_that_is_signed_is_taken_there_too(
 ) -> None:
     named = distribution(repository.url, repository.key.public)
     archive = Archive(tmp_path / "one-armhf", named, ARMHF)
-    archive.update()
+    ArchiveFetcher(archive).update()
     dumped = subprocess.run(
         ["apt-config", "-c", str(archive.root / "apt.conf"), "dump"],
         env=clean_environment({"APT_CONFIG": str(careless)}),

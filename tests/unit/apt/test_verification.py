@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from builder.apt import archive_fetcher
 from builder.apt.archive import Archive
+from builder.apt.archive_fetcher import ArchiveFetcher
 from builder.apt.verification import DamagedIndexes, remove_damaged
 from builder.errors import HostError
 from builder.spec.resolve import NamedDistribution
@@ -44,7 +46,7 @@ def kept(
         folder / "one-armhf", distribution(repository.url, repository.key.public), ARMHF
     )
     name = "_write_configuration"
-    write = vars(Archive)[name]
+    write = vars(archive_fetcher)[name]
 
     def and_how(archive: Archive) -> None:
         write(archive)
@@ -54,8 +56,8 @@ def kept(
             )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Archive, name, and_how)
-        archive.update()
+        patch.setattr(archive_fetcher, name, and_how)
+        ArchiveFetcher(archive).update()
     (index,) = archive.lists.glob("*_dists_one_main_binary-armhf_Packages*")
     assert (index.suffix == ".lz4") == (request.param == "packed")
     shutil.rmtree(repository.root)
@@ -95,7 +97,7 @@ def test_an_index_that_was_altered_is_found(archive: Archive, name: str, spoil: 
     spoil(path)
     with pytest.raises(DamagedIndexes, match=rf"the store are damaged: .*_dists_{name}") as caught:
         archive.check()
-    assert caught.value.hint == "--update fetches them anew"
+    assert caught.value.hint == "--update fetches them again"
 
 
 def test_no_more_of_an_index_is_read_than_there_is_to_be(archive: Archive) -> None:
@@ -184,7 +186,7 @@ def test_the_date_of_the_indexes_is_theirs(archive: Archive) -> None:
     noted = json.loads(record.read_text())
     noted["epoch"] += 10
     record.write_text(json.dumps(noted))
-    with pytest.raises(DamagedIndexes, match=r"release\.json has another date"):
+    with pytest.raises(DamagedIndexes, match=r"release\.json: its date is not"):
         archive.check()
 
 
@@ -271,7 +273,7 @@ def packages(original: Repository, tmp_path: Path, quick_signatures: None) -> Ar
     repository.pocket("one")
     named = distribution(repository.url, repository.key.public)
     archive = Archive(tmp_path / "one-armhf", named, ARMHF)
-    archive.update()
+    ArchiveFetcher(archive).update()
     return archive
 
 
@@ -298,7 +300,7 @@ def test_damaged_packages_are_removed_with_a_sentence(packages: Archive, tmp_pat
     assert not said
     flip(folder / "tool_3_all.deb")
     remove_damaged(folder, sums, said.append)
-    assert said == ["tool_3_all.deb in the store is damaged: it is removed, and downloaded again"]
+    assert said == ["tool_3_all.deb in the store is damaged: removed, to be downloaded again"]
     assert sorted(path.name for path in folder.iterdir()) == [
         "lib+x_1.0_all.deb",
         "old_1_all.deb",

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from builder.store.files import remove_tree, tree_size, write_atomically
 from builder.store.locks import locked, remove_free, try_locked
-from builder.store.store import Entry, Store, remove_tree, tree_size, write_atomically
+from builder.store.store import Entry, Store
 from tests.fixtures.product import ROOT
 
 MIB = 1 << 20
@@ -383,7 +384,7 @@ def test_hashes_of_outputs_stay_when_the_outputs_go(
     assert store.content("d") is None
     for age, key in enumerate("cba"):
         os.utime(store.root / "outputs" / key, (age, age))
-    monkeypatch.setattr("builder.store.store._MOST_OUTPUTS", 2)
+    monkeypatch.setattr("builder.store.cleanup._MAX_OUTPUTS", 2)
     store.evict(0)
     assert [key for key in "abc" if store.content(key)] == ["a"], "the newest"
 
@@ -545,7 +546,7 @@ def test_a_file_that_is_not_replaced_leaves_nothing_beside_it(
 
 KILLED_WHILE_WRITING = """\
 import os, pathlib, signal, sys
-from builder.store.store import write_atomically
+from builder.store.files import write_atomically
 pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 write_atomically(pathlib.Path(sys.argv[1]), "new")
 """
