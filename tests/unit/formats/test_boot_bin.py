@@ -86,7 +86,7 @@ def test_header(image: Callable[[bytes], Path]) -> None:
         (header(bytes(200 * 1024)), "does not fit"),
         (header(length=0), "does not fit"),
         (header(load=0x40), "loaded to 0x00000040 and started at 0x00000000, .* print nothing"),
-        (header(entry=len(PAYLOAD)), "started at 0x00001000, which is not in its 4096 bytes"),
+        (header(entry=len(PAYLOAD)), "started at 0x00001000, outside of its 4096 bytes"),
         (header()[:0x34] + b"\1" + header()[0x35:], "header's checksum"),
     ],
 )

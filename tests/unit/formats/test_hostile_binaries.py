@@ -85,7 +85,7 @@ def test_a_tree_that_is_too_much_is_refused(structure: bytes, strings: bytes, pr
 
 def test_names_of_nodes_together_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devicetree, "_MOST_NAMES", 1000)
-    with pytest.raises(ValueError, match="too long names"):
+    with pytest.raises(ValueError, match="names are too long"):
         parse_tree(dtb(node(b"", node(b"x" * 900) + node(b"y" * 900)) + LAST))
 
 
@@ -93,7 +93,7 @@ def test_a_tree_is_a_plain_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
     for name in ("pipe", "zero"):
-        with pytest.raises(StepError, match="is not a device tree: it is no plain file"):
+        with pytest.raises(StepError, match="is not a device tree: it is not a plain file"):
             read_tree(tmp_path / name)
 
 
@@ -185,9 +185,9 @@ def test_a_partition_with_a_name_without_end(tmp_path: Path) -> None:
 
 def test_a_boot_image_and_a_program_are_plain_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(bootbin.BootImageError, match="is no plain file"):
+    with pytest.raises(bootbin.BootImageError, match="is not a plain file"):
         bootbin.parse(tmp_path / "pipe", Soc.ZYNQ)
-    with pytest.raises(UserError, match="is no plain file"):
+    with pytest.raises(UserError, match="is not a plain file"):
         pmu_memory(tmp_path / "pipe")
 
 
@@ -216,7 +216,7 @@ def filesystem(folder: Path, *changes: str) -> Path:
 @pytest.mark.parametrize("target", ["/", "/a", "/a/b"])
 def test_a_directory_in_itself_is_refused(tmp_path: Path, target: str) -> None:
     path = filesystem(tmp_path, f"ln {target} /a/b/again")
-    with Ext4(path) as opened, pytest.raises(UserError, match="is a directory of another name too"):
+    with Ext4(path) as opened, pytest.raises(UserError, match="is a directory with a second name"):
         archive_tree(opened, io.BytesIO())
 
 
@@ -226,7 +226,7 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path: Path) -> None:
     assert content.count(b"file") == 1
     for name in (b"../x", b"/etc", b"a\0b\0"):
         path.write_bytes(content.replace(b"file", name))
-        with Ext4(path) as opened, pytest.raises(UserError, match="is no file's name"):
+        with Ext4(path) as opened, pytest.raises(UserError, match="is not a valid file name"):
             archive_tree(opened, io.BytesIO())
 
 
@@ -255,8 +255,8 @@ def test_a_deep_tree_is_read(tmp_path: Path) -> None:
 
 def test_a_lock_file_is_a_plain_text_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UserError, match="is no plain file"):
+    with pytest.raises(UserError, match="is not a plain file"):
         read_lock(tmp_path / "pipe")
     (tmp_path / "lock").write_bytes(b"a==1\xff")
-    with pytest.raises(UserError, match="is no text in UTF-8"):
+    with pytest.raises(UserError, match="is not UTF-8 text"):
         read_lock(tmp_path / "lock")

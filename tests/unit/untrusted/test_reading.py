@@ -46,9 +46,9 @@ def test_a_plain_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
     [
         (lambda _: None, "cannot be read: No such file"),
         (Path.mkdir, "is a directory"),
-        (os.mkfifo, "is no plain file"),
-        (lambda path: path.symlink_to("/dev/zero"), "is no plain file"),
-        (lambda path: path.symlink_to("/dev/full"), "is no plain file"),
+        (os.mkfifo, "is not a plain file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is not a plain file"),
+        (lambda path: path.symlink_to("/dev/full"), "is not a plain file"),
         (lambda path: path.symlink_to(path.name), "cannot be read: Too many levels"),
     ],
 )
@@ -66,7 +66,7 @@ def test_text_is_utf_8(tmp_path: Path) -> None:
     path.write_bytes("\N{EURO SIGN}".encode())
     assert plain_text(path) == "\N{EURO SIGN}"
     path.write_bytes(b"\xff")
-    with pytest.raises(UnreadableError, match="is no text in UTF-8"):
+    with pytest.raises(UnreadableError, match="is not UTF-8 text"):
         plain_text(path)
 
 

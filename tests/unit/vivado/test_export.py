@@ -133,7 +133,7 @@ def test_only_plain_files_are_exports(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.xsa")
     (tmp_path / "zero.xsa").symlink_to("/dev/zero")
     for name in ("pipe.xsa", "zero.xsa"):
-        with pytest.raises(UserError, match="is not a hardware export: is no plain file"):
+        with pytest.raises(UserError, match="is not a hardware export: is not a plain file"):
             open_export(tmp_path / name)
 
 
@@ -190,7 +190,7 @@ def test_odd_numbers_of_ports_are_passed_over(tmp_path: Path, number: str) -> No
 def test_a_parameter_that_is_too_long_for_a_number(tmp_path: Path) -> None:
     text = hwh(Soc.ZYNQ).replace('VALUE="0xFFFFFFFF"', f'VALUE="0x{"f" * 5000}"')
     block = read_design(export_of(tmp_path, {"a.hwh": text})).blocks["leds"]
-    with pytest.raises(UserError, match="is no number"):
+    with pytest.raises(UserError, match="is not a number"):
         block.number("C_TRI_DEFAULT")
 
 

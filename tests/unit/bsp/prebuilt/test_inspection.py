@@ -207,24 +207,22 @@ def test_a_zip_file_that_leads_out_is_refused(tmp_path: Path, name: str) -> None
         archive.writestr(name, "x")
     with pytest.raises(UserError, match=r"x\.zip is not unpacked") as caught:
         unpack(path, tmp_path / "target")
-    assert caught.value.details == (
-        f"{name}: its name leads out of the directory that it is unpacked to",
-    )
+    assert caught.value.details == (f"{name}: the name leads outside of the archive's directory",)
     assert not (tmp_path / "target").exists()
 
 
 @pytest.mark.parametrize(
     ("names", "problem"),
     [
-        (["."], "a member of the archive is called '.', which is no file's name"),
-        ([""], "a member of the archive is called '', which is no file's name"),
+        (["."], "a member of the archive has the invalid file name '.'"),
+        ([""], "a member of the archive has the invalid file name ''"),
         (["a", "a/b"], "a: is both a file and a directory"),
         (["a/b/c", "a/b"], "a/b: is both a file and a directory"),
         (["a", "./a"], "a: is in it twice"),
-        (["x" * 300], f"a member of the archive is called '{'x' * 80}', which is no file's name"),
+        (["x" * 300], f"a member of the archive has the invalid file name '{'x' * 80}'"),
         (
             ["x/" * 3000],
-            f"a member of the archive is called '{'x/' * 40}', which is no file's name",
+            f"a member of the archive has the invalid file name '{'x/' * 40}'",
         ),
     ],
 )
