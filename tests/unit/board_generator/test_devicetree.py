@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.board_generator.devicetree import Base, board_tree, choose, with_logic
+from builder.board_generator.devicetree import Base, board_tree, with_logic
 from builder.board_generator.open_questions import checks
+from builder.board_generator.peripherals import choose
 from builder.bsp.mainline.snippet import snippet
 from builder.bsp.ps7.cpu_clock_check import tree_faults
 from builder.bsp.soc import FAMILIES
@@ -241,9 +242,9 @@ def test_a_choice_of_consoles_and_cards(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message", "hint"),
     [
-        ({"PCW_SD0_PERIPHERAL_ENABLE": "0"}, "no SD on the processing system's pins", "switch one"),
-        ({"PCW_SD0_SD0_IO": "EMIO"}, "no card to start from", r"SD 0 \(EMIO\)"),
-        ({"PCW_UART0_UART0_IO": "EMIO"}, "the console has no port", r"UART 0 \(EMIO\)"),
+        ({"PCW_SD0_PERIPHERAL_ENABLE": "0"}, "no SD on the processing system's pins", "enable one"),
+        ({"PCW_SD0_SD0_IO": "EMIO"}, "no card to boot from", r"SD 0 \(EMIO\)"),
+        ({"PCW_UART0_UART0_IO": "EMIO"}, "there is no port for the console", r"UART 0 \(EMIO\)"),
     ],
 )
 def test_what_a_card_needs(

@@ -79,7 +79,7 @@ def test_an_assignment_has_the_value_that_make_gives_it(text: str, name: str, va
         ("all: base\n", 1, "`all: base`: no assignment"),
         ("$(eval $(call F,B))\n", 1, "`$(eval $(call F,B))`: no assignment"),
         ("A != date\n", 1, "`A != date`: a command's output"),
-        ("A := $(shell date)\n", 1, "`$(shell date)` is a function of make's"),
+        ("A := $(shell date)\n", 1, "`$(shell date)` is a function of make"),
         ("A := $(BOARDDIR)/x\n", 1, "`$(BOARDDIR)` is not set here"),
         ("A = $(A) x\n", 1, "`$(A)` names itself"),
         ("B := 1\nA := 1 \\\n  $(C)\n", 2, "`$(C)` is not set here"),

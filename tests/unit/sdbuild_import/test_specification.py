@@ -16,13 +16,13 @@ from tests.fixtures.sdbuild_imports import Imports, said
 @pytest.mark.parametrize(
     ("text", "outcome", "line", "what"),
     [
-        ("BSP_X := a b\n", Outcome.PERSON, 2, "BSP: one word is wanted: a b"),
+        ("BSP_X := a b\n", Outcome.PERSON, 2, "BSP: expected one word: a b"),
         ("RFSoC_X := 1\n", Outcome.LEFT, 2, "RFSoC_X: "),
         ("BASE_X ?= x.tar\n", Outcome.LEFT, 2, "BASE_X: "),
         ("STAGE3_PACKAGES_X := a\n", Outcome.LEFT, 2, "STAGE3_PACKAGES_X: "),
         ("REMOTE_PACKAGES_X := a\n", Outcome.LEFT, 2, "REMOTE_PACKAGES_X: "),
         ("SDBOOT_X := sd0\n", Outcome.PERSON, 2, "SDBOOT: sd0 is no device"),
-        ("SOMETHING := 1\n", Outcome.PERSON, 2, "SOMETHING is no variable of sdbuild's"),
+        ("SOMETHING := 1\n", Outcome.PERSON, 2, "SOMETHING is not a variable of sdbuild"),
         ("BSP_Y := a\n", Outcome.PERSON, 2, "BSP_Y is not of X, so sdbuild passes over it: taken"),
         ("BSP_X := a\nBSP_Y := b\n", Outcome.PERSON, 3, "BSP_Y is not of X: passed over"),
         ("FPGA_MANAGER_X := 0\n", Outcome.CONVERTED, 2, "the FPGA manager is always on here; "),
