@@ -116,7 +116,7 @@ class _Writer:
         self._system: System = read_system(self._design)
         self._chosen: Chosen = choose(self._system, console=request.console, card=request.card)
         self._logic: Logic = describe(self._design, enable=with_logic(self._system))
-        self._like, self._like_file = self._liked()
+        self._like, self._like_file = self._read_like()
         self._first_stage: FirstStage = first_stage(
             request.name,
             self._export,
@@ -167,7 +167,7 @@ class _Writer:
             devices=self._devices(),
         )
         files.content["README.md"] = self._readme(devicetree, bitstream=bool(self._bitstream))
-        self._place(files)
+        self._write(files)
         return NewBoard(
             directory=self._request.directory,
             summary=self._summary,
@@ -197,7 +197,7 @@ class _Writer:
                 f"--profile {request.profile}: no such profile{closest(request.profile, profiles)}"
             )
 
-    def _liked(self) -> tuple[Board | None, Path | None]:
+    def _read_like(self) -> tuple[Board | None, Path | None]:
         """Return the board of which the new one is a variant, and its file."""
         like, files = self._request.like, self._tree.board_files()
         if like is None:
@@ -384,7 +384,7 @@ class _Writer:
         )
         return environment.get_template(template).render(names).encode()
 
-    def _place(self, files: _Files) -> None:
+    def _write(self, files: _Files) -> None:
         """Write the files to a temporary directory, validate them, and rename it."""
         target = self._request.directory
         with (

@@ -29,9 +29,9 @@ from builder.vivado.system import UNSET
 
 _KNOWN = Path(__file__).with_name("boards.yaml")
 _TABLES = Path(__file__).with_name("start_up_tables.yaml")
-_SHOWN = 10
+_MAX_SHOWN = 10
 """Maximum number of mismatches in the warning about a placeholder."""
-_STAND_IN = "zynqmp-zcu102-rev1.0"
+_PLACEHOLDER = "zynqmp-zcu102-rev1.0"
 """Placeholder for Zynq UltraScale+, which needs some table to compile."""
 
 
@@ -85,7 +85,7 @@ def first_stage(
             bsp={"hardware": {"xsa": place}},
             about=f"{start_up.source} of the export, in {place}",
             files={place: export.path},
-            warnings=(_passed_over(start_up.source, table),) if table else (),
+            warnings=(_table_unused(start_up.source, table),) if table else (),
         )
     bsp = {"hardware": {"xsa": place, "optional": True}}
     own = table or _known(design)
@@ -93,9 +93,9 @@ def first_stage(
         return FirstStage(
             bsp={**bsp, "start-up-table": {"u-boot": own}},
             about=f"U-Boot's table of {own}",
-            warnings=(_borrowed(start_up.source, own),),
+            warnings=(_table_of_uboot(start_up.source, own),),
         )
-    return _stand_in(name, design, bsp, like=like, registers=registers)
+    return _placeholder(name, design, bsp, like=like, registers=registers)
 
 
 def _check_table(table: str, soc: Soc) -> None:
@@ -108,11 +108,11 @@ def _check_table(table: str, soc: Soc) -> None:
         )
 
 
-def _passed_over(source: str, table: str) -> str:
+def _table_unused(source: str, table: str) -> str:
     return f"U-Boot's table of {table} is not used: the export has this board's own {source}"
 
 
-def _borrowed(source: str, table: str) -> str:
+def _table_of_uboot(source: str, table: str) -> str:
     return (
         f"the export has no {source}: the first stage uses U-Boot's table of {table}, which does "
         "not include the changes of this design (clocks of the logic, pins)"
@@ -127,7 +127,7 @@ def _known(design: Design) -> str | None:
     return found
 
 
-def _stand_in(
+def _placeholder(
     name: str,
     design: Design,
     bsp: Mapping[str, Any],
@@ -137,11 +137,11 @@ def _stand_in(
 ) -> FirstStage:
     own = like.bsp.start_up_table if like else None
     if design.soc is not Soc.ZYNQ:
-        table = (own.u_boot if own else None) or _STAND_IN
+        table = (own.u_boot if own else None) or _PLACEHOLDER
         return FirstStage(
             bsp={**bsp, "start-up-table": {"u-boot": table, "stand-in": True}},
             about=f"placeholder: U-Boot's table of {table}",
-            warnings=(_meaning(f"U-Boot's table of {table}", None),),
+            warnings=(_placeholder_warning(f"U-Boot's table of {table}", None),),
         )
     parameters = {
         key: value
@@ -149,7 +149,7 @@ def _stand_in(
         if key.startswith("PCW_") and value != UNSET
     }
     parameter_file = f"ps7/{name}.parameters.yaml"
-    files: dict[str, bytes | Path] = {parameter_file: _written(design, parameters)}
+    files: dict[str, bytes | Path] = {parameter_file: _parameter_file(design, parameters)}
     keys: dict[str, Any] = {"parameters": parameter_file, "stand-in": True}
     mismatches: list[Mismatch] | None = None
     if own and own.u_boot:
@@ -171,7 +171,7 @@ def _stand_in(
         bsp={**bsp, "start-up-table": keys},
         about=f"placeholder: {about}, of another board",
         files=files,
-        warnings=(_meaning(about, mismatches),),
+        warnings=(_placeholder_warning(about, mismatches),),
     )
 
 
@@ -183,7 +183,7 @@ def _compared(table: StartupTable, parameters: Mapping[str, str]) -> list[Mismat
         raise UserError(f"a parameter of the processing system is not a number: {error}") from error
 
 
-def _meaning(about: str, mismatches: Sequence[Mismatch] | None) -> str:
+def _placeholder_warning(about: str, mismatches: Sequence[Mismatch] | None) -> str:
     """Return the warning about a placeholder; `mismatches` is None if it cannot be compared."""
     return (
         f"the export has no start-up code: the first stage uses {about}, of another board. Such an "
@@ -197,13 +197,13 @@ def _compared_with(mismatches: Sequence[Mismatch] | None) -> str:
         return "The table was not compared with the design"
     if not mismatches:
         return "The table does not contradict the design where they can be compared"
-    shown = [str(mismatch) for mismatch in mismatches[:_SHOWN]]
-    if len(mismatches) > _SHOWN:
-        shown.append(f"and {len(mismatches) - _SHOWN} more, which the build lists")
+    shown = [str(mismatch) for mismatch in mismatches[:_MAX_SHOWN]]
+    if len(mismatches) > _MAX_SHOWN:
+        shown.append(f"and {len(mismatches) - _MAX_SHOWN} more, which the build lists")
     return f"The table contradicts the design: {'; '.join(shown)}"
 
 
-def _written(design: Design, parameters: Mapping[str, str]) -> bytes:
+def _parameter_file(design: Design, parameters: Mapping[str, str]) -> bytes:
     head = (
         "# SPDX-License-Identifier: MIT\n"
         f"# Parameters of the processing system in design {design.name}, Vivado {design.vivado}.\n"

@@ -32,8 +32,8 @@ IDENTIFICATION: Final = 0x584C4E58  # "XLNX" as one word; in the file, XNLX
 PMU_BYTES: Final = 128 * 1024
 """Size of the memory of Zynq UltraScale+'s platform management unit, in bytes."""
 
-_MOST_BYTES: Final = 256 << 20
-_MOST_PARTITIONS: Final = 64
+_MAX_BYTES: Final = 256 << 20
+_MAX_PARTITIONS: Final = 64
 _LONGEST_NAME: Final = 256
 """Limits: bytes of a file, partitions in it (bootgen writes 32 at most), and bytes of a name."""
 
@@ -119,7 +119,7 @@ def parse(path: Path, soc: Soc) -> BootImage:
         BootImageError: it cannot be read, is not a boot image, or has a wrong checksum or length.
     """
     try:
-        data = plain_file(path, most=_MOST_BYTES)
+        data = plain_file(path, most=_MAX_BYTES)
     except UnreadableError as error:
         raise BootImageError(f"{path}: it {error.reason}") from error
     try:
@@ -204,7 +204,7 @@ def _verify_partitions(data: bytes, header: BootHeader) -> None:
     (version,) = struct.unpack_from("<I", data, header.image_table_offset)
     if version not in _TABLE_VERSIONS:
         raise BootImageError(f"the image table has the unknown version {version:#010x}")
-    for index in range(_MOST_PARTITIONS + 1):
+    for index in range(_MAX_PARTITIONS + 1):
         # Offsets and lengths in these tables are in units of 4-byte words.
         words = struct.unpack_from("<16I", data, header.partition_table_offset + 64 * index)
         if not any(words[:15]):
@@ -215,7 +215,7 @@ def _verify_partitions(data: bytes, header: BootHeader) -> None:
                 f" not {_complement(words[:15]):#010x}"
             )
         _verify_partition(data, words, index)
-    raise BootImageError(f"it has more than {_MOST_PARTITIONS} partitions")
+    raise BootImageError(f"it has more than {_MAX_PARTITIONS} partitions")
 
 
 def _verify_partition(data: bytes, words: tuple[int, ...], index: int) -> None:

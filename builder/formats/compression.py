@@ -21,7 +21,7 @@ from builder.untrusted.reading import opened_zip, plain_file, zip_method
 
 CHUNK = 1 << 22
 _BLOCK = 1 << 16
-_MOST_CHECKSUM = 1 << 16
+_MAX_CHECKSUM = 1 << 16
 MOST = 2 << 40
 """Maximum size of an image in bytes: the largest cards (SDXC) have 2 TiB."""
 
@@ -139,7 +139,7 @@ def checksum_beside(path: Path) -> str | None:
     beside = Path(f"{path}.sha256")
     if not beside.exists():
         return None
-    wanted = plain_file(beside, most=_MOST_CHECKSUM).decode(errors="replace").split()
+    wanted = plain_file(beside, most=_MAX_CHECKSUM).decode(errors="replace").split()
     if not wanted or not re.fullmatch("[0-9a-fA-F]{64}", wanted[0]):
         raise UserError(f"{beside} does not begin with a SHA-256")
     return wanted[0].lower()

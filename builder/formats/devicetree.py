@@ -23,10 +23,10 @@ _BEGIN_NODE, _END_NODE, _PROPERTY, _NOP, _END = 1, 2, 3, 4, 9
 
 MOST_BYTES = 256 << 20
 """Maximum size in bytes of a device tree or a FIT."""
-_MOST_NODES = 50_000
-_MOST_NAMES = 16 << 20
-_MOST_PROPERTIES = 500_000
-_MOST_DEPTH = 64
+_MAX_NODES = 50_000
+_MAX_NAMES = 16 << 20
+_MAX_PROPERTIES = 500_000
+_MAX_DEPTH = 64
 
 _LONGEST_NAME = 1024
 """Linux has FDT_MAX_DEPTH 64; trees of SoCs have some 2,000 nodes, and names of 31 characters."""
@@ -62,8 +62,8 @@ def parse_tree(blob: bytes) -> DeviceTree:
     try:
         for node, properties in _nodes(blob):
             size += len(node)
-            if len(tree) >= _MOST_NODES or size > _MOST_NAMES:
-                raise ValueError(f"it has more than {_MOST_NODES} nodes, or its names are too long")
+            if len(tree) >= _MAX_NODES or size > _MAX_NAMES:
+                raise ValueError(f"it has more than {_MAX_NODES} nodes, or its names are too long")
             tree[node] = properties
     except (struct.error, IndexError) as error:
         raise ValueError(str(error)) from error
@@ -85,8 +85,8 @@ def _nodes(blob: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:
         if token == _BEGIN_NODE:
             end = blob.index(b"\0", at, at + _LONGEST_NAME)
             path.append(blob[at:end].decode())
-            if len(path) > _MOST_DEPTH:
-                raise ValueError(f"it is nested more than {_MOST_DEPTH} deep")
+            if len(path) > _MAX_DEPTH:
+                raise ValueError(f"it is nested more than {_MAX_DEPTH} deep")
             properties.append({})
             # Yield a node when it begins, to preserve the file's order; its properties come before
             # its children and fill the same dict.
@@ -99,8 +99,8 @@ def _nodes(blob: bytes) -> Iterator[tuple[str, dict[str, bytes]]]:
             length, name_at = struct.unpack_from(">2I", blob, at)
             name_at += strings
             count += 1
-            if count > _MOST_PROPERTIES:
-                raise ValueError(f"it has more than {_MOST_PROPERTIES} properties")
+            if count > _MAX_PROPERTIES:
+                raise ValueError(f"it has more than {_MAX_PROPERTIES} properties")
             name = blob[name_at : blob.index(b"\0", name_at, name_at + _LONGEST_NAME)].decode()
             properties[-1][name] = blob[at + 8 : at + 8 + length]
             at = _aligned(at + 8 + length)

@@ -28,9 +28,9 @@ _TOKEN = re.compile(
     """,
     re.MULTILINE | re.VERBOSE,
 )
-_MOST_BYTES = 1 << 20
-_MOST_INCLUDES = 200
-_MOST_STATEMENTS = 20_000
+_MAX_BYTES = 1 << 20
+_MAX_INCLUDES = 200
+_MAX_STATEMENTS = 20_000
 """Limits: bytes of a file, files with all includes, and properties in all of them."""
 
 _LABELS = re.compile(r"^(?:\w+\s*:\s*)+")
@@ -127,10 +127,10 @@ class _Reader:
 
     def read(self, path: Path) -> None:
         self.count += 1
-        if self.count > _MOST_INCLUDES:
-            raise UserError(f"{path}: more than {_MOST_INCLUDES} files include one another")
+        if self.count > _MAX_INCLUDES:
+            raise UserError(f"{path}: more than {_MAX_INCLUDES} files include one another")
         self.open.append(path)
-        content = plain_file(path, most=_MOST_BYTES)
+        content = plain_file(path, most=_MAX_BYTES)
         text = without_comments(content.decode(errors="replace"))
         lines = [match.start() for match in re.finditer("\n", text)]
         words: list[str] = []
@@ -168,5 +168,5 @@ class _Reader:
                 node=self.nodes[-1], name=found["name"], value=value, path=path, line=line
             )
             self.found.statements.append(statement)
-            if len(self.found.statements) > _MOST_STATEMENTS:
-                raise UserError(f"{path}: more than {_MOST_STATEMENTS} properties")
+            if len(self.found.statements) > _MAX_STATEMENTS:
+                raise UserError(f"{path}: more than {_MAX_STATEMENTS} properties")

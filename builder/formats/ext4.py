@@ -29,7 +29,7 @@ _GOOD_OLD_INODE = 128
 CHUNK = 1 << 20
 """Maximum size of a piece of content, in bytes."""
 
-_MOST_LINKS = 40
+_MAX_LINKS = 40
 _LONGEST_LINK = 4096
 _LARGEST_TEXT = 64 << 20
 _ATTRIBUTES_MAGIC = (0xEA020000).to_bytes(4, "little")
@@ -80,7 +80,7 @@ class Ext4:
             byref(self._fs),
         )
         if error:
-            raise UserError(f"{path}: the root filesystem cannot be read: {self._said(error)}")
+            raise UserError(f"{path}: the root filesystem cannot be read: {self._message(error)}")
 
     def inode(self, number: int) -> Inode:
         """Return an inode."""
@@ -189,7 +189,7 @@ class Ext4:
                 continue
             links += 1
             target = self.link(found)
-            if links > _MOST_LINKS:
+            if links > _MAX_LINKS:
                 return None
             if target.startswith(b"/"):
                 trail = [ROOT_INODE]
@@ -229,9 +229,9 @@ class Ext4:
 
     def _check(self, error: int, what: str) -> None:
         if error:
-            raise self.damaged(f"{what}: {self._said(error)}")
+            raise self.damaged(f"{what}: {self._message(error)}")
 
-    def _said(self, error: int) -> str:
+    def _message(self, error: int) -> str:
         if error < 1 << 16:
             return os.strerror(error)
         text: bytes = _messages().error_message(error)

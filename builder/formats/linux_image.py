@@ -15,7 +15,7 @@ _XZ = b"\xfd7zXZ\0"
 _MOST = 256 << 20
 """Maximum size of a decompressed kernel, and of the memory for decompression, in bytes."""
 
-_MOST_TRIED = 16
+_MAX_TRIED = 16
 """Maximum number of positions that are tried as the beginning of compressed data."""
 
 _BANNER = re.compile(rb"Linux version (\d[^\s\0]*) \(")
@@ -62,7 +62,7 @@ def _contents(data: bytes) -> Iterator[bytes]:
     view = memoryview(data)
     for magic, unpack in ((_GZIP, _inflated), (_XZ, _unxz)):
         at = data.find(magic)
-        for _ in range(_MOST_TRIED):
+        for _ in range(_MAX_TRIED):
             if at < 0:
                 break
             content = unpack(view[at:])

@@ -33,7 +33,7 @@ def has_modules(packages: Sequence[str]) -> bool:
 def apt_modules(
     archive: Archive,
     packages: Sequence[str],
-    kept: Path,
+    cached: Path,
     work: Path,
     *,
     say: Callable[[str], object],
@@ -43,9 +43,9 @@ def apt_modules(
     Args:
         archive: the archive of the packages.
         packages: names of the apt packages.
-        kept: a directory that may contain some of them.
+        cached: a directory that may contain some of them.
         work: a directory for downloads.
-        say: called with a message for each damaged file in `kept`, which is removed.
+        say: called with a message for each damaged file in `cached`, which is removed.
 
     Raises:
         ArchiveUnavailable: a package does not exist or cannot be fetched.
@@ -53,14 +53,16 @@ def apt_modules(
     found: dict[str, str] = {}
     installed = archive.installed_with(packages)
     wanted = [package for package in installed if package.name.startswith(_PREFIX)]
-    remove_damaged(kept, archive.checksums(package.name for package in wanted), say)
+    remove_damaged(cached, archive.checksums(package.name for package in wanted), say)
     for package in wanted:
-        deb = kept / package.file
-        found |= _held(deb if deb.exists() else ArchiveFetcher(archive).download(package, work))
+        deb = cached / package.file
+        found |= _packages_in(
+            deb if deb.exists() else ArchiveFetcher(archive).download(package, work)
+        )
     return found
 
 
-def _held(deb: Path) -> dict[str, str]:
+def _packages_in(deb: Path) -> dict[str, str]:
     """Return the Python packages with metadata in a .deb."""
     found: dict[str, str] = {}
     unpacked = ["dpkg-deb", "--fsys-tarfile", str(deb)]

@@ -44,7 +44,10 @@ class HardwareSource:
 
 
 def describe_hardware(
-    draft: Draft, source: HardwareSource, bsp: dict[str, Any], told: tuple[str, UserTree] | None
+    draft: Draft,
+    source: HardwareSource,
+    bsp: dict[str, Any],
+    additions: tuple[str, UserTree] | None,
 ) -> None:
     """Add memory and, for `mainline`, start-up and device tree to a board.
 
@@ -52,9 +55,9 @@ def describe_hardware(
         draft: the board.
         source: the sources.
         bsp: board.yaml's key `bsp`, which is extended.
-        told: name and content of the board's additions to the device tree.
+        additions: name and content of the board's additions to the device tree.
     """
-    _Description(draft, source, bsp).describe(told)
+    _Description(draft, source, bsp).describe(additions)
 
 
 class _Description:
@@ -65,20 +68,20 @@ class _Description:
         self._source = source
         self._bsp = bsp
 
-    def describe(self, told: tuple[str, UserTree] | None) -> None:
+    def describe(self, additions: tuple[str, UserTree] | None) -> None:
         if self._source.like:
             self._copy_like(*self._source.like)
             return
         export = None if self._source.known else self._exported()
         if export:
-            self._from_export(export, told)
+            self._from_export(export, additions)
         else:
-            self._without_export(told)
+            self._without_export(additions)
 
     def _report(self, outcome: Outcome, what: str) -> None:
         self._draft.report.add(self._source.specification, outcome, what)
 
-    def _without_export(self, told: tuple[str, UserTree] | None) -> None:
+    def _without_export(self, additions: tuple[str, UserTree] | None) -> None:
         """Describe a board by its name or by assumptions, and by its additions."""
         draft, known = self._draft, self._source.known
         memory = MEMORY[draft.soc]
@@ -89,16 +92,18 @@ class _Description:
                 Outcome.PERSON,
                 f"assumed to be the board of Linux's {known.devicetree}, by its name: check this",
             )
-            if told and told[1].memory not in (0, memory):
+            if additions and additions[1].memory not in (0, memory):
                 self._report(
                     Outcome.PERSON,
                     f"the device tree has another size of memory than {known.devicetree}, which is "
                     "included too",
                 )
-        elif told and told[1].memory:
-            memory = told[1].memory
+        elif additions and additions[1].memory:
+            memory = additions[1].memory
         if not known:
-            self._report_assumptions(memory, in_tree=told is not None and bool(told[1].memory))
+            self._report_assumptions(
+                memory, in_tree=additions is not None and bool(additions[1].memory)
+            )
             self._require_export()
         draft.keys["memory"] = format_size(memory)
         name = f"devicetree/{self._source.devicetree}"
@@ -107,7 +112,7 @@ class _Description:
             draft.name,
             draft.soc,
             model=known.devicetree if known else None,
-            user=told,
+            user=additions,
             memory=memory,
             aliases=known.aliases if known else {},
         )
@@ -145,12 +150,12 @@ class _Description:
             self._report(Outcome.PERSON, f"{name} was not used: {why}")
             return None
 
-    def _from_export(self, export: Exported, told: tuple[str, UserTree] | None) -> None:
+    def _from_export(self, export: Exported, additions: tuple[str, UserTree] | None) -> None:
         """Describe a board by its hardware export, followed by its additions as in PetaLinux."""
         draft, system, chosen = self._draft, export.system, export.chosen
-        memory, additions = system.memory_size, []
-        if told:
-            name, user = told
+        memory, includes = system.memory_size, []
+        if additions:
+            name, user = additions
             if user.memory not in (0, memory):
                 self._report(
                     Outcome.PERSON,
@@ -164,9 +169,9 @@ class _Description:
                 and "qspi" in user.references
                 and not system.all_of(PeripheralKind.QSPI)
             ):
-                additions.append(f"{Path(self._source.devicetree).stem}-qspi.dtsi")
-                draft.write(f"devicetree/{additions[0]}", QSPI)
-            additions.append(name)
+                includes.append(f"{Path(self._source.devicetree).stem}-qspi.dtsi")
+                draft.write(f"devicetree/{includes[0]}", QSPI)
+            includes.append(name)
         draft.keys["memory"] = format_size(memory)
         draft.keys["console"] = chosen.kernel_console
         draft.keys["devicetree"] = f"devicetree/{self._source.devicetree}"
@@ -184,7 +189,7 @@ class _Description:
                 model=draft.name,
                 about=f"{draft.name}, converted from a board of PYNQ's sdbuild, and generated from "
                 f"its hardware export: {facts}.",
-                additions=additions,
+                additions=includes,
             ),
         )
         self._report(

@@ -182,7 +182,7 @@ def board_tree(
         aliases: devices for the aliases that an image needs, if the tree must set them.
     """
     family = tree_families()[soc]
-    told = user[1] if user else UserTree(text="")
+    additions = user[1] if user else UserTree(text="")
     lines = [
         "// SPDX-License-Identifier: GPL-2.0-or-later OR MIT",
         f"/* {board}, converted from a board of PYNQ's sdbuild. */",
@@ -192,13 +192,13 @@ def board_tree(
         wanted = dict(aliases)
     else:
         lines += ["/dts-v1/;", *(f'#include "{name}"' for name in family.includes)]
-        wanted = {**family.aliases, **aliases, **told.aliases}
+        wanted = {**family.aliases, **aliases, **additions.aliases}
     lines += ["", "/ {"]
     if not model:
         lines.append(f'\tmodel = "{board}";')
     if wanted:
         lines += ["\taliases {", *(f"\t\t{k} = &{v};" for k, v in wanted.items()), "\t};", ""]
-    if not model and not told.memory:
+    if not model and not additions.memory:
         numbers = [0, memory] if family.cells == 1 else [0, 0, memory >> 32, memory & 0xFFFFFFFF]
         reg = " ".join(map(hex, numbers))
         lines += ["\tmemory@0 {", '\t\tdevice_type = "memory";', f"\t\treg = <{reg}>;", "\t};", ""]
@@ -206,10 +206,10 @@ def board_tree(
     if not model:
         lines.append('\t\tstdout-path = "serial0:115200n8";')
     lines += [f'\t\tpynq_board = "{board}";', "\t};", "};", ""]
-    if soc is Soc.ZYNQ and "qspi" in told.references:
+    if soc is Soc.ZYNQ and "qspi" in additions.references:
         lines.append(QSPI)
     if soc is Soc.ZYNQ and model:
-        own = re.search(r"\busb_phy0\s*:", told.text)
+        own = re.search(r"\busb_phy0\s*:", additions.text)
         lines.append("/delete-node/ &usb_phy0;\n" if own else TRANSCEIVER)
         lines += ["&usb0 {", "\tphys = <&usb_phy0>;", "};", ""]
     if not model:

@@ -20,8 +20,8 @@ from builder.untrusted.reading import plain_file
 LFS = b"version https://git-lfs.github.com/spec/"
 """First bytes of a pointer file of Git LFS."""
 
-_MOST_FILES = 50_000
-_MOST_TEXT = 1 << 20
+_MAX_FILES = 50_000
+_MAX_TEXT = 1 << 20
 
 _HIDDEN = {".git", "__pycache__", ".ipynb_checkpoints"}
 
@@ -87,7 +87,7 @@ def text_of(path: Path) -> str:
     Raises:
         UserError: it is too large.
     """
-    return plain_file(path, most=_MOST_TEXT).decode(errors="replace")
+    return plain_file(path, most=_MAX_TEXT).decode(errors="replace")
 
 
 def files_of(report: Report) -> tuple[Path, ...]:
@@ -104,9 +104,9 @@ def _walk(
 ) -> Iterator[Path]:
     above |= {os.path.realpath(folder)}
     for path in folder.iterdir():
-        if next(entries) > _MOST_FILES:
+        if next(entries) > _MAX_FILES:
             raise UserError(
-                f"{report.source} has more than {_MOST_FILES} files, including targets of links"
+                f"{report.source} has more than {_MAX_FILES} files, including targets of links"
             )
         if path.name in _HIDDEN:
             continue

@@ -21,14 +21,14 @@ _ASSIGNMENT = re.compile(
     re.DOTALL,
 )
 _REFERENCE = re.compile(r"\$(?:\(([^()]*)\)|\{([^{}]*)\}|(.))", re.DOTALL)
-_MOST_BYTES = 1 << 20
-_MOST_EXPANDED = 1_000_000
-_MOST_NESTED = 50
+_MAX_BYTES = 1 << 20
+_MAX_EXPANDED = 1_000_000
+_MAX_NESTED = 50
 _CONDITIONS = ("ifeq", "ifneq", "ifdef", "ifndef")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trouble:
+class UnsupportedLine:
     """A construct in a makefile that this reader does not support."""
 
     line: int
@@ -55,8 +55,8 @@ class Makefile:
 
     variables: dict[str, Variable] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
-    troubles: list[Trouble] = field(default_factory=list)
-    left: int = _MOST_EXPANDED
+    unsupported: list[UnsupportedLine] = field(default_factory=list)
+    left: int = _MAX_EXPANDED
 
 
 def read_makefile(path: Path) -> Makefile:
@@ -65,7 +65,7 @@ def read_makefile(path: Path) -> Makefile:
     Raises:
         UserError: it cannot be read, or the expansion of a variable is too large.
     """
-    text = plain_text(path, most=_MOST_BYTES)
+    text = plain_text(path, most=_MAX_BYTES)
     try:
         return parse(text)
     except UserError as error:
@@ -87,17 +87,19 @@ def parse(text: str) -> Makefile:
         elif not words:
             continue
         elif words[0] == "define":
-            found.troubles.append(Trouble(line=number, what=f"`{line.strip()}`: a macro"))
+            found.unsupported.append(
+                UnsupportedLine(line=number, what=f"`{line.strip()}`: a macro")
+            )
             definition = True
         elif words[0].partition("(")[0] in _CONDITIONS:
             depth += 1
-            found.troubles.append(_unclear(number, line, "a condition"))
+            found.unsupported.append(_unsupported(number, line, "a condition"))
         elif words[0] in ("else", "endif"):
             depth -= words[0] == "endif"
         elif depth > 0:
-            found.troubles.append(_unclear(number, line, "depends on a condition"))
+            found.unsupported.append(_unsupported(number, line, "depends on a condition"))
         elif words[0] in ("include", "-include", "sinclude"):
-            found.troubles.append(_unclear(number, line, "another file"))
+            found.unsupported.append(_unsupported(number, line, "another file"))
         elif words[0] == "export" and len(words) > 1 and "=" not in line:
             continue  # exports variables that are set elsewhere
         else:
@@ -112,12 +114,12 @@ def parse(text: str) -> Makefile:
 def _statement(found: Makefile, number: int, line: str) -> None:
     match = _ASSIGNMENT.fullmatch(line.strip())
     if match is None:
-        found.troubles.append(_unclear(number, line, "not an assignment"))
+        found.unsupported.append(_unsupported(number, line, "not an assignment"))
         return
     name, operator, value = match["name"], match["operator"], match["value"].strip()
     old = found.variables.get(name)
     if operator == "!=":
-        found.troubles.append(_unclear(number, line, "a command's output"))
+        found.unsupported.append(_unsupported(number, line, "a command's output"))
     elif operator == "?=" and old:
         return
     elif operator == "+=" and old:
@@ -143,13 +145,13 @@ def _expanded(found: Makefile, value: str, line: int, trail: tuple[str, ...] = (
         if variable is None or name in trail:
             why = "is not set here" if variable is None else "refers to itself"
             why = "is a function of make" if " " in name else why
-            trouble = Trouble(line=line, what=f"`{match[0]}` {why}")
-            if trouble not in found.troubles:
-                found.troubles.append(trouble)
+            unsupported = UnsupportedLine(line=line, what=f"`{match[0]}` {why}")
+            if unsupported not in found.unsupported:
+                found.unsupported.append(unsupported)
             return match[0]
         found.used.add(name)
         found.left -= len(variable.value) + 1
-        if found.left < 0 or len(trail) > _MOST_NESTED:
+        if found.left < 0 or len(trail) > _MAX_NESTED:
             raise UserError(f"line {line}: the expansion of {name[:80]} is too large")
         if variable.simple:
             return variable.value
@@ -158,8 +160,8 @@ def _expanded(found: Makefile, value: str, line: int, trail: tuple[str, ...] = (
     return _REFERENCE.sub(replaced, value)
 
 
-def _unclear(number: int, line: str, what: str) -> Trouble:
-    return Trouble(line=number, what=f"`{' '.join(line.split())}`: {what}")
+def _unsupported(number: int, line: str, what: str) -> UnsupportedLine:
+    return UnsupportedLine(line=number, what=f"`{' '.join(line.split())}`: {what}")
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:

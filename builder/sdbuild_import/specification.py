@@ -67,8 +67,8 @@ class _Reading:
         self.board = file.stem
         self.report = report
         self.found: dict[str, Variable] = {}
-        for trouble in makefile.troubles:
-            self.say(Outcome.PERSON, f"{trouble.what}: not evaluated, check it", trouble.line)
+        for each in makefile.unsupported:
+            self.say(Outcome.PERSON, f"{each.what}: not evaluated, check it", each.line)
         for name, variable in makefile.variables.items():
             self.sort(name, variable, makefile)
 

@@ -49,13 +49,13 @@ def _hash(path: Path, stopped: Callable[[], bool]) -> str:
         while at < size:
             data = _seek(file.fileno(), at, os.SEEK_DATA, size)
             for start in range(at, data, _CHUNK):
-                _go_on(stopped)
+                _check_stopped(stopped)
                 digest.update(memoryview(zeros)[: min(_CHUNK, data - start)])
             at = _seek(file.fileno(), data, os.SEEK_HOLE, size) if data < size else size
             file.seek(data)
             left = at - data
             while left and (count := file.readinto(view[: min(_CHUNK, left)])):
-                _go_on(stopped)
+                _check_stopped(stopped)
                 digest.update(view[:count])
                 left -= count
     return digest.hexdigest()
@@ -74,7 +74,7 @@ def _remembered(path: Path, _: FileState) -> str:
     return sha256(path)
 
 
-def _go_on(stopped: Callable[[], bool]) -> None:
+def _check_stopped(stopped: Callable[[], bool]) -> None:
     if stopped():
         raise KeyboardInterrupt
 

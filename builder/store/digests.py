@@ -41,7 +41,7 @@ def digest(folder: Path, path: Path, read: Read, write: Callable[[Path, str], No
     if before.st_size < _LARGE:
         return read(path)
     note = folder / f"{before.st_dev}-{before.st_ino}.json"
-    known = _noted(note)
+    known = _read_note(note)
     if known.get("state") == _state(before) and "digest" in known:
         return str(known["digest"])
     now = time.time_ns()
@@ -55,7 +55,7 @@ def _state(status: stat_result) -> list[int]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def _noted(note: Path) -> dict[str, object]:
+def _read_note(note: Path) -> dict[str, object]:
     try:
         known = json.loads(note.read_text())
     except (FileNotFoundError, ValueError, RecursionError):  # a crash may have emptied it

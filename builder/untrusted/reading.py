@@ -30,18 +30,18 @@ from builder.untrusted.tree import member
 
 MIB: Final = 1 << 20
 
-_MOST_DIRECTORY: Final = 16 * MIB
+_MAX_DIRECTORY: Final = 16 * MIB
 """Maximum size of a zip file's directory in bytes: some 150,000 members with usual names."""
 
-_MOST_MEMBERS: Final = 500_000
-_MOST_BYTES: Final = 16 << 30
+_MAX_MEMBERS: Final = 500_000
+_MAX_BYTES: Final = 16 << 30
 """Maximum number of members of a tar archive, and their total size in bytes."""
 
-_MOST_HEADERS: Final = 4 * MIB
+_MAX_HEADERS: Final = 4 * MIB
 """Maximum size in bytes of a tar member's headers: extended headers have no limit of their own."""
 
-_MOST_ELEMENTS: Final = 1_000_000
-_MOST_DEPTH: Final = 64
+_MAX_ELEMENTS: Final = 1_000_000
+_MAX_DEPTH: Final = 64
 """Maximum number and depth of the elements of an XML file. A .hwh of 20 MB has some 400,000."""
 
 _ZIP_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -164,7 +164,7 @@ class _ZipSource(io.FileIO):
 
 
 @contextmanager
-def opened_zip(path: Path, *, most_directory: int = _MOST_DIRECTORY) -> Iterator[zipfile.ZipFile]:
+def opened_zip(path: Path, *, most_directory: int = _MAX_DIRECTORY) -> Iterator[zipfile.ZipFile]:
     """Open a zip file whose directory of members has at most `most_directory` bytes.
 
     Raises:
@@ -201,7 +201,7 @@ class _TarSource(io.RawIOBase):
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._position = 0
-        self._limit = _MOST_HEADERS
+        self._limit = _MAX_HEADERS
 
     def read(self, size: int | None = -1, /) -> bytes:
         data = self._stream.read(-1 if size is None else size)
@@ -212,7 +212,7 @@ class _TarSource(io.RawIOBase):
 
     def expect(self, size: int) -> None:
         """Allow `size` bytes of content, and the headers after it."""
-        self._limit = self._position + size + _MOST_HEADERS
+        self._limit = self._position + size + _MAX_HEADERS
 
 
 def tar_files(archive: Path, *, from_root: bool = False) -> Iterator[tuple[str, Opener]]:
@@ -265,10 +265,10 @@ def _members(
         size += each.size
         if each.size < 0:
             raise tarfile.ReadError("a member has a negative size")
-        if count > _MOST_MEMBERS or size > _MOST_BYTES:
+        if count > _MAX_MEMBERS or size > _MAX_BYTES:
             raise UserError(
-                f"{archive} has more than {_MOST_MEMBERS} members, or more than "
-                f"{_MOST_BYTES >> 30} GiB in them"
+                f"{archive} has more than {_MAX_MEMBERS} members, or more than "
+                f"{_MAX_BYTES >> 30} GiB in them"
             )
         tar.members.clear()  # type: ignore[attr-defined] # tarfile would store them all
         source.expect(each.size)
@@ -344,10 +344,10 @@ class _Builder(ET.TreeBuilder):
     def start(self, tag: str, attrs: dict[Any, Any], /) -> ET.Element:
         self._depth += 1
         self._count += 1
-        if self._depth > _MOST_DEPTH:
-            raise ValueError(f"it is nested more than {_MOST_DEPTH} deep")
-        if self._count > _MOST_ELEMENTS:
-            raise ValueError(f"it has more than {_MOST_ELEMENTS} elements")
+        if self._depth > _MAX_DEPTH:
+            raise ValueError(f"it is nested more than {_MAX_DEPTH} deep")
+        if self._count > _MAX_ELEMENTS:
+            raise ValueError(f"it has more than {_MAX_ELEMENTS} elements")
         return super().start(tag, attrs)
 
     def end(self, tag: str, /) -> ET.Element:

@@ -22,10 +22,10 @@ from builder.errors import StepError, UserError
 
 _DIRECTORY_MODE: Final = 0o755
 
-_MOST_LINKS: Final = 40
+_MAX_LINKS: Final = 40
 """Maximum number of symbolic links in a path, as in path_resolution(7)."""
 
-_MOST_BYTES: Final = 64 << 20
+_MAX_BYTES: Final = 64 << 20
 """Maximum size in bytes of a file that is read at once."""
 
 _LONGEST_NAME: Final = 4096
@@ -48,7 +48,7 @@ def member(name: str) -> PurePosixPath:
     return path
 
 
-def read_bounded(file: IO[bytes], name: str, *, most: int = _MOST_BYTES) -> bytes:
+def read_bounded(file: IO[bytes], name: str, *, most: int = _MAX_BYTES) -> bytes:
     """Return the rest of a file.
 
     Raises:
@@ -112,7 +112,7 @@ class ForeignTree:
         except (FileNotFoundError, NotADirectoryError):
             return False
 
-    def read(self, path: str | PurePosixPath, *, most: int = _MOST_BYTES) -> bytes:
+    def read(self, path: str | PurePosixPath, *, most: int = _MAX_BYTES) -> bytes:
         """Return the content of a plain file.
 
         Raises:
@@ -344,7 +344,7 @@ class _Walk:
 
     def _follow(self, part: str) -> None:
         self._links += 1
-        if self._links > _MOST_LINKS:
+        if self._links > _MAX_LINKS:
             raise StepError(f"{self._path}: too many symbolic links in the image")
         target = os.readlink(part, dir_fd=self._open[-1])
         self._todo += reversed(PurePosixPath(target).parts)

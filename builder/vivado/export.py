@@ -21,7 +21,7 @@ from builder.untrusted.tree import read_bounded
 LARGEST = 1 << 28
 """Maximum size of a file in bytes: a .hwh of a big design has some 20 MB, a .bit 130 MB."""
 
-_MOST_DIRECTORY = 1 << 20
+_MAX_DIRECTORY = 1 << 20
 """Maximum size of the zip directory in bytes: some 10,000 files; Vivado's have a hundred."""
 
 _HINT = "use Vivado's File > Export > Export Hardware, or write_hw_platform"
@@ -49,7 +49,7 @@ class HardwareExport:
         try:
             if not self.zipped:
                 return plain_file(self.path, most=most)
-            with opened_zip(self.path, most_directory=_MOST_DIRECTORY) as archive:
+            with opened_zip(self.path, most_directory=_MAX_DIRECTORY) as archive:
                 info = archive.getinfo(self.members[name])
                 if info.file_size > most:
                     size = info.file_size >> 20
@@ -72,7 +72,7 @@ def open_export(path: Path) -> HardwareExport:
         start = plain_head(path, 256).lstrip(b"\xef\xbb\xbf \t\r\n")
         if start.startswith((b"<?xml", b"<EDKSYSTEM")):
             return HardwareExport(path=path, members={path.name: path.name}, zipped=False)
-        with opened_zip(path, most_directory=_MOST_DIRECTORY) as archive:
+        with opened_zip(path, most_directory=_MAX_DIRECTORY) as archive:
             # Vivado stores files at the top level; tools that repack exports may use a directory.
             members = {
                 PurePosixPath(name).name: name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The small archive, for all tests of archives."""
+"""The small archive for all tests of archives."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def original(tmp_path_factory: pytest.TempPathFactory, keys: tuple[Key, Key]) ->
 
 @pytest.fixture
 def repository(original: Repository, tmp_path: Path) -> Repository:
-    """A copy of the archive, to be spoilt."""
+    """A copy of the archive that tests may damage."""
     return copy_of(original, tmp_path / "mirror_of")
 
 
 @pytest.fixture
 def quick_signatures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have signatures verified with fewer processes, for tests that are not about signatures."""
+    """Verify signatures with fewer processes, for tests that are not about signatures."""
     script = tmp_path / "apt-key"
     script.write_text(APT_KEY)
     script.chmod(0o755)
@@ -72,6 +72,6 @@ def quick_signatures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let programs reach this machine itself, whatever proxies it has to use."""
+    """Let programs access this machine without its proxies."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)

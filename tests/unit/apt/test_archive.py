@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One archive: its indexes as the real apt verifies them."""
+"""An archive: its indexes, fetched and verified by the real apt."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ pytestmark = needs_tools
 
 @pytest.fixture
 def strict_archive(repository: Repository, tmp_path: Path) -> Archive:
-    """An archive whose signatures apt verifies by Debian's own script."""
+    """An archive whose signatures apt verifies with Debian's own script."""
     return Archive(
         tmp_path / "one-armhf", distribution(repository.url, repository.key.public), ARMHF
     )
@@ -366,7 +366,7 @@ def test_indexes_grow_old(
     *,
     old: bool,
 ) -> None:
-    """Release files that say for how many days they are valid, and others."""
+    """Release files with and without a date of expiry."""
     until = None if valid is None else NOW + valid * DAY
     repository.pocket("one-security", until=until)
     for suite in SUITES[:2]:

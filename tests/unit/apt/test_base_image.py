@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a container's image begins with, where there is no registry."""
+"""Base images of containers without a registry."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which distribution is built."""
+"""Selection of the distribution."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ pytestmark = [needs_tools, pytest.mark.usefixtures("quick_signatures")]
 
 
 class Choosing:
-    """Chooses between distributions and notes what is said."""
+    """Selector of distributions that records all notes."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -75,7 +75,7 @@ class Choosing:
     def native(
         self, distribution: NamedDistribution, *, update: bool = False, offline: bool = False
     ) -> Archive | None:
-        """Return this machine's own archive beside the one that was chosen before."""
+        """Return the archive for this machine's architecture, for the selected distribution."""
         self.notes.clear()
         target = Archive(self.store.root / "archives/good-armhf", distribution, ARMHF)
         return native_archive(
@@ -194,7 +194,7 @@ def test_a_damaged_record_is_told_and_written_anew(
 
 
 def later(choosing: Choosing) -> None:
-    """Let so much time pass that what could not be had is asked for again."""
+    """Let enough time pass for another attempt to fetch unavailable pockets."""
     record = choosing.store.root / "archives/good-armhf/release.json"
     os.utime(record, (0, time.time() - 3600))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Steps that take packages of an archive: damaged ones are never among them."""
+"""Steps that use packages of an archive do not use damaged ones."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NAME = "linux-source_5.15-1_all.deb"
 
 
 class Served:
-    """An archive that is served by HTTP: from files of this machine apt keeps no copies."""
+    """An archive that is served by HTTP, since apt does not copy files of this machine."""
 
     def __init__(self, archive: Archive, repository: Repository) -> None:
         self.archive = archive
@@ -61,7 +61,7 @@ def served(repository: Repository, tmp_path: Path) -> Iterator[Served]:
 
 @pytest.fixture
 def plain_job(tmp_path: Path, store: Store, processes: Processes) -> Job:
-    """A job whose commands run as they are."""
+    """A job that runs commands without a sandbox."""
     for name in ("output", "work"):
         (tmp_path / name).mkdir()
     here = Here(tmp_path / "work")
@@ -77,7 +77,7 @@ def plain_job(tmp_path: Path, store: Store, processes: Processes) -> Job:
 
 
 def added(archive: Archive, job: Job, folder: Path) -> Path:
-    """Fetch a package for a system that has none; return its file."""
+    """Fetch a package for an empty system; return its file."""
     status = folder / "root/var/lib/dpkg/status"
     status.parent.mkdir(parents=True)
     status.touch()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What mmdebstrap is told in every step that runs it, and what is looked at before."""
+"""Options of mmdebstrap in all steps, and the checks before it runs."""
 
 from __future__ import annotations
 

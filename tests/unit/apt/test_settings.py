@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The host's apt settings: those for the network count, those against verification do not."""
+"""The host's apt settings: used for the network, ignored for verification."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CARELESS = "".join(line.replace('"false"', '"true"') + "\n" for line in VERIFIED
 
 @pytest.fixture
 def careless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine whose apt takes everything; its settings are read where the real ones are."""
+    """A machine whose apt does not verify anything."""
     settings = tmp_path / "careless.conf"
     settings.write_text(CARELESS)
     name = "builder.apt.archive.clean_environment"
@@ -40,7 +40,7 @@ def unsigned(repository: Repository) -> None:
 
 
 def weakly_hashed(repository: Repository) -> None:
-    """Name hashes alone that anybody can make a file for."""
+    """List only hashes for which anybody can create a file."""
     path = repository.root / "dists/one/InRelease"
     head, _, listed = signed_text(path).partition("SHA256:\n")
     names = [line.split()[1:] for line in listed.splitlines()]

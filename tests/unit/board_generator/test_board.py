@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""New boards as their makers get them: by the command line, whole or not at all."""
+"""New boards from the command line, complete or not at all."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_what_it_writes_can_be_read(maker: Maker) -> None:
     # Each row of a table has as many cells as the one before.
     rows = [line for line in readme.splitlines() if line.startswith("|")]
     for before, row in pairwise(rows):
-        if not row.startswith("| what") and not row.startswith("| block"):
+        if not row.startswith("| item") and not row.startswith("| block"):
             assert len(re.findall(r"(?<!\\)\|", row)) == len(re.findall(r"(?<!\\)\|", before)), row
 
 
@@ -186,7 +186,7 @@ def test_a_variants_tree_says_of_the_other_board_what_is_in_its_source(
     maker(maker.xsa(soc), "--like", like)
     tree = (maker.boards / f"New/devicetree/new-{soc.value}.dts").read_text()
     (comment,) = re.findall(rf"/\* (.*) \*/\n&{label} \{{", tree)
-    has = f"{like} has it, this design" if known else "This design"
+    has = f"{like} has it, but this design" if known else "This design"
     assert comment == f"{has} does not enable it."
 
 
@@ -220,8 +220,8 @@ def test_another_speed_of_the_console_is_said(maker: Maker) -> None:
     text = hwh(Soc.ZYNQ, parameters={"PCW_UART0_BAUD_RATE": "921600"})
     made = maker(maker.xsa(Soc.ZYNQ, **{"design_1.hwh": text}))
     assert "the design's console has 921600 baud" in made.output
-    assert "U-Boot before them 115200 baud" in made.output
-    assert "921600 baud: the kernel" in (maker.boards / "New/README.md").read_text()
+    assert "U-Boot uses 115200 baud" in made.output
+    assert "921600 baud: kernel" in (maker.boards / "New/README.md").read_text()
     assert maker.spec().board.console == "ttyPS0,921600"
 
 
@@ -308,7 +308,7 @@ def test_a_board_in_its_own_directory(maker: Maker, build_py: CommandLine) -> No
             "--profile minimum: no such profile (did you mean minimal?)",
         ),
         ("New", ("--like", "Pinq-Z2"), "--like Pinq-Z2: no such board (did you mean"),
-        ("New", ("--like", "ZCU111"), "--like ZCU111: it is zynqmp, the export zynq"),
+        ("New", ("--like", "ZCU111"), "--like ZCU111: its family is zynqmp, the export's is zynq"),
         ("New", ("--console", "1"), "--console 1: the design has no such UART"),
     ],
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The device tree of a new board: what the design switches on, and nothing else."""
+"""The device tree of a new board enables exactly the design's peripherals."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ PERIPHERALS = {
         "gpio": "gpio@ff0a0000",
     },
 }
-"""Some of what the SoCs' own trees have, switched off."""
+"""Parts of the SoCs' own trees, disabled."""
 CPU = "operating-points = <666667 1000000 333334 1000000>;"
 GPIO, PHY = "#define GPIO_ACTIVE_LOW 1\n", "#define PHY_TYPE_USB3 4\n"
 
@@ -108,7 +108,7 @@ def compiled(tmp_path: Path, soc: Soc, source: str, **more: str) -> DeviceTree:
 
 
 def on(tree: DeviceTree, soc: Soc) -> set[str]:
-    """Return the labels of the peripherals that a tree switches on."""
+    """Return the labels of the peripherals that a tree enables."""
     names = {name: label for label, name in PERIPHERALS[soc].items()}
     return {
         names[node.rpartition("/")[2]]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Device trees, FIT images, boot images, kernels and filesystems made to fill or to stop a reader."""
+"""Device trees, FIT images, boot images, kernels and filesystems that attack the reader."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SECONDS = 5
 
 @pytest.fixture(autouse=True)
 def soon() -> Iterator[None]:
-    """Let no test take the processor for long."""
+    """Limit the processor time of each test."""
     began = time.process_time()
     yield
     assert time.process_time() - began < SECONDS
@@ -132,7 +132,7 @@ def placed(size: bytes, start: bytes) -> bytes:
     [
         ([placed(struct.pack(">I", 3000), bytes(4))] * 100, "they overlap"),
         ([placed(b"\xff" * 5000, bytes(4))], "data-size has 5000 bytes, too many for a number"),
-        ([placed(b"\xff" * 8, bytes(4))], "cut off"),
+        ([placed(b"\xff" * 8, bytes(4))], "truncated"),
     ],
 )
 def test_a_fit_that_is_too_much_is_refused(
@@ -148,7 +148,7 @@ def test_a_fit_that_is_too_much_is_refused(
 
 
 def partitions(count: int, *, name: bytes = b"boot" + bytes(4)) -> bytes:
-    """Return a boot image with many partitions, each of which is all of it."""
+    """Return a boot image with many partitions, each of which spans the whole file."""
     image = bytearray(header())
     table, names = len(image), len(image) + 64
     image += struct.pack("<I", 0x01020000).ljust(64, b"\0") + bytes(16) + name
@@ -232,7 +232,7 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path: Path) -> None:
 
 def test_files_with_huge_holes_are_refused(tmp_path: Path) -> None:
     path = filesystem(tmp_path, f"set_inode_field /a/file size {1 << 42}")
-    with Ext4(path) as opened, pytest.raises(UserError, match=r"with their holes: \./a/file has"):
+    with Ext4(path) as opened, pytest.raises(UserError, match=r"including holes: \./a/file has"):
         archive_tree(opened, io.BytesIO(), most=1 << 30)
     with Ext4(path) as opened, pytest.raises(UserError, match="/a/file has more than 64 MiB"):
         opened.read("/a/file")

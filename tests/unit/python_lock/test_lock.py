@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Lock files, made by the real uv from a small index: what they hold, and what they leave out."""
+"""Content of lock files, created by the real uv from a small index."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The Python packages that apt brings, read from real .deb files by the real apt."""
+"""Python packages in real .deb files, fetched by the real apt."""
 
 from __future__ import annotations
 

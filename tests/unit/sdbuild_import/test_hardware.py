@@ -107,7 +107,7 @@ def test_a_board_of_the_trees_own_name_is_that_board(imports: Imports) -> None:
     ("like", "message"),
     [
         ("Pinq-Z2", "--like Pinq-Z2: no such board (did you mean Pynq-Z2?)"),
-        ("ZCU111", "--like ZCU111: it is zynqmp, Pynq-ZED is zynq"),
+        ("ZCU111", "--like ZCU111: its family is zynqmp, that of Pynq-ZED is zynq"),
     ],
 )
 def test_a_board_cannot_be_like_any(imports: Imports, like: str, message: str) -> None:
@@ -157,7 +157,7 @@ def test_what_in_a_tree_does_not_fit_is_said_with_its_line(imports: Imports) -> 
         return 1 + next(i for i, each in enumerate(text.splitlines()) if part in each)
 
     for part, what in [
-        ("bootargs", "bootargs cma=64M quiet: not taken over"),
+        ("bootargs", "bootargs cma=64M quiet: dropped"),
         ("dma@40400000", "dma@40400000 is in the programmable logic"),
         ("axi_gpio_0", "label &axi_gpio_0 is not in zynq-7000.dtsi"),
     ]:

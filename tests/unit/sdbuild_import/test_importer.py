@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Boards of sdbuild in many forms: what becomes of them, file by file."""
+"""Import of sdbuild boards in many forms: the outcome for each file."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_the_command_says_what_a_person_has_to_do_first(
     assert answer.status == 0
     lines = answer.output.splitlines()
     assert lines[0].startswith(f"e200: {tmp_path}/new/e200: can be planned (")
-    titles = ["needs your attention:", "converted:", "used as it is:", "left out, not needed"]
+    titles = ["needs your attention:", "converted:", "used unchanged:", "left out, not needed"]
     found = [next(i for i, line in enumerate(lines) if line.startswith(each)) for each in titles]
     assert found == sorted(found)
     assert "  packages/radio/: 4 files: recipe radio" in lines

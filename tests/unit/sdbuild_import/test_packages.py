@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an imported board puts into its image: packages and designs."""
+"""Packages and designs of an imported board."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def test_a_boards_own_package_is_used_as_it_is(imports: Imports) -> None:
     ("board", "path", "line", "what"),
     [
         ("e200", "packages/radio/qemu.sh", 2, "this virtual environment is for users' packages"),
-        ("e200", "packages/radio/qemu.sh", 3, "`pip3 install` wants the network"),
+        ("e200", "packages/radio/qemu.sh", 3, "`pip3 install` needs the network"),
         ("e200", "packages/radio/qemu.sh", 4, "use python3"),
-        ("e200", "packages/spare/qemu.sh", 1, "`apt-get -y install` wants the network"),
+        ("e200", "packages/spare/qemu.sh", 1, "`apt-get -y install` needs the network"),
         ("Ultra96", "packages/wilc3000/pre.sh", 1, "there is no PetaLinux project"),
         ("Ultra96", "packages/wilc3000/pre.sh", 2, "loop devices are not available"),
-        ("Ultra96", "packages/wilc3000/qemu.sh", 1, "`git -C /x clone` wants the network"),
-        ("Ultra96", "packages/wilc3000/qemu.sh", 2, "`wget` wants the network"),
+        ("Ultra96", "packages/wilc3000/qemu.sh", 1, "`git -C /x clone` needs the network"),
+        ("Ultra96", "packages/wilc3000/qemu.sh", 2, "`wget` needs the network"),
         ("Ultra96", "packages/usb-eth0/pre.sh", 1, "ifupdown is not installed"),
     ],
 )
@@ -98,7 +98,7 @@ def test_a_package_of_sdbuilds_has_recipes_or_a_reason(name: str) -> None:
         ("e200", 5, Outcome.CONVERTED, "ethernet: by network: "),
         ("e200", 5, Outcome.CONVERTED, "sdcardshrink: no recipe: "),
         ("e200", 5, Outcome.AS_IT_IS, "radio: the board's own package, recipe radio"),
-        ("Ultra96", 5, Outcome.PERSON, "juliabrot: neither a package of the board's nor "),
+        ("Ultra96", 5, Outcome.PERSON, "juliabrot: neither a package of the board nor "),
     ],
 )
 def test_what_stands_for_a_package(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Files of others within limits: plain files, zip and tar archives, XML, JSON."""
+"""Bounded reading of untrusted files: plain files, zip and tar archives, XML, JSON."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_plain_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"1234")
     assert plain_file(path, most=4) == b"1234"
-    with pytest.raises(UnreadableError, match="larger than 0 KiB") as caught:
+    with pytest.raises(UnreadableError, match="larger than the limit of 0 KiB") as caught:
         plain_file(path, most=3)
     assert caught.value.reason.startswith("is larger than")
 
@@ -186,7 +186,7 @@ def long_headers(kind: bytes) -> bytes:
 
 
 def long_map(kind: bytes) -> bytes:
-    """Return an archive whose member has holes, in a list that goes on and on."""
+    """Return an archive with a sparse member whose list of holes is very long."""
     info = tarfile.TarInfo("a")
     info.type = kind
     first = bytearray(info.tobuf(tarfile.GNU_FORMAT))

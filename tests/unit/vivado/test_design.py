@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a design says: the processing system of both families, interrupts along the wires."""
+"""Block designs: the processing system of both families, interrupts along the wires."""
 
 from __future__ import annotations
 

@@ -207,7 +207,9 @@ def test_a_zip_file_that_leads_out_is_refused(tmp_path: Path, name: str) -> None
         archive.writestr(name, "x")
     with pytest.raises(UserError, match=r"x\.zip is not unpacked") as caught:
         unpack(path, tmp_path / "target")
-    assert caught.value.details == (f"{name}: the name leads outside of the archive's directory",)
+    (detail,) = caught.value.details
+    assert detail.startswith(f"{name}: ")
+    assert "name leads out" in detail
     assert not (tmp_path / "target").exists()
 
 
@@ -250,7 +252,7 @@ def test_zip_files_are_packed_by_deflate(tmp_path: Path, method: int) -> None:
         path.write_bytes(content)
         with pytest.raises(UserError) as caught:
             unpack(path, tmp_path / "target")
-        assert caught.value.details[0].startswith("a: is not packed by Deflate")
+        assert caught.value.details[0].startswith("a: is not compressed with Deflate")
 
 
 def test_boot_files_with_links_to_everything_are_refused(
