@@ -199,8 +199,8 @@ def _check_signature(path: Path, signed_by: Path) -> None:
                 hint="apt-get install gpgv",
             ) from error
     if done.returncode != 0:
-        said = done.stdout.decode(errors="replace").strip().splitlines() or ["gpgv refuses it"]
-        raise DamagedIndexes(f"{path}: {said[-1].removeprefix('gpgv: ')}")
+        output = done.stdout.decode(errors="replace").strip().splitlines() or ["gpgv refuses it"]
+        raise DamagedIndexes(f"{path}: {output[-1].removeprefix('gpgv: ')}")
 
 
 @contextmanager

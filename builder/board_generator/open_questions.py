@@ -71,24 +71,7 @@ def _urgent(system: System, chosen: Chosen) -> Iterator[Check]:
 def _peripheral(system: System, each: Peripheral) -> Iterator[Check]:
     label = PORTING[system.soc].label(each)
     if each.kind is PeripheralKind.ETHERNET and "mdio" in each.details:
-        yield Check(
-            what=f"{each.name}: address of the PHY",
-            now="Linux and U-Boot probe all addresses, and use the first PHY",
-            place=f"`phy-handle` of `&{label}`, a node `ethernet-phy@N` with `reg`. The first boot "
-            "shows it: `dmesg`, `ethtool eth0`",
-        )
-        reset = each.details.get("reset")
-        yield Check(
-            what=f"{each.name}: reset of the PHY",
-            now=f"{reset}, by the first stage" if reset else "none",
-            place="`reset-gpios`, `reset-assert-us`, `reset-deassert-us` of the PHY's node: see "
-            "the PHY's data sheet for the times; the latter may be 80 ms (RTL8211F)",
-        )
-        yield Check(
-            what=f"{each.name}: delays between MAC and PHY, MAC address",
-            now="`rgmii-id`: the PHY delays both clocks; an address derived from the card's ID",
-            place=f"`phy-mode` of `&{label}`; *The MAC address* in docs/porting.md",
-        )
+        yield from _ethernet(each, label)
     if each.kind is PeripheralKind.SD:
         detect = _switch(each, "card-detect", without="broken-cd")
         protect = _switch(each, "write-protect", without="disable-wp")
@@ -130,6 +113,27 @@ def _peripheral(system: System, each: Peripheral) -> Iterator[Check]:
             now="none",
             place=f"`phys` or a GPIO hog; `&{label}`",
         )
+
+
+def _ethernet(each: Peripheral, label: str | None) -> Iterator[Check]:
+    yield Check(
+        what=f"{each.name}: address of the PHY",
+        now="Linux and U-Boot probe all addresses, and use the first PHY",
+        place=f"`phy-handle` of `&{label}`, a node `ethernet-phy@N` with `reg`. The first boot "
+        "shows it: `dmesg`, `ethtool eth0`",
+    )
+    reset = each.details.get("reset")
+    yield Check(
+        what=f"{each.name}: reset of the PHY",
+        now=f"{reset}, by the first stage" if reset else "none",
+        place="`reset-gpios`, `reset-assert-us`, `reset-deassert-us` of the PHY's node: see "
+        "the PHY's data sheet for the times; the latter may be 80 ms (RTL8211F)",
+    )
+    yield Check(
+        what=f"{each.name}: delays between MAC and PHY, MAC address",
+        now="`rgmii-id`: the PHY delays both clocks; an address derived from the card's ID",
+        place=f"`phy-mode` of `&{label}`; *The MAC address* in docs/porting.md",
+    )
 
 
 def _switch(slot: Peripheral, name: str, *, without: str) -> str:

@@ -90,9 +90,9 @@ def _zstd(path: Path) -> Iterator[IO[bytes]]:
             whole = not unpacking.stdout.read(1)
         finally:
             unpacking.stdout.close()
-            said = unpacking.stderr.read().decode(errors="replace").strip()
+            output = unpacking.stderr.read().decode(errors="replace").strip()
         if whole and unpacking.wait() != 0:
-            raise EOFError(said)
+            raise EOFError(output)
 
 
 def _member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:

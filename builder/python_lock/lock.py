@@ -106,14 +106,14 @@ def _header(
 ) -> str:
     architecture = target.architecture.value
     command = f"build.py lock --recipe {recipe.name} --distro {distribution.name}"
-    beside = " and ".join(["apt's packages", *(f"the lock of {name}" for name in left_out)])
+    provided = " and ".join(["apt's packages", *(f"the lock of {name}" for name in left_out)])
     paragraphs = [
         f"Locked for {distribution.name} on {architecture}, Python {target.python}, by",
         f"    {command} --architecture {architecture}",
-        "Of:",
+        "Requirements:",
         *(f"    {each}" for each in wanted),
-        f"Beside {beside}. Complete: to be installed without dependencies.",
-        "Each hash is that of the one wheel for the target.",
+        f"Without {provided}. The list is complete: install it without dependencies.",
+        "Each hash is that of the wheel for the target.",
     ]
     lines = [
         text if text.startswith(" ") else fill(text, 98, break_long_words=False)

@@ -171,8 +171,10 @@ class Resolver:
             check=False,
         )
         if done.returncode:
-            said = done.stderr.replace(self._index, "INDEX").strip().splitlines()
-            raise StepError("uv found no compatible set of packages", details=said[:40], hint=_HINT)
+            output = done.stderr.replace(self._index, "INDEX").strip().splitlines()
+            raise StepError(
+                "uv found no compatible set of packages", details=output[:40], hint=_HINT
+            )
 
 
 def _sha256(file: str, wheel: Mapping[str, Any]) -> str:
