@@ -84,7 +84,7 @@ def test_a_tree_that_is_too_much_is_refused(structure: bytes, strings: bytes, pr
 
 
 def test_names_of_nodes_together_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devicetree, "_MOST_NAMES", 1000)
+    monkeypatch.setattr(devicetree, "_MAX_NAMES", 1000)
     with pytest.raises(ValueError, match="names are too long"):
         parse_tree(dtb(node(b"", node(b"x" * 900) + node(b"y" * 900)) + LAST))
 

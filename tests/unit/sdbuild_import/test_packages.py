@@ -133,7 +133,7 @@ def test_links_that_multiply_are_refused(imports: Imports, monkeypatch: pytest.M
         for side in "ab":
             (folder / f"levels/{level}/{side}").symlink_to(f"../{level + 1}")
     (folder / "levels/15").mkdir()
-    monkeypatch.setattr("builder.sdbuild_import.draft._MOST_FILES", 1000)
+    monkeypatch.setattr("builder.sdbuild_import.draft._MAX_FILES", 1000)
     with pytest.raises(UserError, match="more than 1000 files"):
         imports("SURFv6revB")
 

@@ -216,7 +216,7 @@ def test_members_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     path = tmp_path / "archive"
     path.write_bytes(tar(*((str(number), b"") for number in range(5))))
     assert len([*tar_files(path)]) == 5
-    monkeypatch.setattr(bounded, "_MOST_MEMBERS", 4)
+    monkeypatch.setattr(bounded, "_MAX_MEMBERS", 4)
     with pytest.raises(UserError, match="more than 4 members"):
         [*tar_files(path)]
 
@@ -279,7 +279,7 @@ def test_xml_that_is_not_read(text: str, what: str) -> None:
 
 
 def test_xml_has_so_many_elements(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded, "_MOST_ELEMENTS", 3)
+    monkeypatch.setattr(bounded, "_MAX_ELEMENTS", 3)
     assert len(parsed_xml(b"<a><b/><c x='1'>text</c></a>")) == 2
     with pytest.raises(ValueError, match="more than 3 elements"):
         parsed_xml(b"<a><b/><b/><b/></a>")
