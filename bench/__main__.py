@@ -18,7 +18,7 @@ from bench.measure import Row, as_json, markdown
 from builder.cli.context import ROOT, default_store
 from builder.engine.host import available_memory
 from builder.errors import BuildError
-from builder.store.store import write_atomically
+from builder.store.files import write_atomically
 
 SECTIONS: dict[str, tuple[str, Callable[[Path, bool], list[Row]]]] = {
     "rootfs": ("Root filesystem", rootfs.run),

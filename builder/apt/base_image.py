@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Base images of containers: a distribution's smallest system, for this machine's architecture."""
+"""Base images of containers: a distribution's minimal system for this machine's architecture."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ _ARCHITECTURES = {"x86_64": Architecture.AMD64, "aarch64": Architecture.ARM64}
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """How a distribution's image is called by registries, and what it is made of without them.
+    """A distribution's base image: its name in registries, and how to bootstrap it without them.
 
-    problem, remedy: why there are no sources, and what mends that.
+    Attributes:
+        image: name and tag in registries.
+        suite: the distribution's suite.
+        sources: text of a sources.list for a bootstrap.
+        problem: the reason for which `sources` is empty.
+        remedy: how to solve the problem.
     """
 
     image: str
@@ -29,9 +34,9 @@ class Base:
 
 
 def base_of(distribution: NamedDistribution) -> Base:
-    """Return the base that a distribution makes.
+    """Return the base image of a distribution.
 
-    `sources` is empty where this machine does not know the distribution's archives: it needs them
+    `sources` is empty if this machine does not know the distribution's archives, which it needs
     only if no registry answers.
     """
     model = distribution.model
@@ -53,7 +58,7 @@ def base_of(distribution: NamedDistribution) -> Base:
 def _sources(distribution: NamedDistribution) -> str:
     machine = platform.machine()
     if machine not in _ARCHITECTURES:
-        raise HostError(f"{distribution.name}: there are no packages for a machine of {machine}")
+        raise HostError(f"{distribution.name}: no packages are known for the machine {machine}")
     components = " ".join(distribution.model.components)
     signed = keyring(distribution)
     return "".join(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The choice among a board's distributions: the first whose archive answers is built."""
+"""Selection of a board's distribution: the first whose archive answers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, TypeAdapter
 
 from builder.apt.archive import Archive, ArchiveUnavailable, PocketUnavailable
+from builder.apt.archive_fetcher import ArchiveFetcher
 from builder.apt.mirrors import mirror
 from builder.apt.verification import DamagedIndexes
 from builder.engine.host import host_architecture
@@ -20,22 +21,23 @@ from builder.report.events import Listener, Note
 from builder.spec.distribution import Pocket
 from builder.spec.models import Architecture
 from builder.spec.resolve import NamedDistribution
+from builder.store.files import write_atomically
 from builder.store.locks import locked
 from builder.store.records import Unreadable, read_record
-from builder.store.store import Store, write_atomically
+from builder.store.store import Store
 
 _PROBE_SECONDS = 10
 _AGAIN_SECONDS = 600
-"""How long a pocket that could not be had is not asked for again."""
+"""Minimum time between two attempts to fetch an unavailable pocket."""
 _AGAIN_PROBE_SECONDS = 2
 
 
 class OutdatedIndexes(BuildError):
-    """Package indexes in the store are older than they may be."""
+    """Package indexes in the store that are out of date."""
 
 
 class _Choice(BaseModel):
-    """Record of a choice: when it was made, and why other distributions were not taken."""
+    """Record of a selection: its date, and why other distributions were skipped."""
 
     distribution: str
     date: str
@@ -61,21 +63,28 @@ def select_distribution(
 ) -> Archive:
     """Return the archive to build from.
 
-    What was chosen is recorded in the store and stays until `update`: a mirror that comes and
-    goes must not turn one distribution's image into another's. But pockets that were left out,
-    as security updates may have been, are asked for again, and if they can be had, all indexes are
-    fetched anew.
+    The selection is recorded in the store until the next `update`, so that a temporary failure of a
+    mirror does not change the distribution of an image. Pockets that were left out, which may
+    include security updates, are tried again; if one has become available, all indexes are fetched
+    again.
 
-    `unusable` says why an image cannot be made of a distribution, whose turn is passed then. If
-    `strict`, no pocket is left out, and indexes that are out of date have to be fetched anew.
+    Args:
+        distributions: the candidates, in order of preference.
+        architecture: the board's architecture.
+        store: contains the indexes and the recorded selection.
+        listener: receives notes for the user.
+        unusable: returns the reason for which a distribution cannot be used; None if it can.
+        update: whether to ignore the recorded selection and to fetch all indexes.
+        offline: whether to avoid the network.
+        strict: whether all pockets and current indexes are required.
 
     Raises:
-        PocketUnavailable: `strict`, and a pocket cannot be had.
-        OutdatedIndexes: `strict`, and they are out of date.
-        UserError: none of them answers, or `offline` and none has been fetched before.
-        DamagedIndexes: those that were are damaged, and `offline`.
-        ArchiveUnavailable: they are damaged, and cannot be fetched anew.
-        HostError: this machine lacks what they are checked with.
+        PocketUnavailable: a pocket is unavailable (`strict`).
+        OutdatedIndexes: the indexes are out of date (`strict`).
+        UserError: no archive answers, or none has been fetched before (`offline`).
+        DamagedIndexes: the indexes are damaged (`offline`).
+        ArchiveUnavailable: the indexes are damaged and cannot be fetched again.
+        HostError: the keyring or gpgv is missing.
     """
     names = ",".join(item.name for item in distributions)
     record = store.root / "archives" / f"{names}-{architecture.value}.json"
@@ -97,7 +106,7 @@ def select_distribution(
         if offline:
             raise UserError(
                 "--offline, but the package indexes have not been fetched yet",
-                hint="build once, or run `plan`, with the network",
+                hint="build once, or run `plan`, without --offline",
             )
         return _probe(record, archives, unusable, listener, strict=strict)
 
@@ -112,8 +121,9 @@ def native_archive(
 ) -> Archive | None:
     """Return the archive of the same distribution for this machine's own architecture.
 
-    It belongs to the target's: which pockets are used may differ from one target to the other.
-    None if that is the target's architecture anyway, or if it cannot be had, which is said.
+    There is one per target architecture, since targets may differ in the pockets that they use.
+    Returns None if this machine has the target's architecture, or if the archive is unavailable,
+    of which the listener is notified.
     """
     architecture = host_architecture()
     if architecture in (None, archive.architecture):
@@ -123,7 +133,7 @@ def native_archive(
         store.root / "archives" / f"{name}-for-{archive.architecture.value}",
         archive.distribution,
         architecture,
-        # Programs are to be of the same versions as the target's.
+        # Programs must have the same versions as the target's.
         without=archive.left_out,
     )
     with locked(store.root / "locks" / "archives.lock"):
@@ -135,40 +145,41 @@ def native_archive(
             else:
                 fetch(native, offline=offline)
         except (ArchiveUnavailable, DamagedIndexes, HostError, UserError) as error:
-            why = f"{name}: this machine's own packages cannot be had: {error.message}"
+            why = f"{name}: packages for this machine are unavailable: {error.message}"
             listener(Note(text=f"{why}; everything is emulated, which is slow", loud=True))
             return None
     return native
 
 
 def fetch(archive: Archive, *, offline: bool, whole: bool = False) -> None:
-    """Fetch an archive's indexes, after having asked whether it answers.
+    """Fetch an archive's indexes, after a quick check that it answers.
 
     Raises:
-        PocketUnavailable: one of its pockets cannot be had, and `whole`.
-        ArchiveUnavailable: it does not, or there is no network (`offline`).
-        HostError, UserError: this machine lacks something that is needed for it.
+        PocketUnavailable: a pocket is unavailable (`whole`).
+        ArchiveUnavailable: the archive does not answer, or `offline`.
+        HostError: apt or the keyring is missing.
+        UserError: no mirror is known.
     """
     _usable(archive, "--offline, and they have not been fetched yet" if offline else None)
-    archive.update(whole=whole)
+    ArchiveFetcher(archive).update(whole=whole)
 
 
 def mend(
     archive: Archive, store: Store, listener: Listener, *, offline: bool, whole: bool = False
 ) -> bool:
-    """Fetch an archive's indexes anew if the kept ones are damaged; return whether that was so.
+    """Fetch an archive's indexes again if the cached ones are damaged; return whether they were.
 
     Raises:
-        DamagedIndexes: they are, and there is no network (`offline`).
-        ArchiveUnavailable: they are, and cannot be fetched (if `whole`, with all pockets).
-        HostError: this machine lacks something that is needed for it.
+        DamagedIndexes: they are damaged, and `offline`.
+        ArchiveUnavailable: they are damaged and cannot be fetched (with all pockets, if `whole`).
+        HostError: the keyring, gpgv or apt is missing.
     """
     try:
         archive.check(store.digest)
     except DamagedIndexes as error:
         if offline:
             raise
-        text = f"{archive.distribution.name}: {error.message}: all indexes are fetched anew"
+        text = f"{archive.distribution.name}: {error.message}; fetching all indexes again"
         listener(Note(text=text, loud=True))
         fetch(archive, offline=False, whole=whole)
         return True
@@ -189,7 +200,7 @@ def _recorded(
     except FileNotFoundError:
         return None
     except Unreadable as error:
-        listener(Note(text=f"{error}; the distribution is chosen anew", loud=True))
+        listener(Note(text=f"{error}; selecting the distribution again", loud=True))
         return None
     for archive in archives:
         if archive.distribution.name == chosen.distribution and archive.known:
@@ -201,7 +212,7 @@ def _recorded(
             listener(
                 Note(
                     text=f"distribution: {archive.distribution.name}, as of {chosen.date}"
-                    f"{refused} (--update asks again)"
+                    f"{refused} (--update selects again)"
                 )
             )
             _say_left_out(archive, listener)
@@ -213,32 +224,33 @@ def _recorded(
 
 
 def _outdated(archive: Archive) -> str:
-    """Return which indexes of an archive are out of date, and since when; nothing if none are."""
+    """Return an archive's outdated indexes with their expiry dates; empty if there are none."""
     return ", ".join(f"{suite} (since {day})" for suite, day in archive.outdated.items())
 
 
 def _check_strictly(archive: Archive) -> None:
-    """Make sure that an archive has all its pockets, and that its indexes are not too old.
+    """Check that an archive has all its pockets, and that its indexes are not too old.
 
     Raises:
-        PocketUnavailable, OutdatedIndexes: it is not so.
+        PocketUnavailable: a pocket is missing.
+        OutdatedIndexes: indexes are too old.
     """
     name = archive.distribution.name
     if archive.left_out:
         raise PocketUnavailable(name, archive.left_out)
     if outdated := _outdated(archive):
         raise OutdatedIndexes(
-            f"{name}: package indexes are out of date, and --strict-archive takes none that are: "
+            f"{name}: package indexes are out of date, which --strict-archive does not allow: "
             f"{outdated}",
             hint="--update fetches new ones",
         )
 
 
 def _completed(archive: Archive, listener: Listener, *, at_once: bool) -> bool:
-    """Fetch an archive's indexes anew if a pocket that was left out can be had by now.
+    """Fetch an archive's indexes again if a missing pocket has become available.
 
-    That is found out with little, and not at every turn unless `at_once`: nobody waits long for a
-    mirror that is still at it.
+    The check is cheap, and not repeated for some minutes unless `at_once`, so that an unavailable
+    mirror does not delay every build.
     """
     record = archive.root / "release.json"
     recent = time.time() - record.stat().st_mtime < _AGAIN_SECONDS
@@ -248,12 +260,12 @@ def _completed(archive: Archive, listener: Listener, *, at_once: bool) -> bool:
     for pocket in archive.missing:
         try:
             _answers(archive, pocket, timeout=_AGAIN_PROBE_SECONDS)
-            if not archive.can_be_had(pocket):
+            if not ArchiveFetcher(archive).is_available(pocket):
                 continue
-            archive.update()
+            ArchiveFetcher(archive).update()
         except (ArchiveUnavailable, HostError, UserError):
             continue
-        text = f"the packages of {pocket.suite} can be had again: all indexes were fetched anew"
+        text = f"the packages of {pocket.suite} are available again: all indexes were fetched"
         listener(Note(text=text, loud=True))
         return True
     return False
@@ -272,11 +284,11 @@ def _probe(
         name = archive.distribution.name
         try:
             _usable(archive, unusable(archive.distribution))
-            archive.update(whole=strict)
+            ArchiveFetcher(archive).update(whole=strict)
         except PocketUnavailable:
-            raise  # another distribution would not be what was asked for
+            raise  # the user asked for all pockets, not for another distribution
         except (ArchiveUnavailable, HostError, UserError) as error:
-            refused.append(f"{name} was not taken: {error.message}")
+            refused.append(f"{name} was skipped: {error.message}")
             for detail in error.details[:3]:
                 listener(Note(text=f"  {detail}"))
             listener(Note(text=f"distribution: {refused[-1]}", loud=True))
@@ -298,7 +310,7 @@ def _today() -> str:
 
 def _say_damage(archive: Archive, listener: Listener) -> None:
     if archive.damage:
-        listener(Note(text=f"{archive.damage}; the indexes are fetched anew", loud=True))
+        listener(Note(text=f"{archive.damage}; fetching the indexes again", loud=True))
 
 
 def _say_left_out(archive: Archive, listener: Listener) -> None:
@@ -307,10 +319,10 @@ def _say_left_out(archive: Archive, listener: Listener) -> None:
 
 
 def _usable(archive: Archive, problem: str | None) -> None:
-    """Ask the first pocket's mirror, quickly, before apt tries with all its patience.
+    """Probe the first pocket's mirror, with a shorter timeout than apt's.
 
     Raises:
-        ArchiveUnavailable: it does not answer, or there is a `problem` anyway.
+        ArchiveUnavailable: it does not answer, or a `problem` is known.
     """
     if problem:
         raise ArchiveUnavailable(problem)
@@ -318,7 +330,7 @@ def _usable(archive: Archive, problem: str | None) -> None:
 
 
 def _answers(archive: Archive, pocket: Pocket, *, timeout: float | None = None) -> None:
-    """Ask a pocket's mirror for its release file, for so many seconds at most.
+    """Probe a pocket's mirror for its release file, with a timeout in seconds.
 
     Raises:
         ArchiveUnavailable: it does not answer.
@@ -335,6 +347,6 @@ def _answers(archive: Archive, pocket: Pocket, *, timeout: float | None = None) 
     finally:
         answer.give_up()
     if not isinstance(head, Head):
-        raise ArchiveUnavailable(f"{base} does not answer (nothing came in {timeout:g} s)")
+        raise ArchiveUnavailable(f"{base} does not answer (no data within {timeout:g} s)")
     if head.status >= 400:
         raise ArchiveUnavailable(f"{base} answers {head.status} {head.reason}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The distribution of a system that is there already, as recipes get to see it."""
+"""The distribution of an existing system, for recipes that customize it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from builder.spec.resolve import NamedDistribution
 
 
 class InstalledSystem(Archive):
-    """A system's distribution, and in place of the archive's date (s since 1970) the system's own.
+    """The distribution of an existing system, with the system's own date.
 
     It has no indexes: nothing can be installed from it.
     """
@@ -24,5 +24,5 @@ class InstalledSystem(Archive):
 
     @property
     def epoch(self) -> int:
-        """When the system was made, in seconds since 1970."""
+        """The system's date, in seconds since 1970."""
         return self._epoch

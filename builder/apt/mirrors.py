@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Addresses of a distribution's archives, for the machine that builds."""
+"""URLs of a distribution's package archives."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _KEYRING_DIRECTORIES = (
 
 
 def mirror(distribution: NamedDistribution, pocket: Pocket, architecture: Architecture) -> str:
-    """Return the base URL of the archive that holds a pocket.
+    """Return the base URL of the archive of a pocket, for this machine.
 
-    What is said for the architecture wins; the user's own setting, then the distribution's file;
-    where that says `host`, the host's apt configuration, and if that does not know the archive,
-    debootstrap's default.
+    A mirror for the architecture has priority over a general one, and the user's setting over the
+    distribution's file. The value `host` means the host's apt configuration; if that does not list
+    the archive, debootstrap's default is used.
 
     Raises:
-        HostError: nobody knows.
+        UserError: no mirror is known.
     """
     configured = next(
         known[name]
@@ -44,7 +44,7 @@ def mirror(distribution: NamedDistribution, pocket: Pocket, architecture: Archit
 
 
 def public_mirror(distribution: NamedDistribution, pocket: Pocket) -> str:
-    """Return the base URL that the finished image shall use, whoever built it."""
+    """Return the base URL for the finished image, which does not depend on the host."""
     configured = distribution.model.mirrors[pocket.archive]
     if configured != "host":
         return configured.rstrip("/")
@@ -52,7 +52,7 @@ def public_mirror(distribution: NamedDistribution, pocket: Pocket) -> str:
 
 
 def keyring(distribution: NamedDistribution) -> Path:
-    """Return the keyring that the distribution's archives are signed with.
+    """Return the keyring with which the distribution's archives are signed.
 
     Raises:
         HostError: it is not installed.
@@ -65,20 +65,20 @@ def keyring(distribution: NamedDistribution) -> Path:
         if path.is_file():
             return path
     raise HostError(
-        f"{distribution.name}: the archive's keyring {name} is not on this machine",
+        f"{distribution.name}: the archive's keyring {name} is not installed",
         hint=f"apt-get install {distribution.model.keyring_package}",
     )
 
 
 def host_sources() -> list[str]:
-    """Return the texts of the files that say where the host's own apt takes packages from."""
+    """Return the texts of the host's own apt source lists."""
     folder = Path("/etc/apt")
     files = [folder / "sources.list", *sorted(folder.glob("sources.list.d/*"))]
     return [path.read_text(errors="replace") for path in files if path.is_file()]
 
 
 def _host_mirror(suite: str) -> str | None:
-    """Return the base URL from which the host's own apt takes a suite."""
+    """Return the base URL from which the host's own apt fetches a suite."""
     for line in _host_targets():
         *names, url = line.split()
         if suite in names:
@@ -88,7 +88,7 @@ def _host_mirror(suite: str) -> str | None:
 
 @cache
 def _host_targets() -> Sequence[str]:
-    """Return the names and the base URL of all that the host's apt is configured for."""
+    """Return names and base URL of all suites in the host's apt configuration, one per line."""
     try:
         return subprocess.run(
             ["apt-get", "indextargets", "--format", "$(CODENAME) $(SUITE) $(RELEASE) $(REPO_URI)"],
@@ -101,7 +101,7 @@ def _host_targets() -> Sequence[str]:
 
 
 def _bootstrap_default(distribution: NamedDistribution, pocket: Pocket) -> str:
-    """Return debootstrap's built-in mirror; its archive of security updates is its sibling."""
+    """Return debootstrap's default mirror, or its sibling for security updates."""
     script = Path("/usr/sbin/debootstrap")
     found = (
         re.search(r'^DEF_MIRROR="([^"]+)"', script.read_text(), re.MULTILINE)
@@ -111,7 +111,7 @@ def _bootstrap_default(distribution: NamedDistribution, pocket: Pocket) -> str:
     if distribution.model.family != "debian" or found is None:
         raise UserError(
             f"{distribution.name}: no mirror is known for its archive {pocket.archive}",
-            hint=f"name one in local.yaml: mirrors: {{{distribution.name}: "
+            hint=f"set one in local.yaml: mirrors: {{{distribution.name}: "
             f"{{{pocket.archive}: URL}}}}",
         )
     base = found[1].rstrip("/")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Release files of archives (https://wiki.debian.org/DebianRepository/Format): what is signed.
+"""Signed release files of archives (https://wiki.debian.org/DebianRepository/Format).
 
-They name the indexes of a suite with their hashes, and until when they hold.
+They list the indexes of a suite with their hashes, and when they expire.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-# What apt escapes in the names of lists, beside control characters and all that is not ASCII.
+# Characters that apt escapes in names of lists, in addition to control and non-ASCII characters.
 _ESCAPED = b'\\|{}[]<>"^~_=!@#$%&*'
-# One text and one signature, and nothing around them: all that is read is what was signed.
+# Exactly one text with one signature: no unsigned text can be read.
 _SIGNED = re.compile(
     rb"-----BEGIN PGP SIGNED MESSAGE-----\n(?:[^\n]+\n)*\n"
     rb"((?:(?!-----)[^\n]*\n)*)"
@@ -24,7 +24,7 @@ _SIGNED = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """An index as a release file names it: its bytes and its SHA-256."""
+    """An index as listed in a release file: its size in bytes and its SHA-256."""
 
     size: int
     sha256: str
@@ -32,7 +32,7 @@ class Index:
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """The content of a release file. Times are in seconds since 1970, None if it names none."""
+    """Content of a release file. Times are in seconds since 1970; None if missing."""
 
     date: int | None
     valid_until: int | None
@@ -40,14 +40,14 @@ class Release:
 
 
 def read_release(path: Path) -> Release:
-    """Read a release file, InRelease or Release, whose signature is not looked at.
+    """Read a release file, InRelease or Release, without checking its signature.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a release file.
     """
     content = path.read_bytes()
     if path.name.endswith("InRelease"):
-        # Lines may end as in mail (RFC 9580, 7.1).
+        # Lines may end in CR LF (RFC 9580, 7.1).
         signed = _SIGNED.fullmatch(content.replace(b"\r\n", b"\n"))
         if signed is None:
             raise ValueError("it is not one signed text")
@@ -64,14 +64,14 @@ def read_release(path: Path) -> Release:
 
 
 def list_name(url: str) -> str:
-    """Return the name under which apt keeps an index, as its function URItoFileName does."""
+    """Return the file name of an index in apt's lists, as apt's function URItoFileName does."""
     _, _, rest = url.partition(":")
     host, slash, path = rest.removeprefix("//").partition("/")
     return quoted(f"{host.rpartition('@')[2]}{slash}{path}")  # without user and password
 
 
 def quoted(path: str) -> str:
-    """Return a path as a part of such a name."""
+    """Return a path as it appears in such a file name."""
     return "".join(
         f"%{byte:02x}" if byte in _ESCAPED or not 0x20 < byte < 0x7F else chr(byte)
         for byte in path.encode()

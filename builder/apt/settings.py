@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Settings of apt: what holds for an archive's indexes, whatever this machine is configured for."""
+"""apt settings for package indexes, independent of the host's configuration."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ VERIFIED = (
     'Acquire::AllowDowngradeToInsecureRepositories "false";',
     'APT::Get::AllowUnauthenticated "false";',
 )
-"""Lines of apt.conf(5) by which apt takes nothing that is not signed."""
+"""Lines of apt.conf(5) with which apt refuses everything that is not signed."""
 
 _TIMEOUT_SECONDS = 20
-# What the host's administrator configured for apt's downloads holds for ours too.
+# The host administrator's settings for downloads also apply to builds.
 _HOST_OPTIONS = re.compile(r"^Acquire::(?:http|https|ftp)::.*;$|^Acquire::(?:Retries|Check).*;$")
 
 
 def configuration(directory: Path, architecture: Architecture, more: Sequence[str]) -> str:
-    """Return the apt.conf(5) of a set of indexes in a directory; apt reads it after the host's."""
+    """Return the apt.conf(5) of the indexes in a directory; apt reads it after the host's."""
     lines = [
         f'APT::Architecture "{architecture.value}";',
         f'APT::Architectures {{ "{architecture.value}"; }};',
@@ -40,10 +40,10 @@ def configuration(directory: Path, architecture: Architecture, more: Sequence[st
         f'Dir::State::lists "{directory / "lists"}";',
         f'Dir::State::status "{directory / "state/status"}";',
         f'Dir::Cache "{directory / "cache"}";',
-        # What apt makes of the indexes to find things sooner: nobody could check it.
+        # Caches that apt derives from the indexes could not be verified.
         'Dir::Cache::pkgcache "";',
         'Dir::Cache::srcpkgcache "";',
-        # The host's hooks after an update (appstream, packagekit) are not for us.
+        # Do not run the host's hooks after an update (appstream, packagekit).
         "#clear APT::Update::Post-Invoke;",
         "#clear APT::Update::Post-Invoke-Success;",
     ]
@@ -51,13 +51,13 @@ def configuration(directory: Path, architecture: Architecture, more: Sequence[st
 
 
 def as_arguments(lines: Sequence[str]) -> list[str]:
-    """Return lines of apt.conf(5), each with one value, as arguments of apt's programs."""
+    """Return lines of apt.conf(5), each with one value, as arguments of apt programs."""
     found = [re.fullmatch(r'(\S+) "([^"]*)";', line) for line in lines]
     return [word for match in found if match for word in ("-o", f"{match[1]}={match[2]}")]
 
 
 def host_options() -> list[str]:
-    """Return the host's apt options for downloads (proxies, certificates), one a line."""
+    """Return the host's apt options for downloads (proxies, certificates), one per line."""
     dumped = subprocess.run(
         ["apt-config", "dump"], capture_output=True, text=True, check=False
     ).stdout

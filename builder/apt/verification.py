@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Checks of kept package indexes and packages before they are used again.
+"""Checks of cached package indexes and packages before use.
 
-apt verifies what it fetches, once. It takes its lists as they are then, and packages that it finds
-in its cache by their size. So the release files are checked against the keyring here, the indexes
-against the release files, and packages against the indexes.
+apt verifies files only when it fetches them. It trusts existing lists, and checks packages in its
+cache only by size. So this module checks release files against the keyring, indexes against the
+release files, and packages against the indexes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from builder.errors import BuildError, HostError
 from builder.sandbox.process import clean_environment
 
 Digest = Callable[[Path, Callable[[Path], str]], str]
-"""Returns a file's checksum as its second argument finds it (`Store.digest`)."""
+"""Returns a file's checksum, by calling its second argument if necessary (`Store.digest`)."""
 
 _CHUNK = 1 << 20
 _INDEX = re.compile(r"_(?:Packages|Sources)(\.\w+)?$")
@@ -34,12 +34,12 @@ _ARMOUR = re.compile(
 
 
 class DamagedIndexes(BuildError):
-    """Package indexes in the store are not what the archive signed."""
+    """Package indexes in the store that differ from those that the archive signed."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
             f"the package indexes in the store are damaged: {what}",
-            hint="--update fetches them anew",
+            hint="--update fetches them again",
         )
 
 
@@ -54,16 +54,16 @@ def check_indexes(
     """Check the indexes that apt has fetched; return their newest date (s since 1970, else 0).
 
     Args:
-        lists: apt's directory of them.
+        lists: apt's directory of indexes.
         signed_by: the keyring of the archive.
-        pockets: the suites that have to be there, with the SHA-256 of their release files.
-        wanted: the indexes that a suite has to have, if it is said to have any, as release files
-            call them.
-        digest: how checksums of large files are found.
+        pockets: the required suites, with the SHA-256 of their release files.
+        wanted: the indexes that are required if the suite's release file lists them as not empty,
+            by their names there.
+        digest: returns checksums of large files.
 
     Raises:
-        DamagedIndexes: something is missing, or is not what was signed.
-        HostError: this machine has no gpgv.
+        DamagedIndexes: a file is missing or differs from what was signed.
+        HostError: gpgv is not installed.
     """
     try:
         return _check(lists, signed_by, pockets=pockets, wanted=wanted, digest=digest)
@@ -74,18 +74,18 @@ def check_indexes(
 def remove_damaged(
     folder: Path, sums: Mapping[str, Collection[str]], say: Callable[[str], object]
 ) -> None:
-    """Remove the packages in a directory that are not what the archive's indexes say.
+    """Remove the packages in a directory that do not match the archive's indexes.
 
     Args:
         folder: the directory.
-        sums: names of files and the SHA-256 that they may have; others are left alone.
-        say: called with a sentence for each file that is removed.
+        sums: the accepted SHA-256 by file name; other files are ignored.
+        say: called with a message for each file that is removed.
     """
     for path in sorted(folder.glob("*.deb")):
         with suppress(FileNotFoundError):  # another build may do the same
             if path.name in sums and _sha256(_plain(path)) not in sums[path.name]:
                 path.unlink()
-                say(f"{path.name} in the store is damaged: it is removed, and downloaded again")
+                say(f"{path.name} in the store is damaged: removed, to be downloaded again")
 
 
 def _check(
@@ -123,7 +123,7 @@ def _check(
 
 
 def _check_index(path: Path, packed: str, releases: Mapping[str, Release], digest: Digest) -> None:
-    """Check one index; `packed` is how its name ends if it is compressed."""
+    """Check one index; `packed` is the suffix of its name if it is compressed."""
     prefix = max((each for each in releases if path.name.startswith(each)), key=len, default="")
     listed: dict[str, Index] = {}
     if prefix:
@@ -132,7 +132,7 @@ def _check_index(path: Path, packed: str, releases: Mapping[str, Release], diges
     if name in listed:
         index, read = listed[name], _plain
     elif packed and name.removesuffix(packed) in listed:
-        # apt may keep what came in another compression than it came in.
+        # apt may store an index in another compression than it was downloaded in.
         index, read = listed[name.removesuffix(packed)], _unpacked
     else:
         raise DamagedIndexes(f"{path} is in no release file")
@@ -141,7 +141,7 @@ def _check_index(path: Path, packed: str, releases: Mapping[str, Release], diges
 
 
 def _bounded(read: Callable[[Path], Iterator[bytes]], most: int, path: Path) -> str:
-    """Return the SHA-256 of an index; nothing at all if it is larger than it is to be."""
+    """Return the SHA-256 of an index; an empty string if it is larger than `most` bytes."""
     return _sha256(read(path), most)
 
 
@@ -162,7 +162,7 @@ def _plain(path: Path) -> Iterator[bytes]:
 
 
 def _unpacked(path: Path) -> Iterator[bytes]:
-    """Give a compressed file's content; if it is damaged, as much of it as there is."""
+    """Yield a compressed file's content, as far as it can be decompressed."""
     with subprocess.Popen(
         [_HELPER, "cat-file", str(path)],
         env=clean_environment(),
@@ -179,7 +179,7 @@ def _unpacked(path: Path) -> Iterator[bytes]:
 
 
 def _check_signature(path: Path, signed_by: Path) -> None:
-    """Check that a release file was signed by a key of a keyring."""
+    """Check that a release file is signed by a key of a keyring."""
     detached = path.with_name(f"{path.name}.gpg")
     files = [path] if path.name.endswith("InRelease") else [detached, path]
     with _binary(signed_by) as keyring:
@@ -199,13 +199,13 @@ def _check_signature(path: Path, signed_by: Path) -> None:
                 hint="apt-get install gpgv",
             ) from error
     if done.returncode != 0:
-        said = done.stdout.decode(errors="replace").strip().splitlines() or ["gpgv refuses it"]
-        raise DamagedIndexes(f"{path}: {said[-1].removeprefix('gpgv: ')}")
+        output = done.stdout.decode(errors="replace").strip().splitlines() or ["gpgv refuses it"]
+        raise DamagedIndexes(f"{path}: {output[-1].removeprefix('gpgv: ')}")
 
 
 @contextmanager
 def _binary(keyring: Path) -> Iterator[Path]:
-    """Give a keyring as gpgv reads it: not in ASCII (RFC 9580, 6.2), in which apt takes them too."""
+    """Provide a keyring in gpgv's binary format: apt also accepts ASCII armour (RFC 9580, 6.2)."""
     armoured = _ARMOUR.findall(keyring.read_bytes().replace(b"\r\n", b"\n"))
     if not armoured:
         yield keyring

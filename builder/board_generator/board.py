@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The directory of a new board: all of its files, written aside and put into place in one piece."""
+"""Generation of a new board's directory, which is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,18 +17,12 @@ from typing import Any, Final
 import jinja2
 import yaml
 
-from builder.board_generator.devicetree import (
-    Base,
-    Chosen,
-    baud_warning,
-    board_tree,
-    choose,
-    with_logic,
-)
+from builder.board_generator.devicetree import Base, board_tree, with_logic
 from builder.board_generator.families import PORTING
 from builder.board_generator.first_stage import FirstStage, first_stage
 from builder.board_generator.logic import Logic, describe
 from builder.board_generator.open_questions import checks
+from builder.board_generator.peripherals import Chosen, baud_warning, choose
 from builder.errors import UserError
 from builder.formats.bitstream import loadable
 from builder.qemu_devicetree.machine import machine_facts
@@ -43,18 +37,24 @@ from builder.vivado.system import PeripheralKind, System, read_system
 _TEMPLATES = Path(__file__).with_name("templates")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 _DISTRIBUTIONS: Final = ["debian-bookworm"]
-"""Distributions that a new board accepts: those that have been built."""
+"""Distributions of a new board: those that have been tested."""
 OVERLAY: Final = "pl-overlay"
-"""The new board's recipe with the device tree overlay of its programmable logic."""
+"""Name of the new board's recipe for the device-tree overlay of its programmable logic."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardRequest:
-    """The request for a board `name` in `directory`, from the hardware export `export`.
+    """Options for a new board.
 
-    like: a board of which it shall be a variant. profile: of recipes; None for the usual one.
-    table: a board of U-Boot whose start-up table it has. console, card: numbers of the UART and of
-    the SD controller, where there are several.
+    Attributes:
+        name: name of the board.
+        export: the hardware export.
+        directory: the board's new directory.
+        like: board of which the new one is a variant.
+        profile: profile of recipes; None for the default.
+        table: board of U-Boot whose start-up table is used.
+        console: number of the UART for the console; None selects one.
+        card: number of the SD controller for the card; None selects one.
     """
 
     name: str
@@ -69,7 +69,7 @@ class BoardRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class NewBoard:
-    """A board that was written: its directory, and what its maker has to know."""
+    """Result of the generation: the directory, and information for the user."""
 
     directory: Path
     summary: str
@@ -79,7 +79,7 @@ class NewBoard:
 
 @dataclass(kw_only=True)
 class _Files:
-    """The files of a board: path -> content, or the file that it is copied from."""
+    """Files of a board: content, or the file to copy, by path."""
 
     content: dict[str, bytes | Path] = field(default_factory=dict)
 
@@ -93,41 +93,41 @@ class _Files:
                 target.write_bytes(content)
 
 
-def new_board(wish: BoardRequest, tree: SpecTree) -> NewBoard:
-    """Write the directory of a new board.
+def new_board(request: BoardRequest, tree: SpecTree) -> NewBoard:
+    """Generate the directory of a new board.
 
-    Nothing is overwritten, and nothing is left behind if something is wrong.
+    Nothing is overwritten, and nothing is left behind on errors.
 
     Raises:
-        UserError: the name is taken, the export cannot be used, or a board cannot be made of it.
+        UserError: the name is in use, or the export is unusable.
     """
-    return _Writer(wish, tree).write()
+    return _Writer(request, tree).write()
 
 
 class _Writer:
-    """The work of `new_board`."""
+    """State of `new_board`."""
 
-    def __init__(self, wish: BoardRequest, tree: SpecTree) -> None:
-        self._wish = wish
+    def __init__(self, request: BoardRequest, tree: SpecTree) -> None:
+        self._request = request
         self._tree = tree
-        self._check_wish()
-        self._export: HardwareExport = open_export(wish.export)
+        self._check_request()
+        self._export: HardwareExport = open_export(request.export)
         self._design: Design = read_design(self._export)
         self._system: System = read_system(self._design)
-        self._chosen: Chosen = choose(self._system, console=wish.console, card=wish.card)
+        self._chosen: Chosen = choose(self._system, console=request.console, card=request.card)
         self._logic: Logic = describe(self._design, enable=with_logic(self._system))
-        self._like, self._like_file = self._liked()
+        self._like, self._like_file = self._read_like()
         self._first_stage: FirstStage = first_stage(
-            wish.name,
+            request.name,
             self._export,
             self._design,
-            table=wish.table,
+            table=request.table,
             like=self._like,
             registers=self._registers(),
         )
         self._bitstream = bitstream_of(self._export)
-        self._slug = re.sub(r"[^a-z0-9]+", "-", wish.name.lower()).strip("-") or "board"
-        # U-Boot's and the kernel's trees begin with the family: no name of theirs is taken.
+        self._slug = re.sub(r"[^a-z0-9]+", "-", request.name.lower()).strip("-") or "board"
+        # Names of U-Boot's and the kernel's trees begin with the family, so there are no conflicts.
         self._stem = f"{self._slug}-{self._design.soc.value}"
         baud = baud_warning(self._chosen)
         self._warnings: list[str] = [*self._first_stage.warnings, *([baud] if baud else [])]
@@ -139,34 +139,37 @@ class _Writer:
         base = self._base(files)
         devicetree = f"devicetree/{self._stem}.dts"
         about = (
-            f"{self._wish.name}: {self._design.part}, {self._system.memory_size >> 20} MB.\n\n"
-            f"Written from the design {self._design.name} of {self._wish.export.name}. One source for "
-            "the kernel and for U-Boot. What is outside of the chip is not in an export: see "
-            "README.md."
+            f"{self._request.name}: {self._design.part}, {self._system.memory_size >> 20} MB.\n\n"
+            f"Generated from the design {self._design.name} of {self._request.export.name}. One "
+            "source for the kernel and U-Boot. An export has no information about components "
+            "outside of the chip: see README.md."
         )
         if base:
-            about += f"\n\nIt is built on the tree of {base.board}, whose model it keeps."
+            about += f"\n\nIt is based on the tree of {base.board}, and keeps its model."
         files.content[devicetree] = board_tree(
             self._system,
             self._chosen,
-            name=self._wish.name,
-            model=self._wish.name,
+            name=self._request.name,
+            model=self._request.name,
             about=about,
             base=base,
         ).encode()
         files.content["board.yaml"] = self._render(
             "board.yaml.j2",
             schema=self._schema("board", "."),
-            origin=self._wish.export.name,
+            origin=self._request.export.name,
             body=yaml.safe_dump(self._board(devicetree), sort_keys=False).strip(),
         )
         files.content[f"tests/test_{self._slug.replace('-', '_')}.py"] = self._render(
-            "test_board.py.j2", name=self._wish.name, chosen=self._chosen, devices=self._devices()
+            "test_board.py.j2",
+            name=self._request.name,
+            chosen=self._chosen,
+            devices=self._devices(),
         )
         files.content["README.md"] = self._readme(devicetree, bitstream=bool(self._bitstream))
-        self._place(files)
+        self._write(files)
         return NewBoard(
-            directory=self._wish.directory,
+            directory=self._request.directory,
             summary=self._summary,
             first_stage=self._first_stage.about,
             warnings=tuple(self._warnings),
@@ -174,51 +177,53 @@ class _Writer:
 
     @property
     def _summary(self) -> str:
-        return f"{self._wish.name}, {self._design.part}, {self._system.memory_size >> 20} MB"
+        return f"{self._request.name}, {self._design.part}, {self._system.memory_size >> 20} MB"
 
-    def _check_wish(self) -> None:
-        wish, boards = self._wish, self._tree.board_files()
-        if not re.fullmatch(_NAME, wish.name):
+    def _check_request(self) -> None:
+        request, boards = self._request, self._tree.board_files()
+        if not re.fullmatch(_NAME, request.name):
             raise UserError(
-                f"{wish.name!r} is no name of a board",
-                hint="letters, digits, and . _ + - after the first one",
+                f"{request.name!r} is not a valid name for a board",
+                hint="use letters and digits, and . _ + - after the first character",
             )
-        if wish.name in boards:
-            raise UserError(f"there is a board {wish.name} already: {boards[wish.name].parent}")
-        if wish.directory.exists() or wish.directory.is_symlink():
-            raise UserError(f"{wish.directory} is there already; nothing was changed")
+        if request.name in boards:
+            directory = boards[request.name].parent
+            raise UserError(f"the board {request.name} already exists: {directory}")
+        if request.directory.exists() or request.directory.is_symlink():
+            raise UserError(f"{request.directory} already exists; nothing was changed")
         profiles = self._tree.profile_files()
-        if wish.profile is not None and wish.profile not in profiles:
+        if request.profile is not None and request.profile not in profiles:
             raise UserError(
-                f"--profile {wish.profile}: there is none{closest(wish.profile, profiles)}"
+                f"--profile {request.profile}: no such profile{closest(request.profile, profiles)}"
             )
 
-    def _liked(self) -> tuple[Board | None, Path | None]:
-        """Return the board that the new one is to be a variant of, and its file."""
-        like, files = self._wish.like, self._tree.board_files()
+    def _read_like(self) -> tuple[Board | None, Path | None]:
+        """Return the board of which the new one is a variant, and its file."""
+        like, files = self._request.like, self._tree.board_files()
         if like is None:
             return None, None
         if like not in files:
-            raise UserError(f"--like {like}: there is no such board{closest(like, files)}")
+            raise UserError(f"--like {like}: no such board{closest(like, files)}")
         reader = Reader()
         board = reader.board(files[like], files)
         reader.raise_problems()
-        assert board, "without problems there is a board"
+        assert board, "there are no problems"
         if board.soc is not self._design.soc:
             raise UserError(
-                f"--like {like}: it is {board.soc.value}, the export {self._design.soc.value}"
+                f"--like {like}: its family is {board.soc.value}, the export's is "
+                f"{self._design.soc.value}"
             )
         return board, files[like]
 
     def _base(self, files: _Files) -> Base | None:
-        """Copy the other board's device tree, for the new one's to include."""
+        """Copy the other board's device tree, for inclusion in the new one's."""
         if not (self._like and self._like.devicetree and self._like_file):
             return None
         source = self._like_file.parent / self._like.devicetree
         for path in sorted(source.parent.glob("*.dts*")):
             if path != source:
                 files.content[f"devicetree/{path.name}"] = path
-        # A .dtsi: the folder's one .dts is the board's.
+        # Rename it to .dtsi: a directory has a single .dts, the board's.
         include = f"{source.stem}.dtsi"
         if (source.parent / include).exists():
             include = f"{source.stem}-board.dtsi"
@@ -226,15 +231,15 @@ class _Writer:
         return Base(include=include, source=source.read_text(), board=self._like.board)
 
     def _registers(self) -> Iterator[Path]:
-        """Yield the start-up tables that boards here have, the one of the liked board first."""
+        """Yield the start-up tables of existing boards, that of the board of `like` first."""
         files = self._tree.board_files()
-        names = [name for name in files if name != self._wish.like]
-        for name in [*([self._wish.like] if self._wish.like else []), *names]:
+        names = [name for name in files if name != self._request.like]
+        for name in [*([self._request.like] if self._request.like else []), *names]:
             yield from sorted(files[name].parent.glob("ps7/*.registers.yaml"))
 
     def _board(self, devicetree: str) -> dict[str, Any]:
-        """Return board.yaml: all of it, or what is not as in the liked board."""
-        wish, system, chosen = self._wish, self._system, self._chosen
+        """Return the content of board.yaml; with `like`, only the differences."""
+        request, system, chosen = self._request, self._system, self._chosen
         facts: dict[str, Any] = {
             "soc": self._design.soc.value,
             "memory": format_size(system.memory_size),
@@ -247,7 +252,7 @@ class _Writer:
                 "pmu": {"file": "firmware/pmufw.elf", "optional": True},
                 "pmu-configuration": {"file": "firmware/pm_cfg_obj.c", "optional": True},
             }
-        profile = {"profile": wish.profile} if wish.profile else {}
+        profile = {"profile": request.profile} if request.profile else {}
         recipes = [OVERLAY] if self._logic.overlay else []
         if self._like:
             same = self._like.model_dump(mode="json", by_alias=True)
@@ -255,7 +260,7 @@ class _Writer:
             own = {key: value for key, value in facts.items() if same[key] != value}
             return {
                 "format": FORMAT,
-                "board": wish.name,
+                "board": request.name,
                 "extends": self._like.board,
                 "summary": self._summary,
                 **own,
@@ -266,7 +271,7 @@ class _Writer:
             }
         return {
             "format": FORMAT,
-            "board": wish.name,
+            "board": request.name,
             "summary": self._summary,
             **facts,
             "devicetree": devicetree,
@@ -277,7 +282,7 @@ class _Writer:
         }
 
     def _over(self, bsp: dict[str, Any]) -> dict[str, Any]:
-        """Return `bsp` as it is laid over the liked board's, of which some things are not wanted."""
+        """Return `bsp` with None for keys of the base board that must not be inherited."""
         assert self._like
         table = self._like.bsp.start_up_table
         own = bsp.get("start-up-table")
@@ -291,7 +296,7 @@ class _Writer:
         return {**bsp, "hardware": hardware, "start-up-table": {**own, **away}}
 
     def _devices(self) -> list[tuple[str, str]]:
-        """Return devices of the board that QEMU has, by their names in sysfs, and their drivers."""
+        """Return devices of the board that QEMU emulates, by sysfs name, with their drivers."""
         facts, chosen = machine_facts(self._design.soc), self._chosen
         named = (
             (facts.serial[chosen.console.number], "xuartps"),
@@ -302,7 +307,7 @@ class _Writer:
         return [(".".join(reversed(node.split("@"))), driver) for node, driver in named]
 
     def _overlay(self, files: _Files) -> None:
-        name, folder = self._wish.name, f"recipes/{OVERLAY}"
+        name, folder = self._request.name, f"recipes/{OVERLAY}"
         made = {
             "recipe.yaml": "recipe.yaml.j2",
             "scripts/host.sh": "host.sh.j2",
@@ -343,15 +348,15 @@ class _Writer:
             if family.label(each)
             or each.kind in (PeripheralKind.GPIO, PeripheralKind.TIMER, PeripheralKind.WATCHDOG)
         ]
-        # From the checkout, where the README's commands are typed.
-        place = os.path.relpath(self._wish.directory.parent, self._tree.root)
-        outside = self._wish.directory.parent != self._tree.root / "boards"
+        # Relative to the repository, where users type the README's commands.
+        place = os.path.relpath(self._request.directory.parent, self._tree.root)
+        outside = self._request.directory.parent != self._tree.root / "boards"
         return self._render(
             "README.md.j2",
-            name=self._wish.name,
-            origin=self._wish.export.name,
+            name=self._request.name,
+            origin=self._request.export.name,
             design=self._design,
-            like=self._wish.like,
+            like=self._request.like,
             options=f" --boards-dir {shlex.quote(place)}" if outside else "",
             warnings=self._warnings,
             memory=f"{self._system.memory_size >> 20} MB",
@@ -361,7 +366,7 @@ class _Writer:
             others=known,
             undescribed=[each for each in shown if each not in known],
             devicetree=devicetree,
-            checks=checks(self._system, chosen, like=self._wish.like),
+            checks=checks(self._system, chosen, like=self._request.like),
             logic=self._logic,
             overlay=self._logic.overlay,
             bitstream=bitstream,
@@ -369,19 +374,19 @@ class _Writer:
 
     def _schema(self, kind: str, folder: str) -> str:
         schema = self._tree.root / f"docs/schemas/{kind}.schema.json"
-        return os.path.relpath(schema, self._wish.directory / folder)
+        return os.path.relpath(schema, self._request.directory / folder)
 
     def _render(self, template: str, **names: Any) -> bytes:
-        environment = jinja2.Environment(  # noqa: S701 - none of these is HTML
+        environment = jinja2.Environment(  # noqa: S701 - no template is HTML
             loader=jinja2.FileSystemLoader(_TEMPLATES),
             undefined=jinja2.StrictUndefined,
             keep_trailing_newline=True,
         )
         return environment.get_template(template).render(names).encode()
 
-    def _place(self, files: _Files) -> None:
-        """Write the files aside, read them as a build would, and move them into place."""
-        target = self._wish.directory
+    def _write(self, files: _Files) -> None:
+        """Write the files to a temporary directory, validate them, and rename it."""
+        target = self._request.directory
         with (
             _directory(target.parent),
             tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as aside,
@@ -390,7 +395,7 @@ class _Writer:
             written.mkdir()
             files.write(written)
             folders = (*self._tree.boards_dirs, Path(aside))
-            resolve(SpecTree(root=self._tree.root, boards_dirs=folders), self._wish.name)
+            resolve(SpecTree(root=self._tree.root, boards_dirs=folders), self._request.name)
             try:
                 written.rename(target)
             except OSError as error:
@@ -399,7 +404,7 @@ class _Writer:
 
 @contextmanager
 def _directory(path: Path) -> Iterator[None]:
-    """Make a directory if need be; it goes again if what is done in it fails."""
+    """Create a directory if necessary; remove it if the body fails."""
     missing = [each for each in (path, *path.parents) if not each.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -409,6 +414,6 @@ def _directory(path: Path) -> Iterator[None]:
         yield
     except BaseException:
         for each in missing:
-            with suppress(OSError):  # somebody else may have put something there
+            with suppress(OSError):  # another process may have created files there
                 each.rmdir()
         raise

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The device tree of a board: the processing system as a design sets it up.
+"""Generator of a board's device tree from the processing system of a design.
 
-The tree includes the SoC's, or that of another board (`Base`), and switches on just what the design
-switches on. What no export says is left to Linux where Linux can find it out (the PHY's address),
-and else is a point of the README's list of what to check by hand.
+The tree includes the SoC's tree, or that of another board (`Base`), and enables the peripherals of
+the design. Data that exports lack is left to Linux if Linux can detect it (the PHY's address), else
+the README lists it for a manual check.
 """
 
 from __future__ import annotations
@@ -13,131 +13,32 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from builder.board_generator.families import PORTING, PortingFamily
-from builder.errors import UserError
+from builder.board_generator.peripherals import Chosen, has_phy
 from builder.formats.dts_writer import Node, cells, comment, text, wide
 from builder.spec.models import Soc
 from builder.vivado.system import Peripheral, PeripheralKind, System, mio
 
 _REFERENCE_CRYSTAL = 33.333333
-"""MHz, of the SoCs' own trees."""
-
-UBOOT_BAUD = "115200"
-"""The speed of U-Boot's console: CONFIG_BAUDRATE, which nothing sets for a board."""
+"""MHz, in the SoCs' own trees."""
 
 # Registers of the USB controllers of Zynq-7000 (UG585, appendix B).
 _ZYNQ_USB = (0xE0002000, 0xE0003000)
 
-# Pins of each bank of the multiplexer of Zynq UltraScale+.
+# Number of pins in each bank of the multiplexer of Zynq UltraScale+.
 _MIO_BANK = 26
 
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """Another board's tree, on which a board's own is built: `include`, with the text `source`."""
+    """Another board's tree as the basis: the file `include` with the text `source`."""
 
     include: str
     source: str
     board: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """The peripherals that the board starts with: console, card, and the network.
-
-    A board may have no network, or one through the programmable logic.
-    """
-
-    console: Peripheral
-    card: Peripheral
-    network: Peripheral | None
-
-    @property
-    def baud(self) -> str:
-        """The console's speed in bits a second."""
-        return self.console.details.get("baud", UBOOT_BAUD)
-
-    @property
-    def kernel_console(self) -> str:
-        """The console as board.yaml has it, and the kernel's command line."""
-        return f"ttyPS0,{self.baud}"
-
-
-def choose(system: System, *, console: int | None = None, card: int | None = None) -> Chosen:
-    """Choose among the peripherals of a design; `console` and `card` are numbers that are wanted.
-
-    Raises:
-        UserError: the design has none that would do.
-    """
-    consoles = [each for each in system.all_of(PeripheralKind.UART) if each.pins.startswith("MIO")]
-    cards = [
-        each
-        for each in system.all_of(PeripheralKind.SD)
-        if each.pins.startswith("MIO") and "eMMC" not in each.details.get("slot", "")
-    ]
-    # A slot has a switch that tells whether there is a card; soldered-on memory has none.
-    cards.sort(key=lambda each: "card-detect" not in each.details)
-    networks = [each for each in system.all_of(PeripheralKind.ETHERNET) if _has_phy(each)]
-    return Chosen(
-        console=_pick(
-            system,
-            consoles,
-            PeripheralKind.UART,
-            number=console,
-            option="console",
-            why="the console has no port",
-        ),
-        card=_pick(
-            system,
-            cards,
-            PeripheralKind.SD,
-            number=card,
-            option="card",
-            why="there is no card to start from",
-        ),
-        network=networks[0] if networks else None,
-    )
-
-
-def _pick(
-    system: System,
-    usable: Sequence[Peripheral],
-    kind: PeripheralKind,
-    *,
-    number: int | None = None,
-    option: str = "",
-    why: str,
-) -> Peripheral:
-    found = [each for each in usable if number in (None, each.number)]
-    if found:
-        return found[0]
-    there = [f"{each.name} ({each.pins or 'no pins'})" for each in system.all_of(kind)]
-    if number is None:
-        what = f"the design has no {kind.value} on the processing system's pins: {why}"
-    else:
-        what = f"--{option} {number}: the design has no such {kind.value} on MIO pins"
-    raise UserError(
-        what,
-        hint=f"it has {', '.join(there)}" if there else "switch one on in the block design",
-    )
-
-
-def _has_phy(peripheral: Peripheral) -> bool:
-    mdio = peripheral.details.get("mdio", "EMIO")
-    return bool(peripheral.pins) and not peripheral.in_logic and not mdio.startswith("EMIO")
-
-
-def baud_warning(chosen: Chosen) -> str | None:
-    """Return what a console with another speed than U-Boot's means; None if it has that."""
-    if chosen.baud == UBOOT_BAUD:
-        return None
-    return (
-        f"the design's console has {chosen.baud} baud: the kernel and the login speak that, U-Boot before them "
-        f"{UBOOT_BAUD} baud, since nothing here sets its speed"
-    )
-
-
 def with_logic(system: System) -> list[str]:
-    """Return the labels of peripherals that are of use only once the logic is loaded."""
+    """Return the labels of peripherals that need the programmable logic."""
     family = PORTING[system.soc]
     kinds = {PeripheralKind.UART, PeripheralKind.I2C, PeripheralKind.SPI, PeripheralKind.CAN}
     found = [each for each in system.peripherals if each.in_logic and each.kind in kinds]
@@ -157,19 +58,19 @@ def board_tree(
     """Return the source of a board's device tree.
 
     Args:
-        system: the processing system of the design; without memory if `additions` describe that.
+        system: the processing system of the design; without memory if `additions` describe it.
         chosen: console, card and network.
         name: the board's name, for `chosen/pynq_board`.
-        model: what the board is; a board built on another's tree keeps that one's.
+        model: the board's model; unused with `base`, which has its own.
         about: a comment for the top of the file.
-        base: the tree to build on, None for the SoC's.
-        additions: sources that are included after all that the design says.
+        base: the tree to extend; None for the SoC's.
+        additions: sources that are included at the end.
     """
     return _BoardTree(system, chosen, base, additions).source(name=name, model=model, about=about)
 
 
 class _BoardTree:
-    """The work of `board_tree`."""
+    """State of `board_tree`."""
 
     def __init__(
         self, system: System, chosen: Chosen, base: Base | None, additions: Sequence[str]
@@ -208,18 +109,18 @@ class _BoardTree:
         return (self._base.include,) if self._base else self._family.includes
 
     def _known(self, label: str) -> bool:
-        """Return whether the tree that this one is built on describes a peripheral already."""
+        """Return whether the base tree already describes a peripheral."""
         if self._base is None:
             return False
-        # It may be built on a whole board's tree of the kernel's, which is not here. The one label
-        # that is not in all of these trees is that of the QSPI controller.
+        # The base may include a whole board's tree from the kernel, which is not available here.
+        # The QSPI controller is the only label that some of these trees lack.
         on_kernels = re.search(r'#include "[^"]+\.dts"', self._base.source)
         whole = bool(on_kernels) and not (label == "qspi" and self._zynq)
         return whole or self._named(self._base, label)
 
     @staticmethod
     def _named(base: Base, label: str) -> bool:
-        """Return whether another board's tree itself says something of a peripheral."""
+        """Return whether another board's own source mentions a peripheral."""
         return bool(re.search(rf"&{label}\s*\{{|\b{label}:", base.source))
 
     @property
@@ -238,7 +139,7 @@ class _BoardTree:
         ]
         cards = [chosen.card, *(s for s in self._described(PeripheralKind.SD) if s != chosen.card)]
         networks = self._described(PeripheralKind.ETHERNET)
-        # Without a network the controller stays off; an emulated boot uses it, see docs/porting.md.
+        # Without a network the controller stays off; emulated boots use it, see docs/porting.md.
         unused = [f"ethernet0 = &{family.labels[PeripheralKind.ETHERNET][0]}"]
         aliases = [
             *(self._aliases("ethernet", networks) or unused),
@@ -278,14 +179,14 @@ class _BoardTree:
         ]
 
     def _described(self, kind: PeripheralKind) -> list[Peripheral]:
-        """Return the peripherals of a kind that the board's tree switches on."""
+        """Return the peripherals of a kind that the board's tree enables."""
         found = [each for each in self._system.all_of(kind) if not each.in_logic]
-        return [each for each in found if kind is not PeripheralKind.ETHERNET or _has_phy(each)]
+        return [each for each in found if kind is not PeripheralKind.ETHERNET or has_phy(each)]
 
     def _processor(self) -> Iterator[Node]:
         crystal = self._system.crystal
         if self._zynq:
-            # No operating points: the snippet says why.
+            # No operating points: see the snippet for the reason.
             if crystal:
                 yield Node(head="&clkc", lines=[f"ps-clk-frequency = <{_hertz(crystal)}>"])
         elif crystal and abs(crystal - _REFERENCE_CRYSTAL) > _REFERENCE_CRYSTAL * 1e-3:
@@ -311,7 +212,7 @@ class _BoardTree:
                 yield Node(head=f"&{label}", lines=['status = "okay"'], comment=f"{where}.")
 
     def _absent(self) -> Iterator[Node]:
-        """Yield what the other board has and this design has not."""
+        """Yield nodes that disable peripherals of the other board that this design lacks."""
         if not self._base:
             return
         there = {self._family.label(each) for each in self._system.peripherals if not each.in_logic}
@@ -320,8 +221,8 @@ class _BoardTree:
                 continue
             for label in labels:
                 if label not in there and self._known(label):
-                    has = f"{self._base.board} has it, " * self._named(self._base, label)
-                    comment = f"{has}this design does not switch it on."
+                    has = f"{self._base.board} has it, but " * self._named(self._base, label)
+                    comment = f"{has}this design does not enable it."
                     yield Node(
                         head=f"&{label}",
                         lines=['status = "disabled"'],
@@ -334,12 +235,12 @@ class _BoardTree:
         if "eMMC" in each.details.get("slot", ""):
             lines += ["non-removable", "disable-wp"]
         else:
-            # A switch that is led to the logic (EMIO) says nothing before a bitstream is loaded:
-            # the slot would look empty, or the card protected.
+            # A switch on a pin of the logic (EMIO) has no valid state before a bitstream is loaded:
+            # the slot would look empty, or the card write-protected.
             if mio(each.details.get("card-detect", "")) is not None:
                 about += f"; card detect on {each.details['card-detect']}, the controller's own"
             else:
-                about += "; no pin for card detect: the driver asks for a card again and again"
+                about += "; no card-detect pin: the driver polls for a card"
                 lines.append("broken-cd")
             if mio(each.details.get("write-protect", "")) is None:
                 lines.append("disable-wp")
@@ -359,20 +260,20 @@ class _BoardTree:
             "Linux and U-Boot look for it at all addresses."
         )
         if "reset" in each.details:
-            about += f" Its reset is {each.details['reset']}, which the first stage pulses."
+            about += f" Its reset is {each.details['reset']}, which the first stage toggles."
         yield Node(
             head=f"&{label}", lines=['status = "okay"', f'phy-mode = "{mode}"'], comment=about
         )
 
     def _usb(self, each: Peripheral, label: str) -> Iterator[Node]:
-        # Without its label the family's GPIO controller is on by itself.
+        # The family's GPIO controller has no label if it is always enabled.
         there = self._zynq or bool(self._system.all_of(PeripheralKind.GPIO))
         pin = mio(each.details.get("reset", "")) if there else None
         line = f"<&{self._family.gpio} {pin} GPIO_ACTIVE_LOW>"
         reset = [] if pin is None else [f"reset-gpios = {line}"]
         about = f"{each.name}, {each.pins}, as a host."
         if self._zynq:
-            # Not `usb_phy0`: so boards call the one that they describe themselves.
+            # Not `usb_phy0`, since boards use this name for nodes of their own.
             phy = f"ulpi{each.number}"
             self._extra.append(_ulpi_phy(each, phy, reset))
             # Not the "usb-phy" of older trees: with "phys" the kernel waits for the PHY.
@@ -394,7 +295,7 @@ class _BoardTree:
         )
 
     def _transceivers(self) -> Iterator[Node]:
-        """Yield the serial transceivers with their reference clocks."""
+        """Yield the node of the serial transceivers with their reference clocks."""
         if not self._references:
             return
         self._extra += [
@@ -405,7 +306,7 @@ class _BoardTree:
                     "#clock-cells = <0>",
                     f"clock-frequency = <{_hertz(float(frequency))}>",
                 ],
-                comment="A reference clock of the serial transceivers, as the design says.",
+                comment="A reference clock of the serial transceivers in the design.",
             )
             for number, frequency in sorted(self._references.items())
         ]
@@ -415,7 +316,7 @@ class _BoardTree:
         yield Node(head="&psgtr", lines=lines)
 
     def _qspi(self, each: Peripheral, label: str) -> Iterator[Node]:
-        # Without the feedback clock the controller samples too early above 40 MHz (UG585, UG1085).
+        # Without the feedback clock, the controller samples too early above 40 MHz (UG585, UG1085).
         frequency = 50_000_000 if "feedback" in each.details else 30_000_000
         flash = Node(
             head="flash@0",
@@ -435,7 +336,7 @@ class _BoardTree:
         if not self._zynq:
             yield Node(head=f"&{label}", lines=status, children=[flash], comment=about)
             return
-        # The kernel's zynq-7000.dtsi has no QSPI controller before 6.2, U-Boot's has.
+        # The kernel's zynq-7000.dtsi has the QSPI controller from 6.2 on; U-Boot's has it.
         controller = Node(
             head=f"{label}: spi@e000d000",
             lines=[
@@ -451,15 +352,15 @@ class _BoardTree:
                 *status,
             ],
             children=[flash],
-            comment=about + " In full, since zynq-7000.dtsi of Linux 6.1 does not have it.",
+            comment=about + " Complete node, since zynq-7000.dtsi of Linux 6.1 lacks it.",
         )
         yield Node(head="&amba", children=[controller])
 
 
 def _ulpi_phy(usb: Peripheral, label: str, reset: Sequence[str]) -> Node:
-    """Return the node of a USB controller's transceiver on a Zynq-7000, as AMD's kernels have it.
+    """Return the node of a Zynq-7000 USB controller's transceiver, with the names of AMD's kernels.
 
-    It is reached through the controller's registers, of which ULPI_VIEWPORT is at 0x170 (UG585,
+    It is accessed through the controller's registers, with ULPI_VIEWPORT at 0x170 (UG585,
     appendix B). Drivers: AMD's kernels have one, others the module `ulpi-phy` of `recipes-modules`.
     """
     address = _ZYNQ_USB[usb.number]

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Names of a design's peripherals in the device trees of the SoC families.
+"""Device-tree names of a design's peripherals in the SoC families.
 
-The labels are those that `zynq-7000.dtsi` and `zynqmp.dtsi` of Linux 6.1 and of U-Boot 2023.01 have
-in common.
+The labels are common to `zynq-7000.dtsi` and `zynqmp.dtsi` of Linux 6.1 and U-Boot 2023.01.
 """
 
 from __future__ import annotations
@@ -16,14 +15,20 @@ from builder.vivado.system import Peripheral, PeripheralKind
 
 @dataclass(frozen=True, kw_only=True)
 class PortingFamily:
-    """A family's device tree.
+    """Device-tree facts of a family.
 
-    includes: what a board's tree includes at its top. snippet: what it includes at its end.
-    address_cells: 32-bit cells of an address, and of a size.
-    compatible: the family's own.
-    labels: labels of the peripherals of a kind, by number. A kind that is not there is on without a
-    board's doing, or there is no driver for it.
-    fabric: the node of the snippet that has an interrupt of the logic, and which one that is.
+    Attributes:
+        soc: the family.
+        includes: first includes of a board's tree.
+        snippet: last include of a board's tree.
+        address_cells: number of 32-bit cells of an address, and of a size.
+        compatible: the family's `compatible`.
+        interrupt_controller: label of the interrupt controller.
+        gpio: label of the GPIO controller.
+        labels: labels of the peripherals of a kind, by number. Missing kinds are always enabled, or
+            have no driver.
+        fabric: the node of the snippet with an interrupt of the logic.
+        fabric_interrupt: the number of that interrupt.
     """
 
     soc: Soc
@@ -38,7 +43,7 @@ class PortingFamily:
     fabric_interrupt: int
 
     def label(self, peripheral: Peripheral) -> str | None:
-        """Return the label of a peripheral, None if the tree need not name it."""
+        """Return the label of a peripheral; None if the tree need not refer to it."""
         known = self.labels.get(peripheral.kind, ())
         return known[peripheral.number] if peripheral.number < len(known) else None
 
@@ -79,7 +84,7 @@ PORTING: Mapping[Soc, PortingFamily] = {
             PeripheralKind.ETHERNET: ("gem0", "gem1", "gem2", "gem3"),
             PeripheralKind.GPIO: ("gpio",),
             PeripheralKind.TIMER: ("ttc0", "ttc1", "ttc2", "ttc3"),
-            # SWDT0 is the low-power domain's, SWDT1 the full-power domain's (UG1085).
+            # SWDT0 is in the low-power domain, SWDT1 in the full-power domain (UG1085).
             PeripheralKind.WATCHDOG: ("lpd_watchdog", "watchdog0"),
         },
         fabric="fabric@a0000000",

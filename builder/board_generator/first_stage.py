@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The source of a new board's set-up of memory, clocks and pins.
+"""Selection of a new board's set-up of memory, clocks and pins.
 
-An export with Vivado's start-up code has all that is needed. Without, there is only what somebody
-else has: U-Boot, for a board that it knows, or this tree, for a board of the same class.
+An export with Vivado's start-up code contains all of it. Otherwise a table of U-Boot for the same
+board is used, or the table of another board as a placeholder.
 """
 
 from __future__ import annotations
@@ -29,17 +29,21 @@ from builder.vivado.system import UNSET
 
 _KNOWN = Path(__file__).with_name("boards.yaml")
 _TABLES = Path(__file__).with_name("start_up_tables.yaml")
-_SHOWN = 10
-"""So many of the things in which a stand-in contradicts the design are shown."""
-_STAND_IN = "zynqmp-zcu102-rev1.0"
-"""Of Zynq UltraScale+: some table has to be compiled."""
+_MAX_SHOWN = 10
+"""Maximum number of mismatches in the warning about a placeholder."""
+_PLACEHOLDER = "zynqmp-zcu102-rev1.0"
+"""Placeholder for Zynq UltraScale+, which needs some table to compile."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FirstStage:
-    """A first stage: what `bsp` says in board.yaml, and the files that go with it.
+    """A first stage.
 
-    about: where it comes from, in a few words. warnings: what it means that it is a stand-in.
+    Attributes:
+        bsp: keys for `bsp` in board.yaml.
+        about: a short description of the source.
+        files: the files to add.
+        warnings: consequences of a table that is not the board's.
     """
 
     bsp: Mapping[str, Any]
@@ -63,9 +67,9 @@ def first_stage(
         name: the board's name.
         export: the hardware export.
         design: the design in it.
-        table: a board of U-Boot whose table is to be taken if the export has no start-up code.
-        like: a board that has a table, if the new one is a variant of it.
-        registers: tables of this tree, of which the one that fits best stands in.
+        table: board of U-Boot whose table is used if the export has no start-up code.
+        like: board of which the new one is a variant.
+        registers: tables of existing boards; the best match may become the placeholder.
 
     Raises:
         UserError: the export's start-up code is damaged, or U-Boot has no such table.
@@ -81,7 +85,7 @@ def first_stage(
             bsp={"hardware": {"xsa": place}},
             about=f"{start_up.source} of the export, in {place}",
             files={place: export.path},
-            warnings=(_passed_over(start_up.source, table),) if table else (),
+            warnings=(_table_unused(start_up.source, table),) if table else (),
         )
     bsp = {"hardware": {"xsa": place, "optional": True}}
     own = table or _known(design)
@@ -89,43 +93,41 @@ def first_stage(
         return FirstStage(
             bsp={**bsp, "start-up-table": {"u-boot": own}},
             about=f"U-Boot's table of {own}",
-            warnings=(_borrowed(start_up.source, own),),
+            warnings=(_table_of_uboot(start_up.source, own),),
         )
-    return _stand_in(name, design, bsp, like=like, registers=registers)
+    return _placeholder(name, design, bsp, like=like, registers=registers)
 
 
 def _check_table(table: str, soc: Soc) -> None:
     tables = read(_TABLES).data[soc.value]
     if table not in tables:
         raise UserError(
-            f"--start-up-table {table}: U-Boot has none of such a {soc.value} board"
+            f"--start-up-table {table}: U-Boot has no such table for {soc.value}"
             f"{closest(table, tables)}",
-            hint=f"it has those of {', '.join(tables)}",
+            hint=f"available tables: {', '.join(tables)}",
         )
 
 
-def _passed_over(source: str, table: str) -> str:
-    return (
-        f"U-Boot's table of {table} is not used: the export has {source}, which is this board's own"
-    )
+def _table_unused(source: str, table: str) -> str:
+    return f"U-Boot's table of {table} is not used: the export has this board's own {source}"
 
 
-def _borrowed(source: str, table: str) -> str:
+def _table_of_uboot(source: str, table: str) -> str:
     return (
-        f"the export has no {source}: the first stage has U-Boot's table of {table}, which knows "
-        "nothing of what this design changes (clocks of the logic, pins)"
+        f"the export has no {source}: the first stage uses U-Boot's table of {table}, which does "
+        "not include the changes of this design (clocks of the logic, pins)"
     )
 
 
 def _known(design: Design) -> str | None:
-    """Return U-Boot's table of the board that was chosen in Vivado, if there is one."""
+    """Return the name of U-Boot's table for the board part of the design; None if there is none."""
     known = read(_KNOWN).data[design.soc.value]
     parts = design.board.split(":")
     found: str | None = known.get(parts[1]) if len(parts) > 1 else None
     return found
 
 
-def _stand_in(
+def _placeholder(
     name: str,
     design: Design,
     bsp: Mapping[str, Any],
@@ -135,11 +137,11 @@ def _stand_in(
 ) -> FirstStage:
     own = like.bsp.start_up_table if like else None
     if design.soc is not Soc.ZYNQ:
-        table = (own.u_boot if own else None) or _STAND_IN
+        table = (own.u_boot if own else None) or _PLACEHOLDER
         return FirstStage(
             bsp={**bsp, "start-up-table": {"u-boot": table, "stand-in": True}},
-            about=f"stand-in: U-Boot's table of {table}",
-            warnings=(_meaning(f"U-Boot's table of {table}", None),),
+            about=f"placeholder: U-Boot's table of {table}",
+            warnings=(_placeholder_warning(f"U-Boot's table of {table}", None),),
         )
     parameters = {
         key: value
@@ -147,7 +149,7 @@ def _stand_in(
         if key.startswith("PCW_") and value != UNSET
     }
     parameter_file = f"ps7/{name}.parameters.yaml"
-    files: dict[str, bytes | Path] = {parameter_file: _written(design, parameters)}
+    files: dict[str, bytes | Path] = {parameter_file: _parameter_file(design, parameters)}
     keys: dict[str, Any] = {"parameters": parameter_file, "stand-in": True}
     mismatches: list[Mismatch] | None = None
     if own and own.u_boot:
@@ -158,7 +160,7 @@ def _stand_in(
         if not tables:
             raise UserError(
                 "the export has no ps7_init_gpl.c, and no board here has a start-up table",
-                hint="give an .xsa, or with --start-up-table a board that U-Boot knows",
+                hint="use an .xsa, or set a board of U-Boot with --start-up-table",
             )
         best = min(tables, key=lambda path: len(_compared(tables[path], parameters)))
         mismatches = _compared(tables[best], parameters)
@@ -167,26 +169,26 @@ def _stand_in(
         about = f"the table {best.name}"
     return FirstStage(
         bsp={**bsp, "start-up-table": keys},
-        about=f"stand-in: {about}, of another board",
+        about=f"placeholder: {about}, of another board",
         files=files,
-        warnings=(_meaning(about, mismatches),),
+        warnings=(_placeholder_warning(about, mismatches),),
     )
 
 
 def _compared(table: StartupTable, parameters: Mapping[str, str]) -> list[Mismatch]:
-    """Compare a table with a design's parameters; those that are no numbers are not compared."""
+    """Return the mismatches between a table and a design's parameters."""
     try:
         return compare(table, parameters)
     except ValueError as error:
-        raise UserError(f"a parameter of the processing system is no number: {error}") from error
+        raise UserError(f"a parameter of the processing system is not a number: {error}") from error
 
 
-def _meaning(about: str, mismatches: Sequence[Mismatch] | None) -> str:
-    """Return what a stand-in means; without mismatches, it was compared with nothing."""
+def _placeholder_warning(about: str, mismatches: Sequence[Mismatch] | None) -> str:
+    """Return the warning about a placeholder; `mismatches` is None if it cannot be compared."""
     return (
-        f"the export has no start-up code: the first stage has {about}, of another board. Such an "
-        "image boots in QEMU, which checks none of the table's values; do not expect it to start a "
-        f"board. {_compared_with(mismatches)}"
+        f"the export has no start-up code: the first stage uses {about}, of another board. Such an "
+        "image boots in QEMU, which ignores the table's values, but probably not on a board. "
+        f"{_compared_with(mismatches)}"
     )
 
 
@@ -194,16 +196,16 @@ def _compared_with(mismatches: Sequence[Mismatch] | None) -> str:
     if mismatches is None:
         return "The table was not compared with the design"
     if not mismatches:
-        return "Nothing that can be compared in it contradicts the design"
-    shown = [str(mismatch) for mismatch in mismatches[:_SHOWN]]
-    if len(mismatches) > _SHOWN:
-        shown.append(f"and {len(mismatches) - _SHOWN} more, which the build names")
+        return "The table does not contradict the design where they can be compared"
+    shown = [str(mismatch) for mismatch in mismatches[:_MAX_SHOWN]]
+    if len(mismatches) > _MAX_SHOWN:
+        shown.append(f"and {len(mismatches) - _MAX_SHOWN} more, which the build lists")
     return f"The table contradicts the design: {'; '.join(shown)}"
 
 
-def _written(design: Design, parameters: Mapping[str, str]) -> bytes:
+def _parameter_file(design: Design, parameters: Mapping[str, str]) -> bytes:
     head = (
         "# SPDX-License-Identifier: MIT\n"
-        f"# Parameters of the processing system in the design {design.name}, Vivado {design.vivado}.\n"
+        f"# Parameters of the processing system in design {design.name}, Vivado {design.vivado}.\n"
     )
     return (head + yaml.safe_dump(dict(sorted(parameters.items())))).encode()

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The programmable logic of a design as a device tree overlay.
+"""Generator of a device-tree overlay for the programmable logic of a design.
 
-An overlay and not a part of the board's tree: a driver that touches a block which no bitstream has
-put there stops the processor for good. Each block that the processing system sees becomes a device
-of its driver where this kernel has one (`logic.yaml`), else one for programs (UIO).
+This is an overlay instead of a part of the board's tree, because a driver that accesses a block
+outside of the loaded bitstream hangs the processor. Each block that the processing system sees
+becomes a device of its driver if this kernel has one (`logic.yaml`), else a device for programs
+(UIO).
 
-What this kernel cannot do: the driver of the AXI interrupt controller starts with the kernel or not
-at all, so that what hangs on one has no interrupt in an overlay.
+Limitation: the driver of the AXI interrupt controller only starts with the kernel, so blocks behind
+one have no interrupt in an overlay.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from builder.vivado.interrupts import CONTROLLER, Interrupt, Source, interrupts
 _FILE = Path(__file__).with_name("logic.yaml")
 _UIO = "generic-uio"
 _UIO_RANGES = 5
-"""Ranges that a UIO device shows (MAX_UIO_MAPS)."""
+"""Maximum number of ranges of a UIO device (MAX_UIO_MAPS)."""
 _LEVEL_HIGH, _EDGE_RISING = 4, 1
 
 
@@ -38,7 +39,7 @@ def _named(value: object) -> object:
 
 
 class _Channel(Model):
-    """A node below a block's."""
+    """A node below a block's node."""
 
     node: str
     compatible: str
@@ -49,7 +50,7 @@ class _Channel(Model):
 
 
 class _Driver(Model):
-    """How a driver wants a block described; the keys are explained in logic.yaml."""
+    """Binding of a driver for a block; logic.yaml documents the keys."""
 
     node: str
     compatible: str
@@ -65,9 +66,14 @@ class _Driver(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class LogicBlock:
-    """A block as the overlay describes it: `driver` is the compatible, `generic-uio` for programs.
+    """A block in the overlay.
 
-    `note` says what is not as one would expect; `interrupt` is the processing system's.
+    Attributes:
+        block: the block of the design.
+        ranges: its address ranges.
+        driver: its `compatible`; `generic-uio` for programs.
+        interrupt: its interrupt of the processing system, if any.
+        note: a remark about deviations.
     """
 
     block: Block
@@ -78,7 +84,7 @@ class LogicBlock:
 
     @property
     def uio(self) -> bool:
-        """Whether it is a device for programs, without a driver of its own."""
+        """Whether it is a UIO device, without a driver of its own."""
         return self.driver == _UIO
 
 
@@ -86,7 +92,7 @@ class LogicBlock:
 class Logic:
     """The programmable logic as seen from the processing system.
 
-    `overlay` is the source of the device tree overlay, empty if there is nothing to describe.
+    `overlay` is the source of the device-tree overlay; empty if there is nothing to describe.
     """
 
     blocks: tuple[LogicBlock, ...]
@@ -101,17 +107,18 @@ def _drivers() -> Mapping[str, _Driver]:
 def describe(design: Design, *, enable: Sequence[str] = ()) -> Logic:
     """Return the programmable logic of a design.
 
-    `enable` are labels of peripherals whose pins are there with the logic alone: the overlay
-    switches them on.
+    Args:
+        design: the design.
+        enable: labels of peripherals with pins in the logic, which the overlay enables.
 
     Raises:
-        UserError: a parameter of a block that its driver needs is no number.
+        UserError: a parameter of a block that its driver needs is not a number.
     """
     return _Description(design, enable).logic()
 
 
 class _Description:
-    """The work of `describe`."""
+    """State of `describe`."""
 
     def __init__(self, design: Design, enable: Sequence[str]) -> None:
         self._design = design
@@ -144,12 +151,12 @@ class _Description:
                 Node(
                     head=f"&{{/{self._family.fabric}}}",
                     lines=['status = "disabled"'],
-                    comment="Its interrupt belongs to a block below.",
+                    comment="A block below uses its interrupt.",
                 )
             )
         if nodes:
-            # Directly below the root: the kernel makes devices of what an overlay adds to a bus that
-            # it has walked through already, and not of what is on a bus of the overlay's own.
+            # Add blocks directly below the root: the kernel creates devices for nodes that an
+            # overlay adds to an existing bus, but not for those on a new bus of the overlay.
             parts.append(Node(head="&{/}", children=[*self._clocks.values(), *nodes]))
         parts += [Node(head=f"&{label}", lines=['status = "okay"']) for label in self._enable]
         return "/dts-v1/;\n/plugin/;\n\n" + "\n".join(part.render() for part in parts)
@@ -206,7 +213,7 @@ class _Description:
             if channel.when and not block.number(channel.when):
                 continue
             own = self._wire(block, channel.interrupt)
-            assert own, "it was looked for before"
+            assert own, "described blocks have it"
             wire = wire or own
             flags = [name for name, each in channel.flags.items() if block.number(each)]
             children.append(
@@ -234,7 +241,7 @@ class _Description:
         wires = [wire for port in block.ports if (wire := self._wire(block, port))]
         wire = wires[0] if wires else None
         if wire and block.kind == CONTROLLER and wire.number == self._family.fabric_interrupt:
-            note = "its interrupt is that of the UIO device `fabric`, as the pynq library wants it"
+            note = "its interrupt is that of the UIO device `fabric`, for the pynq library"
             wire = None
         elif wire:
             lines += self._interrupt_lines(wire)
@@ -246,7 +253,7 @@ class _Description:
             }
             if behind:
                 note = f"its interrupt goes to {', '.join(map(str, sorted(behind, key=str)))}"
-        # `fabric` is there, with an address of the logic.
+        # The tree already has a node `fabric` with an address of the logic.
         name = name_of(block.instance)
         name = "pl-fabric" if name == "fabric" else name
         head = f"{label_of(block.instance)}: {name}@{ranges[0].base:x}"
@@ -256,7 +263,7 @@ class _Description:
         return port in block.ports and bool(block.ports[port].peers)
 
     def _wire(self, block: Block, port: str) -> Interrupt | None:
-        """Return the interrupt of the processing system that a port raises."""
+        """Return the processing system's interrupt for a port; None if there is none."""
         found = self._interrupts.get((block.instance, port))
         return found if found and found.controller is None else None
 
@@ -284,8 +291,9 @@ class _Description:
                 yield f"{name} = {cells([block.number(parameter) & 0xFFFFFFFF])}"
 
     def _clock(self, frequency: int) -> str:
-        """Return the label of a clock: not the processing system's own, which a driver would stop
-        under all other blocks when it has nothing to do.
+        """Return the label of a fixed clock.
+
+        It is not the processing system's clock: a driver would stop that for all other blocks too.
         """
         label = f"clock_{frequency}"
         self._clocks.setdefault(

@@ -18,7 +18,7 @@ from builder.cli.options import Verbs
 from builder.errors import UserError
 from builder.publish.output import is_result
 from builder.report.console import columns, size
-from builder.store.store import remove_tree, tree_size
+from builder.store.files import remove_tree, tree_size
 
 
 def clean(arguments: argparse.Namespace, context: Context) -> int:

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""BOOT.BIN: what the BootROM reads, and what bootgen puts behind it.
+"""BOOT.BIN: the boot header for the BootROM, and bootgen's tables after it.
 
-The BootROM knows the boot header only: it checks the header's checksum, writes the registers of
-the initialisation table, copies the first-stage program into on-chip memory and starts it. That of
-Zynq UltraScale+ gives the platform management unit (PMU) its firmware first, if the file has any.
-`mkimage -T zynqimage` and `-T zynqmpimage` (U-Boot's spl/boot.bin) stop there: SPL finds U-Boot in
-a file of its own. bootgen adds tables of images and partitions, which AMD's first stage (FSBL)
-walks through. Offsets and meanings are those of AMD's UG821 (Zynq-7000 software developers guide,
+The BootROM reads only the boot header: it checks the header's checksum, writes the registers of
+the initialisation table, copies the first-stage program into on-chip memory and starts it. On Zynq
+UltraScale+, it first passes the platform management unit (PMU) its firmware, if the file has any.
+`mkimage -T zynqimage` and `-T zynqmpimage` (U-Boot's spl/boot.bin) write nothing else: SPL loads
+U-Boot from another file. bootgen adds tables of images and partitions for AMD's first stage (FSBL).
+Offsets and meanings are those of AMD's UG821 (Zynq-7000 software developers guide,
 "Boot Image Format"), UG585, 6.3, and UG1283 (bootgen).
 
-Tables are read for Zynq-7000 alone, where bootgen's own reader is no substitute: `bootgen -arch
+Tables are parsed for Zynq-7000 only, where bootgen's own reader is no substitute: `bootgen -arch
 zynq -read` (2022.2) refuses U-Boot's file with "Improper version (0xeafffffe) read from Image
-Header Table": it follows the table offset 0 that mkimage leaves, without looking whether there is
-a table.
+Header Table", because it follows the table offset 0 that mkimage writes without checking that there
+is a table.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from builder.untrusted.reading import UnreadableError, plain_file
 WIDTH_DETECTION: Final = 0xAA995566
 IDENTIFICATION: Final = 0x584C4E58  # "XLNX" as one word; in the file, XNLX
 PMU_BYTES: Final = 128 * 1024
-"""The memory of Zynq UltraScale+'s platform management unit, in bytes."""
+"""Size of the memory of Zynq UltraScale+'s platform management unit, in bytes."""
 
-_MOST_BYTES: Final = 256 << 20
-_MOST_PARTITIONS: Final = 64
+_MAX_BYTES: Final = 256 << 20
+_MAX_PARTITIONS: Final = 64
 _LONGEST_NAME: Final = 256
-"""Bytes of a file, partitions in it, of which bootgen makes 32 at most, and bytes of a name."""
+"""Limits: bytes of a file, partitions in it (bootgen writes 32 at most), and bytes of a name."""
 
 _TABLE_VERSIONS: Final = (0x01010000, 0x01020000)
 _ENCRYPTION: Final = (0, 0xA5C3C5A3, 0x3A5C3C5A)  # none; the key in eFUSEs; in battery-backed RAM
@@ -45,10 +45,11 @@ _ENCRYPTION: Final = (0, 0xA5C3C5A3, 0x3A5C3C5A)  # none; the key in eFUSEs; in 
 class HeaderFormat:
     """The parts of a boot header that differ between the SoC families.
 
-    length: bytes of the header; the first stage starts there or after it.
-    words: what stands from 0x20 on, up to the checksum.
-    loads: the addresses that the first stage is loaded to, and of the byte after the room for it.
-    tables: whether tables of partitions are verified.
+    Attributes:
+        length: size of the header in bytes; the first stage starts there or later.
+        words: names of the words from 0x20 on, up to the checksum.
+        loads: the range of addresses for the first stage.
+        tables: whether tables of partitions are verified.
     """
 
     length: int
@@ -64,7 +65,7 @@ FORMATS: Final = {
             *("width", "identification", "encryption", "user", "offset"),
             *("length", "load", "entry", "total", "style"),
         ),
-        # What the BootROM leaves of the on-chip memory, which is at 0 then.
+        # The part of the on-chip memory that the BootROM leaves free, which is at address 0 then.
         loads=range(192 * 1024),
         tables=True,
     ),
@@ -82,15 +83,15 @@ FORMATS: Final = {
 
 
 class BootImageError(UserError, ValueError):
-    """The file is no boot image of its family, or is damaged."""
+    """A file that is not a boot image of its family, or is damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BootHeader:
-    """The BootROM header. Sizes and offsets are in bytes, offsets count from the file's start.
+    """The BootROM header. Sizes and offsets are in bytes; offsets count from the start of the file.
 
-    `length` is what the header says, and mkimage says too much (see `_header`): the bytes of the
-    first stage are `BootImage.first_stage`.
+    `length` is the header's value, which is too large in mkimage's files (see `_header`): the
+    actual first stage is `BootImage.first_stage`.
     """
 
     source_offset: int
@@ -115,10 +116,10 @@ def parse(path: Path, soc: Soc) -> BootImage:
     """Read a BOOT.BIN and verify all checksums in it.
 
     Raises:
-        BootImageError: it cannot be read, is none, or a checksum or a length is wrong.
+        BootImageError: it cannot be read, is not a boot image, or has a wrong checksum or length.
     """
     try:
-        data = plain_file(path, most=_MOST_BYTES)
+        data = plain_file(path, most=_MAX_BYTES)
     except UnreadableError as error:
         raise BootImageError(f"{path}: it {error.reason}") from error
     try:
@@ -152,22 +153,22 @@ def _header(data: bytes, form: HeaderFormat) -> BootHeader:
         raise BootImageError(
             f"no boot header: {words['width']:#010x} {words['identification']:#010x} at 0x20, where"
             f" {WIDTH_DETECTION:#010x} {IDENTIFICATION:#010x} belongs",
-            hint="it is not made for the BootROM; mkimage and bootgen make such files",
+            hint="the file was not made for the BootROM; use mkimage or bootgen",
         )
     expected = _complement(numbers[:-1])
     if checksum != expected:
         raise BootImageError(f"the header's checksum is {checksum:#010x}, not {expected:#010x}")
     if words["encryption"] not in _ENCRYPTION:
-        raise BootImageError(f"the encryption word {words['encryption']:#010x} has no meaning")
+        raise BootImageError(f"the encryption word {words['encryption']:#010x} is unknown")
     offset, length, load, total = (words[name] for name in ("offset", "length", "load", "total"))
     pmu = words.get("total pmu", 0)
     if offset % 64 or offset < form.length:
         raise BootImageError(f"the first stage cannot start at {offset:#x}")
-    # mkimage counts the header of Zynq-7000 as part of the first stage: its length is the file's.
+    # On Zynq-7000, mkimage counts the header as part of the first stage: the length is the file's.
     if total != len(data) and offset + pmu + total > len(data):
         raise BootImageError(
             f"the first stage ends at {offset + pmu + total}, the file at {len(data)} bytes:"
-            " cut off"
+            " truncated"
         )
     if load not in form.loads:
         raise BootImageError(f"the first stage cannot be loaded to {load:#010x}")
@@ -175,15 +176,15 @@ def _header(data: bytes, form: HeaderFormat) -> BootHeader:
     if not 0 < length <= room:
         raise BootImageError(
             f"a first stage of {length} bytes does not fit the {room} at {load:#010x}",
-            hint="take features out of SPL",
+            hint="disable features of SPL",
         )
-    # The header of Zynq UltraScale+ has one address for both: the BootROM starts what it has loaded.
+    # Zynq UltraScale+ has one address for both: the BootROM starts the program where it loads it.
     entry = words.get("entry", load)
     if not load <= entry < load + length:
         raise BootImageError(
-            f"the first stage is loaded to {load:#010x} and started at {entry:#010x}, which is not in"
+            f"the first stage is loaded to {load:#010x} and started at {entry:#010x}, outside of"
             f" its {length} bytes: the board would print nothing",
-            hint="the entry point is given to mkimage by -e, to bootgen by the ELF file",
+            hint="set the entry point by mkimage's option -e, or for bootgen in the ELF file",
         )
     if pmu > PMU_BYTES:
         raise BootImageError(f"PMU firmware of {pmu} bytes does not fit the PMU's {PMU_BYTES}")
@@ -203,8 +204,8 @@ def _verify_partitions(data: bytes, header: BootHeader) -> None:
     (version,) = struct.unpack_from("<I", data, header.image_table_offset)
     if version not in _TABLE_VERSIONS:
         raise BootImageError(f"the image table has the unknown version {version:#010x}")
-    for index in range(_MOST_PARTITIONS + 1):
-        # Offsets and lengths in these tables are counted in 4-byte words.
+    for index in range(_MAX_PARTITIONS + 1):
+        # Offsets and lengths in these tables are in units of 4-byte words.
         words = struct.unpack_from("<16I", data, header.partition_table_offset + 64 * index)
         if not any(words[:15]):
             return
@@ -214,7 +215,7 @@ def _verify_partitions(data: bytes, header: BootHeader) -> None:
                 f" not {_complement(words[:15]):#010x}"
             )
         _verify_partition(data, words, index)
-    raise BootImageError(f"it has more than {_MOST_PARTITIONS} partitions")
+    raise BootImageError(f"it has more than {_MAX_PARTITIONS} partitions")
 
 
 def _verify_partition(data: bytes, words: tuple[int, ...], index: int) -> None:
@@ -222,13 +223,13 @@ def _verify_partition(data: bytes, words: tuple[int, ...], index: int) -> None:
     name, end = _image_name(data, name_at), offset + total
     has_md5 = (words[6] >> 12) & 7 == 1
     if has_md5:
-        # bootgen puts the checksums behind all data.
+        # bootgen writes the checksums after all data.
         end = max(end, checksum_at + 16)
     if end > len(data):
         raise BootImageError(
-            f"partition {index} ({name}) ends at {end}, the file at {len(data)} bytes: cut off"
+            f"partition {index} ({name}) ends at {end}, the file at {len(data)} bytes: truncated"
         )
-    # MD5 is what the format has; it guards against damage, not against an attacker.
+    # The format uses MD5: it protects against damage, not against an attacker.
     actual = hashlib.md5(data[offset : offset + stored], usedforsecurity=False).digest()
     if has_md5 and data[checksum_at : checksum_at + 16] != actual:
         raise BootImageError(f"the data of partition {index} ({name}) does not match its MD5")
@@ -245,5 +246,5 @@ def _image_name(data: bytes, at: int) -> str:
 
 
 def _complement(words: tuple[int, ...]) -> int:
-    """Return the checksum of all tables: the complement of the words' sum."""
+    """Return the checksum of a table: the complement of the sum of its words."""
     return ~sum(words) & 0xFFFFFFFF

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Reads a finished card image as the BootROM and U-Boot do: partition table, FAT, BOOT.BIN.
+"""Checks that the BootROM and U-Boot can read a finished card image.
 
-The BootROM of both families takes BOOT.BIN from a FAT16 or FAT32 in the first partition (AMD's
+The BootROM of both families loads BOOT.BIN from a FAT16 or FAT32 in the first partition (AMD's
 UG585, chapter 6, and UG1137, "SD Boot Mode"); U-Boot looks for boot.scr on the partition that is
-marked active. The BootROM says nothing on the console when it misses something.
+marked active. If the BootROM does not find a file, it prints nothing on the console.
 
-The reader does not rely on sfdisk, mkfs.vfat and mcopy, which wrote the image. Layouts: of the table,
-the UEFI specification 2.10, 5.2.1; of FAT, Microsoft's "FAT32 File System Specification" 1.03.
+The reader does not rely on sfdisk, mkfs.vfat and mcopy, which write the image. Formats: for the
+partition table, the UEFI specification 2.10, 5.2.1; for FAT, Microsoft's "FAT32 File System
+Specification" 1.03.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from builder.errors import StepError
 
 SECTOR: Final = 512
 FAT_TYPES: Final = {"16": 0x0E, "32": 0x0C}
-"""The type of a partition by the kind of FAT in it; sectors are counted by LBA, not by cylinders."""
+"""Type of a partition by the kind of FAT in it, with LBA addressing."""
 
 _LINUX: Final = 0x83
 _ACTIVE: Final = 0x80
@@ -35,7 +36,7 @@ _SILENT: Final = "the BootROM would find no BOOT.BIN, and the board would print 
 
 
 class CardError(StepError):
-    """The finished image is not one that a board starts from."""
+    """A finished image that boards cannot boot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,32 +50,32 @@ class Partition:
 
 
 def check_card(image: Path, boot_bin: bytes) -> None:
-    """Make sure that a board finds on a card image what it starts from: `boot_bin`, as BOOT.BIN.
+    """Check that a board finds BOOT.BIN with the content `boot_bin` on a card image.
 
     Raises:
-        CardError: it would not.
+        CardError: it does not.
     """
     with image.open("rb") as file:
         boot = _check_partitions(partitions(file), image.stat().st_size)
         fat = Fat(file, boot)
         if boot.kind != FAT_TYPES[fat.kind]:
             raise CardError(
-                f"the first partition has type {boot.kind:#04x} and a FAT{fat.kind} in it, which is "
-                f"type {FAT_TYPES[fat.kind]:#04x}: {_SILENT}",
-                hint="its type is set in builder/image/image.py",
+                f"the first partition has type {boot.kind:#04x} and contains a FAT{fat.kind}, which "
+                f"is type {FAT_TYPES[fat.kind]:#04x}: {_SILENT}",
+                hint="builder/image/image.py sets the type",
             )
         found = fat.find(_NAME)
     if found is None:
         raise CardError(
             f"the root directory of the boot partition has no BOOT.BIN: {_SILENT}",
-            hint="the BootROM knows names of 8 and 3 characters alone; see what the recipes put into "
-            "/boot beside the boot files",
+            hint="the BootROM reads only names of 8 and 3 characters; check the files that recipes "
+            "install in /boot beside the boot files",
         )
     if found != boot_bin:
         raise CardError(
             "BOOT.BIN on the boot partition is not the one that was built: the board would print "
-            "nothing, or start something else",
-            hint="mcopy (mtools) wrote it; see what the recipes put into /boot",
+            "nothing, or start another program",
+            hint="mcopy (mtools) wrote it; check the files that recipes install in /boot",
         )
 
 
@@ -96,32 +97,33 @@ def partitions(file: BinaryIO) -> list[Partition]:
 
 
 def _check_partitions(found: list[Partition], size: int) -> Partition:
-    """Return the boot partition, if all who read the table find theirs."""
+    """Return the boot partition, if all readers of the table find theirs."""
     problem = ""
     if len(found) != 2:
         problem = f"{len(found)} partitions, not 2: the kernel would find no root filesystem"
     elif [part.active for part in found] != [True, False]:
-        problem = "the active flag not on its first partition alone: U-Boot would look for boot.scr elsewhere"
+        problem = (
+            "an active flag not on its first partition alone: U-Boot would look for boot.scr "
+            "elsewhere"
+        )
     elif found[1].kind != _LINUX:
         problem = (
-            f"a second partition of type {found[1].kind:#04x}, not {_LINUX:#04x}: tools would take "
-            "the root filesystem for something else"
+            f"a second partition of type {found[1].kind:#04x}, not {_LINUX:#04x}: tools would not "
+            "recognize the root filesystem"
         )
     elif found[0].start + found[0].size > found[1].start:
         problem = "partitions that overlap: the kernel would damage the boot files"
     elif found[1].start + found[1].size > size:
         problem = "a second partition beyond its end: the kernel would not mount it"
     elif any(part.start % _MIB for part in found):
-        problem = "a partition that begins off a MiB boundary: writing to the card would be slow"
+        problem = "a partition that is not aligned to 1 MiB: writing to the card would be slow"
     if problem:
-        raise CardError(
-            f"the image has {problem}", hint="the table is made in builder/image/image.py"
-        )
+        raise CardError(f"the image has {problem}", hint="builder/image/image.py writes the table")
     return found[0]
 
 
 class Fat:
-    """A FAT16 or FAT32, to be read; `kind` is "16" or "32"."""
+    """Reader of a FAT16 or FAT32; `kind` is "16" or "32"."""
 
     def __init__(self, file: BinaryIO, where: Partition) -> None:
         self._file = file
@@ -165,13 +167,13 @@ class Fat:
         return None
 
     def _kind(self, *, is_32: bool) -> str:
-        """Return what the number of clusters makes of a FAT, whatever it says of itself."""
+        """Return the kind of a FAT, which follows from the number of clusters alone."""
         if self._clusters < _FAT12_BELOW:
             raise _bad(f"has a FAT12 ({self._clusters} clusters), which the BootROM does not read")
         if is_32 != (self._clusters >= _FAT16_BELOW):
             raise _bad(
                 f"is laid out as FAT{'32' if is_32 else '16'}, but has {self._clusters} clusters: "
-                "readers would take it for another kind"
+                "readers would mistake it for another kind"
             )
         return "32" if is_32 else "16"
 
@@ -182,17 +184,17 @@ class Fat:
         )
 
     def _chain(self, cluster: int) -> Iterator[int]:
-        """Return the numbers of a file's clusters, from the first on."""
+        """Yield the numbers of a file's clusters."""
         form, mask = ("<I", 0x0FFFFFFF) if self.kind == "32" else ("<H", 0xFFFF)
         for _ in range(self._clusters):
             if not 2 <= cluster < self._clusters + 2:
-                raise _bad("has a FAT whose chains lead out of it")
+                raise _bad("has a FAT with a chain that leaves it")
             yield cluster
             (entry,) = struct.unpack_from(form, self._table, cluster * struct.calcsize(form))
             cluster = entry & mask
             if cluster >= mask & ~7:  # the end of a chain
                 return
-        raise _bad("has a FAT with a chain that does not end")
+        raise _bad("has a FAT with an endless chain")
 
     def _read(self, at: int, size: int) -> bytes:
         self._file.seek(self._base + at)
@@ -205,6 +207,6 @@ class Fat:
 def _bad(what: str) -> CardError:
     return CardError(
         f"the boot partition {what}: {_SILENT}",
-        hint="mkfs.vfat (dosfstools) writes it, with the options of builder/image/image.py; its size "
-        "is `partitions.boot` of board.yaml",
+        hint="mkfs.vfat (dosfstools) writes it, with the options of builder/image/image.py; its "
+        "size is `partitions.boot` of board.yaml",
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Card images as they are handed around: plain, or packed as one file by xz, zstd, gzip or zip."""
+"""Card images, uncompressed or compressed as a single file with xz, zstd, gzip, bzip2 or zip."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from builder.untrusted.reading import opened_zip, plain_file, zip_method
 
 CHUNK = 1 << 22
 _BLOCK = 1 << 16
-_MOST_CHECKSUM = 1 << 16
+_MAX_CHECKSUM = 1 << 16
 MOST = 2 << 40
-"""Bytes of an image: the largest cards (SDXC) have 2 TiB."""
+"""Maximum size of an image in bytes: the largest cards (SDXC) have 2 TiB."""
 
 SUFFIXES = (".xz", ".zst", ".gz", ".bz2", ".zip")
-"""Endings of packed images."""
+"""Suffixes of compressed images."""
 
 
 def plain_name(path: Path) -> str:
-    """Return the name that an image has when it is unpacked."""
+    """Return the name of an image after decompression."""
     return path.stem if path.suffix in SUFFIXES else path.name
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open an image for reading, from its beginning on, as if it were not packed.
+    """Open an image for sequential reading, decompressed.
 
     Raises:
-        UserError: it is not what its name says, it is damaged (also while it is read), or a zip
-            file holds no image, or several.
+        UserError: its format is not that of its suffix, it is damaged (also raised while reading),
+            or a zip file does not contain exactly one image.
     """
     try:
         with _opened(path) as stream:
             yield stream
     except (lzma.LZMAError, zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the system's, not one of gzip or bzip2
-        raise UserError(f"{path} is damaged: {error}", hint="fetch it again") from error
+            raise  # from the system, not from gzip or bzip2
+        raise UserError(f"{path} is damaged: {error}", hint="download it again") from error
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def _zstd(path: Path) -> Iterator[IO[bytes]]:
             ["zstd", "-dc", "--", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
     except FileNotFoundError as error:
-        raise HostError("zstd is not on this machine", hint="apt-get install zstd") from error
+        raise HostError("zstd is not installed", hint="apt-get install zstd") from error
     assert unpacking.stdout
     assert unpacking.stderr
     with unpacking:
@@ -90,13 +90,13 @@ def _zstd(path: Path) -> Iterator[IO[bytes]]:
             whole = not unpacking.stdout.read(1)
         finally:
             unpacking.stdout.close()
-            said = unpacking.stderr.read().decode(errors="replace").strip()
+            output = unpacking.stderr.read().decode(errors="replace").strip()
         if whole and unpacking.wait() != 0:
-            raise EOFError(said)
+            raise EOFError(output)
 
 
 def _member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
-    """Return the one image in a zip file."""
+    """Return the single image in a zip file."""
     found = [
         info
         for info in archive.infolist()
@@ -104,7 +104,8 @@ def _member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     ]
     if len(found) != 1:
         raise UserError(
-            f"{path} holds {len(found)} files *.img, not one", hint="unpack it, and name the image"
+            f"{path} contains {len(found)} files *.img, not one",
+            hint="unpack it, and name the image",
         )
     if wrong := zip_method(found[0]):
         raise UserError(f"{path}: its image {wrong}")
@@ -112,10 +113,10 @@ def _member(path: Path, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
 
 
 def unpack(path: Path, target: Path) -> None:
-    """Write an image to a file as it is when it is not packed; what is zero becomes a hole.
+    """Write a decompressed image to a file; blocks of zeros become holes.
 
     Raises:
-        UserError: as `opened`.
+        UserError: as for `opened`.
     """
     zeros = bytes(_BLOCK)
     with opened(path) as stream, target.open("wb") as file:
@@ -130,30 +131,30 @@ def unpack(path: Path, target: Path) -> None:
 
 
 def checksum_beside(path: Path) -> str | None:
-    """Return the SHA-256 that the file NAME.sha256 beside a file says it has; None: there is none.
+    """Return the SHA-256 in the file NAME.sha256 beside a file; None if there is no such file.
 
     Raises:
-        UserError: it says something else.
+        UserError: it does not contain a SHA-256.
     """
     beside = Path(f"{path}.sha256")
     if not beside.exists():
         return None
-    wanted = plain_file(beside, most=_MOST_CHECKSUM).decode(errors="replace").split()
+    wanted = plain_file(beside, most=_MAX_CHECKSUM).decode(errors="replace").split()
     if not wanted or not re.fullmatch("[0-9a-fA-F]{64}", wanted[0]):
         raise UserError(f"{beside} does not begin with a SHA-256")
     return wanted[0].lower()
 
 
 def check_sum(path: Path, found: str) -> None:
-    """Compare a file's SHA-256 with that beside it, if there is one.
+    """Compare a file's SHA-256 with the one in the file beside it, if there is one.
 
     Raises:
-        UserError: it is another one.
+        UserError: they differ.
     """
     wanted = checksum_beside(path)
     if wanted not in (None, found):
         raise UserError(
             f"{path} is damaged: its checksum is not that of {path.name}.sha256",
-            hint="fetch or build it again",
-            details=[f"wanted {wanted}", f"found  {found}"],
+            hint="download or build it again",
+            details=[f"expected {wanted}", f"found    {found}"],
         )

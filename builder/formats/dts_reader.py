@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The properties that the sources of a device tree set, as far as the sources are there.
+"""Reader of the properties that available device tree sources set.
 
-A board's tree includes `zynq-7000.dtsi`, which is in the kernel's sources, so it can only be compiled
-in a build. Which properties the board's own sources set and delete, in which order and in which
+A board's tree includes `zynq-7000.dtsi` from the kernel's sources, so it can only be compiled
+during a build. The properties that the board's own sources set and delete, with their order and
 lines, can be read at any time.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from builder.errors import UserError
 from builder.untrusted.reading import plain_file
 
-# What has no end goes on to the end of the text: looking for one takes no time twice.
+# Unterminated comments and strings extend to the end of the text, so no search is repeated.
 _COMMENT = re.compile(r'"(?:\\.|[^"\\])*(?:"|\\?\Z)|/\*.*?(?:\*/|\Z)|//[^\n]*', re.DOTALL)
 _TOKEN = re.compile(
     r"""
@@ -28,10 +28,10 @@ _TOKEN = re.compile(
     """,
     re.MULTILINE | re.VERBOSE,
 )
-_MOST_BYTES = 1 << 20
-_MOST_INCLUDES = 200
-_MOST_STATEMENTS = 20_000
-"""Bytes of a file, files with those that they include, and properties in all of them."""
+_MAX_BYTES = 1 << 20
+_MAX_INCLUDES = 200
+_MAX_STATEMENTS = 20_000
+"""Limits: bytes of a file, files with all includes, and properties in all of them."""
 
 _LABELS = re.compile(r"^(?:\w+\s*:\s*)+")
 _DELETED = re.compile(r"/delete-property/\s*(?P<name>\S+)")
@@ -43,8 +43,13 @@ _SET = re.compile(r"(?:\w+\s*:\s*)*(?P<name>[\w,.+?#-]+)\s*(?:=\s*(?P<value>.*))
 class Statement:
     """A property that a source sets or deletes.
 
-    node: name of the node as the source has it, without what it is in: `cpu@0`, or a reference such
-    as `&cpu0`. value: as text; "" of a property without one, None if the property is deleted.
+    Attributes:
+        node: name of the node in the source, without its parents: `cpu@0`, or a reference such as
+            `&cpu0`.
+        name: name of the property.
+        value: as text; "" for a property without value, None if the property is deleted.
+        path: the file.
+        line: the line in the file.
     """
 
     node: str
@@ -58,26 +63,27 @@ class Statement:
 class TreeSource:
     """The sources of a device tree.
 
-    statements: in the order in which they count. missing: includes that are not there, with file
-    and line of the first one.
+    Attributes:
+        statements: in order; later ones override earlier ones.
+        missing: includes that were not found, with file and line of the first one.
     """
 
     statements: list[Statement] = field(default_factory=list)
     missing: dict[str, tuple[Path, int]] = field(default_factory=dict)
 
     def last(self, nodes: Sequence[str], name: str) -> Statement | None:
-        """Return the statement that counts about a property of a node with one of these names."""
+        """Return the last statement about a property of a node with one of these names."""
         found = [each for each in self.statements if each.node in nodes and each.name == name]
         return found[-1] if found else None
 
 
 def read_sources(path: Path, *, folders: Sequence[Path]) -> TreeSource:
-    """Read a device tree's source, with what it includes from beside it and from other directories.
+    """Read a device tree source with its includes, which are searched beside it and in `folders`.
 
-    Conditions of the preprocessor are not evaluated: all branches count.
+    Conditions of the preprocessor are not evaluated: all branches are read.
 
     Raises:
-        UserError: a file cannot be read, or there is more than is read.
+        UserError: a file cannot be read, or a limit is exceeded.
     """
     found = TreeSource()
     _Reader(found, folders).read(path)
@@ -85,7 +91,7 @@ def read_sources(path: Path, *, folders: Sequence[Path]) -> TreeSource:
 
 
 def numbers(value: str) -> list[int] | None:
-    """Return the cells in a property's text; None if there are expressions or macros in it."""
+    """Return the cells in a property's text; None if it contains expressions or macros."""
     words = re.sub(r"[<>,]", " ", value).split()
     if not all(map(_CELL.fullmatch, words)):
         return None
@@ -94,7 +100,7 @@ def numbers(value: str) -> list[int] | None:
 
 
 def without_comments(text: str) -> str:
-    """Return a source in which comments are blanks; positions stay."""
+    """Return a source with comments replaced by blanks, so that positions stay the same."""
 
     def blank(match: re.Match[str]) -> str:
         return match[0] if match[0].startswith('"') else re.sub(r"[^\n]", " ", match[0])
@@ -110,7 +116,7 @@ def _is_file(path: Path) -> bool:
 
 
 class _Reader:
-    """The work of `read_sources`. `nodes`: those around the place that is being read."""
+    """State of `read_sources`. `nodes`: the nodes around the current position."""
 
     def __init__(self, found: TreeSource, folders: Sequence[Path]) -> None:
         self.found = found
@@ -121,10 +127,10 @@ class _Reader:
 
     def read(self, path: Path) -> None:
         self.count += 1
-        if self.count > _MOST_INCLUDES:
-            raise UserError(f"{path}: more than {_MOST_INCLUDES} files include each other")
+        if self.count > _MAX_INCLUDES:
+            raise UserError(f"{path}: more than {_MAX_INCLUDES} files include one another")
         self.open.append(path)
-        content = plain_file(path, most=_MOST_BYTES)
+        content = plain_file(path, most=_MAX_BYTES)
         text = without_comments(content.decode(errors="replace"))
         lines = [match.start() for match in re.finditer("\n", text)]
         words: list[str] = []
@@ -162,5 +168,5 @@ class _Reader:
                 node=self.nodes[-1], name=found["name"], value=value, path=path, line=line
             )
             self.found.statements.append(statement)
-            if len(self.found.statements) > _MOST_STATEMENTS:
-                raise UserError(f"{path}: more than {_MOST_STATEMENTS} properties")
+            if len(self.found.statements) > _MAX_STATEMENTS:
+                raise UserError(f"{path}: more than {_MAX_STATEMENTS} properties")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Device tree source: its nodes as data, written as people write them."""
+"""Writer of readable device tree sources."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from dataclasses import dataclass, field
 
 _WIDTH = 90
 _LONGEST_NAME = 31
-"""Characters of a node's name (Devicetree Specification 0.4, 2.2.1)."""
+"""Maximum number of characters in a node's name (Devicetree Specification 0.4, 2.2.1)."""
 
 
 @dataclass(kw_only=True)
 class Node:
-    """A node: `head` is `label: name@address` or a reference (`&uart0`).
+    """A node of a device tree source.
 
-    `lines` are its properties as they stand in the source, without the semicolon. `comment` is put
-    before it.
+    Attributes:
+        head: `label: name@address`, or a reference (`&uart0`).
+        lines: properties in source form, without the semicolon.
+        children: nodes in this one.
+        comment: text of a comment before the node.
     """
 
     head: str
@@ -31,7 +34,7 @@ class Node:
         return "\n".join(self.source(depth)) + "\n"
 
     def source(self, depth: int) -> Iterator[str]:
-        """Yield the lines of the node's source, so many tabs deep."""
+        """Yield the lines of the node's source, indented by a number of tabs."""
         indent = "\t" * depth
         if self.comment:
             yield from comment(self.comment, depth)
@@ -63,23 +66,23 @@ def comment(text: str, depth: int = 0) -> Iterator[str]:
 
 
 def text(value: str) -> str:
-    """Return a string as it stands in a source."""
+    """Return a string literal for a source."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def cells(numbers: Iterable[int | str]) -> str:
-    """Return numbers and references as cells."""
+    """Return numbers and references as a list of cells."""
     return f"<{' '.join(each if isinstance(each, str) else hex(each) for each in numbers)}>"
 
 
 def wide(number: int, count: int) -> list[int]:
-    """Return a number as so many 32-bit cells, the highest first."""
+    """Return a number as a number of 32-bit cells, the highest first."""
     return [(number >> (32 * each)) & 0xFFFFFFFF for each in reversed(range(count))]
 
 
 def name_of(instance: str) -> str:
-    """Return a name for a node after that of a block."""
+    """Return a node name derived from the name of a block."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", instance).strip("-").lower() or "block"
     if not name[0].isalpha():
         name = f"b-{name}"
@@ -87,5 +90,5 @@ def name_of(instance: str) -> str:
 
 
 def label_of(instance: str) -> str:
-    """Return a label after the name of a block; those of the processing system look otherwise."""
+    """Return a label derived from the name of a block, distinct from the processing system's."""
     return "pl_" + re.sub(r"\W", "_", instance, flags=re.ASCII)

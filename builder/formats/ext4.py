@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Reads a filesystem ext2, ext3 or ext4 out of a file, without mounting it and without root.
+"""Reader of ext2, ext3 and ext4 filesystems in files, without mounting and without root.
 
-By libext2fs, with which mke2fs, debugfs and e2fsck work, and which is there wherever these are. It
-knows all forms in which ext4 keeps data (extents, inline data, extended attributes in inodes of
-their own) and checks its checksums. What debugfs itself offers does not do: `rdump` knows no
-extended attributes, hard links or devices.
+It uses libext2fs, the library of mke2fs, debugfs and e2fsck, which is installed with them. The
+library supports all ways in which ext4 stores data (extents, inline data, extended attributes in
+inodes of their own) and checks its checksums. debugfs itself is not sufficient: `rdump` does not
+support extended attributes, hard links and devices.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _64BITS = 0x20000  # EXT2_FLAG_64BITS
 _INODE_BYTES = 256
 _GOOD_OLD_INODE = 128
 CHUNK = 1 << 20
-"""Most bytes of a piece of content."""
+"""Maximum size of a piece of content, in bytes."""
 
-_MOST_LINKS = 40
+_MAX_LINKS = 40
 _LONGEST_LINK = 4096
 _LARGEST_TEXT = 64 << 20
 _ATTRIBUTES_MAGIC = (0xEA020000).to_bytes(4, "little")
@@ -41,7 +41,7 @@ _XATTR_CALLBACK = ctypes.CFUNCTYPE(c_int, c_char_p, POINTER(c_char), c_size_t, c
 
 @dataclass(frozen=True, kw_only=True)
 class Inode:
-    """A file of any kind; `mtime` is in nanoseconds since 1970, `device` major and minor."""
+    """An inode; `mtime` is in nanoseconds since 1970, `device` is major and minor number."""
 
     number: int
     mode: int
@@ -55,14 +55,14 @@ class Inode:
 
     @property
     def is_directory(self) -> bool:
-        """Whether it is one."""
+        """Whether the inode is a directory."""
         return stat.S_ISDIR(self.mode)
 
 
 class Ext4:
-    """A filesystem that begins at a byte of a file. Use it as a context manager.
+    """A filesystem at an offset (in bytes) of a file. Use it as a context manager.
 
-    For one thread: the library is not made for several.
+    Not thread-safe, since the library is not.
     """
 
     def __init__(self, path: Path, *, offset: int = 0) -> None:
@@ -80,7 +80,7 @@ class Ext4:
             byref(self._fs),
         )
         if error:
-            raise UserError(f"{path}: the root filesystem cannot be read: {self._said(error)}")
+            raise UserError(f"{path}: the root filesystem cannot be read: {self._message(error)}")
 
     def inode(self, number: int) -> Inode:
         """Return an inode."""
@@ -108,7 +108,7 @@ class Ext4:
         return {name: number for name, number in found.items() if name not in (b".", b"..")}
 
     def attributes(self, inode: Inode) -> dict[str, bytes]:
-        """Return the extended attributes of an inode, as getxattr(2) would."""
+        """Return the extended attributes of an inode, as getxattr(2) does."""
         if not _has_attributes(inode.raw):
             return {}
         found: dict[str, bytes] = {}
@@ -124,12 +124,12 @@ class Ext4:
         try:
             self._check(self._lib.ext2fs_xattrs_read(handle), what)
             self._check(self._lib.ext2fs_xattrs_iterate(handle, callback, None), what)
-            # On disk these have another form than in system calls.
+            # ACLs have different formats on disk and in system calls.
             for name in filter(_ACLS.__contains__, found):
                 found[name] = self._attribute(handle, name, what)
         finally:
             self._lib.ext2fs_xattrs_close(byref(handle))
-        found.pop("system.data", None)  # where inline data goes on: no attribute of the file's
+        found.pop("system.data", None)  # the continuation of inline data, not an attribute
         return found
 
     def _attribute(self, handle: c_void_p, name: str, what: str) -> bytes:
@@ -142,7 +142,7 @@ class Ext4:
         return data
 
     def content(self, inode: Inode) -> Iterator[bytes]:
-        """Yield the content of a file, or of a symbolic link that is not short, in pieces."""
+        """Yield the content of a file, or of a long symbolic link, in pieces."""
         handle = c_void_p()
         what = f"content of inode {inode.number}"
         self._check(self._lib.ext2fs_file_open(self._fs, inode.number, 0, byref(handle)), what)
@@ -162,7 +162,7 @@ class Ext4:
             self._lib.ext2fs_file_close(handle)
 
     def link(self, inode: Inode) -> bytes:
-        """Return where a symbolic link points to."""
+        """Return the target of a symbolic link."""
         if inode.size > _LONGEST_LINK:
             raise self.damaged(f"the symbolic link of inode {inode.number} is too long")
         if self._lib.ext2fs_is_fast_symlink(inode.raw):
@@ -170,7 +170,7 @@ class Ext4:
         return b"".join(self.content(inode))
 
     def find(self, path: str) -> Inode | None:
-        """Return what a path leads to, links followed as in the system itself; None: nothing."""
+        """Return the inode at a path, following links inside the filesystem; None if missing."""
         todo = [part for part in os.fsencode(path).split(b"/") if part]
         trail = [ROOT_INODE]
         links = 0
@@ -189,7 +189,7 @@ class Ext4:
                 continue
             links += 1
             target = self.link(found)
-            if links > _MOST_LINKS:
+            if links > _MAX_LINKS:
                 return None
             if target.startswith(b"/"):
                 trail = [ROOT_INODE]
@@ -197,10 +197,10 @@ class Ext4:
         return self.inode(trail[-1])
 
     def read(self, path: str) -> str | None:
-        """Return the text of a file; None: there is none.
+        """Return the text of a file; None if there is no such file.
 
         Raises:
-            UserError: it is larger than is read.
+            UserError: the file is too large.
         """
         found = self.find(path)
         if found is None or not stat.S_ISREG(found.mode):
@@ -221,17 +221,17 @@ class Ext4:
         self._lib.ext2fs_close_free(byref(self._fs))
 
     def damaged(self, what: str) -> UserError:
-        """Return the error that something is wrong with the filesystem."""
+        """Return the error for a problem with the filesystem."""
         return UserError(
             f"{self._path}: the root filesystem is damaged: {what}",
-            hint="a card is mended by `e2fsck -f` on its second partition",
+            hint="to repair a card, run `e2fsck -f` on its second partition",
         )
 
     def _check(self, error: int, what: str) -> None:
         if error:
-            raise self.damaged(f"{what}: {self._said(error)}")
+            raise self.damaged(f"{what}: {self._message(error)}")
 
-    def _said(self, error: int) -> str:
+    def _message(self, error: int) -> str:
         if error < 1 << 16:
             return os.strerror(error)
         text: bytes = _messages().error_message(error)
@@ -240,17 +240,13 @@ class Ext4:
 
 @dataclass(frozen=True, kw_only=True)
 class Superblock:
-    """The superblock of a filesystem: ext4's documentation, "Super Block".
-
-    `block` and `inode` are the sizes of a block and of an inode, `size` is that of the filesystem,
-    all in bytes. `written` is when it was last written to, in seconds since 1970.
-    """
+    """The superblock of a filesystem: ext4's documentation, "Super Block"."""
 
     data: bytes
 
     @cached_property
     def is_one(self) -> bool:
-        """Whether there is a filesystem at all."""
+        """Whether the data is the superblock of a filesystem."""
         return len(self.data) == 1024 and self.data[0x38:0x3A] == b"\x53\xef"
 
     @property
@@ -274,24 +270,24 @@ class Superblock:
 
     @property
     def written(self) -> int:
-        """When it was last written to, in seconds since 1970."""
+        """Time of the last write, in seconds since 1970."""
         seconds: int = unpack_from("<I", self.data, 0x30)[0]
         return seconds
 
     @property
     def uuid(self) -> str:
-        """Its UUID."""
+        """UUID of the filesystem."""
         text = self.data[0x68:0x78].hex()
         return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
     @property
     def label(self) -> str:
-        """Its label."""
+        """Label of the filesystem."""
         return self.data[0x78:0x88].rstrip(b"\0").decode(errors="replace")
 
     @property
     def needs_recovery(self) -> bool:
-        """Whether its journal holds what has not been written to its place yet."""
+        """Whether the journal contains data that has not been written to its final place."""
         return bool(self._incompatible & 0x4)
 
     @property
@@ -301,14 +297,14 @@ class Superblock:
 
 
 def superblock(path: Path, *, offset: int = 0) -> Superblock:
-    """Read the superblock of a filesystem that begins at a byte of a file."""
+    """Read the superblock of a filesystem at an offset (in bytes) of a file."""
     with path.open("rb") as file:
         file.seek(offset + 1024)
         return Superblock(data=file.read(1024))
 
 
 def _inode(number: int, raw: bytes) -> Inode:
-    """Take an inode apart: ext4's documentation, "Index Nodes"."""
+    """Parse an inode: ext4's documentation, "Index Nodes"."""
     mode, uid, size, _, _, mtime = unpack_from("<HHIIIi", raw, 0)
     gid, links = unpack_from("<HH", raw, 0x18)
     size_high: int = unpack_from("<I", raw, 0x6C)[0]
@@ -332,7 +328,7 @@ def _inode(number: int, raw: bytes) -> Inode:
 
 
 def _has_attributes(raw: bytes) -> bool:
-    """Return whether an inode has extended attributes, in itself or in a block of their own."""
+    """Return whether an inode has extended attributes, in itself or in a separate block."""
     (block,), (high,), (more,) = (
         unpack_from(form, raw, at) for form, at in (("<I", 0x68), ("<H", 0x76), ("<H", 0x80))
     )
@@ -352,9 +348,7 @@ def _library() -> ctypes.CDLL:
     try:
         lib = ctypes.CDLL("libext2fs.so.2")
     except OSError as error:
-        raise HostError(
-            "libext2fs is not on this machine", hint="apt-get install e2fsprogs"
-        ) from error
+        raise HostError("libext2fs is not installed", hint="apt-get install e2fsprogs") from error
     signatures: Mapping[str, list[object]] = {
         "ext2fs_open2": [c_char_p, c_char_p, c_int, c_int, c_uint, c_void_p, c_void_p],
         "ext2fs_close_free": [c_void_p],
@@ -380,7 +374,7 @@ def _library() -> ctypes.CDLL:
 
 @lru_cache
 def _messages() -> ctypes.CDLL:
-    """Return the library with the texts of libext2fs's errors, which are its own."""
+    """Return the library with the error messages of libext2fs."""
     lib = ctypes.CDLL("libcom_err.so.2")
     lib.error_message.argtypes = [ctypes.c_long]
     lib.error_message.restype = c_char_p

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A filesystem's whole tree as a tar archive, from which nothing of it is missing.
+"""Conversion of a filesystem to a complete tar archive.
 
-Python's tarfile writes no extended attributes whose values are bytes, and GNU tar reads only what is
-mounted. So the extended headers are made here (pax(1), "pax Header Block"; the keywords for
-attributes are those of GNU tar and libarchive).
+Python's tarfile cannot write extended attributes with binary values, and GNU tar reads only mounted
+filesystems. So this module writes the extended headers itself (pax(1), "pax Header Block"; the
+keywords for attributes are those of GNU tar and libarchive).
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ _KINDS = {
     stat.S_IFIFO: tarfile.FIFOTYPE,
 }
 _LOST = b"lost+found"
-"""mkfs makes one of its own."""
+"""mkfs creates this directory in every filesystem."""
 
 _LONGEST_PATH = 4096
 """PATH_MAX of Linux."""
 
-# GNU tar keeps access control lists under keywords of their own, as text; it puts back the
-# attribute itself as well.
+# GNU tar writes access control lists as text under keywords of its own; it also restores the
+# attribute itself.
 _ATTRIBUTE = b"SCHILY.xattr."
 
 
 def archive_tree(filesystem: Ext4, to: IO[bytes], *, most: int = 1 << 40) -> int:
-    """Write a filesystem's tree as a tar archive; return the number of its files.
+    """Write a filesystem's files as a tar archive; return their number.
 
-    Sockets are left out: whoever listens makes them.
+    Sockets are left out: the listening program creates them.
 
     Raises:
-        UserError: it is damaged, or its files have more than `most` bytes, holes included.
+        UserError: it is damaged, or its files have more than `most` bytes, including holes.
     """
     count = size = 0
     first: dict[int, bytes] = {}
     with tarfile.open(fileobj=to, mode="w|", format=tarfile.GNU_FORMAT) as archive:
-        archive.copybufsize = CHUNK  # type: ignore[attr-defined] # as the content comes
+        archive.copybufsize = CHUNK  # type: ignore[attr-defined] # the size of the content's pieces
         for path, inode in _walk(filesystem):
             kind = _KINDS.get(stat.S_IFMT(inode.mode))
             if kind is None:
@@ -57,7 +57,7 @@ def archive_tree(filesystem: Ext4, to: IO[bytes], *, most: int = 1 << 40) -> int
             size += inode.size if kind == tarfile.REGTYPE else 0
             if size > most:
                 raise UserError(
-                    f"the files of the root filesystem have more than {most >> 20} MiB, with their "
+                    f"the files of the root filesystem have more than {most >> 20} MiB, including "
                     f"holes: {os.fsdecode(path)} has {inode.size >> 20} MiB"
                 )
             if inode.links > 1 and not inode.is_directory:
@@ -73,7 +73,7 @@ def archive_tree(filesystem: Ext4, to: IO[bytes], *, most: int = 1 << 40) -> int
 
 
 def _walk(filesystem: Ext4) -> Iterator[tuple[bytes, Inode]]:
-    """Yield the root directory and all below it, in the order of names."""
+    """Yield the root directory and everything below it, in the order of names."""
     seen: set[int] = set()
     todo = [(b".", ROOT_INODE)]
     while todo:
@@ -83,14 +83,14 @@ def _walk(filesystem: Ext4) -> Iterator[tuple[bytes, Inode]]:
         if not inode.is_directory:
             continue
         if number in seen:
-            raise filesystem.damaged(f"{os.fsdecode(path)} is a directory of another name too")
+            raise filesystem.damaged(f"{os.fsdecode(path)} is a directory with a second name")
         seen.add(number)
         for name, entry in sorted(filesystem.entries(number).items(), reverse=True):
             if number == ROOT_INODE and name == _LOST:
                 continue
             where = path + b"/" + name
             if not name or b"/" in name or b"\0" in name or len(where) > _LONGEST_PATH:
-                raise filesystem.damaged(f"{os.fsdecode(where)!r:.100} is no file's name")
+                raise filesystem.damaged(f"{os.fsdecode(where)!r:.100} is not a valid file name")
             todo.append((where, entry))
 
 
@@ -120,8 +120,7 @@ def _add(
     header.type = tarfile.XHDTYPE
     header.size = len(extended)
     archive.addfile(header, io.BytesIO(extended))
-    # All that matters is said above: here are only what it has no keyword for, and what an archive
-    # must have.
+    # The extended header has most fields; set only those without a keyword, and the mandatory ones.
     member = tarfile.TarInfo("member")
     member.type = kind
     member.mode = stat.S_IMODE(inode.mode)
@@ -144,7 +143,7 @@ def _record(name: bytes, value: bytes) -> bytes:
 
 
 class _Content:
-    """A file's content, which comes in pieces, as something to read from."""
+    """Readable file object for content that is generated in pieces."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces

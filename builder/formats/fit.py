@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""FIT images: files in a device tree, as U-Boot's mkimage packs them (image.ub, u-boot.img)."""
+"""FIT images: files packed in a device tree by U-Boot's mkimage (image.ub, u-boot.img)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from builder.formats.devicetree import MOST_BYTES, read_tree
 from builder.untrusted.reading import plain_file
 
 MAGIC = b"\xd0\x0d\xfe\xed"
-"""How a FIT begins, and a device tree."""
+"""First bytes of a FIT or a device tree."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitImage:
-    """One of the files in a FIT; `arch` is what U-Boot calls the processor, "" if it is not said."""
+    """A file in a FIT; `arch` is U-Boot's name of the architecture, "" if missing."""
 
     name: str
     arch: str
@@ -27,9 +27,9 @@ class FitImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """A FIT: its files in their order, and its configurations, which name one of each kind.
+    """A FIT: its files in order, and its configurations, which name one file of each kind.
 
-    `default` is the configuration that U-Boot takes if it is not told which one.
+    `default` is the configuration that U-Boot uses unless another one is selected.
     """
 
     images: Mapping[str, FitImage]
@@ -37,16 +37,16 @@ class Fit:
     default: str
 
     def find(self, configuration: str, kind: str) -> FitImage | None:
-        """Return a configuration's `kernel`, `fdt`, `ramdisk`, ...; None if it has none."""
+        """Return a configuration's `kernel`, `fdt`, `ramdisk`, ...; None if missing."""
         name = self.configurations.get(configuration, {}).get(kind)
         return self.images.get(name) if name else None
 
 
 def read_fit(path: Path) -> Fit:
-    """Read a FIT, with its data inside (as mkimage leaves it) or behind it (`mkimage -E`).
+    """Read a FIT, with its data inside (mkimage's default) or after it (`mkimage -E`).
 
     Raises:
-        StepError: it is none, or is damaged.
+        StepError: it is not a FIT, or is damaged.
     """
     tree, blob = read_tree(path), plain_file(path, most=MOST_BYTES)
     images: dict[str, FitImage] = {}
@@ -78,12 +78,12 @@ def _children(
 
 
 def _text(properties: Mapping[str, bytes], key: str) -> str:
-    """Return a property as text: the first one, if it is a list of texts."""
+    """Return a property as text; the first one of a list."""
     return properties.get(key, b"").partition(b"\0")[0].decode(errors="replace")
 
 
 def _data(blob: bytes, properties: Mapping[str, bytes], *, most: int) -> bytes:
-    """Return the data of an image, of which all together have no more bytes than the file."""
+    """Return the data of an image, at most `most` bytes: all images fit in the file."""
     if "data-size" not in properties:
         return properties.get("data", b"")
     size = _number(properties, "data-size")
@@ -93,9 +93,9 @@ def _data(blob: bytes, properties: Mapping[str, bytes], *, most: int) -> bytes:
         (end,) = struct.unpack_from(">I", blob, 4)
         start = (end + 3 & ~3) + _number(properties, "data-offset")
     if start + size > len(blob):
-        raise ValueError(f"its data ends at {start + size}, the file at {len(blob)} bytes: cut off")
+        raise ValueError(f"its data ends at {start + size}, the file at {len(blob)}: truncated")
     if size > most:
-        raise ValueError("its images have more bytes than the file: they overlap")
+        raise ValueError("its images are larger than the file: they overlap")
     return blob[start : start + size]
 
 

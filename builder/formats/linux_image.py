@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Kernel images as boards start them: Image, zImage, uImage, and any of them in gzip."""
+"""Kernel images: Image, zImage, uImage, and any of them compressed with gzip."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _U_BOOT_HEADER = 64
 _GZIP = b"\x1f\x8b\x08"
 _XZ = b"\xfd7zXZ\0"
 _MOST = 256 << 20
-"""Bytes that a kernel may unpack to, and that unpacking it may take."""
+"""Maximum size of a decompressed kernel, and of the memory for decompression, in bytes."""
 
-_MOST_TRIED = 16
-"""Places of a kernel that look like the beginning of something packed."""
+_MAX_TRIED = 16
+"""Maximum number of positions that are tried as the beginning of compressed data."""
 
 _BANNER = re.compile(rb"Linux version (\d[^\s\0]*) \(")
 
@@ -34,7 +34,7 @@ def kernel_name(names: Iterable[str]) -> str | None:
 
 
 def unpacked(data: bytes) -> bytes:
-    """Return a kernel without what only U-Boot needs: its header of a uImage, and gzip."""
+    """Return a kernel without the parts for U-Boot: the header of a uImage, and gzip."""
     if data.startswith(_U_BOOT):
         data = data[_U_BOOT_HEADER:]
     if data.startswith(_GZIP):
@@ -43,10 +43,10 @@ def unpacked(data: bytes) -> bytes:
 
 
 def architecture(data: bytes) -> str | None:
-    """Return what Linux calls the architecture of an unpacked kernel; None if it does not say.
+    """Return Linux's name of an uncompressed kernel's architecture; None if unknown.
 
     Only arm64's Image (Documentation/arm64/booting.rst) and arm's zImage
-    (arch/arm/boot/compressed/head.S) have a mark.
+    (arch/arm/boot/compressed/head.S) have a magic number.
     """
     if data[0x38:0x3C] == b"ARM\x64":
         return "arm64"
@@ -56,9 +56,10 @@ def architecture(data: bytes) -> str | None:
 
 
 def release(data: bytes) -> str | None:
-    """Return the release of an unpacked kernel, as `uname -r` says it.
+    """Return the release of an uncompressed kernel, as printed by `uname -r`.
 
-    None: it is packed by what Python cannot unpack (LZ4, LZO, zstd), or is no kernel.
+    Returns None if it is not a kernel, or compressed with a method that Python does not support
+    (LZ4, LZO, zstd).
     """
     for content in _contents(data):
         found = _BANNER.search(content)
@@ -68,12 +69,12 @@ def release(data: bytes) -> str | None:
 
 
 def _contents(data: bytes) -> Iterator[bytes]:
-    """Yield a kernel, and what may be the kernel that a zImage unpacks."""
+    """Yield a kernel, and candidates for the kernel that a zImage contains."""
     yield data
     view = memoryview(data)
     for magic, unpack in ((_GZIP, _inflated), (_XZ, _unxz)):
         at = data.find(magic)
-        for _ in range(_MOST_TRIED):
+        for _ in range(_MAX_TRIED):
             if at < 0:
                 break
             content = unpack(view[at:])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Large files that go to the disk as they grow."""
+"""Continuous writing of large files to disk."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pathlib import Path
 from builder.errors import StepError
 
 _PERIOD = 0.1
-"""Seconds between two writes to disk."""
+"""Seconds between two syncs."""
 
 
 @contextmanager
 def written_meanwhile(path: Path) -> Iterator[None]:
-    """Have what others write to a file go to the disk meanwhile, not all of it at the end.
+    """Sync a file to disk while others write to it, instead of everything at the end.
 
-    Linux keeps up to a tenth of the memory back before it begins by itself (dirty_background_ratio),
-    and who needs the file on disk then waits for all of that.
+    Linux holds back up to a tenth of the memory before it starts writing by itself
+    (dirty_background_ratio), and a step that needs the file on disk would have to wait for that.
 
     Raises:
-        StepError: it could not be written. The kernel tells that once, to whoever asks first.
+        StepError: the file could not be written. The kernel reports this once, to the first caller.
     """
     done = threading.Event()
 

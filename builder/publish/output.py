@@ -26,7 +26,8 @@ from builder.sandbox.process import clean_environment
 from builder.scheduler.scheduler import Outcome
 from builder.spec.resolve import ImageSpec
 from builder.steps.step import Step
-from builder.store.store import Entry, write_atomically
+from builder.store.files import write_atomically
+from builder.store.store import Entry
 
 _STAMP = ".published"
 

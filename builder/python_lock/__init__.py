@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Lock files of recipes' Python packages."""
+"""Lock files for the Python packages of recipes."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A recipe's lock file: made, read, and compared with the one before."""
+"""Creation, parsing and comparison of a recipe's lock files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from builder.untrusted.reading import plain_text
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """The packages that a new lock file added and removed, each as `name version`."""
+    """Packages that a new lock file adds and removes, each as `name version`."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -37,15 +37,15 @@ def make_lock(
 ) -> str:
     """Return the text of a recipe's lock file for a distribution and an architecture.
 
-    It holds what the recipe's requirements need beside what apt brings and what the lock files of
-    required recipes hold, each with the hash of the one wheel for the target.
+    It lists the packages for the recipe's requirements, except those from apt and from the lock
+    files of required recipes, each with the hash of a single wheel for the target.
 
     Args:
-        recipe: whose it is.
-        required: the recipes that it requires, directly or not.
-        distribution: whose Python it is for.
-        architecture: of the target.
-        brought: the Python packages that apt brings, by name, with their versions.
+        recipe: the recipe.
+        required: the recipes that it requires, directly or indirectly.
+        distribution: the distribution, which determines the version of Python.
+        architecture: architecture of the target.
+        brought: versions of the Python packages that apt installs, by name.
         index: URL of the package index.
         work: an empty directory.
 
@@ -78,14 +78,14 @@ def read_lock(path: Path) -> dict[str, str]:
     """Return the packages of a lock file with their versions.
 
     Raises:
-        UserError: it cannot be read, or is no plain file.
+    UserError: it cannot be read, or is not a plain file.
     """
     found = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", plain_text(path), re.MULTILINE)
     return {canonicalize_name(name): version for name, version in found}
 
 
 def write_lock(path: Path, text: str) -> Change:
-    """Write a lock file, if it is another than before, and return how the two differ."""
+    """Write a lock file if it has changed, and return the difference."""
     before = read_lock(path) if path.exists() else {}
     if not path.exists() or plain_text(path) != text:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,14 +106,14 @@ def _header(
 ) -> str:
     architecture = target.architecture.value
     command = f"build.py lock --recipe {recipe.name} --distro {distribution.name}"
-    beside = " and ".join(["apt's packages", *(f"the lock of {name}" for name in left_out)])
+    provided = " and ".join(["apt's packages", *(f"the lock of {name}" for name in left_out)])
     paragraphs = [
         f"Locked for {distribution.name} on {architecture}, Python {target.python}, by",
         f"    {command} --architecture {architecture}",
-        "Of:",
+        "Requirements:",
         *(f"    {each}" for each in wanted),
-        f"Beside {beside}. Complete: to be installed without dependencies.",
-        "Each hash is that of the one wheel for the target.",
+        f"Without {provided}. The list is complete: install it without dependencies.",
+        "Each hash is that of the wheel for the target.",
     ]
     lines = [
         text if text.startswith(" ") else fill(text, 98, break_long_words=False)

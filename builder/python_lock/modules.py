@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The Python packages that apt brings, as their own metadata names them, without installing any."""
+"""Python packages in apt packages, by their metadata, without installing any."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from builder.apt.archive import Archive
+from builder.apt.archive_fetcher import ArchiveFetcher
 from builder.apt.verification import remove_damaged
 from builder.untrusted.reading import tar_members
 from builder.untrusted.tree import read_bounded
 
-# Debian Python Policy: modules of Python 3 are in packages of this name, and there.
+# Name and directory of packages with Python 3 modules, by the Debian Python Policy.
 _PREFIX = "python3-"
 _METADATA = re.compile(
     r"usr/lib/python3(?:\.\d+)?/dist-packages/[^/]+\.(?:dist-info/METADATA|egg-info(?:/PKG-INFO)?)"
@@ -25,42 +26,44 @@ _INTERPRETER = {"python3-dev", "python3-pip", "python3-venv"}
 
 
 def has_modules(packages: Sequence[str]) -> bool:
-    """Return whether there are Python modules among apt packages, beside the interpreter's own."""
+    """Return whether apt packages include Python modules other than the interpreter's own."""
     return any(name.startswith(_PREFIX) and name not in _INTERPRETER for name in packages)
 
 
 def apt_modules(
     archive: Archive,
     packages: Sequence[str],
-    kept: Path,
+    cached: Path,
     work: Path,
     *,
     say: Callable[[str], object],
 ) -> dict[str, str]:
-    """Return name and version of the Python packages that apt packages and their dependencies hold.
+    """Return the versions of the Python packages in apt packages and their dependencies, by name.
 
     Args:
-        archive: where they come from.
-        packages: the apt packages that are wanted.
-        kept: a directory in which some of them may be already.
-        work: a directory that the others are downloaded to.
-        say: called with a sentence for each file in `kept` that is damaged, and so removed.
+        archive: the archive of the packages.
+        packages: names of the apt packages.
+        cached: a directory that may contain some of them.
+        work: a directory for downloads.
+        say: called with a message for each damaged file in `cached`, which is removed.
 
     Raises:
-        ArchiveUnavailable: there is no such package, or it cannot be fetched.
+        ArchiveUnavailable: a package does not exist or cannot be fetched.
     """
     found: dict[str, str] = {}
     installed = archive.installed_with(packages)
     wanted = [package for package in installed if package.name.startswith(_PREFIX)]
-    remove_damaged(kept, archive.checksums(package.name for package in wanted), say)
+    remove_damaged(cached, archive.checksums(package.name for package in wanted), say)
     for package in wanted:
-        deb = kept / package.file
-        found |= _held(deb if deb.exists() else archive.download(package, work))
+        deb = cached / package.file
+        found |= _packages_in(
+            deb if deb.exists() else ArchiveFetcher(archive).download(package, work)
+        )
     return found
 
 
-def _held(deb: Path) -> dict[str, str]:
-    """Return the Python packages of which a .deb has the metadata."""
+def _packages_in(deb: Path) -> dict[str, str]:
+    """Return the Python packages with metadata in a .deb."""
     found: dict[str, str] = {}
     unpacked = ["dpkg-deb", "--fsys-tarfile", str(deb)]
     with subprocess.Popen(unpacked, stdout=subprocess.PIPE) as process:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The choice of wheels for a target, by uv: nothing of the target is run."""
+"""Selection of wheels for a target by uv, without running programs of the target."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HINT = "check the recipe's `requirements`, the network, and PIP_INDEX_URL or pi
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A target of wheels: the version of Python, like 3.11, and the architecture."""
+    """A target of wheels: the version of Python, such as 3.11, and the architecture."""
 
     python: str
     architecture: Architecture
@@ -47,7 +47,7 @@ class Target:
 
     @property
     def tags(self) -> dict[Tag, int]:
-        """The tags of wheels that run there, with their rank: pip prefers the lowest."""
+        """The tags of supported wheels, with their rank: pip prefers the lowest."""
         major, minor = map(int, self.python.split("."))
         platforms = platform_tags(self.architecture)
         tags = [
@@ -63,7 +63,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Pin:
-    """A package in a lock file: its version and the SHA-256 of the one wheel for the target."""
+    """A package in a lock file: its version and the SHA-256 of the wheel for the target."""
 
     name: str
     version: str
@@ -71,14 +71,14 @@ class Pin:
 
 
 class Resolver:
-    """uv, for one target and one index, in a directory of its own."""
+    """Resolver of requirements with uv, for one target and one index, in a directory of its own."""
 
     def __init__(self, target: Target, index: str, work: Path) -> None:
         self._target = target
         self._index = index
         self._work = work
-        # It is a project that tells uv of a platform that it has no name for: armv7l. A wheel must
-        # be there for it (`required-environments`).
+        # uv has no name for the platform armv7l, so pass it as a project's environment, for which a
+        # wheel must exist (`required-environments`).
         marker = json.dumps([target.marker])
         (work / "pyproject.toml").write_text(
             f"[tool.uv]\nenvironments = {marker}\nrequired-environments = {marker}\n"
@@ -91,12 +91,12 @@ class Resolver:
         brought: Mapping[str, str],
         locked: Mapping[str, str],
     ) -> dict[str, str]:
-        """Return name and version of all that requirements need, directly or not.
+        """Return name and version of all packages that requirements need, directly or indirectly.
 
         Args:
-            requirements: what is wanted (PEP 508).
-            brought: what is there, by apt: taken if it fits, however new the index's is.
-            locked: what other lock files bring: it has to fit.
+            requirements: requirements (PEP 508).
+            brought: packages from apt: used if they fit, even if the index has newer versions.
+            locked: packages from other lock files: must be compatible.
 
         Raises:
             StepError: there is no such set, or the index cannot be read.
@@ -105,7 +105,7 @@ class Resolver:
         there.mkdir()
         for name, version in brought.items():
             _empty_wheel(there, name, version)
-        # uv prefers the versions that the file which it is to write already has.
+        # uv prefers the versions in the existing output file.
         result = self._work / "resolved.txt"
         result.write_text(_pinned(brought))
         constraints = self._work / "constraints.txt"
@@ -119,10 +119,10 @@ class Resolver:
         return dict(line.split("==") for line in lines if line and not line.startswith("#"))
 
     def wheels(self, versions: Mapping[str, str]) -> list[Pin]:
-        """Return packages with the wheel that pip would take of each.
+        """Return packages with the wheel that pip would select for each.
 
         Raises:
-            StepError: there is none for the target, or the index cannot be read.
+            StepError: a package has no wheel for the target, or the index cannot be read.
         """
         result = self._work / "pylock.toml"
         wanted = _pinned(versions).splitlines()
@@ -145,7 +145,7 @@ class Resolver:
             raise StepError(
                 f"{name} {version} has no wheel for Python {self._target.python} on "
                 f"{self._target.architecture.value}",
-                hint="let the recipe take it from apt, or ask for another version",
+                hint="install it from apt in the recipe, or require another version",
             )
         return Pin(name=canonicalize_name(name), version=version, sha256=min(fitting)[2])
 
@@ -155,14 +155,14 @@ class Resolver:
         command: Sequence[str | Path] = [
             *(sys.executable, "-m", "uv", "pip", "compile", "--quiet", wanted),
             *("--universal", "--python-version", self._target.python, "--only-binary", ":all:"),
-            # One version for all of 3.x.0, 3.x.1, ...: distributions stay with an early one.
+            # One version for all of 3.x.0, 3.x.1, ...: distributions ship an early one.
             *("--fork-strategy", "fewest"),
             *("--default-index", self._index, "--generate-hashes", *options),
         ]
         done = subprocess.run(
             command,
             cwd=self._work,
-            # No settings of a user's, who may have other indexes in them.
+            # Ignore the user's settings, which may contain other indexes.
             env=clean_environment(
                 {"XDG_CONFIG_HOME": str(self._work), "XDG_CONFIG_DIRS": str(self._work)}
             ),
@@ -171,8 +171,10 @@ class Resolver:
             check=False,
         )
         if done.returncode:
-            said = done.stderr.replace(self._index, "INDEX").strip().splitlines()
-            raise StepError("uv finds no set of packages", details=said[:40], hint=_HINT)
+            output = done.stderr.replace(self._index, "INDEX").strip().splitlines()
+            raise StepError(
+                "uv found no compatible set of packages", details=output[:40], hint=_HINT
+            )
 
 
 def _sha256(file: str, wheel: Mapping[str, Any]) -> str:
@@ -187,7 +189,7 @@ def _pinned(versions: Mapping[str, str]) -> str:
 
 
 def _empty_wheel(folder: Path, name: str, version: str) -> None:
-    """Write a wheel that says what is there, and wants nothing: apt saw to that."""
+    """Write an empty wheel for a package from apt, without dependencies: apt installs those."""
     stem = f"{name.replace('-', '_')}-{version}"
     with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
         metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"

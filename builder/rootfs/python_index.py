@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Files of the Python package index that are no wheels.
+"""Files of the Python package index other than wheels.
 
-pip fetches a source distribution only to run its code, to learn what it needs. Here it is a file
-like any other, found by the index's own protocol (PEP 503) and checked against its hash.
+pip runs the code of a source distribution even to download it, to determine its dependencies. So it
+is downloaded like any other file, found by the index's protocol (PEP 503) and checked against its
+hash.
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
 
-from pip._internal.models.index import PyPI
-
 from builder.errors import StepError
 from builder.network.download import DownloadError, Limits, fetch
 from builder.sandbox.process import Processes
@@ -28,11 +27,11 @@ from builder.steps.step import Job, Step
 
 _HINT = "check the network, and PIP_INDEX_URL or pip's configuration"
 _PAGE = Limits(size=64 << 20, seconds=300)
-"""Bounds of a page of the index: of the largest projects it takes a few MiB."""
+"""Limits of a page of the index: those of the largest projects have a few MiB."""
 
 
 class IndexSource(Step):
-    """One file of the package index that pip is configured for, checked against its SHA-256."""
+    """A file of the package index in pip's configuration, checked against its SHA-256."""
 
     fetches = True
 
@@ -53,13 +52,13 @@ class IndexSource(Step):
         UrlSource(self.name, found, scope=self.scope).run(job)
 
     def find(self, index: str, processes: Processes) -> str:
-        """Return the file's URL, as an index has it.
+        """Return the URL of the file in an index.
 
         Raises:
-            StepError: it has none.
-            Interrupted: everything has been told to stop.
+            StepError: the index does not have it.
+            Interrupted: the build was interrupted.
         """
-        # PROJECT-VERSION.tar.gz, the project in the index's own spelling (PEP 503).
+        # PROJECT-VERSION.tar.gz; the index uses normalized names (PEP 503).
         project = re.sub(r"[-_.]+", "-", self.file.rpartition("-")[0]).lower()
         page = f"{index.rstrip('/')}/{project}/"
         text = io.BytesIO()
@@ -79,7 +78,7 @@ class IndexSource(Step):
 
 
 class _Links(HTMLParser):
-    """Collects where a page's links lead to."""
+    """Collector of a page's links."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,11 +89,26 @@ class _Links(HTMLParser):
 
 
 def index_url() -> str:
-    """Return the package index: PIP_INDEX_URL, that of pip's configuration, or pip's own."""
+    """Return the URL of the package index: PIP_INDEX_URL, pip's configuration, or pip's default."""
     if url := os.environ.get("PIP_INDEX_URL"):
         return url
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
     ).stdout
     found = re.search(r"^(?:download|global)\.index-url='(.+)'$", listed, re.MULTILINE)
-    return found[1] if found else PyPI.simple_url
+    return found[1] if found else _default_index()
+
+
+def _default_index() -> str:
+    """Return pip's own default index, as the help of its options shows it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "download", "--help"],
+        env={**os.environ, "COLUMNS": "200"},  # wrapped lines could break the URL
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.search(r"--index-url <url>.*?\(default\s+([^\s)]+)\)", done.stdout, re.DOTALL)
+    if found is None:
+        raise StepError("pip has no default package index", hint=_HINT)
+    return found[1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A board's designs for the programmable logic, and its notebooks."""
+"""Import of a board's PL designs and notebooks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OF_VIVADO = (
 
 
 def convert_designs(draft: Draft, specification: Specification) -> None:
-    """Bring a board's designs and notebooks over, and put them into board.yaml."""
+    """Copy a board's designs and notebooks, and list them in board.yaml."""
     overlays: list[object] = []
     places: dict[str, str] = {}
     for folder in _folders(draft, specification):
@@ -38,13 +38,13 @@ def convert_designs(draft: Draft, specification: Specification) -> None:
     notebooks = draft.below(_NOTEBOOKS)
     for path in notebooks:
         if draft.copy(path, path.relative_to(draft.source).as_posix()):
-            draft.report.add(path, Outcome.AS_IT_IS, "notebooks: what the user finds")
+            draft.report.add(path, Outcome.AS_IT_IS, "notebooks in the user's home directory")
     if notebooks:
         draft.keys["notebooks"] = _NOTEBOOKS
 
 
 def _folders(draft: Draft, specification: Specification) -> list[Path]:
-    """Return the directories of designs: those that sdbuild finds, and that of BITSTREAM."""
+    """Return the directories of designs: those that sdbuild finds, and the one of BITSTREAM."""
     found = {
         path.parent
         for path in draft.files
@@ -79,17 +79,17 @@ def _bring(draft: Draft, folder: Path) -> bool:
         sources = [path for path in draft.below(place) if path.suffix == ".tcl"]
         named = sources[0] if sources else next(iter(draft.below(place)), None)
         if named:
-            what = f"{place} has no bitstream yet: build the design with Vivado, and put its .bit "
-            draft.report.add(named, Outcome.PERSON, what + "and .hwh beside board.yaml")
+            what = f"{place} has no bitstream yet: build the design with Vivado, and copy .bit "
+            draft.report.add(named, Outcome.PERSON, what + "and .hwh to this directory")
     for path in draft.below(place):
         vivado = path.suffix.lower() in _OF_VIVADO or path.name.lower() == "makefile"
         if path not in files and vivado:
-            draft.report.add(path, Outcome.LEFT, "source of a design, which Vivado builds")
+            draft.report.add(path, Outcome.LEFT, "Vivado source of a design")
     return complete
 
 
 def _bitstream(draft: Draft, specification: Specification, places: dict[str, str]) -> None:
-    """Say where BITSTREAM is now, and have the board start with it if sdbuild's does."""
+    """Report where BITSTREAM was copied, and make it the boot overlay if it is sdbuild's."""
     word = specification.bitstream
     if word is None:
         return
@@ -99,7 +99,7 @@ def _bitstream(draft: Draft, specification: Specification, places: dict[str, str
         say(file, Outcome.PERSON, f"BITSTREAM {word.text}: must be a .bit file", line=line)
         return
     if path not in draft.files or not draft.copy(path, word.text):
-        what = f"BITSTREAM {word.text} is not there: build the design, and put it beside board.yaml"
+        what = f"BITSTREAM {word.text} is missing: build the design, and copy it beside board.yaml"
         say(file, Outcome.PERSON, what, line=line)
         return
     draft.keys["bsp"].setdefault("petalinux", {})["bitstream"] = word.text
@@ -107,7 +107,7 @@ def _bitstream(draft: Draft, specification: Specification, places: dict[str, str
     say(path, Outcome.AS_IT_IS, "the bitstream of BITSTREAM")
     name = path.parent.name
     if name not in places:
-        what = f"{word.text} is in no directory of its own: make one, and name it in `overlays`"
+        what = f"{word.text} has no directory of its own: create one, and list it in `overlays`"
         say(path, Outcome.PERSON, what)
     elif not specification.fpga_manager:
         draft.keys["boot-overlay"] = name

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A board's additions to PetaLinux's device tree, as a device tree of its own.
+"""Conversion of a board's additions to PetaLinux's device tree to a complete device tree.
 
-PetaLinux makes a tree out of the hardware export and includes `system-user.dtsi` at its end. Here
-the tree begins with that of Linux: the board's, if Linux knows it, else the family's.
+PetaLinux generates a tree from the hardware export and includes `system-user.dtsi` at its end. The
+converted tree is based on one from Linux instead: the board's if Linux has it, else the family's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LABEL = re.compile(r"(?<![\w:])(\w+)\s*:\s*[\w,@.+-]+\s*\{")
 _USB_PHY = re.compile(r"\busb-phy(?=\s*=\s*<)")
 _UNIT = re.compile(r"[\w,.+-]+@([0-9a-fA-F]{8,})\s*\{")
 
-# Arguments of the kernel that pynq-pl-*.dtsi sets, or that are for others.
+# Kernel arguments that pynq-pl-*.dtsi sets, or that are of no use.
 _ARGUMENTS = {
     *("clk_ignore_unused", "console", "devtmpfs.mount", "earlycon", "earlyprintk", "ro", "root"),
     *("rootfstype", "rootwait", "rw", "uio_pdrv_genirq.of_id", "net.ifnames"),
@@ -51,8 +51,8 @@ QSPI = """\
 
 """
 
-# Linux's trees of Zynq-7000 boards have a transceiver without a driver for the port's power. Node and
-# property are those of AMD's kernels, as in `builder.board_generator.devicetree`.
+# Linux's trees of Zynq-7000 boards have a transceiver without a driver for the port's power. This
+# node and the property have the names of AMD's kernels, as in `builder.board_generator.devicetree`.
 TRANSCEIVER = """\
 &usb_phy0 {
 	compatible = "ulpi-phy";
@@ -68,9 +68,12 @@ TRANSCEIVER = """\
 class UserTree:
     """The additions of a `system-user.dtsi`.
 
-    text: it, without what PetaLinux alone has. memory: bytes that its memory nodes have, 0 without
-    any. aliases: those of the ones that an image needs. remarks: what a person should look at, by
-    line.
+    Attributes:
+        text: the source, without includes that only PetaLinux has.
+        memory: size of its memory nodes in bytes; 0 without any.
+        aliases: its aliases for the devices that an image needs.
+        references: the labels that it refers to.
+        remarks: lines that need attention, with a message.
     """
 
     text: str
@@ -81,13 +84,13 @@ class UserTree:
 
 
 def read_user_tree(text: str, soc: Soc, *, beside: Collection[str], whole: bool) -> UserTree:
-    """Return what a board's additions to PetaLinux's tree are.
+    """Parse and convert a board's additions to PetaLinux's tree.
 
     Args:
-        text: those of `system-user.dtsi`.
+        text: content of `system-user.dtsi`.
         soc: the family.
-        beside: names of the files beside it.
-        whole: whether they are put after the family's tree alone, whose labels are known.
+        beside: names of the files in the same directory.
+        whole: whether they are appended to the family's tree, whose labels are known.
     """
     family = tree_families()[soc]
     bare = without_comments(text)
@@ -102,7 +105,7 @@ def read_user_tree(text: str, soc: Soc, *, beside: Collection[str], whole: bool)
 
     converted = _INCLUDE.sub(included, text)
     if soc is Soc.ZYNQ:
-        # AMD's name. With that, the controller's driver gives up if the transceiver has no driver yet.
+        # With AMD's name, the controller's driver gives up if the transceiver has no driver yet.
         converted = _USB_PHY.sub("phys", converted)
     return UserTree(
         text=converted,
@@ -114,7 +117,7 @@ def read_user_tree(text: str, soc: Soc, *, beside: Collection[str], whole: bool)
 
 
 def _memory(bare: str, cells: int) -> int:
-    """Return the bytes that a source's memory nodes have; address and size have so many cells."""
+    """Return the size of a source's memory nodes in bytes; `cells` is for address and size each."""
     total = 0
     for node in _MEMORY.finditer(bare):
         words = [word for reg in _REG.findall(node["body"]) for word in re.findall(r"\w+", reg)]
@@ -132,7 +135,7 @@ def _lost_arguments(bare: str) -> Iterator[tuple[int, str]]:
         lost = [word for word in match[1].split() if word.partition("=")[0] not in _ARGUMENTS]
         if lost:
             what = (
-                f"bootargs {' '.join(lost)}: not taken over, the builder sets the kernel's "
+                f"bootargs {' '.join(lost)}: dropped, since the builder sets the kernel's "
                 "arguments; instead of cma= write a node in reserved-memory"
             )
             yield match.start(), what
@@ -143,7 +146,7 @@ def _in_fabric(bare: str, family: TreeFamily) -> Iterator[tuple[int, str]]:
         if family.in_fabric(int(match[1], 16)):
             name = match[0].rstrip("{").strip()
             what = (
-                f"{name} is in the programmable logic, which is empty when Linux starts: move it "
+                f"{name} is in the programmable logic, which is empty when Linux boots: move it "
                 "into the design's .dtbo"
             )
             yield match.start(), what
@@ -156,7 +159,7 @@ def _unknown_labels(bare: str, family: TreeFamily) -> Iterator[tuple[int, str]]:
         first.setdefault(match[1], match.start())
     for name, position in first.items():
         if name not in labels:
-            yield position, f"&{name} is no label of {' and '.join(family.includes)} of Linux 6.1"
+            yield position, f"label &{name} is not in {' and '.join(family.includes)} of Linux 6.1"
 
 
 def board_tree(
@@ -171,15 +174,15 @@ def board_tree(
     """Return the source of a board's device tree.
 
     Args:
-        board: its name.
+        board: name of the board.
         soc: the family.
         model: Linux's source for this board; None if there is none.
         user: name and content of the board's additions.
-        memory: bytes of memory, if neither of the two says.
-        aliases: devices that the aliases of an image's devices mean, where they are to be set.
+        memory: size of the memory in bytes, used if neither of the two has it.
+        aliases: devices for the aliases that an image needs, if the tree must set them.
     """
     family = tree_families()[soc]
-    told = user[1] if user else UserTree(text="")
+    additions = user[1] if user else UserTree(text="")
     lines = [
         "// SPDX-License-Identifier: GPL-2.0-or-later OR MIT",
         f"/* {board}, converted from a board of PYNQ's sdbuild. */",
@@ -189,13 +192,13 @@ def board_tree(
         wanted = dict(aliases)
     else:
         lines += ["/dts-v1/;", *(f'#include "{name}"' for name in family.includes)]
-        wanted = {**family.aliases, **aliases, **told.aliases}
+        wanted = {**family.aliases, **aliases, **additions.aliases}
     lines += ["", "/ {"]
     if not model:
         lines.append(f'\tmodel = "{board}";')
     if wanted:
         lines += ["\taliases {", *(f"\t\t{k} = &{v};" for k, v in wanted.items()), "\t};", ""]
-    if not model and not told.memory:
+    if not model and not additions.memory:
         numbers = [0, memory] if family.cells == 1 else [0, 0, memory >> 32, memory & 0xFFFFFFFF]
         reg = " ".join(map(hex, numbers))
         lines += ["\tmemory@0 {", '\t\tdevice_type = "memory";', f"\t\treg = <{reg}>;", "\t};", ""]
@@ -203,10 +206,10 @@ def board_tree(
     if not model:
         lines.append('\t\tstdout-path = "serial0:115200n8";')
     lines += [f'\t\tpynq_board = "{board}";', "\t};", "};", ""]
-    if soc is Soc.ZYNQ and "qspi" in told.references:
+    if soc is Soc.ZYNQ and "qspi" in additions.references:
         lines.append(QSPI)
     if soc is Soc.ZYNQ and model:
-        own = re.search(r"\busb_phy0\s*:", told.text)
+        own = re.search(r"\busb_phy0\s*:", additions.text)
         lines.append("/delete-node/ &usb_phy0;\n" if own else TRANSCEIVER)
         lines += ["&usb0 {", "\tphys = <&usb_phy0>;", "};", ""]
     if not model:
@@ -214,16 +217,16 @@ def board_tree(
             lines += [f"&{device} {{", '\tstatus = "okay";', "};", ""]
     if user:
         lines += [f'#include "{user[0]}"', ""]
-    # The name that the library reads is ours, whatever the additions say.
+    # The name that the pynq library reads is always the imported board's.
     lines += [f'#include "pynq-pl-{soc.value}.dtsi"']
     return "\n".join([*lines, ""])
 
 
 def source_name(board: str, soc: Soc) -> str:
-    """Return the name of a board's source, which neither Linux nor U-Boot may have."""
+    """Return a file name for a board's source that neither Linux nor U-Boot uses."""
     return f"{soc.value}-{re.sub(r'[^a-z0-9]+', '-', board.lower()).strip('-')}-board.dts"
 
 
 def user_name(path: Path, source: str) -> str:
-    """Return what a board's additions are called beside its source."""
+    """Return the file name of a board's additions, beside its source."""
     return f"{Path(source).stem}-{path.name}"

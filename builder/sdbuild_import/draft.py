@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A board while it is converted: what was read, what was written, what is to be said."""
+"""State of an import: source files, generated files, report."""
 
 from __future__ import annotations
 
@@ -18,20 +18,27 @@ from builder.spec.reader import SpecTree
 from builder.untrusted.reading import plain_file
 
 LFS = b"version https://git-lfs.github.com/spec/"
-"""How a file begins that stands for one in Git's large file storage."""
+"""First bytes of a pointer file of Git LFS."""
 
-_MOST_FILES = 50_000
-_MOST_TEXT = 1 << 20
+_MAX_FILES = 50_000
+_MAX_TEXT = 1 << 20
 
 _HIDDEN = {".git", "__pycache__", ".ipynb_checkpoints"}
 
 
 @dataclass(kw_only=True)
 class Draft:
-    """A board on its way from sdbuild's form to ours.
+    """A board during its import.
 
-    source: its directory. directory: where the result is written. keys: those of board.yaml.
-    files: all files of the source, with links to directories followed, as sdbuild does.
+    Attributes:
+        name: name of the board.
+        source: directory of the sdbuild board.
+        directory: directory for the result.
+        tree: the specifications of this repository.
+        report: report of the import.
+        soc: the SoC family.
+        keys: content of board.yaml.
+        files: all files of the source; like sdbuild, this follows links to directories.
     """
 
     name: str
@@ -44,7 +51,7 @@ class Draft:
     files: tuple[Path, ...] = ()
 
     def copy(self, path: Path, to: str) -> bool:
-        """Copy a file into the result; False, and somebody is to bring it, if it is not there."""
+        """Copy a file into the result; if it is a Git LFS pointer, report it and return False."""
         if self.is_pointer(path):
             return False
         target = self.directory / to
@@ -53,7 +60,7 @@ class Draft:
         return True
 
     def write(self, to: str, text: str) -> None:
-        """Write a text file of the result."""
+        """Write a text file in the result."""
         target = self.directory / to
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
@@ -64,30 +71,30 @@ class Draft:
         return [path for path in self.files if path.is_relative_to(folder)]
 
     def is_pointer(self, path: Path) -> bool:
-        """Return whether a file stands for another one, which has not been fetched; say so."""
+        """Return whether a file is a Git LFS pointer; if so, report it."""
         with path.open("rb") as file:
             pointer = file.read(len(LFS)) == LFS
         if pointer:
             self.report.add(
-                path, Outcome.PERSON, "is a pointer of Git LFS: run `git lfs pull`, import again"
+                path, Outcome.PERSON, "is a Git LFS pointer: run `git lfs pull`, then import again"
             )
         return pointer
 
 
 def text_of(path: Path) -> str:
-    """Return a text file of a source; bytes that are no UTF-8 are replaced.
+    """Return the content of a text file; invalid UTF-8 is replaced.
 
     Raises:
-        UserError: it is larger than is read.
+        UserError: it is too large.
     """
-    return plain_file(path, most=_MOST_TEXT).decode(errors="replace")
+    return plain_file(path, most=_MAX_TEXT).decode(errors="replace")
 
 
 def files_of(report: Report) -> tuple[Path, ...]:
-    """Return all files of a source, sorted; links that lead nowhere are reported.
+    """Return all files of a source, sorted; broken links are reported.
 
     Raises:
-        UserError: there are more than is read.
+        UserError: there are too many.
     """
     return tuple(sorted(_walk(report.source, report, frozenset(), count(1))))
 
@@ -97,18 +104,18 @@ def _walk(
 ) -> Iterator[Path]:
     above |= {os.path.realpath(folder)}
     for path in folder.iterdir():
-        if next(entries) > _MOST_FILES:
+        if next(entries) > _MAX_FILES:
             raise UserError(
-                f"{report.source} has more than {_MOST_FILES} files, with those to which links lead"
+                f"{report.source} has more than {_MAX_FILES} files, including targets of links"
             )
         if path.name in _HIDDEN:
             continue
         if path.is_dir():
             if os.path.realpath(path) in above:
-                report.add(path, Outcome.PERSON, "is a link to a directory that it is in")
+                report.add(path, Outcome.PERSON, "is a link to one of its parent directories")
             else:
                 yield from _walk(path, report, above, entries)
         elif path.is_file():
             yield path
         else:
-            report.add(path, Outcome.PERSON, "is a link that leads nowhere")
+            report.add(path, Outcome.PERSON, "is a broken link")

@@ -19,7 +19,7 @@ _HERE = Path(__file__).parent
 
 
 class Package(Model):
-    """The replacement of one of sdbuild's own packages; packages.yaml explains the keys."""
+    """The replacement of one of sdbuild's own packages; packages.yaml documents the keys."""
 
     recipes: tuple[Name, ...] = ()
     what: str = ""
@@ -27,21 +27,21 @@ class Package(Model):
 
 
 class Remark(Model):
-    """A remark about lines of a script that match a pattern."""
+    """A message about lines of a script that match a pattern."""
 
     pattern: re.Pattern[str]
     what: str
 
 
 class Scripts(Model):
-    """The content of scripts.yaml."""
+    """Content of scripts.yaml."""
 
     network: tuple[re.Pattern[str], ...]
     remarks: tuple[Remark, ...]
 
 
 class KnownBoard(Model):
-    """A board that Linux and U-Boot know; the keys are explained in boards.yaml."""
+    """A board that Linux and U-Boot support; boards.yaml documents the keys."""
 
     names: tuple[str, ...] = Field(min_length=1)
     soc: Soc
@@ -52,7 +52,7 @@ class KnownBoard(Model):
 
 
 class TreeFamily(Model):
-    """Facts about the device trees of a family; devicetree.yaml explains the keys."""
+    """Facts about the device trees of a family; devicetree.yaml documents the keys."""
 
     includes: tuple[str, ...]
     cells: int
@@ -61,12 +61,12 @@ class TreeFamily(Model):
     labels: frozenset[str]
 
     def in_fabric(self, address: int) -> bool:
-        """Return whether the programmable logic answers at an address."""
+        """Return whether an address is in the programmable logic."""
         return any(first <= address < end for first, end in self.fabric)
 
 
 class Kernel(Model):
-    """The content of kernel.yaml."""
+    """Content of kernel.yaml."""
 
     missing: frozenset[str]
 
@@ -77,39 +77,39 @@ def _load(name: str) -> Any:
 
 @cache
 def packages() -> Mapping[str, Package]:
-    """Return what stands for sdbuild's own packages, by their names."""
+    """Return the replacements of sdbuild's own packages, by name."""
     return TypeAdapter(dict[Name, Package]).validate_python(_load("packages"))
 
 
 @cache
 def scripts() -> Scripts:
-    """Return what in packages' scripts does not work here."""
+    """Return the patterns for scripts of packages."""
     return Scripts.model_validate(_load("scripts"))
 
 
 @cache
 def kernel() -> Kernel:
-    """Return what is known of kernel options."""
+    """Return the facts about kernel options."""
     return Kernel.model_validate(_load("kernel"))
 
 
 @cache
 def tree_families() -> Mapping[Soc, TreeFamily]:
-    """Return what the device trees of the families have."""
+    """Return the facts about device trees, by family."""
     return TypeAdapter(dict[Soc, TreeFamily]).validate_python(_load("devicetree"))
 
 
 @cache
 def known_boards() -> tuple[KnownBoard, ...]:
-    """Return the boards that Linux and U-Boot know."""
+    """Return the boards that Linux and U-Boot support."""
     return TypeAdapter(tuple[KnownBoard, ...]).validate_python(_load("boards"))
 
 
 def plain(name: str) -> str:
-    """Return a board's name without what people write differently."""
+    """Return a board's name in lower case with letters and digits only, for comparison."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def known_board(name: str) -> KnownBoard | None:
-    """Return the board that a name means; None if there is no such."""
+    """Return the known board with a name; None if there is none."""
     return next((board for board in known_boards() if plain(name) in board.names), None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A board's hardware export, its BSP of PetaLinux, and what is inside of that."""
+"""Import of a board's hardware export and PetaLinux BSP."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from builder.board_generator.devicetree import Chosen, choose
+from builder.board_generator.peripherals import Chosen, choose
 from builder.errors import UserError
 from builder.network.download import DownloadError, fetch
 from builder.sandbox.process import Processes
@@ -26,17 +26,17 @@ _PMU = "firmware/pmufw.elf"
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """Facts from a hardware export: the processing system, and the peripherals that it starts with."""
+    """Facts from a hardware export: the processing system, and the peripherals used for booting."""
 
     system: System
     chosen: Chosen
 
 
 def read_export(draft: Draft, name: str) -> Exported | None:
-    """Return what an export in the result says of the hardware; None if it has no design.
+    """Return the facts from a hardware export in the result; None if it has no design.
 
     Raises:
-        UserError: it cannot be read, or a board cannot be started from its design.
+        UserError: it cannot be read, or a board cannot boot with its design.
     """
     export = open_export(draft.directory / name)
     if not export.named(".hwh"):
@@ -48,14 +48,14 @@ def read_export(draft: Draft, name: str) -> Exported | None:
 
 
 def convert_hardware(draft: Draft) -> str | None:
-    """Take the board's hardware export over; return its name in the result, None without one."""
+    """Copy the board's hardware export; return its name in the result, None if there is none."""
     found = [path for path in draft.files if path.suffix == ".xsa"]
     folder = draft.source / "petalinux_bsp/hardware_project"
     found.sort(key=lambda path: (not path.is_relative_to(folder), len(path.parts), str(path)))
     chosen = None
     for path in found:
         if chosen:
-            draft.report.add(path, Outcome.PERSON, f"another export than the one taken, {chosen}")
+            draft.report.add(path, Outcome.PERSON, f"another export; {chosen} was used")
         elif draft.copy(path, f"{_EXPORT}/{path.name}"):
             chosen = f"{_EXPORT}/{path.name}"
             draft.report.add(path, Outcome.CONVERTED, f"bsp.hardware: {chosen}")
@@ -63,10 +63,15 @@ def convert_hardware(draft: Draft) -> str | None:
 
 
 def convert_bsp(draft: Draft, specification: Specification, *, fetch: bool) -> dict[str, Any]:
-    """Take the board's BSP over; return it as board.yaml's bsp.petalinux.bsp, empty without one.
+    """Copy the board's BSP; return board.yaml's bsp.petalinux.bsp, empty if there is none.
+
+    Args:
+        draft: the board.
+        specification: the board's `.spec`.
+        fetch: whether to download a BSP to compute its SHA-256.
 
     Raises:
-        UserError: it was to be fetched, and cannot be.
+        UserError: the download failed.
     """
     word = specification.bsp
     if word is None:
@@ -76,7 +81,7 @@ def convert_bsp(draft: Draft, specification: Specification, *, fetch: bool) -> d
     path = draft.source / word.text
     say = draft.report.add
     if path not in draft.files:
-        what = f"the BSP {word.text} is not there: put it beside board.yaml"
+        what = f"the BSP {word.text} is missing: copy it beside board.yaml"
         say(specification.file, Outcome.PERSON, what, line=word.line)
     elif draft.copy(path, word.text):
         what = f"bsp.petalinux.bsp: {word.text}"
@@ -90,7 +95,7 @@ def _from_network(
 ) -> dict[str, Any]:
     say, line = draft.report.add, word.line
     if not word.text.startswith(("http://", "https://", "file://")):
-        what = f"BSP {word.text}: only http, https and file are understood"
+        what = f"BSP {word.text}: only http, https and file URLs are supported"
         say(specification.file, Outcome.PERSON, what, line=line)
         return {}
     if not fetch:
@@ -101,16 +106,16 @@ def _from_network(
         say(specification.file, Outcome.PERSON, what, line=line)
         return {}
     digest = fetched_sha256(word.text)
-    what = f"bsp.petalinux.bsp: its sha256 is that of what came now, {digest[:16]}..."
+    what = f"bsp.petalinux.bsp: the sha256 is that of the file downloaded now, {digest[:16]}..."
     say(specification.file, Outcome.CONVERTED, what, line=line)
     return {"url": word.text, "sha256": digest}
 
 
 def fetched_sha256(url: str) -> str:
-    """Return the SHA-256 of what a URL gives.
+    """Return the SHA-256 of a download.
 
     Raises:
-        UserError: it gives nothing.
+        UserError: the download failed.
     """
     try:
         return fetch(url, processes=Processes()).sha256
@@ -119,9 +124,9 @@ def fetched_sha256(url: str) -> str:
 
 
 def inside_bsp(draft: Draft, bsp: Path, *, export: bool) -> tuple[str | None, str | None]:
-    """Take the hardware export and the firmware out of a BSP; return their names in the result.
+    """Extract the hardware export and the PMU firmware of a BSP; return their names in the result.
 
-    A BSP is a tar archive of a PetaLinux project. `export` says whether the export is wanted.
+    A BSP is a tar archive of a PetaLinux project. `export`: whether to extract the hardware export.
     """
     chosen: dict[str, str] = {}
     try:
@@ -134,18 +139,18 @@ def inside_bsp(draft: Draft, bsp: Path, *, export: bool) -> tuple[str | None, st
                 _extract(opener, text, draft.directory / _PMU)
                 chosen[_PMU] = text
     except (OSError, UserError) as error:
-        draft.report.add(bsp, Outcome.PERSON, f"is no BSP of PetaLinux: {error}")
+        draft.report.add(bsp, Outcome.PERSON, f"is not a BSP of PetaLinux: {error}")
         return None, None
     xsa = f"{_EXPORT}/{draft.name}.xsa" if _EXPORT in chosen else None
     pmu = _PMU if _PMU in chosen else None
     for made, of in ((xsa, _EXPORT), (pmu, _PMU)):
         if made:
-            draft.report.add(bsp, Outcome.CONVERTED, f"{made}: its {chosen[of]}")
+            draft.report.add(bsp, Outcome.CONVERTED, f"{made}: from its {chosen[of]}")
     return xsa, pmu
 
 
 def _better(name: PurePosixPath, than: str | None) -> bool:
-    """Return whether an export in a BSP is rather the project's than another: as sdbuild takes it."""
+    """Return whether an export in a BSP is preferred to another one, as in sdbuild."""
     return than is None or "hw-description" in name.parts
 
 

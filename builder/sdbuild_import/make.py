@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The assignments of a makefile, as far as sdbuild's board specifications need make.
+"""Reader of variable assignments in makefiles, as far as sdbuild's board specifications need it.
 
-GNU make's manual, "How to Use Variables". What decides by itself (conditionals, includes, rules,
-functions) is not carried out: it is listed, for a person.
+See GNU make's manual, "How to Use Variables". Conditionals, includes, rules and functions are not
+evaluated, but listed for the user.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _ASSIGNMENT = re.compile(
     re.DOTALL,
 )
 _REFERENCE = re.compile(r"\$(?:\(([^()]*)\)|\{([^{}]*)\}|(.))", re.DOTALL)
-_MOST_BYTES = 1 << 20
-_MOST_EXPANDED = 1_000_000
-_MOST_NESTED = 50
+_MAX_BYTES = 1 << 20
+_MAX_EXPANDED = 1_000_000
+_MAX_NESTED = 50
 _CONDITIONS = ("ifeq", "ifneq", "ifdef", "ifndef")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trouble:
-    """Something in a makefile that only make, or a person, can make sense of."""
+class UnsupportedLine:
+    """A construct in a makefile that this reader does not support."""
 
     line: int
     what: str
@@ -37,34 +37,35 @@ class Trouble:
 
 @dataclass(kw_only=True)
 class Variable:
-    """A variable: its value with references replaced, and the lines that make it."""
+    """A variable: its value with references expanded, and the lines that assign it."""
 
     value: str
     lines: list[int]
     simple: bool
-    """Whether references in it were replaced when it was set (`:=`), not when it is used."""
+    """Whether references are expanded on assignment (`:=`), not on use."""
 
 
 @dataclass(kw_only=True)
 class Makefile:
-    """The variables of a makefile by name, and what could not be understood.
+    """The variables of a makefile by name, and unsupported constructs.
 
-    `used` are those that others refer to, `left` the characters that references may still become.
+    `used` are the variables that others refer to, `left` is the remaining number of characters for
+    expansions.
     """
 
     variables: dict[str, Variable] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
-    troubles: list[Trouble] = field(default_factory=list)
-    left: int = _MOST_EXPANDED
+    unsupported: list[UnsupportedLine] = field(default_factory=list)
+    left: int = _MAX_EXPANDED
 
 
 def read_makefile(path: Path) -> Makefile:
-    """Return what a makefile assigns.
+    """Read the assignments of a makefile.
 
     Raises:
-        UserError: it cannot be read, or its variables stand for more than is read.
+        UserError: it cannot be read, or the expansion of a variable is too large.
     """
-    text = plain_text(path, most=_MOST_BYTES)
+    text = plain_text(path, most=_MAX_BYTES)
     try:
         return parse(text)
     except UserError as error:
@@ -72,10 +73,10 @@ def read_makefile(path: Path) -> Makefile:
 
 
 def parse(text: str) -> Makefile:
-    """Return what the text of a makefile assigns.
+    """Return the assignments in the text of a makefile.
 
     Raises:
-        UserError: its variables grow without end.
+        UserError: the expansion of a variable is too large.
     """
     found = Makefile()
     depth, definition = 0, False
@@ -86,19 +87,21 @@ def parse(text: str) -> Makefile:
         elif not words:
             continue
         elif words[0] == "define":
-            found.troubles.append(Trouble(line=number, what=f"`{line.strip()}`: a macro"))
+            found.unsupported.append(
+                UnsupportedLine(line=number, what=f"`{line.strip()}`: a macro")
+            )
             definition = True
         elif words[0].partition("(")[0] in _CONDITIONS:
             depth += 1
-            found.troubles.append(_unclear(number, line, "a condition"))
+            found.unsupported.append(_unsupported(number, line, "a condition"))
         elif words[0] in ("else", "endif"):
             depth -= words[0] == "endif"
         elif depth > 0:
-            found.troubles.append(_unclear(number, line, "depends on a condition"))
+            found.unsupported.append(_unsupported(number, line, "depends on a condition"))
         elif words[0] in ("include", "-include", "sinclude"):
-            found.troubles.append(_unclear(number, line, "another file"))
+            found.unsupported.append(_unsupported(number, line, "another file"))
         elif words[0] == "export" and len(words) > 1 and "=" not in line:
-            continue  # of variables that are set elsewhere
+            continue  # exports variables that are set elsewhere
         else:
             _statement(found, number, line)
     for variable in found.variables.values():
@@ -111,12 +114,12 @@ def parse(text: str) -> Makefile:
 def _statement(found: Makefile, number: int, line: str) -> None:
     match = _ASSIGNMENT.fullmatch(line.strip())
     if match is None:
-        found.troubles.append(_unclear(number, line, "no assignment"))
+        found.unsupported.append(_unsupported(number, line, "not an assignment"))
         return
     name, operator, value = match["name"], match["operator"], match["value"].strip()
     old = found.variables.get(name)
     if operator == "!=":
-        found.troubles.append(_unclear(number, line, "a command's output"))
+        found.unsupported.append(_unsupported(number, line, "a command's output"))
     elif operator == "?=" and old:
         return
     elif operator == "+=" and old:
@@ -132,7 +135,7 @@ def _statement(found: Makefile, number: int, line: str) -> None:
 
 
 def _expanded(found: Makefile, value: str, line: int, trail: tuple[str, ...] = ()) -> str:
-    """Return a value in which references to variables of the makefile are replaced."""
+    """Return a value with references to the makefile's variables expanded."""
 
     def replaced(match: re.Match[str]) -> str:
         name = next(group for group in match.groups() if group is not None).strip()
@@ -140,16 +143,16 @@ def _expanded(found: Makefile, value: str, line: int, trail: tuple[str, ...] = (
             return "$"
         variable = found.variables.get(name)
         if variable is None or name in trail:
-            why = "is not set here" if variable is None else "names itself"
-            why = "is a function of make's" if " " in name else why
-            trouble = Trouble(line=line, what=f"`{match[0]}` {why}")
-            if trouble not in found.troubles:
-                found.troubles.append(trouble)
+            why = "is not set here" if variable is None else "refers to itself"
+            why = "is a function of make" if " " in name else why
+            unsupported = UnsupportedLine(line=line, what=f"`{match[0]}` {why}")
+            if unsupported not in found.unsupported:
+                found.unsupported.append(unsupported)
             return match[0]
         found.used.add(name)
         found.left -= len(variable.value) + 1
-        if found.left < 0 or len(trail) > _MOST_NESTED:
-            raise UserError(f"line {line}: {name[:80]} stands for more than is read")
+        if found.left < 0 or len(trail) > _MAX_NESTED:
+            raise UserError(f"line {line}: the expansion of {name[:80]} is too large")
         if variable.simple:
             return variable.value
         return _expanded(found, variable.value, line, (*trail, name))
@@ -157,12 +160,12 @@ def _expanded(found: Makefile, value: str, line: int, trail: tuple[str, ...] = (
     return _REFERENCE.sub(replaced, value)
 
 
-def _unclear(number: int, line: str, what: str) -> Trouble:
-    return Trouble(line=number, what=f"`{' '.join(line.split())}`: {what}")
+def _unsupported(number: int, line: str, what: str) -> UnsupportedLine:
+    return UnsupportedLine(line=number, what=f"`{' '.join(line.split())}`: {what}")
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield lines without comments, continued ones as one, with the number of their first line."""
+    """Yield lines without comments, with continuation lines joined, and their first line number."""
     begun: list[str] = []
     first = 1
     for number, raw in enumerate(text.splitlines(), 1):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Packages of sdbuild: ours in their place, or recipes that use them as they are."""
+"""Import of sdbuild packages: replaced by recipes, or wrapped in recipes unchanged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from builder.spec.legacy import SCRIPTS
 
 _FOLDER = "packages"
 
-# What a script calls its board's directory, and a path below it.
+# References to the board's directory in scripts, followed by a path below it.
 _BOARD_PATH = re.compile(
     r"(?:\$\{?PYNQ_BOARDDIR\}?|\$\{?BOARDDIR\}?/\$\{?PYNQ_BOARD\}?|\$\{?PACKAGE_PATH\}?/\.\."
     r"|\$\{?(?:script_dir|SCRIPT_DIR|DIR)\}?/\.\./\.\.)/([\w.+/-]+)"
@@ -26,7 +26,7 @@ _BOARD_PATH = re.compile(
 
 
 def convert_packages(draft: Draft, specification: Specification) -> list[str]:
-    """Bring a board's packages over; return the recipes that its image is to have."""
+    """Import a board's packages; return the recipes for its image."""
     recipes: list[str] = []
     own = _own(draft)
     for word in specification.packages:
@@ -36,7 +36,7 @@ def convert_packages(draft: Draft, specification: Specification) -> list[str]:
             if recipe:
                 recipes.append(recipe)
             else:
-                outcome, what = Outcome.LEFT, "it has no scripts, so sdbuild does nothing"
+                outcome, what = Outcome.LEFT, "it has no scripts, so sdbuild ignores it"
             what = f"{word.text}: the board's own package, {what}"
             draft.report.add(specification.file, outcome, what, line=word.line)
         else:
@@ -49,7 +49,7 @@ def convert_packages(draft: Draft, specification: Specification) -> list[str]:
 
 
 def _own(draft: Draft) -> dict[str, Path]:
-    """Return the board's own packages; files among them that are in none are left."""
+    """Return the board's own packages by name, without stray files."""
     folder = draft.source / _FOLDER
     names = {path.relative_to(folder).parts for path in draft.below(_FOLDER)}
     return {parts[0]: folder / parts[0] for parts in sorted(names) if len(parts) > 1}
@@ -63,8 +63,8 @@ def _ours(draft: Draft, specification: Specification, name: str, line: int) -> S
         say(
             file,
             Outcome.PERSON,
-            f"{name}: neither a package of the board's nor one of sdbuild's that is known here; "
-            f"write a recipe, or bring {_FOLDER}/{name}",
+            f"{name}: neither a package of the board nor a known one of sdbuild; "
+            f"write a recipe, or add {_FOLDER}/{name}",
             line=line,
         )
         return ()
@@ -77,17 +77,17 @@ def _ours(draft: Draft, specification: Specification, name: str, line: int) -> S
 
 
 def _bring(draft: Draft, name: str, folder: Path, *, named: bool) -> str | None:
-    """Copy a package into a recipe, and say what its scripts need.
+    """Copy a package into a recipe, and report problems in its scripts.
 
     Returns:
         The recipe's name; None if the package has no scripts.
     """
-    # A board's recipe with the name of one of the tree's would take its place, in profiles too.
+    # A board's recipe would override the repository's recipe of the same name, also in profiles.
     recipe = f"{name}-package" if name in draft.tree.recipe_files() else name
     files = [path for path in draft.files if path.is_relative_to(folder)]
     if not any(folder / script in files for script in SCRIPTS):
         for path in files:
-            what = f"its package has none of {', '.join(SCRIPTS)}; a recipe can install it"
+            what = f"its package has none of {', '.join(SCRIPTS)}; install it by a recipe"
             draft.report.add(path, Outcome.PERSON, what)
         return None
     wanted: dict[str, None] = {}
@@ -95,9 +95,9 @@ def _bring(draft: Draft, name: str, folder: Path, *, named: bool) -> str | None:
         if not draft.copy(path, f"recipes/{recipe}/{name}/{path.relative_to(folder)}"):
             continue
         if path.name == "Makefile" and path.parent == folder:
-            draft.report.add(path, Outcome.LEFT, "sdbuild does not read those of boards' packages")
+            draft.report.add(path, Outcome.LEFT, "sdbuild ignores Makefiles of boards' packages")
         else:
-            what = "" if named else "; STAGE4_PACKAGES does not name it, and so no board"
+            what = "" if named else "; not in STAGE4_PACKAGES, so the board does not use it"
             draft.report.add(path, Outcome.AS_IT_IS, f"recipe {recipe}{what}")
         if path.parent == folder and path.name in SCRIPTS:
             wanted |= dict.fromkeys(_look(draft, path))
@@ -106,7 +106,7 @@ def _bring(draft: Draft, name: str, folder: Path, *, named: bool) -> str | None:
         legacy["board-files"] = [*wanted]
     text = yaml.safe_dump(
         {
-            "summary": f"sdbuild's package {name}, as it is",
+            "summary": f"sdbuild's package {name}, unchanged",
             "board-specific": True,
             "legacy": legacy,
         },
@@ -130,7 +130,7 @@ def _lines(script: Path) -> Iterator[_Line]:
 
 
 def _look(draft: Draft, script: Path) -> Iterator[str]:
-    """Report what in a script does not work here; yield the files of the board that it reads."""
+    """Report lines of a script that do not work; yield the board's files that it reads."""
     known = scripts()
     for line in _lines(script):
         for pattern in known.network:
@@ -138,9 +138,9 @@ def _look(draft: Draft, script: Path) -> Iterator[str]:
                 draft.report.add(
                     script,
                     Outcome.PERSON,
-                    f"`{' '.join(match[0].split())}` wants the network, which scripts do not have: "
-                    "name what it fetches in recipe.yaml (apt, pip, downloads), or say there "
-                    "legacy.network: true",
+                    f"`{' '.join(match[0].split())}` needs the network, which scripts do not have: "
+                    "list the downloads in recipe.yaml (apt, pip, downloads), or set "
+                    "legacy.network: true there",
                     line=line.number,
                 )
                 break
@@ -152,15 +152,15 @@ def _look(draft: Draft, script: Path) -> Iterator[str]:
 
 
 def _board_file(draft: Draft, script: Path, line: _Line, name: str) -> Iterator[str]:
-    """Copy what a script reads of its board; yield its name."""
+    """Copy a file of the board that a script reads; yield its name."""
     path = draft.source / name
     if name.startswith(_FOLDER) or ".." in Path(name).parts:
         draft.report.add(
-            script, Outcome.PERSON, f"reads {name}: put it into the package", line=line.number
+            script, Outcome.PERSON, f"reads {name}: move it into the package", line=line.number
         )
     elif not path.exists():
         draft.report.add(
-            script, Outcome.PERSON, f"reads {name} of the board: it is not there", line=line.number
+            script, Outcome.PERSON, f"reads {name} of the board: it is missing", line=line.number
         )
     else:
         files = [each for each in draft.files if each == path or each.is_relative_to(path)]

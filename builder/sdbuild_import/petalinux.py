@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The parts of a board's `petalinux_bsp/` or `edf_bsp/` that its boot files are made of.
+"""Import of a board's `petalinux_bsp/` or `edf_bsp/`.
 
-The provider `petalinux` uses `petalinux_bsp/meta-user` as it is. For `mainline` the kernel's
-fragments and the device tree are converted.
+The provider `petalinux` uses `petalinux_bsp/meta-user` unchanged. For `mainline`, kernel fragments
+and the device tree are converted.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ _OPTION = re.compile(r"(?:# )?CONFIG_(\w+)(?:=.*| is not set)")
 
 @dataclass(kw_only=True)
 class BoardSupport:
-    """Files and settings of use for `mainline`.
+    """Files and settings for `mainline`.
 
-    fragments: kernel fragments of the result, as board.yaml names them. tree: the board's additions
-    to the device tree, and their name in the result.
+    Attributes:
+        fragments: names of the converted kernel fragments in board.yaml.
+        tree: name and content of the board's additions to the device tree.
     """
 
     fragments: list[str] = field(default_factory=list)
@@ -48,14 +49,14 @@ class BoardSupport:
 def convert_support(
     draft: Draft, source: str, *, like: str | None, mainline: bool, whole: bool
 ) -> BoardSupport:
-    """Bring `petalinux_bsp/` and `edf_bsp/` of a board over.
+    """Import `petalinux_bsp/` and `edf_bsp/` of a board.
 
     Args:
         draft: the board.
-        source: name of its device tree's source, beside which its additions are put.
-        like: board whose device tree it has; with one, no additions are converted.
-        mainline: whether the boot files are to be built by `mainline`.
-        whole: as of `read_user_tree`.
+        source: name of its device tree source; the additions are written beside it.
+        like: board whose device tree is used; if set, no additions are converted.
+        mainline: whether `mainline` builds the boot files.
+        whole: as for `read_user_tree`.
     """
     found = BoardSupport()
     layer = draft.below(_LAYER)
@@ -68,7 +69,7 @@ def convert_support(
             if path.name in used or place.stem == "bsp" or place.stem.startswith("user_"):
                 _fragment(draft, path, found)
             else:
-                draft.report.add(path, Outcome.LEFT, "no .bbappend names it in SRC_URI")
+                draft.report.add(path, Outcome.LEFT, "no .bbappend lists it in SRC_URI")
     _edf(draft, found)
     trees = [path for path in layer if path.suffix == ".dtsi" and f"/{_TREES}/" in str(path)]
     files, first = trees, "system-user.dtsi"
@@ -76,7 +77,7 @@ def convert_support(
         files, first = [path for path in draft.below(_EDF) if path.suffix == ".dtsi"], "board.dtsi"
     if like:
         for path in files:
-            what = f"not in mainline's device tree, which is that of {like}: add what that lacks"
+            what = f"not in the device tree for mainline, which is {like}'s: add missing parts"
             draft.report.add(path, Outcome.PERSON, what)
     else:
         _trees(draft, files, first, source, found, whole=whole)
@@ -84,41 +85,41 @@ def convert_support(
 
 
 def _keep(draft: Draft, path: Path, *, mainline: bool) -> None:
-    """Copy a file of the user layer, for PetaLinux, and say what no provider does with it."""
+    """Copy a file of the user layer for PetaLinux, and report unsupported parts."""
     place = path.relative_to(draft.source / _LAYER)
     if not draft.copy(path, str(path.relative_to(draft.source))):
         return
     say = draft.report.add
     if not any(place.is_relative_to(part) for part in _BUILT):
-        what = "PetaLinux's provider does not build this part of a layer; write a recipe"
+        what = "the provider petalinux does not build this part of a layer: write a recipe"
         say(path, Outcome.PERSON, what)
         return
     if mainline and place.is_relative_to("recipes-modules"):
-        what = "the provider mainline does not build a board's own kernel modules, petalinux does"
+        what = "only the provider petalinux builds a board's own kernel modules, not mainline"
         say(path, Outcome.PERSON, what)
         return
     say(path, Outcome.AS_IT_IS, "user layer, for the provider petalinux")
     if path.suffix in (".bb", ".bbappend", ".inc", ".conf"):
         for number, line in enumerate(text_of(path).splitlines(), 1):
             if _OLD_SYNTAX.search(line):
-                what = "PetaLinux since 2022 reads `:append`, `:prepend`, `:remove`, not `_append`"
+                what = "PetaLinux since 2022 needs `:append`, `:prepend`, `:remove`, not `_append`"
                 say(path, Outcome.PERSON, what, line=number)
     if place == Path("conf/layer.conf"):
-        what = "has to name the series of the PetaLinux release in LAYERSERIES_COMPAT, or to go"
+        what = "must list the PetaLinux release's series in LAYERSERIES_COMPAT, or be removed"
         say(path, Outcome.PERSON, what)
     if mainline and path.suffix in (".patch", ".diff"):
-        what = "mainline applies no patches: bsp.linux or bsp.u-boot can name another source"
+        what = "mainline applies no patches: set another source by bsp.linux or bsp.u-boot"
         say(path, Outcome.PERSON, what)
 
 
 def _named(append: Path) -> Iterator[str]:
-    """Yield the files that a .bbappend names."""
+    """Yield the names of the files in a .bbappend."""
     for name in re.findall(r"file://([^\s\"';]+)", text_of(append)):
         yield name.rpartition("/")[2]
 
 
 def _fragment(draft: Draft, path: Path, found: BoardSupport) -> None:
-    """Convert a kernel fragment: what only AMD's kernel has becomes a comment."""
+    """Convert a kernel fragment: options of AMD's kernel become comments."""
     if draft.is_pointer(path):
         return
     missing = kernel().missing
@@ -131,10 +132,10 @@ def _fragment(draft: Draft, path: Path, found: BoardSupport) -> None:
             draft.report.add(
                 path,
                 Outcome.LEFT,
-                f"CONFIG_{option[1]} is an option of AMD's kernel alone",
+                f"CONFIG_{option[1]} exists only in AMD's kernel",
                 line=number,
             )
-            line = f"# of AMD's kernel: {line.removeprefix('# ')}"
+            line = f"# only in AMD's kernel: {line.removeprefix('# ')}"
         elif option:
             options += 1
         lines.append(line)
@@ -142,7 +143,7 @@ def _fragment(draft: Draft, path: Path, found: BoardSupport) -> None:
     if not options:
         draft.report.add(path, Outcome.LEFT, "has no options for mainline's kernel")
     elif name in found.fragments:
-        draft.report.add(path, Outcome.PERSON, f"another fragment is {name} already")
+        draft.report.add(path, Outcome.PERSON, f"another fragment already has the name {name}")
     else:
         header = f"# SPDX-License-Identifier: GPL-2.0-only\n# {path.relative_to(draft.source)}\n"
         draft.write(name, header + "\n".join([*lines, ""]))
@@ -150,7 +151,7 @@ def _fragment(draft: Draft, path: Path, found: BoardSupport) -> None:
         draft.report.add(
             path,
             Outcome.CONVERTED,
-            f"{name}, for mainline; its build names the options that do not hold in this kernel",
+            f"{name}, for mainline; its build lists the options that this kernel does not have",
         )
 
 
@@ -163,7 +164,7 @@ def _trees(
     *,
     whole: bool,
 ) -> None:
-    """Convert the board's additions to the device tree, and what they include."""
+    """Convert the board's additions to the device tree, and their includes."""
     main = next((path for path in files if path.name == first), None)
     if main is None or draft.is_pointer(main):
         return
@@ -191,30 +192,30 @@ def _trees(
 
 
 def _edf(draft: Draft, found: BoardSupport) -> None:
-    """Bring over what boards of sdbuild 4 have for AMD's EDF, but for the device tree."""
+    """Import the files for AMD's EDF of sdbuild 4, except the device tree."""
     for path in draft.below(_EDF):
         place = path.relative_to(draft.source / _EDF)
         if place == Path("kernel.cfg"):
             _fragment(draft, path, found)
         elif place.parts[0] == "meta-remote":
-            draft.report.add(path, Outcome.LEFT, "of PYNQ.remote's image, which is not made here")
+            draft.report.add(path, Outcome.LEFT, "for PYNQ.remote's image, which is not built here")
         elif path.suffix != ".dtsi":
-            what = "EDF is no provider here, and mainline's U-Boot takes no patches"
+            what = "EDF is not a provider here, and mainline's U-Boot takes no patches"
             draft.report.add(path, Outcome.PERSON, what)
     settings = draft.source / EDF_SETTINGS
     if settings not in draft.files:
         return
     for number, line in enumerate(text_of(settings).splitlines(), 1):
         for name, value in _assignments(line):
-            outcome, what = Outcome.LEFT, "EDF is no provider here"
+            outcome, what = Outcome.LEFT, "EDF is not a provider here"
             if name in ("EDF_BOARD_DTS", "EDF_DDR_HIGH_BANK_REG"):
-                outcome, what = Outcome.PERSON, "look whether the device tree needs it"
+                outcome, what = Outcome.PERSON, "check whether the device tree needs it"
             draft.report.add(settings, outcome, f"{name}={value}: {what}", line=number)
-    draft.report.add(settings, Outcome.LEFT, "EDF is no provider here")
+    draft.report.add(settings, Outcome.LEFT, "EDF is not a provider here")
 
 
 def _assignments(line: str) -> Iterator[tuple[str, str]]:
-    """Yield the variables that a line of shell sets."""
+    """Yield the variables that a line of a shell script sets."""
     try:
         words = shlex.split(line, comments=True)
     except ValueError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Report on the import of a board of sdbuild's: each file, each variable, line by line."""
+"""Report on the import of an sdbuild board: one finding per file or line."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Outcome(str, Enum):
 
 
 _TITLES = {
-    Outcome.PERSON: "needs a person",
+    Outcome.PERSON: "needs your attention",
     Outcome.CONVERTED: "converted",
-    Outcome.AS_IT_IS: "used as it is",
-    Outcome.LEFT: "left out, since nothing here needs it",
+    Outcome.AS_IT_IS: "used unchanged",
+    Outcome.LEFT: "left out, not needed",
 }
 
 
@@ -42,10 +42,14 @@ class Finding:
 
 @dataclass(kw_only=True)
 class Report:
-    """All that became of one board.
+    """Findings about the import of a board.
 
-    `problems` are what the reader of board.yaml finds wrong with the result: with none, it can be
-    planned. `directory` is where the result is; None if the board cannot be described here at all.
+    Attributes:
+        board: name of the board.
+        source: directory of the sdbuild board.
+        directory: directory of the result; None if the board is not supported at all.
+        findings: outcomes for files and lines.
+        problems: validation errors of the resulting board.yaml; if empty, it can be planned.
     """
 
     board: str
@@ -55,7 +59,7 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
     def add(self, path: Path | str, outcome: Outcome, what: str, *, line: int = 0) -> None:
-        """Add what became of a file of the board's, or of something in it."""
+        """Add the outcome for a file of the board, or for a line of it."""
         name = str(path.relative_to(self.source)) if isinstance(path, Path) else path
         finding = Finding(path=name, line=line, outcome=outcome, what=what)
         if finding not in self.findings:
@@ -67,23 +71,23 @@ class Report:
 
     @property
     def files(self) -> set[str]:
-        """The files that something is said of."""
+        """The files with findings."""
         return {each.path for each in self.findings}
 
     def text(self) -> list[str]:
-        """Return the report as lines for a person; what he has to do comes first."""
+        """Return the report as lines of text, beginning with the user's tasks."""
         lines = [f"{self.board}: {self.summary}"]
         for outcome, title in _TITLES.items():
             findings = self.of(outcome)
             if findings:
                 lines += ["", f"{title}:", *(f"  {finding}" for finding in _gathered(findings))]
         if self.problems:
-            lines += ["", "before it can be built:", *(f"  {problem}" for problem in self.problems)]
+            lines += ["", "to do before a build:", *(f"  {problem}" for problem in self.problems)]
         return lines
 
     @property
     def summary(self) -> str:
-        """One line on all of it."""
+        """Summary of the import in one line."""
         counts = ", ".join(
             f"{len(self.of(outcome))} {outcome.value}" for outcome in _TITLES if self.of(outcome)
         )
@@ -93,7 +97,7 @@ class Report:
         return f"{self.directory}: {ready} ({counts})"
 
     def json(self) -> dict[str, Any]:
-        """Return the report for programs."""
+        """Return the report in JSON form."""
         return {
             "board": self.board,
             "source": str(self.source),
@@ -113,7 +117,7 @@ class Report:
 
 
 def _gathered(findings: Sequence[Finding]) -> list[str]:
-    """Return findings as lines; of many files in a directory with one fate, one line for all."""
+    """Return findings as lines; several files of a directory with the same outcome share a line."""
     places: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         folder = finding.path.rpartition("/")[0]

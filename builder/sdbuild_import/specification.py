@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The variables of a board's `.spec`."""
+"""Reader of a board's `.spec`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from builder.spec.models import Soc
 
 _SOCS = {"arm": Soc.ZYNQ, "aarch64": Soc.ZYNQMP}
 
-# The longest first: BASE is none of BOOT_BITSTREAM's, but BSP_REMOTE_PACKAGES might be a board.
+# Longer names first: the name of a board could begin with another prefix.
 _USED = ("STAGE4_PACKAGES", "FPGA_MANAGER", "BITSTREAM", "SDBOOT", "ARCH", "BSP")
 _UNUSED = {
-    "REMOTE_PACKAGES": "packages of PYNQ.remote's image, which is not made here",
-    "STAGE3_PACKAGES": "sdbuild itself does nothing with it",
-    "BOOT_BITSTREAM": "sdbuild itself does nothing with it",
-    "BASE": "the root filesystem is built from packages, from no archive",
-    "RFSoC": "said by the recipes rfsoc-clocks and xrfdc",
+    "REMOTE_PACKAGES": "packages of PYNQ.remote's image, which is not built here",
+    "STAGE3_PACKAGES": "sdbuild itself ignores it",
+    "BOOT_BITSTREAM": "sdbuild itself ignores it",
+    "BASE": "the root filesystem is built from packages, not from an archive",
+    "RFSoC": "replaced by the recipes rfsoc-clocks and xrfdc",
 }
 _PLAIN = {
-    "SDIST_BOARD_ARTEFACTS": "about PYNQ's source distribution, which is not made here",
+    "SDIST_BOARD_ARTEFACTS": "for PYNQ's source distribution, which is not built here",
     "PYNQ_UBUNTU_REPO": "mirrors are set in local.yaml",
 }
 
@@ -40,7 +40,7 @@ class Word:
 
 @dataclass(frozen=True, kw_only=True)
 class Specification:
-    """The content of a board's `.spec`; missing values are None, or empty."""
+    """Content of a board's `.spec`; missing values are None or empty."""
 
     file: Path
     board: str
@@ -53,10 +53,10 @@ class Specification:
 
 
 def read_specification(file: Path, report: Report) -> Specification:
-    """Read a board's `.spec`, which has its name, and report what became of each line.
+    """Read a board's `.spec`, whose file name is the board's, and report the outcome of each line.
 
     Raises:
-        UserError: it cannot be read, or does not say for which architecture it is.
+        UserError: it cannot be read, or does not name the architecture.
     """
     return _Reading(file, read_makefile(file), report).specification()
 
@@ -67,8 +67,8 @@ class _Reading:
         self.board = file.stem
         self.report = report
         self.found: dict[str, Variable] = {}
-        for trouble in makefile.troubles:
-            self.say(Outcome.PERSON, f"{trouble.what}: decide what of it holds", trouble.line)
+        for each in makefile.unsupported:
+            self.say(Outcome.PERSON, f"{each.what}: not evaluated, check it", each.line)
         for name, variable in makefile.variables.items():
             self.sort(name, variable, makefile)
 
@@ -76,7 +76,7 @@ class _Reading:
         self.report.add(self.file, outcome, what, line=line)
 
     def sort(self, name: str, variable: Variable, makefile: Makefile) -> None:
-        """Find out what a variable is."""
+        """Classify a variable by its name."""
         line = variable.lines[0]
         if name in _PLAIN:
             self.say(Outcome.LEFT, f"{name}: {_PLAIN[name]}", line)
@@ -90,18 +90,18 @@ class _Reading:
             elif suffix == self.board:
                 self.found[prefix] = variable
             elif f"{prefix}_{self.board}" in makefile.variables:
-                self.say(Outcome.PERSON, f"{name} is not of {self.board}: passed over", line)
+                self.say(Outcome.PERSON, f"{name} is not for {self.board}: ignored", line)
             else:
                 self.found[prefix] = variable
                 self.say(
                     Outcome.PERSON,
-                    f"{name} is not of {self.board}, so sdbuild passes over it: taken as "
+                    f"{name} is not for {self.board}, so sdbuild ignores it: used as "
                     f"{prefix}_{self.board}",
                     line,
                 )
             return
         if name not in makefile.used:
-            self.say(Outcome.PERSON, f"{name} is no variable of sdbuild's", line)
+            self.say(Outcome.PERSON, f"{name} is not a variable of sdbuild", line)
 
     def specification(self) -> Specification:
         packages = dict.fromkeys(word.text for word in self.words("STAGE4_PACKAGES"))
@@ -121,15 +121,15 @@ class _Reading:
         variable = self.found.get(prefix)
         for text in variable.value.split() if variable else ():
             assert variable
-            if "$" not in text:  # it has been reported
+            if "$" not in text:  # unexpanded references have been reported
                 yield Word(text=text, line=variable.lines[0])
 
     def one(self, prefix: str) -> Word | None:
-        """Return the one word that a variable has; None if it has none."""
+        """Return the only word of a variable; None if it is empty."""
         words = [*self.words(prefix)]
         if len(words) > 1:
             all_of_them = " ".join(word.text for word in words)
-            self.say(Outcome.PERSON, f"{prefix}: one word is wanted: {all_of_them}", words[0].line)
+            self.say(Outcome.PERSON, f"{prefix}: expected one word: {all_of_them}", words[0].line)
         return words[0] if words else None
 
     def path(self, prefix: str) -> Word | None:
@@ -156,14 +156,14 @@ class _Reading:
         off = word is not None and word.text == "0"
         if word:
             what = "the FPGA manager is always on here"
-            what += "; what sdbuild loads with BOOT.BIN is boot-overlay" if off else ""
+            what += "; sdbuild loads the design in BOOT.BIN, here boot-overlay does" if off else ""
             self.say(Outcome.CONVERTED, what, word.line)
         return not off
 
     def root_device(self) -> Word | None:
         word = self.one("SDBOOT")
         if word and not re.fullmatch(r"/dev/\w+", word.text):
-            self.say(Outcome.PERSON, f"SDBOOT: {word.text} is no device", word.line)
+            self.say(Outcome.PERSON, f"SDBOOT: {word.text} is not a device", word.line)
             return None
         if word:
             self.say(Outcome.CONVERTED, f"root-device: {word.text}", word.line)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from builder.apt.archive import Archive, SourcePackage
+from builder.apt.archive_fetcher import ArchiveFetcher
 from builder.containers.redaction import without_passwords
 from builder.errors import StepError
 from builder.network.download import Limits, TooLargeError, fetch
@@ -43,7 +44,7 @@ class PackageSource(Step):
     def run(self, job: Job) -> None:
         self.archive.check()
         with job.workspace("download", need=1 << 20, network=True) as workspace:
-            command = self.archive.download_command(self.package)
+            command = ArchiveFetcher(self.archive).download_command(self.package)
             job.run(workspace, *command, cwd=job.output)
         sums = {sha256(path) for path in job.output.iterdir()}
         if sums != {file.sha256 for file in self.package.files}:

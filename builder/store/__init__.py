@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The store: outputs of steps, found by their fingerprints."""
+"""The store: a cache of step outputs by key."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""SHA-256 of files that may be large and have holes."""
+"""SHA-256 of large, sparse files."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Programs can set the time of modification, but not that of the inode's change (c
 
 
 def state(status: os.stat_result) -> FileState:
-    """Return what tells that a file has changed since."""
+    """Return the state of a file, which differs after any change of it."""
     return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def sha256(path: Path, stopped: Callable[[], bool] = lambda: False) -> str:
-    """Return the SHA-256 of a file's content, in hexadecimal; holes count as the zeros they are.
+    """Return the SHA-256 of a file's content, in hexadecimal; holes count as zeros.
 
     Raises:
-        KeyboardInterrupt: `stopped` says so.
+    KeyboardInterrupt: `stopped` returned true.
         OSError: the file cannot be read.
     """
     try:
         return _hash(path, stopped)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a failed read(2) does not know it
+        error.filename = error.filename or str(path)  # OSError of read(2) has no file name
         raise
 
 
@@ -49,22 +49,22 @@ def _hash(path: Path, stopped: Callable[[], bool]) -> str:
         while at < size:
             data = _seek(file.fileno(), at, os.SEEK_DATA, size)
             for start in range(at, data, _CHUNK):
-                _go_on(stopped)
+                _check_stopped(stopped)
                 digest.update(memoryview(zeros)[: min(_CHUNK, data - start)])
             at = _seek(file.fileno(), data, os.SEEK_HOLE, size) if data < size else size
             file.seek(data)
             left = at - data
             while left and (count := file.readinto(view[: min(_CHUNK, left)])):
-                _go_on(stopped)
+                _check_stopped(stopped)
                 digest.update(view[:count])
                 left -= count
     return digest.hexdigest()
 
 
 def sha256_once(path: Path) -> str:
-    """Return what `sha256` does, which this process reads a file for once as long as it stays as it is.
+    """Return the SHA-256 of a file, which this process reads only once while it is unchanged.
 
-    For the maker of a large file, whose checksum the store wants too.
+    For the step that writes a large file and needs its checksum, which the store needs too.
     """
     return _remembered(path, state(path.stat()))
 
@@ -74,13 +74,13 @@ def _remembered(path: Path, _: FileState) -> str:
     return sha256(path)
 
 
-def _go_on(stopped: Callable[[], bool]) -> None:
+def _check_stopped(stopped: Callable[[], bool]) -> None:
     if stopped():
         raise KeyboardInterrupt
 
 
 def _seek(descriptor: int, offset: int, whence: int, size: int) -> int:
-    """Return where the next data or hole begins; the end of the file if there is none."""
+    """Return where the next data or hole begins; `size` if there is none."""
     try:
         return os.lseek(descriptor, offset, whence)
     except OSError as error:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Locks between builds that run at the same time.
 
-flock(2) locks die with their process, however it ends: a lock that can be taken belongs to
-nobody, and what it guards may be cleaned up. So may its file: whoever has taken a lock looks
-whether its file is still there, and only who has the lock removes it.
+flock(2) locks end with their process, even if it is killed. A lock that can be taken is free, so
+its directory may be cleaned up, and its file removed. Therefore a process that has taken a lock
+checks that its file still exists, and only the process that holds the lock removes the file.
 """
 
 from __future__ import annotations
@@ -26,10 +26,16 @@ def locked(
     on_wait: Callable[[], None] | None = None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[None]:
-    """Hold the lock file `path`, waiting for it if another process has it.
+    """Hold the lock file `path`, waiting while another process holds it.
 
-    `on_wait` is called once if it has to wait; waiting ends with KeyboardInterrupt when
-    `stopped` says so.
+    Args:
+        path: the lock file.
+        shared: whether other processes may hold the lock too, if they share it.
+        on_wait: called once if the lock is not free.
+        stopped: polled while waiting; true ends the wait.
+
+    Raises:
+        KeyboardInterrupt: `stopped` returned true.
     """
     waiting = False
     while (descriptor := _take(path, shared=shared)) is None:
@@ -47,7 +53,7 @@ def locked(
 
 @contextmanager
 def try_locked(path: Path, *, shared: bool = False) -> Iterator[bool]:
-    """Try to hold the lock file `path`; the value says whether it worked."""
+    """Try to hold the lock file `path`; the value is whether this succeeded."""
     descriptor = _take(path, shared=shared)
     try:
         yield descriptor is not None
@@ -57,7 +63,7 @@ def try_locked(path: Path, *, shared: bool = False) -> Iterator[bool]:
 
 
 def remove_free(folder: Path) -> None:
-    """Remove the lock files in a directory that nobody holds."""
+    """Remove the lock files in a directory that no process holds."""
     for path in folder.glob("*.lock"):
         with try_locked(path) as free:
             if free:
@@ -76,7 +82,7 @@ def _take(path: Path, *, shared: bool) -> int | None:
             return None
         if _is_at(descriptor, path):
             return descriptor
-        # Removed, or even made anew, between our opening and locking it: holds nobody off.
+        # Removed, or removed and created again, between open(2) and flock(2): not the current lock.
         os.close(descriptor)
 
 
@@ -84,12 +90,12 @@ def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except PermissionError:
-        # Root's, who works for this caller in a container. (flock(2) asks for no more, but on NFS.)
+        # Root's, from a container. flock(2) needs no write access, except on NFS.
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Say whether an open file is the one that has this name now."""
+    """Return whether an open file is the one that has this name now."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:

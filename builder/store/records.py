@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Records that are kept as JSON, which a crash or a disk may have damaged."""
+"""JSON records that may be damaged by a crash or a failing disk."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Value = TypeVar("Value")
 
 
 class Unreadable(Exception):
-    """A record is damaged; the message says which one, and how."""
+    """A damaged record; the message names it and the problem."""
 
 
 def read_record(path: Path, kind: TypeAdapter[Value]) -> Value:
-    """Return what a record holds.
+    """Return the content of a record.
 
     Raises:
         FileNotFoundError: there is none.
-        PermissionError: it is another user's.
+        PermissionError: another user owns it.
         Unreadable: it is damaged.
     """
     try:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Hash trees: all that is in a directory as one sorted list, by which damage is found later.
+"""Hash trees: sorted lists of all files in a directory, for the detection of damage.
 
-Owners and times are not in it: the store is given to other users, and copied.
+Owners and times are not recorded, since stores are copied and passed on to other users.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ from builder.store.checksum import FileState, sha256, sha256_once, state
 Sum = TypeVar("Sum", bound=str | None)
 
 _TICK = 20_000_000
-"""Nanoseconds: the kernel's clock for times of files is not finer than 10 ms (CONFIG_HZ)."""
+"""Nanoseconds: the kernel's clock for file times is no finer than 10 ms (CONFIG_HZ)."""
 _LARGE = 1 << 20
-"""Bytes from which on hashing takes longer than waiting for a tick."""
+"""Size in bytes above which hashing takes longer than waiting for a tick."""
 
 Found = Mapping[str, os.stat_result]
-"""Status of all files in a directory, by their paths; the directory itself is the empty path."""
+"""Status of all files in a directory, by path; the directory itself is the empty path."""
 
 
 class Member(NamedTuple):
     """A file, directory or link of a hash tree.
 
-    mode: with the kind of file, as in stat(2).
-    size: of a regular file, in bytes; else 0.
-    content: the SHA-256 of a regular file, or the target of a link. None if the file could not be
-        read, which is another user's.
+    Attributes:
+        mode: the mode with the kind of file, as in stat(2).
+        size: of a regular file, in bytes; else 0.
+        content: the SHA-256 of a regular file, or the target of a link. None if the file could not
+            be read because another user owns it.
     """
 
     mode: int
@@ -48,7 +49,7 @@ Tree = Mapping[str, Member]
 
 
 def listed(directory: Path) -> dict[str, os.stat_result]:
-    """Return what is in a directory.
+    """Return the status of all files in a directory, by path.
 
     Raises:
         OSError: it cannot be listed.
@@ -57,13 +58,13 @@ def listed(directory: Path) -> dict[str, os.stat_result]:
     above = len(f"{directory}/")
     for folder, folders, files in os.walk(directory, onerror=_raised):
         for name in (*folders, *files):
-            path = f"{folder}/{name}"  # there may be ten thousands, and a Path takes its time
+            path = f"{folder}/{name}"  # tens of thousands of files: Path is too slow
             found[path[above:]] = os.lstat(path)
     return found
 
 
 def made_tree(directory: Path, found: Found) -> Tree:
-    """Return the hash tree of a directory that has just been filled, in which this was `found`.
+    """Return the hash tree of a directory that has just been filled with the files `found`.
 
     Raises:
         OSError: something in it cannot be read.
@@ -76,27 +77,27 @@ def made_tree(directory: Path, found: Found) -> Tree:
 
 
 def text_of(tree: Tree) -> str:
-    """Return a hash tree as text: JSON with a line for each path."""
+    """Return a hash tree as text: JSON with one line per path."""
     lines = (json.dumps([name, *member]) for name, member in sorted(tree.items()))
     return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
 def tree_in(text: str) -> Tree:
-    """Return the hash tree of a text that `text_of` made."""
+    """Parse the text of a hash tree, as `text_of` writes it."""
     return {name: Member(*member) for name, *member in json.loads(text)}
 
 
 def hash_of(text: str) -> str:
-    """Return the hash of a whole tree, of which this is the text."""
+    """Return the hash of a hash tree's text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def difference(
     directory: Path, tree: Tree, found: Found, known: Mapping[str, FileState]
 ) -> str | None:
-    """Say in a few words how what is in a directory differs from its hash tree; None if it does not.
+    """Return how a directory's content differs from its hash tree; None if it does not.
 
-    Files whose state is that of `known` are not read.
+    Files whose state equals that in `known` are not read.
 
     Raises:
         OSError: something cannot be read.
@@ -117,9 +118,9 @@ def difference(
 
 
 def settled_states(found: Found, at: int) -> dict[str, FileState]:
-    """Return the states of what had not changed for a tick at a time (ns since 1970).
+    """Return the states of the files that had not changed for a tick at a time (ns since 1970).
 
-    A change within the same tick of the clock would leave the state as it is.
+    A change within the same tick of the clock would not show in the state.
     """
     return {
         name: state(status) for name, status in found.items() if at - status.st_ctime_ns >= _TICK
@@ -127,7 +128,7 @@ def settled_states(found: Found, at: int) -> dict[str, FileState]:
 
 
 def wait_for_tick(found: Found) -> None:
-    """Let the clock tick if a large file has just been written, so that its state tells something."""
+    """Wait for a tick if a large file has just been written, so that its state is conclusive."""
     now = time.time_ns()
     if any(
         status.st_size >= _LARGE and now - status.st_ctime_ns < _TICK for status in found.values()
@@ -161,7 +162,7 @@ def _target(path: Path, status: os.stat_result) -> str | None:
 
 
 def _problem(path: Path, wanted: Member | None, status: os.stat_result | None) -> str | None:
-    """Say what is wrong with a path, as far as that is seen without reading files."""
+    """Return what is wrong with a path, as far as this shows without reading files."""
     if status is None:
         return "is missing"
     if wanted is None:
@@ -191,7 +192,7 @@ def _checksums(
     names: Sequence[str],
     read: Callable[[Path, Callable[[], bool]], Sum],
 ) -> dict[str, Sum]:
-    """Hash files of a directory, the large ones side by side."""
+    """Hash files of a directory, the large ones in parallel."""
     stop = threading.Event()
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         try:

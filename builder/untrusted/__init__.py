@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Access to data of others within limits: files, archives, directory trees."""
+"""Bounded access to untrusted data: files, archives, directory trees."""

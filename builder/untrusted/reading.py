@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Reading files of others within limits: plain files, zip and tar archives, XML, JSON.
+"""Bounded reading of untrusted files: plain files, zip and tar archives, XML, JSON.
 
-A file may have no end, a few bytes may unpack to gigabytes, and a short text may be nested so deeply
-that reading it ends the program. Each function here has a limit of memory and time, and names it.
+An untrusted file may be endless, a few bytes may unpack to gigabytes, and a short text may be
+nested so deeply that parsing it crashes the program. Each function here limits memory and time.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from builder.untrusted.tree import member
 
 MIB: Final = 1 << 20
 
-_MOST_DIRECTORY: Final = 16 * MIB
-"""Bytes of a zip file's list of members: some 150,000 of usual names."""
+_MAX_DIRECTORY: Final = 16 * MIB
+"""Maximum size of a zip file's directory in bytes: some 150,000 members with usual names."""
 
-_MOST_MEMBERS: Final = 500_000
-_MOST_BYTES: Final = 16 << 30
-"""Members of a tar archive, and bytes of all of them."""
+_MAX_MEMBERS: Final = 500_000
+_MAX_BYTES: Final = 16 << 30
+"""Maximum number of members of a tar archive, and their total size in bytes."""
 
-_MOST_HEADERS: Final = 4 * MIB
-"""Bytes of the headers of one member of a tar archive: extended headers have no limit of their own."""
+_MAX_HEADERS: Final = 4 * MIB
+"""Maximum size in bytes of a tar member's headers: extended headers have no limit of their own."""
 
-_MOST_ELEMENTS: Final = 1_000_000
-_MOST_DEPTH: Final = 64
-"""Elements of an XML file, and how deep they are nested. A .hwh of 20 MB has some 400,000."""
+_MAX_ELEMENTS: Final = 1_000_000
+_MAX_DEPTH: Final = 64
+"""Maximum number and depth of the elements of an XML file. A .hwh of 20 MB has some 400,000."""
 
 _ZIP_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
@@ -54,16 +54,16 @@ ZIP_ERRORS: Final = (
     RuntimeError,
     OSError,
 )
-"""Exceptions that Python raises for a damaged, encrypted or unknown kind of zip file."""
+"""Exceptions that Python raises for damaged, encrypted or unsupported zip files."""
 
 TAR_ERRORS: Final = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError)
-"""Exceptions that Python raises for a damaged tar archive, or for another kind of file."""
+"""Exceptions that Python raises for damaged tar archives, and for other files."""
 
 Opener: TypeAlias = Callable[[], IO[bytes]]
 
 
 class UnreadableError(UserError):
-    """A file cannot be read, or is none that is read; `reason` says it without the file's name."""
+    """A file that cannot be read or exceeds a limit; `reason` omits the file's name."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
@@ -71,7 +71,7 @@ class UnreadableError(UserError):
 
 
 def plain_file(path: Path, *, most: int = 64 * MIB) -> bytes:
-    """Return the content of a plain file, or of one to which a link leads.
+    """Return the content of a plain file; symbolic links are followed.
 
     Raises:
         UnreadableError: it cannot be read, is a device, a pipe or a directory, or has more than
@@ -83,9 +83,7 @@ def plain_file(path: Path, *, most: int = 64 * MIB) -> bytes:
     except OSError as error:
         raise UnreadableError(path, f"cannot be read: {error.strerror}") from error
     if len(content) > most:
-        raise UnreadableError(
-            path, f"is larger than {_shown(most)}, which is the most that is read"
-        )
+        raise UnreadableError(path, f"is larger than the limit of {_shown(most)}")
     return content
 
 
@@ -101,19 +99,19 @@ def plain_head(path: Path, size: int) -> bytes:
 
 
 def plain_text(path: Path, *, most: int = 4 * MIB) -> str:
-    """Return the content of a plain file with text in UTF-8.
+    """Return the content of a UTF-8 text file.
 
     Raises:
-        UnreadableError: as of `plain_file`, and if it is not UTF-8.
+        UnreadableError: as for `plain_file`, or it is not UTF-8.
     """
     try:
         return plain_file(path, most=most).decode()
     except UnicodeDecodeError as error:
-        raise UnreadableError(path, f"is no text in UTF-8: {error.reason}") from error
+        raise UnreadableError(path, f"is not UTF-8 text: {error.reason}") from error
 
 
 def check_place(path: Path) -> None:
-    """Make sure that a path does not lead to the kernel's files, which may be without an end.
+    """Check that a path does not lead to the kernel's files, which may be endless.
 
     Raises:
         UnreadableError: it does.
@@ -124,15 +122,15 @@ def check_place(path: Path) -> None:
 
 
 def _opened(path: Path) -> int:
-    """Open a plain file. Opening alone may already do something with a device, or wait for a pipe."""
+    """Open a plain file, without side effects on devices and without waiting for pipes."""
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
-        what = "is a directory" if stat.S_ISDIR(mode) else "is no plain file"
+        what = "is a directory" if stat.S_ISDIR(mode) else "is not a plain file"
         raise UnreadableError(path, what)
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
-        raise UnreadableError(path, "is no plain file")
+        raise UnreadableError(path, "is not a plain file")
     return file
 
 
@@ -141,7 +139,7 @@ def _shown(size: int) -> str:
 
 
 class _ZipSource(io.FileIO):
-    """A zip file that is read; while there is a limit, no more than that at once."""
+    """A zip file opened for reading; `most` limits the size of a single read."""
 
     most: int | None = None
 
@@ -153,7 +151,7 @@ class _ZipSource(io.FileIO):
             "bytes", super().read(self.most + 1 if wanted < 0 else min(wanted, self.most + 1))
         )
         if len(data) > self.most:
-            raise zipfile.BadZipFile("the list of its files is too long")
+            raise zipfile.BadZipFile("its directory of members is too long")
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
@@ -162,48 +160,48 @@ class _ZipSource(io.FileIO):
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            raise zipfile.BadZipFile("it names a place before its beginning") from error
+            raise zipfile.BadZipFile("it refers to an offset before its start") from error
 
 
 @contextmanager
-def opened_zip(path: Path, *, most_directory: int = _MOST_DIRECTORY) -> Iterator[zipfile.ZipFile]:
-    """Open a zip file whose list of members has at most so many bytes.
+def opened_zip(path: Path, *, most_directory: int = _MAX_DIRECTORY) -> Iterator[zipfile.ZipFile]:
+    """Open a zip file whose directory of members has at most `most_directory` bytes.
 
     Raises:
-        UnreadableError: it is no plain file.
-        ZIP_ERRORS: it is missing, damaged, or the list is longer.
+        UnreadableError: it is not a plain file.
+        ZIP_ERRORS: it is missing or damaged, or its directory is too long.
     """
     with _ZipSource(_opened(path)) as source:
-        # Python reads the whole list at once.
+        # Python reads the whole directory at once.
         source.most = most_directory
         try:
             archive = zipfile.ZipFile(source)
         except UnicodeDecodeError as error:
-            raise zipfile.BadZipFile("a member has a name that is not in UTF-8") from error
+            raise zipfile.BadZipFile("the name of a member is not UTF-8") from error
         with archive:
             source.most = None
             yield archive
 
 
 def zip_method(info: zipfile.ZipInfo) -> str | None:
-    """Say what is wrong with how a member is packed; None if nothing is.
+    """Return the problem with a member's compression method; None if it is supported.
 
-    Python unpacks LZMA and bzip2 in pieces of any size: a few kilobytes may take gigabytes.
+    Python decompresses LZMA and bzip2 in chunks of any size: a few kilobytes may take gigabytes.
     """
     if info.flag_bits & 1:
         return "is encrypted"
     if info.compress_type not in _ZIP_METHODS:
-        return "is not packed by Deflate, as zip does it by itself: pack it again"
+        return "is not compressed with Deflate, the default of zip: pack it again"
     return None
 
 
 class _TarSource(io.RawIOBase):
-    """An unpacked tar archive as it comes, up to a limit that the reader moves on."""
+    """An uncompressed tar stream, with a limit that the reader moves forward."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
         self._position = 0
-        self._limit = _MOST_HEADERS
+        self._limit = _MAX_HEADERS
 
     def read(self, size: int | None = -1, /) -> bytes:
         data = self._stream.read(-1 if size is None else size)
@@ -213,20 +211,24 @@ class _TarSource(io.RawIOBase):
         return data
 
     def expect(self, size: int) -> None:
-        """Allow for so many bytes of content, and for the headers that come after it."""
-        self._limit = self._position + size + _MOST_HEADERS
+        """Allow `size` bytes of content, and the headers after it."""
+        self._limit = self._position + size + _MAX_HEADERS
 
 
 def tar_files(archive: Path, *, from_root: bool = False) -> Iterator[tuple[str, Opener]]:
-    """Yield the plain files of a tar archive, packed by gzip, bzip2, xz, zstd or not at all.
+    """Yield the plain files of a tar archive, plain or compressed with gzip, bzip2, xz or zstd.
 
-    Each comes as its name, which stays below where it is unpacked, and what opens it, to be called
-    before the next one comes. With `from_root`, names begin at the root directory: `/` and `./` at
-    their beginning are passed over. Links and all else are left out.
+    Each item is the file's relative name, which cannot leave the target directory, and a function
+    that opens the file and must be called before the next item. Other members, such as links, are
+    skipped.
+
+    Args:
+        archive: the file.
+        from_root: whether to strip `/` and `./` from the beginning of names.
 
     Raises:
-        UserError: it is damaged or none, has a name that leads elsewhere, more members or more in
-            them than is read.
+        UserError: it is damaged or not a tar archive, a name leaves the target directory, or a
+            limit is exceeded.
     """
     try:
         with _unpacked(archive) as stream:
@@ -238,10 +240,10 @@ def tar_files(archive: Path, *, from_root: bool = False) -> Iterator[tuple[str, 
 def tar_members(
     stream: IO[bytes], name: str, *, from_root: bool = False
 ) -> Iterator[tuple[str, Opener]]:
-    """Yield the plain files of an unpacked tar archive as `tar_files` does; `name` is for messages.
+    """Yield the plain files of an uncompressed tar stream like `tar_files`; `name` is for messages.
 
     Raises:
-        UserError: as of `tar_files`.
+        UserError: as for `tar_files`.
     """
     try:
         source = _TarSource(stream)
@@ -262,13 +264,13 @@ def _members(
     for count, each in enumerate(tar, 1):
         size += each.size
         if each.size < 0:
-            raise tarfile.ReadError("a member has less than no bytes")
-        if count > _MOST_MEMBERS or size > _MOST_BYTES:
+            raise tarfile.ReadError("a member has a negative size")
+        if count > _MAX_MEMBERS or size > _MAX_BYTES:
             raise UserError(
-                f"{archive} has more than {_MOST_MEMBERS} members, or "
-                f"{_MOST_BYTES >> 30} GiB in them"
+                f"{archive} has more than {_MAX_MEMBERS} members, or more than "
+                f"{_MAX_BYTES >> 30} GiB in them"
             )
-        tar.members.clear()  # type: ignore[attr-defined] # they would stay in memory
+        tar.members.clear()  # type: ignore[attr-defined] # tarfile would store them all
         source.expect(each.size)
         if each.isreg():
             name = each.name.removeprefix("./").lstrip("/") if from_root else each.name
@@ -285,7 +287,7 @@ def _opener(archive: str, tar: tarfile.TarFile, info: tarfile.TarInfo) -> Opener
 
 
 class _Content(io.RawIOBase):
-    """Content of a member of an archive, whose damage is an error of the user's."""
+    """Content of an archive's member; reports damage as UserError."""
 
     def __init__(self, archive: str, file: IO[bytes]) -> None:
         super().__init__()
@@ -299,7 +301,7 @@ class _Content(io.RawIOBase):
         """Fill a buffer; return the number of bytes.
 
         Raises:
-            UserError: the archive is damaged here.
+        UserError: the archive is damaged.
         """
         try:
             data = self._file.read(len(buffer))
@@ -311,7 +313,7 @@ class _Content(io.RawIOBase):
 
 @contextmanager
 def _unpacked(archive: Path) -> Iterator[IO[bytes]]:
-    """Open an archive as if it were not packed; its first bytes say how it is."""
+    """Open an archive decompressed; its first bytes tell the compression."""
     with os.fdopen(_opened(archive), "rb") as file:
         start = os.pread(file.fileno(), 6, 0)
         if start.startswith(b"\x1f\x8b"):
@@ -321,7 +323,7 @@ def _unpacked(archive: Path) -> Iterator[IO[bytes]]:
         elif start.startswith(b"\xfd7zXZ\0"):
             yield lzma.LZMAFile(file)  # noqa: SIM115 - as the others: `file` is what is open
         elif start.startswith(b"\x28\xb5\x2f\xfd"):
-            # Python knows zstd from 3.14 on.
+            # Python supports zstd only from 3.14 on.
             words = ["zstd", "--decompress", "--stdout", "--quiet"]
             with subprocess.Popen(
                 words, stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -333,7 +335,7 @@ def _unpacked(archive: Path) -> Iterator[IO[bytes]]:
 
 
 class _Builder(ET.TreeBuilder):
-    """Builds the tree of an XML file within limits."""
+    """Tree builder with limits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -342,10 +344,10 @@ class _Builder(ET.TreeBuilder):
     def start(self, tag: str, attrs: dict[Any, Any], /) -> ET.Element:
         self._depth += 1
         self._count += 1
-        if self._depth > _MOST_DEPTH:
-            raise ValueError(f"it is nested more than {_MOST_DEPTH} deep")
-        if self._count > _MOST_ELEMENTS:
-            raise ValueError(f"it has more than {_MOST_ELEMENTS} elements")
+        if self._depth > _MAX_DEPTH:
+            raise ValueError(f"it is nested more than {_MAX_DEPTH} deep")
+        if self._count > _MAX_ELEMENTS:
+            raise ValueError(f"it has more than {_MAX_ELEMENTS} elements")
         return super().start(tag, attrs)
 
     def end(self, tag: str, /) -> ET.Element:
@@ -353,24 +355,24 @@ class _Builder(ET.TreeBuilder):
         return super().end(tag)
 
     def doctype(self, *_: object) -> None:
-        # Its entities may be made of each other, and its external ones are other files.
-        raise ValueError("it has a document type, which is not read")
+        # Internal entities may expand each other, and external ones are other files.
+        raise ValueError("it has a document type, which is not supported")
 
 
 def parsed_xml(content: bytes) -> ET.Element:
-    """Return the element at the top of an XML file.
+    """Return the root element of an XML file.
 
     Raises:
-        ValueError: it is not XML, or has more or deeper elements than are read, or a document type.
+        ValueError: it is not XML, exceeds a limit, or has a document type.
     """
     try:
         return ET.fromstring(content, ET.XMLParser(target=_Builder()))  # noqa: S314 - see _Builder
-    except (ET.ParseError, LookupError) as error:  # LookupError: an encoding that nobody knows
+    except (ET.ParseError, LookupError) as error:  # LookupError: unknown encoding
         raise ValueError(str(error)) from error
 
 
 def parsed_json(content: str | bytes) -> Any:
-    """Return what a JSON text says.
+    """Parse a JSON text.
 
     Raises:
         ValueError: it is not JSON, or is nested too deeply.

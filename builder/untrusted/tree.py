@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Files of others: root filesystems of images, and what archives hold.
+"""Access to untrusted directory trees: root filesystems of images, and content of archives.
 
-Whoever made them may have put links there that lead out of them, names that do, or files without
-end. All of this program that reads or writes a path in such a tree does so here.
+Their authors may have created links or names that lead outside of the tree, or endless files. All
+access of this program to paths in such trees goes through this module.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from builder.errors import StepError, UserError
 
 _DIRECTORY_MODE: Final = 0o755
 
-_MOST_LINKS: Final = 40
-"""Symbolic links that a path may go through, as in path_resolution(7)."""
+_MAX_LINKS: Final = 40
+"""Maximum number of symbolic links in a path, as in path_resolution(7)."""
 
-_MOST_BYTES: Final = 64 << 20
-"""Bytes of a file of a tree that is read as a whole."""
+_MAX_BYTES: Final = 64 << 20
+"""Maximum size in bytes of a file that is read at once."""
 
 _LONGEST_NAME: Final = 4096
 _LONGEST_PART: Final = 255
-"""Bytes of a member's name, and of what stands between two slashes: PATH_MAX, NAME_MAX of Linux."""
+"""Maximum length in bytes of a member's name, and of a path component (PATH_MAX, NAME_MAX)."""
 
 
 def member(name: str) -> PurePosixPath:
-    """Return the name of an archive's member as a path that stays where it is unpacked to.
+    """Return the name of an archive's member as a path that stays in the target directory.
 
     Raises:
-        UserError: it is absolute, goes up with `..`, or is no name.
+        UserError: it is absolute, contains `..`, or is not a valid name.
     """
     path = PurePosixPath(name)
     lengths = [len(os.fsencode(part)) for part in path.parts]
     if not lengths or "\0" in name or len(name) > _LONGEST_NAME or max(lengths) > _LONGEST_PART:
-        raise UserError(f"a member of the archive is called {name[:80]!r}, which is no file's name")
+        raise UserError(f"a member of the archive has the invalid file name {name[:80]!r}")
     if path.is_absolute() or ".." in path.parts:
-        raise UserError(f"{name}: its name leads out of the directory that it is unpacked to")
+        raise UserError(f"{name}: the name leads outside of the archive's directory")
     return path
 
 
-def read_bounded(file: IO[bytes], name: str, *, most: int = _MOST_BYTES) -> bytes:
+def read_bounded(file: IO[bytes], name: str, *, most: int = _MAX_BYTES) -> bytes:
     """Return the rest of a file.
 
     Raises:
@@ -56,15 +56,15 @@ def read_bounded(file: IO[bytes], name: str, *, most: int = _MOST_BYTES) -> byte
     """
     content = file.read(most + 1)
     if len(content) > most:
-        raise UserError(f"{name}: larger than {most >> 20} MiB, which is the most that is read")
+        raise UserError(f"{name}: larger than the limit of {most >> 20} MiB")
     return content
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Place:
-    """A name in an open directory, neither of which links can change any more.
+    """A name in an open directory; changed links cannot affect either.
 
-    above: the names of the directories on the way from the root.
+    above: the names of the parent directories, from the root on.
     """
 
     above: tuple[str, ...]
@@ -73,7 +73,7 @@ class _Place:
 
     @property
     def path(self) -> Path:
-        """The path for functions that do not follow a link in its last part."""
+        """A path for functions that do not follow a link in its last part."""
         return Path(f"/proc/self/fd/{self.directory}") / self.name
 
     def kind(self) -> int:
@@ -86,21 +86,22 @@ class _Place:
 
 
 class ForeignTree:
-    """The files below a directory, `/` being this directory, as its own programs would find them.
+    """The files below a directory, which is `/` for all paths.
 
-    Links are followed as if it were the root directory: none leads out. Paths may be absolute or
-    not. It is safe while others change the tree: each part of a path is opened on its own.
+    Links are resolved as if the directory were the root directory, so none leads outside. Paths may
+    be absolute or relative. Access is safe while others change the tree: each part of a path is
+    opened separately.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def exists(self, path: str | PurePosixPath) -> bool:
-        """Return whether there is a file, or a directory; a link to nothing is none."""
+        """Return whether a file or directory exists; false for a dangling link."""
         return bool(self._kind(path))
 
     def is_directory(self, path: str | PurePosixPath) -> bool:
-        """Return whether there is a directory."""
+        """Return whether a directory exists."""
         return self._kind(path) == stat.S_IFDIR
 
     def is_link(self, path: str | PurePosixPath) -> bool:
@@ -111,12 +112,12 @@ class ForeignTree:
         except (FileNotFoundError, NotADirectoryError):
             return False
 
-    def read(self, path: str | PurePosixPath, *, most: int = _MOST_BYTES) -> bytes:
+    def read(self, path: str | PurePosixPath, *, most: int = _MAX_BYTES) -> bytes:
         """Return the content of a plain file.
 
         Raises:
-            FileNotFoundError, NotADirectoryError: there is none.
-            StepError: it is no plain file, or has more than `most` bytes.
+        FileNotFoundError, NotADirectoryError: it does not exist.
+        StepError: it is not a plain file, or has more than `most` bytes.
         """
         with self._place(path) as place:
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -128,17 +129,17 @@ class ForeignTree:
                 return file.read(most)
 
     def text(self, path: str | PurePosixPath) -> str:
-        """Return the content of a text file; bytes that are no UTF-8 are replaced."""
+        """Return the content of a text file; invalid UTF-8 is replaced."""
         return self.read(path).decode(errors="replace")
 
     def write(self, path: str | PurePosixPath, content: bytes, *, mode: int) -> None:
-        """Write a file with a mode, in place of what was there; missing directories are made."""
+        """Write a file with a mode, replacing an existing one; create missing directories."""
         with self.created(path, mode=mode) as file:
             file.write(content)
 
     @contextmanager
     def created(self, path: str | PurePosixPath, *, mode: int) -> Iterator[IO[bytes]]:
-        """Open a new file for writing, as `write` makes it."""
+        """Open a new file for writing, as `write` does."""
         with self._place(path, make=True, follow=False) as place:
             _remove(place)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -147,33 +148,33 @@ class ForeignTree:
                 os.fchmod(file.fileno(), mode)
 
     def touch(self, path: str | PurePosixPath) -> None:
-        """Make an empty file where a path leads, unless there is something."""
+        """Create an empty file at a path unless it exists."""
         with self._place(path, make=True) as place:
             if not place.kind():
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 os.close(os.open(place.name, flags, 0o644, dir_fd=place.directory))
 
     def make_directory(self, path: str | PurePosixPath) -> None:
-        """Make a directory and those above it, with mode 0755; one that is there stays as it is.
+        """Create a directory and its parents, with mode 0755; an existing one is not changed.
 
         Raises:
-            StepError: there is something else.
+            StepError: the path is not a directory.
         """
         with self._place(path, make=True) as place:
             if place.kind() == 0:
                 os.mkdir(place.name, dir_fd=place.directory)
                 os.chmod(place.name, _DIRECTORY_MODE, dir_fd=place.directory)
             elif place.kind() != stat.S_IFDIR:
-                raise StepError(f"{path} is to be a directory, but the image has a file there")
+                raise StepError(f"{path} should be a directory, but is a file in the image")
 
     def link(self, path: str | PurePosixPath, target: str) -> None:
-        """Make a symbolic link, in place of what was there; missing directories are made."""
+        """Create a symbolic link, replacing an existing file; create missing directories."""
         with self._place(path, make=True, follow=False) as place:
             _remove(place)
             os.symlink(target, place.name, dir_fd=place.directory)
 
     def remove(self, path: str | PurePosixPath) -> None:
-        """Remove a file, a link, or a directory with all in it, if it is there."""
+        """Remove a file, a link, or a directory with its content, if it exists."""
         try:
             with self._place(path, follow=False) as place:
                 _remove(place)
@@ -181,10 +182,10 @@ class ForeignTree:
             return
 
     def status(self, path: str | PurePosixPath, *, follow: bool = True) -> os.stat_result:
-        """Return the status of a file; without `follow`, of a link as such.
+        """Return the status of a file; of a link itself unless `follow`.
 
         Raises:
-            FileNotFoundError, NotADirectoryError: there is none.
+            FileNotFoundError, NotADirectoryError: it does not exist.
         """
         with self._place(path, follow=follow) as place:
             return os.stat(place.name, dir_fd=place.directory, follow_symlinks=False)
@@ -195,12 +196,12 @@ class ForeignTree:
             return os.readlink(place.name, dir_fd=place.directory)
 
     def give(self, path: str | PurePosixPath, user: int, group: int) -> None:
-        """Change the owner of a file or directory; of a link, of what it leads to."""
+        """Change the owner of a file or directory; of a link's target if it is a link."""
         with self._place(path) as place:
             os.chown(place.name, user, group, dir_fd=place.directory, follow_symlinks=False)
 
     def set_mode(self, path: str | PurePosixPath, mode: int) -> None:
-        """Change the mode of a file or directory; of a link, of what it leads to."""
+        """Change the mode of a file or directory; of a link's target if it is a link."""
         with self._place(path) as place:
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             opened = os.open(place.name, flags, dir_fd=place.directory)
@@ -210,7 +211,7 @@ class ForeignTree:
                 os.close(opened)
 
     def names(self, path: str | PurePosixPath) -> list[str]:
-        """Return the names in a directory, sorted; none if there is no such directory."""
+        """Return the names in a directory, sorted; empty if it does not exist."""
         try:
             with self._place(path) as place:
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -241,7 +242,7 @@ class ForeignTree:
         return [part]
 
     def walk(self) -> Iterator[tuple[str, os.stat_result]]:
-        """Yield the path and the status of all files, directories and links, in no order.
+        """Yield the path and the status of all files, directories and links, in any order.
 
         Paths begin with `/`. Links are not followed.
         """
@@ -252,20 +253,20 @@ class ForeignTree:
                 yield f"{above}/{name}", status
 
     def below(self, path: str | PurePosixPath) -> ForeignTree:
-        """Return the files below a directory of the tree, as a tree of its own.
+        """Return the files below a directory of the tree, as another tree.
 
         Raises:
-            FileNotFoundError, NotADirectoryError: there is no such directory.
+            FileNotFoundError, NotADirectoryError: the directory does not exist.
         """
         return ForeignTree(self._root / self.inside(path))
 
     def inside(self, path: str | PurePosixPath, *, follow: bool = True) -> PurePosixPath:
-        """Return a path without links for a file, relative to the root, for commands to take.
+        """Return a file's path without links, relative to the root, for use in commands.
 
-        Without `follow`, the last part may be a link. It holds as long as nobody changes the tree.
+        Unless `follow`, the last part may be a link. The path is valid while the tree is unchanged.
 
         Raises:
-            FileNotFoundError, NotADirectoryError: something on the way is missing.
+            FileNotFoundError, NotADirectoryError: a part of the path is missing.
         """
         with self._place(path, follow=follow) as place:
             if place.kind() == 0:
@@ -283,9 +284,9 @@ class ForeignTree:
     def _place(
         self, path: str | PurePosixPath, *, follow: bool = True, make: bool = False
     ) -> Iterator[_Place]:
-        """Give the directory that a path leads to, opened, and the name in it.
+        """Provide an open directory and the name in it for a path.
 
-        With `follow`, the name is of no link. With `make`, directories on the way are made.
+        With `follow`, the name is not that of a link. With `make`, missing parents are created.
         """
         walk = _Walk(self._root, str(path))
         try:
@@ -293,13 +294,13 @@ class ForeignTree:
         except NotADirectoryError as error:
             if not make:
                 raise
-            raise StepError(f"{path}: a part of it is no directory in the image") from error
+            raise StepError(f"{path}: a part of it is not a directory in the image") from error
         finally:
             walk.close()
 
 
 class _Walk:
-    """The way to a path, part by part: the directories passed are open, the root first."""
+    """Resolution of a path, part by part; all directories on the way stay open, the root first."""
 
     def __init__(self, root: Path, path: str) -> None:
         flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -315,7 +316,7 @@ class _Walk:
             os.close(self._open.pop())
 
     def place(self, *, follow: bool, make: bool) -> _Place:
-        """Go the way; return its end."""
+        """Resolve the path; return its last part."""
         while self._todo:
             part = self._todo.pop()
             if part == "/":
@@ -343,7 +344,7 @@ class _Walk:
 
     def _follow(self, part: str) -> None:
         self._links += 1
-        if self._links > _MOST_LINKS:
+        if self._links > _MAX_LINKS:
             raise StepError(f"{self._path}: too many symbolic links in the image")
         target = os.readlink(part, dir_fd=self._open[-1])
         self._todo += reversed(PurePosixPath(target).parts)

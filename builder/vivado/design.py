@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A block design, as Vivado hands it over to software: the .hwh of a hardware export.
+"""Reader of a block design in a hardware export: Vivado's .hwh.
 
-The format is Vivado's own and not documented; what is read here is as in files of Vivado 2024.1. An
-export has a .hwh for each block design in it: `sysdef.xml`, or newer `xsa.json`,
-says which one is at the top (DEFAULT_BD).
+The format is Vivado's own and undocumented; this reader follows files of Vivado 2024.1. An export
+has a .hwh for each of its block designs; `sysdef.xml` or the newer `xsa.json` names the one at the
+top (DEFAULT_BD).
 """
 
 from __future__ import annotations
@@ -20,28 +20,29 @@ from builder.untrusted.reading import parsed_json, parsed_xml
 from builder.vivado.export import HardwareExport
 
 SYSTEMS: Final = {"processing_system7": Soc.ZYNQ, "zynq_ultra_ps_e": Soc.ZYNQMP}
-"""The blocks that stand for the processing system."""
+"""The IP blocks of the processing system."""
 
 _LARGEST = 64 << 20
 _LARGEST_LIST = 4 << 20
-"""Bytes of all .hwh, of which a big design has 20 MB, and of the lists of an export's files."""
+"""Limits in bytes: all .hwh (a big design has 20 MB), and the lists of an export's files."""
 
 _LONGEST_NUMBER = 40
 
 _TOP = "DEFAULT_BD"
 _NUMBER = re.compile("[0-9]{1,12}")
-_NO_SYSTEM = (
-    "export a block design that has the processing system (ZYNQ7 or Zynq UltraScale+ MPSoC)"
-)
+_NO_SYSTEM = "export a block design with a processing system (ZYNQ7 or Zynq UltraScale+ MPSoC)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Port:
-    """A port of a block: a wire, or `width` of them.
+    """A port of a block: a wire, or a bus of `width` wires.
 
-    sensitivity: of an interrupt, in Vivado's words: LEVEL_HIGH, EDGE_RISING, ...
-    frequency: of a clock, in Hz; 0 if Vivado does not say.
-    peers: what it is connected to, as (instance, port).
+    Attributes:
+        output: whether the block drives it.
+        width: number of wires.
+        sensitivity: of an interrupt, in Vivado's terms: LEVEL_HIGH, EDGE_RISING, ...
+        frequency: of a clock, in Hz; 0 if unknown.
+        peers: the connected ports, as (instance, port).
     """
 
     output: bool
@@ -53,9 +54,15 @@ class Port:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """A block of a design: `kind` is the IP's name (axi_gpio), `path` its place (/video/leds).
+    """A block of a design.
 
-    vlnv: vendor, library, name and version of the IP (xilinx.com:ip:axi_gpio:2.0).
+    Attributes:
+        instance: name of the block, unique in the design.
+        path: hierarchical name (/video/leds).
+        kind: name of the IP (axi_gpio).
+        vlnv: vendor, library, name and version of the IP (xilinx.com:ip:axi_gpio:2.0).
+        parameters: values by name.
+        ports: ports by name.
     """
 
     instance: str
@@ -69,20 +76,20 @@ class Block:
         """Return a parameter's value as a number.
 
         Raises:
-            UserError: it is none.
+        UserError: it is not a number.
         """
         text = self.parameters.get(parameter, "").strip()
         try:
             return _number(text, 0) if text else default
         except ValueError as error:
             raise UserError(
-                f"block {self.instance}: {parameter} is {text[:80]!r}, which is no number"
+                f"block {self.instance}: {parameter} is {text[:80]!r}, which is not a number"
             ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """The addresses of a block for the processing system: `size` bytes from `base` on."""
+    """The address range of a block: `size` bytes from `base` on."""
 
     instance: str
     base: int
@@ -94,9 +101,15 @@ class Range:
 class Design:
     """A block design with a processing system.
 
-    part: the chip, as Vivado's Tcl names it. board: Vivado's board part, empty if none was chosen.
-    vivado: version of the Vivado that wrote it. blocks: by instance, those of the designs inside of
-    it too.
+    Attributes:
+        name: name of the design.
+        soc: the SoC family.
+        part: the device, as in Vivado's Tcl commands.
+        board: Vivado's board part; empty if none was selected.
+        vivado: version of Vivado that wrote the export.
+        blocks: blocks by instance, including those of nested designs.
+        system: the block of the processing system.
+        ranges: the address ranges that the processing system sees.
     """
 
     name: str
@@ -110,16 +123,16 @@ class Design:
 
 
 def read_design(export: HardwareExport) -> Design:
-    """Return the design at the top of an export.
+    """Return the top design of an export.
 
     Raises:
-        UserError: there is none, or none with a processing system of a family known here.
+        UserError: there is none, or it has no processing system of a supported family.
     """
     names = export.named(".hwh")
     if not names:
         raise UserError(
             f"{export.path} has no .hwh",
-            hint="exports of Vivado 2018.3 and later have one; export the hardware again",
+            hint="export the hardware again with Vivado 2018.3 or later",
         )
     trees: dict[str, ET.Element] = {}
     left = _LARGEST
@@ -137,15 +150,15 @@ def _parse(export: HardwareExport, name: str, content: bytes) -> ET.Element:
     except ValueError as error:
         raise UserError(f"{export.path}: {name} is not XML: {error}") from error
     if root.tag != "EDKSYSTEM":
-        raise UserError(f"{export.path}: {name} is no .hwh: it begins with <{root.tag}>")
+        raise UserError(f"{export.path}: {name} is not a .hwh: it begins with <{root.tag}>")
     return root
 
 
 def _top(export: HardwareExport, trees: Mapping[str, ET.Element]) -> str:
-    """Return which .hwh is that of the design at the top."""
+    """Return the name of the top design's .hwh."""
     with_system = [name for name, tree in trees.items() if _systems(tree)]
     named = [name for name in dict.fromkeys(_named_tops(export)) if name in trees]
-    # The named one may only hold the design with the processing system.
+    # The named design may only contain the one with the processing system.
     chosen = [name for name in named if name in with_system] or with_system
     if len(chosen) == 1:
         return chosen[0]
@@ -153,8 +166,8 @@ def _top(export: HardwareExport, trees: Mapping[str, ET.Element]) -> str:
         raise UserError(
             f"{export.path} has {len(chosen)} designs with a processing system: "
             f"{', '.join(chosen)}",
-            hint="neither sysdef.xml nor xsa.json in it says which is at the top; give one of "
-            "them, unpacked",
+            hint="neither sysdef.xml nor xsa.json names the one at the top; unpack the export, and "
+            "pass a single .hwh",
         )
     part = _part(next(iter(trees.values())))
     raise UserError(
@@ -164,7 +177,7 @@ def _top(export: HardwareExport, trees: Mapping[str, ET.Element]) -> str:
 
 
 def _named_tops(export: HardwareExport) -> Iterator[str]:
-    """Yield what the lists of an export's files call the design at the top."""
+    """Yield the names of the top design in the lists of an export's files."""
     for file in listed_files(export):
         if file.get("BD_TYPE") == _TOP:
             yield file.get("Name", "")
@@ -177,12 +190,12 @@ def _named_tops(export: HardwareExport) -> Iterator[str]:
 
 
 def listed_files(export: HardwareExport) -> list[Mapping[str, str]]:
-    """Return what `sysdef.xml` says of each file of an export: its Type, Name, ...
+    """Return the attributes of each file in `sysdef.xml`: its Type, Name, ...
 
-    The list is a help, no more: it may be missing or damaged.
+    The list is optional: empty if it is missing or damaged.
 
     Raises:
-        UserError: it is there and cannot be unpacked.
+        UserError: it cannot be unpacked.
     """
     if "sysdef.xml" not in export.members:
         return []
@@ -194,7 +207,7 @@ def listed_files(export: HardwareExport) -> list[Mapping[str, str]]:
 
 
 def bitstream_of(export: HardwareExport) -> str | None:
-    """Return the name of an export's bitstream: the only one, or the one that is listed."""
+    """Return the name of an export's bitstream: the only one, or the only one that is listed."""
     found = export.named(".bit")
     if len(found) > 1:
         listed = [file.get("Name") for file in listed_files(export) if file.get("Type") == "BIT"]
@@ -295,7 +308,7 @@ def _ranges(export: HardwareExport, system: ET.Element) -> Iterator[Range]:
             base, last = (_number(each.get(key, ""), 16) for key in ("BASEVALUE", "HIGHVALUE"))
         except ValueError as error:
             raise UserError(
-                f"{export.path}: the address range of {instance or 'a block'} is not complete"
+                f"{export.path}: the address range of {instance or 'a block'} is incomplete"
             ) from error
         yield Range(
             instance=instance,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The files of a hardware export: an .xsa, which is a zip file, or a bare .hwh out of one."""
+"""Files of a hardware export: an .xsa, which is a zip file, or a single .hwh."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from builder.untrusted.reading import (
 from builder.untrusted.tree import read_bounded
 
 LARGEST = 1 << 28
-"""Bytes of the largest file that is read: a .hwh of a big design has some 20 MB, a .bit 130 MB."""
+"""Maximum size of a file in bytes: a .hwh of a big design has some 20 MB, a .bit 130 MB."""
 
-_MOST_DIRECTORY = 1 << 20
-"""Bytes of the list of its files: some 10,000; Vivado's have a hundred."""
+_MAX_DIRECTORY = 1 << 20
+"""Maximum size of the zip directory in bytes: some 10,000 files; Vivado's have a hundred."""
 
-_HINT = "Vivado writes one with File > Export > Export Hardware, or write_hw_platform"
+_HINT = "use Vivado's File > Export > Export Hardware, or write_hw_platform"
 
 
 @dataclass(frozen=True, kw_only=True)
 class HardwareExport:
-    """A hardware export; `members` are its files: base name -> name in the zip file."""
+    """A hardware export; `members` are its files: name in the zip file by base name."""
 
     path: Path
     members: Mapping[str, str]
@@ -43,17 +43,17 @@ class HardwareExport:
         """Return the content of the file with a base name.
 
         Raises:
-            UserError: it cannot be read, or has more than `most` bytes (default: LARGEST).
+        UserError: it cannot be read, or has more than `most` bytes (default: LARGEST).
         """
         most = LARGEST if most is None else most
         try:
             if not self.zipped:
                 return plain_file(self.path, most=most)
-            with opened_zip(self.path, most_directory=_MOST_DIRECTORY) as archive:
+            with opened_zip(self.path, most_directory=_MAX_DIRECTORY) as archive:
                 info = archive.getinfo(self.members[name])
                 if info.file_size > most:
                     size = info.file_size >> 20
-                    raise UserError(f"{self.path}: {name} would have {size} MiB unpacked")
+                    raise UserError(f"{self.path}: {name} is too large: {size} MiB unpacked")
                 if wrong := zip_method(info):
                     raise UserError(f"{self.path}: {name} {wrong}", hint=_HINT)
                 with archive.open(info) as file:
@@ -63,17 +63,17 @@ class HardwareExport:
 
 
 def open_export(path: Path) -> HardwareExport:
-    """Return a hardware export.
+    """Open a hardware export.
 
     Raises:
-        UserError: there is none, or it is something else.
+        UserError: it does not exist, or is not a hardware export.
     """
     try:
         start = plain_head(path, 256).lstrip(b"\xef\xbb\xbf \t\r\n")
         if start.startswith((b"<?xml", b"<EDKSYSTEM")):
             return HardwareExport(path=path, members={path.name: path.name}, zipped=False)
-        with opened_zip(path, most_directory=_MOST_DIRECTORY) as archive:
-            # The files are at the top; tools that repack exports have put them into a directory.
+        with opened_zip(path, most_directory=_MAX_DIRECTORY) as archive:
+            # Vivado stores files at the top level; tools that repack exports may use a directory.
             members = {
                 PurePosixPath(name).name: name
                 for name in sorted(archive.namelist(), key=lambda name: (-name.count("/"), name))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Interrupts that blocks of the programmable logic raise, followed along the wires of the design.
+"""Interrupts of blocks in the programmable logic, traced along the wires of the design.
 
-Interrupts are gathered by `xlconcat` and picked by `xlslice`, and end at the processing system or
-at an AXI interrupt controller, which is a block itself. What goes through a gate is not followed.
+`xlconcat` and `xlslice` combine and select interrupts, which end at the processing system or at an
+AXI interrupt controller, which is a block itself. Interrupts that pass a gate are not traced.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ Source: TypeAlias = tuple[str, str]
 """Instance and port."""
 
 CONTROLLER: Final = "axi_intc"
-"""The block that is an interrupt controller."""
+"""The IP of an interrupt controller."""
 
 _CONCATS = {"xlconcat", "ilconcat"}
 _SLICES = {"xlslice", "ilslice"}
 _CONSTANTS = {"xlconstant", "ilconstant"}
 _DEPTH = 32
 
-# The ports of the processing systems that take interrupts of the logic, with the numbers of their
-# wires as shared peripheral interrupts: those of the GIC less 32, as device trees count them.
+# Interrupt inputs of the processing systems, with the numbers of their wires as shared peripheral
+# interrupts: the GIC's numbers minus 32, as in device trees.
 # Zynq-7000: UG585, table 7-4 (61..68, 84..91). Zynq UltraScale+: UG1085, table 13-1 (121..128,
 # 136..143).
 _PORTS: Final[Mapping[Soc, Mapping[str, Sequence[int]]]] = {
@@ -37,10 +37,10 @@ _PORTS: Final[Mapping[Soc, Mapping[str, Sequence[int]]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Interrupt:
-    """An interrupt: of the processing system, or input `number` of the block `controller`.
+    """An interrupt of the processing system, or input `number` of the block `controller`.
 
-    The processing system's numbers are those of shared peripheral interrupts, as device trees count
-    them. `edge`: whether it is raised by a rising edge, not by a high level.
+    Numbers of the processing system are those of shared peripheral interrupts, as in device trees.
+    `edge`: whether a rising edge triggers it, instead of a high level.
     """
 
     number: int
@@ -49,9 +49,9 @@ class Interrupt:
 
 
 def interrupts(design: Design) -> dict[Source, Interrupt]:
-    """Return the interrupt that each port of the design's blocks raises.
+    """Return the interrupt of each port of the design's blocks.
 
-    A port that raises several is known by that of the processing system.
+    For a port with several interrupts, this is the one of the processing system.
     """
     found: dict[Source, Interrupt] = {}
     for block in design.blocks.values():
@@ -60,7 +60,7 @@ def interrupts(design: Design) -> dict[Source, Interrupt]:
                 found[source] = _interrupt(design, source, number, block.instance)
     for port, numbers in _PORTS[design.soc].items():
         wires = design.system.ports.get(port)
-        # Vivado puts the interrupts at the upper end in this mode (PG082, "IRQ_F2P_MODE").
+        # In this mode, Vivado assigns the interrupts at the upper end (PG082, "IRQ_F2P_MODE").
         backwards = wires and design.system.parameters.get("PCW_IRQ_F2P_MODE") == "REVERSE"
         first = len(numbers) - wires.width if wires and backwards else 0
         for wire, source in _sources(design, design.system, port):
@@ -76,7 +76,7 @@ def _interrupt(design: Design, source: Source, number: int, controller: str | No
 
 
 def _sources(design: Design, block: Block, port: str) -> Iterator[tuple[int, Source]]:
-    """Yield what drives the wires of an input: the number of the wire, and where it comes from."""
+    """Yield the wires of an input that are driven: the number of the wire, and its source."""
     wires = block.ports.get(port)
     for wire in range(wires.width if wires else 0):
         source = _driver(design, block, port, wire, _DEPTH)
@@ -85,7 +85,7 @@ def _sources(design: Design, block: Block, port: str) -> Iterator[tuple[int, Sou
 
 
 def _driver(design: Design, block: Block, port: str, wire: int, depth: int) -> Source | None:
-    """Return what drives one wire of an input, behind all that only gathers and picks wires."""
+    """Return the source of one wire of an input, traced through blocks that only route wires."""
     known = block.ports.get(port)
     if known is None or depth == 0:
         return None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The processing system of a design, told alike for both families.
+"""The processing system of a design, in a common form for both families.
 
-Vivado keeps it as parameters of one block: PCW_... for Zynq-7000 (PG082), PSU__... for Zynq
+Vivado stores it as parameters of one block: PCW_... for Zynq-7000 (PG082), PSU__... for Zynq
 UltraScale+ (PG201).
 """
 
@@ -18,7 +18,7 @@ from builder.spec.models import Soc
 from builder.vivado.design import Design
 
 UNSET: Final = "<Select>"
-"""Vivado's text for a parameter that has no value."""
+"""Vivado's text for a parameter without a value."""
 
 _ON = "1"
 _UPPER_MEMORY = 0x8_0000_0000
@@ -48,12 +48,16 @@ class PeripheralKind(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Peripheral:
-    """A peripheral that the design switches on.
+    """An enabled peripheral.
 
-    pins: where it is led to, in Vivado's words: `MIO 16 .. 27`, `EMIO` (the programmable logic),
-    `GT Lane1` (a serial transceiver); empty if it has no pins.
-    details: more of Vivado's words, by short names: `mdio`, `reset`, `card-detect`, `write-protect`,
-    `slot`, `width`, `baud`, `mode`, `feedback`, `usb3`, `reference`, `reference-mhz`.
+    Attributes:
+        kind: kind of the peripheral.
+        number: index among the peripherals of its kind.
+        pins: its connection, in Vivado's terms: `MIO 16 .. 27`, `EMIO` (the programmable logic),
+            `GT Lane1` (a serial transceiver); empty if it has no pins.
+        details: further values of Vivado, by short names: `mdio`, `reset`, `card-detect`,
+            `write-protect`, `slot`, `width`, `baud`, `mode`, `feedback`, `usb3`, `reference`,
+            `reference-mhz`.
     """
 
     kind: PeripheralKind
@@ -63,7 +67,7 @@ class Peripheral:
 
     @property
     def name(self) -> str:
-        """Its name for people: `UART 0`; QSPI and the like, of which there is one, have no number."""
+        """Display name: `UART 0`. Kinds with a single peripheral, like QSPI, have no number."""
         single = {
             PeripheralKind.QSPI,
             PeripheralKind.GPIO,
@@ -77,7 +81,7 @@ class Peripheral:
 
     @property
     def in_logic(self) -> bool:
-        """Whether its pins are there only when the programmable logic is loaded."""
+        """Whether its pins exist only while the programmable logic is loaded."""
         return self.pins.startswith("EMIO")
 
 
@@ -85,9 +89,14 @@ class Peripheral:
 class System:
     """A processing system.
 
-    memory: address and size of each part of the DDR memory, in bytes.
-    crystal, processor: frequencies in MHz, 0 if the export does not say.
-    parameters: all of Vivado's, as they are.
+    Attributes:
+        soc: the SoC family.
+        memory: address and size of each part of the DDR memory, in bytes.
+        ecc: whether the memory has ECC.
+        crystal: frequency of the reference clock in MHz; 0 if unknown.
+        processor: frequency of the processor in MHz; 0 if unknown.
+        peripherals: the enabled peripherals.
+        parameters: all of Vivado's parameters, unchanged.
     """
 
     soc: Soc
@@ -104,13 +113,13 @@ class System:
 
     @property
     def memory_size(self) -> int:
-        """All DDR memory, in bytes."""
+        """Total size of the DDR memory in bytes."""
         return sum(size for _, size in self.memory)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Names:
-    """How a family's parameters are called: patterns of a block's name."""
+    """Patterns for the names of a family's parameters, with the name of a block as `{0}`."""
 
     enable: str
     pins: str
@@ -194,7 +203,7 @@ def read_system(design: Design) -> System:
     """Return the processing system of a design.
 
     Raises:
-        UserError: a parameter that it cannot do without is missing or no number.
+    UserError: a required parameter is missing, or is not a number.
     """
     names = _FAMILIES[design.soc]
     parameters = design.system.parameters
@@ -211,7 +220,7 @@ def read_system(design: Design) -> System:
 
 
 def peripherals(soc: Soc, parameters: Mapping[str, str]) -> tuple[Peripheral, ...]:
-    """Return the peripherals that Vivado's parameters of a processing system switch on."""
+    """Return the peripherals that Vivado's parameters of a processing system enable."""
     return (*_peripherals(_FAMILIES[soc], parameters), *_gpio(soc, parameters))
 
 
@@ -226,7 +235,7 @@ def _peripherals(names: _Names, parameters: Mapping[str, str]) -> Iterator[Perip
                 for key, pattern in names.details.items()
                 if _applies(parameters, pattern.format(block))
             }
-            # USB 3 is a part of its own: PSU__USB3_0__..., a transceiver's lane.
+            # USB 3 has its own parameters: PSU__USB3_0__..., for a lane of the transceiver.
             usb3 = f"PSU__USB3_{number}__PERIPHERAL__"
             if kind is PeripheralKind.USB and parameters.get(f"{usb3}ENABLE") == _ON:
                 words["usb3"] = _word(parameters, f"{usb3}IO")
@@ -248,14 +257,14 @@ def _gpio(soc: Soc, parameters: Mapping[str, str]) -> Iterator[Peripheral]:
     }[soc]
     on = [name for name in switches if parameters.get(name) == _ON]
     if on:
-        # The controller itself is there without the logic; only some of its lines are not.
+        # The controller exists without the logic; only some of its lines do not.
         only_logic = all("EMIO" in name for name in on)
         pins = "MIO" if not only_logic else ""
         yield Peripheral(kind=PeripheralKind.GPIO, number=0, pins=pins)
 
 
 def _applies(parameters: Mapping[str, str], name: str) -> bool:
-    """Return whether a group of pins is switched on; what has no switch of its own is."""
+    """Return whether a group of pins is enabled; groups without a switch always are."""
     switch = re.sub(r"IO$", "ENABLE", name)
     return switch == name or parameters.get(switch) == _ON
 
@@ -270,11 +279,11 @@ def _megahertz(parameters: Mapping[str, str], name: str) -> float:
     try:
         return float(text) if text else 0.0
     except ValueError as error:
-        raise UserError(f"{name} is {text!r}, which is no frequency in MHz") from error
+        raise UserError(f"{name} is {text!r}, which is not a frequency in MHz") from error
 
 
 def _zynq_memory(design: Design) -> tuple[tuple[int, int], ...]:
-    # The first MiB is not seen by all masters, and so not in the range; it is memory all the same.
+    # The first MiB is not in the range, since not all masters see it, but it is memory, too.
     return ((0, _end(design, "PCW_DDR_RAM_HIGHADDR")),)
 
 
@@ -287,18 +296,18 @@ def _zynqmp_memory(design: Design) -> tuple[tuple[int, int], ...]:
 
 
 def _end(design: Design, name: str) -> int:
-    """Return the first address behind the memory."""
+    """Return the first address after the memory."""
     last = design.system.number(name)
     if last <= 0 or (last + 1) % (1 << 20):
         raise UserError(
-            f"the design does not say how much memory the board has: {name} is "
+            f"the design has no valid size of the memory: {name} is "
             f"{design.system.parameters.get(name, 'missing')!r}",
-            hint="switch the DDR controller on, and choose the memory, in the block design",
+            hint="enable the DDR controller and select the memory in the block design",
         )
     return last + 1
 
 
 def mio(pins: str) -> int | None:
-    """Return the first pin of Vivado's `MIO 9` or `MIO 16 .. 27`; None of others."""
+    """Return the first pin of Vivado's `MIO 9` or `MIO 16 .. 27`; None for others."""
     found = re.match(r"MIO (\d+)\b", pins)
     return int(found[1]) if found else None

@@ -26,5 +26,5 @@ def test_it_boots_and_its_checks_pass(tested: dict[str, Output], name: str) -> N
     report = json.loads((tested[name].directory / "test-report.json").read_text())
     assert report["failed"] == 0
     labels = {check["label"] for check in report["checks"]}
-    assert "The kernel takes the overlay, and every block becomes a device." in labels
-    assert "The device tree carries the board's name." in labels
+    assert "The kernel applies the overlay, and every block becomes a device." in labels
+    assert "The device tree contains the board's name." in labels

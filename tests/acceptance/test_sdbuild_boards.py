@@ -18,7 +18,7 @@ from tests.fixtures.sdbuild_repository import BOARDS, write_board
 MISSING = {
     "RFSoC4x2": "there is no file",  # the hardware export, which Vivado is to write
     "Ultra96": "there is no file",  # PetaLinux's BSP
-    "VCK190": "a board with Versal, which is no family here",
+    "VCK190": "Versal is not supported",
     "e200": "axi_gpio_0",  # a label of PetaLinux's own device tree
 }
 """What is missing for the boot files of a board, in the words of whoever says so."""

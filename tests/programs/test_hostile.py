@@ -71,14 +71,14 @@ def bombs(root: Path) -> Strangers:
     boards.yaml("maps", "a: " + "{b: " * 200_000, "nested more than 32 deep")
     boards.yaml("indented", "\n".join(f"{' ' * n}a:" for n in range(1000)), "nested more than 32")
     boards.yaml("itself", "a: &a [*a]", "an anchor contains itself")
-    boards.yaml("large", "#" * (30 << 20), "is larger than 1 MiB")
+    boards.yaml("large", "#" * (30 << 20), "is larger than the limit of 1 MiB")
     boards.yaml("items", "a:\n" + "- x\n" * 200_000, "more than 20000 values")
     boards.yaml("twice", "a: 1\n" * 3_000, "is also on line 1")
     boards.yaml("number", f"memory: {'9' * 100_000}\n", "is too long for a number")
     boards.yaml("hex", f"memory: 0x{'f' * 100_000}\n", "is too long for a number")
     boards.yaml("base-60", f"memory: 1{':59' * 100_000}\n", "is too long for a number")
     boards.yaml("binary", "a: \x00\x01\x02", "not YAML")
-    boards.yaml("latin", "", "is no text in UTF-8")
+    boards.yaml("latin", "", "is not UTF-8 text")
     (root / "latin/board.yaml").write_bytes(b"summary: \xff")
     boards.yaml("tag", "a: !!python/object/apply:os.system [id]", "could not determine a constr")
     boards.yaml("date", "a: !!timestamp never", "is not a timestamp")
@@ -96,10 +96,10 @@ def files(root: Path) -> Strangers:
     """Write boards with files that are none, or whose names are."""
     boards = Strangers(root)
     for name, target in (("zero", "/dev/zero"), ("full", "/dev/full"), ("loop", "board.yaml")):
-        (boards.board(name, "", "is no plain file") / "board.yaml").unlink()
+        (boards.board(name, "", "is not a plain file") / "board.yaml").unlink()
         (root / name / "board.yaml").symlink_to(target)
     del boards.wanted["loop"]  # a link to itself is not there
-    (boards.board("pipe", "", "is no plain file") / "board.yaml").unlink()
+    (boards.board("pipe", "", "is not a plain file") / "board.yaml").unlink()
     os.mkfifo(root / "pipe/board.yaml")
     for name in ("tree-pipe", "tree-zero"):
         (boards.board(name, TREE, "there is no file") / "b.dts").unlink()
@@ -110,10 +110,10 @@ def files(root: Path) -> Strangers:
     boards.board("nul", 'devicetree: "a\\0.dts"\n', "without control characters")
     boards.board("shell", "devicetree: $(shell id).dts\n", "must be a path without quotes")
     boards.board("escape", 'boot-overlay: "\\e[2J"\n', "should match pattern")
-    folder = boards.board("recipe", TREE, "is no plain file")
+    folder = boards.board("recipe", TREE, "is not a plain file")
     (folder / "recipes/a").mkdir(parents=True)
     os.mkfifo(folder / "recipes/a/recipe.yaml")
-    folder = boards.board("profile", TREE, "is no plain file")
+    folder = boards.board("profile", TREE, "is not a plain file")
     (folder / "profiles").mkdir()
     (folder / "profiles/a.yaml").symlink_to("/dev/zero")
     folder = boards.board("everything", TREE + "overlays: [o]\n", "more than 10000 files")
@@ -192,7 +192,7 @@ def hardware(root: Path) -> Strangers:
     tree("quotes", '"\\' + '"\\' * 500_000, "")
     tree("properties", "/ {" + "a;" * 200_000, "more than 20000 properties")
     tree("spaces", "/ {" + " " * 900_000, "")
-    tree("includes", '#include "i0"\n#include "i0"\n', "files include each other")
+    tree("includes", '#include "i0"\n#include "i0"\n', "files include one another")
     for level in range(40):
         (root / f"includes/i{level}").write_text(f'#include "i{level + 1}"\n' * 2)
     tree("include-name", f'#include "{"x" * 300}"\n', "")
@@ -200,8 +200,8 @@ def hardware(root: Path) -> Strangers:
     tree("cells", f"&clkc {{ ps-clk-frequency = <0x{'f' * 50_000}>; }};\n", "")
     (boards.board("table", TABLE, "more than 20000 values") / "t.yaml").write_text(BILLION)
     for name, text, says in (
-        ("nan", "PCW_ACT_APU_PERIPHERAL_FREQMHZ: nan\n", "is no number"),
-        ("infinite", "PCW_ACT_APU_PERIPHERAL_FREQMHZ: '1e999'\n", "is no number"),
+        ("nan", "PCW_ACT_APU_PERIPHERAL_FREQMHZ: nan\n", "is not a number"),
+        ("infinite", "PCW_ACT_APU_PERIPHERAL_FREQMHZ: '1e999'\n", "is not a number"),
         ("small", "PCW_ACT_APU_PERIPHERAL_FREQMHZ: '1e-9'\n", ""),
         ("bomb", BILLION, "more than 20000 values"),
     ):

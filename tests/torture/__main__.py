@@ -22,7 +22,7 @@ from pathlib import Path
 
 from builder.cli.context import default_store
 from builder.scheduler.ownership import give_to_caller
-from builder.store.store import write_atomically
+from builder.store.files import write_atomically
 from tests.fixtures.product import ROOT
 from tests.torture import disk, flips, kills, mirror, together
 from tests.torture.figures import Figures, say, table

@@ -20,7 +20,7 @@ from typing import Any
 
 import requests
 
-from builder.store.store import write_atomically
+from builder.store.files import write_atomically
 
 KINDS = ("refused", "busy", "cut", "short", "stalled", "flipped")
 """Harm: no answer, status 503, a body that ends too early, one that is shorter and says so, one that

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The small archive, for all tests of archives."""
+"""The small archive for all tests of archives."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from builder.apt import archive_fetcher
 from builder.apt.archive import Archive
 from tests.fixtures.archive import DAY, EPOCH, SUITES, Key, Repository, copy_of, new_key
 
@@ -48,29 +49,29 @@ def original(tmp_path_factory: pytest.TempPathFactory, keys: tuple[Key, Key]) ->
 
 @pytest.fixture
 def repository(original: Repository, tmp_path: Path) -> Repository:
-    """A copy of the archive, to be spoilt."""
+    """A copy of the archive that tests may damage."""
     return copy_of(original, tmp_path / "mirror_of")
 
 
 @pytest.fixture
 def quick_signatures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have signatures verified with fewer processes, for tests that are not about signatures."""
+    """Verify signatures with fewer processes, for tests that are not about signatures."""
     script = tmp_path / "apt-key"
     script.write_text(APT_KEY)
     script.chmod(0o755)
     name = "_write_configuration"
-    write = vars(Archive)[name]
+    write = vars(archive_fetcher)[name]
 
     def and_script(archive: Archive) -> None:
         write(archive)
         with (archive.root / "apt.conf").open("a") as file:
             file.write(f'Dir::Bin::apt-key "{script}";\n')
 
-    monkeypatch.setattr(Archive, name, and_script)
+    monkeypatch.setattr(archive_fetcher, name, and_script)
 
 
 @pytest.fixture
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let programs reach this machine itself, whatever proxies it has to use."""
+    """Let programs access this machine without its proxies."""
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)

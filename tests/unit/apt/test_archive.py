@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One archive: its indexes as the real apt verifies them."""
+"""An archive: its indexes, fetched and verified by the real apt."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from builder.apt.archive import Archive, ArchiveUnavailable, PocketUnavailable
+from builder.apt.archive_fetcher import ArchiveFetcher
 from builder.spec.resolve import NamedDistribution
 from builder.store.checksum import sha256
 from tests.fixtures.archive import (
@@ -39,7 +40,7 @@ pytestmark = needs_tools
 
 @pytest.fixture
 def strict_archive(repository: Repository, tmp_path: Path) -> Archive:
-    """An archive whose signatures apt verifies by Debian's own script."""
+    """An archive whose signatures apt verifies with Debian's own script."""
     return Archive(
         tmp_path / "one-armhf", distribution(repository.url, repository.key.public), ARMHF
     )
@@ -57,7 +58,7 @@ def fetched(original: Repository, tmp_path_factory: pytest.TempPathFactory) -> A
     root = tmp_path_factory.mktemp("fetched") / "one-armhf"
     archive = Archive(root, distribution(original.url, original.key.public), ARMHF)
     assert not archive.known
-    archive.update()
+    ArchiveFetcher(archive).update()
     return archive
 
 
@@ -72,7 +73,7 @@ def updated(original: Repository, tmp_path_factory: pytest.TempPathFactory) -> A
     repository.pocket("one-updates")
     named = distribution(repository.url, repository.key.public)
     archive = Archive(folder / "one-armhf", named, ARMHF)
-    archive.update()
+    ArchiveFetcher(archive).update()
     return archive
 
 
@@ -138,7 +139,7 @@ def test_the_newest_version_of_all_pockets_is_taken(
     repository.source("u-boot", "2022.01-10")
     repository.source("u-boot", "2022.01-9")
     repository.pocket("one-updates")
-    archive.update()
+    ArchiveFetcher(archive).update()
     assert archive.source("linux-source", binary=True).version == "5.15-10"
     assert archive.source("u-boot", binary=False).version == "2022.01-10"
 
@@ -166,7 +167,7 @@ def test_lists_are_found_whatever_apt_calls_them(
     shutil.move(repository.root, tmp_path / name)
     url = f"file://{tmp_path / name}"
     archive = Archive(tmp_path / "one-armhf", distribution(url, repository.key.public), ARMHF)
-    archive.update()
+    ArchiveFetcher(archive).update()
     assert set(archive.pockets) == set(SUITES)
 
 
@@ -177,7 +178,7 @@ def test_lists_from_a_server_are_found_with_and_without_a_login(
     with serving(partial(QuietHandler, directory=str(repository.root.parent))) as host:
         url = f"http://{login}{host}/{repository.root.name}"
         archive = Archive(tmp_path / "one-armhf", distribution(url, repository.key.public), ARMHF)
-        archive.update()
+        ArchiveFetcher(archive).update()
     assert set(archive.pockets) == set(SUITES)
 
 
@@ -185,7 +186,7 @@ def test_a_package_that_is_not_there_is_named(archive: Archive, repository: Repo
     repository.sources.clear()
     for suite in SUITES:
         repository.pocket(suite)
-    archive.update()
+    ArchiveFetcher(archive).update()
     with pytest.raises(ArchiveUnavailable, match=r"^one has no source package u-boot$"):
         archive.source("u-boot", binary=False)
 
@@ -193,7 +194,7 @@ def test_a_package_that_is_not_there_is_named(archive: Archive, repository: Repo
 def test_downloads_are_those_of_the_index(fetched: Archive, tmp_path: Path) -> None:
     for name, binary in {"linux-source": True, "u-boot": False}.items():
         package = fetched.source(name, binary=binary)
-        command = fetched.download_command(package)
+        command = ArchiveFetcher(fetched).download_command(package)
         subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
         for file in package.files:
             assert sha256(tmp_path / file.name) == file.sha256
@@ -202,7 +203,7 @@ def test_downloads_are_those_of_the_index(fetched: Archive, tmp_path: Path) -> N
 def test_a_download_that_was_tampered_with_is_refused(
     archive: Archive, repository: Repository, tmp_path: Path
 ) -> None:
-    archive.update()
+    ArchiveFetcher(archive).update()
     package = archive.source("linux-source", binary=True)
     path = repository.root / "pool" / package.files[0].name
     content = bytearray(path.read_bytes())
@@ -211,7 +212,10 @@ def test_a_download_that_was_tampered_with_is_refused(
     folder = tmp_path / "downloads"
     folder.mkdir()
     done = subprocess.run(
-        archive.download_command(package), cwd=folder, check=False, capture_output=True
+        ArchiveFetcher(archive).download_command(package),
+        cwd=folder,
+        check=False,
+        capture_output=True,
     )
     assert done.returncode != 0
     assert list(folder.iterdir()) == []
@@ -236,7 +240,7 @@ def test_the_image_gets_the_public_mirror_not_the_users(
         mirrors={"main": repository.url, "security": f"{repository.url}/"},
     )
     archive = Archive(archive.root, near, ARMHF)
-    archive.update()
+    ArchiveFetcher(archive).update()
     assert archive.image_sources() == (
         "deb http://far.invalid one main\n"
         "deb http://far.invalid one-updates main\n"
@@ -259,18 +263,18 @@ def test_what_is_not_signed_by_the_keyring_is_refused(
     else:
         shutil.rmtree(path.parent)
     with pytest.raises(ArchiveUnavailable, match=r"^one: apt-get update failed$") as caught:
-        strict_archive.update()
+        ArchiveFetcher(strict_archive).update()
     assert any("one" in line and line.startswith("E:") for line in caught.value.details)
     assert not strict_archive.known
     assert not list((strict_archive.root.parent / "sets").iterdir())
 
 
 def test_a_failed_update_leaves_the_old_indexes(archive: Archive, repository: Repository) -> None:
-    archive.update()
+    ArchiveFetcher(archive).update()
     before = record(archive)
     (repository.root / "dists/one/main/binary-armhf/Packages").write_text("")
     with pytest.raises(ArchiveUnavailable):
-        archive.update()
+        ArchiveFetcher(archive).update()
     assert archive.known
     assert record(archive) == before
     assert archive.source("linux-source", binary=True).version == "5.15-1"
@@ -280,11 +284,11 @@ def test_a_build_that_runs_keeps_its_indexes_during_an_update(
     archive: Archive, repository: Repository, tmp_path: Path
 ) -> None:
     place = archive.root
-    archive.update()
+    ArchiveFetcher(archive).update()
     running = Archive(place, archive.distribution, ARMHF)
     repository.package("linux-source", "5.16-1")
     repository.pocket("one", epoch=EPOCH + DAY)
-    archive.update()
+    ArchiveFetcher(archive).update()
     assert Archive(place, archive.distribution, ARMHF).root == archive.root != running.root
     assert running.root.name == archive.root.name == "one-armhf"
     for used, version in {running: "5.15-1", archive: "5.16-1"}.items():
@@ -292,18 +296,18 @@ def test_a_build_that_runs_keeps_its_indexes_during_an_update(
         assert sha256(release) == used.pockets["one"]
         package = used.source("linux-source", binary=True)
         assert package.version == version
-        command = used.download_command(package)
+        command = ArchiveFetcher(used).download_command(package)
         subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
         assert sha256(tmp_path / package.files[0].name) == package.files[0].sha256
 
 
 def test_an_update_sees_what_is_new(archive: Archive, repository: Repository) -> None:
-    archive.update()
+    ArchiveFetcher(archive).update()
     before = dict(archive.pockets)
     repository.package("linux-source", "5.16-1")
     repository.pocket("one", epoch=EPOCH + DAY)
     assert archive.source("linux-source", binary=True).version == "5.15-1", "not before"
-    archive.update()
+    ArchiveFetcher(archive).update()
     assert archive.source("linux-source", binary=True).version == "5.16-1"
     assert archive.epoch == EPOCH + DAY
     changed = {suite for suite in SUITES if archive.pockets[suite] != before[suite]}
@@ -316,7 +320,7 @@ def test_a_later_pocket_that_is_broken_is_left_out_with_the_reason(
     repository.package("linux-source", "5.16-1")
     repository.pocket("one-updates")
     spoil_index(repository, "one-updates")
-    archive.update()
+    ArchiveFetcher(archive).update()
     assert set(archive.left_out) == {"one-updates"}
     assert "one-updates" in archive.left_out["one-updates"]
     assert set(archive.pockets) == {"one", "one-security"}
@@ -326,7 +330,7 @@ def test_a_later_pocket_that_is_broken_is_left_out_with_the_reason(
     assert archive.known, "until an update"
     assert Archive(archive.root, archive.distribution, ARMHF).left_out == archive.left_out
     repository.pocket("one-updates")
-    archive.update()
+    ArchiveFetcher(archive).update()
     assert archive.left_out == {}
     assert set(archive.pockets) == set(SUITES)
     assert archive.source("linux-source", binary=True).version == "5.16-1"
@@ -335,11 +339,13 @@ def test_a_later_pocket_that_is_broken_is_left_out_with_the_reason(
 def test_a_later_pocket_that_is_broken_is_an_error_if_all_are_wanted(
     archive: Archive, repository: Repository
 ) -> None:
-    archive.update(whole=True)
+    ArchiveFetcher(archive).update(whole=True)
     before = record(archive)
     spoil_index(repository, "one-security")
-    with pytest.raises(PocketUnavailable, match="the packages of one-security cannot be") as caught:
-        archive.update(whole=True)
+    with pytest.raises(
+        PocketUnavailable, match="the packages of one-security are unavailable"
+    ) as caught:
+        ArchiveFetcher(archive).update(whole=True)
     assert caught.value.details[0].startswith("one-security: Failed to fetch")
     assert record(archive) == before, "the old ones stay"
 
@@ -360,12 +366,12 @@ def test_indexes_grow_old(
     *,
     old: bool,
 ) -> None:
-    """Release files that say for how many days they are valid, and others."""
+    """Release files with and without a date of expiry."""
     until = None if valid is None else NOW + valid * DAY
     repository.pocket("one-security", until=until)
     for suite in SUITES[:2]:
         repository.pocket(suite, until=NOW + 1000 * DAY)
-    archive.update()
+    ArchiveFetcher(archive).update()
     assert archive.outdated == {}
     monkeypatch.setattr("builder.apt.archive.time", lambda: NOW + days * DAY)
     assert [*archive.outdated] == (["one-security"] if old else [])
@@ -378,7 +384,7 @@ def test_indexes_grow_old(
 def test_of_indexes_without_a_note_the_time_of_the_record_counts(
     archive: Archive, repository: Repository
 ) -> None:
-    archive.update()
+    ArchiveFetcher(archive).update()
     path = archive.root / "release.json"
     noted = record(archive)
     del noted["fetched"]
@@ -394,7 +400,7 @@ def test_a_later_pocket_signed_by_a_stranger_stops_everything(
 ) -> None:
     repository.pocket("one-security", key=keys[1])
     with pytest.raises(ArchiveUnavailable):
-        strict_archive.update()
+        ArchiveFetcher(strict_archive).update()
     assert not strict_archive.known
 
 
@@ -403,14 +409,14 @@ def test_a_pocket_that_is_not_wanted_is_not_used(archive: Archive, repository: R
     repository.pocket("one-updates")
     place, named = archive.root, archive.distribution
     without = Archive(place, named, ARMHF, without={"one-updates": "it is broken"})
-    without.update()
+    ArchiveFetcher(without).update()
     assert without.known
     assert set(without.pockets) == {"one", "one-security"}
     assert without.left_out == {"one-updates": "it is broken"}
     assert without.versions(["linux-source"]) == {"linux-source": "5.15-1"}
     assert not Archive(place, named, ARMHF).known, "with all pockets"
     spoil_index(repository, "one-security")
-    without.update()
+    ArchiveFetcher(without).update()
     assert set(without.pockets) == {"one"}
     assert set(without.left_out) == {"one-updates", "one-security"}
     again = Archive(place, named, ARMHF, without={"one-updates": "for another reason"})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a container's image begins with, where there is no registry."""
+"""Base images of containers without a registry."""
 
 from __future__ import annotations
 
@@ -51,4 +51,4 @@ def test_a_machine_that_no_distribution_is_made_for(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     made = base_of(JAMMY)
     assert not made.sources
-    assert made.problem == "ubuntu-jammy: there are no packages for a machine of riscv64"
+    assert made.problem == "ubuntu-jammy: no packages are known for the machine riscv64"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which distribution is built."""
+"""Selection of the distribution."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from builder.apt.archive import Archive, ArchiveUnavailable, PocketUnavailable
+from builder.apt.archive_fetcher import ArchiveFetcher
 from builder.apt.distribution_selection import OutdatedIndexes, native_archive, select_distribution
 from builder.apt.verification import DamagedIndexes
 from builder.errors import UserError
@@ -41,7 +42,7 @@ pytestmark = [needs_tools, pytest.mark.usefixtures("quick_signatures")]
 
 
 class Choosing:
-    """Chooses between distributions and notes what is said."""
+    """Selector of distributions that records all notes."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -74,7 +75,7 @@ class Choosing:
     def native(
         self, distribution: NamedDistribution, *, update: bool = False, offline: bool = False
     ) -> Archive | None:
-        """Return this machine's own archive beside the one that was chosen before."""
+        """Return the archive for this machine's architecture, for the selected distribution."""
         self.notes.clear()
         target = Archive(self.store.root / "archives/good-armhf", distribution, ARMHF)
         return native_archive(
@@ -109,7 +110,7 @@ def test_the_first_that_answers_is_taken_and_the_others_named(
     choosing: Choosing, good: NamedDistribution, bad: NamedDistribution
 ) -> None:
     assert choosing(bad, good) == "good"
-    assert "bad was not taken: " in choosing.loudly
+    assert "bad was skipped: " in choosing.loudly
     assert "distribution: good" in choosing.loudly
     assert "  Err:" in choosing.said, "apt's own words"
 
@@ -122,8 +123,8 @@ def test_the_choice_stays_until_an_update(
     shutil.copytree(repository.root, repository.root.parent / "copy")
     (repository.root.parent / "copy").rename(repository.root / "late")
     assert choosing(late, good) == "good"
-    assert "late was not taken" in choosing.said
-    assert "(--update asks again)" in choosing.said
+    assert "late was skipped" in choosing.said
+    assert "(--update selects again)" in choosing.said
     assert not choosing.loudly
     assert choosing(late, good, update=True) == "late"
     assert choosing(late, good) == "late"
@@ -156,8 +157,8 @@ def test_if_none_answers_the_reasons_are_given(
     with pytest.raises(UserError, match=r"^no distribution's archive can be used$") as caught:
         choosing(bad, worse)
     assert [line.split(":")[0] for line in caught.value.details] == [
-        "bad was not taken",
-        "worse was not taken",
+        "bad was skipped",
+        "worse was skipped",
     ]
     assert caught.value.hint
 
@@ -184,7 +185,7 @@ def test_a_damaged_record_is_told_and_written_anew(
     assert choosing(good, other) == "good"
     said, chosen = choosing.loudly.splitlines()
     assert said.startswith(f"{place} cannot be ")
-    assert said.endswith(" anew")
+    assert said.endswith(" again")
     assert chosen == "distribution: good"
     after = json.loads(record.read_bytes())
     assert {**after, "fetched": None} == {**before, "fetched": None}
@@ -193,7 +194,7 @@ def test_a_damaged_record_is_told_and_written_anew(
 
 
 def later(choosing: Choosing) -> None:
-    """Let so much time pass that what could not be had is asked for again."""
+    """Let enough time pass for another attempt to fetch unavailable pockets."""
     record = choosing.store.root / "archives/good-armhf/release.json"
     os.utime(record, (0, time.time() - 3600))
 
@@ -225,7 +226,7 @@ def test_a_pocket_that_was_left_out_is_asked_for_again(
     choosing(good)
     assert sets(choosing) != before
     assert choosing.loudly == (
-        "the packages of one-security can be had again: all indexes were fetched anew"
+        "the packages of one-security are available again: all indexes were fetched"
     )
     known = Archive(choosing.store.root / "archives/good-armhf", good, ARMHF)
     assert set(known.pockets) == set(SUITES)
@@ -279,7 +280,7 @@ def test_strictly_a_first_choice_has_all_its_pockets(
     next_best = distribution(other.url, other.key.public, name="next")
     spoil_index(repository, "one-security")
     with pytest.raises(
-        PocketUnavailable, match=r"^good: the packages of one-security cannot"
+        PocketUnavailable, match=r"^good: the packages of one-security are unavailable"
     ) as no:
         choosing(good, next_best, strict=True)
     assert no.value.exit_code == 3
@@ -301,7 +302,7 @@ def test_strictly_a_choice_with_a_pocket_left_out_is_completed_at_once_or_is_an_
     with pytest.raises(PocketUnavailable):
         choosing(good, strict=True, offline=True)
     choosing(good, strict=True)
-    assert "can be had again" in choosing.loudly
+    assert "are available again" in choosing.loudly
 
 
 def test_strictly_an_update_that_lacks_a_pocket_leaves_the_old_indexes(
@@ -356,7 +357,7 @@ def test_damaged_indexes_are_fetched_anew_from_where_they_came(
     assert sets(choosing) != before
     assert "good: the package indexes in the store are damaged: " in choosing.loudly
     assert choosing.loudly.endswith(
-        "Packages.lz4 is not what its release file says: all indexes are fetched anew"
+        "Packages.lz4 is not what its release file says; fetching all indexes again"
     )
     assert choosing(early, good) == "good"
     assert not choosing.loudly
@@ -379,7 +380,7 @@ def test_damaged_indexes_that_cannot_be_fetched_are_an_error(
         choosing(good)
     (repository.root / "gone").rename(repository.root / "dists")
     choosing(good)
-    assert "are fetched anew" in choosing.loudly
+    assert "fetching all indexes again" in choosing.loudly
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pockets": {}}'])
@@ -405,8 +406,8 @@ def test_a_mirror_that_refuses_is_found_out_without_apts_patience(
     with serving(Refusing) as host:
         no = distribution(f"http://{host}", repository.key.public, name="no")
         assert choosing(no, silent, good) == "good"
-    assert f"no was not taken: http://{host} answers 403 Forbidden" in choosing.loudly
-    assert "silent was not taken: http://127.0.0.1:9 does not answer (" in choosing.loudly
+    assert f"no was skipped: http://{host} answers 403 Forbidden" in choosing.loudly
+    assert "silent was skipped: http://127.0.0.1:9 does not answer (" in choosing.loudly
 
 
 class Trickling(QuietHandler):
@@ -429,7 +430,7 @@ def test_a_mirror_that_goes_on_beginning_is_not_waited_for(
         no = distribution(f"http://{host}", repository.key.public, name="no")
         assert choosing(no, good) == "good"
         Trickling.over.set()
-    assert f"http://{host} does not answer (nothing came in 0.1 s)" in choosing.loudly
+    assert f"http://{host} does not answer (no data within 0.1 s)" in choosing.loudly
 
 
 # The archive for this machine's own architecture
@@ -448,7 +449,7 @@ def test_the_machines_own_indexes_are_checked_too(
     again = choosing.native(good)
     assert again
     again.check()
-    assert "are fetched anew" in choosing.loudly
+    assert "fetching all indexes again" in choosing.loudly
     assert choosing.native(good, offline=True)
 
 
@@ -523,7 +524,7 @@ def test_each_target_has_the_machines_own_archive_with_the_pockets_that_it_has_i
     spoil_index(repository, "one-security")  # armhf's alone
     choosing(good)
     targets = [Archive(choosing.store.root / "archives/good-arm64", good, ARM64)]
-    targets[0].update()
+    ArchiveFetcher(targets[0]).update()
     targets.append(Archive(choosing.store.root / "archives/good-armhf", good, ARMHF))
     assert len(targets[0].pockets) > len(targets[1].pockets)
 
@@ -545,7 +546,7 @@ def test_without_the_machines_own_archive_all_is_emulated_which_is_said(
     choosing(good)
     assert choosing.native(good, offline=True) is None
     assert choosing.loudly == (
-        "good-amd64: this machine's own packages cannot be had: --offline, and they have not been "
+        "good-amd64: packages for this machine are unavailable: --offline, and they have not been "
         "fetched yet; everything is emulated, which is slow"
     )
     silent = {**good.model.mirrors, "main-amd64": "http://127.0.0.1:9"}

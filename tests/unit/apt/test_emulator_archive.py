@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which suites QEMU is taken from."""
+"""Selection of the suites for QEMU."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def source(*suites: list[str], version: str = "11.0") -> QemuRelease:
 
 @pytest.fixture
 def mirror(repository: Repository) -> Repository:
-    """An archive with a newer QEMU among its backports."""
+    """An archive with a newer QEMU in its backports."""
     repository.package("qemu", "1:10.0.2+ds-2")
     repository.pocket("one")
     repository.packages.clear()
@@ -46,7 +46,7 @@ def mirror(repository: Repository) -> Repository:
 
 
 class Asking:
-    """Asks an archive for QEMU."""
+    """Selector of an archive for QEMU."""
 
     def __init__(self, store: Store, repository: Repository) -> None:
         self.store = store
@@ -129,4 +129,4 @@ def test_damaged_indexes_are_fetched_anew(ask: Asking) -> None:
     assert archive.versions(["qemu"]) == {"qemu": "1:11.1.3+ds-1~bpo13+1"}
     archive.check()
     (note,) = ask.notes
-    assert note.text.endswith(": all indexes are fetched anew")
+    assert note.text.endswith("; fetching all indexes again")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Steps that take packages of an archive: damaged ones are never among them."""
+"""Steps that use packages of an archive do not use damaged ones."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import cast
 import pytest
 
 from builder.apt.archive import Archive
+from builder.apt.archive_fetcher import ArchiveFetcher
 from builder.apt.verification import DamagedIndexes
 from builder.rootfs.added_packages import AddedPackages
 from builder.rootfs.layers import MountedRoot
@@ -42,7 +43,7 @@ NAME = "linux-source_5.15-1_all.deb"
 
 
 class Served:
-    """An archive that is served by HTTP: from files of this machine apt keeps no copies."""
+    """An archive that is served by HTTP, since apt does not copy files of this machine."""
 
     def __init__(self, archive: Archive, repository: Repository) -> None:
         self.archive = archive
@@ -54,13 +55,13 @@ def served(repository: Repository, tmp_path: Path) -> Iterator[Served]:
     with serving(partial(QuietHandler, directory=str(repository.root))) as host:
         named = distribution(f"http://{host}", repository.key.public)
         archive = Archive(tmp_path / "one-armhf", named, ARMHF)
-        archive.update()
+        ArchiveFetcher(archive).update()
         yield Served(archive, repository)
 
 
 @pytest.fixture
 def plain_job(tmp_path: Path, store: Store, processes: Processes) -> Job:
-    """A job whose commands run as they are."""
+    """A job that runs commands without a sandbox."""
     for name in ("output", "work"):
         (tmp_path / name).mkdir()
     here = Here(tmp_path / "work")
@@ -76,7 +77,7 @@ def plain_job(tmp_path: Path, store: Store, processes: Processes) -> Job:
 
 
 def added(archive: Archive, job: Job, folder: Path) -> Path:
-    """Fetch a package for a system that has none; return its file."""
+    """Fetch a package for an empty system; return its file."""
     status = folder / "root/var/lib/dpkg/status"
     status.parent.mkdir(parents=True)
     status.touch()
@@ -116,6 +117,6 @@ def test_sources_are_fetched_by_whole_indexes_alone(served: Served, plain_job: J
     damage_index(served.archive, "one")
     with pytest.raises(DamagedIndexes):
         source.run(plain_job)
-    served.archive.update()
+    ArchiveFetcher(served.archive).update()
     source.run(plain_job)
     assert [path.name for path in plain_job.output.iterdir()] == [NAME]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where packages come from on this machine, and where the image looks for them."""
+"""Mirrors for builds on this machine, and for the image."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What mmdebstrap is told in every step that runs it, and what is looked at before."""
+"""Options of mmdebstrap in all steps, and the checks before it runs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from builder.apt.archive import Archive
+from builder.apt.archive_fetcher import ArchiveFetcher
 from builder.apt.settings import VERIFIED
 from builder.apt.verification import DamagedIndexes
 from builder.rootfs.mmdebstrap import downloads, options
@@ -30,7 +31,7 @@ def archive(repository: Repository, tmp_path: Path, quick_signatures: None) -> A
     made = Archive(
         tmp_path / "one-armhf", distribution(repository.url, repository.key.public), ARMHF
     )
-    made.update()
+    ArchiveFetcher(made).update()
     return made
 
 
@@ -55,7 +56,7 @@ def test_packages_that_are_kept_are_checked_before(
     flip(kept / name)
     options(archive, store, tmp_path, say=said.append)
     assert not (kept / name).exists()
-    assert said == [f"{name} in the store is damaged: it is removed, and downloaded again"]
+    assert said == [f"{name} in the store is damaged: removed, to be downloaded again"]
 
 
 def test_damaged_indexes_are_not_given_to_it(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The host's apt settings: those for the network count, those against verification do not."""
+"""The host's apt settings: used for the network, ignored for verification."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from builder.apt.archive import Archive, ArchiveUnavailable
+from builder.apt.archive_fetcher import ArchiveFetcher
 from builder.apt.settings import VERIFIED, as_arguments, host_options
 from builder.sandbox.process import clean_environment
 from tests.fixtures.archive import ARMHF, Key, Repository, distribution, needs_tools
@@ -22,7 +23,7 @@ CARELESS = "".join(line.replace('"false"', '"true"') + "\n" for line in VERIFIED
 
 @pytest.fixture
 def careless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine whose apt takes everything; its settings are read where the real ones are."""
+    """A machine whose apt does not verify anything."""
     settings = tmp_path / "careless.conf"
     settings.write_text(CARELESS)
     name = "builder.apt.archive.clean_environment"
@@ -39,7 +40,7 @@ def unsigned(repository: Repository) -> None:
 
 
 def weakly_hashed(repository: Repository) -> None:
-    """Name hashes alone that anybody can make a file for."""
+    """List only hashes for which anybody can create a file."""
     path = repository.root / "dists/one/InRelease"
     head, _, listed = signed_text(path).partition("SHA256:\n")
     names = [line.split()[1:] for line in listed.splitlines()]
@@ -72,7 +73,7 @@ def test_a_machine_that_verifies_nothing_does_not_count(
     named = distribution(repository.url, repository.key.public)
     archive = Archive(tmp_path / "one-armhf", named, ARMHF)
     with pytest.raises(ArchiveUnavailable, match=r"^one: apt-get update failed$"):
-        archive.update()
+        ArchiveFetcher(archive).update()
     assert not archive.known
 
 
@@ -81,7 +82,7 @@ def test_an_archive_that_is_signed_is_taken_there_too(
 ) -> None:
     named = distribution(repository.url, repository.key.public)
     archive = Archive(tmp_path / "one-armhf", named, ARMHF)
-    archive.update()
+    ArchiveFetcher(archive).update()
     dumped = subprocess.run(
         ["apt-config", "-c", str(archive.root / "apt.conf"), "dump"],
         env=clean_environment({"APT_CONFIG": str(careless)}),

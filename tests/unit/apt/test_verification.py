@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is kept of an archive: altered, it is not used."""
+"""Verification of cached package indexes and packages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from builder.apt import archive_fetcher
 from builder.apt.archive import Archive
+from builder.apt.archive_fetcher import ArchiveFetcher
 from builder.apt.verification import DamagedIndexes, remove_damaged
 from builder.errors import HostError
 from builder.spec.resolve import NamedDistribution
@@ -37,14 +39,14 @@ Spoil = Callable[[Path], None]
 def kept(
     request: pytest.FixtureRequest, original: Repository, tmp_path_factory: pytest.TempPathFactory
 ) -> Archive:
-    """Indexes in the store, as apt keeps them in either way; not to be changed."""
+    """Indexes in the store in both forms in which apt stores them; not to be changed."""
     folder = tmp_path_factory.mktemp("kept")
     repository = copy_of(original, folder / "mirror")
     archive = Archive(
         folder / "one-armhf", distribution(repository.url, repository.key.public), ARMHF
     )
     name = "_write_configuration"
-    write = vars(Archive)[name]
+    write = vars(archive_fetcher)[name]
 
     def and_how(archive: Archive) -> None:
         write(archive)
@@ -54,8 +56,8 @@ def kept(
             )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Archive, name, and_how)
-        archive.update()
+        patch.setattr(archive_fetcher, name, and_how)
+        ArchiveFetcher(archive).update()
     (index,) = archive.lists.glob("*_dists_one_main_binary-armhf_Packages*")
     assert (index.suffix == ".lz4") == (request.param == "packed")
     shutil.rmtree(repository.root)
@@ -64,7 +66,7 @@ def kept(
 
 @pytest.fixture
 def archive(kept: Archive, tmp_path: Path) -> Archive:
-    """A copy of them, to be spoilt."""
+    """A copy of them that tests may damage."""
     shutil.copytree(kept.root, tmp_path / "one-armhf", symlinks=True)
     return Archive(tmp_path / "one-armhf", kept.distribution, ARMHF)
 
@@ -95,11 +97,11 @@ def test_an_index_that_was_altered_is_found(archive: Archive, name: str, spoil: 
     spoil(path)
     with pytest.raises(DamagedIndexes, match=rf"the store are damaged: .*_dists_{name}") as caught:
         archive.check()
-    assert caught.value.hint == "--update fetches them anew"
+    assert caught.value.hint == "--update fetches them again"
 
 
 def test_no_more_of_an_index_is_read_than_there_is_to_be(archive: Archive) -> None:
-    """What follows a compressed text is not read by apt either."""
+    """apt ignores data after the end of a compressed stream, too."""
     (path,) = archive.lists.glob("*_dists_one_main_source_Sources*")
     with path.open("ab") as file:
         file.truncate(1 << 40)
@@ -122,7 +124,7 @@ def test_a_release_file_that_was_altered_is_found(
 
 
 def note(archive: Archive, release: Path) -> None:
-    """Say in the record that a release file of the first suite is as it is now."""
+    """Record the current hash of the first suite's release file."""
     record = archive.root / "release.json"
     noted = json.loads(record.read_text())
     noted["pockets"]["one"] = sha256(release)
@@ -139,7 +141,7 @@ def text_of(release: Path) -> str:
 
 
 def rehashed(archive: Archive) -> str:
-    """Change an index; return a release file for which it is as it is to be."""
+    """Change an index; return a release file that matches it."""
     index = damage_index(archive, "one")
     listed = f" {sha256(index)} {index.stat().st_size} main/binary-armhf/Packages{index.suffix}\n"
     return f"{text_of(first_release(archive))}{listed}"
@@ -171,7 +173,7 @@ def test_what_a_stranger_signed_is_found(
 
 @pytest.mark.parametrize("around", ["{0}{1}", "{1}{0}"])
 def test_only_what_was_signed_counts(archive: Archive, around: str) -> None:
-    """gpgv looks for a signed text, and finds it among others."""
+    """gpgv accepts a signed text that is surrounded by other text."""
     release = first_release(archive)
     release.write_text(around.format("Origin: Evil\n", release.read_text()))
     note(archive, release)
@@ -184,12 +186,12 @@ def test_the_date_of_the_indexes_is_theirs(archive: Archive) -> None:
     noted = json.loads(record.read_text())
     noted["epoch"] += 10
     record.write_text(json.dumps(noted))
-    with pytest.raises(DamagedIndexes, match=r"release\.json has another date"):
+    with pytest.raises(DamagedIndexes, match=r"release\.json: its date is not"):
         archive.check()
 
 
 def test_an_older_release_file_is_another_one(archive: Archive) -> None:
-    """It is signed as well as the one that was fetched."""
+    """The older file has a valid signature, too."""
     (old,) = archive.lists.glob("*_dists_one-updates_InRelease")
     shutil.copyfile(old, first_release(archive))
     with pytest.raises(DamagedIndexes, match="lacks the release file of one"):
@@ -271,7 +273,7 @@ def packages(original: Repository, tmp_path: Path, quick_signatures: None) -> Ar
     repository.pocket("one")
     named = distribution(repository.url, repository.key.public)
     archive = Archive(tmp_path / "one-armhf", named, ARMHF)
-    archive.update()
+    ArchiveFetcher(archive).update()
     return archive
 
 
@@ -298,7 +300,7 @@ def test_damaged_packages_are_removed_with_a_sentence(packages: Archive, tmp_pat
     assert not said
     flip(folder / "tool_3_all.deb")
     remove_damaged(folder, sums, said.append)
-    assert said == ["tool_3_all.deb in the store is damaged: it is removed, and downloaded again"]
+    assert said == ["tool_3_all.deb in the store is damaged: removed, to be downloaded again"]
     assert sorted(path.name for path in folder.iterdir()) == [
         "lib+x_1.0_all.deb",
         "old_1_all.deb",

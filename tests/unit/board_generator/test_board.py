@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""New boards as their makers get them: by the command line, whole or not at all."""
+"""New boards from the command line, complete or not at all."""
 
 from __future__ import annotations
 
@@ -131,14 +131,14 @@ def test_what_it_writes_can_be_read(maker: Maker) -> None:
     # Each row of a table has as many cells as the one before.
     rows = [line for line in readme.splitlines() if line.startswith("|")]
     for before, row in pairwise(rows):
-        if not row.startswith("| what") and not row.startswith("| block"):
+        if not row.startswith("| item") and not row.startswith("| block"):
             assert len(re.findall(r"(?<!\\)\|", row)) == len(re.findall(r"(?<!\\)\|", before)), row
 
 
 def test_without_start_up_code_a_table_stands_in_loudly(maker: Maker) -> None:
     made = maker(maker.hwh(Soc.ZYNQ), "--profile", "minimal")
     assert made.status == 0, made.errors
-    assert "do not expect it to start a board" in made.output
+    assert "but probably not on a board" in made.output
     new = maker.boards / "New"
     assert "**Read this first.**" in (new / "README.md").read_text()
     spec = maker.spec()
@@ -171,7 +171,7 @@ def test_of_many_contradictions_the_first_are_told(maker: Maker) -> None:
     path.write_text(hwh(Soc.ZYNQ, parameters=voltages))
     made = " ".join(maker(path).output.split())
     assert "MIO 25 voltage: PCW_MIO_25_IOTYPE says HSTL 1.8V" in made
-    assert "; and 2 more, which the build names" in made
+    assert "; and 2 more, which the build lists" in made
     assert "MIO 26" not in made
 
 
@@ -186,8 +186,8 @@ def test_a_variants_tree_says_of_the_other_board_what_is_in_its_source(
     maker(maker.xsa(soc), "--like", like)
     tree = (maker.boards / f"New/devicetree/new-{soc.value}.dts").read_text()
     (comment,) = re.findall(rf"/\* (.*) \*/\n&{label} \{{", tree)
-    has = f"{like} has it, this design" if known else "This design"
-    assert comment == f"{has} does not switch it on."
+    has = f"{like} has it, but this design" if known else "This design"
+    assert comment == f"{has} does not enable it."
 
 
 def test_a_table_that_u_boot_does_not_have_is_refused(maker: Maker) -> None:
@@ -201,7 +201,10 @@ def test_a_table_that_u_boot_does_not_have_is_refused(maker: Maker) -> None:
 def test_a_table_that_is_not_needed_is_not_passed_over_without_a_word(maker: Maker) -> None:
     made = maker(maker.xsa(Soc.ZYNQMP), "--start-up-table", "zynqmp-zcu106-revA")
     assert made.status == 0
-    assert "table of zynqmp-zcu106-revA is not used: the export has psu_init_gpl.c" in made.output
+    assert (
+        "table of zynqmp-zcu106-revA is not used: the export has this board's own psu_init_gpl.c"
+        in made.output
+    )
 
 
 def test_known_boards_are_among_u_boots() -> None:
@@ -217,8 +220,8 @@ def test_another_speed_of_the_console_is_said(maker: Maker) -> None:
     text = hwh(Soc.ZYNQ, parameters={"PCW_UART0_BAUD_RATE": "921600"})
     made = maker(maker.xsa(Soc.ZYNQ, **{"design_1.hwh": text}))
     assert "the design's console has 921600 baud" in made.output
-    assert "U-Boot before them 115200 baud" in made.output
-    assert "921600 baud: the kernel" in (maker.boards / "New/README.md").read_text()
+    assert "U-Boot uses 115200 baud" in made.output
+    assert "921600 baud: kernel" in (maker.boards / "New/README.md").read_text()
     assert maker.spec().board.console == "ttyPS0,921600"
 
 
@@ -267,7 +270,7 @@ def test_a_variant(maker: Maker) -> None:
     original = ROOT / "boards/Pynq-Z2/devicetree/zynq-pynq-z2.dts"
     assert (new / "devicetree/zynq-pynq-z2.dtsi").read_bytes() == original.read_bytes()
     assert '&qspi {\n\tstatus = "disabled";' in tree, "this design has no flash"
-    assert "all that is taken from Pynq-Z2" in (new / "README.md").read_text()
+    assert "everything copied from Pynq-Z2" in (new / "README.md").read_text()
 
 
 def test_a_variant_whose_table_stands_in(maker: Maker) -> None:
@@ -296,16 +299,16 @@ def test_a_board_in_its_own_directory(maker: Maker, build_py: CommandLine) -> No
 @pytest.mark.parametrize(
     ("name", "words", "message"),
     [
-        ("Pynq-Z2", (), "there is a board Pynq-Z2 already"),
-        ("../New", (), "'../New' is no name of a board"),
-        (".New", (), "'.New' is no name of a board"),
+        ("Pynq-Z2", (), "the board Pynq-Z2 already exists"),
+        ("../New", (), "'../New' is not a valid name for a board"),
+        (".New", (), "'.New' is not a valid name for a board"),
         (
             "New",
             ("--profile", "minimum"),
-            "--profile minimum: there is none (did you mean minimal?)",
+            "--profile minimum: no such profile (did you mean minimal?)",
         ),
-        ("New", ("--like", "Pinq-Z2"), "--like Pinq-Z2: there is no such board (did you mean"),
-        ("New", ("--like", "ZCU111"), "--like ZCU111: it is zynqmp, the export zynq"),
+        ("New", ("--like", "Pinq-Z2"), "--like Pinq-Z2: no such board (did you mean"),
+        ("New", ("--like", "ZCU111"), "--like ZCU111: its family is zynqmp, the export's is zynq"),
         ("New", ("--console", "1"), "--console 1: the design has no such UART"),
     ],
 )
@@ -322,7 +325,7 @@ def test_nothing_is_overwritten(maker: Maker) -> None:
     (there / "mine").write_text("mine")
     refused = maker(maker.xsa(Soc.ZYNQ))
     assert refused.status == 2
-    assert "is there already; nothing was changed" in refused.errors
+    assert "already exists; nothing was changed" in refused.errors
     assert files_of(maker.boards) == {"New/mine"}
 
 

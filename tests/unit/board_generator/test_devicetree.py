@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The device tree of a new board: what the design switches on, and nothing else."""
+"""The device tree of a new board enables exactly the design's peripherals."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.board_generator.devicetree import Base, board_tree, choose, with_logic
+from builder.board_generator.devicetree import Base, board_tree, with_logic
 from builder.board_generator.open_questions import checks
+from builder.board_generator.peripherals import choose
 from builder.bsp.mainline.snippet import snippet
 from builder.bsp.ps7.cpu_clock_check import tree_faults
 from builder.bsp.soc import FAMILIES
@@ -54,7 +55,7 @@ PERIPHERALS = {
         "gpio": "gpio@ff0a0000",
     },
 }
-"""Some of what the SoCs' own trees have, switched off."""
+"""Parts of the SoCs' own trees, disabled."""
 CPU = "operating-points = <666667 1000000 333334 1000000>;"
 GPIO, PHY = "#define GPIO_ACTIVE_LOW 1\n", "#define PHY_TYPE_USB3 4\n"
 
@@ -107,7 +108,7 @@ def compiled(tmp_path: Path, soc: Soc, source: str, **more: str) -> DeviceTree:
 
 
 def on(tree: DeviceTree, soc: Soc) -> set[str]:
-    """Return the labels of the peripherals that a tree switches on."""
+    """Return the labels of the peripherals that a tree enables."""
     names = {name: label for label, name in PERIPHERALS[soc].items()}
     return {
         names[node.rpartition("/")[2]]
@@ -241,9 +242,9 @@ def test_a_choice_of_consoles_and_cards(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message", "hint"),
     [
-        ({"PCW_SD0_PERIPHERAL_ENABLE": "0"}, "no SD on the processing system's pins", "switch one"),
-        ({"PCW_SD0_SD0_IO": "EMIO"}, "no card to start from", r"SD 0 \(EMIO\)"),
-        ({"PCW_UART0_UART0_IO": "EMIO"}, "the console has no port", r"UART 0 \(EMIO\)"),
+        ({"PCW_SD0_PERIPHERAL_ENABLE": "0"}, "no SD on the processing system's pins", "enable one"),
+        ({"PCW_SD0_SD0_IO": "EMIO"}, "no card to boot from", r"SD 0 \(EMIO\)"),
+        ({"PCW_UART0_UART0_IO": "EMIO"}, "there is no port for the console", r"UART 0 \(EMIO\)"),
     ],
 )
 def test_what_a_card_needs(

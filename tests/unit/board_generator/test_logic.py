@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The programmable logic as an overlay: drivers, UIO devices, and what the kernel cannot have."""
+"""The overlay of the programmable logic: drivers, UIO devices, and limitations of the kernel."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def node(overlay: str, label: str) -> str:
 
 
 def merged(tmp_path: Path, overlay: str, cells: int) -> str:
-    """Return what the overlay makes of a board's tree, as source again."""
+    """Return the source of a board's tree with the overlay applied."""
 
     def dtc(source: Path, target: Path, *flags: str) -> None:
         subprocess.run(["dtc", "-q", *flags, "-O", "dtb", "-o", target, source], check=True)

@@ -146,7 +146,7 @@ def test_offline_without_indexes_says_what_to_do(build_py: CommandLine) -> None:
     assert answer.status == 2
     assert answer.errors == (
         "error: --offline, but the package indexes have not been fetched yet\n"
-        "hint: build once, or run `plan`, with the network\n"
+        "hint: build once, or run `plan`, without --offline\n"
     )
 
 

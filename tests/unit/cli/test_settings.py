@@ -52,7 +52,7 @@ def test_what_cannot_be_a_value_is_refused(tmp_path: Path) -> None:
     for name, why in {
         "missing": "No such file",
         "large": "more than 64 KiB",
-        "binary": "no text in UTF-8",
+        "binary": "not UTF-8 text",
         ".": "Is a directory",
         "../../../../../../../../dev/zero": "plain file or a pipe",
     }.items():

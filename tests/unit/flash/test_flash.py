@@ -250,7 +250,7 @@ def test_an_image_in_a_zip_file_is_packed_by_deflate(tmp_path: Path, method: int
     path = tmp_path / "card.img.zip"
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("card.img", bytes(1000))
-    with pytest.raises(UserError, match="its image is not packed by Deflate"):
+    with pytest.raises(UserError, match="its image is not compressed with Deflate"):
         card_image(path).size(silent)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""BOOT.BIN as mkimage and bootgen make it, of both families, and damaged."""
+"""BOOT.BIN from mkimage and bootgen, for both families, and damaged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAYLOAD = bytes(range(256)) * 16
 
 
 def header(payload: bytes = PAYLOAD, **changed: int) -> bytes:
-    """Return a boot image with a right checksum and no tables."""
+    """Return a boot image with a valid checksum and no tables."""
     words = {
         "width": bootbin.WIDTH_DETECTION,
         "identification": bootbin.IDENTIFICATION,
@@ -80,13 +80,13 @@ def test_header(image: Callable[[bytes], Path]) -> None:
         (b"\x7fELF" + bytes(4096), "no boot header: 0x00000000 0x00000000"),
         (header(identification=0x584E4C58), "no boot header"),
         (header()[:0x100], "shorter"),
-        (header()[:-4], "cut off"),
+        (header()[:-4], "truncated"),
         (header(offset=0x8C4), "cannot start at 0x8c4"),
         (header(encryption=1), "encryption word 0x00000001"),
         (header(bytes(200 * 1024)), "does not fit"),
         (header(length=0), "does not fit"),
         (header(load=0x40), "loaded to 0x00000040 and started at 0x00000000, .* print nothing"),
-        (header(entry=len(PAYLOAD)), "started at 0x00001000, which is not in its 4096 bytes"),
+        (header(entry=len(PAYLOAD)), "started at 0x00001000, outside of its 4096 bytes"),
         (header()[:0x34] + b"\1" + header()[0x35:], "header's checksum"),
     ],
 )
@@ -111,7 +111,7 @@ def test_header_of_zynqmp(image: Callable[[bytes], Path]) -> None:
         (zynqmp(load=0), "cannot be loaded to 0x00000000"),
         (zynqmp(bytes(0x2A004)), r"does not fit the 172032 at 0xfffc0000"),
         (zynqmp(pmu=bytes(0x20040)), "PMU firmware of 131136 bytes does not fit the PMU's 131072"),
-        (zynqmp(pmu=bytes(640))[:-4], "cut off"),
+        (zynqmp(pmu=bytes(640))[:-4], "truncated"),
         (zynqmp()[:0x34] + b"\1" + zynqmp()[0x35:], "header's checksum"),
     ],
 )
@@ -136,10 +136,10 @@ def test_what_mkimage_makes(tmp_path: Path) -> None:
     run("mkimage", "-T", "zynqimage", "-d", tmp_path / "spl.bin", path)
     found = bootbin.parse(path, Soc.ZYNQ)
     assert found.first_stage == PAYLOAD
-    # mkimage counts its header in; a file that is cut off must be seen all the same.
+    # mkimage counts its header in; a file that is truncated must be seen all the same.
     assert found.header.length == path.stat().st_size
     path.write_bytes(path.read_bytes()[:-64])
-    with pytest.raises(bootbin.BootImageError, match="cut off"):
+    with pytest.raises(bootbin.BootImageError, match="truncated"):
         bootbin.parse(path, Soc.ZYNQ)
 
 
@@ -168,7 +168,7 @@ def bootgen_image(tmp_path: Path) -> Path:
 
 @pytest.mark.skipif(not shutil.which("bootgen"), reason="needs bootgen (xilinx-bootgen)")
 class TestBootgen:
-    """What bootgen makes."""
+    """A boot image from bootgen."""
 
     def test_whole(self, bootgen_image: Path) -> None:
         assert bootbin.parse(bootgen_image, Soc.ZYNQ).first_stage == PAYLOAD
@@ -179,7 +179,7 @@ class TestBootgen:
             ("table", "unknown version"),
             ("header", "checksum of partition header 1"),
             ("data", r"partition 1 \(u-boot.elf\) does not match its MD5"),
-            ("end", r"partition 1 \(u-boot.elf\) ends at \d+, .* cut off"),
+            ("end", r"partition 1 \(u-boot.elf\) ends at \d+, .* truncated"),
         ],
     )
     def test_damage(self, bootgen_image: Path, what: str, complaint: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Small cards as sfdisk, mkfs.vfat and mcopy make them, and broken ones."""
+"""Small card images from sfdisk, mkfs.vfat and mcopy, and damaged ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 MIB = 1 << 20
 BOOT_BIN = bytes(range(251)) * 70
 SIZES = {"16": 8, "32": 40}
-"""MiB of the boot partition by the kind of FAT that goes into it."""
+"""MiB of the boot partition by the kind of its FAT."""
 
 
 def run(*argv: object, stdin: str = "") -> None:
@@ -75,15 +75,15 @@ def test_a_root_directory_of_many_clusters(tmp_path: Path) -> None:
     ("changes", "complaint"),
     [
         ([(510, b"\0\0")], "has no partition table"),
-        ([(ENTRY, b"\0")], "the active flag not on its first partition alone: U-Boot would look"),
-        ([(ENTRY, b"\0"), (ENTRY + 16, b"\x80")], "the active flag not on its first"),
-        ([(ENTRY + 4, b"\x0c")], "has type 0x0c and a FAT16 in it, which is type 0x0e"),
+        ([(ENTRY, b"\0")], "an active flag not on its first partition alone: U-Boot would look"),
+        ([(ENTRY, b"\0"), (ENTRY + 16, b"\x80")], "an active flag not on its first"),
+        ([(ENTRY + 4, b"\x0c")], "has type 0x0c and contains a FAT16, which is type 0x0e"),
         ([(ENTRY + 4, b"\x07")], "has type 0x07"),
         ([(ENTRY + 20, b"\x82")], "second partition of type 0x82"),
         ([(ENTRY + 20, b"\0")], "has 1 partitions, not 2: the kernel"),
         ([(ENTRY + 8, struct.pack("<I", 8 * 2048))], "overlap"),
         ([(ENTRY + 28, struct.pack("<I", 9999999))], "second partition beyond its end"),
-        ([(ENTRY + 24, struct.pack("<II", 9 * 2048 + 1, 63))], "off a MiB boundary"),
+        ([(ENTRY + 24, struct.pack("<II", 9 * 2048 + 1, 63))], "not aligned to 1 MiB"),
         ([(MIB + 510, b"\0\0")], "has no FAT with sectors of 512 bytes"),
         ([(MIB + 11, struct.pack("<H", 4096))], "has no FAT with sectors of 512 bytes"),
         ([(MIB + 13, b"\0")], "has clusters of 0 sectors"),
@@ -102,7 +102,7 @@ def test_what_a_board_would_stumble_over(
 
 
 def lead(image: Path, cluster: int, to: int) -> None:
-    """Let a cluster of the FAT16 lead to another one; BOOT.BIN begins at cluster 2."""
+    """Link a cluster of the FAT16 to another one; BOOT.BIN begins at cluster 2."""
     with image.open("rb") as file:
         file.seek(MIB + 14)
         (reserved,) = struct.unpack("<H", file.read(2))
@@ -128,8 +128,8 @@ def spoil(image: Path) -> None:
 @pytest.mark.parametrize(
     ("breaking", "complaint"),
     [
-        (lead_back, "chain that does not end"),
-        (lead_out, "chains lead out of it"),
+        (lead_back, "endless chain"),
+        (lead_out, "chain that leaves it"),
         (rename, "has no BOOT.BIN: the BootROM"),
         (spoil, "is not the one that was built"),
     ],

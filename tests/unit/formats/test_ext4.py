@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reading a filesystem without mounting it, and all of it as an archive."""
+"""Reading a filesystem without mounting it, and archiving it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FEATURES = (
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tree with all kinds of files, to be left as it is."""
+    """A tree with all kinds of files; not to be changed."""
     folder = tmp_path_factory.mktemp("ext4") / "tree"
     (folder / "sub").mkdir(parents=True)
     (folder / "many").mkdir()
@@ -62,7 +62,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tree: Path
 ) -> Path:
-    """A filesystem of the tree, to be left as it is."""
+    """A filesystem of the tree; not to be changed."""
     folder = tmp_path_factory.mktemp("ext4")
     path = ext4(folder / "fs", tree, *request.param, commands=CHANGES)
     (folder / "capability").write_bytes(CAPABILITY)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Device trees, FIT images, boot images, kernels and filesystems made to fill or to stop a reader."""
+"""Device trees, FIT images, boot images, kernels and filesystems that attack the reader."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SECONDS = 5
 
 @pytest.fixture(autouse=True)
 def soon() -> Iterator[None]:
-    """Let no test take the processor for long."""
+    """Limit the processor time of each test."""
     began = time.process_time()
     yield
     assert time.process_time() - began < SECONDS
@@ -84,8 +84,8 @@ def test_a_tree_that_is_too_much_is_refused(structure: bytes, strings: bytes, pr
 
 
 def test_names_of_nodes_together_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devicetree, "_MOST_NAMES", 1000)
-    with pytest.raises(ValueError, match="too long names"):
+    monkeypatch.setattr(devicetree, "_MAX_NAMES", 1000)
+    with pytest.raises(ValueError, match="names are too long"):
         parse_tree(dtb(node(b"", node(b"x" * 900) + node(b"y" * 900)) + LAST))
 
 
@@ -93,7 +93,7 @@ def test_a_tree_is_a_plain_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
     for name in ("pipe", "zero"):
-        with pytest.raises(StepError, match="is not a device tree: it is no plain file"):
+        with pytest.raises(StepError, match="is not a device tree: it is not a plain file"):
             read_tree(tmp_path / name)
 
 
@@ -132,7 +132,7 @@ def placed(size: bytes, start: bytes) -> bytes:
     [
         ([placed(struct.pack(">I", 3000), bytes(4))] * 100, "they overlap"),
         ([placed(b"\xff" * 5000, bytes(4))], "data-size has 5000 bytes, too many for a number"),
-        ([placed(b"\xff" * 8, bytes(4))], "cut off"),
+        ([placed(b"\xff" * 8, bytes(4))], "truncated"),
     ],
 )
 def test_a_fit_that_is_too_much_is_refused(
@@ -148,7 +148,7 @@ def test_a_fit_that_is_too_much_is_refused(
 
 
 def partitions(count: int, *, name: bytes = b"boot" + bytes(4)) -> bytes:
-    """Return a boot image with many partitions, each of which is all of it."""
+    """Return a boot image with many partitions, each of which spans the whole file."""
     image = bytearray(header())
     table, names = len(image), len(image) + 64
     image += struct.pack("<I", 0x01020000).ljust(64, b"\0") + bytes(16) + name
@@ -185,9 +185,9 @@ def test_a_partition_with_a_name_without_end(tmp_path: Path) -> None:
 
 def test_a_boot_image_and_a_program_are_plain_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(bootbin.BootImageError, match="is no plain file"):
+    with pytest.raises(bootbin.BootImageError, match="is not a plain file"):
         bootbin.parse(tmp_path / "pipe", Soc.ZYNQ)
-    with pytest.raises(UserError, match="is no plain file"):
+    with pytest.raises(UserError, match="is not a plain file"):
         pmu_memory(tmp_path / "pipe")
 
 
@@ -216,7 +216,7 @@ def filesystem(folder: Path, *changes: str) -> Path:
 @pytest.mark.parametrize("target", ["/", "/a", "/a/b"])
 def test_a_directory_in_itself_is_refused(tmp_path: Path, target: str) -> None:
     path = filesystem(tmp_path, f"ln {target} /a/b/again")
-    with Ext4(path) as opened, pytest.raises(UserError, match="is a directory of another name too"):
+    with Ext4(path) as opened, pytest.raises(UserError, match="is a directory with a second name"):
         archive_tree(opened, io.BytesIO())
 
 
@@ -226,13 +226,13 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path: Path) -> None:
     assert content.count(b"file") == 1
     for name in (b"../x", b"/etc", b"a\0b\0"):
         path.write_bytes(content.replace(b"file", name))
-        with Ext4(path) as opened, pytest.raises(UserError, match="is no file's name"):
+        with Ext4(path) as opened, pytest.raises(UserError, match="is not a valid file name"):
             archive_tree(opened, io.BytesIO())
 
 
 def test_files_with_huge_holes_are_refused(tmp_path: Path) -> None:
     path = filesystem(tmp_path, f"set_inode_field /a/file size {1 << 42}")
-    with Ext4(path) as opened, pytest.raises(UserError, match=r"with their holes: \./a/file has"):
+    with Ext4(path) as opened, pytest.raises(UserError, match=r"including holes: \./a/file has"):
         archive_tree(opened, io.BytesIO(), most=1 << 30)
     with Ext4(path) as opened, pytest.raises(UserError, match="/a/file has more than 64 MiB"):
         opened.read("/a/file")
@@ -255,8 +255,8 @@ def test_a_deep_tree_is_read(tmp_path: Path) -> None:
 
 def test_a_lock_file_is_a_plain_text_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UserError, match="is no plain file"):
+    with pytest.raises(UserError, match="is not a plain file"):
         read_lock(tmp_path / "pipe")
     (tmp_path / "lock").write_bytes(b"a==1\xff")
-    with pytest.raises(UserError, match="is no text in UTF-8"):
+    with pytest.raises(UserError, match="is not UTF-8 text"):
         read_lock(tmp_path / "lock")

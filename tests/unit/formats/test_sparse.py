@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Large files that go to the disk as they grow."""
+"""Continuous writing of large files to disk."""
 
 from __future__ import annotations
 

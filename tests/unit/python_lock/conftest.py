@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The small archive of the tests of archives, for modules that apt brings."""
+"""The small archive of the tests of archives, for Python modules from apt."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Lock files, made by the real uv from a small index: what they hold, and what they leave out."""
+"""Content of lock files, created by the real uv from a small index."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_lock_holds_what_is_needed_with_the_hash_of_the_one_wheel(
         "# SPDX-License-Identifier: MIT",
         "# Locked for one on armhf, Python 3.11, by",
         "#     build.py lock --recipe r --distro one --architecture armhf",
-        "# Of:",
+        "# Requirements:",
     ]
     assert text.splitlines()[-2:] == [
         f"app==2.0 --hash=sha256:{sha256(app)}",

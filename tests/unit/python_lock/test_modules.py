@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The Python packages that apt brings, read from real .deb files by the real apt."""
+"""Python packages in real .deb files, fetched by the real apt."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from builder.apt.archive import Archive
+from builder.apt.archive_fetcher import ArchiveFetcher
 from builder.python_lock.modules import apt_modules
 from tests.fixtures.archive import ARMHF, SUITES, Repository, distribution, flip, needs_tools
 
@@ -40,7 +41,7 @@ def archive(repository: Repository, tmp_path: Path, no_proxies: None) -> Archive
         distribution(repository.url, repository.key.public),
         ARMHF,
     )
-    made.update()
+    ArchiveFetcher(made).update()
     return made
 
 
@@ -82,5 +83,5 @@ def test_what_is_kept_and_damaged_is_fetched_again(archive: Archive, tmp_path: P
     flip(kept / name)
     told: list[str] = []
     assert len(apt_modules(archive, ["python3-app"], kept, work, say=told.append)) == 2
-    assert told == [f"{name} in the store is damaged: it is removed, and downloaded again"]
+    assert told == [f"{name} in the store is damaged: removed, to be downloaded again"]
     assert [path.name for path in work.glob("*.deb")] == [name]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Files of a Python package index, from one on this machine."""
+"""Files of a Python package index on this machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILE = "A_b-1.0+x.tar.gz"
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An index with the project a-b, and its file beside it, as mirrors have them."""
+    """An index with the project a-b and its file, in the layout of mirrors."""
     folder = tmp_path / "index"
     (folder / "simple/a-b").mkdir(parents=True)
     (folder / "files").mkdir()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the tests of imports share."""
+"""Fixtures for tests of the importer."""
 
 from __future__ import annotations
 

@@ -35,14 +35,14 @@ def test_a_bsp_that_is_none_is_said(imports: Imports) -> None:
     (imports.write("SURFv6revB") / "SURFv6revB.bsp").write_bytes(b"no archive")
     report = imports("SURFv6revB")
     (what,) = said(report, Outcome.PERSON, "SURFv6revB.bsp")
-    assert what.startswith("is no BSP of PetaLinux: ")
+    assert what.startswith("is not a BSP of PetaLinux: ")
 
 
 def test_a_bsp_that_is_damaged_is_said(imports: Imports) -> None:
     path = imports.write("SURFv6revB") / "SURFv6revB.bsp"
     os.truncate(path, path.stat().st_size // 2)
     (what,) = said(imports("SURFv6revB"), Outcome.PERSON, "SURFv6revB.bsp")
-    assert what.startswith("is no BSP of PetaLinux: SURFv6revB.bsp cannot be read: ")
+    assert what.startswith("is not a BSP of PetaLinux: SURFv6revB.bsp cannot be read: ")
 
 
 def test_what_is_too_large_in_a_bsp_is_said(
@@ -89,7 +89,7 @@ def test_a_board_like_one_of_the_tree_has_its_tree_under_its_own_name(imports: I
     assert 'pynq_board = "Pynq-ZED";' in source
     assert (imports.target / "Pynq-ZED/ps7/arty-z7.registers.yaml").is_file()
     assert any(
-        "those of Pynq-Z2: see if they fit" in what
+        "those of Pynq-Z2: check that they fit" in what
         for what in said(report, Outcome.PERSON, "Pynq-ZED.spec")
     )
 
@@ -97,15 +97,17 @@ def test_a_board_like_one_of_the_tree_has_its_tree_under_its_own_name(imports: I
 def test_a_board_of_the_trees_own_name_is_that_board(imports: Imports) -> None:
     report = imports("Pynq-Z2")
     assert (imports.target / "Pynq-Z2/ps7/arty-z7.registers.yaml").is_file()
-    assert any("of this tree" in what for what in said(report, Outcome.CONVERTED, "Pynq-Z2.spec"))
-    assert any("add what that lacks" in what for what in said(report, Outcome.PERSON, DTSI))
+    assert any(
+        "in this repository" in what for what in said(report, Outcome.CONVERTED, "Pynq-Z2.spec")
+    )
+    assert any("add missing parts" in what for what in said(report, Outcome.PERSON, DTSI))
 
 
 @pytest.mark.parametrize(
     ("like", "message"),
     [
         ("Pinq-Z2", "--like Pinq-Z2: no such board (did you mean Pynq-Z2?)"),
-        ("ZCU111", "--like ZCU111: it is zynqmp, Pynq-ZED is zynq"),
+        ("ZCU111", "--like ZCU111: its family is zynqmp, that of Pynq-ZED is zynq"),
     ],
 )
 def test_a_board_cannot_be_like_any(imports: Imports, like: str, message: str) -> None:
@@ -132,7 +134,7 @@ def test_a_tree_of_its_own_begins_with_the_familys(imports: Imports) -> None:
     assert '#include "zynq-7000.dtsi"' in source
     assert "serial0 = &uart1;" in source, "as the board's additions say"
     assert "mmc0 = &sdhci0;" in source
-    assert "qspi: spi@e000d000" in source, "Linux 6.1 does not have it"
+    assert "qspi: spi@e000d000" in source, "Linux 6.1 lacks it"
     assert "memory@0" not in source, "the additions have it"
     lines = [line for line in source.splitlines() if line.startswith("#include")]
     assert lines[1:] == [
@@ -155,9 +157,9 @@ def test_what_in_a_tree_does_not_fit_is_said_with_its_line(imports: Imports) -> 
         return 1 + next(i for i, each in enumerate(text.splitlines()) if part in each)
 
     for part, what in [
-        ("bootargs", "bootargs cma=64M quiet: not taken over"),
+        ("bootargs", "bootargs cma=64M quiet: dropped"),
         ("dma@40400000", "dma@40400000 is in the programmable logic"),
-        ("axi_gpio_0", "&axi_gpio_0 is no label of zynq-7000.dtsi"),
+        ("axi_gpio_0", "label &axi_gpio_0 is not in zynq-7000.dtsi"),
     ]:
         (found,) = said(report, Outcome.PERSON, DTSI, line(part))
         assert found.startswith(what)
@@ -254,7 +256,7 @@ def test_memory_of_the_additions_goes_before_the_exports(imports: Imports, expor
     report = imports("Robot")
     assert yaml.safe_load(imports.text("Robot", "board.yaml"))["memory"] == "512M"
     assert any(
-        "memory 512M, which is taken, the hardware export 1G" in what
+        "memory 512M, which is used, the hardware export 1G" in what
         for what in said(report, Outcome.PERSON, "Robot.spec")
     )
     source = imports.text("Robot", "devicetree/zynq-robot-board.dts")
@@ -271,10 +273,9 @@ def test_an_export_that_is_of_no_use_is_said_and_the_usual_is_assumed(
     report = imports("Robot")
     person = said(report, Outcome.PERSON, "Robot.spec")
     assert any(
-        "nothing was taken out of hardware/robot.xsa: its design is for zynqmp" in what
-        for what in person
+        "hardware/robot.xsa was not used: its design is for zynqmp" in what for what in person
     )
-    assert any("assumed, since no file says" in what for what in person)
+    assert any("assumed, since no file specifies it" in what for what in person)
 
 
 # The kernel
@@ -284,9 +285,9 @@ def test_fragments_lose_what_only_amds_kernel_has(imports: Imports) -> None:
     report = imports("e200")
     lines = imports.text("e200", "kernel/radio.cfg").splitlines()
     assert lines[2:] == [
-        "# of AMD's kernel: CONFIG_XILINX_APF=y",
+        "# only in AMD's kernel: CONFIG_XILINX_APF=y",
         "CONFIG_SPI_SPIDEV=y",
-        "# of AMD's kernel: CONFIG_XILINX_FCLK is not set",
+        "# only in AMD's kernel: CONFIG_XILINX_FCLK is not set",
     ]
     path = f"{LINUX}/linux-xlnx/radio.cfg"
     assert len(said(report, Outcome.LEFT, path)) == 2

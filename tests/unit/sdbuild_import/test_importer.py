@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Boards of sdbuild in many forms: what becomes of them, file by file."""
+"""Import of sdbuild boards in many forms: the outcome for each file."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_a_place_without_boards_is_an_error(tmp_path: Path, folder: str) -> None
 
 def test_what_is_there_is_not_overwritten(imports: Imports) -> None:
     imports("Pynq-ZED")
-    with pytest.raises(UserError, match="exists already") as caught:
+    with pytest.raises(UserError, match="already exists") as caught:
         imports("Pynq-ZED")
     assert "--to" in (caught.value.hint or "")
 
@@ -203,7 +203,7 @@ def test_the_command_says_what_a_person_has_to_do_first(
     assert answer.status == 0
     lines = answer.output.splitlines()
     assert lines[0].startswith(f"e200: {tmp_path}/new/e200: can be planned (")
-    titles = ["needs a person:", "converted:", "used as it is:", "left out, since nothing here"]
+    titles = ["needs your attention:", "converted:", "used unchanged:", "left out, not needed"]
     found = [next(i for i, line in enumerate(lines) if line.startswith(each)) for each in titles]
     assert found == sorted(found)
     assert "  packages/radio/: 4 files: recipe radio" in lines

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Assignments of makefiles, in all spellings that boards' specifications have."""
+"""Assignments of makefiles in all forms that boards' specifications use."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ from builder.sdbuild_import.make import parse, read_makefile
 def test_an_assignment_has_the_value_that_make_gives_it(text: str, name: str, value: str) -> None:
     found = parse(text)
     assert found.variables[name].value == value
-    assert not found.troubles
+    assert not found.unsupported
 
 
 @pytest.mark.parametrize(
@@ -76,18 +76,18 @@ def test_an_assignment_has_the_value_that_make_gives_it(text: str, name: str, va
         ("include common.mk\n", 1, "`include common.mk`: another file"),
         ("-include common.mk\n", 1, "`-include common.mk`: another file"),
         ("define F\nA := 1\nendef\n", 1, "`define F`: a macro"),
-        ("all: base\n", 1, "`all: base`: no assignment"),
-        ("$(eval $(call F,B))\n", 1, "`$(eval $(call F,B))`: no assignment"),
+        ("all: base\n", 1, "`all: base`: not an assignment"),
+        ("$(eval $(call F,B))\n", 1, "`$(eval $(call F,B))`: not an assignment"),
         ("A != date\n", 1, "`A != date`: a command's output"),
-        ("A := $(shell date)\n", 1, "`$(shell date)` is a function of make's"),
+        ("A := $(shell date)\n", 1, "`$(shell date)` is a function of make"),
         ("A := $(BOARDDIR)/x\n", 1, "`$(BOARDDIR)` is not set here"),
-        ("A = $(A) x\n", 1, "`$(A)` names itself"),
+        ("A = $(A) x\n", 1, "`$(A)` refers to itself"),
         ("B := 1\nA := 1 \\\n  $(C)\n", 2, "`$(C)` is not set here"),
     ],
 )
 def test_what_only_make_can_decide_is_listed_with_its_line(text: str, line: int, what: str) -> None:
     found = parse(text)
-    assert (line, what) in [(each.line, each.what) for each in found.troubles]
+    assert (line, what) in [(each.line, each.what) for each in found.unsupported]
 
 
 def test_nothing_in_a_condition_or_a_macro_is_assigned() -> None:
@@ -107,10 +107,10 @@ def test_lines_of_a_variable_are_those_that_make_it() -> None:
 
 
 def test_a_file_that_cannot_be_read_is_the_users_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot be read|is no text"):
+    with pytest.raises(UserError, match=r"cannot be read|is not UTF-8 text"):
         read_makefile(tmp_path / "none.spec")
     (tmp_path / "x.spec").write_bytes(b"A := \xff\xfe\n")
-    with pytest.raises(UserError, match=r"cannot be read|is no text"):
+    with pytest.raises(UserError, match=r"cannot be read|is not UTF-8 text"):
         read_makefile(tmp_path / "x.spec")
 
 
@@ -126,5 +126,5 @@ def test_a_file_that_cannot_be_read_is_the_users_error(tmp_path: Path) -> None:
 def test_variables_that_stand_for_too_much_are_the_users_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.spec"
     path.write_text(text)
-    with pytest.raises(UserError, match=r"x\.spec: line \d+: A\d* stands for more than is read"):
+    with pytest.raises(UserError, match=r"x\.spec: line \d+: the expansion of A\d* is too large"):
         read_makefile(path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an imported board puts into its image: packages and designs."""
+"""Packages and designs of an imported board."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_boards_own_package_is_used_as_it_is(imports: Imports) -> None:
     report = imports("e200")
     recipe = yaml.safe_load(imports.text("e200", "recipes/radio/recipe.yaml"))
     assert recipe == {
-        "summary": "sdbuild's package radio, as it is",
+        "summary": "sdbuild's package radio, unchanged",
         "board-specific": True,
         "legacy": {"package": "radio", "board-files": ["notebooks/welcome.ipynb"]},
     }
@@ -29,20 +29,23 @@ def test_a_boards_own_package_is_used_as_it_is(imports: Imports) -> None:
         assert imports.text("e200", f"recipes/radio/radio/{name}") == BOARDS["e200"][path]
         assert said(report, Outcome.AS_IT_IS, path)
     assert said(report, Outcome.LEFT, "packages/radio/Makefile")
-    assert "and so no board" in said(report, Outcome.AS_IT_IS, "packages/spare/qemu.sh")[0]
+    assert (
+        "so the board does not use it"
+        in said(report, Outcome.AS_IT_IS, "packages/spare/qemu.sh")[0]
+    )
 
 
 @pytest.mark.parametrize(
     ("board", "path", "line", "what"),
     [
-        ("e200", "packages/radio/qemu.sh", 2, "this virtual environment is for what users add"),
-        ("e200", "packages/radio/qemu.sh", 3, "`pip3 install` wants the network"),
-        ("e200", "packages/radio/qemu.sh", 4, "write python3"),
-        ("e200", "packages/spare/qemu.sh", 1, "`apt-get -y install` wants the network"),
+        ("e200", "packages/radio/qemu.sh", 2, "this virtual environment is for users' packages"),
+        ("e200", "packages/radio/qemu.sh", 3, "`pip3 install` needs the network"),
+        ("e200", "packages/radio/qemu.sh", 4, "use python3"),
+        ("e200", "packages/spare/qemu.sh", 1, "`apt-get -y install` needs the network"),
         ("Ultra96", "packages/wilc3000/pre.sh", 1, "there is no PetaLinux project"),
-        ("Ultra96", "packages/wilc3000/pre.sh", 2, "no loop devices"),
-        ("Ultra96", "packages/wilc3000/qemu.sh", 1, "`git -C /x clone` wants the network"),
-        ("Ultra96", "packages/wilc3000/qemu.sh", 2, "`wget` wants the network"),
+        ("Ultra96", "packages/wilc3000/pre.sh", 2, "loop devices are not available"),
+        ("Ultra96", "packages/wilc3000/qemu.sh", 1, "`git -C /x clone` needs the network"),
+        ("Ultra96", "packages/wilc3000/qemu.sh", 2, "`wget` needs the network"),
         ("Ultra96", "packages/usb-eth0/pre.sh", 1, "ifupdown is not installed"),
     ],
 )
@@ -95,7 +98,7 @@ def test_a_package_of_sdbuilds_has_recipes_or_a_reason(name: str) -> None:
         ("e200", 5, Outcome.CONVERTED, "ethernet: by network: "),
         ("e200", 5, Outcome.CONVERTED, "sdcardshrink: no recipe: "),
         ("e200", 5, Outcome.AS_IT_IS, "radio: the board's own package, recipe radio"),
-        ("Ultra96", 5, Outcome.PERSON, "juliabrot: neither a package of the board's nor "),
+        ("Ultra96", 5, Outcome.PERSON, "juliabrot: neither a package of the board nor "),
     ],
 )
 def test_what_stands_for_a_package(
@@ -130,7 +133,7 @@ def test_links_that_multiply_are_refused(imports: Imports, monkeypatch: pytest.M
         for side in "ab":
             (folder / f"levels/{level}/{side}").symlink_to(f"../{level + 1}")
     (folder / "levels/15").mkdir()
-    monkeypatch.setattr("builder.sdbuild_import.draft._MOST_FILES", 1000)
+    monkeypatch.setattr("builder.sdbuild_import.draft._MAX_FILES", 1000)
     with pytest.raises(UserError, match="more than 1000 files"):
         imports("SURFv6revB")
 
@@ -145,5 +148,5 @@ def test_links_are_followed_as_sdbuild_does(imports: Imports) -> None:
     (folder / "gone").symlink_to("nowhere")
     report = imports("Pynq-ZED")
     assert (imports.target / "Pynq-ZED/base/base.bit").read_bytes() == b"bits"
-    assert said(report, Outcome.PERSON, "gone") == ["is a link that leads nowhere"]
-    assert said(report, Outcome.PERSON, "circle") == ["is a link to a directory that it is in"]
+    assert said(report, Outcome.PERSON, "gone") == ["is a broken link"]
+    assert said(report, Outcome.PERSON, "circle") == ["is a link to one of its parent directories"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Specifications of sdbuild's boards: make's lines, read without make."""
+"""Specifications of sdbuild boards, read without make."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tests.fixtures.sdbuild_imports import Imports, said
 @pytest.mark.parametrize(
     ("text", "outcome", "line", "what"),
     [
-        ("BSP_X := a b\n", Outcome.PERSON, 2, "BSP: one word is wanted: a b"),
+        ("BSP_X := a b\n", Outcome.PERSON, 2, "BSP: expected one word: a b"),
         ("RFSoC_X := 1\n", Outcome.LEFT, 2, "RFSoC_X: "),
         ("BASE_X ?= x.tar\n", Outcome.LEFT, 2, "BASE_X: "),
         ("STAGE3_PACKAGES_X := a\n", Outcome.LEFT, 2, "STAGE3_PACKAGES_X: "),
         ("REMOTE_PACKAGES_X := a\n", Outcome.LEFT, 2, "REMOTE_PACKAGES_X: "),
-        ("SDBOOT_X := sd0\n", Outcome.PERSON, 2, "SDBOOT: sd0 is no device"),
-        ("SOMETHING := 1\n", Outcome.PERSON, 2, "SOMETHING is no variable of sdbuild's"),
-        ("BSP_Y := a\n", Outcome.PERSON, 2, "BSP_Y is not of X, so sdbuild passes over it: taken"),
-        ("BSP_X := a\nBSP_Y := b\n", Outcome.PERSON, 3, "BSP_Y is not of X: passed over"),
+        ("SDBOOT_X := sd0\n", Outcome.PERSON, 2, "SDBOOT: sd0 is not a device"),
+        ("SOMETHING := 1\n", Outcome.PERSON, 2, "SOMETHING is not a variable of sdbuild"),
+        ("BSP_Y := a\n", Outcome.PERSON, 2, "BSP_Y is not for X, so sdbuild ignores it: used"),
+        ("BSP_X := a\nBSP_Y := b\n", Outcome.PERSON, 3, "BSP_Y is not for X: ignored"),
         ("FPGA_MANAGER_X := 0\n", Outcome.CONVERTED, 2, "the FPGA manager is always on here; "),
     ],
 )

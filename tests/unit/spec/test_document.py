@@ -122,7 +122,7 @@ def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_bytes(b"a: \xff\n")
     (complaint,) = complaints(path)
-    assert complaint == f"{path}:1: is no text in UTF-8: invalid start byte"
+    assert complaint == f"{path}:1: is not UTF-8 text: invalid start byte"
 
 
 def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ CHAIN = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1,
         (f"a: 1\nb: {'9' * 100}\n", 2, "is too long for a number; put a text in quotes"),
         (f"a: 1\nb: 0x{'f' * 100_000}\n", 2, "is too long for a number"),
         (f"a: 1\nb: 1{':59' * 1000}\n", 2, "is too long for a number"),
-        (f"a: {'x' * (1 << 20)}\n", 1, "is larger than 1 MiB, which is the most that is read"),
+        (f"a: {'x' * (1 << 20)}\n", 1, "is larger than the limit of 1 MiB"),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -199,7 +199,7 @@ def test_only_plain_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "full").symlink_to("/dev/full")
     (tmp_path / "loop").symlink_to("loop")
     for name in ("pipe", "full"):
-        assert complaints(tmp_path / name) == [f"{tmp_path / name}:1: is no plain file"]
+        assert complaints(tmp_path / name) == [f"{tmp_path / name}:1: is not a plain file"]
     (complaint,) = complaints(tmp_path / "loop")
     assert "cannot be read: Too many levels" in complaint
     (complaint,) = complaints(tmp_path / ("x" * 300))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is kept is what was made: damage is found, named, and costs no reading twice."""
+"""Detection of damaged entries, without reading unchanged files again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OLD = 1_000_000_000
 
 
 def fill(files: Path) -> None:
-    """Put one of each kind of file into a directory."""
+    """Create one file of each kind in a directory."""
     (files / "folder").mkdir()
     (files / "folder/small").write_text("small")
     (files / "large").write_bytes(b"x" * 2 * MIB)
@@ -42,7 +42,7 @@ def add(store: Store, key: str = "k") -> Entry:
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the files that are hashed while the store verifies."""
+    """Names of the files that are hashed during a verification."""
     names: list[str] = []
 
     def hashing(path: Path, stopped: Callable[[], bool] = lambda: False) -> str:
@@ -54,7 +54,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def flip(path: Path) -> None:
-    """Change one bit of a file, and leave its size and time of modification as they are."""
+    """Change one bit of a file, but not its size and time of modification."""
     before = path.stat()
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -146,7 +146,7 @@ def test_what_was_verified_is_not_read_again_until_it_changes(
 
 
 def test_what_has_just_changed_is_read_again(store: Store, read: list[str]) -> None:
-    """A second change within the same tick of the clock would not be seen."""
+    """A second change within the same tick of the clock would not be noticed."""
     entry = add(store)
     time.sleep(0.03)
     (entry.files / "folder/small").write_text("small")
@@ -157,7 +157,7 @@ def test_what_has_just_changed_is_read_again(store: Store, read: list[str]) -> N
 
 
 def test_what_a_disk_changed_by_itself_is_found_by_reading_all(store: Store) -> None:
-    """No time tells of it: the note is made to say what the file's state is now."""
+    """The times do not show the change: the note has the file's current state."""
     entry = add(store)
     flip(entry.files / "large")
     note = entry.path / "verified.json"

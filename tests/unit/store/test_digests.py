@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Checksums of large files: a file is read again if it may have changed, and only then."""
+"""Cached checksums of large files: a file is read again only if it may have changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZE = 2 << 20
 
 
 class Reader:
-    """Reads files, and counts."""
+    """Reader of files that counts its calls."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -43,7 +43,7 @@ def large(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the files had been there for a while."""
+    """Let the clock show a later time, as if the files were older."""
     now = time.time_ns
     monkeypatch.setattr("builder.store.digests.time.time_ns", lambda: now() + 3_000_000_000)
 
@@ -96,7 +96,7 @@ def test_another_file_under_the_name_is_read(store: Store, large: Path, reader: 
 def test_nothing_is_noted_of_what_has_just_changed(
     store: Store, large: Path, reader: Reader
 ) -> None:
-    """Its next change may bear the same time."""
+    """The next change may have the same time."""
     store.digest(large, reader)
     store.digest(large, reader)
     assert reader.times == 2

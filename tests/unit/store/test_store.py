@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The store: nothing half-written is ever seen, whoever dies and whoever else is at work."""
+"""The store: no partial entry is ever visible, even with killed and concurrent processes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from builder.store.files import remove_tree, tree_size, write_atomically
 from builder.store.locks import locked, remove_free, try_locked
-from builder.store.store import Entry, Store, remove_tree, tree_size, write_atomically
+from builder.store.store import Entry, Store
 from tests.fixtures.product import ROOT
 
 MIB = 1 << 20
@@ -27,7 +28,7 @@ MIB = 1 << 20
 
 @contextmanager
 def child(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """Run Python code in another process; it has said something when this gives it."""
+    """Run Python code in another process, and wait for its first line of output."""
     program = f"import sys, time\nfrom pathlib import Path\nsys.path.insert(0, {str(ROOT)!r})\n"
     program += "from builder.store.store import Store\nfrom builder.store.locks import locked\n"
     process = subprocess.Popen(
@@ -138,7 +139,7 @@ def test_a_crash_before_the_rename_leaves_nothing_visible(
 def test_an_entry_is_on_the_disk_before_it_can_be_seen(
     store: Store, more: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A few files each by itself; many with all that any process has pending."""
+    """Few files are synced one by one, many with a sync of everything."""
     synced: list[str] = []
     fsync, rename = os.fsync, Path.rename
 
@@ -383,7 +384,7 @@ def test_hashes_of_outputs_stay_when_the_outputs_go(
     assert store.content("d") is None
     for age, key in enumerate("cba"):
         os.utime(store.root / "outputs" / key, (age, age))
-    monkeypatch.setattr("builder.store.store._MOST_OUTPUTS", 2)
+    monkeypatch.setattr("builder.store.cleanup._MAX_OUTPUTS", 2)
     store.evict(0)
     assert [key for key in "abc" if store.content(key)] == ["a"], "the newest"
 
@@ -545,7 +546,7 @@ def test_a_file_that_is_not_replaced_leaves_nothing_beside_it(
 
 KILLED_WHILE_WRITING = """\
 import os, pathlib, signal, sys
-from builder.store.store import write_atomically
+from builder.store.files import write_atomically
 pathlib.Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 write_atomically(pathlib.Path(sys.argv[1]), "new")
 """
@@ -605,7 +606,7 @@ def test_holes_take_no_space(tmp_path: Path) -> None:
 def test_a_lock_that_belongs_to_root_is_a_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In containers root works for the caller, in the caller's store."""
+    """In containers, root writes into the caller's store."""
     path = tmp_path / "one.lock"
     path.touch()
     opened = os.open

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Files of others within limits: plain files, zip and tar archives, XML, JSON."""
+"""Bounded reading of untrusted files: plain files, zip and tar archives, XML, JSON."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_plain_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"1234")
     assert plain_file(path, most=4) == b"1234"
-    with pytest.raises(UnreadableError, match="larger than 0 KiB") as caught:
+    with pytest.raises(UnreadableError, match="larger than the limit of 0 KiB") as caught:
         plain_file(path, most=3)
     assert caught.value.reason.startswith("is larger than")
 
@@ -46,9 +46,9 @@ def test_a_plain_file_is_read_up_to_a_limit(tmp_path: Path) -> None:
     [
         (lambda _: None, "cannot be read: No such file"),
         (Path.mkdir, "is a directory"),
-        (os.mkfifo, "is no plain file"),
-        (lambda path: path.symlink_to("/dev/zero"), "is no plain file"),
-        (lambda path: path.symlink_to("/dev/full"), "is no plain file"),
+        (os.mkfifo, "is not a plain file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is not a plain file"),
+        (lambda path: path.symlink_to("/dev/full"), "is not a plain file"),
         (lambda path: path.symlink_to(path.name), "cannot be read: Too many levels"),
     ],
 )
@@ -66,7 +66,7 @@ def test_text_is_utf_8(tmp_path: Path) -> None:
     path.write_bytes("\N{EURO SIGN}".encode())
     assert plain_text(path) == "\N{EURO SIGN}"
     path.write_bytes(b"\xff")
-    with pytest.raises(UnreadableError, match="is no text in UTF-8"):
+    with pytest.raises(UnreadableError, match="is not UTF-8 text"):
         plain_text(path)
 
 
@@ -186,7 +186,7 @@ def long_headers(kind: bytes) -> bytes:
 
 
 def long_map(kind: bytes) -> bytes:
-    """Return an archive whose member has holes, in a list that goes on and on."""
+    """Return an archive with a sparse member whose list of holes is very long."""
     info = tarfile.TarInfo("a")
     info.type = kind
     first = bytearray(info.tobuf(tarfile.GNU_FORMAT))
@@ -216,7 +216,7 @@ def test_members_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     path = tmp_path / "archive"
     path.write_bytes(tar(*((str(number), b"") for number in range(5))))
     assert len([*tar_files(path)]) == 5
-    monkeypatch.setattr(bounded, "_MOST_MEMBERS", 4)
+    monkeypatch.setattr(bounded, "_MAX_MEMBERS", 4)
     with pytest.raises(UserError, match="more than 4 members"):
         [*tar_files(path)]
 
@@ -279,7 +279,7 @@ def test_xml_that_is_not_read(text: str, what: str) -> None:
 
 
 def test_xml_has_so_many_elements(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded, "_MOST_ELEMENTS", 3)
+    monkeypatch.setattr(bounded, "_MAX_ELEMENTS", 3)
     assert len(parsed_xml(b"<a><b/><c x='1'>text</c></a>")) == 2
     with pytest.raises(ValueError, match="more than 3 elements"):
         parsed_xml(b"<a><b/><b/><b/></a>")

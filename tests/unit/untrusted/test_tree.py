@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Trees and archives of others: whatever they hold, nothing outside of them is touched."""
+"""Untrusted trees and archives: no access outside of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRET = b"of this machine"
 
 @pytest.fixture
 def tree(tmp_path: Path) -> ForeignTree:
-    """A tree with links that lead out of it, beside a directory with a secret."""
+    """A tree with links that lead outside, beside a directory with a secret."""
     outside, root = tmp_path / "outside", tmp_path / "root"
     (root / "etc").mkdir(parents=True)
     (root / "a/b").mkdir(parents=True)
@@ -140,9 +140,9 @@ def test_a_link_to_nothing_is_made_where_it_leads(tree: ForeignTree, tmp_path: P
 
 
 def test_directories_that_are_files_are_errors_of_the_step(tree: ForeignTree) -> None:
-    with pytest.raises(BuildError, match=r"a/b/file/x: a part of it is no directory"):
+    with pytest.raises(BuildError, match=r"a/b/file/x: a part of it is not a directory"):
         tree.write("a/b/file/x", b"", mode=0o644)
-    with pytest.raises(BuildError, match="a/b/file is to be a directory"):
+    with pytest.raises(BuildError, match="a/b/file should be a directory"):
         tree.make_directory("a/b/file")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a design says: the processing system of both families, interrupts along the wires."""
+"""Block designs: the processing system of both families, interrupts along the wires."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def test_zynqmp(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"PCW_DDR_RAM_HIGHADDR": ""}, "how much memory"),
-        ({"PCW_DDR_RAM_HIGHADDR": "0x12345"}, "how much memory"),
-        ({"PCW_DDR_RAM_HIGHADDR": "much"}, "PCW_DDR_RAM_HIGHADDR is 'much', which is no number"),
-        ({"PCW_CRYSTAL_PERIPHERAL_FREQMHZ": "fast"}, "no frequency in MHz"),
+        ({"PCW_DDR_RAM_HIGHADDR": ""}, "no valid size of the memory"),
+        ({"PCW_DDR_RAM_HIGHADDR": "0x12345"}, "no valid size of the memory"),
+        ({"PCW_DDR_RAM_HIGHADDR": "much"}, "PCW_DDR_RAM_HIGHADDR is 'much', which is not a number"),
+        ({"PCW_CRYSTAL_PERIPHERAL_FREQMHZ": "fast"}, "not a frequency in MHz"),
     ],
 )
 def test_what_it_cannot_do_without(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reading hardware exports: zip files of all sorts, bare .hwh files, what is no export."""
+"""Hardware exports: various zip files, single .hwh files, and other files."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_file_that_would_fill_memory_is_refused(
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x.hwh", bytes(2 << 20))
     monkeypatch.setattr("builder.vivado.design._LARGEST", 1 << 20)
-    with pytest.raises(UserError, match=r"x\.hwh would have 2 MiB"):
+    with pytest.raises(UserError, match=r"x\.hwh is too large: 2 MiB"):
         read_design(open_export(path))
 
 
@@ -117,7 +117,7 @@ def test_two_tops_are_one_too_many(tmp_path: Path) -> None:
         ({"a.hwh": INNER}, r"no processing system of a Zynq.*\(xc7z020clg400-1\)"),
         ({"a.hwh": INNER.replace('DEVICE="7z020"', "")}, r"\(unknown part\)"),
         ({"a.hwh": "<EDKSYSTEM><MODULES>"}, r"a\.hwh is not XML"),
-        ({"a.hwh": "<other/>"}, r"a\.hwh is no \.hwh"),
+        ({"a.hwh": "<other/>"}, r"a\.hwh is not a \.hwh"),
         ({"a.hwh": hwh(Soc.ZYNQ).replace('BASEVALUE="0X41200000"', "")}, "address range of leds"),
     ],
 )
@@ -133,7 +133,7 @@ def test_only_plain_files_are_exports(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.xsa")
     (tmp_path / "zero.xsa").symlink_to("/dev/zero")
     for name in ("pipe.xsa", "zero.xsa"):
-        with pytest.raises(UserError, match="is not a hardware export: is no plain file"):
+        with pytest.raises(UserError, match="is not a hardware export: is not a plain file"):
             open_export(tmp_path / name)
 
 
@@ -142,13 +142,15 @@ def test_exports_are_packed_by_deflate(tmp_path: Path, method: int) -> None:
     path = tmp_path / "a.xsa"
     with zipfile.ZipFile(path, "w", method) as archive:
         archive.writestr("x.hwh", hwh(Soc.ZYNQ))
-    with pytest.raises(UserError, match=r"x\.hwh is not packed by Deflate"):
+    with pytest.raises(UserError, match=r"x\.hwh is not compressed with Deflate"):
         read_design(open_export(path))
 
 
 def test_an_export_has_so_many_files(tmp_path: Path) -> None:
     names = {f"{number:0100}": "" for number in range(10_000)}
-    with pytest.raises(UserError, match="is not a hardware export: the list of its files is too"):
+    with pytest.raises(
+        UserError, match="is not a hardware export: its directory of members is too"
+    ):
         open_export(make_xsa(tmp_path / "a.xsa", names))
 
 
@@ -156,7 +158,7 @@ def test_all_designs_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.M
     text = hwh(Soc.ZYNQ)
     export = export_of(tmp_path, {"a.hwh": text, "b.hwh": text})
     monkeypatch.setattr("builder.vivado.design._LARGEST", len(text) * 3 // 2)
-    with pytest.raises(UserError, match=r"b\.hwh would have"):
+    with pytest.raises(UserError, match=r"b\.hwh is too large"):
         read_design(export)
 
 
@@ -190,7 +192,7 @@ def test_odd_numbers_of_ports_are_passed_over(tmp_path: Path, number: str) -> No
 def test_a_parameter_that_is_too_long_for_a_number(tmp_path: Path) -> None:
     text = hwh(Soc.ZYNQ).replace('VALUE="0xFFFFFFFF"', f'VALUE="0x{"f" * 5000}"')
     block = read_design(export_of(tmp_path, {"a.hwh": text})).blocks["leds"]
-    with pytest.raises(UserError, match="is no number"):
+    with pytest.raises(UserError, match="is not a number"):
         block.number("C_TRI_DEFAULT")
 
 

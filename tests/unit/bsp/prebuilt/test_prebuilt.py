@@ -215,7 +215,7 @@ def test_an_archive_with_names_that_lead_out_is_refused(vendor: Vendor, name: st
     vendor.remove("modules")
     tar(vendor.folder / "modules.tar", {name: b"#!/bin/sh"}, "w:")
     (problem,) = vendor.problems()
-    assert "its name leads out of the directory" in problem
+    assert "the name leads outside of the archive's directory" in problem
 
 
 def test_what_is_behind_a_release_stays_in_its_directory(vendor: Vendor) -> None:
@@ -233,7 +233,7 @@ def test_what_is_behind_a_release_stays_in_its_directory(vendor: Vendor) -> None
 def test_an_archive_without_end_is_refused(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
     vendor.remove("modules")
     tar(vendor.folder / "modules.tar", {f"{RELEASE}/{n}.ko": b"x" * 600 for n in range(4)}, "w:")
-    for limit, most in (("_MOST_MEMBERS", 2), ("_MOST_BYTES", 2000)):
+    for limit, most in (("_MAX_MEMBERS", 2), ("_MAX_BYTES", 2000)):
         with monkeypatch.context() as changed:
             changed.setattr(bounded, limit, most)
             (problem,) = vendor.problems()
