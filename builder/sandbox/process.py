@@ -180,6 +180,10 @@ class Processes:
         for process in running:
             process.kill()
 
+    def kill(self) -> None:
+        """Do as `stop`, so that another `Processes` can stop these."""
+        self.stop()
+
     @property
     def stopped(self) -> bool:
         """Whether `stop` has been called."""

@@ -25,7 +25,7 @@ from builder.containers.containers import Container, ImageRecipe
 from builder.containers.docker import Docker
 from builder.engine.engine import CALLER, CAPABLE, CONTROL
 from builder.engine.requirements import BROWSER, PACKAGES
-from builder.errors import HostError
+from builder.errors import HostError, StepError
 from builder.steps.step import ROOT_FILESYSTEM
 from tests.fixtures.command_line import CommandLine
 
@@ -163,6 +163,33 @@ def test_the_image_is_made_of_the_lists_of_packages(context: Context, daemon: Da
     assert not daemon.offline
 
 
+def test_the_broker_knows_the_images_of_petalinux_by_name(context: Context) -> None:
+    find = inside._recipe_finder(context, "7:8")  # noqa: SLF001
+    found = find("petalinux-2022.1", "ubuntu-jammy")
+    assert (found.name, found.distribution) == ("petalinux-2022.1", "ubuntu-jammy")
+    assert found.folder == ROOT / "docker/petalinux"
+    assert found.base == "ubuntu:jammy"
+    assert (found.arguments["USER_ID"], found.arguments["GROUP_ID"]) == ("7", "8")
+    assert not found.files
+
+
+@pytest.mark.parametrize(
+    ("name", "distribution", "problem"),
+    [
+        ("tools", "debian-bookworm", "there is no image tools"),
+        ("2022.1", "ubuntu-focal", "there is no image 2022.1"),
+        ("petalinux-1.0", "ubuntu-focal", "there is no image petalinux-1.0"),
+        ("petalinux-../x", "ubuntu-focal", "there is no image petalinux-../x"),
+        ("petalinux-2022.1", "../x", "cannot have the unknown distribution ../x"),
+    ],
+)
+def test_the_broker_knows_no_other_images(
+    context: Context, name: str, distribution: str, problem: str
+) -> None:
+    with pytest.raises(StepError, match=problem):
+        inside._recipe_finder(context, "7:8")(name, distribution)  # noqa: SLF001
+
+
 @pytest.mark.parametrize("words", [("build",), ("test",), ("shell", "kernel"), ("plan",)])
 def test_offline_reaches_the_image(
     build_py: CommandLine, monkeypatch: pytest.MonkeyPatch, words: Sequence[str]
@@ -295,7 +322,7 @@ def test_everything_begins_again_where_builds_run(
     ensure_build_environment(context)
     assert done == ["root"]
     monkeypatch.setenv(CONTROL, str(tmp_path))
-    monkeypatch.setattr(inside, "_stay", lambda folder: done.append(str(folder)))
+    monkeypatch.setattr(inside, "_follow_broker", lambda folder: done.append(str(folder)))
     ensure_build_environment(context)
     assert done == ["root", str(tmp_path)], "this is where builds run"
 
