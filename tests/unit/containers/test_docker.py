@@ -88,7 +88,7 @@ def test_the_command_line_says_so_too(build_py: CommandLine) -> None:
     ("answer", "message"),
     [
         (DockerException("Error: PermissionError(13, 'Permission denied')"), "this user may not"),
-        (APIError("400", explanation="client is too old"), "refuses: client is too old"),
+        (APIError("400", explanation="client is too old"), "refuses a request: client is too old"),
         ({"SecurityOptions": ["name=seccomp", "name=rootless"]}, "is rootless"),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_daemon_that_cannot_be_used(
     monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any] | Exception, message: str
 ) -> None:
     client = Client(answer)
-    monkeypatch.setattr("builder.containers.docker._knock", lambda: None)
+    monkeypatch.setattr("builder.containers.docker._probe", lambda: None)
     monkeypatch.setattr("builder.containers.docker.docker.from_env", lambda: client)
     with pytest.raises(HostError, match=message):
         Docker()
@@ -107,7 +107,7 @@ def test_a_daemon_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
     def knock() -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("builder.containers.docker._knock", knock)
+    monkeypatch.setattr("builder.containers.docker._probe", knock)
     with pytest.raises(HostError, match="this user may not use the Docker daemon") as caught:
         Docker()
     assert "usermod -aG docker" in str(caught.value.hint)
@@ -115,7 +115,7 @@ def test_a_daemon_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_daemon_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     client = Client({"SecurityOptions": ["name=seccomp"]})
-    monkeypatch.setattr("builder.containers.docker._knock", lambda: None)
+    monkeypatch.setattr("builder.containers.docker._probe", lambda: None)
     monkeypatch.setattr("builder.containers.docker.docker.from_env", lambda: client)
     with Docker():
         assert not client.closed
@@ -135,7 +135,7 @@ OURS = this_process()
 @pytest.fixture
 def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Docker, Client]]:
     client = Client({})
-    monkeypatch.setattr("builder.containers.docker._knock", lambda: None)
+    monkeypatch.setattr("builder.containers.docker._probe", lambda: None)
     monkeypatch.setattr("builder.containers.docker.docker.from_env", lambda: client)
     with Docker() as opened:
         yield opened, client

@@ -17,7 +17,7 @@ import docker
 import pytest
 
 from builder.containers.containers import ImageRecipe
-from builder.containers.docker_stream import asked
+from builder.containers.docker_stream import event_stream
 from builder.containers.images import make_image
 from builder.errors import Interrupted
 from builder.sandbox.process import Processes
@@ -37,7 +37,7 @@ class Server(ThreadingUnixStreamServer):
         super().__init__(str(path), Handler)
         self.answer = answer
         self.here: set[str] = set()
-        self.asked = threading.Event()
+        self.requested = threading.Event()
         self.left = threading.Event()
 
 
@@ -55,7 +55,7 @@ class Handler(StreamRequestHandler):
                 self.wfile.write(b"HTTP/1.1 " + status + size + FACTS)
                 continue
             self.wfile.write(server.answer)
-            server.asked.set()
+            server.requested.set()
             while self.rfile.read(1):  # what is left of the request, then the end
                 pass
             server.left.set()
@@ -102,7 +102,7 @@ def test_a_silent_daemon_is_hung_up_on(
     processes = Processes()
 
     def stop() -> None:
-        server.asked.wait(WAIT)
+        server.requested.wait(WAIT)
         time.sleep(0.1)  # what it said has come
         processes.stop()
 
@@ -132,13 +132,13 @@ def test_one_that_answers_too_late_is_hung_up_on_then(
     server.get_request = remember  # type: ignore[method-assign]
 
     def stop() -> None:
-        server.asked.wait(WAIT)
+        server.requested.wait(WAIT)
         processes.stop()
 
     threading.Thread(target=stop).start()
     with (
         pytest.raises(Interrupted),
-        asked(client.api, lambda: client.api.pull("a:b", stream=True), processes) as events,
+        event_stream(client.api, lambda: client.api.pull("a:b", stream=True), processes) as events,
     ):
         list(events)
     assert not server.left.is_set()
@@ -155,7 +155,7 @@ def test_who_stops_listening_hangs_up(
     def pull() -> Iterator[dict[str, str]]:
         yield from client.api.pull("a:b", stream=True, decode=True)
 
-    with asked(client.api, pull, processes) as events:
+    with event_stream(client.api, pull, processes) as events:
         assert next(events) == {"status": "one"}
     assert server.left.wait(WAIT)
 
@@ -169,7 +169,10 @@ def test_talks_at_the_same_time_are_not_mixed_up(
     def pull() -> Iterator[dict[str, str]]:
         yield from client.api.pull("a:b", stream=True, decode=True)
 
-    with asked(client.api, pull, first) as one, asked(client.api, pull, second) as two:
+    with (
+        event_stream(client.api, pull, first) as one,
+        event_stream(client.api, pull, second) as two,
+    ):
         assert next(one) == next(two) == {"status": "one"}
         first.stop()
         with pytest.raises(Interrupted):
@@ -200,4 +203,4 @@ def test_an_image_is_not_begun_after_the_end(
             log=io.StringIO(),
             say=lambda _: None,
         )
-    assert not server.asked.is_set()
+    assert not server.requested.is_set()

@@ -164,7 +164,7 @@ def test_the_base_that_it_began_with_is_noted_and_said(recipe: ImageRecipe) -> N
     # The base's name leads to another one by now.
     daemon.here.remove("debian:test")
     assert make(daemon, recipe, log=second) == tag
-    wanted = f"the image {tag} is sha256:{tag}, and began with {base}"
+    wanted = f"the image {tag} is sha256:{tag}, based on {base}"
     assert first.getvalue().splitlines()[-1] == wanted
     assert second.getvalue().splitlines() == [wanted]
 
@@ -183,7 +183,7 @@ def test_a_pull_that_fails_half_way_gives_no_base(
     monkeypatch.setattr("builder.containers.images.shutil.which", lambda _: None)
     daemon = Daemon()
     daemon.refused["debian:test"] = "unexpected EOF"
-    with pytest.raises(HostError, match="cannot be had from its registry") as caught:
+    with pytest.raises(HostError, match="cannot be pulled from its registry") as caught:
         make(daemon, recipe)
     assert caught.value.details == ("unexpected EOF",)
 
@@ -255,7 +255,7 @@ def test_without_registry_and_mmdebstrap_it_says_what_is_missing(
     recipe: ImageRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("builder.containers.images.shutil.which", lambda _: None)
-    with pytest.raises(HostError, match="debian:test cannot be had from its registry") as caught:
+    with pytest.raises(HostError, match="debian:test cannot be pulled from its registry") as caught:
         make(Daemon(), recipe)
     assert "mmdebstrap" in str(caught.value.hint)
     assert caught.value.details == ("no such host",)

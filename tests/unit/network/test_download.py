@@ -183,7 +183,9 @@ def too_long(handler: Handler) -> None:
 
 @pytest.mark.parametrize("answer", [endless, too_long])
 def test_more_than_the_limit_is_not_taken(server: Server, answer: Answering) -> None:
-    with pytest.raises(TooLargeError, match=r"file\.tar cannot be had: it is larger than 1M$"):
+    with pytest.raises(
+        TooLargeError, match=r"file\.tar cannot be downloaded: it is larger than 1M$"
+    ):
         server(answer, size=1 << 20)
     assert len(server.file.getvalue()) <= 1 << 20
     assert len(server.asked) == 1
@@ -310,7 +312,9 @@ def test_what_may_pass_is_tried_again(server: Server, status: int) -> None:
 
 
 def test_the_third_failure_is_the_last(server: Server) -> None:
-    with pytest.raises(DownloadError, match=r"file\.tar cannot be had: 503 Service Unavailable$"):
+    with pytest.raises(
+        DownloadError, match=r"file\.tar cannot be downloaded: 503 Service Unavailable$"
+    ):
         server(answers(503))
     assert len(server.asked) == 3
 
@@ -324,7 +328,7 @@ def test_waits_are_the_given_ones(server: Server) -> None:
 
 @pytest.mark.parametrize("status", [204, 206, 400, 401, 403, 404, 410, 416, 451])
 def test_what_will_not_pass_is_not_tried_again(server: Server, status: int) -> None:
-    with pytest.raises(DownloadError, match=rf"cannot be had: {status} "):
+    with pytest.raises(DownloadError, match=rf"cannot be downloaded: {status} "):
         server(answers(status))
     assert len(server.asked) == 1
 
@@ -339,7 +343,7 @@ def test_a_connection_that_breaks_is_tried_again(server: Server) -> None:
 
 
 def test_no_connection_is_said_plainly(server: Server) -> None:
-    with pytest.raises(DownloadError, match=r"x cannot be had: .*Connection refused$"):
+    with pytest.raises(DownloadError, match=r"x cannot be downloaded: .*Connection refused$"):
         fetch("http://127.0.0.1:9/x", processes=server.processes, limits=server.limits)
 
 
@@ -464,7 +468,7 @@ def test_only_regular_files_are_copied(processes: Processes, tmp_path: Path) -> 
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/dev/zero")
     for path in ("/dev/zero", tmp_path, tmp_path / "pipe", tmp_path / "link"):
-        with pytest.raises(DownloadError, match=r"cannot be had: it is not a regular file$"):
+        with pytest.raises(DownloadError, match=r"cannot be downloaded: it is not a regular file$"):
             fetch(f"file://{path}", processes=processes)
 
 
