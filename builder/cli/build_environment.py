@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Build environment: the engine `docker` runs this builder again, in a container with all tools.
 
-The container sees the directories in `_mounts`: the checkout and the boards read-only, the store and
-the output read-write, all under their own paths. Its user is the caller.
+The container sees the directories in `_mounts`: the checkout and the boards read-only, the store
+and the output read-write, all under their own paths. Its user is the caller.
 """
 
 from __future__ import annotations
@@ -279,8 +279,8 @@ def _mounts(context: Context, control: Path, request: ContainerRequest) -> list[
 class _Signals:
     """Handlers that pass Ctrl-C on to a container; the second one kills it.
 
-    A signal that arrives before the container runs is passed on when it does. One that arrives after
-    its end is only counted, so that the clean-up is not interrupted.
+    A signal that arrives before the container runs is passed on when it does. One that arrives
+    after its end is only counted, so that the clean-up is not interrupted.
 
     resize: whether the container's terminal follows the size of this process's terminal.
     stops: number of signals that arrived.

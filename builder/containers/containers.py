@@ -11,8 +11,8 @@ from typing import IO, Protocol
 from builder.sandbox.process import Processes
 
 _UNUSED_IDS = (65532, 65532)
-"""User and group IDs that Debian gives to no account (Debian Policy, 9.2.2): no other user can write
-the files."""
+"""User and group IDs that Debian gives to no account (Debian Policy, 9.2.2), so that no other user
+can write the files."""
 
 
 def not_root(user: int, group: int) -> str:

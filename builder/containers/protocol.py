@@ -196,7 +196,7 @@ _ERRORS: Final[dict[str, type[BuildError]]] = {
 
 
 class Failure(Message):
-    """The last answer to a request that failed. An error of kind `bug` has a traceback as message."""
+    """The last answer to a request that failed. For the kind `bug` the message is a traceback."""
 
     type: Literal["error"] = "error"
     kind: Literal["CommandError", "HostError", "Interrupted", "StepError", "UserError", "bug"]

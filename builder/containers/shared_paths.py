@@ -4,9 +4,9 @@
 A path is followed from a descriptor that was opened before the container started, one name at a
 time and without symbolic links, so that it cannot lead out of the directory that was agreed on.
 
-Docker takes paths, not descriptors. Between the check and the start of the container, a program that
-runs as the same user in the builder's container could still put a symbolic link in the place of a
-directory. It would gain little: containers that the broker starts have no capabilities and run as the
+Docker takes paths, not descriptors. Between the check and the start of the container, a program
+that runs as the same user in the builder's container could still replace a directory by a symbolic
+link. It would gain little: containers that the broker starts have no capabilities and run as the
 caller, so they see only what the caller may read on this machine.
 """
 
@@ -49,8 +49,8 @@ class SharedPaths:
         """Return the path on this machine of a file or directory in the builder's container.
 
         Raises:
-            StepError: it is in no mount, or in none that may be written to; there is a symbolic link
-                in it; it is neither a file nor a directory.
+            StepError: it is in no mount, or in none with write access; it contains a symbolic link;
+                it is neither a file nor a directory.
         """
         for mount, descriptor in self._opened:
             if path.is_relative_to(mount.target) and (read_only or not mount.read_only):
@@ -70,7 +70,7 @@ def _resolve(path: Path, parts: Sequence[str], root: int) -> Path:
             raise StepError(f"{path} is a symbolic link, and cannot be mounted")
         if not (stat.S_ISDIR(kind) or stat.S_ISREG(kind)):
             raise StepError(f"{path} is neither a file nor a directory, and cannot be mounted")
-        return Path(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115 - a name of the kernel's
+        return Path(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115 - no file
     except OSError as error:  # ENOTDIR where a symbolic link is in the middle
         raise StepError(f"{path} cannot be mounted: {error.strerror}") from error
     finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Programs of other architectures: checking that this machine runs them, and registering qemu-user."""
+"""Programs of other architectures: a check that this machine runs them, and qemu-user for them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Downloads with bounds on size and time, further attempts that resume, and immediate interruption."""
+"""Downloads that are bounded in size and time, resume after failures and can be interrupted."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def fetch(
     """Download a file by http, https or file, and write it to an open file if there is one.
 
     Temporary failures lead to a further attempt: no connection, a connection that breaks or is too
-    slow, and the statuses 408, 429 and 5xx. The attempt resumes the previous one if the server still
-    has the same file. The written file is complete only if this function returns.
+    slow, and the statuses 408, 429 and 5xx. The attempt resumes the previous one if the server has
+    the same file still. The written file is complete only if this function returns.
 
     Args:
         url: address of the file.
@@ -312,8 +312,8 @@ class _Download:
 def _version(head: Head) -> str | None:
     """Return the identifier of a file's version, if the server sends one.
 
-    Only a strong validator proves that bytes are the same (RFC 9110, 8.8.1). Modification times have
-    a resolution of a second, but the builder verifies a checksum, too.
+    Only a strong validator proves that bytes are the same (RFC 9110, 8.8.1). Modification times
+    have a resolution of a second, but the builder verifies a checksum, too.
     """
     tag = head.headers.get("etag", "")
     return tag if tag.startswith('"') else head.headers.get("last-modified")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """HTTP request whose response is read in a thread, so that its user can stop waiting at any time.
 
-Socket time-outs limit each read, but neither name lookups nor headers that arrive byte by byte. After
-`give_up` the thread ends at its next read, or with the program.
+Socket time-outs limit each read, but neither name lookups nor headers that arrive byte by byte.
+After `give_up` the thread ends at its next read, or with the program.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Response:
 
 
 class _Session(requests.Session):
-    """Session that follows no redirects: requests reads their bodies into memory, without a limit."""
+    """Session that follows no redirects: requests reads their whole bodies into memory."""
 
     def get_redirect_target(
         self,

@@ -2,8 +2,8 @@
 """Cache of compiled objects, by ccache(1).
 
 On the search path ccache replaces the compilers, so that source trees need no changes. It finds an
-object by the source's text, all headers that it includes, the options and the compiler, so its output
-has the same bits as the compiler's.
+object by the source's text, all headers that it includes, the options and the compiler, so its
+output has the same bits as the compiler's.
 """
 
 from __future__ import annotations
@@ -108,9 +108,10 @@ class CompilerCache:
             "CCACHE_CONFIGPATH": "/dev/null",  # neither the machine's settings nor the user's
             COMPILER_IDENTITY: f"string:{identity.split()[0]}",
             "CCACHE_MAXSIZE": f"{self._limit >> 20}Mi",
-            # Each workspace has another path, which must be neither in the hash nor in objects: trees
-            # are compiled with relative paths, and with -ffile-prefix-map, which ccache supports, if
-            # there is debugging information. (CCACHE_BASEDIR would change absolute paths in it.)
+            # Each workspace has another path, which must be neither in the hash nor in objects:
+            # trees are compiled with relative paths, and with -ffile-prefix-map, which ccache
+            # supports, if there is debugging information. (CCACHE_BASEDIR would change absolute
+            # paths in it.)
             "CCACHE_NOHASHDIR": "1",
             "CCACHE_STATSLOG": str(workspace.directory / _STATISTICS),
         }

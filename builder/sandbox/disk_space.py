@@ -22,8 +22,8 @@ _LITTLE = 64 << 20
 """Bytes of free space with which a disk is not the one that a command found full."""
 
 _HINT = (
-    "make room, for example with `build.py clean` (--store-too removes the store as well), or move the "
-    "store and the output to another disk with --store and --output"
+    "make room, for example with `build.py clean` (--store-too removes the store as well), or move "
+    "the store and the output to another disk with --store and --output"
 )
 
 
@@ -62,7 +62,7 @@ def full_disk(error: BaseException, places: Sequence[Path]) -> HostError | None:
 
 
 def _where(error: BaseException, places: Sequence[Path]) -> Path:
-    """Return the directory that could not be written to; if unknown, the one with the least space."""
+    """Return the directory that could not be written to, else the one with the least space."""
     name = error.filename if isinstance(error, OSError) else None
     if isinstance(name, str) and Path(name).parent.is_dir():
         return Path(name).parent

@@ -22,8 +22,8 @@ TAIL_LINES = 25
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of commands."""
 
-# Builds must not depend on the caller's environment: commands get only the variables that are needed
-# to reach the network.
+# Builds must not depend on the caller's environment: commands get only the variables that are
+# needed to reach the network.
 PASSED_ON = (
     "http_proxy",
     "https_proxy",

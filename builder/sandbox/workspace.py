@@ -56,8 +56,8 @@ class Workspace(ABC):
 
         With `network` it has the machine's network, even if the workspace has none.
 
-        `environment` is added to `clean_environment()`. Logs and errors do not show the values of its
-        variables in `secret`.
+        `environment` is added to `clean_environment()`. Logs and errors do not show the values of
+        its variables in `secret`.
         """
         words = [str(word) for word in argv]
         extra = dict(environment or {})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Changing the owner of files that a builder with root's rights leaves, to the user who called it."""
+"""Owner of files that a builder with root's rights creates: the user who called it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Worker: the container that runs steps that need capabilities.
 
-The broker (`builder.containers.broker`) starts it as a program. Each connection to its socket brings a
-step, and takes back the step's lines and result (`builder.containers.protocol`).
+The broker (`builder.containers.broker`) starts it as a program. Each connection to its socket
+carries the request for a step, and the step's lines and result (`builder.containers.protocol`).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from builder.sandbox.process import Processes, run
 
 
 class Here:
-    """Runs what containers would, on this machine; notes what it was asked for."""
+    """Runner of commands of containers on this machine, which records requests."""
 
     user = "1:1"
 
@@ -199,7 +199,7 @@ def test_containers_run_images_that_the_broker_made_and_no_others(
     assert len(outside.asked) == 2
 
 
-def test_containers_are_the_callers_whoever_is_asked_for(
+def test_containers_run_as_the_caller(
     containers: RelayedContainers, outside: Here, processes: Processes
 ) -> None:
     containers.run(replace(container("true"), user="0:0"), processes=processes)
@@ -307,7 +307,7 @@ def test_the_directory_of_the_sockets_is_not_mounted(
             RelayedContainers(control, "5:6").run(wanted, processes=processes)
 
 
-def test_what_is_stopped_inside_is_stopped_outside(
+def test_a_stopped_request_stops_its_container(
     containers: RelayedContainers, outside: Here, processes: Processes, tmp_path: Path
 ) -> None:
     pid = tmp_path / "pid"
@@ -323,7 +323,7 @@ def test_what_is_stopped_inside_is_stopped_outside(
         pytest.fail("it still runs")
 
 
-def test_who_refuses_to_be_root_is_the_caller_or_somebody_without_an_account(
+def test_commands_that_refuse_root_run_as_the_caller_or_an_unused_user(
     containers: RelayedContainers,
 ) -> None:
     assert containers.user == "5:6"

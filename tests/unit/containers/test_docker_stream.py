@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Long talks with a Docker daemon: one that answers at a real socket, and then says nothing."""
+"""Long requests to a Docker daemon at a real socket, which then sends nothing."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from builder.sandbox.process import Processes
 HEADERS = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 FACTS = b'{"Id": "sha256:1", "message": "no such image"}'
 WAIT = 10
-"""Seconds after which a test has failed."""
+"""Seconds after which a test fails."""
 
 
 class Server(ThreadingUnixStreamServer):
-    """A daemon that has no images; `answer` is what it says when it is to build or to pull."""
+    """A daemon without images; `answer` is its response to requests to build or to pull."""
 
     daemon_threads = True
 
@@ -93,7 +93,7 @@ def recipe(tmp_path: Path) -> ImageRecipe:
 @pytest.mark.parametrize(
     "answer", [b"", HEADERS, HEADERS + chunk('{"stream": "Step 3/3 : RUN sleep 600\\n"}\r\n')]
 )
-def test_a_silent_daemon_is_hung_up_on(
+def test_a_request_to_a_silent_daemon_is_stopped(
     server: Server, client: docker.DockerClient, recipe: ImageRecipe, what: str, answer: bytes
 ) -> None:
     server.answer = answer
@@ -112,11 +112,11 @@ def test_a_silent_daemon_is_hung_up_on(
         make_image(client, recipe, processes=processes, log=io.StringIO(), say=lambda _: None)
     assert time.monotonic() - began < WAIT / 2
     if answer:
-        assert server.left.wait(WAIT), "at which a daemon stops building"
+        assert server.left.wait(WAIT), "then a daemon stops building"
     assert "response" in client.api.hooks
 
 
-def test_one_that_answers_too_late_is_hung_up_on_then(
+def test_a_late_response_after_a_stop_is_closed(
     server: Server, client: docker.DockerClient
 ) -> None:
     answer, server.answer = HEADERS, b""
@@ -146,10 +146,10 @@ def test_one_that_answers_too_late_is_hung_up_on_then(
     assert server.left.wait(WAIT)
 
 
-def test_who_stops_listening_hangs_up(
+def test_leaving_the_context_closes_the_connection(
     server: Server, client: docker.DockerClient, processes: Processes
 ) -> None:
-    """Ctrl-C in the main thread, say, or an error in what is done with an event."""
+    """For example by Ctrl-C in the main thread, or an error in the handling of an event."""
     server.answer = HEADERS + chunk('{"status": "one"}\r\n')
 
     def pull() -> Iterator[dict[str, str]]:
@@ -160,9 +160,7 @@ def test_who_stops_listening_hangs_up(
     assert server.left.wait(WAIT)
 
 
-def test_talks_at_the_same_time_are_not_mixed_up(
-    server: Server, client: docker.DockerClient
-) -> None:
+def test_concurrent_requests_are_independent(server: Server, client: docker.DockerClient) -> None:
     server.answer = HEADERS + chunk('{"status": "one"}\r\n')
     first, second = Processes(), Processes()
 
@@ -189,7 +187,7 @@ def test_talks_at_the_same_time_are_not_mixed_up(
         pytest.fail("it still listens to what others are told")
 
 
-def test_an_image_is_not_begun_after_the_end(
+def test_a_stopped_build_starts_no_image(
     server: Server, client: docker.DockerClient, recipe: ImageRecipe
 ) -> None:
     server.here.add("debian:test")

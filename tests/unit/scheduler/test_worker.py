@@ -47,7 +47,7 @@ WORKER = f"from builder.scheduler.worker_server import main; main({PACKAGES})"
 
 
 class Here:
-    """Runs a container's command on this machine, with its environment."""
+    """Runner of a container's command on this machine, with its environment."""
 
     user = "1:1"
 
@@ -70,7 +70,7 @@ class Here:
 
 @pytest.fixture(autouse=True)
 def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have this process believe that it is in a container, and another one outside."""
+    """Make this process a builder in a container, with a broker outside."""
     folder = tmp_path / "control"
     folder.mkdir()
     caller = {CONTROL: str(folder), CALLER: f"{os.getuid()}:{os.getgid()}"}
@@ -91,7 +91,7 @@ def no_recipe(name: str, distribution: str) -> ImageRecipe:
 
 
 class Building:
-    """Builds steps, and notes what they say."""
+    """Builder of steps, which records their progress lines."""
 
     def __init__(self, store: Store, logs: Path) -> None:
         self.store = store
@@ -100,7 +100,7 @@ class Building:
         self.said: list[str] = []
 
     def __call__(self, *steps: Step) -> list[str]:
-        """Return the process that each step ran in."""
+        """Build steps, and return the ID of the process that each one ran in."""
         entries = Scheduler(
             make_plan(steps, self.store),
             store=self.store,
@@ -123,7 +123,7 @@ def building(store: Store, tmp_path: Path) -> Building:
 
 
 def gone(process: str) -> bool:
-    """Return whether a process ends soon."""
+    """Return whether a process ends within five seconds."""
     for _ in range(100):
         if not Path(f"/proc/{process}").exists():
             return True
@@ -140,7 +140,7 @@ def test_all_steps_that_need_it_run_in_one_other_process(building: Building) -> 
     assert gone(first), "it ends with the build"
 
 
-def test_what_a_step_opened_is_there_for_the_next(building: Building) -> None:
+def test_workspaces_stay_open_for_the_next_step(building: Building) -> None:
     building(Capable("starting"), Capable("looking"))
     assert "still running: True" in building.said
 
@@ -159,7 +159,7 @@ def test_a_full_disk_is_no_bug(building: Building) -> None:
     assert isinstance(caught.value.cause, HostError)
 
 
-def test_a_bug_is_told_with_where_it_happened(building: Building) -> None:
+def test_a_bug_is_reported_with_its_traceback(building: Building) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)worker_steps\.py.*ZeroDivisionError"):
         building(Capable("surprisingly"))
 
@@ -205,7 +205,7 @@ def test_a_build_may_have_several_workers_in_turn(building: Building) -> None:
     assert first != second
 
 
-def test_what_root_made_is_given_to_the_caller(
+def test_files_of_root_get_the_caller_as_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[tuple[object, ...]] = []
@@ -221,10 +221,10 @@ def test_what_root_made_is_given_to_the_caller(
     assert given == [(path, 7, 8, {"follow_symlinks": False}) for path in paths if mine]
 
 
-def test_what_another_builder_works_at_stays_whose_it_is(
+def test_files_of_a_running_builder_keep_their_owner(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A root filesystem on disk has files of root's that are to stay so: owners go into images."""
+    """A root filesystem on disk has files of root's, and their owners go into an image."""
     output = tmp_path / "output"
     for made in ("drafts/dead", "scratch/left", "archives/sets"):
         (store.root / made).mkdir()
@@ -240,17 +240,17 @@ def test_what_another_builder_works_at_stays_whose_it_is(
             (folder / "root.txt").touch()
         reclaim([str(store.root), str(output), "7", "8"])
     names = {str(path.relative_to(tmp_path)) for path in given if "alive" in str(path)}
-    assert all(name.endswith(".lock") for name in names), "the locks alone"
+    assert all(name.endswith(".lock") for name in names), "only the locks"
     assert {store.root, store.root / "drafts", store.root / "scratch"} <= {*given}
     assert {store.root / "drafts/dead", store.root / "scratch/left"} <= {*given}
     assert {store.root / "archives/sets", output / "logs"} <= {*given}
 
 
 @pytest.mark.parametrize("how", ["badly", "well"])
-def test_what_a_step_left_is_given_to_the_caller_and_a_failure_of_that_is_told(
+def test_the_caller_gets_a_steps_output_and_a_failure_of_that_is_reported(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """Nobody waits for a step for ever, and the builder can remove what it did not finish."""
+    """The builder gets an answer, and can remove the files of an unfinished step."""
     given: list[Path] = []
 
     def refuse(path: Path, *_: int) -> None:
@@ -366,7 +366,7 @@ def test_a_peer_that_breaks_the_protocol_ends_no_other_step(
     assert first == second
 
 
-def test_what_goes_meanwhile_is_not_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_disappear_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "archives/replaced").mkdir(parents=True)
     scan = os.scandir
 
@@ -382,7 +382,7 @@ def test_what_goes_meanwhile_is_not_given(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 class _Listing:
-    """What os.scandir returns, of what is there no more."""
+    """Result of os.scandir, with entries that do not exist any more."""
 
     def __init__(self, found: list[os.DirEntry[str]]) -> None:
         self._found = iter(found)
@@ -400,7 +400,7 @@ class _Listing:
         return next(self._found)
 
 
-def test_all_that_a_build_opened_is_closed_whatever_goes_wrong_with_one(
+def test_all_resources_are_closed_even_if_closing_one_fails(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[str] = []
