@@ -189,7 +189,7 @@ class Docker:
                 all=True, filters={"label": _OWNER}, ignore_removed=True
             ):
                 owner = read_label(left.labels[_OWNER])
-                if owner and (owner.is_gone() or (owner.user == os.getuid() and _is_old(left))):
+                if owner and (owner.has_ended() or (owner.user == os.getuid() and _is_old(left))):
                     with suppress(NotFound, APIError):
                         left.remove(force=True, v=True)
 

@@ -34,7 +34,7 @@ class Owner:
         """Text for a container's label."""
         return json.dumps(asdict(self))
 
-    def is_gone(self) -> bool:
+    def has_ended(self) -> bool:
         """Return whether it was a process of this user on this machine, and has ended."""
         here = this_process()
         same = (here.user, here.boot, here.namespace) == (self.user, self.boot, self.namespace)

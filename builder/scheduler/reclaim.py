@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from builder.scheduler.ownership import give, give_alone
+from builder.scheduler.ownership import change_owner, change_owner_of_one
 from builder.store.store import Store
 
 
@@ -19,11 +19,11 @@ def reclaim(store: Store, output: Path, user: int, group: int) -> None:
     The latter may be files of a root filesystem, whose owners go into an image.
     """
     for folder in (store.root, *store.root.iterdir()):
-        give_alone(folder, user, group)
+        change_owner_of_one(folder, user, group)
     with store.unattended() as paths:
         for path in paths:
-            give(path, user, group)
-    give(output, user, group)
+            change_owner(path, user, group)
+    change_owner(output, user, group)
 
 
 def main(words: list[str]) -> None:

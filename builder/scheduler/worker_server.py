@@ -31,7 +31,7 @@ from builder.errors import BuildError, StepError
 from builder.sandbox.disk_space import full_disk_told
 from builder.sandbox.process import Processes
 from builder.scheduler.build_context import BuildContext
-from builder.scheduler.ownership import give
+from builder.scheduler.ownership import change_owner
 from builder.scheduler.step_state import PACKAGES, decode_step
 from builder.scheduler.worker_client import SOCKET
 from builder.steps.step import Job
@@ -133,7 +133,7 @@ def run_step(
         finally:
             # The builder is not root: it can keep or remove only what it owns.
             for path in (request.output, store.root / "archives"):
-                give(path, *caller())
+                change_owner(path, *caller())
     except BuildError as error:
         channel.finish(Failure.of(error))
     except BaseException:  # noqa: BLE001 - raised in the builder

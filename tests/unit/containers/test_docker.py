@@ -192,9 +192,9 @@ def test_a_hidden_process_counts_as_running(monkeypatch: pytest.MonkeyPatch) -> 
     """/proc with hidepid=2 hides other users' processes."""
     with subprocess.Popen(["sleep", "60"]) as alive:
         owner = replace(OURS, process=alive.pid, started=1)
-        assert owner.is_gone(), "its process ID was reused"
+        assert owner.has_ended(), "its process ID was reused"
         monkeypatch.setattr("builder.containers.process_identity._started", lambda _: None)
-        assert not owner.is_gone()
+        assert not owner.has_ended()
         alive.kill()
 
 

@@ -32,7 +32,7 @@ from builder.report.events import Event, StepProgress
 from builder.rootfs.layers import LayerStack
 from builder.sandbox.process import Processes, run
 from builder.scheduler.build_context import BuildContext
-from builder.scheduler.ownership import give
+from builder.scheduler.ownership import change_owner
 from builder.scheduler.reclaim import main as reclaim
 from builder.scheduler.scheduler import Scheduler, StepFailure
 from builder.scheduler.step_state import encode_step
@@ -215,7 +215,7 @@ def test_files_of_root_get_the_caller_as_owner(
     monkeypatch.setattr(
         "builder.scheduler.ownership.os.chown", lambda *words, **how: given.append((*words, how))
     )
-    give(made, 7, 8)
+    change_owner(made, 7, 8)
     mine = os.getuid() == 0
     paths = (made, made / "folder", made / "folder/link")
     assert given == [(path, 7, 8, {"follow_symlinks": False}) for path in paths if mine]
@@ -231,9 +231,11 @@ def test_files_of_a_running_builder_keep_their_owner(
     (output / "logs").mkdir(parents=True)
     given: list[Path] = []
     monkeypatch.setattr(
-        "builder.scheduler.ownership.give_alone", lambda path, *_: given.append(path)
+        "builder.scheduler.ownership.change_owner_of_one", lambda path, *_: given.append(path)
     )
-    monkeypatch.setattr("builder.scheduler.reclaim.give_alone", lambda path, *_: given.append(path))
+    monkeypatch.setattr(
+        "builder.scheduler.reclaim.change_owner_of_one", lambda path, *_: given.append(path)
+    )
     with store.building("alive"), store.scratch("alive") as scratch:
         draft = store.draft("alive")
         for folder in (draft, scratch):
@@ -257,7 +259,7 @@ def test_the_caller_gets_a_steps_output_and_a_failure_of_that_is_reported(
         given.append(path)
         raise PermissionError("not root")
 
-    monkeypatch.setattr("builder.scheduler.worker_server.give", refuse)
+    monkeypatch.setattr("builder.scheduler.worker_server.change_owner", refuse)
     output = tmp_path / "made"
     output.mkdir()
     answers = ran(request(store, tmp_path, step=encode_step(Capable(how)), output=output), store)
@@ -377,7 +379,7 @@ def test_files_that_disappear_are_skipped(tmp_path: Path, monkeypatch: pytest.Mo
         return _Listing(found)
 
     monkeypatch.setattr("os.scandir", replacing)
-    give(tmp_path, 7, 8)
+    change_owner(tmp_path, 7, 8)
     assert not (tmp_path / "archives/replaced").exists()
 
 
