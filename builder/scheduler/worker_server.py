@@ -56,13 +56,17 @@ class Worker:
         with Channel(connection) as channel:
             try:
                 request = accept_request(channel, STEP_REQUESTS, key=self._key, users=self._users)
+                if request is None:
+                    return
+                context = self._context(request)
             except BuildError as error:
                 channel.finish(Failure.of(error))
-            except OSError:
-                pass  # the peer hung up, or sent nothing
+            except (TimeoutError, ConnectionError):
+                return  # the peer hung up, or sent nothing
+            except Exception:  # noqa: BLE001 - raised in the builder
+                channel.finish(Failure(kind="bug", message=traceback.format_exc()))
             else:
-                if request:
-                    run_step(channel, request, self._context(request), self._packages)
+                run_step(channel, request, context, self._packages)
 
     def _context(self, request: StepRequest) -> BuildContext:
         key = (request.store, request.offline)
