@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The engine `docker`: this same builder again, in a container that holds all that it needs.
+"""Build environment: the engine `docker` runs this builder again, in a container with all tools.
 
-What the container sees of the machine is in `_mounts`: the tree and the boards, to read; the store
-and the output, to write. All is where it is on the machine, and belongs to who called.
+The container sees the directories in `_mounts`: the checkout and the boards read-only, the store
+and the output read-write, all under their own paths. Its user is the caller.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ from pathlib import Path
 from typing import Any
 
 from builder.apt.base_image import base_of
-from builder.bsp.petalinux.system import ContainerStep
+from builder.bsp.petalinux.failures import explain
+from builder.bsp.petalinux.releases import releases
+from builder.bsp.petalinux.system import ContainerStep, System
 from builder.cli.context import ROOT, TOOLS_LOG, Context, become_root
 from builder.cli.settings import HANDED_ON, hand_on
 from builder.containers.broker import ContainerBroker, RelayedContainers
-from builder.containers.capability_key import taken_key
+from builder.containers.capability_key import take_key
 from builder.containers.containers import Container, ImageRecipe, Mount
 from builder.containers.docker import Docker, RunningContainer
 from builder.engine.engine import CALLER, CAPABLE, CONTROL, control
 from builder.engine.requirements import BROWSER
-from builder.errors import HostError, Interrupted
+from builder.errors import HostError, Interrupted, StepError
 from builder.plan.plan import Planned
 from builder.sandbox.process import PASSED_ON, Processes
 from builder.spec.distributions import named_distribution
@@ -40,8 +42,9 @@ from builder.spec.resolve import NamedDistribution
 from builder.steps.step import ROOT_FILESYSTEM
 
 TOOLS = "debian-bookworm"
-"""Distribution of the container's system."""
+"""Distribution of the build container."""
 
+_PETALINUX = "petalinux-"
 _PYTHON = "/opt/builder/bin/python"
 _START = "import sys; from builder.cli.main import main; sys.exit(main(sys.argv[1:]))"
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -50,20 +53,20 @@ _BUNDLES = (
     Path("/etc/pki/tls/certs/ca-bundle.crt"),
     Path("/etc/ssl/ca-bundle.pem"),
 )
-# A caller who is root finds files of other users in the store: those that refuse to be root.
+# In a root caller's store, commands that refuse to run as root own some of the files.
 _FILES = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerRequest:
-    """A command's requirements for its container.
+    """A command's requirements on its container.
 
-    shown: files and directories of the user's beside those of the context.
-    written: directories of the user's that it writes into, beside those of the context.
-    capable: whether it works in root filesystems itself; else a worker does it for it.
+    shown: the user's files and directories that it reads, beside those of the context.
+    written: the user's directories that it writes to, beside those of the context.
+    capable: whether it works in root filesystems itself, without a worker.
     stdin: whether the user types into it.
-    browser: whether a browser is needed, which makes the image half as large again.
-    offline: whether it has to do without the network.
+    browser: whether it needs a browser, which makes the image half as large again.
+    offline: whether it may not use the network.
     """
 
     shown: Sequence[Path] = ()
@@ -74,47 +77,48 @@ class ContainerRequest:
     offline: bool = False
 
 
-def ensure_build_environment(context: Context, wish: ContainerRequest | None = None) -> None:
-    """Go on where builds run.
+def ensure_build_environment(context: Context, request: ContainerRequest | None = None) -> None:
+    """Return if builds run in this process; otherwise run the command line again, and exit with it.
 
-    That is here, if this process is in a container of the builder's or root on a machine that
-    builds itself. Else everything begins again there, and this process ends with it.
+    Builds run in this process if it is in a container of the builder's, or root with the engine
+    `host`.
 
     Raises:
-        HostError: Docker was asked for, and cannot be used.
+        HostError: the engine is `docker`, and Docker cannot be used.
+        SystemExit: the command line has run in a container.
     """
     folder = control()
     if folder:
-        _stay(folder)
+        _follow_broker(folder)
         return
     docker = chosen(context.engine)
     if docker is None:
         become_root(context)
     else:
         with docker:
-            raise SystemExit(run_inside(context, docker, wish or ContainerRequest()))
+            raise SystemExit(run_inside(context, docker, request or ContainerRequest()))
 
 
 @cache
-def _stay(folder: Path) -> None:
-    """Take the key, and end when the process outside ends, however that happens."""
-    taken_key(folder)
-    RelayedContainers(folder, "").stay()
+def _follow_broker(folder: Path) -> None:
+    """Take the key, and end this process when the broker ends."""
+    take_key(folder)
+    RelayedContainers(folder, "").exit_with_broker()
 
 
-def run_inside(context: Context, docker: Docker, wish: ContainerRequest) -> int:
-    """Run this command line again in a container; return its exit code.
+def run_inside(context: Context, docker: Docker, request: ContainerRequest) -> int:
+    """Run this command line again in a container, and return its exit code.
 
     Raises:
-        HostError: the image cannot be made, or the daemon refuses.
+        HostError: the image cannot be built, or the Docker daemon refuses a request.
     """
     docker.sweep()
     for folder in (context.store, context.output):
         folder.mkdir(parents=True, exist_ok=True)
-    image = _image(context, docker, wish)
+    image = _image(context, docker, request)
     with tempfile.TemporaryDirectory(prefix="builder-") as name:
         folder = Path(name)
-        plain = _container(context, image, folder, wish)
+        plain = _container(context, image, folder, request)
         worker = replace(
             plain,
             argv=[_PYTHON, "-m", "builder.scheduler.worker_server"],
@@ -123,27 +127,27 @@ def run_inside(context: Context, docker: Docker, wish: ContainerRequest) -> int:
             environment={**plain.environment, CAPABLE: "1"},
         )
         main = plain
-        if wish.capable:
+        if request.capable:
             main = replace(worker, argv=plain.argv)
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
         _reclaim(context, docker, plain)
         with _Signals(resize=terminal) as signals:
             try:
                 with (
-                    ContainerBroker(folder, docker, worker),
-                    docker.started(main, terminal=terminal, stdin=wish.stdin) as running,
+                    ContainerBroker(folder, docker, worker, _recipe_finder(context, docker.user)),
+                    docker.started(main, terminal=terminal, stdin=request.stdin) as running,
                     signals.passed_to(running),
-                    _typing(running) if wish.stdin and terminal else nullcontext(),
+                    _typing(running) if request.stdin and terminal else nullcontext(),
                 ):
                     for stream, data in running.output():
-                        to = sys.stdout.buffer if stream == 1 else sys.stderr.buffer
-                        to.write(data)
-                        to.flush()
+                        target = sys.stdout.buffer if stream == 1 else sys.stderr.buffer
+                        target.write(data)
+                        target.flush()
                     status = running.wait()
             finally:
-                # Signals are still held back: a second Ctrl-C must not interrupt the cleaning up.
+                # Signals are still handled: a second Ctrl-C must not interrupt the clean-up.
                 _reclaim(context, docker, plain)
-                # The worker was killed: nobody uses its drafts any more.
+                # The worker was killed, so its drafts are unused.
                 context.open_store().sweep()
             return status if signals.stops < 2 else Interrupted.exit_code
 
@@ -151,10 +155,11 @@ def run_inside(context: Context, docker: Docker, wish: ContainerRequest) -> int:
 def tools_image(
     tree_root: Path, distribution: NamedDistribution, *, browser: bool = False
 ) -> ImageRecipe:
-    """Return the recipe of the image with all host tools, and a browser on top of it if wanted."""
+    """Return the recipe of the image with all host tools, and with a browser if requested."""
     base = base_of(distribution)
     return ImageRecipe(
         name="tools",
+        distribution=distribution.name,
         base=base.image,
         suite=base.suite,
         sources=base.sources,
@@ -170,20 +175,47 @@ def tools_image(
     )
 
 
-def _image(context: Context, docker: Docker, wish: ContainerRequest) -> str:
+def _recipe_finder(context: Context, user: str) -> Callable[[str, str], ImageRecipe]:
+    """Return a function that finds the recipe of an image by its name and distribution.
+
+    These are the images that a builder in a container may have made: those of PetaLinux, for
+    commands of a user ("UID:GID").
+    """
+
+    def find(name: str, distribution: str) -> ImageRecipe:
+        release = releases().get(name.removeprefix(_PETALINUX))
+        tree = context.tree
+        if not name.startswith(_PETALINUX) or release is None:
+            raise StepError(f"there is no image {name}")
+        if distribution not in tree.distribution_files():
+            raise StepError(f"the image {name} cannot have the unknown distribution {distribution}")
+        system = System(
+            release=release,
+            bases=(),
+            folder=ROOT / "docker/petalinux",
+            shared_by="",
+            offline=False,
+            explain=explain,
+        )
+        return system.recipe(named_distribution(tree, distribution), user)
+
+    return find
+
+
+def _image(context: Context, docker: Docker, request: ContainerRequest) -> str:
     distribution = named_distribution(context.tree, TOOLS)
-    recipe = tools_image(ROOT, distribution, browser=wish.browser)
+    recipe = tools_image(ROOT, distribution, browser=request.browser)
     with (context.output / TOOLS_LOG).open("w") as log:
         return docker.image(
             recipe,
             processes=Processes(),
             log=log,
             say=lambda line: context.console.print(line, style="dim", markup=False),
-            offline=wish.offline,
+            offline=request.offline,
         )
 
 
-def _container(context: Context, image: str, control: Path, wish: ContainerRequest) -> Container:
+def _container(context: Context, image: str, control: Path, request: ContainerRequest) -> Container:
     user, group = os.getuid(), os.getgid()
     environment = {
         "PYTHONPATH": str(ROOT),
@@ -206,7 +238,7 @@ def _container(context: Context, image: str, control: Path, wish: ContainerReque
         image=image,
         argv=[_PYTHON, "-c", _START, *context.argv],
         user=f"{user}:{group}",
-        mounts=_mounts(context, control, wish),
+        mounts=_mounts(context, control, request),
         environment=environment,
         cwd=Path.cwd(),
         capabilities=() if user else _FILES,
@@ -214,8 +246,8 @@ def _container(context: Context, image: str, control: Path, wish: ContainerReque
     )
 
 
-def _mounts(context: Context, control: Path, wish: ContainerRequest) -> list[Mount]:
-    """Return what a container sees of this machine."""
+def _mounts(context: Context, control: Path, request: ContainerRequest) -> list[Mount]:
+    """Return the files and directories of this machine that a container sees."""
 
     def same(path: Path, *, read_only: bool) -> Mount:
         return Mount(source=path.resolve(), target=path, read_only=read_only)
@@ -227,14 +259,14 @@ def _mounts(context: Context, control: Path, wish: ContainerRequest) -> list[Mou
         + "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
         "_apt:x:42:65534::/nonexistent:/usr/sbin/nologin\n"
     )
-    readable = [ROOT, *context.boards_dirs, *wish.shown]
-    writable = [context.store, context.output, control, *wish.written]
+    readable = [ROOT, *context.boards_dirs, *request.shown]
+    writable = [context.store, context.output, control, *request.written]
     mounts = [
         same(path, read_only=True) for path in dict.fromkeys(readable) if path not in writable
     ]
     mounts += [same(path, read_only=False) for path in dict.fromkeys(writable)]
     mounts.append(Mount(source=names, target=Path("/etc/passwd"), read_only=True))
-    # Packages and wheels come from where the machine's own come from.
+    # Packages and wheels come from the same sources as the machine's own.
     for path in (Path("/etc/apt"), Path("/etc/pip.conf")):
         if path.exists():
             mounts.append(same(path, read_only=True))
@@ -245,13 +277,13 @@ def _mounts(context: Context, control: Path, wish: ContainerRequest) -> list[Mou
 
 
 class _Signals:
-    """Handlers that pass Ctrl-C on to a container, the second time with force.
+    """Handlers that pass Ctrl-C on to a container; the second one kills it.
 
-    A signal that comes before the container runs is passed on as soon as it does. One that comes
-    after it has ended is only counted, so that the cleaning up is not interrupted.
+    A signal that arrives before the container runs is passed on when it does. One that arrives
+    after its end is only counted, so that the clean-up is not interrupted.
 
-    resize: whether the container's terminal follows the size of the terminal here.
-    stops: how many signals to stop came.
+    resize: whether the container's terminal follows the size of this process's terminal.
+    stops: number of signals that arrived.
     """
 
     def __init__(self, *, resize: bool) -> None:
@@ -290,30 +322,30 @@ class _Signals:
 
     def _send(self, stop: int) -> None:
         if running := self._running:
-            _apart(partial(running.signal, "SIGINT") if stop == 1 else running.kill)
+            _in_thread(partial(running.signal, "SIGINT") if stop == 1 else running.kill)
 
     def _follow_size(self, *_: object) -> None:
         if running := self._running:
-            _apart(partial(running.resize, *shutil.get_terminal_size()))
+            _in_thread(partial(running.resize, *shutil.get_terminal_size()))
 
 
-def _apart(action: Callable[[], None]) -> None:
-    """Do something in a thread: the main one may be using the connection to the daemon."""
+def _in_thread(action: Callable[[], None]) -> None:
+    """Run an action in a thread: the main one may be using the connection to the daemon."""
     threading.Thread(target=action).start()
 
 
 @contextmanager
 def _typing(running: RunningContainer) -> Iterator[None]:
-    """Give the container what is typed, key by key."""
+    """Pass keys on to the container as they are typed."""
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
 
-    def pass_on() -> None:
+    def forward() -> None:
         while data := os.read(descriptor, 1024):
             running.write(data)
 
     tty.setraw(descriptor)
-    threading.Thread(target=pass_on, daemon=True).start()
+    threading.Thread(target=forward, daemon=True).start()
     try:
         yield
     finally:
@@ -321,7 +353,7 @@ def _typing(running: RunningContainer) -> Iterator[None]:
 
 
 def _reclaim(context: Context, docker: Docker, container: Container) -> None:
-    """Make the caller the owner of what a worker that was killed left in the store."""
+    """Make the caller the owner of files that a killed worker left in the store and the output."""
     user = os.getuid()
     places = [context.store, context.output]
     if user == 0 or not any(of_root(place) for place in places):
@@ -342,29 +374,29 @@ def _reclaim(context: Context, docker: Docker, container: Container) -> None:
 
 
 def of_root(folder: Path) -> bool:
-    """Return whether root owns something in a directory that is not the finished entries'.
+    """Return whether root owns a file in a directory, finished entries aside.
 
-    Also if the directory is another user's alone, as root's store is.
+    A directory that this user cannot read counts as root's, as a root caller's store is.
     """
     if not os.access(folder, os.R_OK | os.X_OK):
-        return True  # a store is its owner's alone
+        return True  # only its owner can read a store
     for place, names, files in os.walk(folder):
         if Path(place) == folder and "entries" in names:
-            names.remove("entries")  # given away before they became entries
+            names.remove("entries")  # files get their owner before they become entries
         for name in (*names, *files):
-            with suppress(FileNotFoundError):  # another build may be at work there
+            with suppress(FileNotFoundError):  # another build may be removing it
                 if (Path(place) / name).lstat().st_uid == 0:
                     return True
     return False
 
 
 def chosen(engine: str) -> Docker | None:
-    """Return the Docker daemon if builds are to run in containers; None if on the machine itself.
+    """Return the Docker daemon for an engine; None if builds run on the machine itself.
 
-    `auto` takes Docker where a daemon answers.
+    The engine `auto` uses Docker if a daemon answers.
 
     Raises:
-        HostError: `docker` was asked for, and none can be used.
+        HostError: the engine is `docker`, and no daemon can be used.
     """
     if engine == "host":
         return None
@@ -378,10 +410,10 @@ def chosen(engine: str) -> Docker | None:
 
 
 def check_containers(plan: Iterable[Planned]) -> None:
-    """Make sure, before anything is built, that the steps can be that run in containers anyway.
+    """Check before a build that steps which always run in containers can do so.
 
     Raises:
-        HostError: there are such steps, and Docker cannot be used.
+        HostError: the plan has such steps, and Docker cannot be used.
     """
     steps = [item for item in plan if not item.cached and isinstance(item.step, ContainerStep)]
     if not steps or control():

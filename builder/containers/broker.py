@@ -1,199 +1,199 @@
 # SPDX-License-Identifier: MIT
-"""Containers for a builder that is in one itself: the process that started it makes them.
+"""Broker of containers for a builder that runs in one, and the builder's client of it.
 
-The Docker socket would be the key to the whole machine, so no container gets it. Instead the
-process outside listens at a socket of its own and answers these requests, one a connection, each
-a line of JSON: make the image of a recipe, run a container, say that you are still there. It
-mounts and reads nothing that it does not show to the builder anyway.
+No container gets the Docker socket, which gives power over the whole machine. Instead the process
+that starts the builder's container listens at a socket (`builder.containers.protocol`). It makes
+images that it knows by name, and runs containers that mount nothing but parts of what the builder's
+container mounts.
 """
 
 from __future__ import annotations
 
-import hmac
-import json
 import os
 import shlex
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
-from typing import IO, Any, cast
+from socketserver import BaseRequestHandler, ThreadingUnixStreamServer
+from typing import IO, TypeAlias, cast
 
-from builder.containers.capability_key import VARIABLE, leave_key, taken_key
+from builder.containers.capability_key import VARIABLE, create_key, take_key
 from builder.containers.containers import Container, Containers, ImageRecipe, Mount
-from builder.errors import (
-    BuildError,
-    CommandError,
-    HostError,
-    Interrupted,
-    StepError,
-    UserError,
-    restored,
+from builder.containers.protocol import (
+    BROKER_REQUESTS,
+    Answer,
+    BrokerRequest,
+    Channel,
+    Failure,
+    ImageRequest,
+    Line,
+    LogText,
+    RequestedMount,
+    Result,
+    RunRequest,
+    WatchRequest,
+    WorkRequest,
+    accept_request,
+    exchange,
 )
+from builder.containers.shared_paths import SharedPaths
+from builder.errors import BuildError, Interrupted, StepError
 from builder.sandbox.process import Processes, Transcript
 
 SOCKET = "containers"
-"""Name of the socket in the directory that both sides see."""
-
-_ERRORS = {
-    each.__name__: each for each in (CommandError, HostError, Interrupted, StepError, UserError)
-}
+"""Name of the socket in the directory that both processes see."""
 
 _POLL_SECONDS = 0.05
-"""How often the server looks whether it is to end: so long may closing take."""
+"""Interval at which the server checks whether to end: closing may take as long."""
+
+FindRecipe: TypeAlias = Callable[[str, str], ImageRecipe]
+"""Returns the recipe of an image by its name and that of a distribution; raises a BuildError."""
 
 
 class ContainerBroker(ThreadingUnixStreamServer):
-    """Answers at `folder`/SOCKET, in threads, while it is open.
+    """Server at `folder`/SOCKET. Use it as a context manager.
 
-    Containers that are asked for have no capabilities, belong to the caller, and may see what
-    `worker` is shown, as read-only as it is there. `worker` is the one container that has some: for
-    the builder's own steps (`builder.scheduler.worker_client`). Who asks for it needs the key.
+    Requested containers have no capabilities, belong to the caller, are made of images that
+    `find_recipe` knows, and mount parts of what `worker` mounts, read-only where it does. `worker`
+    is the one container with capabilities, for the builder's own steps
+    (`builder.scheduler.worker_client`).
     """
 
     daemon_threads = False  # closing waits until all containers are gone
 
-    def __init__(self, folder: Path, containers: Containers, worker: Container) -> None:
-        super().__init__(str(folder / SOCKET), _Request)
+    def __init__(
+        self, folder: Path, containers: Containers, worker: Container, find_recipe: FindRecipe
+    ) -> None:
+        address = folder / SOCKET
+        super().__init__(str(address), _Handler)
+        address.chmod(0o600)
         self.containers = containers
-        self.key = leave_key(folder)
+        self.find_recipe = find_recipe
+        self.key = create_key(folder)
         self.worker = replace(worker, environment={**worker.environment, VARIABLE: self.key.hex()})
+        self.images = {worker.image}
+        self.users = {os.getuid(), 0}  # root is the worker
         self.processes = Processes()
+        # The directory of the sockets and the key is for the builder and its worker alone.
+        self.shared = SharedPaths([each for each in worker.mounts if each.target != folder])
 
     def __enter__(self) -> ContainerBroker:
-        threading.Thread(target=self.serve_forever, args=[_POLL_SECONDS], name="relay").start()
+        threading.Thread(target=self.serve_forever, args=[_POLL_SECONDS], name="broker").start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.processes.stop()
         self.shutdown()
         self.server_close()
-
-    def shown(self, path: Path, *, read_only: bool = True) -> Path:
-        """Return a path that the builder is shown, without links.
-
-        Raises:
-            StepError: the builder is not shown it, or is not to write to it.
-        """
-        real = path.resolve()
-        for mount in self.worker.mounts:
-            if real.is_relative_to(mount.source) and (read_only or not mount.read_only):
-                return real
-        how = "" if read_only else " to write to"
-        raise StepError(f"{path} is not shown to the builder{how}")
+        self.shared.close()
 
 
-class _Request(StreamRequestHandler):
-    """One request; when the other side hangs up, what it asked for is stopped."""
+class _Handler(BaseRequestHandler):
+    """Handler of one request. When the client hangs up, all that it requested is stopped."""
 
     server: ContainerBroker
 
     def handle(self) -> None:
-        line = self.rfile.readline()
-        if not line:
-            return
-        ((verb, given),) = json.loads(line).items()
-        processes = Processes()
-        with suppress(Interrupted), self.server.processes.registered(_Stopping(processes)):
-            watching = threading.Thread(target=self._watch, args=[processes], daemon=True)
-            watching.start()
-            if verb == "stay":
-                watching.join()
-                return
+        with (
+            Channel(self.request) as channel,
+            suppress(Interrupted, OSError),
+            self.server.processes.registered(channel),
+        ):
             try:
-                result = getattr(self, f"_{verb}")(given, processes)
+                request = accept_request(
+                    channel, BROKER_REQUESTS, key=self.server.key, users=self.server.users
+                )
+                if request:
+                    channel.finish(Result(value=self._answer(channel, request)))
             except BuildError as error:
-                self._send(error=type(error).__name__, facts=vars(error))
-            else:
-                self._send(result=result)
+                channel.finish(Failure.of(error))
 
-    def _image(self, given: dict[str, Any], processes: Processes) -> str:
-        offline, shown = given.pop("offline"), self.server.shown
-        recipe = ImageRecipe(
-            **{
-                **given,
-                "folder": shown(Path(given["folder"])),
-                "files": {name: shown(Path(path)) for name, path in given["files"].items()},
-            }
-        )
-        return self.server.containers.image(
+    def _answer(self, channel: Channel, request: BrokerRequest) -> str:
+        processes = Processes()
+
+        def watch() -> None:
+            channel.wait()
+            processes.stop()
+
+        watching = threading.Thread(target=watch, daemon=True)
+        watching.start()
+        match request:
+            case ImageRequest():
+                return self._make_image(channel, request, processes)
+            case RunRequest():
+                self._run(channel, self._container(request), processes)
+            case WorkRequest():
+                self._run(channel, self.server.worker, processes)
+            case WatchRequest():
+                watching.join()
+        return ""
+
+    def _make_image(self, channel: Channel, request: ImageRequest, processes: Processes) -> str:
+        recipe = self.server.find_recipe(request.name, request.distribution)
+
+        def log(text: str) -> None:
+            with suppress(OSError):
+                channel.send(LogText(text=text))
+
+        image = self.server.containers.image(
             recipe,
             processes=processes,
-            log=cast(IO[str], _Lines(lambda text: self._send(log=text))),
-            say=lambda text: self._send(say=text),
-            offline=offline,
+            log=cast(IO[str], _LogWriter(log)),
+            say=channel.send_lines,
+            offline=request.offline,
+        )
+        self.server.images.add(image)
+        return image
+
+    def _container(self, request: RunRequest) -> Container:
+        if request.image not in self.server.images:
+            raise StepError(f"the image {request.image} was not made for this builder")
+        return Container(
+            image=request.image,
+            argv=request.argv,
+            user=self.server.containers.user,
+            mounts=[
+                Mount(
+                    source=self.server.shared.resolve(each.source, read_only=each.read_only),
+                    target=each.target,
+                    read_only=each.read_only,
+                )
+                for each in request.mounts
+            ],
+            environment=request.environment,
+            cwd=request.cwd,
+            network=request.network,
+            secret=request.secret,
         )
 
-    def _run(self, given: dict[str, Any], processes: Processes) -> None:
-        mounts = [
-            Mount(
-                source=self.server.shown(Path(each["source"]), read_only=each["read_only"]),
-                target=Path(each["target"]),
-                read_only=each["read_only"],
-            )
-            for each in given["mounts"]
-        ]
-        plain = {
-            "mounts": mounts,
-            "cwd": Path(given["cwd"]),
-            "capabilities": (),
-            "user": self.server.containers.user,
-        }
-        self.server.containers.run(
-            Container(**{**given, **plain}),
-            processes=processes,
-            on_line=lambda line: self._send(line=line),
-        )
-
-    def _work(self, given: dict[str, Any], processes: Processes) -> None:
-        if not hmac.compare_digest(given["key"], self.server.key.hex()):
-            raise StepError("only the builder itself may start the container with capabilities")
-        self.server.containers.run(
-            self.server.worker, processes=processes, on_line=lambda line: self._send(line=line)
-        )
-
-    def _watch(self, processes: Processes) -> None:
-        with suppress(OSError, ValueError):
-            self.rfile.read(1)
-        processes.stop()
-
-    def _send(self, **message: object) -> None:
-        with suppress(OSError):  # who hung up is not interested any more
-            self.wfile.write(f"{json.dumps(message)}\n".encode())
+    def _run(self, channel: Channel, container: Container, processes: Processes) -> None:
+        self.server.containers.run(container, processes=processes, on_line=channel.send_lines)
 
 
-class _Stopping:
-    """Lets `Processes.stop` stop what another one runs."""
-
-    def __init__(self, processes: Processes) -> None:
-        self.kill = processes.stop
-
-
-class _Lines:
-    """The part of a log file that writers of logs use."""
+class _LogWriter:
+    """The part of a text file that writers of logs use."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self.write = write
 
     def flush(self) -> None:
-        """Do nothing: lines are sent at once."""
+        """Do nothing: text is sent at once."""
 
 
 class RelayedContainers:
-    """Docker for a builder in a container: through the relay of the process that started it."""
+    """Docker for a builder in a container, by way of the broker."""
 
     def __init__(self, folder: Path, user: str) -> None:
         self._folder = folder
-        self._address = str(folder / SOCKET)
         self._user = user
 
     @property
     def user(self) -> str:
-        """Who commands are that refuse to be root ("UID:GID")."""
+        """User of commands that refuse to run as root ("UID:GID")."""
         return self._user
 
     def image(
@@ -205,15 +205,20 @@ class RelayedContainers:
         say: Callable[[str], object],
         offline: bool = False,
     ) -> str:
-        """Return the tag of the image that a recipe describes, which is made if need be."""
-        for answer in self._ask("image", {**asdict(recipe), "offline": offline}, processes):
-            if "log" in answer:
-                log.write(answer["log"])
-            elif "say" in answer:
-                say(answer["say"])
-            elif "result" in answer:
-                return str(answer["result"])
-        raise Interrupted("interrupted")
+        """Return the tag of a recipe's image, and make it first if it does not exist.
+
+        The broker has the recipe itself, and finds it by its name and distribution.
+        """
+        request = ImageRequest(name=recipe.name, distribution=recipe.distribution, offline=offline)
+        for answer in self._answers(request, processes):
+            match answer:
+                case LogText():
+                    log.write(answer.text)
+                case Line():
+                    say(answer.text)
+                case Result():
+                    return answer.value
+        raise AssertionError("the last answer is a result")
 
     def run(
         self,
@@ -224,67 +229,62 @@ class RelayedContainers:
         on_line: Callable[[str], object] | None = None,
     ) -> str:
         """Run a command in a container to its end and return its standard output and error."""
-        said = Transcript(shlex.join(container.argv), log=log, on_line=on_line)
-        for answer in self._ask("run", asdict(container), processes):
-            if "line" in answer:
-                said.add(f"{answer['line']}\n")
-            elif "result" in answer:
-                return said.text
-        raise Interrupted("interrupted")
+        transcript = Transcript(shlex.join(container.argv), log=log, on_line=on_line)
+        for answer in self._answers(_request(container), processes):
+            if isinstance(answer, Line):
+                transcript.add(f"{answer.text}\n")
+        return transcript.text
 
     def work(self, *, processes: Processes, on_line: Callable[[str], object]) -> None:
-        """Run the container with capabilities, which carries out steps, to its end."""
-        key = taken_key(self._folder).hex()
-        for answer in self._ask("work", {"key": key}, processes):
-            if "line" in answer:
-                on_line(answer["line"])
+        """Run the container with capabilities, which runs steps, to its end."""
+        for answer in self._answers(WorkRequest(), processes):
+            if isinstance(answer, Line):
+                on_line(answer.text)
 
-    def stay(self) -> None:
-        """End this process, as Ctrl-C would, when the one that started it is gone."""
+    def exit_with_broker(self) -> None:
+        """End this process, as Ctrl-C would, when the broker ends."""
 
         def watch() -> None:
-            with suppress(OSError):
-                for _ in self._ask("stay", {}, Processes()):
+            with suppress(OSError, BuildError):
+                for _ in self._answers(WatchRequest(), Processes()):
                     pass
             os.kill(os.getpid(), signal.SIGTERM)
 
-        threading.Thread(target=watch, name="stay", daemon=True).start()
+        threading.Thread(target=watch, name="watch-broker", daemon=True).start()
 
-    def _ask(
-        self, verb: str, given: Mapping[str, Any], processes: Processes
-    ) -> Iterator[dict[str, Any]]:
-        with (
-            _connected(self._address) as connection,
-            processes.registered(_Hanging(connection)),
-            connection.makefile("rw") as file,
-            suppress(OSError),
-        ):
-            file.write(f"{json.dumps({verb: given}, default=str)}\n")
-            file.flush()
-            for line in file:
-                answer = json.loads(line)
-                if "error" in answer:
-                    facts = answer["facts"]
-                    facts["details"] = tuple(facts["details"])
-                    raise restored(_ERRORS[answer["error"]], facts)
-                yield answer
-        if processes.stopped:
-            raise Interrupted("interrupted")
+    def _answers(
+        self,
+        request: ImageRequest | RunRequest | WorkRequest | WatchRequest,
+        processes: Processes,
+    ) -> Iterator[Answer]:
+        with _connected(self._folder / SOCKET) as channel, processes.registered(channel):
+            try:
+                yield from exchange(channel, request, take_key(self._folder))
+            except OSError as error:
+                raise Interrupted("interrupted") from error
 
 
-class _Hanging:
-    """Lets `Processes.stop` hang up."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-
-    def kill(self) -> None:
-        with suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
+def _request(container: Container) -> RunRequest:
+    """Return the request for a container. The broker refuses symbolic links: none are left here."""
+    return RunRequest(
+        image=container.image,
+        argv=tuple(container.argv),
+        mounts=tuple(
+            RequestedMount(
+                source=each.source.resolve(), target=each.target, read_only=each.read_only
+            )
+            for each in container.mounts
+        ),
+        environment={**container.environment},
+        cwd=container.cwd,
+        network=container.network,
+        secret=tuple(container.secret),
+    )
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(address)
-        yield connection
+def _connected(address: Path) -> Iterator[Channel]:
+    connection = socket.socket(socket.AF_UNIX)
+    with Channel(connection) as channel:
+        connection.connect(str(address))
+        yield channel

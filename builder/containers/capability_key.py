@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The key with which a builder in a container has steps carried out that need root's power.
+"""Key with which a builder in a container signs its requests (`builder.containers.protocol`).
 
-Other programs in that container, such as compilers of sources that somebody else wrote, belong to
-the same user and reach the same sockets. Only the builder itself knows the key.
+Other programs in that container, such as compilers of sources that somebody else wrote, run as the
+same user and can reach the same sockets. Only the builder has the key.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Final
 
 VARIABLE: Final = "BUILDER_KEY"
-"""Variable of the environment in which the container with capabilities gets the key."""
+"""Environment variable that holds the key in the container with capabilities."""
 
 _FILE: Final = "key"
 _BYTES: Final = 32
 
-_taking = threading.Lock()
+_lock = threading.Lock()
 
 
-def leave_key(folder: Path) -> bytes:
-    """Make a key and leave it in a directory, for the builder that is started next."""
+def create_key(folder: Path) -> bytes:
+    """Create a key, and write it to a directory for the builder that starts next."""
     key = secrets.token_bytes(_BYTES)
     opened = os.open(folder / _FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(opened, "wb") as file:
@@ -32,14 +32,14 @@ def leave_key(folder: Path) -> bytes:
     return key
 
 
-def taken_key(folder: Path) -> bytes:
-    """Return the key, which nobody finds any more; empty if another process has taken it."""
-    with _taking:
-        return _taken(folder)
+def take_key(folder: Path) -> bytes:
+    """Return the key and remove it from its place; empty if another process has taken it."""
+    with _lock:
+        return _take(folder)
 
 
 @cache
-def _taken(folder: Path) -> bytes:
+def _take(folder: Path) -> bytes:
     if VARIABLE in os.environ:
         return bytes.fromhex(os.environ.pop(VARIABLE))
     try:

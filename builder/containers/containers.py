@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Containers as the builder sees them: what is to run where, and who runs it."""
+"""Descriptions of containers and of their images, and the interface of what runs them."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from typing import IO, Protocol
 
 from builder.sandbox.process import Processes
 
-_NOBODYS = (65532, 65532)
-"""Numbers that Debian gives to no account (Debian Policy, 9.2.2): nobody else can write the files."""
+_UNUSED_IDS = (65532, 65532)
+"""User and group IDs that Debian gives to no account (Debian Policy, 9.2.2), so that no other user
+can write the files."""
 
 
 def not_root(user: int, group: int) -> str:
-    """Return who commands are that refuse to be root: the caller, unless this is root."""
-    uid, gid = (user, group) if user else _NOBODYS
+    """Return the user of commands that refuse to run as root: the caller, unless that is root."""
+    uid, gid = (user, group) if user else _UNUSED_IDS
     return f"{uid}:{gid}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRecipe:
-    """The parts that an image is made of.
+    """The contents of an image.
 
     name: the image's name, below the builder's own.
-    base: image that it begins with, as registries call it; with a digest (NAME@sha256:...) it is
-        that one and no later one.
-    suite, sources: where no registry answers, the base is made by mmdebstrap: the distribution's
-        code name, and apt's list of where its packages come from.
-    problem, remedy: why `sources` is empty, if it is, and what mends that.
+    distribution: name of the distribution that the base is.
+    base: the base image's name in a registry; with a digest (NAME@sha256:...) it is exactly that
+        image.
+    suite, sources: the distribution's code name, and apt's list of its archives. mmdebstrap makes
+        the base from them if no registry answers.
+    problem, remedy: reason why `sources` is empty, if it is, and how to fix that.
     folder: directory with the Dockerfile, which begins with `ARG BASE` and `FROM ${BASE}`.
-    files: files that the Dockerfile copies beside those in `folder`, by their names.
+    files: by name, more files that the Dockerfile copies beside those in `folder`.
     arguments: values of the Dockerfile's other ARGs.
-    python_packages: the name in `files` of a lock file of Python packages, and the version of
-        Python that they are for; the Dockerfile finds their wheels in `wheels/`.
+    python_packages: name in `files` of a lock file of Python packages, and the version of Python
+        that they are for; the Dockerfile finds their wheels in `wheels/`.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ImageRecipe:
     suite: str
     sources: str
     folder: Path
+    distribution: str = ""
     files: Mapping[str, Path] = field(default_factory=dict)
     arguments: Mapping[str, str] = field(default_factory=dict)
     python_packages: tuple[str, str] | None = None
@@ -51,7 +54,7 @@ class ImageRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Mount:
-    """A file or directory of the machine that a container sees, at `target`."""
+    """A file or directory of the machine that a container sees at `target`."""
 
     source: Path
     target: Path
@@ -60,12 +63,12 @@ class Mount:
 
 @dataclass(frozen=True, kw_only=True)
 class Container:
-    """A command in a container, which lives as long as the command.
+    """A command and the container that it runs in, which ends with it.
 
     user: "UID:GID".
-    capabilities: those that it has (capabilities(7), without CAP_): by default none at all.
-    network: whether it reaches the network.
-    secret: variables of the environment whose values are kept out of logs and errors.
+    capabilities: names of the container's capabilities (capabilities(7), without CAP_).
+    network: whether the container has a network.
+    secret: environment variables whose values are left out of logs and errors.
     """
 
     image: str
@@ -80,11 +83,11 @@ class Container:
 
 
 class Containers(Protocol):
-    """Who makes images and runs containers."""
+    """Builder of images and runner of containers."""
 
     @property
     def user(self) -> str:
-        """Who commands are that refuse to be root ("UID:GID")."""
+        """User of commands that refuse to run as root ("UID:GID")."""
 
     def image(
         self,
@@ -95,11 +98,11 @@ class Containers(Protocol):
         say: Callable[[str], object],
         offline: bool = False,
     ) -> str:
-        """Return the tag of the image that a recipe describes, which is made if need be.
+        """Return the tag of a recipe's image, and build it first if it does not exist.
 
         Raises:
-            UserError: it would have to be made, and there is no network (`offline`).
-            HostError: no Docker daemon can be used, or there is no way to its base.
+            UserError: it does not exist, and there is no network (`offline`).
+            HostError: no Docker daemon can be used, or the base is not available.
             CommandError: it cannot be built.
         """
 
@@ -113,7 +116,7 @@ class Containers(Protocol):
     ) -> str:
         """Run a command in a container to its end and return its standard output and error.
 
-        Nothing of the container is left afterwards, however it ends.
+        The container is removed afterwards, however it ends.
 
         Raises:
             HostError: no Docker daemon can be used.

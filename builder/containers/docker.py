@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The Docker daemon: makes images, runs containers, and leaves nothing behind."""
+"""Docker daemon: it builds images, and runs containers that are removed afterwards."""
 
 from __future__ import annotations
 
@@ -31,26 +31,25 @@ _OWNER = f"{NAME}.owner"
 """Label with the process that a container belongs to."""
 _OLD = timedelta(days=1)
 
-
 _SECCOMP = Path(__file__).with_name("seccomp.json")
 """The seccomp profile of containers that work in root filesystems."""
 
 
 class Docker:
-    """The daemon that DOCKER_HOST or the usual socket leads to.
+    """Client of the daemon at DOCKER_HOST or the default socket.
 
-    Containers belong to this process: those whose process is gone are removed by the user's next one.
-    Use it as a context manager, or close it.
+    Containers belong to this process. A process of the same user removes those of processes that
+    have ended (`sweep`). Use it as a context manager, or close it.
     """
 
     def __init__(self) -> None:
-        """Connect.
+        """Connect to the daemon.
 
         Raises:
-            HostError: no daemon answers, or it is none that can be used.
+            HostError: no daemon answers, or it cannot be used.
         """
         try:
-            _knock()
+            _probe()
             self._client = docker.from_env()
         except (DockerException, OSError) as error:
             raise _unreachable(error) from error
@@ -65,13 +64,13 @@ class Docker:
             info = self._client.info()
         if any("rootless" in option for option in info.get("SecurityOptions", ())):
             raise HostError(
-                "the Docker daemon is rootless, which cannot make the devices and owners of a "
-                "root filesystem",
+                "the Docker daemon is rootless, so it cannot make the devices and owners of a root "
+                "filesystem",
                 hint="use the system's daemon (DOCKER_HOST=unix:///var/run/docker.sock)",
             )
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._client.close()
 
     def __enter__(self) -> Docker:
@@ -82,7 +81,7 @@ class Docker:
 
     @property
     def user(self) -> str:
-        """Who commands are that refuse to be root ("UID:GID")."""
+        """User of commands that refuse to run as root ("UID:GID")."""
         return not_root(os.getuid(), os.getgid())
 
     def image(
@@ -94,7 +93,7 @@ class Docker:
         say: Callable[[str], object],
         offline: bool = False,
     ) -> str:
-        """Return the tag of the image that a recipe describes, which is made if need be."""
+        """Return the tag of a recipe's image, and build it first if it does not exist."""
         with _as_host_errors():
             return make_image(
                 self._client, recipe, processes=processes, log=log, say=say, offline=offline
@@ -109,37 +108,40 @@ class Docker:
         on_line: Callable[[str], object] | None = None,
     ) -> str:
         """Run a command in a container to its end and return its standard output and error."""
-        shown = shlex.join(container.argv)
-        said = Transcript(shown, log=log, on_line=on_line)
+        command = shlex.join(container.argv)
+        transcript = Transcript(command, log=log, on_line=on_line)
         with self.started(container) as running, processes.registered(running):
             for line in running.lines():
-                said.add(line)
+                transcript.add(line)
             status = running.wait()
         if processes.stopped:
             raise Interrupted("interrupted")
         if status != 0:
             raise CommandError(
                 f"{Path(container.argv[0]).name} ended with status {status}",
-                replay=shown,
+                replay=command,
                 status=status,
-                details=said.tail,
+                details=transcript.tail,
             )
-        return said.text
+        return transcript.text
 
     @contextmanager
     def started(
         self, container: Container, *, terminal: bool = False, stdin: bool = False
     ) -> Iterator[RunningContainer]:
-        """Start a container; whatever happens, it is gone at the end.
+        """Start a container, which is removed when the context ends.
 
-        With `terminal` it has one of its own; with `stdin` it can be written to.
+        Args:
+            container: its description.
+            terminal: whether it has a terminal of its own.
+            stdin: whether its standard input can be written to.
         """
-        with passwords_hidden(container) as shown:
-            created = self._created(shown, terminal=terminal, stdin=stdin)
+        with passwords_hidden(container) as hidden:
+            created = self._created(hidden, terminal=terminal, stdin=stdin)
             stream = None
             try:
                 with _as_host_errors():
-                    # Attached before it starts: nothing of its output is missed.
+                    # Attached before the start, so that no output is missed.
                     stream = self._client.api.attach_socket(
                         str(created.id),
                         params={"stdout": 1, "stderr": 1, "stream": 1, "stdin": int(stdin)},
@@ -177,23 +179,23 @@ class Docker:
             )
 
     def sweep(self) -> None:
-        """Remove containers that processes of this user have left because they were killed.
+        """Remove containers that killed processes of this user have left.
 
-        Of a process that may be another machine's, what has not run for a day is left as well: whoever
-        is alive removes a container when it ends.
+        Processes on other machines cannot be checked. Their containers count as left when they have
+        not run for a day, because a living process removes its containers when they end.
         """
         with _as_host_errors():
             for left in self._client.containers.list(
                 all=True, filters={"label": _OWNER}, ignore_removed=True
             ):
                 owner = read_label(left.labels[_OWNER])
-                if owner and (owner.is_gone() or (owner.user == os.getuid() and _is_old(left))):
+                if owner and (owner.has_ended() or (owner.user == os.getuid() and _is_old(left))):
                     with suppress(NotFound, APIError):
                         left.remove(force=True, v=True)
 
 
 class RunningContainer:
-    """A container that was started: what it says, how it ends, how it is stopped."""
+    """A started container: its output, its end, and signals to it."""
 
     def __init__(self, container: DockerContainer, stream: Any, *, terminal: bool) -> None:
         self._container = container
@@ -201,7 +203,7 @@ class RunningContainer:
         self._terminal = terminal
 
     def output(self) -> Iterator[tuple[int, bytes]]:
-        """Yield what the command writes as it comes, each with 1 (stdout) or 2 (stderr)."""
+        """Yield the command's output as it arrives, each piece with 1 (stdout) or 2 (stderr)."""
         yield from frames_iter(self._stream, self._terminal)  # type: ignore[no-untyped-call]
 
     def lines(self) -> Iterator[str]:
@@ -219,7 +221,7 @@ class RunningContainer:
         self._stream._sock.sendall(data)  # noqa: SLF001 - the SDK's own way to get at it
 
     def resize(self, columns: int, rows: int) -> None:
-        """Tell the container's terminal its size."""
+        """Set the size of the container's terminal."""
         with suppress(NotFound, APIError):
             self._container.resize(height=rows, width=columns)
 
@@ -229,26 +231,27 @@ class RunningContainer:
             self._container.kill(signal=name)
 
     def kill(self) -> None:
-        """Stop all that runs in the container, at once."""
+        """Kill all processes in the container."""
         self.signal("SIGKILL")
 
     def wait(self) -> int:
-        """Wait for the end of the command and return its status."""
+        """Wait for the command to end, and return its status."""
         with _as_host_errors():
             return int(self._container.wait(timeout=None)["StatusCode"])
 
 
 def _is_old(container: DockerContainer) -> bool:
-    """Return whether a container has not been running for a day at least."""
+    """Return whether a container has not been running for at least a day."""
     if container.status not in ("created", "exited", "dead"):
         return False
-    # Both begin like 2024-05-01T10:20:30, in UTC; what has not started, ended in the year 1.
+    # Both begin like 2024-05-01T10:20:30, in UTC. A container that never started has the year 1 as
+    # its end.
     ended = max(container.attrs["Created"], container.attrs["State"]["FinishedAt"])
     return bool(ended < (datetime.now(timezone.utc) - _OLD).isoformat(timespec="seconds"))
 
 
-def _knock() -> None:
-    """See whether somebody listens; the SDK would leave a socket open if nobody does."""
+def _probe() -> None:
+    """Check that a daemon listens; without one the SDK would leave a socket open."""
     host = str(parse_host(os.environ.get("DOCKER_HOST")))
     _, _, path = host.partition("unix://")
     if path:
@@ -257,10 +260,10 @@ def _knock() -> None:
 
 
 def _security(capabilities: Sequence[str]) -> list[str]:
-    # Files of the caller keep their SELinux labels: what is mounted is shown, not relabelled.
+    # Mounted files of the caller keep their SELinux labels.
     options = ["label=disable"]
     if "SYS_ADMIN" in capabilities:
-        # Docker's own profiles forbid mount(2) and pivot_root(2), whoever asks.
+        # Docker's own profiles forbid mount(2) and pivot_root(2), even with capabilities.
         return [*options, "apparmor=unconfined", f"seccomp={_SECCOMP.read_text()}"]
     return [*options, "no-new-privileges"]
 
@@ -270,7 +273,9 @@ def _as_host_errors() -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        raise HostError(f"the Docker daemon refuses: {error.explanation or error}") from error
+        raise HostError(
+            f"the Docker daemon refuses a request: {error.explanation or error}"
+        ) from error
     except DockerException as error:
         raise _unreachable(error) from error
 

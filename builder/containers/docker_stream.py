@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Long talks with the Docker daemon, which end when they are stopped, also while it is silent.
+"""Long requests to the Docker daemon, which can be stopped while the daemon sends nothing.
 
-It stops building or pulling when nobody listens any more: whoever stops a talk has to hang up.
+The daemon stops building or pulling when the client closes the connection.
 """
 
 from __future__ import annotations
@@ -22,101 +22,101 @@ from builder.sandbox.process import Processes
 
 Event = Mapping[str, Any]
 
-_hooking = threading.Lock()
+_hooks_lock = threading.Lock()
 
 
 @contextmanager
-def asked(
-    api: docker.APIClient, ask: Callable[[], Iterable[Event]], processes: Processes
+def event_stream(
+    api: docker.APIClient, request: Callable[[], Iterable[Event]], processes: Processes
 ) -> Iterator[Iterator[Event]]:
-    """Give what the daemon says while it does what `ask` asks it for; afterwards it is hung up.
+    """Yield the events of a request that `request` sends; afterwards the connection is closed.
 
     Raises:
-        Interrupted: `processes` were told to stop.
+        Interrupted: `processes` were stopped.
     """
-    talk = _Talk(api, ask)
-    with processes.registered(talk):
+    stream = _Stream(api, request)
+    with processes.registered(stream):
         try:
-            yield talk.events(processes)
+            yield stream.events(processes)
         finally:
-            talk.hang_up()
+            stream.close()
 
 
-class _Talk:
-    """A talk, in a thread of its own: before the daemon's first word there is nothing to close."""
+class _Stream:
+    """A request in a thread of its own: until the daemon responds there is nothing to close."""
 
-    def __init__(self, api: docker.APIClient, ask: Callable[[], Iterable[Event]]) -> None:
+    def __init__(self, api: docker.APIClient, request: Callable[[], Iterable[Event]]) -> None:
         self._api = api
-        self._ask = ask
-        self._said: SimpleQueue[Event | BaseException | None] = SimpleQueue()
+        self._request = request
+        self._events: SimpleQueue[Event | BaseException | None] = SimpleQueue()
         self._response: Response | None = None
-        self._over = False
+        self._closed = False
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._listen, name="docker", daemon=True)
+        self._thread = threading.Thread(target=self._read, name="docker", daemon=True)
 
     def events(self, processes: Processes) -> Iterator[Event]:
         self._thread.start()
         while True:
-            said = self._said.get()
+            event = self._events.get()
             if processes.stopped:
                 raise Interrupted("interrupted")
-            if said is None:
+            if event is None:
                 return
-            if isinstance(said, BaseException):
-                raise said
-            yield said
+            if isinstance(event, BaseException):
+                raise event
+            yield event
 
     def kill(self) -> None:
-        self.hang_up()
-        self._said.put(None)  # who waits is to look
+        self.close()
+        self._events.put(None)  # wakes the reader
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         with self._lock:
-            self._over = True
+            self._closed = True
             response = self._response
         if response is not None:
             _close(response)
 
-    def _listen(self) -> None:
+    def _read(self) -> None:
         try:
-            with _hooked(self._api, self._answered):
-                for event in self._ask():
-                    self._said.put(event)
+            with _hooked(self._api, self._on_response):
+                for event in self._request():
+                    self._events.put(event)
         except BaseException as error:  # noqa: BLE001 - raised where the events are read
-            self._said.put(error)
+            self._events.put(error)
         else:
-            self._said.put(None)
+            self._events.put(None)
 
-    def _answered(self, response: Response, **_: object) -> None:
+    def _on_response(self, response: Response, **_: object) -> None:
         if threading.current_thread() is not self._thread:
-            return  # others talk to the daemon, too
+            return  # the response to another thread's request
         with self._lock:
             self._response = response
-            over = self._over
-        if over:
+            closed = self._closed
+        if closed:
             _close(response)
 
 
 @contextmanager
 def _hooked(api: docker.APIClient, hook: Callable[..., None]) -> Iterator[None]:
-    """Have a hook called with every response: the SDK itself shows none.
+    """Call a hook with every response, which the SDK does not expose.
 
-    Lists of hooks are replaced, not changed: another thread may be going through one.
+    Lists of hooks are replaced, not changed: another thread may be iterating over one.
     """
 
     def change(hooks: Callable[[list[Any]], list[Any]]) -> None:
-        with _hooking:
+        with _hooks_lock:
             api.hooks = {**api.hooks, "response": hooks(api.hooks["response"])}
 
-    change(lambda there: [*there, hook])
+    change(lambda hooks: [*hooks, hook])
     try:
         yield
     finally:
-        change(lambda there: [each for each in there if each != hook])
+        change(lambda hooks: [each for each in hooks if each != hook])
 
 
 def _close(response: Response) -> None:
-    """Shut a response's connection down, whoever is reading from it.
+    """Shut down a response's connection, even while a thread reads from it.
 
     It may have ended by itself meanwhile. A connection by SSH ends with this process.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Images of containers, made when they are needed and named after all that they are made of."""
+"""Images of containers, built on demand and tagged with a hash over their inputs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import docker
 from docker.errors import APIError, DockerException, ImageNotFound
 
 from builder.containers.containers import ImageRecipe
-from builder.containers.docker_stream import Event, asked
+from builder.containers.docker_stream import Event, event_stream
 from builder.errors import CommandError, HostError, UserError
 from builder.sandbox.process import PASSED_ON, Processes, clean_environment, run
 from builder.sandbox.workspace import PlainWorkspace, PrivateWorkspace, Workspace
@@ -31,14 +31,14 @@ NAME = "zynq-sd-builder"
 """The name of the builder's images, and the label of its containers."""
 
 _BASE = f"{NAME}.base"
-"""Label of an image with the base that it began with."""
+"""Label of an image with its base."""
 
 _TAIL_LINES = 25
 _KEYRING = re.compile(r"signed-by=([^\]\s]+)")
 
 
 def fingerprint(recipe: ImageRecipe) -> str:
-    """Return a hash over all that an image is made of: 12 hexadecimal digits."""
+    """Return a hash over an image's inputs: 12 hexadecimal digits."""
     parts = {
         "base": [recipe.base, recipe.suite, recipe.sources],
         "arguments": dict(recipe.arguments),
@@ -48,7 +48,7 @@ def fingerprint(recipe: ImageRecipe) -> str:
 
 
 def tag_of(recipe: ImageRecipe) -> str:
-    """Return the name under which the image is kept by the Docker daemon."""
+    """Return the tag of a recipe's image in the Docker daemon."""
     return f"{NAME}/{recipe.name}:{fingerprint(recipe)}"
 
 
@@ -61,15 +61,15 @@ def make_image(
     say: Callable[[str], object],
     offline: bool = False,
 ) -> str:
-    """Return the tag of the image, which is built unless it is there.
+    """Return the tag of a recipe's image, and build it first if it does not exist.
 
-    The log says which image it is, and in which base it was made.
+    The image's ID and its base are written to the log.
 
     Raises:
-        UserError: it is not there, and there is no network (`offline`).
-        HostError: there is no way to its base.
+        UserError: the image does not exist, and there is no network (`offline`).
+        HostError: its base is not available.
         CommandError: it cannot be built.
-        Interrupted: `processes` were told to stop; so was the daemon.
+        Interrupted: `processes` were stopped; the daemon stops the work, too.
     """
     tag = tag_of(recipe)
     if _exists(client, tag):
@@ -78,8 +78,8 @@ def make_image(
     if offline:
         raise UserError(
             f"--offline, but the image {tag} has not been made yet",
-            hint="do the same once with the network; `docker save` and `docker load` take an image "
-            "to a machine that has none",
+            hint="run the command once with the network; `docker save` and `docker load` bring an "
+            "image to a machine without one",
         )
     say(f"making the image {tag}")
     base = _base(client, recipe, processes=processes, log=log, say=say)
@@ -94,14 +94,14 @@ def make_image(
 
 
 def _described(client: docker.DockerClient, tag: str) -> str:
-    """Say which image a tag is now, and what it began with."""
+    """Return a line on the image of a tag: its ID and its base."""
     image = client.images.get(tag)
-    began = image.labels.get(_BASE, "a base that was not noted")
-    return f"the image {tag} is {image.id}, and began with {began}"
+    base = image.labels.get(_BASE, "an unknown base")
+    return f"the image {tag} is {image.id}, based on {base}"
 
 
 def _named(client: docker.DockerClient, base: str) -> str:
-    """Return all by which a base can be told apart: name, id, its registry's digest if it has one."""
+    """Return the name and ID of a base, and its digest in a registry if it has one."""
     image = client.images.get(base)
     digests = [each.rpartition("@")[2] for each in image.attrs.get("RepoDigests") or ()]
     return ", ".join([base, str(image.id), *(f"digest {each}" for each in digests)])
@@ -123,7 +123,7 @@ def _base(
     log: IO[str],
     say: Callable[[str], object],
 ) -> str:
-    """Return an image to begin with: one that is here, a registry's, or one made of packages."""
+    """Return a base image: an existing one, a registry's, or one made of packages."""
     if _exists(client, recipe.base):
         return recipe.base
     made = f"{NAME}/base:{recipe.suite}-{_hash(recipe.sources)[:12]}"
@@ -135,12 +135,12 @@ def _base(
         return recipe.base
     log.write(f"{recipe.base} cannot be pulled: {refusal}\n")
     _check_packages(recipe, refusal)
-    say(f"making {made}: no registry gives {recipe.base}")
+    say(f"making {made}, because no registry has {recipe.base}")
     with tempfile.TemporaryDirectory(prefix=f"{NAME}-") as folder:
         tree = Path(folder) / "base.tar"
-        with _place_of_mmdebstrap(Path(folder), processes) as (place, environment):
+        with _mmdebstrap_workspace(Path(folder), processes) as (workspace, environment):
             try:
-                place.run(
+                workspace.run(
                     ["mmdebstrap", "--variant=minbase", recipe.suite, str(tree), "-"],
                     environment=environment,
                     cwd=Path("/"),
@@ -151,71 +151,71 @@ def _base(
                 raise _no_base(
                     recipe,
                     f"and cannot be made of packages: {error.message}",
-                    "let the archives of its packages be reached",
+                    "check the network's access to its package archives",
                     [refusal, *error.details],
                 ) from error
         repository, _, tag = made.rpartition(":")
 
-        def take() -> list[Event]:
+        def load() -> list[Event]:
             client.api.import_image_from_file(str(tree), repository=repository, tag=tag)
             return []
 
-        with asked(client.api, take, processes) as events:
+        with event_stream(client.api, load, processes) as events:
             list(events)
     return made
 
 
 def _check_packages(recipe: ImageRecipe, refusal: str) -> None:
-    """Check that a base can be made of packages, after it was refused by the registry.
+    """Check that a base can be made of packages, after no registry had it.
 
     Raises:
-        HostError: this machine lacks something.
+        HostError: this machine lacks a requirement for that.
     """
     if not recipe.sources:
         why = f"and cannot be made of packages: {recipe.problem}"
         raise _no_base(recipe, why, recipe.remedy, [refusal])
-    # Who wrote the sources may have been in a container with keyrings of its own.
+    # The sources may have been written in a container with other keyrings.
     for keyring in _KEYRING.findall(recipe.sources):
         if not Path(keyring).is_file():
             why = f"and the keyring {keyring} of its packages is not on this machine"
-            raise _no_base(recipe, why, "install the package that has it", [refusal])
+            raise _no_base(recipe, why, "install the keyring's package", [refusal])
     if not shutil.which("mmdebstrap"):
-        remedy = "install mmdebstrap, which makes that base out of packages"
+        remedy = "install mmdebstrap, which makes the base from packages"
         raise _no_base(recipe, "", remedy, [refusal])
 
 
 def _no_base(recipe: ImageRecipe, why: str, remedy: str, details: Sequence[str]) -> HostError:
-    first = f"the image {recipe.base} cannot be had from its registry"
-    hint = "let the Docker daemon reach the registry"
+    problem = f"the image {recipe.base} cannot be pulled from its registry"
+    hint = "give the Docker daemon access to the registry"
     return HostError(
-        f"{first}, {why}" if why else first,
+        f"{problem}, {why}" if why else problem,
         hint=f"{hint}, or {remedy}" if remedy else hint,
         details=details,
     )
 
 
 def _pull(client: docker.DockerClient, image: str, *, processes: Processes) -> str | None:
-    """Pull an image; say why it cannot be had, if that is so."""
+    """Pull an image, and return the reason if that fails."""
 
     def pull() -> Iterator[Event]:
         yield from client.api.pull(image, stream=True, decode=True)
 
     try:
-        with asked(client.api, pull, processes) as events:
+        with event_stream(client.api, pull, processes) as events:
             return next((str(each["error"]) for each in events if "error" in each), None)
     except DockerException as error:
         return str(getattr(error, "explanation", None) or error)
 
 
 @contextmanager
-def _place_of_mmdebstrap(
+def _mmdebstrap_workspace(
     folder: Path, processes: Processes
 ) -> Iterator[tuple[Workspace, Mapping[str, str]]]:
-    """Give the place where mmdebstrap runs, and what it is to find in its environment.
+    """Yield a workspace for mmdebstrap, and additions to its environment.
 
-    It mounts /proc, /sys and more into the tree that it makes. Of others than root it makes
-    namespaces for that by itself, in which it cannot reach a directory that is theirs alone; as
-    root it mounts on the machine, where all stays if it is killed.
+    mmdebstrap mounts /proc, /sys and more into the tree that it makes. For users other than root it
+    makes namespaces itself, in which it cannot enter a directory that only the user may enter. As
+    root it mounts in the machine's own namespace, where mounts would remain if it were killed.
     """
     if os.geteuid():
         yield PlainWorkspace(folder, processes=processes), {}
@@ -225,7 +225,7 @@ def _place_of_mmdebstrap(
 
 
 def _fetch_wheels(recipe: ImageRecipe, folder: Path, *, processes: Processes, log: IO[str]) -> None:
-    """Download an image's Python packages as the caller's own pip is configured to."""
+    """Download an image's Python packages, with the configuration of the caller's own pip."""
     assert recipe.python_packages
     lock, python = recipe.python_packages
     platforms = [f"manylinux_2_{minor}_{platform.machine()}" for minor in (17, 28)]
@@ -244,11 +244,11 @@ def _fetch_wheels(recipe: ImageRecipe, folder: Path, *, processes: Processes, lo
     )
 
 
-def _context(recipe: ImageRecipe, more: Path) -> IO[bytes]:
-    """Return a tar archive with the files that the Dockerfile sees."""
+def _context(recipe: ImageRecipe, added: Path) -> IO[bytes]:
+    """Return the build context: a tar archive with the files that the Dockerfile can copy."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, path in (*_files(recipe), *_below(more)):
+        for name, path in (*_files(recipe), *_below(added)):
             archive.add(path, name)
     buffer.seek(0)
     return buffer
@@ -268,7 +268,7 @@ def _build(
     proxies = {name: value for name, value in clean_environment().items() if name in PASSED_ON}
     lines: list[str] = []
 
-    began = _named(client, base)
+    named = _named(client, base)
 
     def build() -> Iterator[Event]:
         return client.api.build(
@@ -276,14 +276,14 @@ def _build(
             custom_context=True,
             tag=tag,
             buildargs={**proxies, **recipe.arguments, "BASE": base},
-            labels={NAME: recipe.name, _BASE: began},
+            labels={NAME: recipe.name, _BASE: named},
             rm=True,
             forcerm=True,
             decode=True,
         )
 
     try:
-        with asked(client.api, build, processes) as events:
+        with event_stream(client.api, build, processes) as events:
             for event in events:
                 lines += _lines_of(event)
                 for line in _lines_of(event):
@@ -299,9 +299,9 @@ def _lines_of(event: Event) -> list[str]:
     return [line for line in str(event.get("stream", "")).splitlines() if line.strip()]
 
 
-def _failure(recipe: ImageRecipe, what: str, lines: list[str]) -> CommandError:
+def _failure(recipe: ImageRecipe, reason: str, lines: list[str]) -> CommandError:
     return CommandError(
-        f"the image {NAME}/{recipe.name} cannot be built: {what}",
+        f"the image {NAME}/{recipe.name} cannot be built: {reason}",
         replay=f"docker build {recipe.folder}",
         status=1,
         details=lines[-_TAIL_LINES:],

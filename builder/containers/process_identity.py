@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Owners of containers: processes that can be told apart from all others, and may be gone."""
+"""Identity of the process that owns a container, to detect that the process has ended."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from pathlib import Path
 class Owner:
     """A process.
 
-    A daemon may serve several users, machines and containers, and numbers of processes are used
-    again: so a number alone tells nothing.
+    A process ID alone identifies nothing: a Docker daemon may serve several users, machines and
+    containers, and process IDs are reused.
 
-    boot: the kernel's identifier of its start (random(4)).
-    namespace: the inode of the process's PID namespace; 0 if that cannot be known.
-    started: when the process started, in clock ticks since the boot (`starttime` in proc(5)).
+    user: its user ID.
+    boot: the kernel's boot ID (random(4)).
+    namespace: inode of the process's PID namespace; 0 if unknown.
+    process: its process ID.
+    started: its start in clock ticks since the boot (`starttime` in proc(5)).
     """
 
     user: int
@@ -29,14 +31,14 @@ class Owner:
 
     @property
     def label(self) -> str:
-        """The text of a container's label."""
+        """Text for a container's label."""
         return json.dumps(asdict(self))
 
-    def is_gone(self) -> bool:
-        """Return whether it was certainly of this user, of this machine, and runs no more."""
+    def has_ended(self) -> bool:
+        """Return whether it was a process of this user on this machine, and has ended."""
         here = this_process()
-        near = (here.user, here.boot, here.namespace) == (self.user, self.boot, self.namespace)
-        if not near or not here.namespace or self.process <= 0:
+        same = (here.user, here.boot, here.namespace) == (self.user, self.boot, self.namespace)
+        if not same or not here.namespace or self.process <= 0:
             return False
         try:
             os.kill(self.process, 0)
@@ -49,9 +51,9 @@ class Owner:
 
 
 def this_process() -> Owner:
-    """Return what tells this process apart."""
-    # Of another namespace's /proc the numbers would be those of other processes.
-    own = os.readlink("/proc/self") == str(os.getpid())  # noqa: PTH115 - a number, no path
+    """Return the identity of this process."""
+    # In the /proc of another PID namespace, the same ID may be another process.
+    own = os.readlink("/proc/self") == str(os.getpid())  # noqa: PTH115 - an ID, no path
     return Owner(
         user=os.getuid(),
         boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
@@ -62,7 +64,7 @@ def this_process() -> Owner:
 
 
 def read_label(label: str) -> Owner | None:
-    """Return the process that a label names; None if it names none."""
+    """Return the process in a label; None if the label is not valid."""
     try:
         return Owner(**json.loads(label))
     except (ValueError, TypeError):
@@ -70,11 +72,11 @@ def read_label(label: str) -> Owner | None:
 
 
 def _started(process: int) -> int | None:
-    """Return when a process started; None if that cannot be known (proc(5), `hidepid`)."""
+    """Return the start of a process; None if it is hidden (`hidepid` in proc(5))."""
     try:
         text = Path(f"/proc/{process}/stat").read_text(errors="replace")
     except OSError:
         return None
-    # The second field, the program's name in parentheses, may hold anything.
+    # The second field, the program's name in parentheses, may contain spaces and parentheses.
     _, _, rest = text.rpartition(") ")
     return int(rest.split()[19])

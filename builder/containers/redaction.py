@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Passwords in URLs, such as those of proxies: what others may see has none."""
+"""Removal of passwords in URLs, such as those of proxies, from text that other users may see."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from typing import Final
 
 from builder.containers.containers import Container, Mount
 
-_PLACE: Final = Path("/run/environment")
-"""The file, as the container sees it."""
+_FILE: Final = Path("/run/environment")
+"""Path of the file in the container."""
 
 _PASSWORD: Final = re.compile(r"(?<=://)[^/\s]*@")
 """User and password in a URL (RFC 3986, 3.2.1)."""
 
 
 def without_passwords(text: str) -> str:
-    """Return a text whose URLs have neither user nor password."""
+    """Return a text without the users and passwords in its URLs."""
     return _PASSWORD.sub("", text)
 
 
 @contextmanager
 def passwords_hidden(container: Container) -> Iterator[Container]:
-    """Give a container whose command has the same variables, those with passwords out of a file.
+    """Yield a container whose command reads the variables with passwords from a file.
 
-    `docker inspect` shows a container's environment as long as it is there.
+    `docker inspect` shows the environment of an existing container.
     """
     hidden = {
         name: value for name, value in container.environment.items() if _PASSWORD.search(value)
@@ -43,12 +43,12 @@ def passwords_hidden(container: Container) -> Iterator[Container]:
         file.write_text(
             "".join(f"export {name}={shlex.quote(value)}\n" for name, value in hidden.items())
         )
-        file.chmod(0o444)  # whoever the command is; the directory is the caller's alone
+        file.chmod(0o444)  # for any user of the command; only the caller may enter the directory
         yield replace(
             container,
-            argv=["/bin/sh", "-c", f'. {_PLACE}; exec "$@"', "sh", *container.argv],
+            argv=["/bin/sh", "-c", f'. {_FILE}; exec "$@"', "sh", *container.argv],
             environment={
                 name: value for name, value in container.environment.items() if name not in hidden
             },
-            mounts=[*container.mounts, Mount(source=file, target=_PLACE, read_only=True)],
+            mounts=[*container.mounts, Mount(source=file, target=_FILE, read_only=True)],
         )

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Engines that run the commands of steps, and what they need of the machine."""
+"""Engines, which run the commands of steps, and their requirements on the machine."""

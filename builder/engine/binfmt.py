@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Programs of other architectures: whether this machine runs them, and making it so."""
+"""Programs of other architectures: a check that this machine runs them, and qemu-user for them."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from pathlib import Path
 from builder.errors import HostError
 
 FOREIGN = {"armhf": "arm", "arm64": "aarch64"}
-"""Architectures of boards, and what qemu-user calls them."""
+"""Architectures of boards, with qemu-user's names of them."""
 
 _FORMATS = Path("/usr/lib/binfmt.d")
 
 
 def runs(architecture: str) -> bool:
-    """Return whether a program for an architecture runs: arch-test starts a real one.
+    """Return whether programs of an architecture run: arch-test starts one.
 
-    That binfmt_misc lists qemu-user as enabled would prove nothing.
+    An enabled entry of qemu-user in binfmt_misc would prove nothing.
     """
     done = subprocess.run(["arch-test", architecture], capture_output=True, check=False)
     return done.returncode == 0
 
 
 def register_binfmt() -> None:
-    """Have the kernel run the boards' programs by qemu-user, if it does not yet.
+    """Register qemu-user for the boards' programs with the kernel, where they do not run yet.
 
-    Needs CAP_SYS_ADMIN. The kernel keeps the interpreter open (flag F of binfmt_misc), so that it
-    is found from everywhere, and after this process is gone.
+    Needs CAP_SYS_ADMIN. The kernel keeps the interpreter open (flag F of binfmt_misc), so it works
+    in every mount namespace, and after this process has ended.
 
     Raises:
-        HostError: it cannot be done.
+        HostError: the registration failed, or has no effect.
     """
     missing = [architecture for architecture in FOREIGN if not runs(architecture)]
     if not missing:
@@ -52,7 +52,9 @@ def register_binfmt() -> None:
             subprocess.run(["umount", folder], check=False)
     for architecture in missing:
         if not runs(architecture):
-            raise _problem(architecture, "qemu-user was registered, and is not started")
+            raise _problem(
+                architecture, "qemu-user is registered, but the kernel does not start it"
+            )
 
 
 def _checked(*argv: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The engine of this process: it runs commands on the machine, or in the container that it is in."""
+"""Choice of the engine: commands run on this machine, or in the builder's own container."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from builder.sandbox.process import Processes
 from builder.sandbox.workspace import PlainWorkspace, Workspace
 
 CONTROL = "BUILDER_CONTROL"
-"""Variable that a builder in a container has: the directory with the sockets of both sides."""
+"""Environment variable of a builder in a container: the directory with the sockets and the key."""
 
 CAPABLE = "BUILDER_CAPABLE"
-"""Variable that it has beside, if its container may mount and make namespaces."""
+"""Environment variable that is set if the builder's container may mount and make namespaces."""
 
 CALLER = "BUILDER_CALLER"
-"""Variable with the user for whom a builder in a container works: "UID:GID"."""
+"""Environment variable of a builder in a container: the user who started it, "UID:GID"."""
 
 
 class Engine(Protocol):
-    """Opens workspaces, and knows who runs containers."""
+    """Opener of workspaces, with access to containers."""
 
     @property
     def containers(self) -> Containers:
-        """Who runs containers."""
+        """Runner of containers."""
 
     def workspace(
         self, directory: Path, *, need: int, network: bool = False
@@ -38,11 +38,11 @@ class Engine(Protocol):
         """Open a workspace with room for `need` bytes at `directory`."""
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Release the engine's resources."""
 
 
 class ContainerEngine:
-    """For a process in a container without capabilities, where there is nothing to set up."""
+    """Engine in a container without capabilities: the container is the sandbox."""
 
     def __init__(self, processes: Processes, containers: RelayedContainers) -> None:
         self.processes = processes
@@ -56,32 +56,32 @@ class ContainerEngine:
         need: int,  # noqa: ARG002 - the engines' one signature
         network: bool = False,  # noqa: ARG002
     ) -> Iterator[Workspace]:
-        """Open a workspace at `directory`, on disk. The container decides on the network."""
+        """Open a workspace at `directory`, on disk. It has a network if the container has one."""
         with PlainWorkspace(directory, processes=self.processes) as workspace:
             yield workspace
 
     def close(self) -> None:
-        """Do nothing: it holds nothing."""
+        """Do nothing: there are no resources."""
 
 
 def control() -> Path | None:
-    """Return the directory with the sockets, if this process is in a container of the builder's."""
+    """Return the directory with the sockets; None outside of the builder's containers."""
     return Path(os.environ[CONTROL]) if CONTROL in os.environ else None
 
 
 def caller() -> tuple[int, int]:
-    """Return the user and group for whom a builder in a container works."""
+    """Return the IDs of the user and group who started a builder that is in a container."""
     user, _, group = os.environ[CALLER].partition(":")
     return int(user), int(group)
 
 
 def processors() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def engine_here(processes: Processes) -> Engine:
-    """Return the engine of this process."""
+    """Return the engine for the machine or container in which this process runs."""
     folder = control()
     if folder is None:
         return HostEngine(processes)

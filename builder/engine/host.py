@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The engine that runs steps on the machine itself."""
+"""Engine that runs commands on the machine itself, in workspaces with namespaces of their own."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from builder.sandbox.workspace import PrivateWorkspace, Workspace
 from builder.spec.models import Architecture
 
 _SPARE_MEMORY = 2 << 30
-"""Bytes of memory that a tmpfs must leave to the commands that work in it."""
+"""Bytes of memory that a tmpfs leaves to the commands that use it."""
 
 
 class HostEngine:
-    """Opens workspaces in directories that its owner gives, and counts the memory they take."""
+    """Opener of workspaces in given directories, which keeps account of the memory they take."""
 
     def __init__(self, processes: Processes, containers: Containers | None = None) -> None:
         self.processes = processes
         self._containers = containers
         self._open_containers = ExitStack()
         self._lock = threading.Lock()
-        self._promised = 0
+        self._reserved = 0
 
     @property
     def containers(self) -> Containers:
-        """Who runs containers: Docker, unless this is itself in one."""
+        """Runner of containers: Docker, or the broker if this process is in a container itself."""
         with self._lock:
             self._containers = self._containers or self._open_containers.enter_context(Docker())
             return self._containers
 
     def close(self) -> None:
-        """Let go of Docker."""
+        """Close the connection to Docker."""
         self._open_containers.close()
 
     @contextmanager
@@ -46,20 +46,21 @@ class HostEngine:
     ) -> Iterator[Workspace]:
         """Open a workspace with room for `need` bytes at `directory`.
 
-        It is a tmpfs if that much memory is available, because compilers and unpackers are
-        faster there and because 32-bit ARM programs see empty directories on ext4 (QEMU bug
-        1805913); else the directory itself.
+        It is a tmpfs if that much memory is available, because compilers and unpackers are faster
+        there and because 32-bit ARM programs see empty directories on ext4 (QEMU bug 1805913).
+        Otherwise it is the directory itself.
         """
         with self._lock:
-            # What other workspaces may still fill is not free, whatever the kernel says now.
-            fits = available_memory() - self._promised >= need + _SPARE_MEMORY
-            promised = need if fits else 0
-            self._promised += promised
+            # Memory that other workspaces may still fill is reserved, even if the kernel reports it
+            # as free.
+            fits = available_memory() - self._reserved >= need + _SPARE_MEMORY
+            reserved = need if fits else 0
+            self._reserved += reserved
         try:
             yield from self._open(directory, need=need, fits=fits, network=network)
         finally:
             with self._lock:
-                self._promised -= promised
+                self._reserved -= reserved
 
     def _open(
         self, directory: Path, *, need: int, fits: bool, network: bool
@@ -74,7 +75,7 @@ class HostEngine:
 
 
 def host_architecture() -> Architecture | None:
-    """Return this machine's architecture; None if the builder does not know it."""
+    """Return this machine's architecture; None if the builder does not support it."""
     try:
         named = subprocess.run(
             ["dpkg", "--print-architecture"], capture_output=True, text=True, check=False
@@ -85,7 +86,7 @@ def host_architecture() -> Architecture | None:
 
 
 def available_memory() -> int:
-    """Return the bytes of memory that are free for use (MemAvailable of proc(5))."""
+    """Return the bytes of available memory (MemAvailable of proc(5))."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         name, _, value = line.partition(":")
         if name == "MemAvailable":

@@ -15,20 +15,25 @@ from builder.engine.host import available_memory
 from builder.errors import HostError
 
 PACKAGES = Path(__file__).with_name("packages.txt")
-"""Host packages: package, a program or file of it, and what for, in columns."""
+"""List of host packages: package, a program or file in it, and its purpose, in columns."""
 
 BROWSER = "chromium-driver"
-"""The one of them that brings a browser and its driver."""
+"""The package in that list that has a browser and its driver."""
 
 _DISK = 12 << 30
 """Bytes that the store and the output of one board take, with room for a second build."""
 _MEMORY = 6 << 30
-"""Bytes of memory with which everything fits on tmpfs."""
+"""Bytes of memory with which all workspaces fit on tmpfs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MissingRequirement:
-    """Something that the machine lacks; `vital` if no build can do without it."""
+    """A requirement that the machine does not meet.
+
+    what: the requirement.
+    mend: the command that meets it.
+    vital: whether no build works without it.
+    """
 
     what: str
     mend: str
@@ -36,12 +41,15 @@ class MissingRequirement:
 
 
 def missing_requirements(store: Path, *, in_container: bool = False) -> list[MissingRequirement]:
-    """Return all that the machine lacks for building and testing, in containers or without."""
-    return [*([] if in_container else _lacking_tools()), *_short_of(store)]
+    """Return the requirements for building and testing that the machine does not meet.
+
+    In containers fewer tools are required of it.
+    """
+    return [*([] if in_container else _missing_tools()), *_short_resources(store)]
 
 
-def _lacking_tools() -> list[MissingRequirement]:
-    """Return what the machine lacks to do all by itself."""
+def _missing_tools() -> list[MissingRequirement]:
+    """Return the unmet requirements of the engine `host`."""
     found: list[MissingRequirement] = []
     missing = missing_packages()
     if missing:
@@ -54,7 +62,7 @@ def _lacking_tools() -> list[MissingRequirement]:
     if shutil.which("arch-test"):
         found += [
             MissingRequirement(
-                what=f"programs for {architecture} do not run",
+                what=f"qemu-user for {architecture}: programs for it do not run",
                 mend="make setup ENGINE=host (registers qemu-user with binfmt_misc)",
             )
             for architecture in FOREIGN
@@ -65,25 +73,27 @@ def _lacking_tools() -> list[MissingRequirement]:
             found.append(
                 MissingRequirement(
                     what="the right to make namespaces (unshare(2))",
-                    mend="run outside of a container, or give it CAP_SYS_ADMIN",
+                    mend="run outside of a container, or give the container CAP_SYS_ADMIN",
                 )
             )
     elif not shutil.which("sudo"):
         found.append(
-            MissingRequirement(what="root: this is another user, and there is no sudo", mend="su -")
+            MissingRequirement(
+                what="root: this user is not root, and sudo is not installed", mend="su -"
+            )
         )
     return found
 
 
-def _short_of(store: Path) -> list[MissingRequirement]:
-    """Return what there should be more of."""
+def _short_resources(store: Path) -> list[MissingRequirement]:
+    """Return the resources of which the machine has less than recommended."""
     found: list[MissingRequirement] = []
     if available_memory() < _MEMORY:
         found.append(
             MissingRequirement(
                 what=f"memory: {available_memory() >> 20} MiB are available; below "
-                f"{_MEMORY >> 20} MiB builds work on disk, which is slower and on most "
-                "filesystems does not do for 32-bit boards",
+                f"{_MEMORY >> 20} MiB builds use the disk, which is slower and does not work for "
+                "32-bit boards on most filesystems",
                 mend="stop other programs",
                 vital=False,
             )
@@ -102,33 +112,33 @@ def _short_of(store: Path) -> list[MissingRequirement]:
 
 
 def check_machine(store: Path) -> list[MissingRequirement]:
-    """Make sure that a build can begin; return what it could do with but can do without.
+    """Check that a build can start, and return the unmet requirements that are not vital.
 
     Raises:
-        HostError: it cannot; the hint is the command that mends it.
+        HostError: a vital requirement is not met; the hint is the command that meets it.
     """
     found = missing_requirements(store, in_container=control() is not None)
-    vital = [lack for lack in found if lack.vital]
+    vital = [each for each in found if each.vital]
     if vital:
         raise HostError(
             f"this machine lacks {vital[0].what}",
             hint=f"make setup ENGINE=host, or: {vital[0].mend}",
-            details=[lack.what for lack in vital[1:]],
+            details=[each.what for each in vital[1:]],
         )
     return found
 
 
 def missing_packages() -> list[str]:
-    """Return the packages of the list whose program or file is not there."""
+    """Return the packages of the list whose program or file does not exist."""
     missing: list[str] = []
     for line in PACKAGES.read_text().splitlines():
         words = line.partition("#")[0].split()
         if words:
             package, mark = words
-            there = (
+            exists = (
                 Path(mark).exists() if mark.startswith("/") else shutil.which(mark, path=_path())
             )
-            if not there and not package.endswith("?"):
+            if not exists and not package.endswith("?"):
                 missing.append(package)
     return missing
 
@@ -143,5 +153,5 @@ def _can_unshare() -> bool:
 
 
 def _path() -> str:
-    # What administrators' programs are in may be missing from a user's PATH.
+    # A user's PATH may lack the directories of administrators' programs.
     return f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Downloads: bounded in size and time, tried again and continued, over as soon as all is to stop."""
+"""Downloads that are bounded in size and time, resume after failures and can be interrupted."""
 
 from __future__ import annotations
 
@@ -27,33 +27,34 @@ _NUMBER = "[0-9]{1,18}"
 
 
 class DownloadError(StepError):
-    """A file cannot be had; `why` says so without its URL."""
+    """A download failed; `why` is the reason, without the URL."""
 
     def __init__(self, url: str, why: str) -> None:
         super().__init__(
-            f"{without_passwords(url)} cannot be had: {why}", hint="check the network and the URL"
+            f"{without_passwords(url)} cannot be downloaded: {why}",
+            hint="check the network and the URL",
         )
         self.why = why
 
 
 class TooLargeError(DownloadError):
-    """A file is larger than what is taken."""
+    """A file is larger than the limit."""
 
 
 class _TooLarge(ResponseError):
-    def __init__(self, most: int) -> None:
-        super().__init__(f"it is larger than {format_size(most)}", passing=False)
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"it is larger than {format_size(limit)}", temporary=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """Bounds of a download.
 
-    size: bytes; more are never taken.
-    seconds: how long it may take, with all tries.
-    rate: bytes per second that have to come, on the average of every `window` seconds.
-    silence: seconds that a server may say nothing.
-    waits: seconds before each further try.
+    size: most bytes of the file.
+    seconds: duration of all attempts together.
+    rate: least bytes per second, averaged over every `window` seconds.
+    silence: seconds that a server may send nothing.
+    waits: seconds before each further attempt.
     """
 
     size: int = 8 << 30
@@ -66,7 +67,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Fetched:
-    """A file that was downloaded: its URL after all redirects, its size in bytes, its SHA-256."""
+    """A downloaded file: its URL after redirects, its size in bytes, its SHA-256."""
 
     url: str
     size: int
@@ -82,24 +83,24 @@ def fetch(
     headers: Mapping[str, str] | None = None,
     say: Callable[[str], object] = lambda _: None,
 ) -> Fetched:
-    """Fetch a file by http, https or file; write it into a file that is open, if there is one.
+    """Download a file by http, https or file, and write it to an open file if there is one.
 
-    What may pass is tried again: no connection, one that breaks off or is too slow, and the answers
-    408, 429 and 5xx. A further try goes on where the last one ended if the server has the same file
-    still. What was written is the whole file only if this returns.
+    Temporary failures lead to a further attempt: no connection, a connection that breaks or is too
+    slow, and the statuses 408, 429 and 5xx. The attempt resumes the previous one if the server has
+    the same file still. The written file is complete only if this function returns.
 
     Args:
-        url: where it is.
-        into: a file in which one can seek.
-        processes: they are told to stop when the download is to.
-        limits: its bounds.
+        url: address of the file.
+        into: a seekable file.
+        processes: the download stops when they do.
+        limits: bounds of the download.
         headers: further headers of the request.
-        say: called with a line before each further try.
+        say: called with a line before each further attempt.
 
     Raises:
-        DownloadError: it cannot be had, or not within the limits (TooLargeError).
-        StepError: it cannot be written.
-        Interrupted: everything has been told to stop.
+        DownloadError: the download failed, or would exceed a limit (size: TooLargeError).
+        StepError: the file cannot be written.
+        Interrupted: `processes` were stopped.
     """
     received = _Received(into)
     limits = limits or Limits()
@@ -110,39 +111,39 @@ def fetch(
         download = _Download(url, received, limits, headers or {}, say)
         with processes.registered(download):
             return download.run()
-    except _TooLarge as trouble:
-        raise TooLargeError(url, str(trouble)) from trouble
-    except ResponseError as trouble:
-        raise DownloadError(url, str(trouble)) from trouble
+    except _TooLarge as error:
+        raise TooLargeError(url, str(error)) from error
+    except ResponseError as error:
+        raise DownloadError(url, str(error)) from error
 
 
 class _Received:
-    """The part received so far: `size` bytes are kept, `ever` counts discarded ones too."""
+    """The received part of a file: `size` bytes. `total` also counts discarded bytes."""
 
     def __init__(self, into: IO[bytes] | None) -> None:
         self._into = into
         self._sum = hashlib.sha256()
         self.size = 0
-        self.ever = 0
+        self.total = 0
 
-    def add(self, piece: bytes, most: int) -> None:
-        """Take a piece.
+    def add(self, piece: bytes, limit: int) -> None:
+        """Add a piece.
 
         Raises:
-            Trouble: with it there is more than that.
-            StepError: it cannot be written.
+            ResponseError: the file is larger than `limit` bytes.
+            StepError: the piece cannot be written.
         """
         self.size += len(piece)
-        self.ever += len(piece)
-        if self.size > most:
-            raise _TooLarge(most)
+        self.total += len(piece)
+        if self.size > limit:
+            raise _TooLarge(limit)
         self._sum.update(piece)
         if self._into:
             with _writing():
                 self._into.write(piece)
 
     def restart(self) -> None:
-        """Throw away what has come."""
+        """Discard the received part."""
         self._sum = hashlib.sha256()
         self.size = 0
         if self._into:
@@ -151,10 +152,10 @@ class _Received:
                 self._into.truncate()
 
     def fetched(self, url: str) -> Fetched:
-        """Return what it is, now that it is all.
+        """Return the description of the file, which is complete.
 
         Raises:
-            StepError: it cannot be written.
+            StepError: the file cannot be written.
         """
         if self._into:
             with _writing():
@@ -171,7 +172,7 @@ def _writing() -> Iterator[None]:
 
 
 class _Download:
-    """A download by http, with all its tries."""
+    """A download by http or https, with all its attempts."""
 
     def __init__(
         self,
@@ -187,55 +188,55 @@ class _Download:
         self._headers = headers
         self._say = say
         self._stopped = threading.Event()
-        self._answer: Response | None = None
+        self._response: Response | None = None
         self._version: str | None = None
         self._ends = monotonic() + limits.seconds
         self._window = (0.0, 0)
 
     def kill(self) -> None:
-        """Have it end, at once."""
+        """Stop the download."""
         self._stopped.set()
-        if answer := self._answer:
-            answer.wake()
+        if response := self._response:
+            response.wake()
 
     def run(self) -> Fetched:
-        """Fetch the file.
+        """Download the file.
 
         Raises:
-            Trouble: it cannot be had.
-            Interrupted: it was killed.
+            ResponseError: the last attempt failed, or one failed permanently.
+            Interrupted: the download was stopped.
         """
         for wait in self._limits.waits:
             try:
-                return self._try()
-            except ResponseError as trouble:
-                if not trouble.passing:
+                return self._attempt()
+            except ResponseError as error:
+                if not error.temporary:
                     raise
-                self._say(f"{without_passwords(self._url)}: {trouble}; the next try is in {wait} s")
+                self._say(f"{without_passwords(self._url)}: {error}; the next try is in {wait} s")
             if self._stopped.wait(wait):
                 raise Interrupted("interrupted")
-        return self._try()
+        return self._attempt()
 
-    def _try(self) -> Fetched:
-        """Fetch what is still missing."""
-        answer = Response(self._url, self._request(), silence=self._limits.silence)
-        self._answer = answer
+    def _attempt(self) -> Fetched:
+        """Download the missing part."""
+        response = Response(self._url, self._request(), silence=self._limits.silence)
+        self._response = response
         self._begin_window()
         try:
-            head = self._next(answer)
-            assert isinstance(head, Head), "it comes first"
+            head = self._next(response)
+            assert isinstance(head, Head), "the head comes first"
             size = self._begin(head)
-            while (piece := self._next(answer)) and isinstance(piece, bytes):
+            while (piece := self._next(response)) and isinstance(piece, bytes):
                 self._received.add(piece, self._limits.size)
         finally:
-            answer.give_up()
+            response.give_up()
         if size is not None and self._received.size != size:
             why = f"{self._received.size} of {size} bytes came"
-            raise ResponseError(why, passing=self._received.size < size)
+            raise ResponseError(why, temporary=self._received.size < size)
         return self._received.fetched(head.url)
 
     def _request(self) -> dict[str, str]:
-        """Return the headers of the request: for all, or for what is missing."""
+        """Return the headers of the request for the whole file, or for the missing part."""
         headers = {**self._headers, "Accept-Encoding": "identity"}
         if not self._version:
             self._received.restart()
@@ -244,99 +245,99 @@ class _Download:
         return headers
 
     def _begin(self, head: Head) -> int | None:
-        """Look at how an answer begins; return the size of the whole file if that is told.
+        """Check the head of a response, and return the size of the whole file if it is known.
 
         Raises:
-            Trouble: it is not what was asked for.
+            ResponseError: the response does not have the requested content.
         """
-        had, version = self._received.size, _version(head)
-        if head.status == 206 and had:
-            place = re.match(
-                rf"bytes {had}-\d+/({_NUMBER}|\*)$", head.headers.get("content-range", "")
+        received, version = self._received.size, _version(head)
+        if head.status == 206 and received:
+            match = re.match(
+                rf"bytes {received}-\d+/({_NUMBER}|\*)$", head.headers.get("content-range", "")
             )
-            if place and version == self._version:
-                return None if place[1] == "*" else int(place[1])
+            if match and version == self._version:
+                return None if match[1] == "*" else int(match[1])
         if head.status == 200:
             self._received.restart()
             self._version = version
-            told = head.headers.get("content-length", "")
-            # RFC 9112, 6.3: it means nothing where the body comes in chunks.
-            if "transfer-encoding" in head.headers or not re.fullmatch(_NUMBER, told):
+            length = head.headers.get("content-length", "")
+            # RFC 9112, 6.3: it has no meaning for a body in chunks.
+            if "transfer-encoding" in head.headers or not re.fullmatch(_NUMBER, length):
                 return None
-            if int(told) > self._limits.size:
+            if int(length) > self._limits.size:
                 raise _TooLarge(self._limits.size)
-            return int(told)
-        passing = head.status in {408, 429} or head.status >= 500
-        if had and head.status in {206, 416}:
-            # It has another file by now, or counts otherwise than we do: all is asked for.
-            self._version, passing = None, True
-        raise ResponseError(f"{head.status} {head.reason}".strip(), passing=passing)
+            return int(length)
+        temporary = head.status in {408, 429} or head.status >= 500
+        if received and head.status in {206, 416}:
+            # The server has another file now, or other offsets: the whole file is requested.
+            self._version, temporary = None, True
+        raise ResponseError(f"{head.status} {head.reason}".strip(), temporary=temporary)
 
-    def _next(self, answer: Response) -> Head | bytes:
-        """Wait for what comes next.
+    def _next(self, response: Response) -> Head | bytes:
+        """Return the next part of a response.
 
         Raises:
-            Trouble: there is none, or it takes too long.
-            Interrupted: the download was killed.
+            ResponseError: the response failed, or takes too long.
+            Interrupted: the download was stopped.
         """
         while not self._stopped.is_set():
-            item = answer.next(self._patience())
+            item = response.next(self._remaining())
             if item is not None:
                 return item
         raise Interrupted("interrupted")
 
-    def _patience(self) -> float:
-        """Return for how many seconds the next piece may be waited for.
+    def _remaining(self) -> float:
+        """Return the seconds that remain for the next piece.
 
         Raises:
-            Trouble: it took too long already.
+            ResponseError: none remain, or the download is too slow.
         """
         limits, now = self._limits, monotonic()
         if now >= self._ends:
-            raise ResponseError(f"it takes longer than {limits.seconds:g} s", passing=False)
+            raise ResponseError(f"it takes longer than {limits.seconds:g} s", temporary=False)
         due, before = self._window
         if now >= due:
-            if self._received.ever - before < limits.rate * limits.window:
+            if self._received.total - before < limits.rate * limits.window:
                 slow = f"less than {limits.rate:g} bytes per second came for {limits.window:g} s"
-                raise ResponseError(slow, passing=True)
+                raise ResponseError(slow, temporary=True)
             due = self._begin_window()
         return min(due, self._ends) - now
 
     def _begin_window(self) -> float:
-        """Begin to count what comes; return when enough has to have come."""
-        self._window = (monotonic() + self._limits.window, self._received.ever)
+        """Start a window for the least rate, and return the time at which it ends."""
+        self._window = (monotonic() + self._limits.window, self._received.total)
         return self._window[0]
 
 
 def _version(head: Head) -> str | None:
-    """Return what tells a file from its other versions, if the server says it.
+    """Return the identifier of a file's version, if the server sends one.
 
-    Only a strong validator proves that bytes are the same (RFC 9110, 8.8.1). A time counts whole
-    seconds, but it comes with a checksum of ours.
+    Only a strong validator proves that bytes are the same (RFC 9110, 8.8.1). Modification times
+    have a resolution of a second, but the builder verifies a checksum, too.
     """
     tag = head.headers.get("etag", "")
     return tag if tag.startswith('"') else head.headers.get("last-modified")
 
 
 def _copy(path: Path, received: _Received, limits: Limits, processes: Processes) -> None:
-    """Copy a file of this machine.
+    """Copy a local file.
 
     Raises:
-        Trouble: it is no regular file, or cannot be read.
-        Interrupted: everything has been told to stop.
+        ResponseError: it is not a regular file, or cannot be read.
+        Interrupted: `processes` were stopped.
     """
     try:
-        # What is no file is not even opened: that alone makes some devices do something.
+        # Other kinds of files are not opened: for some devices, opening has effects.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise ResponseError("it is not a regular file", passing=False)
-        # By now it may be another one; a pipe would not be opened before somebody writes into it.
+            raise ResponseError("it is not a regular file", temporary=False)
+        # The path may lead to another file by now. Opening a pipe would wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ResponseError("it is not a regular file", passing=False)
+                raise ResponseError("it is not a regular file", temporary=False)
             while piece := file.read(_PIECE):
                 if processes.stopped:
                     raise Interrupted("interrupted")
                 received.add(piece, limits.size)
     except OSError as error:
-        raise ResponseError(error.strerror or str(error), passing=False) from error
+        raise ResponseError(error.strerror or str(error), temporary=False) from error

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""One HTTP request. Its answer is read in a thread of its own, so that nobody has to wait for it.
+"""HTTP request whose response is read in a thread, so that its user can stop waiting at any time.
 
-Time-outs of sockets bound each read, but neither the lookup of a name nor headers that come byte by
-byte. Whoever gives up leaves the thread behind; it ends at its next read, or with the program.
+Socket time-outs limit each read, but neither name lookups nor headers that arrive byte by byte.
+After `give_up` the thread ends at its next read, or with the program.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ _PIECE = 1 << 16
 _PIECES_AHEAD = 8
 _MOST_REDIRECTS = 10
 _GIVEN_UP_SECONDS = 0.1
-"""How soon a thread whose pieces nobody takes finds out that nobody will."""
+"""Interval at which a thread with undelivered pieces checks whether they are still wanted."""
 
 
 class ResponseError(Exception):
-    """An answer did not come, or is no good. `passing`: another try may be luckier."""
+    """A request failed. `temporary`: another attempt may succeed."""
 
-    def __init__(self, message: str, *, passing: bool) -> None:
+    def __init__(self, message: str, *, temporary: bool) -> None:
         super().__init__(message)
-        self.passing = passing
+        self.temporary = temporary
 
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """How an answer begins. `url` is where it came from, after all redirects."""
+    """Head of a response. `url` is its address after redirects."""
 
     url: str
     status: int
@@ -43,7 +43,7 @@ class Head:
 
 
 class Response:
-    """The answer to a request, which begins at once; `silence` is how many seconds a read may take."""
+    """Response to a request, which starts immediately; a read may take `silence` seconds."""
 
     def __init__(
         self, url: str, headers: Mapping[str, str], *, silence: float, method: str = "GET"
@@ -57,12 +57,12 @@ class Response:
         threading.Thread(target=self._run, name="download", daemon=True).start()
 
     def next(self, seconds: float) -> Head | bytes | None:
-        """Return the head, then the body in pieces, then `b""`; None if nothing comes in time.
+        """Return the head, then the body in pieces, then `b""`; None if nothing arrives in time.
 
-        The body is as it was sent, whatever encoding (RFC 9110, 8.4) the server says that it has.
+        The body is as sent; content encodings (RFC 9110, 8.4) are not decoded.
 
         Raises:
-            Trouble: the answer ends, or does not begin.
+            ResponseError: the request failed, or the response broke off.
         """
         try:
             item = self._items.get(timeout=max(seconds, 0))
@@ -73,24 +73,24 @@ class Response:
         return item
 
     def wake(self) -> None:
-        """Have `next` return at once."""
-        with suppress(Full):  # then it does not wait
+        """Make `next` return immediately."""
+        with suppress(Full):  # then `next` does not wait
             self._items.put_nowait(None)
 
     def give_up(self) -> None:
-        """Take no more of the answer."""
+        """Stop reading the response."""
         self._given_up.set()
 
     def _run(self) -> None:
         try:
             self._read()
         except requests.exceptions.SSLError as error:
-            self._give(ResponseError(_told(error), passing=False))
+            self._give(ResponseError(_reason(error), temporary=False))
         except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
-            self._give(ResponseError(_told(error), passing=True))
-        except (OSError, ValueError) as error:  # requests' others; what a redirect may lead to
-            self._give(ResponseError(str(error), passing=False))
-        except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
+            self._give(ResponseError(_reason(error), temporary=True))
+        except (OSError, ValueError) as error:  # requests' other errors; invalid redirects
+            self._give(ResponseError(str(error), temporary=False))
+        except Exception as error:  # noqa: BLE001 - raised by `next`
             self._give(error)
 
     def _read(self) -> None:
@@ -102,13 +102,13 @@ class Response:
                 reason=response.reason or "",
                 headers=headers,
             )
-            more = self._give(head)
-            while more:
+            wanted = self._give(head)
+            while wanted:
                 piece: bytes = response.raw.read1(_PIECE, decode_content=False)
-                more = self._give(piece) and bool(piece)
+                wanted = self._give(piece) and bool(piece)
 
     def _final(self, session: _Session) -> requests.Response:
-        """Return the answer to which redirects lead."""
+        """Return the response after redirects."""
         url = self._url
         for _ in range(_MOST_REDIRECTS + 1):
             response = session.request(
@@ -119,10 +119,10 @@ class Response:
                 return response
             response.close()
             url = urljoin(response.url, target)
-        raise ResponseError(f"more than {_MOST_REDIRECTS} redirects", passing=False)
+        raise ResponseError(f"more than {_MOST_REDIRECTS} redirects", temporary=False)
 
     def _give(self, item: Head | bytes | Exception) -> bool:
-        """Hand something over; return whether it is wanted."""
+        """Put an item into the queue; return False if the response is not read any more."""
         while not self._given_up.is_set():
             with suppress(Full):
                 self._items.put(item, timeout=_GIVEN_UP_SECONDS)
@@ -131,7 +131,7 @@ class Response:
 
 
 class _Session(requests.Session):
-    """A session that follows no redirects: requests reads their bodies, without end, into memory."""
+    """Session that follows no redirects: requests reads their whole bodies into memory."""
 
     def get_redirect_target(
         self,
@@ -140,14 +140,14 @@ class _Session(requests.Session):
         return None
 
     def redirect(self, response: requests.Response) -> str | None:
-        """Return where a response redirects to, if it does."""
+        """Return the target of a redirect; None if the response is not one."""
         return super().get_redirect_target(response)
 
 
-def _told(error: object) -> str:
-    """Return what an error says that is wrapped in others, without the object that it was met in."""
+def _reason(error: object) -> str:
+    """Return the message of the innermost error, without the representation of its object."""
     while isinstance(error, Exception):
         inner = error.args[0] if error.args else type(error).__name__
         error = getattr(error, "reason", None) or inner
-    said = str(error)
-    return said.partition("): ")[2] or said
+    message = str(error)
+    return message.partition("): ")[2] or message

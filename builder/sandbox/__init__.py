@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Processes, and the directories in which they work."""
+"""Processes, and the workspaces in which they run."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Cache of compiled objects, by ccache(1).
 
-ccache takes the place of the compilers on the search path, so that nothing in a source tree has to
-know of it. It finds an object by the source's text, by all headers that were read, by the options
-and by the compiler, so its output is the same bits as the compiler's.
+On the search path ccache replaces the compilers, so that source trees need no changes. It finds an
+object by the source's text, all headers that it includes, the options and the compiler, so its
+output has the same bits as the compiler's.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from builder.sandbox.process import SEARCH_PATH
 from builder.sandbox.workspace import Workspace
 
 COMPILER_IDENTITY = "CCACHE_COMPILERCHECK"
-"""Variable of ccache's with what tells compilers apart."""
+"""ccache's variable for the identity of the compiler."""
 
 _PLACE = "compilers"
 _STATISTICS = "compilations"
 _TREES = "trees"
 _MOST_TREES = 6
-"""Build directories that are kept; one of a kernel takes 60 MB."""
+"""Number of cached build directories; that of a kernel takes 60 MB."""
 
 # Links to ccache, and a hash over the programs that make an object: the driver, the compiler proper
 # and the assembler. ccache's own default, the driver's time and size, misses the other two.
@@ -43,7 +43,7 @@ done | sha256sum
 
 @dataclass(frozen=True, kw_only=True)
 class CacheUse:
-    """How many compilations there were, and for how many the cache had the object."""
+    """Numbers of compilations, and of those whose object was in the cache."""
 
     compilations: int
     hits: int
@@ -56,7 +56,7 @@ class CacheUse:
 class CompilerCache:
     """Cache of compiled objects in `directory`, of at most `limit` bytes.
 
-    Beside single objects it has build directories of whole trees, the last ones that were used.
+    Beside single objects it has the build directories of whole trees that were used last.
     """
 
     def __init__(self, directory: Path, *, limit: int) -> None:
@@ -64,38 +64,38 @@ class CompilerCache:
         self._limit = limit
 
     def build_directory(self, identity: str) -> Path:
-        """Return the archive (tar.zst) with a tree's build directory; it may not be there.
+        """Return the archive (tar.zst) with a tree's build directory; it may not exist.
 
-        identity: a hash over all that decides whether make can go on from it.
+        identity: a hash over everything that decides whether make can continue from it.
         """
         return self._directory / _TREES / f"{identity}.tar.zst"
 
     @contextmanager
     def keeping(self, identity: str) -> Iterator[Path]:
-        """Give the path to which the archive of a build directory is to be written."""
+        """Yield the path for writing the archive of a build directory."""
         target = self.build_directory(identity)
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         try:
-            yield fresh
-            fresh.replace(target)
+            yield draft
+            draft.replace(target)
         finally:
-            fresh.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
         for path in self._archives()[_MOST_TREES:]:
             path.unlink(missing_ok=True)
 
     def _archives(self) -> list[Path]:
-        """Return the archives of build directories, and what killed builds left, newest first."""
+        """Return the archives of build directories and drafts of killed builds, newest first."""
         paths = (self._directory / _TREES).iterdir()
         return sorted(paths, key=lambda path: path.lstat().st_mtime, reverse=True)
 
     def prepare(self, workspace: Workspace, compilers: Sequence[str]) -> dict[str, str]:
         """Return the environment for commands in a workspace that call these compilers.
 
-        compilers: names of programs of GCC's, as commands call them, say `gcc`.
+        compilers: names of GCC's programs, as commands call them, for example `gcc`.
 
         Raises:
-            CommandError: one of them cannot be found.
+            CommandError: one of them is not installed.
         """
         place = workspace.directory / _PLACE
         identity = workspace.run(
@@ -108,15 +108,16 @@ class CompilerCache:
             "CCACHE_CONFIGPATH": "/dev/null",  # neither the machine's settings nor the user's
             COMPILER_IDENTITY: f"string:{identity.split()[0]}",
             "CCACHE_MAXSIZE": f"{self._limit >> 20}Mi",
-            # The next workspace is elsewhere, so that its path must not count, nor be in objects: trees
-            # are compiled by relative paths, and with -ffile-prefix-map, which ccache knows, where
-            # there is debugging information. (CCACHE_BASEDIR would change absolute paths in it.)
+            # Each workspace has another path, which must be neither in the hash nor in objects:
+            # trees are compiled with relative paths, and with -ffile-prefix-map, which ccache
+            # supports, if there is debugging information. (CCACHE_BASEDIR would change absolute
+            # paths in it.)
             "CCACHE_NOHASHDIR": "1",
             "CCACHE_STATSLOG": str(workspace.directory / _STATISTICS),
         }
 
     def use(self, workspace: Workspace) -> CacheUse:
-        """Return how the cache was used in a workspace."""
+        """Return the statistics of the cache for a workspace."""
         try:
             events = workspace.outside(workspace.directory / _STATISTICS).read_text().splitlines()
         except FileNotFoundError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Full disks: which one it is, how much is free on it, and what helps."""
+"""Errors about full disks: which disk, its free space, and what to do."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _REASONS = {
 }
 
 _LITTLE = 64 << 20
-"""Bytes: with more than that, a disk is not what a command found to be full."""
+"""Bytes of free space with which a disk is not the one that a command found full."""
 
 _HINT = (
-    "make room, say by `build.py clean` (with --store-too the store goes too), or put store and output "
-    "on another disk with --store and --output"
+    "make room, for example with `build.py clean` (--store-too removes the store as well), or move "
+    "the store and the output to another disk with --store and --output"
 )
 
 
 @contextmanager
 def full_disk_told(*places: Path) -> Iterator[None]:
-    """Turn a failure for lack of room on a disk into an error that says where.
+    """Replace an error that a full disk caused with one that names the disk.
 
-    `places` are the directories that are written to meanwhile. They are looked at here: what is
-    cleaned up first makes room.
+    `places` are the directories that the context writes to. Their free space is determined here,
+    because a clean-up further out would free some.
 
     Raises:
         HostError: a disk is full, or the user's quota on it is used up.
@@ -47,28 +47,28 @@ def full_disk_told(*places: Path) -> Iterator[None]:
 
 
 def full_disk(error: BaseException, places: Sequence[Path]) -> HostError | None:
-    """Return the error that tells of a full disk, if that is why something failed; else None."""
+    """Return an error that names the full disk, if one caused `error`; otherwise None."""
     if isinstance(error, HostError):
         return None
     details = error.details if isinstance(error, BuildError) else (str(error),)
-    said = "\n".join((str(error), *details))
-    found = next((text for text in _REASONS if text in said), None)
+    text = "\n".join((str(error), *details))
+    found = next((reason for reason in _REASONS if reason in text), None)
     if found is None:
         return None
     place = _where(error, places)
     if found == _FULL and isinstance(error, BuildError) and _free(place) > _LITTLE:
-        return None  # a command may work elsewhere, as in a filesystem in memory
+        return None  # the command may have written elsewhere, such as to a tmpfs
     return HostError(f"{place}: {_REASONS[found]}, {_room(place)}", hint=_HINT, details=details)
 
 
 def _where(error: BaseException, places: Sequence[Path]) -> Path:
-    """Return the directory that could not be written to; without a name, the one with least room."""
+    """Return the directory that could not be written to, else the one with the least space."""
     name = error.filename if isinstance(error, OSError) else None
     if isinstance(name, str) and Path(name).parent.is_dir():
         return Path(name).parent
     temporary = Path(os.environ.get("TMPDIR", "/tmp"))
-    there = [path for path in (*places, temporary) if path.is_dir()]
-    return min(there, key=_free, default=Path("/"))
+    existing = [path for path in (*places, temporary) if path.is_dir()]
+    return min(existing, key=_free, default=Path("/"))
 
 
 def _free(place: Path) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The one way in which the builder runs a command."""
+"""Running commands: the one way in which the builder does it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ TAIL_LINES = 25
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of commands."""
 
-# Nothing of the caller's environment reaches a command but what is needed to get through a proxy:
-# builds must not depend on who runs them.
+# Builds must not depend on the caller's environment: commands get only the variables that are
+# needed to reach the network.
 PASSED_ON = (
     "http_proxy",
     "https_proxy",
@@ -37,11 +37,11 @@ PASSED_ON = (
     "PIP_EXTRA_INDEX_URL",
     "PIP_CERT",
 )
-"""Variables of the caller that commands get."""
+"""Environment variables of the caller that commands get."""
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment that commands get: fixed values, proxies, then `extra`."""
+    """Return the environment of commands: fixed values, the variables PASSED_ON, then `extra`."""
     environment = {"PATH": SEARCH_PATH, "HOME": "/root", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
     environment |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= extra or {}
@@ -49,24 +49,24 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 class Running(Protocol):
-    """Something that runs and can be stopped."""
+    """A running object that can be stopped."""
 
     def kill(self) -> None:
-        """Stop it, at once."""
+        """Stop it immediately."""
 
 
 class _Session(subprocess.Popen[str]):
     """A command in a session of its own."""
 
     def kill(self) -> None:
-        """Kill it with all that it started, which would hold its output open."""
+        """Kill the command and its children, which would hold its output open."""
         if self.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 
 
 class Processes:
-    """The commands that are running, so that all of them can be stopped at once."""
+    """Registry of running commands, which can all be stopped together."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -85,16 +85,17 @@ class Processes:
     ) -> subprocess.Popen[str]:
         """Start a command in a session of its own, so that Ctrl-C reaches the builder alone.
 
-        The command dies with the builder, even if that is killed. Output that is None goes where
-        the builder's goes.
+        The command dies with the builder, even if that is killed. Output that is None goes to the
+        builder's own output.
 
         Raises:
-            Interrupted: everything has been told to stop.
+            Interrupted: `stop` has been called.
             HostError: the program does not exist.
+            StepError: the directory `cwd` does not exist.
         """
         if not which(argv[0], path=environment.get("PATH")):
             raise HostError(f"{argv[0]} is not installed", hint="see ./build.py doctor")
-        # setpriv, not preexec_fn: that is not safe in a program with threads.
+        # setpriv, because preexec_fn is not safe in a program with threads.
         guarded = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
         with self._lock:
             if self._stopped:
@@ -130,10 +131,10 @@ class Processes:
         stderr: int | IO[str] | IO[bytes] | None,
         cwd: Path | None = None,
     ) -> Iterator[subprocess.Popen[str]]:
-        """Start a command as `start` does, with nothing to read; it ends with the context.
+        """Start a command with an empty standard input, and kill it when the context ends.
 
         Raises:
-            Interrupted: everything has been told to stop.
+            Interrupted: `stop` has been called.
             HostError: the program does not exist.
         """
         process = self.start(
@@ -152,16 +153,16 @@ class Processes:
             self.forget(process)
 
     def forget(self, process: Running) -> None:
-        """Stop keeping track of a process that has ended."""
+        """Remove a process that has ended from the registry."""
         with self._lock:
             self._running.discard(process)
 
     @contextmanager
     def registered(self, running: Running) -> Iterator[None]:
-        """Have `stop` stop something that runs elsewhere, too.
+        """Register another running object, for `stop`.
 
         Raises:
-            Interrupted: everything has been told to stop.
+            Interrupted: `stop` has been called.
         """
         with self._lock:
             if self._stopped:
@@ -173,12 +174,16 @@ class Processes:
             self.forget(running)
 
     def stop(self) -> None:
-        """Kill every running command and refuse new ones."""
+        """Kill all running commands and refuse new ones."""
         with self._lock:
             self._stopped = True
             running = tuple(self._running)
         for process in running:
             process.kill()
+
+    def kill(self) -> None:
+        """Stop all of them: one registry can be registered in another."""
+        self.stop()
 
     @property
     def stopped(self) -> bool:
@@ -187,14 +192,14 @@ class Processes:
 
 
 class Transcript:
-    """The output of a command, kept and passed on as it comes: to a log, and line by line.
+    """Output of a command, which is also written to a log and passed to `on_line` as it arrives.
 
-    `shown` is the command line, with which the log begins.
+    `command` is the command line, the first line of the log.
     """
 
     def __init__(
         self,
-        shown: str,
+        command: str,
         *,
         log: IO[str] | None = None,
         on_line: Callable[[str], object] | None = None,
@@ -202,10 +207,10 @@ class Transcript:
         self._log = log
         self._on_line = on_line
         self._lines: list[str] = []
-        self._write(f"$ {shown}\n")
+        self._write(f"$ {command}\n")
 
     def add(self, line: str) -> None:
-        """Take a line, with its end."""
+        """Add a line, with its newline."""
         self._lines.append(line)
         self._write(line)
         if self._on_line:
@@ -213,7 +218,7 @@ class Transcript:
 
     @property
     def text(self) -> str:
-        """All that was said."""
+        """The whole output."""
         return "".join(self._lines)
 
     @property
@@ -241,22 +246,22 @@ def run(
     """Run a command to its end and return its standard output and error as one text.
 
     Args:
-        argv: the command; never a shell line.
-        processes: where the command is registered while it runs.
-        environment: its whole environment (default: `clean_environment()`).
+        argv: the command and its arguments.
+        processes: registry of the running command.
+        environment: its complete environment (default: `clean_environment()`).
         cwd: its working directory.
-        stdin: text for its standard input, which is closed otherwise.
-        log: file that receives the command line and its output as it comes.
+        stdin: text for its standard input, which is empty otherwise.
+        log: file for the command line and its output.
         on_line: called with each line of output.
-        replay: what an error shows as the line to paste, if not `argv` itself.
+        replay: the command that errors show for pasting (default: `argv`).
 
     Raises:
         CommandError: it ended with a status other than 0.
         Interrupted: it was stopped.
     """
     environment = clean_environment() if environment is None else environment
-    shown = shlex.join(replay or argv)
-    said = Transcript(shown, log=log, on_line=on_line)
+    command = shlex.join(replay or argv)
+    transcript = Transcript(command, log=log, on_line=on_line)
     process = processes.start(
         argv,
         environment=environment,
@@ -268,13 +273,13 @@ def run(
     assert process.stdout is not None
     try:
         if stdin is not None and process.stdin:
-            # The inputs we pass are smaller than a pipe's buffer or read at once by the command.
-            with suppress(BrokenPipeError):  # its exit status tells
+            # The inputs are smaller than a pipe's buffer, or the command reads them immediately.
+            with suppress(BrokenPipeError):  # its exit status says why
                 process.stdin.write(stdin)
-            with suppress(BrokenPipeError):  # closing writes what is left
+            with suppress(BrokenPipeError):  # closing writes the rest of the buffer
                 process.stdin.close()
         for line in process.stdout:
-            said.add(line)
+            transcript.add(line)
         status = process.wait()
     except BaseException:
         process.kill()
@@ -286,29 +291,29 @@ def run(
     if processes.stopped:
         raise Interrupted("interrupted")
     if status != 0:
-        what = f"signal {-status}" if status < 0 else f"status {status}"
+        reason = f"signal {-status}" if status < 0 else f"status {status}"
         raise CommandError(
-            f"{_program(replay or argv)} ended with {what}",
-            replay=shown,
+            f"{_program(replay or argv)} ended with {reason}",
+            replay=command,
             status=status,
-            details=said.tail,
+            details=transcript.tail,
         )
-    return said.text
+    return transcript.text
 
 
 def run_visibly(
     argv: Sequence[str], *, environment: Mapping[str, str], processes: Processes
 ) -> int:
-    """Run a command whose output goes where the builder's goes; return its status.
+    """Run a command with the builder's own output, and return its status.
 
-    It ends with the builder, also if that is interrupted or killed.
+    It ends with the builder, even if that is interrupted or killed.
     """
     with processes.running(argv, environment=environment, stdout=None, stderr=None) as process:
         return process.wait()
 
 
 def _program(argv: Sequence[str]) -> str:
-    """Return the name of the program that a command line is about, past `env` and the like."""
+    """Return the name of a command line's program, without wrappers such as `env`."""
     if "bwrap" in argv and "--" in argv[argv.index("bwrap") :]:
         argv = argv[argv.index("--", argv.index("bwrap")) + 1 :]
     words = [word for word in argv if "=" not in word and not word.startswith("-")]

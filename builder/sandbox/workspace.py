@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A scratch directory, and the place where commands run that work in it."""
+"""Workspaces: scratch directories, and the namespaces in which commands use them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from builder.sandbox.process import Processes, clean_environment, run
 
 
 class Workspace(ABC):
-    """An open workspace; use it as a context manager.
+    """An open workspace. Use it as a context manager.
 
-    `directory` is its scratch directory as commands inside see it.
+    `directory` is the path of its scratch directory inside the workspace.
     """
 
     def __init__(self, directory: Path, *, processes: Processes) -> None:
@@ -28,17 +28,17 @@ class Workspace(ABC):
 
     @abstractmethod
     def outside(self, path: Path) -> Path:
-        """Return the path by which this process reaches a file that is inside the workspace."""
+        """Return the path in this process of a file in the workspace."""
 
     @abstractmethod
     def enter(
         self, argv: Sequence[str], *, cwd: Path | None = None, network: bool = False
     ) -> list[str]:
-        """Return the command line that runs `argv` inside, with the machine's network if asked."""
+        """Return the command line that runs `argv` inside, with the machine's network or not."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of all that the workspace holds."""
+        """Release the workspace's resources."""
 
     def run(
         self,
@@ -52,12 +52,12 @@ class Workspace(ABC):
         log: IO[str] | None = None,
         on_line: Callable[[str], object] | None = None,
     ) -> str:
-        """Run a command inside; as `builder.sandbox.process.run`.
+        """Run a command inside, as `builder.sandbox.process.run` does.
 
-        With `network` it has the machine's, though the workspace may have none.
+        With `network` it has the machine's network, even if the workspace has none.
 
-        `environment` is added to `clean_environment()`; the values of its variables named in
-        `secret` are kept out of logs and errors.
+        `environment` is added to `clean_environment()`. Logs and errors do not show the values of
+        its variables in `secret`.
         """
         words = [str(word) for word in argv]
         extra = dict(environment or {})
@@ -76,7 +76,7 @@ class Workspace(ABC):
     def interactive(
         self, argv: Sequence[str], *, cwd: Path, environment: Mapping[str, str]
     ) -> None:
-        """Give the terminal to a command inside, until it ends."""
+        """Run a command inside with this process's terminal, to its end."""
         extra = {"TERM": os.environ.get("TERM", "dumb"), **environment}
         subprocess.run(self.enter(argv, cwd=cwd), env=clean_environment(extra), check=False)
 
@@ -93,7 +93,7 @@ class Workspace(ABC):
 
 
 class PlainWorkspace(Workspace):
-    """A directory and nothing else: for a process that a container shuts in already."""
+    """A plain directory, for processes in a container, which is a sandbox already."""
 
     def outside(self, path: Path) -> Path:
         """Return the path itself."""
@@ -110,19 +110,18 @@ class PlainWorkspace(Workspace):
         return ["env", *(f"--chdir={each}" for each in [cwd] if each), "--", *argv]
 
     def close(self) -> None:
-        """Do nothing: whatever still runs ends with the container."""
+        """Do nothing: remaining processes end with the container."""
 
 
 class PrivateWorkspace(Workspace):
     """A scratch directory in mount, process and network namespaces of its own.
 
-    Whatever is mounted or started in there is gone when it closes, and when the builder dies,
-    however it dies: the namespaces' first process dies with the builder, and the kernel takes the
-    rest (pid_namespaces(7), mount_namespaces(7)).
+    Its mounts and processes disappear when it closes, and when the builder dies in any way: the
+    namespaces' first process dies with the builder, and then the kernel removes the rest
+    (pid_namespaces(7), mount_namespaces(7)).
 
-    With `tmpfs_bytes` the directory is a tmpfs of at most that size (bytes), else it is the plain
-    directory on disk. Without `network` nothing inside reaches the network: what a step needs
-    from there, it must say.
+    With `tmpfs_bytes` the directory is a tmpfs of at most that many bytes, otherwise a directory on
+    disk. Without `network` no process inside has a network.
     """
 
     def __init__(
@@ -162,13 +161,13 @@ class PrivateWorkspace(Workspace):
             )
 
     def outside(self, path: Path) -> Path:
-        """Return the path by which this process reaches a file that is inside the workspace."""
+        """Return the path in this process of a file in the workspace."""
         return Path(f"/proc/{self._holder.pid}/root") / path.relative_to("/")
 
     def enter(
         self, argv: Sequence[str], *, cwd: Path | None = None, network: bool = False
     ) -> list[str]:
-        """Return the command line that runs `argv` inside, with the machine's network if asked."""
+        """Return the command line that runs `argv` inside, with the machine's network or not."""
         namespaces = f"/proc/{self._holder.pid}/ns"
         return [
             "nsenter",
@@ -181,7 +180,7 @@ class PrivateWorkspace(Workspace):
         ]
 
     def close(self) -> None:
-        """Kill what still runs inside and let go of the mounts."""
+        """Kill all processes inside and remove the mounts."""
         self._holder.kill()
         self._holder.wait()
         if self._holder.stdout:

@@ -14,20 +14,20 @@ from builder.errors import UserError
 from builder.sandbox.compiler_cache import CompilerCache
 from builder.sandbox.process import Processes
 from builder.sandbox.workspace import Workspace
-from builder.scheduler.worker_client import Task, WorkerClient
+from builder.scheduler.worker_client import WorkerClient, step_request
 from builder.steps.step import Job, Shared, Step
 from builder.store.store import Store
 
-_SHARED_NEED = 4 << 30
-"""Bytes that all layers of a root filesystem take, unpacked."""
+_LAYERS_SIZE = 4 << 30
+"""Bytes of all layers of a root filesystem, unpacked."""
 
 
 class BuildContext:
-    """The shared resources of one build's jobs: the engine, and the one stack of layers.
+    """The resources that the jobs of one build share: the engine, and the workspace of the layers.
 
-    In a container without capabilities, steps that need some go to a worker that has them.
+    In a container without capabilities, it sends steps that need some to a worker that has them.
 
-    There is memory for one root filesystem: boards with different ones take turns (`turn_to`).
+    There is memory for one root filesystem at a time (`turn_to`).
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class BuildContext:
 
     @property
     def jobs(self) -> int:
-        """Processors that a step may use."""
+        """Number of processors that a step may use."""
         return processors()
 
     @property
     def containers(self) -> Containers:
-        """Who runs containers, for tools that need a system of their own."""
+        """Runner of containers, for tools that need a system of their own."""
         return self._engine.containers
 
     @contextmanager
@@ -72,11 +72,11 @@ class BuildContext:
             yield workspace
 
     def shared(self, create: Callable[[Workspace], Shared]) -> Shared:
-        """Return the object that `create` makes, in the workspace that the build's jobs share."""
+        """Return the object that `create` makes in the workspace that all jobs share."""
         with self._lock:
             if self._shared_workspace is None:
                 self._shared_workspace = self._open.enter_context(
-                    self.workspace("layers", need=_SHARED_NEED)
+                    self.workspace("layers", need=_LAYERS_SIZE)
                 )
             if create not in self._shared:
                 self._shared[create] = create(self._shared_workspace)
@@ -84,9 +84,9 @@ class BuildContext:
             return made
 
     def turn_to(self, root: str) -> None:
-        """Begin work on this root filesystem: what was unpacked of another one is removed.
+        """Switch to another root filesystem, and remove the unpacked layers of the previous one.
 
-        No step may be at work in the other one.
+        No step may be using the previous one.
         """
         with self._lock:
             if root != self._root:
@@ -96,26 +96,30 @@ class BuildContext:
                 self._root = root
 
     def carry_out(self, step: Step, job: Job) -> None:
-        """Run a step: here, or where it has the capabilities that it needs.
+        """Run a step: in this process, or in the worker if it needs capabilities.
 
         Raises:
-            UserError: it fetches something, and the network may not be used.
+            UserError: the step downloads something, and the network may not be used.
         """
         if self._offline and step.fetches:
-            raise UserError(f"--offline, but {step.name} has not been fetched yet")
+            raise UserError(
+                f"--offline, but {step.name} has not been fetched yet",
+                hint="run the build once with the network",
+            )
         if not step.capabilities or not isinstance(self._engine, ContainerEngine):
             step.run(job)
             return
         with self._lock:
             if self._worker is None:
                 self._worker = self._open_worker.enter_context(WorkerClient(self._engine))
-        self._worker.run(Task.of(step, job, root=self._root, offline=self._offline), job.on_line)
+        request = step_request(step, job, root=self._root, offline=self._offline)
+        self._worker.run(request, job.on_line)
 
     def __enter__(self) -> BuildContext:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with ExitStack() as each:  # all of it ends, whatever goes wrong with one
+        with ExitStack() as each:  # each of them is closed even if closing another one fails
             each.callback(self._engine.close)
             each.callback(self._open_worker.close)
             each.callback(self._open.close)

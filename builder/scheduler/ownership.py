@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Giving files that a builder with root's power leaves to the user who called it."""
+"""Owner of files that a builder with root's rights creates: the user who called it."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 
 
 def give_to_caller(path: Path) -> None:
-    """Make the user who called sudo the owner of what root left in a directory, and of that."""
+    """Make the user who called sudo the owner of a directory and its files, if root owns them."""
     if "SUDO_UID" in os.environ and os.geteuid() == 0:
-        give(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
+        change_owner(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
 
 
-def give(path: Path, user: int, group: int) -> None:
-    """Make somebody the owner of a file or a directory and all in it, as far as it is root's.
+def change_owner(path: Path, user: int, group: int) -> None:
+    """Change the owner of a file, or of a directory and all files in it, where it is root.
 
-    Others may be at work there: what is gone meanwhile is passed over.
+    Another process may remove files meanwhile: missing ones are skipped.
     """
-    give_alone(path, user, group)
+    change_owner_of_one(path, user, group)
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
-            give_alone(Path(folder, name), user, group)
+            change_owner_of_one(Path(folder, name), user, group)
 
 
-def give_alone(path: Path, user: int, group: int) -> None:
-    """Make somebody the owner of a file or a directory, if it is root's, and of nothing in it."""
+def change_owner_of_one(path: Path, user: int, group: int) -> None:
+    """Change the owner of a file or directory, but not of files in it, if the owner is root."""
     with suppress(FileNotFoundError):
         if path.lstat().st_uid == 0 != user:
             os.chown(path, user, group, follow_symlinks=False)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Gives the caller what a worker that was killed has left in the store and the output.
+"""Program that makes the caller the owner of files left in store and output by a killed worker.
 
-Started as a program with root's power, in a container: `STORE OUTPUT USER GROUP`.
+It runs as root in a container, with the arguments `STORE OUTPUT USER GROUP`.
 """
 
 from __future__ import annotations
@@ -9,25 +9,25 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from builder.scheduler.ownership import give, give_alone
+from builder.scheduler.ownership import change_owner, change_owner_of_one
 from builder.store.store import Store
 
 
 def reclaim(store: Store, output: Path, user: int, group: int) -> None:
-    """Make somebody the owner of what is root's, but not of what a living builder works at.
+    """Change the owner of root's files, except for those that a running builder works on.
 
-    Files of root's in there may be those of a root filesystem, whose owners go into an image.
+    The latter may be files of a root filesystem, whose owners go into an image.
     """
     for folder in (store.root, *store.root.iterdir()):
-        give_alone(folder, user, group)
+        change_owner_of_one(folder, user, group)
     with store.unattended() as paths:
         for path in paths:
-            give(path, user, group)
-    give(output, user, group)
+            change_owner(path, user, group)
+    change_owner(output, user, group)
 
 
 def main(words: list[str]) -> None:
-    """Do it for the words of a command line."""
+    """Run the program with the arguments of a command line."""
     store, output, user, group = words
     reclaim(Store(Path(store)), Path(output), int(user), int(group))
 

@@ -1,109 +1,164 @@
 # SPDX-License-Identifier: MIT
-"""The container in which steps are carried out that need root's power.
+"""Worker: the container that runs steps that need capabilities.
 
-Started as a program, by the relay (`builder.containers.broker`). Each connection to its socket brings a
-task (`builder.scheduler.worker_client`) and takes away what its command says, and how it ended. Tasks are pickled,
-so only who has the key (`builder.containers.capability_key`) may send one.
+The broker (`builder.containers.broker`) starts it as a program. Each connection to its socket
+carries the request for a step, and the step's lines and result (`builder.containers.protocol`).
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import traceback
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from multiprocessing import AuthenticationError
-from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 
 from builder.containers.broker import RelayedContainers
-from builder.containers.capability_key import taken_key
+from builder.containers.capability_key import take_key
+from builder.containers.protocol import (
+    STEP_REQUESTS,
+    Channel,
+    Failure,
+    Result,
+    StepRequest,
+    accept_request,
+)
 from builder.engine.binfmt import register_binfmt
 from builder.engine.engine import caller, control
-from builder.errors import BuildError
+from builder.errors import BuildError, StepError
 from builder.sandbox.disk_space import full_disk_told
 from builder.sandbox.process import Processes
 from builder.scheduler.build_context import BuildContext
-from builder.scheduler.ownership import give
-from builder.scheduler.worker_client import SOCKET, Task
+from builder.scheduler.ownership import change_owner
+from builder.scheduler.step_state import PACKAGES, decode_step
+from builder.scheduler.worker_client import SOCKET
 from builder.steps.step import Job
-from builder.store.store import Store
+from builder.store.store import Entry, Store
 
-_MOST_STEPS = 64
-"""Steps that run at once: more than anybody asks for (`--jobs`)."""
+_MAX_STEPS = 64
+"""Steps that run at once: more than `--jobs` is ever set to."""
 
 
-def main() -> None:
-    """Carry out the steps that come, until this process is killed."""
-    folder = control()
-    assert folder, "started by the builder alone"
-    RelayedContainers(folder, "").stay()
-    register_binfmt()
-    address = folder / SOCKET
-    toolboxes: dict[tuple[Path, bool], BuildContext] = {}
-    with (
-        Listener(str(address), "AF_UNIX", backlog=16, authkey=taken_key(folder)) as listener,
-        # Its threads stay: commands die with the thread that started them (PR_SET_PDEATHSIG),
-        # and workspaces outlive the step that opened them.
-        ThreadPoolExecutor(_MOST_STEPS, thread_name_prefix="step") as pool,
-    ):
-        os.chown(address, *caller())
-        address.chmod(0o600)
-        while True:
+class Worker:
+    """Runner of the steps that connections bring, of classes in `packages`."""
+
+    def __init__(self, key: bytes, packages: Sequence[str] = PACKAGES) -> None:
+        self._key = key
+        self._packages = packages
+        self._users = {caller()[0], 0}
+        self._contexts: dict[tuple[Path, bool], BuildContext] = {}
+        self._lock = threading.Lock()
+
+    def serve(self, connection: socket.socket) -> None:
+        """Receive a request, run its step and answer."""
+        with Channel(connection) as channel:
             try:
-                connection = listener.accept()
-            except (AuthenticationError, EOFError, OSError):
-                continue  # it was not the builder, or hung up at once
-            try:
-                task: Task = connection.recv()
-            except (EOFError, OSError):
-                # The builder has hung up, or could not send it; it knows.
-                connection.close()
-                continue
-            which = (task.store, task.offline)
-            if which not in toolboxes:
-                toolboxes[which] = BuildContext(
-                    Store(task.store), Processes(), offline=task.offline
+                request = accept_request(channel, STEP_REQUESTS, key=self._key, users=self._users)
+                if request is None:
+                    return
+                context = self._context(request)
+            except BuildError as error:
+                channel.finish(Failure.of(error))
+            except (TimeoutError, ConnectionError):
+                return  # the peer hung up, or sent nothing
+            except Exception:  # noqa: BLE001 - raised in the builder
+                channel.finish(Failure(kind="bug", message=traceback.format_exc()))
+            else:
+                run_step(channel, request, context, self._packages)
+
+    def _context(self, request: StepRequest) -> BuildContext:
+        key = (request.store, request.offline)
+        with self._lock:
+            if key not in self._contexts:
+                self._contexts[key] = BuildContext(
+                    Store(request.store), Processes(), offline=request.offline
                 )
-            pool.submit(carry_out, connection, task, toolboxes[which])
+            return self._contexts[key]
 
 
-def carry_out(connection: Connection, task: Task, toolbox: BuildContext) -> None:
-    """Carry out a step, and tell the other side what it says and how it ends, whatever happens."""
-    lock = threading.Lock()
+def main(packages: Sequence[str] = PACKAGES) -> None:
+    """Run the steps that connections bring, until this process is killed."""
+    folder = control()
+    assert folder, "only the builder starts this"
+    RelayedContainers(folder, "").exit_with_broker()
+    register_binfmt()
+    worker = Worker(take_key(folder), packages)
+    with (
+        _listening(folder / SOCKET) as listener,
+        # Its threads live as long as the worker: commands die with the thread that started them
+        # (PR_SET_PDEATHSIG), and workspaces outlive the step that opened them.
+        ThreadPoolExecutor(_MAX_STEPS, thread_name_prefix="step") as pool,
+    ):
+        while True:
+            connection, _ = listener.accept()
+            pool.submit(worker.serve, connection)
 
-    def send(what: str, content: object = None) -> None:
-        with lock, suppress(OSError):
-            connection.send((what, content))
 
+def _listening(address: Path) -> socket.socket:
+    """Return a socket at `address` that the caller alone may connect to."""
+    address.unlink(missing_ok=True)  # of an earlier worker, which was killed
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(address))
+    os.chown(address, *caller())
+    address.chmod(0o600)
+    listener.listen(16)
+    return listener
+
+
+def run_step(
+    channel: Channel,
+    request: StepRequest,
+    context: BuildContext,
+    packages: Sequence[str] = PACKAGES,
+) -> None:
+    """Run a step, and send its lines and its result, whatever happens."""
     try:
-        if task.root:
-            toolbox.turn_to(task.root)
-        store = Store(task.store)
+        step = decode_step(request.step, packages)
+        if request.root:
+            context.turn_to(request.root)
+        store = Store(request.store)
         try:
-            with full_disk_told(task.store, task.log.parent), task.log.open("a") as log:
-                task.step.run(
+            with (
+                full_disk_told(request.store, request.log.parent),
+                request.log.open("a") as log,
+            ):
+                step.run(
                     Job(
-                        inputs=task.inputs,
-                        output=task.output,
+                        inputs=_inputs(store, request.inputs),
+                        output=request.output,
                         log=log,
                         store=store,
-                        tools=toolbox,
-                        on_line=lambda line: send("line", line),
+                        tools=context,
+                        on_line=channel.send_lines,
                     )
                 )
         finally:
-            # The builder is not root: what it is to keep, or to remove, must be its own.
-            for made in (task.output, store.root / "archives"):
-                give(made, *caller())
+            # The builder is not root: it can keep or remove only what it owns.
+            for path in (request.output, store.root / "archives"):
+                change_owner(path, *caller())
     except BuildError as error:
-        send("error", error)
-    except BaseException:  # noqa: BLE001 - it is raised on the other side
-        send("error", RuntimeError(traceback.format_exc()))
+        channel.finish(Failure.of(error))
+    except BaseException:  # noqa: BLE001 - raised in the builder
+        channel.finish(Failure(kind="bug", message=traceback.format_exc()))
     else:
-        send("done")
-    connection.close()
+        channel.finish(Result())
+
+
+def _inputs(store: Store, keys: Mapping[str, str]) -> dict[str, Entry]:
+    """Return the entries of a step's inputs.
+
+    Raises:
+        StepError: one is not in the store.
+    """
+    found: dict[str, Entry] = {}
+    for name, key in keys.items():
+        entry = store.get(key)
+        if entry is None:
+            raise StepError(f"the output of {name} is no longer in the store", hint="build again")
+        found[name] = entry
+    return found
 
 
 if __name__ == "__main__":

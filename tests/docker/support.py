@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Running build.py with a Docker daemon, as whoever a test wants."""
+"""Running build.py with a Docker daemon, as a given user."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from builder.store.store import Entry, Store
 from tests.fixtures.product import ROOT
 
 CALLER = 12345
-"""A user and group that no machine has: what is his was made for him."""
+"""ID of a user and group that no machine has: their files were made for them."""
 
 _MAIN = "import sys; from builder.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
@@ -31,7 +31,7 @@ SOCKET = Path("/var/run/docker.sock")
 
 
 def unusable() -> str | None:
-    """Say why there is no daemon for these tests; None if there is."""
+    """Return the reason why these tests cannot use a daemon; None if they can."""
     if os.geteuid() != 0:
         return "needs root, to be several users"
     try:
@@ -46,7 +46,7 @@ needs_docker = pytest.mark.skipif(unusable() is not None, reason=str(unusable())
 
 @dataclass(frozen=True, kw_only=True)
 class Checkout:
-    """A copy of the tree that everybody can read, with a store and an output beside it."""
+    """A copy of the tree that all users can read, with a store and an output beside it."""
 
     tree: Path
     store: Path
@@ -82,7 +82,7 @@ class Checkout:
 
 
 def as_user(user: int) -> Sequence[str]:
-    """Return the words that run a command as a user who may use Docker, and read everything.
+    """Return the command line that runs a command as a user who may use Docker and read all files.
 
     The interpreter that runs the tests may be where only root gets; what the command writes is the
     user's all the same.
@@ -114,7 +114,7 @@ def checkout(folder: Path) -> Checkout:
 
 
 def take_over(source: Path, target: Path, *, wanted: Callable[[Entry], bool]) -> None:
-    """Give an empty store another's indexes, its secret and some of its entries.
+    """Copy the indexes, the secret and some entries of a store to an empty one.
 
     Entries are never changed, so they are the same files where both stores are on one filesystem.
     """
@@ -126,7 +126,7 @@ def take_over(source: Path, target: Path, *, wanted: Callable[[Entry], bool]) ->
     for entry in filter(wanted, Store(source).entries()):
         words = ["cp", "-al" if same else "-a", str(entry.path), str(target / "entries")]
         subprocess.run(words, check=True)
-    # Links to the sets of indexes, and apt's configuration in these, say where the store was.
+    # Links to the sets of indexes, and apt's configuration in them, contain the store's path.
     for link in (target / "archives").iterdir():
         if link.is_symlink():
             set_ = target / link.readlink().relative_to(source)
@@ -138,12 +138,12 @@ def take_over(source: Path, target: Path, *, wanted: Callable[[Entry], bool]) ->
 
 
 def containers() -> list[str]:
-    """Return the names of the builder's containers that there are, running or not."""
+    """Return the names of the builder's containers, running or not."""
     with closing(docker.from_env()) as client:
         found = client.containers.list(all=True, filters={"label": NAME})
     return [str(each.name) for each in found]
 
 
 def owners(folder: Path) -> set[int]:
-    """Return who owns what is in a directory."""
+    """Return the owners of a directory and its files."""
     return {path.lstat().st_uid for path in (folder, *folder.rglob("*"))}

@@ -36,7 +36,7 @@ from tests.fixtures.product import BOARD
 
 pytestmark = needs_docker
 
-# What takes longest and is the same work as on the machine itself: tried by hand.
+# The longest steps, with the same work as on the machine itself, are tested by hand.
 KEPT = ("linux-source", "kernel")
 
 
@@ -53,7 +53,7 @@ def daemon() -> Iterator[Docker]:
 
 @pytest.fixture(scope="session")
 def image(place: Checkout) -> str:
-    """The image with the tools, which the first command makes."""
+    """The image with the tools, which the first command builds."""
     done = place.run("cache", "--engine", "docker")
     assert done.returncode == 0, done.stdout
     with closing(docker.from_env()) as client:
@@ -62,14 +62,14 @@ def image(place: Checkout) -> str:
 
 
 def manifest(folder: Path) -> dict[str, Any]:
-    """Return a manifest without what tells of when, why and how fast its steps were built."""
+    """Return a manifest without the times, reasons and durations of its steps."""
     read: dict[str, Any] = json.loads((folder / BOARD / "manifest.json").read_text())
     read["steps"] = [{key: step[key] for key in ("name", "fingerprint")} for step in read["steps"]]
     return read
 
 
 def versions(*before: str) -> dict[str, str]:
-    """Return the versions of packages, here or by a command before that gets there."""
+    """Return the versions of packages, here or where the command `before` leads."""
     listed = subprocess.run(
         [*before, "dpkg-query", "--show", "--showformat=${Package}\\t${Version}\\n"],
         capture_output=True,
@@ -83,7 +83,7 @@ def test_containers_make_the_same_image(
     image: str, place: Checkout, built: Output, tmp_path: Path
 ) -> None:
     here = built.directory
-    # What a machine got long ago is older than what a container gets today: another fingerprint.
+    # A machine's packages may be older than those of a new container: then keys differ.
     ours, theirs = versions(), versions("docker", "run", "--rm", image)
     tools = [line.split()[0].rstrip("?") for line in PACKAGES.read_text().splitlines() if line]
     old = [name for name in tools if name in theirs and ours.get(name) != theirs[name]]
@@ -107,7 +107,7 @@ def test_containers_make_the_same_image(
 @pytest.mark.usefixtures("image")
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_leaves_nothing(place: Checkout, tmp_path: Path, times: int) -> None:
-    """In the middle of the work on a root filesystem, by a caller who is not root."""
+    """During the work on a root filesystem, with a caller who is not root."""
     theirs = Checkout(tree=place.tree, store=tmp_path / "store", output=tmp_path / "output")
     for folder in (theirs.store, theirs.output):
         folder.mkdir()

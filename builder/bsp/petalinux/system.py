@@ -91,6 +91,7 @@ class System:
         uid, _, gid = user.partition(":")
         return ImageRecipe(
             name=f"petalinux-{self.release.version}",
+            distribution=distribution.name,
             base=base.image,
             suite=base.suite,
             sources=base.sources,

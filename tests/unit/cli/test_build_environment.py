@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The engine `docker`: what the builder's container is, and when there is one."""
+"""Build environment: the builder's container, and when it is used."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from builder.containers.containers import Container, ImageRecipe
 from builder.containers.docker import Docker
 from builder.engine.engine import CALLER, CAPABLE, CONTROL
 from builder.engine.requirements import BROWSER, PACKAGES
-from builder.errors import HostError
+from builder.errors import HostError, StepError
 from builder.steps.step import ROOT_FILESYSTEM
 from tests.fixtures.command_line import CommandLine
 
 
 class Daemon:
-    """A Docker daemon whose containers do what a test says."""
+    """A Docker daemon whose containers run a test's function."""
 
     user = "1000:1000"
 
@@ -111,7 +111,7 @@ def run(context: Context, daemon: Daemon, wish: ContainerRequest | None = None) 
 
 
 @pytest.mark.usefixtures("as_user")
-def test_the_builder_has_no_power_and_sees_what_it_needs(
+def test_the_builder_has_no_capabilities_and_the_mounts_that_it_needs(
     context: Context, daemon: Daemon, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     daemon.status = 3
@@ -125,7 +125,7 @@ def test_the_builder_has_no_power_and_sees_what_it_needs(
     assert list(container.argv[-3:]) == ["plan", "--board", "X"]
     shown = {mount.target: mount.read_only for mount in container.mounts}
     for path in (ROOT, given, *context.boards_dirs):
-        assert shown[path], "to read alone"
+        assert shown[path], "read-only"
     assert not shown[context.store]
     assert not shown[context.output]
     writable = {path for path, read_only in shown.items() if not read_only}
@@ -135,12 +135,12 @@ def test_the_builder_has_no_power_and_sees_what_it_needs(
     assert container.environment[CALLER] == "1001:100"
     assert container.environment["BUILDER_STORE"] == str(context.store)
     assert CAPABLE not in container.environment
-    assert not control.exists(), "nothing is left"
+    assert not control.exists(), "it is removed"
     assert daemon.swept
 
 
 @pytest.mark.usefixtures("as_user")
-def test_a_shell_has_the_power_of_a_step(context: Context, daemon: Daemon) -> None:
+def test_a_shell_has_the_capabilities_of_a_step(context: Context, daemon: Daemon) -> None:
     run(context, daemon, ContainerRequest(capable=True, stdin=True))
     assert daemon.container
     assert daemon.container.user == "0:0"
@@ -163,6 +163,33 @@ def test_the_image_is_made_of_the_lists_of_packages(context: Context, daemon: Da
     assert not daemon.offline
 
 
+def test_the_broker_knows_the_images_of_petalinux_by_name(context: Context) -> None:
+    find = inside._recipe_finder(context, "7:8")  # noqa: SLF001
+    found = find("petalinux-2022.1", "ubuntu-jammy")
+    assert (found.name, found.distribution) == ("petalinux-2022.1", "ubuntu-jammy")
+    assert found.folder == ROOT / "docker/petalinux"
+    assert found.base == "ubuntu:jammy"
+    assert (found.arguments["USER_ID"], found.arguments["GROUP_ID"]) == ("7", "8")
+    assert not found.files
+
+
+@pytest.mark.parametrize(
+    ("name", "distribution", "problem"),
+    [
+        ("tools", "debian-bookworm", "there is no image tools"),
+        ("2022.1", "ubuntu-focal", "there is no image 2022.1"),
+        ("petalinux-1.0", "ubuntu-focal", "there is no image petalinux-1.0"),
+        ("petalinux-../x", "ubuntu-focal", "there is no image petalinux-../x"),
+        ("petalinux-2022.1", "../x", "cannot have the unknown distribution ../x"),
+    ],
+)
+def test_the_broker_knows_no_other_images(
+    context: Context, name: str, distribution: str, problem: str
+) -> None:
+    with pytest.raises(StepError, match=problem):
+        inside._recipe_finder(context, "7:8")(name, distribution)  # noqa: SLF001
+
+
 @pytest.mark.parametrize("words", [("build",), ("test",), ("shell", "kernel"), ("plan",)])
 def test_offline_reaches_the_image(
     build_py: CommandLine, monkeypatch: pytest.MonkeyPatch, words: Sequence[str]
@@ -179,7 +206,7 @@ def test_offline_reaches_the_image(
     assert [wish.offline for wish in wishes] == [True, False]
 
 
-def test_an_image_that_is_wanted_offline(context: Context, daemon: Daemon) -> None:
+def test_offline_is_passed_to_the_image(context: Context, daemon: Daemon) -> None:
     run(context, daemon, ContainerRequest(offline=True))
     assert daemon.offline
 
@@ -190,7 +217,7 @@ def test_only_tests_have_an_image_with_a_browser(context: Context, daemon: Daemo
     assert daemon.recipe.arguments == {"BROWSER": BROWSER}
     packages, dockerfile = PACKAGES.read_text(), (daemon.recipe.folder / "Dockerfile").read_text()
     assert f"{BROWSER}? " in packages
-    assert f"{BROWSER}\\?) ;;" in dockerfile, "else all images have it"
+    assert f"{BROWSER}\\?) ;;" in dockerfile, "otherwise all images have it"
     assert dockerfile.count("BROWSER=") == 1
 
 
@@ -230,7 +257,7 @@ def test_ctrl_c_does_not_interrupt_the_cleaning_up(
     assert run(context, daemon) == 130
     assert len(given_back) == 1
     assert not [*(context.store / "scratch").iterdir()]
-    assert not daemon.signals, "the container was gone"
+    assert not daemon.signals, "the container had ended"
 
 
 def test_ctrl_c_while_the_container_starts_is_passed_on(
@@ -256,7 +283,7 @@ def test_ctrl_c_while_the_container_starts_is_passed_on(
 
 
 @pytest.mark.usefixtures("as_user")
-def test_what_a_killed_worker_was_at_work_on_is_removed(context: Context, daemon: Daemon) -> None:
+def test_drafts_of_a_killed_worker_are_removed(context: Context, daemon: Daemon) -> None:
     def work() -> None:
         (context.open_store().root / "scratch/native-programs-1").mkdir()
 
@@ -280,7 +307,7 @@ def test_docker_is_taken_where_a_daemon_answers(monkeypatch: pytest.MonkeyPatch)
         chosen("docker")
 
 
-def test_everything_begins_again_where_builds_run(
+def test_the_command_line_runs_again_where_builds_run(
     context: Context, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     done: list[str] = []
@@ -295,13 +322,13 @@ def test_everything_begins_again_where_builds_run(
     ensure_build_environment(context)
     assert done == ["root"]
     monkeypatch.setenv(CONTROL, str(tmp_path))
-    monkeypatch.setattr(inside, "_stay", lambda folder: done.append(str(folder)))
+    monkeypatch.setattr(inside, "_follow_broker", lambda folder: done.append(str(folder)))
     ensure_build_environment(context)
     assert done == ["root", str(tmp_path)], "this is where builds run"
 
 
 @pytest.mark.usefixtures("as_user")
-def test_what_root_left_is_given_back(
+def test_files_left_by_root_get_the_caller_as_owner(
     context: Context, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[Container] = []
@@ -319,7 +346,7 @@ def test_what_root_left_is_given_back(
     assert (ran[0].user, ran[0].network) == ("0:0", False)
 
 
-def test_a_store_that_is_roots_alone_is_roots(
+def test_an_unreadable_store_counts_as_roots(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -330,7 +357,7 @@ def test_a_store_that_is_roots_alone_is_roots(
     assert not inside.of_root(tmp_path / "output")
 
 
-def test_what_another_build_removes_meanwhile_is_nobodys(
+def test_files_that_another_build_removes_are_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(

@@ -430,7 +430,7 @@ def test_a_full_disk_is_no_bug_of_ours(
     assert answer.status == 4
     told, *rest = answer.errors.splitlines()
     assert re.fullmatch(f"error: {tmp_path}/output: no space is left, .* are free", told)
-    assert rest[-1].startswith("hint: make room, say by `build.py clean`")
+    assert rest[-1].startswith("hint: make room, for example with `build.py clean`")
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Containers for a builder in a container: the relay and its other side."""
+"""Broker of containers and its client."""
 
 from __future__ import annotations
 
 import io
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,14 +15,14 @@ from typing import IO
 import pytest
 
 from builder.containers.broker import ContainerBroker, RelayedContainers
-from builder.containers.capability_key import taken_key
+from builder.containers.capability_key import take_key
 from builder.containers.containers import Container, ImageRecipe, Mount, not_root
 from builder.errors import BuildError, CommandError, HostError, Interrupted, StepError
 from builder.sandbox.process import Processes, run
 
 
 class Here:
-    """Runs what containers would, on this machine; notes what it was asked for."""
+    """Runner of commands of containers on this machine, which records requests."""
 
     user = "1:1"
 
@@ -83,8 +84,19 @@ def containers(outside: Here, tmp_path: Path, shown: Path) -> Iterator[RelayedCo
             Mount(source=tmp_path / "read", target=tmp_path / "read", read_only=True),
         ],
     )
-    with ContainerBroker(tmp_path, outside, worker):
+    with ContainerBroker(tmp_path, outside, worker, find_recipe(shown)):
         yield RelayedContainers(tmp_path, "5:6")
+
+
+def find_recipe(folder: Path) -> Callable[[str, str], ImageRecipe]:
+    """Return a finder that knows the one image `tool`."""
+
+    def find(name: str, distribution: str) -> ImageRecipe:
+        if name != "tool":
+            raise StepError(f"there is no image {name}")
+        return replace(recipe(folder), distribution=distribution)
+
+    return find
 
 
 def container(*argv: str) -> Container:
@@ -94,6 +106,7 @@ def container(*argv: str) -> Container:
 def test_a_command_is_run_outside_and_its_lines_come_back(
     containers: RelayedContainers, outside: Here, shown: Path, processes: Processes
 ) -> None:
+    (shown / "below").mkdir()
     wanted = replace(
         container("sh", "-c", "echo one; echo two >&2"),
         mounts=[Mount(source=shown / "below", target=Path("/x"), read_only=True)],
@@ -107,7 +120,7 @@ def test_a_command_is_run_outside_and_its_lines_come_back(
     assert lines == ["one", "two"]
     assert log.getvalue() == "$ sh -c 'echo one; echo two >&2'\none\ntwo\n"
     (asked,) = outside.asked
-    assert asked == replace(wanted, argv=[*wanted.argv], secret=[], user=outside.user)
+    assert asked == replace(wanted, user=outside.user)
 
 
 def test_a_failure_comes_back_as_it_was(
@@ -128,6 +141,7 @@ def test_a_failure_comes_back_as_it_was(
 def recipe(folder: Path) -> ImageRecipe:
     return ImageRecipe(
         name="tool",
+        distribution="b",
         base="a:b",
         suite="b",
         sources="deb x\n",
@@ -146,22 +160,27 @@ def test_an_image_is_made_outside(
     assert tag == "made/tool"
     (asked,) = outside.asked
     assert isinstance(asked, ImageRecipe)
-    assert replace(asked, python_packages=("list", "3.11")) == recipe(shown)
+    assert asked == recipe(shown)
     assert (log.getvalue(), said) == ("a line for the log\n", ["being made"])
     assert not outside.offline
     containers.image(recipe(shown), processes=processes, log=log, say=said.append, offline=True)
     assert outside.offline
 
 
-@pytest.mark.parametrize("key", ["folder", "files"])
-def test_an_image_is_made_of_what_the_builder_is_shown(
-    containers: RelayedContainers, outside: Here, shown: Path, processes: Processes, key: str
+def test_an_image_is_made_of_the_brokers_recipe(
+    containers: RelayedContainers, outside: Here, shown: Path, processes: Processes
 ) -> None:
-    (shown / "link").symlink_to("/etc")
-    wanted = {"folder": shown / "link", "files": {"list": shown / "link/hostname"}}
-    with pytest.raises(StepError, match="is not shown to the builder"):
+    wanted = replace(recipe(shown), folder=Path("/etc"), files={"x": Path("/etc/shadow")}, base="c")
+    containers.image(wanted, processes=processes, log=io.StringIO(), say=print)
+    assert outside.asked == [recipe(shown)]
+
+
+def test_an_unknown_image_is_not_made(
+    containers: RelayedContainers, outside: Here, shown: Path, processes: Processes
+) -> None:
+    with pytest.raises(StepError, match="there is no image other"):
         containers.image(
-            replace(recipe(shown), **{key: wanted[key]}),  # type: ignore[arg-type]
+            replace(recipe(shown), name="other"),
             processes=processes,
             log=io.StringIO(),
             say=print,
@@ -169,7 +188,18 @@ def test_an_image_is_made_of_what_the_builder_is_shown(
     assert not outside.asked
 
 
-def test_containers_are_the_callers_whoever_is_asked_for(
+def test_containers_run_images_that_the_broker_made_and_no_others(
+    containers: RelayedContainers, outside: Here, shown: Path, processes: Processes
+) -> None:
+    wanted = replace(container("true"), image="made/tool")
+    with pytest.raises(StepError, match="the image made/tool was not made for this builder"):
+        containers.run(wanted, processes=processes)
+    containers.image(recipe(shown), processes=processes, log=io.StringIO(), say=print)
+    containers.run(wanted, processes=processes)
+    assert len(outside.asked) == 2
+
+
+def test_containers_run_as_the_caller(
     containers: RelayedContainers, outside: Here, processes: Processes
 ) -> None:
     containers.run(replace(container("true"), user="0:0"), processes=processes)
@@ -178,21 +208,37 @@ def test_containers_are_the_callers_whoever_is_asked_for(
     assert asked.user == outside.user
 
 
-def test_the_key_is_taken_once_and_nobody_works_without_it(
+def test_the_key_is_taken_once_and_nothing_is_done_without_it(  # noqa: PLR0917 - fixtures
     containers: RelayedContainers,
     outside: Here,
+    shown: Path,
     processes: Processes,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
-    key = taken_key(tmp_path)
+    key = take_key(tmp_path)
     assert len(key) == 32
     assert not (tmp_path / "key").exists()
     for other in (b"", key[:-1] + bytes([key[-1] ^ 1])):
-        monkeypatch.setattr("builder.containers.broker.taken_key", lambda _, other=other: other)
-        with pytest.raises(StepError, match="only the builder itself"):
+        monkeypatch.setattr("builder.containers.broker.take_key", lambda _, other=other: other)
+        with pytest.raises(StepError, match="is not signed with the builder's key"):
             containers.work(processes=processes, on_line=print)
+        with pytest.raises(StepError, match="is not signed with the builder's key"):
+            containers.run(container("true"), processes=processes)
+        with pytest.raises(StepError, match="is not signed with the builder's key"):
+            containers.image(recipe(shown), processes=processes, log=io.StringIO(), say=print)
+    assert not outside.asked
+
+
+def test_only_the_caller_and_root_may_connect(
+    outside: Here, shown: Path, tmp_path: Path, processes: Processes
+) -> None:
+    with ContainerBroker(tmp_path, outside, container("true"), find_recipe(shown)) as broker:
+        assert (tmp_path / "containers").stat().st_mode & 0o777 == 0o600
+        broker.users = {os.getuid() + 1}
+        with pytest.raises(StepError, match=f"user {os.getuid()} may not send requests"):
+            RelayedContainers(tmp_path, "5:6").run(container("true"), processes=processes)
     assert not outside.asked
 
 
@@ -218,10 +264,12 @@ def test_only_the_builders_own_worker_has_capabilities(
         (("shown", False), None),
         (("shown/deeper", True), None),
         (("read", True), None),
-        (("read", False), "is not shown to the builder to write to"),
-        ((".", True), "is not shown to the builder"),
-        (("shown/..", True), "is not shown to the builder"),
-        (("link", True), "is not shown to the builder"),
+        (("read", False), "is not shared with the builder's container with write access"),
+        ((".", True), "is not shared with the builder's container"),
+        (("shown/..", True), "is not shared with the builder's container"),
+        (("link", True), "is not shared with the builder's container"),
+        (("shown/secret", True), "is not shared with the builder's container"),
+        (("shown/missing", True), "cannot be mounted: No such file"),
     ],
 )
 def test_no_container_sees_more_than_the_builder(
@@ -233,6 +281,7 @@ def test_no_container_sees_more_than_the_builder(
 ) -> None:
     source, read_only = asked
     processes = Processes()
+    (tmp_path / "shown/deeper").mkdir()
     (tmp_path / "shown/secret").symlink_to("/etc")
     (tmp_path / "link").symlink_to("/etc")
     mount = Mount(source=tmp_path / source, target=Path("/x"), read_only=read_only)
@@ -245,7 +294,20 @@ def test_no_container_sees_more_than_the_builder(
     assert not outside.asked
 
 
-def test_what_is_stopped_inside_is_stopped_outside(
+def test_the_directory_of_the_sockets_is_not_mounted(
+    outside: Here, shown: Path, tmp_path: Path, processes: Processes
+) -> None:
+    control = tmp_path / "control"
+    control.mkdir()
+    mounts = [Mount(source=each, target=each) for each in (control, shown)]
+    worker = replace(container("true"), mounts=mounts)
+    with ContainerBroker(control, outside, worker, find_recipe(shown)):
+        wanted = replace(container("true"), mounts=[Mount(source=control, target=Path("/x"))])
+        with pytest.raises(StepError, match="is not shared with the builder's container"):
+            RelayedContainers(control, "5:6").run(wanted, processes=processes)
+
+
+def test_a_stopped_request_stops_its_container(
     containers: RelayedContainers, outside: Here, processes: Processes, tmp_path: Path
 ) -> None:
     pid = tmp_path / "pid"
@@ -261,7 +323,7 @@ def test_what_is_stopped_inside_is_stopped_outside(
         pytest.fail("it still runs")
 
 
-def test_who_refuses_to_be_root_is_the_caller_or_somebody_without_an_account(
+def test_commands_that_refuse_root_run_as_the_caller_or_an_unused_user(
     containers: RelayedContainers,
 ) -> None:
     assert containers.user == "5:6"

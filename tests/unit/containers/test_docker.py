@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The Docker daemon: whether there is one that can be used, and what is removed from it."""
+"""Docker daemon: whether it can be used, and removal of containers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.fixtures.command_line import CommandLine
 
 
 class Left:
-    """A container of the daemon's."""
+    """A container of the daemon."""
 
     def __init__(self, owner: str, status: str = "running", ended: str = "0001") -> None:
         self.labels = {"zynq-sd-builder.owner": owner}
@@ -38,7 +38,7 @@ class Left:
 
 
 class Client:
-    """What docker.from_env returns."""
+    """Result of docker.from_env."""
 
     def __init__(self, answer: dict[str, Any] | Exception) -> None:
         self.answer = answer
@@ -48,7 +48,7 @@ class Client:
 
     def list(self, *, all: bool, filters: dict[str, str], ignore_removed: bool) -> list[Left]:  # noqa: A002 - Docker's name
         assert all
-        assert ignore_removed, "others may remove some meanwhile"
+        assert ignore_removed, "other processes may remove some meanwhile"
         assert filters == {"label": "zynq-sd-builder.owner"}
         return self.there
 
@@ -67,7 +67,7 @@ def no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_daemon")
-def test_without_a_daemon_it_says_what_to_do() -> None:
+def test_a_missing_daemon_is_an_error_with_a_hint() -> None:
     with pytest.raises(HostError, match=r"^no Docker daemon answers$") as caught:
         Docker()
     assert caught.value.exit_code == 4
@@ -75,7 +75,7 @@ def test_without_a_daemon_it_says_what_to_do() -> None:
 
 
 @pytest.mark.usefixtures("no_daemon")
-def test_the_command_line_says_so_too(build_py: CommandLine) -> None:
+def test_the_command_line_shows_that_error(build_py: CommandLine) -> None:
     answer = build_py("doctor", "--engine", "docker")
     assert answer.status == 4
     first, *_, last = answer.errors.splitlines()
@@ -88,7 +88,7 @@ def test_the_command_line_says_so_too(build_py: CommandLine) -> None:
     ("answer", "message"),
     [
         (DockerException("Error: PermissionError(13, 'Permission denied')"), "this user may not"),
-        (APIError("400", explanation="client is too old"), "refuses: client is too old"),
+        (APIError("400", explanation="client is too old"), "refuses a request: client is too old"),
         ({"SecurityOptions": ["name=seccomp", "name=rootless"]}, "is rootless"),
     ],
 )
@@ -96,18 +96,18 @@ def test_a_daemon_that_cannot_be_used(
     monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any] | Exception, message: str
 ) -> None:
     client = Client(answer)
-    monkeypatch.setattr("builder.containers.docker._knock", lambda: None)
+    monkeypatch.setattr("builder.containers.docker._probe", lambda: None)
     monkeypatch.setattr("builder.containers.docker.docker.from_env", lambda: client)
     with pytest.raises(HostError, match=message):
         Docker()
     assert client.closed
 
 
-def test_a_daemon_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_daemon_without_access_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def knock() -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("builder.containers.docker._knock", knock)
+    monkeypatch.setattr("builder.containers.docker._probe", knock)
     with pytest.raises(HostError, match="this user may not use the Docker daemon") as caught:
         Docker()
     assert "usermod -aG docker" in str(caught.value.hint)
@@ -115,7 +115,7 @@ def test_a_daemon_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_daemon_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     client = Client({"SecurityOptions": ["name=seccomp"]})
-    monkeypatch.setattr("builder.containers.docker._knock", lambda: None)
+    monkeypatch.setattr("builder.containers.docker._probe", lambda: None)
     monkeypatch.setattr("builder.containers.docker.docker.from_env", lambda: client)
     with Docker():
         assert not client.closed
@@ -123,7 +123,7 @@ def test_a_daemon_that_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def dead() -> Owner:
-    """Return a process of ours that has ended."""
+    """Return a process of this user that has ended."""
     with subprocess.Popen(["sleep", "0"]) as ended:
         ended.wait()
     return replace(this_process(), process=ended.pid)
@@ -135,7 +135,7 @@ OURS = this_process()
 @pytest.fixture
 def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Docker, Client]]:
     client = Client({})
-    monkeypatch.setattr("builder.containers.docker._knock", lambda: None)
+    monkeypatch.setattr("builder.containers.docker._probe", lambda: None)
     monkeypatch.setattr("builder.containers.docker.docker.from_env", lambda: client)
     with Docker() as opened:
         yield opened, client
@@ -153,7 +153,7 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Docker, Client]]:
         (replace(OURS, process=-1), False),
     ],
 )
-def test_only_what_is_certainly_ours_and_dead_is_removed(
+def test_only_containers_of_ended_processes_of_this_user_are_removed(
     daemon: tuple[Docker, Client], owner: Owner, *, goes: bool
 ) -> None:
     docker, client = daemon
@@ -163,14 +163,14 @@ def test_only_what_is_certainly_ours_and_dead_is_removed(
     assert left.removed == goes
 
 
-def test_what_another_version_labelled_stays(daemon: tuple[Docker, Client]) -> None:
+def test_containers_with_unknown_labels_are_not_removed(daemon: tuple[Docker, Client]) -> None:
     docker, client = daemon
     client.there = [Left("999999999"), Left("{}"), Left("")]
     docker.sweep()
     assert not [left for left in client.there if left.removed]
 
 
-def test_what_a_machine_that_was_cut_off_left_goes_after_a_day(
+def test_containers_of_other_machines_are_removed_after_a_day(
     daemon: tuple[Docker, Client],
 ) -> None:
     docker, client = daemon
@@ -188,17 +188,17 @@ def test_what_a_machine_that_was_cut_off_left_goes_after_a_day(
     assert [left.removed for left in wanted] == [*wanted.values()]
 
 
-def test_a_process_that_is_hidden_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As /proc with hidepid=2 hides the processes of others."""
+def test_a_hidden_process_counts_as_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    """/proc with hidepid=2 hides other users' processes."""
     with subprocess.Popen(["sleep", "60"]) as alive:
         owner = replace(OURS, process=alive.pid, started=1)
-        assert owner.is_gone(), "its number was used again"
+        assert owner.has_ended(), "its process ID was reused"
         monkeypatch.setattr("builder.containers.process_identity._started", lambda _: None)
-        assert not owner.is_gone()
+        assert not owner.has_ended()
         alive.kill()
 
 
-def test_containers_that_mount_may_do_what_shuts_programs_in_and_nothing_to_the_kernel() -> None:
+def test_seccomp_allows_sandboxes_and_forbids_changes_to_the_kernel() -> None:
     (*_, option) = docker._security(ROOT_FILESYSTEM)  # noqa: SLF001 - what the daemon is told
     kind, _, text = option.partition("=")
     profile = json.loads(text)

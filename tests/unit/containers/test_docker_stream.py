@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Long talks with a Docker daemon: one that answers at a real socket, and then says nothing."""
+"""Long requests to a Docker daemon at a real socket, which then sends nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import docker
 import pytest
 
 from builder.containers.containers import ImageRecipe
-from builder.containers.docker_stream import asked
+from builder.containers.docker_stream import event_stream
 from builder.containers.images import make_image
 from builder.errors import Interrupted
 from builder.sandbox.process import Processes
@@ -25,11 +25,11 @@ from builder.sandbox.process import Processes
 HEADERS = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 FACTS = b'{"Id": "sha256:1", "message": "no such image"}'
 WAIT = 10
-"""Seconds after which a test has failed."""
+"""Seconds after which a test fails."""
 
 
 class Server(ThreadingUnixStreamServer):
-    """A daemon that has no images; `answer` is what it says when it is to build or to pull."""
+    """A daemon without images; `answer` is its response to requests to build or to pull."""
 
     daemon_threads = True
 
@@ -37,7 +37,7 @@ class Server(ThreadingUnixStreamServer):
         super().__init__(str(path), Handler)
         self.answer = answer
         self.here: set[str] = set()
-        self.asked = threading.Event()
+        self.requested = threading.Event()
         self.left = threading.Event()
 
 
@@ -55,7 +55,7 @@ class Handler(StreamRequestHandler):
                 self.wfile.write(b"HTTP/1.1 " + status + size + FACTS)
                 continue
             self.wfile.write(server.answer)
-            server.asked.set()
+            server.requested.set()
             while self.rfile.read(1):  # what is left of the request, then the end
                 pass
             server.left.set()
@@ -93,7 +93,7 @@ def recipe(tmp_path: Path) -> ImageRecipe:
 @pytest.mark.parametrize(
     "answer", [b"", HEADERS, HEADERS + chunk('{"stream": "Step 3/3 : RUN sleep 600\\n"}\r\n')]
 )
-def test_a_silent_daemon_is_hung_up_on(
+def test_a_request_to_a_silent_daemon_is_stopped(
     server: Server, client: docker.DockerClient, recipe: ImageRecipe, what: str, answer: bytes
 ) -> None:
     server.answer = answer
@@ -102,7 +102,7 @@ def test_a_silent_daemon_is_hung_up_on(
     processes = Processes()
 
     def stop() -> None:
-        server.asked.wait(WAIT)
+        server.requested.wait(WAIT)
         time.sleep(0.1)  # what it said has come
         processes.stop()
 
@@ -112,11 +112,11 @@ def test_a_silent_daemon_is_hung_up_on(
         make_image(client, recipe, processes=processes, log=io.StringIO(), say=lambda _: None)
     assert time.monotonic() - began < WAIT / 2
     if answer:
-        assert server.left.wait(WAIT), "at which a daemon stops building"
+        assert server.left.wait(WAIT), "then a daemon stops building"
     assert "response" in client.api.hooks
 
 
-def test_one_that_answers_too_late_is_hung_up_on_then(
+def test_a_late_response_after_a_stop_is_closed(
     server: Server, client: docker.DockerClient
 ) -> None:
     answer, server.answer = HEADERS, b""
@@ -132,13 +132,13 @@ def test_one_that_answers_too_late_is_hung_up_on_then(
     server.get_request = remember  # type: ignore[method-assign]
 
     def stop() -> None:
-        server.asked.wait(WAIT)
+        server.requested.wait(WAIT)
         processes.stop()
 
     threading.Thread(target=stop).start()
     with (
         pytest.raises(Interrupted),
-        asked(client.api, lambda: client.api.pull("a:b", stream=True), processes) as events,
+        event_stream(client.api, lambda: client.api.pull("a:b", stream=True), processes) as events,
     ):
         list(events)
     assert not server.left.is_set()
@@ -146,30 +146,31 @@ def test_one_that_answers_too_late_is_hung_up_on_then(
     assert server.left.wait(WAIT)
 
 
-def test_who_stops_listening_hangs_up(
+def test_leaving_the_context_closes_the_connection(
     server: Server, client: docker.DockerClient, processes: Processes
 ) -> None:
-    """Ctrl-C in the main thread, say, or an error in what is done with an event."""
+    """For example by Ctrl-C in the main thread, or an error in the handling of an event."""
     server.answer = HEADERS + chunk('{"status": "one"}\r\n')
 
     def pull() -> Iterator[dict[str, str]]:
         yield from client.api.pull("a:b", stream=True, decode=True)
 
-    with asked(client.api, pull, processes) as events:
+    with event_stream(client.api, pull, processes) as events:
         assert next(events) == {"status": "one"}
     assert server.left.wait(WAIT)
 
 
-def test_talks_at_the_same_time_are_not_mixed_up(
-    server: Server, client: docker.DockerClient
-) -> None:
+def test_concurrent_requests_are_independent(server: Server, client: docker.DockerClient) -> None:
     server.answer = HEADERS + chunk('{"status": "one"}\r\n')
     first, second = Processes(), Processes()
 
     def pull() -> Iterator[dict[str, str]]:
         yield from client.api.pull("a:b", stream=True, decode=True)
 
-    with asked(client.api, pull, first) as one, asked(client.api, pull, second) as two:
+    with (
+        event_stream(client.api, pull, first) as one,
+        event_stream(client.api, pull, second) as two,
+    ):
         assert next(one) == next(two) == {"status": "one"}
         first.stop()
         with pytest.raises(Interrupted):
@@ -186,7 +187,7 @@ def test_talks_at_the_same_time_are_not_mixed_up(
         pytest.fail("it still listens to what others are told")
 
 
-def test_an_image_is_not_begun_after_the_end(
+def test_a_stopped_build_starts_no_image(
     server: Server, client: docker.DockerClient, recipe: ImageRecipe
 ) -> None:
     server.here.add("debian:test")
@@ -200,4 +201,4 @@ def test_an_image_is_not_begun_after_the_end(
             log=io.StringIO(),
             say=lambda _: None,
         )
-    assert not server.asked.is_set()
+    assert not server.requested.is_set()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Images: what they are named after, and from where they begin."""
+"""Images: their tags and their bases."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def recipe(tmp_path: Path) -> ImageRecipe:
 
 
 class Daemon:
-    """A Docker daemon: `here` are its images; `answers` what building prints."""
+    """A Docker daemon: `here` are its images, `answers` the output of builds."""
 
     def __init__(self, *here: str) -> None:
         self.here = {*here}
@@ -121,7 +121,7 @@ def test_an_image_is_made_once(recipe: ImageRecipe) -> None:
     assert not again.built
 
 
-def test_offline_an_image_has_to_be_there(recipe: ImageRecipe) -> None:
+def test_offline_a_missing_image_is_an_error(recipe: ImageRecipe) -> None:
     daemon = Daemon("debian:test")
     with pytest.raises(UserError, match=f"--offline, but the image {tag_of(recipe)}") as caught:
         make(daemon, recipe, offline=True)
@@ -131,7 +131,7 @@ def test_offline_an_image_has_to_be_there(recipe: ImageRecipe) -> None:
     assert make(Daemon(tag_of(recipe)), recipe, offline=True) == tag_of(recipe)
 
 
-def test_it_is_named_after_all_that_it_is_made_of(recipe: ImageRecipe, tmp_path: Path) -> None:
+def test_the_tag_depends_on_all_inputs(recipe: ImageRecipe, tmp_path: Path) -> None:
     tags = {tag_of(recipe)}
     for changed in (
         replace(recipe, base="debian:other"),
@@ -154,17 +154,17 @@ def test_the_base_comes_from_a_registry(recipe: ImageRecipe) -> None:
     assert not daemon.imported
 
 
-def test_the_base_that_it_began_with_is_noted_and_said(recipe: ImageRecipe) -> None:
+def test_the_base_is_in_a_label_and_in_the_log(recipe: ImageRecipe) -> None:
     daemon = Daemon()
     daemon.registry.add("debian:test")
     first, second = io.StringIO(), io.StringIO()
     tag = make(daemon, recipe, log=first)
     base = "debian:test, sha256:debian:test, digest sha256:d"
     assert daemon.labels[tag] == {"zynq-sd-builder": "tool", "zynq-sd-builder.base": base}
-    # The base's name leads to another one by now.
+    # The base's name stands for another image now.
     daemon.here.remove("debian:test")
     assert make(daemon, recipe, log=second) == tag
-    wanted = f"the image {tag} is sha256:{tag}, and began with {base}"
+    wanted = f"the image {tag} is sha256:{tag}, based on {base}"
     assert first.getvalue().splitlines()[-1] == wanted
     assert second.getvalue().splitlines() == [wanted]
 
@@ -183,7 +183,7 @@ def test_a_pull_that_fails_half_way_gives_no_base(
     monkeypatch.setattr("builder.containers.images.shutil.which", lambda _: None)
     daemon = Daemon()
     daemon.refused["debian:test"] = "unexpected EOF"
-    with pytest.raises(HostError, match="cannot be had from its registry") as caught:
+    with pytest.raises(HostError, match="cannot be pulled from its registry") as caught:
         make(daemon, recipe)
     assert caught.value.details == ("unexpected EOF",)
 
@@ -208,7 +208,7 @@ def test_without_a_registry_the_base_is_made_of_packages(
     assert daemon.built["buildargs"]["BASE"] == made
     second = Daemon(made)
     make(second, recipe)
-    assert not second.imported, "it was there"
+    assert not second.imported, "it existed"
 
 
 def test_making_a_base_of_packages_can_be_stopped(
@@ -235,7 +235,7 @@ def test_making_a_base_of_packages_can_be_stopped(
     assert not daemon.built
 
 
-def test_what_mmdebstrap_leaves_mounted_is_gone_with_it(
+def test_mounts_of_mmdebstrap_disappear_with_it(
     recipe: ImageRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, needs_root: None
 ) -> None:
     program = fake_mmdebstrap(tmp_path)
@@ -251,17 +251,17 @@ def test_what_mmdebstrap_leaves_mounted_is_gone_with_it(
     assert not folder.exists()
 
 
-def test_without_registry_and_mmdebstrap_it_says_what_is_missing(
+def test_without_registry_and_mmdebstrap_the_error_names_mmdebstrap(
     recipe: ImageRecipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("builder.containers.images.shutil.which", lambda _: None)
-    with pytest.raises(HostError, match="debian:test cannot be had from its registry") as caught:
+    with pytest.raises(HostError, match="debian:test cannot be pulled from its registry") as caught:
         make(Daemon(), recipe)
     assert "mmdebstrap" in str(caught.value.hint)
     assert caught.value.details == ("no such host",)
 
 
-def test_without_a_keyring_it_says_what_is_missing(
+def test_without_a_keyring_the_error_names_it(
     recipe: ImageRecipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("builder.containers.images.shutil.which", lambda _: "/usr/bin/mmdebstrap")
@@ -275,7 +275,7 @@ def test_without_a_keyring_it_says_what_is_missing(
         make(Daemon(), gone)
 
 
-def test_what_keeps_a_base_from_being_made_of_packages_is_the_machines(
+def test_a_failure_of_mmdebstrap_is_an_error_of_the_machine(
     recipe: ImageRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = fake_mmdebstrap(tmp_path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Passwords in a container's environment: the command has them, and nobody else sees them."""
+"""Passwords in a container's environment: only the command can read them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ def container(**environment: str) -> Container:
     )
 
 
-def test_a_password_is_in_a_file_that_goes_with_the_container() -> None:
+def test_a_password_is_in_a_file_that_is_removed_with_the_container() -> None:
     given = container(https_proxy=PROXY, no_proxy="localhost")
     with passwords_hidden(given) as shown:
         assert "secret" not in json.dumps([*shown.argv, dict(shown.environment)])
         assert shown.environment == {"no_proxy": "localhost"}
         (mount,) = shown.mounts
         assert mount.read_only
-        assert mount.source.stat().st_mode & 0o777 == 0o444, "for whoever the command is"
-        assert mount.source.parent.stat().st_mode & 0o777 == 0o700, "for nobody else here"
+        assert mount.source.stat().st_mode & 0o777 == 0o444, "for any user of the command"
+        assert mount.source.parent.stat().st_mode & 0o777 == 0o700, (
+            "for no other user of this machine"
+        )
         argv = [word.replace(str(mount.target), str(mount.source)) for word in shown.argv]
         said = subprocess.check_output(argv, text=True)
     assert json.loads(said)["https_proxy"] == PROXY
@@ -42,14 +44,14 @@ def test_a_password_is_in_a_file_that_goes_with_the_container() -> None:
 @pytest.mark.parametrize(
     "value", ["http://proxy.invalid:3128", "localhost,10.0.0.0/8", "user@host", "", "/etc/x@y"]
 )
-def test_what_has_no_password_stays_as_it_is(value: str) -> None:
+def test_text_without_a_password_is_unchanged(value: str) -> None:
     given = container(https_proxy=value)
     with passwords_hidden(given) as shown:
         assert shown is given
 
 
 @pytest.mark.parametrize("value", ["http://user@host", "http://a:b@c/d http://e/f"])
-def test_names_of_users_count_too(value: str) -> None:
+def test_user_names_are_removed_too(value: str) -> None:
     with passwords_hidden(container(PIP_EXTRA_INDEX_URL=value)) as shown:
         assert not shown.environment
         assert Path(shown.mounts[0].source).read_text().startswith("export PIP_EXTRA_INDEX_URL=")

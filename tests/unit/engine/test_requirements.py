@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the machine must have, and what is said if it has not."""
+"""Requirements on the machine, and errors about missing ones."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_list_is_sorted_without_doubles_and_says_what_for() -> None:
         ("b no-such-b\na no-such-a\ncoreutils ls\n", ["b", "a"]),
     ],
 )
-def test_packages_are_missing_if_what_they_bring_is_not_there(
+def test_packages_are_missing_if_their_program_or_file_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, missing: list[str]
 ) -> None:
     path = tmp_path / "packages.txt"
@@ -71,7 +71,7 @@ def test_programs_for_administrators_are_found_with_a_users_path(
     assert missing_packages() == []
 
 
-def test_all_that_is_missing_is_mended_by_one_command(
+def test_one_command_installs_all_missing_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "packages.txt"
@@ -83,7 +83,7 @@ def test_all_that_is_missing_is_mended_by_one_command(
     )
 
 
-def test_too_little_memory_and_disk_are_said_and_stop_nothing(
+def test_too_little_memory_or_disk_is_not_vital(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(requirements, "missing_packages", list)
@@ -101,7 +101,7 @@ def test_too_little_memory_and_disk_are_said_and_stop_nothing(
     assert check_machine(tmp_path / "not/there/yet") == found
 
 
-def test_a_build_does_not_begin_on_a_machine_that_lacks_something(
+def test_a_missing_vital_requirement_is_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     lacks = [
@@ -117,8 +117,8 @@ def test_a_build_does_not_begin_on_a_machine_that_lacks_something(
     assert caught.value.details == ("root",)
 
 
-def test_set_up_reads_the_list_as_we_do(tmp_path: Path, repository: Path) -> None:
-    """scripts/setup.sh has the second reader of packages.txt: what it looks for is what we do."""
+def test_setup_sh_reads_the_list_in_the_same_way(tmp_path: Path, repository: Path) -> None:
+    """scripts/setup.sh has a reader of packages.txt of its own: it must find the same packages."""
     script = (repository / "scripts/setup.sh").read_text()
     loop = re.search(r"^missing=\n.*?^done < \S+packages\.txt$", script, re.DOTALL | re.MULTILINE)
     assert loop, "the loop over packages.txt has another form"

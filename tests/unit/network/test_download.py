@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Downloads from servers that behave in all kinds of ways."""
+"""Downloads from servers with various faults."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from tests.fixtures.archive import QuietHandler, serving
 CONTENT = bytes(range(256)) * 1000
 HALF = len(CONTENT) // 2
 ENOUGH = 20
-"""Seconds after which a test has failed; none takes a hundredth of that."""
+"""Seconds after which a test fails; none takes a hundredth of that."""
 
 Answering = Callable[["Handler"], None]
 
 
 class Handler(QuietHandler):
-    """Answers each request as the next of `script` does; the last one answers all that follow."""
+    """Handler that answers requests with the functions in `script`, the last one repeatedly."""
 
     protocol_version = "HTTP/1.1"
     script: list[Answering]
@@ -53,7 +53,7 @@ class Handler(QuietHandler):
 
 
 class Server:
-    """A server with a script, and what it was asked."""
+    """A server with a script, which records requests."""
 
     def __init__(self, host: str, handler: type[Handler], processes: Processes) -> None:
         self.url = f"http://{host}/file.tar"
@@ -99,13 +99,13 @@ def whole(handler: Handler) -> None:
 
 
 def broken(handler: Handler) -> None:
-    """Say how much there is, and send half of it."""
+    """Announce the size, and send half of the body."""
     handler.head(Content_Length=len(CONTENT), ETag='"1"')
     handler.wfile.write(CONTENT[:HALF])
 
 
 def rest(handler: Handler) -> None:
-    """Send what was asked for, as servers do that know ranges."""
+    """Send the requested range, as servers with support for ranges do."""
     start = int(handler.asked[-1]["range"].removeprefix("bytes=").rstrip("-"))
     assert handler.asked[-1]["if-range"] == '"1"'
     handler.head(
@@ -164,7 +164,7 @@ def chunks(*, end: bytes) -> Answering:
 def test_a_body_in_chunks(server: Server) -> None:
     server(chunks(end=b""), chunks(end=b"0\r\n\r\n"))
     assert server.file.getvalue() == CONTENT
-    assert len(server.asked) == 2, "the first has no end"
+    assert len(server.asked) == 2, "the first response has no end"
 
 
 # Limits
@@ -182,8 +182,10 @@ def too_long(handler: Handler) -> None:
 
 
 @pytest.mark.parametrize("answer", [endless, too_long])
-def test_more_than_the_limit_is_not_taken(server: Server, answer: Answering) -> None:
-    with pytest.raises(TooLargeError, match=r"file\.tar cannot be had: it is larger than 1M$"):
+def test_a_file_above_the_limit_is_refused(server: Server, answer: Answering) -> None:
+    with pytest.raises(
+        TooLargeError, match=r"file\.tar cannot be downloaded: it is larger than 1M$"
+    ):
         server(answer, size=1 << 20)
     assert len(server.file.getvalue()) <= 1 << 20
     assert len(server.asked) == 1
@@ -200,7 +202,7 @@ def test_a_size_that_is_no_number_counts_for_nothing(server: Server, told: str) 
     assert server.file.getvalue() == CONTENT
 
 
-def test_exactly_the_limit_is_taken(server: Server) -> None:
+def test_a_file_of_exactly_the_limit_is_accepted(server: Server) -> None:
     assert server(whole, size=len(CONTENT)).size == len(CONTENT)
 
 
@@ -217,14 +219,14 @@ def trickle_of_headers(handler: Handler) -> None:
 
 
 @pytest.mark.parametrize("answer", [trickle, trickle_of_headers, silent])
-def test_what_comes_too_slowly_ends(server: Server, answer: Answering) -> None:
+def test_a_slow_download_ends(server: Server, answer: Answering) -> None:
     with pytest.raises(DownloadError, match=r"less than 10000 bytes per second came for 0\.05 s"):
         server(answer, rate=10000, window=0.05)
-    assert len(server.said) == 2, "three tries"
+    assert len(server.said) == 2, "three attempts"
 
 
 class Stepwise(io.BytesIO):
-    """A file into which a byte comes every 40 seconds, by a clock of its own."""
+    """A file that receives a byte every 40 seconds, with a clock of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -273,7 +275,7 @@ def test_silence_is_bounded(server: Server) -> None:
 
 
 @pytest.mark.parametrize("answer", [silent, trickle, endless])
-def test_it_stops_at_once_when_all_is_to_stop(server: Server, answer: Answering) -> None:
+def test_a_download_stops_immediately(server: Server, answer: Answering) -> None:
     def stopping(handler: Handler) -> None:
         threading.Timer(0.02, server.processes.stop).start()
         answer(handler)
@@ -298,11 +300,11 @@ def test_a_wait_for_the_next_try_stops_at_once(server: Server) -> None:
         server(whole)
 
 
-# Tries
+# Attempts
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_what_may_pass_is_tried_again(server: Server, status: int) -> None:
+def test_temporary_failures_lead_to_another_attempt(server: Server, status: int) -> None:
     server(answers(status), answers(status), whole)
     assert server.file.getvalue() == CONTENT
     assert len(server.asked) == 3
@@ -310,7 +312,9 @@ def test_what_may_pass_is_tried_again(server: Server, status: int) -> None:
 
 
 def test_the_third_failure_is_the_last(server: Server) -> None:
-    with pytest.raises(DownloadError, match=r"file\.tar cannot be had: 503 Service Unavailable$"):
+    with pytest.raises(
+        DownloadError, match=r"file\.tar cannot be downloaded: 503 Service Unavailable$"
+    ):
         server(answers(503))
     assert len(server.asked) == 3
 
@@ -323,8 +327,8 @@ def test_waits_are_the_given_ones(server: Server) -> None:
 
 
 @pytest.mark.parametrize("status", [204, 206, 400, 401, 403, 404, 410, 416, 451])
-def test_what_will_not_pass_is_not_tried_again(server: Server, status: int) -> None:
-    with pytest.raises(DownloadError, match=rf"cannot be had: {status} "):
+def test_permanent_failures_lead_to_no_other_attempt(server: Server, status: int) -> None:
+    with pytest.raises(DownloadError, match=rf"cannot be downloaded: {status} "):
         server(answers(status))
     assert len(server.asked) == 1
 
@@ -338,8 +342,8 @@ def test_a_connection_that_breaks_is_tried_again(server: Server) -> None:
     assert server.file.getvalue() == CONTENT
 
 
-def test_no_connection_is_said_plainly(server: Server) -> None:
-    with pytest.raises(DownloadError, match=r"x cannot be had: .*Connection refused$"):
+def test_no_connection_is_a_plain_error(server: Server) -> None:
+    with pytest.raises(DownloadError, match=r"x cannot be downloaded: .*Connection refused$"):
         fetch("http://127.0.0.1:9/x", processes=server.processes, limits=server.limits)
 
 
@@ -370,10 +374,10 @@ def test_the_body_of_a_redirect_is_not_read(server: Server) -> None:
 
     server(redirect, whole)
     assert server.file.getvalue() == CONTENT
-    assert sent < 64 << 20, "what sockets hold"
+    assert sent < 64 << 20, "the buffers of sockets"
 
 
-# Going on where a try ended
+# Resuming
 
 
 def test_a_body_that_breaks_off_is_continued(server: Server) -> None:
@@ -435,7 +439,7 @@ def test_another_file_is_not_continued(server: Server) -> None:
         (416, {}),
     ],
 )
-def test_what_does_not_fit_is_asked_for_as_a_whole(
+def test_a_range_that_does_not_fit_leads_to_a_whole_download(
     server: Server, status: int, headers: dict[str, object]
 ) -> None:
     server(broken, answers(status, **headers), whole)
@@ -443,7 +447,7 @@ def test_what_does_not_fit_is_asked_for_as_a_whole(
     assert "range" not in server.asked[2]
 
 
-# Files of this machine
+# Local files
 
 
 def test_a_local_file_is_copied(processes: Processes, tmp_path: Path) -> None:
@@ -464,12 +468,12 @@ def test_only_regular_files_are_copied(processes: Processes, tmp_path: Path) -> 
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/dev/zero")
     for path in ("/dev/zero", tmp_path, tmp_path / "pipe", tmp_path / "link"):
-        with pytest.raises(DownloadError, match=r"cannot be had: it is not a regular file$"):
+        with pytest.raises(DownloadError, match=r"cannot be downloaded: it is not a regular file$"):
             fetch(f"file://{path}", processes=processes)
 
 
 class Full(io.BytesIO):
-    """A file on a disk that is full."""
+    """A file on a full disk."""
 
     def write(self, data: object) -> int:
         del data

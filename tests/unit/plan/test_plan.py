@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pickle
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from builder.spec.reader import SpecTree
 from builder.spec.resolve import resolve
 from builder.steps.step import Job, Step
 from builder.store.store import Entry, Store
-from tests.fixtures.command_line import TREE, FakeArchive
 from tests.fixtures.product import ROOT
 
 
@@ -773,18 +771,3 @@ def test_all_layers_use_native_programs_if_available(tmp_path: Path) -> None:
     (programs,) = {step.parents["native-programs"] for step in helped}
     assert isinstance(programs, NativePrograms)
     assert (programs.archive, programs.target) == (native, archive)
-
-
-def test_steps_can_be_handed_to_another_process(store: Store) -> None:
-    """Steps that need capabilities run in another process of the container, with the same keys."""
-    spec = resolve(TREE, "Pynq-Z2", distro="debian-bookworm")
-    steps = board_steps(spec, FakeArchive())
-    plan = make_plan(steps.targets, store, optional=steps.checks)
-    capable = [item for item in plan if item.step.capabilities]
-    assert {"bootstrap", "recipe:ssh", "image", "design-check"} <= {
-        item.step.name for item in capable
-    }
-    for item in capable:
-        there = pickle.loads(pickle.dumps(item.step))  # noqa: S301 - our own
-        (again,) = [each for each in make_plan([there], store) if each.step is there]
-        assert again.identity == item.identity

@@ -28,7 +28,7 @@ int number(void) { return NUMBER; }
 
 @pytest.fixture
 def compiled(tmp_path: Path) -> Callable[..., tuple[bytes, CacheUse]]:
-    """Compile a source in a workspace of its own; return the object, and how the cache was used."""
+    """Compile a source in a workspace of its own; return the object and the cache's statistics."""
     cache = CompilerCache(tmp_path / "ccache", limit=100 << 20)
 
     def compile_(
@@ -44,7 +44,7 @@ def compiled(tmp_path: Path) -> Callable[..., tuple[bytes, CacheUse]]:
         (folder / "source/number.c").write_text(SOURCE)
         with PlainWorkspace(folder, processes=Processes()) as workspace:
             environment = cache.prepare(workspace, [compiler]) if cached else {}
-            # As make compiles the trees: by relative paths; -g notes the directory beside.
+            # With relative paths, as make compiles the trees; -g adds the directory.
             words = ["-g", f"-ffile-prefix-map={folder}=.", "-Isource", "-c", "source/number.c"]
             workspace.run(
                 [compiler, *words, "-o", "number.o"],
@@ -75,7 +75,7 @@ def test_a_changed_header_is_another_object(compiled: Compile) -> None:
 
 
 def test_a_macro_that_is_not_used_changes_nothing(compiled: Compile) -> None:
-    """As an option of the kernel's that a source does not ask for."""
+    """Like an option of the kernel that a source does not use."""
     one, _ = compiled("one")
     two, use = compiled("two", header="#define NUMBER 1\n#define OTHER 2\n")
     assert use.hits == 1
@@ -85,7 +85,7 @@ def test_a_macro_that_is_not_used_changes_nothing(compiled: Compile) -> None:
 def test_another_compiler_is_another_object(
     compiled: Compile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also if it has the same name, size and time."""
+    """Even with the same name, size and time."""
     programs = tmp_path / "programs"
     programs.mkdir()
     paths = f"{programs}:/usr/bin:/bin"
@@ -102,17 +102,17 @@ def test_another_compiler_is_another_object(
     assert compiled("again")[1].hits == 1
 
 
-def test_a_fault_in_the_source_is_told(compiled: Compile) -> None:
+def test_an_error_in_the_source_is_reported(compiled: Compile) -> None:
     with pytest.raises(CommandError, match="gcc ended with status 1"):
         compiled("bad", header="")
 
 
-def test_a_compiler_that_is_missing_is_told(compiled: Compile) -> None:
+def test_a_missing_compiler_is_reported(compiled: Compile) -> None:
     with pytest.raises(CommandError):
         compiled("none", compiler="no-such-gcc")
 
 
-def test_build_directories_are_kept_whole_and_the_last_ones_alone(tmp_path: Path) -> None:
+def test_the_cache_holds_whole_build_directories_used_last(tmp_path: Path) -> None:
     cache = CompilerCache(tmp_path, limit=1)
     keeping = cache.keeping("a")
     keeping.__enter__().write_text("half")
@@ -130,6 +130,6 @@ def test_build_directories_are_kept_whole_and_the_last_ones_alone(tmp_path: Path
     assert cache.build_directory("h").read_text() == "another"
 
 
-def test_nothing_compiled_is_no_share() -> None:
+def test_without_compilations_there_is_no_percentage() -> None:
     assert str(CacheUse(compilations=0, hits=0)) == "compiler cache: 0 of 0 objects"
     assert str(CacheUse(compilations=3, hits=2)) == "compiler cache: 2 of 3 objects (66 %)"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A full disk is told in one sentence, wherever it is found out."""
+"""Errors about full disks, wherever they are detected."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_directory_that_could_not_be_written_to_is_named(tmp_path: Path) -> 
     assert "--store" in error.hint
 
 
-def test_without_a_name_it_is_the_one_with_least_room(
+def test_without_a_name_it_is_the_disk_with_the_least_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places = [tmp_path / name for name in ("roomy", "tight", "gone")]
@@ -66,16 +66,16 @@ def test_a_disk_without_inodes_is_full(tmp_path: Path, monkeypatch: pytest.Monke
     assert found.message == f"{tmp_path}: no space is left, 900 MiB but no inodes are free"
 
 
-def test_a_quota_is_told_apart(tmp_path: Path) -> None:
+def test_a_quota_has_its_own_message(tmp_path: Path) -> None:
     found = full_disk(no_space(number=errno.EDQUOT), [tmp_path])
     assert found
     assert ": the user's disk quota is used up, " in found.message
 
 
-def test_a_command_is_believed_if_the_disk_is_full(
+def test_a_commands_error_counts_only_if_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may have worked in a filesystem in memory, of which nobody here knows."""
+    """It may have worked on a tmpfs that this process does not see."""
     said = ["cp: error writing 'x': No space left on device"]
     error = CommandError("cp ended with status 1", replay="cp", status=1, details=said)
     for free, told in ((MIB, True), (1 << 40, False)):
@@ -90,14 +90,14 @@ def test_a_command_is_believed_if_the_disk_is_full(
 @pytest.mark.parametrize(
     "error", [OSError(errno.EIO, "no"), StepError("no"), HostError("No space left on device")]
 )
-def test_other_failures_stay_what_they_are(tmp_path: Path, error: Exception) -> None:
+def test_other_failures_are_unchanged(tmp_path: Path, error: Exception) -> None:
     assert full_disk(error, [tmp_path]) is None
     with pytest.raises(type(error)) as caught, full_disk_told(tmp_path):
         raise error
     assert caught.value is error
 
 
-def test_a_command_of_a_step_finds_the_disk_full(
+def test_a_full_disk_is_detected_in_a_commands_output(
     tmp_path: Path, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "work").mkdir()

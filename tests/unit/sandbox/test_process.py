@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The one way to run a command: what it gets, what it gives, how it ends."""
+"""Running commands: environment, input, output and status."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def wait_for_end(pid: int) -> bool:
 
 def alive(pid: int) -> bool:
     try:
-        # A zombie is dead; nobody may be there to reap it.
+        # A zombie has ended, even if no process reaps it.
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
     except (FileNotFoundError, ProcessLookupError):
         return False
@@ -86,7 +86,7 @@ def test_the_working_directory(processes: Processes, tmp_path: Path) -> None:
     assert run(["pwd"], processes=processes, cwd=tmp_path) == f"{tmp_path}\n"
 
 
-def test_words_stay_words(processes: Processes) -> None:
+def test_arguments_are_not_split(processes: Processes) -> None:
     assert run(["echo", "$HOME", "a  b", "; ls"], processes=processes) == "$HOME a  b ; ls\n"
 
 
@@ -119,7 +119,7 @@ def test_an_error_shows_the_end_of_the_output_and_a_line_to_paste(processes: Pro
     assert pasted.stdout.endswith("999\n1000\n")
 
 
-def test_what_is_shown_may_differ_from_what_is_run(processes: Processes) -> None:
+def test_the_shown_command_may_differ_from_the_run_one(processes: Processes) -> None:
     log = io.StringIO()
     with pytest.raises(CommandError) as caught:
         run(["false"], processes=processes, log=log, replay=["env", "PASSWORD=...", "make", "all"])
@@ -138,7 +138,7 @@ def test_what_is_shown_may_differ_from_what_is_run(processes: Processes) -> None
         (["env"], "env"),
     ],
 )
-def test_an_error_names_the_program_that_it_is_about(
+def test_an_error_names_the_program_without_wrappers(
     processes: Processes, argv: list[str], program: str
 ) -> None:
     with pytest.raises(CommandError, match=f"^{program} ended with status 1$"):
@@ -158,7 +158,7 @@ def test_a_missing_directory_is_not_taken_for_a_missing_program(
         run(["true"], processes=processes, cwd=tmp_path / "none")
 
 
-def test_nothing_of_the_callers_environment_gets_in(
+def test_the_callers_environment_is_not_passed_on(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_OF_THE_CALLER", "x")
@@ -175,7 +175,7 @@ def test_nothing_of_the_callers_environment_gets_in(
     assert "LANG=C.UTF-8\n" in output
 
 
-def test_proxies_get_in_and_what_is_added_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_are_passed_on_and_additions_win(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.invalid")
     environment = clean_environment({"LANG": "C", "MORE": "1"})
     assert environment["https_proxy"] == "http://proxy.invalid"
@@ -183,7 +183,7 @@ def test_proxies_get_in_and_what_is_added_wins(monkeypatch: pytest.MonkeyPatch) 
     assert environment["MORE"] == "1"
 
 
-def test_an_environment_that_is_given_is_the_whole_one(processes: Processes) -> None:
+def test_a_given_environment_is_complete(processes: Processes) -> None:
     environment = {"PATH": os.environ["PATH"], "ONLY": "this"}
     names = {
         line.partition("=")[0]
@@ -192,7 +192,7 @@ def test_an_environment_that_is_given_is_the_whole_one(processes: Processes) -> 
     assert names == {"PATH", "ONLY"}
 
 
-def test_stop_kills_what_runs_and_refuses_more(processes: Processes) -> None:
+def test_stop_kills_running_commands_and_refuses_new_ones(processes: Processes) -> None:
     timer = threading.Timer(0.3, processes.stop)
     timer.start()
     started = time.monotonic()
@@ -205,8 +205,8 @@ def test_stop_kills_what_runs_and_refuses_more(processes: Processes) -> None:
         run(["true"], processes=processes)
 
 
-def test_stop_kills_what_a_command_started(processes: Processes) -> None:
-    """Else that would hold the output open, and nobody would come back."""
+def test_stop_kills_a_commands_children(processes: Processes) -> None:
+    """Otherwise they would hold the output open, and `run` would not return."""
     threading.Timer(0.3, processes.stop).start()
     started = time.monotonic()
     with pytest.raises(Interrupted):
@@ -272,7 +272,7 @@ def test_commands_die_with_the_builder_however_it_dies(
         assert wait_for_end(pid)
 
 
-def test_what_is_seen_at_work_has_its_status(
+def test_run_visibly_returns_the_status(
     processes: Processes, capfd: pytest.CaptureFixture[str]
 ) -> None:
     command = shell("echo out; echo problem >&2; exit 7")

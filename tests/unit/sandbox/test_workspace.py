@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Workspaces: what happens inside leaves nothing outside, however it ends."""
+"""Workspaces: nothing inside remains after their end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def scratch(tmp_path: Path) -> Path:
 
 
 def mounts() -> list[str]:
-    """What is mounted, but for what a Docker daemon mounts meanwhile for others."""
+    """Return the mounts, without those that a Docker daemon makes for other processes."""
     lines = Path("/proc/self/mounts").read_text().splitlines()
     return [line for line in lines if "/docker/" not in line]
 
@@ -81,7 +81,7 @@ def test_without_a_tmpfs_it_is_the_plain_directory(scratch: Path, processes: Pro
     assert [path.name for path in scratch.iterdir()] == ["inside"]
 
 
-def test_outside_is_the_way_to_a_file_inside(scratch: Path, processes: Processes) -> None:
+def test_outside_is_the_path_of_a_file_inside(scratch: Path, processes: Processes) -> None:
     with PrivateWorkspace(scratch, processes=processes, tmpfs_bytes=MIB) as workspace:
         workspace.run(["mkdir", scratch / "a"])
         workspace.outside(scratch / "a/file").write_text("hello")
@@ -94,7 +94,7 @@ def test_commands_begin_in_the_scratch_directory_or_where_told(
 ) -> None:
     with PrivateWorkspace(scratch, processes=processes, tmpfs_bytes=MIB) as workspace:
         workspace.run(["mkdir", "sub"])
-        # What is only there inside is found too.
+        # Directories that exist only inside are found, too.
         assert workspace.run(["pwd", "-P"]) == f"{scratch}\n"
         assert workspace.run(["pwd", "-P"], cwd=scratch / "sub") == f"{scratch}/sub\n"
 
@@ -180,7 +180,7 @@ def test_secrets_are_in_no_log_and_no_error(scratch: Path, processes: Processes)
             secret=["PASSWORD"],
             log=log,
         )
-        assert output == "7 me\n", "the command itself gets it"
+        assert output == "7 me\n", "the command itself has it"
         with pytest.raises(CommandError) as caught:
             workspace.run(["false"], environment=environment, secret=["PASSWORD"], log=log)
     assert caught.value.replay == "env PASSWORD=... USER=me false"
@@ -205,9 +205,7 @@ def test_stopping_everything_ends_a_command_inside(scratch: Path) -> None:
         assert all(ends(pid) for pid in inside)
 
 
-def test_a_place_that_cannot_be_mounted_is_the_machines_fault(
-    tmp_path: Path, processes: Processes
-) -> None:
+def test_a_failed_mount_is_an_error_of_the_machine(tmp_path: Path, processes: Processes) -> None:
     with pytest.raises(HostError, match="cannot make a private namespace") as caught:
         PrivateWorkspace(tmp_path / "none", processes=processes, tmpfs_bytes=MIB)
     assert caught.value.hint
@@ -222,7 +220,7 @@ def test_a_directory_may_have_any_name(tmp_path: Path, processes: Processes, nam
 
 
 @pytest.mark.parametrize(("need", "tmpfs"), [(MIB, True), (1 << 60, False)])
-def test_the_host_takes_memory_only_where_it_is_enough(
+def test_the_host_uses_tmpfs_only_with_enough_memory(
     scratch: Path, processes: Processes, need: int, *, tmpfs: bool
 ) -> None:
     if tmpfs and available_memory() < (3 << 30):

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Steps that need root's power: the builder's side, and a workbench in a process of its own."""
+"""Steps that need capabilities: the builder's client, and a worker in a process of its own."""
 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import AuthenticationError, Pipe
-from multiprocessing.connection import Client, Connection
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +17,14 @@ import pytest
 
 from builder.containers.broker import ContainerBroker
 from builder.containers.containers import Container, ImageRecipe
+from builder.containers.protocol import (
+    Answer,
+    Channel,
+    Failure,
+    Line,
+    StepRequest,
+    exchange,
+)
 from builder.engine.engine import CALLER, CAPABLE, CONTROL
 from builder.errors import CommandError, HostError, Interrupted, StepError
 from builder.plan.plan import make_plan
@@ -25,19 +32,22 @@ from builder.report.events import Event, StepProgress
 from builder.rootfs.layers import LayerStack
 from builder.sandbox.process import Processes, run
 from builder.scheduler.build_context import BuildContext
-from builder.scheduler.ownership import give
+from builder.scheduler.ownership import change_owner
 from builder.scheduler.reclaim import main as reclaim
 from builder.scheduler.scheduler import Scheduler, StepFailure
-from builder.scheduler.worker_client import Task, _Ending
-from builder.scheduler.worker_server import carry_out
+from builder.scheduler.step_state import encode_step
+from builder.scheduler.worker_server import Worker, run_step
 from builder.steps.step import Step
 from builder.store.store import Store
 from tests.fixtures.product import ROOT
 from tests.fixtures.worker_steps import Capable, Plain
 
+PACKAGES = ("builder", "tests")
+WORKER = f"from builder.scheduler.worker_server import main; main({PACKAGES})"
+
 
 class Here:
-    """Runs a container's command on this machine, with its environment."""
+    """Runner of a container's command on this machine, with its environment."""
 
     user = "1:1"
 
@@ -60,7 +70,7 @@ class Here:
 
 @pytest.fixture(autouse=True)
 def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have this process believe that it is in a container, and another one outside."""
+    """Make this process a builder in a container, with a broker outside."""
     folder = tmp_path / "control"
     folder.mkdir()
     caller = {CONTROL: str(folder), CALLER: f"{os.getuid()}:{os.getgid()}"}
@@ -68,16 +78,20 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setenv(name, value)
     worker = Container(
         image="tools",
-        argv=[sys.executable, "-m", "builder.scheduler.worker_server"],
+        argv=[sys.executable, "-c", WORKER],
         user="0:0",
         environment={**caller, CAPABLE: "1", "PYTHONPATH": str(ROOT)},
     )
-    with ContainerBroker(folder, Here(), worker):
+    with ContainerBroker(folder, Here(), worker, no_recipe):
         yield
 
 
+def no_recipe(name: str, distribution: str) -> ImageRecipe:
+    raise AssertionError((name, distribution))
+
+
 class Building:
-    """Builds steps, and notes what they say."""
+    """Builder of steps, which records their progress lines."""
 
     def __init__(self, store: Store, logs: Path) -> None:
         self.store = store
@@ -86,7 +100,7 @@ class Building:
         self.said: list[str] = []
 
     def __call__(self, *steps: Step) -> list[str]:
-        """Return the process that each step ran in."""
+        """Build steps, and return the ID of the process that each one ran in."""
         entries = Scheduler(
             make_plan(steps, self.store),
             store=self.store,
@@ -109,7 +123,7 @@ def building(store: Store, tmp_path: Path) -> Building:
 
 
 def gone(process: str) -> bool:
-    """Return whether a process ends soon."""
+    """Return whether a process ends within five seconds."""
     for _ in range(100):
         if not Path(f"/proc/{process}").exists():
             return True
@@ -126,7 +140,7 @@ def test_all_steps_that_need_it_run_in_one_other_process(building: Building) -> 
     assert gone(first), "it ends with the build"
 
 
-def test_what_a_step_opened_is_there_for_the_next(building: Building) -> None:
+def test_workspaces_stay_open_for_the_next_step(building: Building) -> None:
     building(Capable("starting"), Capable("looking"))
     assert "still running: True" in building.said
 
@@ -145,7 +159,7 @@ def test_a_full_disk_is_no_bug(building: Building) -> None:
     assert isinstance(caught.value.cause, HostError)
 
 
-def test_a_bug_is_told_with_where_it_happened(building: Building) -> None:
+def test_a_bug_is_reported_with_its_traceback(building: Building) -> None:
     with pytest.raises(RuntimeError, match=r"(?s)worker_steps\.py.*ZeroDivisionError"):
         building(Capable("surprisingly"))
 
@@ -165,27 +179,33 @@ def test_an_interrupt_reaches_the_worker(building: Building) -> None:
     assert building.store.entries() == []
 
 
-def test_an_interrupt_wakes_who_waits_for_the_worker() -> None:
-    here, there = Pipe()
+def test_an_interrupt_wakes_a_thread_that_waits_for_the_worker() -> None:
+    here, there = map(Channel, socket.socketpair())
     woken: list[bool] = []
 
     def wait() -> None:
-        with suppress(EOFError):
-            here.recv()
+        here.wait()
         woken.append(True)
 
     waiting = threading.Thread(target=wait, daemon=True)
     waiting.start()
     time.sleep(0.2)  # it is in the call by now
-    _Ending(here).kill()
+    here.kill()
     waiting.join(5)
     assert woken
-    here.close()
-    there.close()
-    _Ending(here).kill()
+    with here, there:
+        pass
+    here.kill()
 
 
-def test_what_root_made_is_given_to_the_caller(
+def test_a_build_may_have_several_workers_in_turn(building: Building) -> None:
+    (first,) = building(Capable("well"))
+    building.processes = Processes()
+    (second,) = building(Capable("again"))
+    assert first != second
+
+
+def test_files_of_root_get_the_caller_as_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[tuple[object, ...]] = []
@@ -195,109 +215,160 @@ def test_what_root_made_is_given_to_the_caller(
     monkeypatch.setattr(
         "builder.scheduler.ownership.os.chown", lambda *words, **how: given.append((*words, how))
     )
-    give(made, 7, 8)
+    change_owner(made, 7, 8)
     mine = os.getuid() == 0
     paths = (made, made / "folder", made / "folder/link")
     assert given == [(path, 7, 8, {"follow_symlinks": False}) for path in paths if mine]
 
 
-def test_what_another_builder_works_at_stays_whose_it_is(
+def test_files_of_a_running_builder_keep_their_owner(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A root filesystem on disk has files of root's that are to stay so: owners go into images."""
+    """A root filesystem on disk has files of root's, and their owners go into an image."""
     output = tmp_path / "output"
     for made in ("drafts/dead", "scratch/left", "archives/sets"):
         (store.root / made).mkdir()
     (output / "logs").mkdir(parents=True)
     given: list[Path] = []
     monkeypatch.setattr(
-        "builder.scheduler.ownership.give_alone", lambda path, *_: given.append(path)
+        "builder.scheduler.ownership.change_owner_of_one", lambda path, *_: given.append(path)
     )
-    monkeypatch.setattr("builder.scheduler.reclaim.give_alone", lambda path, *_: given.append(path))
+    monkeypatch.setattr(
+        "builder.scheduler.reclaim.change_owner_of_one", lambda path, *_: given.append(path)
+    )
     with store.building("alive"), store.scratch("alive") as scratch:
         draft = store.draft("alive")
         for folder in (draft, scratch):
             (folder / "root.txt").touch()
         reclaim([str(store.root), str(output), "7", "8"])
     names = {str(path.relative_to(tmp_path)) for path in given if "alive" in str(path)}
-    assert all(name.endswith(".lock") for name in names), "the locks alone"
+    assert all(name.endswith(".lock") for name in names), "only the locks"
     assert {store.root, store.root / "drafts", store.root / "scratch"} <= {*given}
     assert {store.root / "drafts/dead", store.root / "scratch/left"} <= {*given}
     assert {store.root / "archives/sets", output / "logs"} <= {*given}
 
 
 @pytest.mark.parametrize("how", ["badly", "well"])
-def test_what_a_step_left_is_given_to_the_caller_and_a_failure_of_that_is_told(
+def test_the_caller_gets_a_steps_output_and_a_failure_of_that_is_reported(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """Nobody waits for a step for ever, and the builder can remove what it did not finish."""
+    """The builder gets an answer, and can remove the files of an unfinished step."""
     given: list[Path] = []
 
     def refuse(path: Path, *_: int) -> None:
         given.append(path)
         raise PermissionError("not root")
 
-    monkeypatch.setattr("builder.scheduler.worker_server.give", refuse)
+    monkeypatch.setattr("builder.scheduler.worker_server.change_owner", refuse)
     output = tmp_path / "made"
     output.mkdir()
-    here, there = Pipe()
-    task = Task(
-        step=Capable(how),
-        inputs={},
-        output=output,
-        log=tmp_path / "log",
-        store=store.root,
-        root=None,
-        offline=False,
-    )
-    carry_out(there, task, BuildContext(store, Processes()))
-    said = []
-    with suppress(EOFError):
-        while True:
-            said.append(here.recv())
-    here.close()
+    answers = ran(request(store, tmp_path, step=encode_step(Capable(how)), output=output), store)
     assert given == [output]
-    assert [what for what, _ in said] == ["line", "error"]
-    assert "not root" in str(said[-1][1])
+    line, failure = answers
+    assert isinstance(line, Line)
+    assert isinstance(failure, Failure)
+    assert "not root" in failure.message
 
 
-def test_who_hangs_up_before_saying_what_to_do_ends_nobody_elses_step(
-    building: Building, monkeypatch: pytest.MonkeyPatch
+def request(store: Store, folder: Path, **more: Any) -> StepRequest:
+    """Return a request to run a step."""
+    facts = {
+        "step": encode_step(Capable()),
+        "inputs": {},
+        "output": folder,
+        "log": folder / "log",
+        "store": store.root,
+        "root": None,
+        "offline": False,
+    }
+    return StepRequest(**{**facts, **more})
+
+
+def ran(request: StepRequest, store: Store) -> list[Any]:
+    """Return the answers of a worker in this process."""
+    here, there = socket.socketpair()
+    with here, Channel(there) as channel:
+        run_step(channel, request, BuildContext(store, Processes()), PACKAGES)
+        channel.kill()
+        lines = here.makefile("rb").read().splitlines()
+    return [(Failure if b'"error"' in line else Line).model_validate_json(line) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("step", "problem"),
+    [
+        ({}, "the description of a step is malformed"),
+        ({"object": ["os:_wrap_close", {}]}, "os:_wrap_close is not one of the builder's classes"),
+        ({"object": ["tests.fixtures.worker_steps:os", {}]}, "is not a class of the expected kind"),
+        ({"object": ["builder.store.store:Entry", {}]}, "describes a Entry"),
+        ({"path": "/"}, "describes a PosixPath"),
+    ],
+)
+def test_a_worker_runs_nothing_but_steps(
+    store: Store, tmp_path: Path, step: object, problem: str
 ) -> None:
-    connect = Client
+    (failure,) = ran(request(store, tmp_path, step=step), store)
+    assert failure.kind == "StepError"
+    assert problem in failure.message
 
-    def twice(address: str, family: str, *, authkey: bytes) -> Connection:
-        connect(address, family, authkey=authkey).close()
-        return connect(address, family, authkey=authkey)
 
-    monkeypatch.setattr("builder.scheduler.worker_client.Client", twice)
+def test_an_input_that_has_gone_is_an_error(store: Store, tmp_path: Path) -> None:
+    (failure,) = ran(request(store, tmp_path, inputs={"top": "0123"}), store)
+    assert failure.message == "the output of top is no longer in the store"
+
+
+def answers(
+    store: Store, folder: Path, key: bytes, *, worker: Worker | None = None
+) -> list[Answer]:
+    """Return a worker's answers to a client with a key."""
+    here, there = socket.socketpair()
+    worker = worker or Worker(b"key", PACKAGES)
+    serving = threading.Thread(target=worker.serve, args=[there])
+    serving.start()
+    try:
+        with Channel(here) as channel:
+            return [*exchange(channel, request(store, folder), key)]
+    finally:
+        serving.join()
+
+
+def test_a_worker_answers_nobody_without_the_key(store: Store, tmp_path: Path) -> None:
+    assert [each.type for each in answers(store, tmp_path, b"key")] == ["line", "result"]
+    with pytest.raises(StepError, match="is not signed with the builder's key"):
+        answers(store, tmp_path, b"another")
+
+
+def test_a_worker_answers_no_foreign_peer(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Channel, "peer_user", lambda _: 4711)
+    with pytest.raises(StepError, match="user 4711 may not send requests"):
+        answers(store, tmp_path, b"key")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"no JSON\n", b'{"type": "signed", "body": "", "mac": "", "more": 1}\n', b"\x80\x04."],
+    ids=["nothing", "no JSON", "unknown key", "a pickle"],
+)
+def test_a_peer_that_breaks_the_protocol_ends_no_other_step(
+    building: Building, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    connect = socket.socket.connect
+
+    def twice(self: socket.socket, address: str) -> None:
+        if address.endswith("/steps"):
+            with socket.socket(socket.AF_UNIX) as other:
+                connect(other, address)
+                other.sendall(sent)
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", twice)
     first, second = building(Capable(), Capable("again"))
     assert first == second
 
 
-def test_who_has_not_the_key_gets_nothing_done(
-    building: Building, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connect = Client
-    refused: list[str] = []
-
-    def other_first(address: str, family: str, *, authkey: bytes) -> Connection:
-        with suppress(ConnectionResetError), pytest.raises((AuthenticationError, EOFError)):
-            connect(address, family, authkey=b"another")
-        with connect(address, family) as without:  # it sends its task at once
-            without.send("task")
-            with suppress(EOFError, ConnectionResetError):
-                while True:
-                    refused.append(without.recv_bytes()[:11].decode())
-        return connect(address, family, authkey=authkey)
-
-    monkeypatch.setattr("builder.scheduler.worker_client.Client", other_first)
-    (process,) = building(Capable())
-    assert process
-    assert refused == ["#CHALLENGE#", "#FAILURE#"]
-
-
-def test_what_goes_meanwhile_is_not_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_disappear_are_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "archives/replaced").mkdir(parents=True)
     scan = os.scandir
 
@@ -308,12 +379,12 @@ def test_what_goes_meanwhile_is_not_given(tmp_path: Path, monkeypatch: pytest.Mo
         return _Listing(found)
 
     monkeypatch.setattr("os.scandir", replacing)
-    give(tmp_path, 7, 8)
+    change_owner(tmp_path, 7, 8)
     assert not (tmp_path / "archives/replaced").exists()
 
 
 class _Listing:
-    """What os.scandir returns, of what is there no more."""
+    """Result of os.scandir, with entries that do not exist any more."""
 
     def __init__(self, found: list[os.DirEntry[str]]) -> None:
         self._found = iter(found)
@@ -331,7 +402,7 @@ class _Listing:
         return next(self._found)
 
 
-def test_all_that_a_build_opened_is_closed_whatever_goes_wrong_with_one(
+def test_all_resources_are_closed_even_if_closing_one_fails(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[str] = []

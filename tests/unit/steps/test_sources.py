@@ -51,7 +51,7 @@ def test_a_password_in_a_url_is_not_shown(job: Job) -> None:
     said: list[str] = []
     job.on_line = said.append
     with pytest.raises(
-        StepError, match=r"http://127\.0\.0\.1:9/linux\.tar cannot be had"
+        StepError, match=r"http://127\.0\.0\.1:9/linux\.tar cannot be downloaded"
     ) as caught:
         source.run(job)
     assert said
@@ -77,7 +77,7 @@ def test_half_a_download_is_never_there_under_its_name(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with serving(HangsUp) as host:
         url = f"http://{host}/linux.tar"
-        with pytest.raises(StepError, match=r"linux\.tar cannot be had: Connection broken"):
+        with pytest.raises(StepError, match=r"linux\.tar cannot be downloaded: Connection broken"):
             url_source(url, hashlib.sha256(b"x" * 500).hexdigest()).run(job)
     assert not [*job.output.iterdir()]
 
