@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Completion of the command line in shells."""
+"""The command `completion`: scripts with which shells complete the command line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from builder.cli.options import (
     Verbs,
 )
 
-# What there is in the tree, beside the program that is being completed, and in --boards-dir.
+# Names come from the tree that contains the completed program, and from --boards-dir.
 _BASH = f"""
 _builder_folders() {{
     local program=$(command -v -- "${{COMP_WORDS[0]}}") index word
@@ -75,7 +75,7 @@ _builder_parents() {{
 }}
 """
 
-# After what shtab makes: without a command, options are those of `build`.
+# Appended to shtab's script: without a command, options are those of `build`.
 _BASH_END = """
 _builder_complete() {
     if [[ ${COMP_WORDS[1]-} == -* ]]; then
@@ -130,8 +130,8 @@ _builder_offer() {{
 }}
 """
 
-_AROUND = {"bash": (_BASH, _BASH_END), "zsh": (_ZSH, "")}
-"""For each shell what comes before and after that which shtab makes."""
+_WRAPPERS = {"bash": (_BASH, _BASH_END), "zsh": (_ZSH, "")}
+"""Text before and after shtab's script, by shell."""
 
 
 def completion(
@@ -139,18 +139,20 @@ def completion(
     arguments: argparse.Namespace,
     context: Context,
 ) -> int:
-    """Print a shell's script that completes this command line."""
-    before, after = _AROUND[arguments.shell]
+    """Print the completion script of a shell."""
+    before, after = _WRAPPERS[arguments.shell]
     script = shtab.complete(parser, arguments.shell, preamble=before)
     sys.stdout.write(f"{script}\n{after}")
     return 0
 
 
-def declare(verbs: Verbs) -> None:
-    """Declare the command of this module."""
+def register(verbs: Verbs) -> None:
+    """Register the command."""
     verb = verbs.add(
         "completion",
         partial(completion, verbs.parser),
-        'print a script for completion: eval "$(./build.py completion bash)"',
+        "print a completion script for a shell",
+        group="general",
+        examples=["completion bash", "completion zsh > ~/.zfunc/_build.py"],
     )
-    verb.add_argument("shell", choices=sorted(_AROUND), help="the shell")
+    verb.add_argument("shell", choices=sorted(_WRAPPERS), help="the shell")

@@ -56,7 +56,7 @@ VERBS = ["build", "plan", "test"]
         ),
         (
             ["--board", "Pynq-Z2", "--boards-dir", "/nowhere"],
-            "error: --boards-dir /nowhere: there is no such directory",
+            "error: --boards-dir /nowhere: no such directory",
         ),
     ],
 )
@@ -162,7 +162,7 @@ def test_a_strict_choice_of_the_archive(
         raise UserError("far enough")
 
     monkeypatch.setattr("builder.cli.planning.select_distribution", choose)
-    monkeypatch.setattr("builder.cli.commands.check_machine", lambda _: [])
+    monkeypatch.setattr("builder.cli.build.check_machine", lambda _: [])
     answer = build_py.there(verb, "--board", "Pynq-Z2", *words)
     assert answer.errors == "error: far enough\n"
     assert asked == [bool(words)]
@@ -204,7 +204,7 @@ def test_an_option_first_means_build(
         seen.extend(arguments.boards)
         return 0
 
-    monkeypatch.setattr("builder.cli.commands.build", build)
+    monkeypatch.setattr("builder.cli.build.build", build)
     assert build_py("--board", "Pynq-Z2").status == 0
     assert seen == ["Pynq-Z2"]
 
@@ -229,7 +229,7 @@ def test_programs_of_this_machine_are_used_unless_it_is_refused(
     monkeypatch.setattr("builder.cli.planning.select_distribution", lambda *_, **__: FakeArchive())
     monkeypatch.setattr("builder.cli.planning.native_archive", lambda *_, **__: mine)
     monkeypatch.setattr("builder.cli.planning.board_steps", steps)
-    monkeypatch.setattr("builder.cli.commands.check_machine", lambda _: [])
+    monkeypatch.setattr("builder.cli.build.check_machine", lambda _: [])
     command = [verb, *(["recipe:users"] if verb == "shell" else [])]
     answer = build_py.there(*command, "--board", "Pynq-Z2", *words)
     assert answer.errors == "error: far enough\n"
@@ -261,7 +261,7 @@ def test_options_may_stand_before_the_command(
         seen.extend(arguments.boards)
         return 0
 
-    monkeypatch.setattr(f"builder.cli.commands.{command}", run)
+    monkeypatch.setattr(f"builder.cli.{command}.{command}", run)
     assert build_py(*words).status == 0
     assert seen == board.split()
 
@@ -348,7 +348,7 @@ def test_cache_leaves_what_a_build_is_at_work_on(build_py: CommandLine, kept: St
     (kept.root / "entries/4567/files/output").unlink()
     with kept.building("4567"):
         answer = build_py.there("cache", "--verify")
-    assert "files/output is missing; a build that is at work on it makes it anew\n" in answer.output
+    assert "files/output is missing; in use by a build, which rebuilds it\n" in answer.output
     assert kept.keys() == ["0123", "4567"]
 
 
@@ -372,7 +372,7 @@ def test_lists_are_json_for_programs(
     assert kept.keys() == ["0123", "4567"]
     step = SimpleNamespace(label="kernel", reason=None, cached=True, boards=["B"])
     planned = SimpleNamespace(plan=[step])
-    monkeypatch.setattr("builder.cli.commands.planning", lambda *_: planned)
+    monkeypatch.setattr("builder.cli.plan.plan_images", lambda *_: planned)
     assert listed("plan", "--board", "Pynq-Z2") == [
         {"step": "kernel", "boards": ["B"], "kept": True, "what": "kept"}
     ]
@@ -406,9 +406,9 @@ def test_the_store_is_not_emptied_while_a_plan_is_made(
         kept = SimpleNamespace(label="kernel", reason=None, cached=True)
         return SimpleNamespace(plan=[kept])
 
-    monkeypatch.setattr("builder.cli.commands.planning", planning)
+    monkeypatch.setattr("builder.cli.plan.plan_images", planning)
     answer = build_py.there("plan", "--board", "Pynq-Z2")
-    assert (answer.status, answer.output) == (0, "kernel  kept\nall kept\n")
+    assert (answer.status, answer.output) == (0, "kernel  kept\nall cached\n")
     assert said == ["False\n"]
 
 
@@ -421,7 +421,7 @@ def test_a_full_disk_is_no_bug_of_ours(
         raise OSError(number, os.strerror(number), str(tmp_path / "output/x"))
 
     (tmp_path / "output").mkdir()
-    monkeypatch.setattr("builder.cli.commands.boards", boards)
+    monkeypatch.setattr("builder.cli.boards.boards", boards)
     if error == "other":
         with pytest.raises(OSError, match="Input/output error"):
             build_py.there("boards")
@@ -450,7 +450,7 @@ def test_clean_removes_results_and_the_store_if_asked(
         store.commit("k", step="s", components={}, seconds=0)
     answer = clean("--yes", *(["--store-too"] if store_too else []))
     assert answer.status == 0
-    assert ("what is in the store" in answer.output) is store_too
+    assert ("all entries of the store" in answer.output) is store_too
     assert not (tmp_path / "output").exists()
     assert (Store(tmp_path / "store").get("k") is None) is store_too
 
@@ -477,7 +477,7 @@ def test_clean_removes_nothing_that_no_build_made(
     assert (output / "thesis/chapter").read_text() == "years of work"
     assert any(outside.iterdir())
     assert (
-        "no build made these, which stay: PYNQ-Z1, elsewhere, notes, thesis, tools-image.log"
+        "not made by a build, not removed: PYNQ-Z1, elsewhere, notes, thesis, tools-image.log"
         in answer.output
     )
 
@@ -504,7 +504,11 @@ def test_a_directory_that_was_there_is_not_taken_for_a_build_s(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("answer", "status", "error"),
     [
-        (None, 2, "error: there is nobody to ask whether it may\nhint: add --yes\n"),
+        (
+            None,
+            2,
+            "error: cannot ask for confirmation: standard input is no terminal\nhint: add --yes\n",
+        ),
         ("no", 130, "error: nothing was removed\n"),
         ("yes", 0, ""),
     ],
@@ -550,7 +554,7 @@ def test_interrupting_is_exit_code_130(
     def interrupt(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("builder.cli.commands.boards", interrupt)
+    monkeypatch.setattr("builder.cli.boards.boards", interrupt)
     answer = build_py("boards")
     assert (answer.status, answer.errors) == (130, "interrupted\n")
 

@@ -37,7 +37,7 @@ def customize(
 ) -> Customize:
     """Run the command on an image with certain facts and, `told` beside it, recipes; nothing is built."""
     monkeypatch.setattr(f"{HERE}.ensure_build_environment", lambda *_: None)
-    monkeypatch.setattr(f"{HERE}.emulator_plan", lambda *_: None)
+    monkeypatch.setattr(f"{HERE}.emulator_plan", lambda *_, **__: None)
     monkeypatch.setattr(f"{HERE}.publish_custom", lambda *_, **__: (tmp_path / "new.img").touch())
     monkeypatch.setattr(f"{HERE}.select_distribution", lambda *_, **__: FakeArchive())
     monkeypatch.setattr(f"{HERE}.native_archive", lambda *_, **__: None)
@@ -69,9 +69,9 @@ def customize(
 @pytest.mark.parametrize(
     ("known", "message"),
     [
-        ({"board": ""}, "nothing says which board it is for"),
-        ({"board": "Pynq-Z9"}, "nothing says which board it is for"),
-        ({"boot_offset": 1 << 20}, "its partitions are not laid out as ours"),
+        ({"board": ""}, "its board is unknown"),
+        ({"board": "Pynq-Z9"}, "its board is unknown"),
+        ({"boot_offset": 1 << 20}, "this builder did not lay out its partitions"),
     ],
 )
 def test_what_cannot_be_tested_is_refused_before_a_new_image_is_made(

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from builder.cli.commands import _summary
+from builder.cli.build import _print_summary
+from builder.cli.build_options import BuildOptions
 from builder.cli.context import Context
 from builder.cli.errors import report
 from builder.cli.main import parsers
-from builder.cli.planning import resolved
-from builder.cli.same_image import same_image
+from builder.cli.planning import resolve_boards
 from builder.errors import CommandError
 from builder.publish.output import BoardResult, Output
 from builder.scheduler.scheduler import StepFailure
@@ -35,16 +35,9 @@ def same(*words: str, known: bool = True) -> list[str]:
     """Return the words that mean the image of a command line."""
     argv = ["build", "--board", "Pynq-Z2", *words]
     arguments = parsers()[0].parse_args(argv)
-    context = Context(
-        boards_dirs=[Path(each) for each in arguments.boards_dir],
-        store=Path(arguments.store),
-        store_size=1,
-        output=Path(arguments.output).absolute(),
-        progress="plain",
-        engine=arguments.engine,
-        argv=tuple(argv),
-    )
-    return same_image(arguments, context, resolved(arguments, context) if known else {})
+    options = BuildOptions.from_arguments(arguments)
+    context = Context.from_arguments(arguments, argv)
+    return options.to_argv(resolve_boards(options, context).values() if known else [])
 
 
 def test_the_words_of_an_image_are_those_of_the_command_line(tmp_path: Path) -> None:
@@ -86,7 +79,7 @@ def test_the_summary_names_the_image_that_was_built(
     )
     context: Any = SimpleNamespace(console=Console(soft_wrap=True))
     words = ["--output", "elsewhere", "--set", "users.password=..."]
-    _summary(context, result, taken="1 s", same=words)
+    _print_summary(context, result, taken="1 s", same=words)
     said = capsys.readouterr().out
     assert "test --built --board Pynq-Z2 --output elsewhere --set users.password=...\n" in said
     assert "secrets are not shown" in said
@@ -133,7 +126,7 @@ def test_an_error_names_the_recipe_s_script_and_how_to_look_around(command: str,
 @pytest.mark.parametrize(
     ("command", "label"),
     [
-        ("make -C /gone/scratch/x", "command (works in a directory that is gone)"),
+        ("make -C /gone/scratch/x", "command (its directory no longer exists)"),
         ("make -C /etc", "command"),
     ],
 )
@@ -161,11 +154,11 @@ def built(
     def build(*_: object, **__: object) -> None:
         pytest.fail("it builds")
 
-    monkeypatch.setattr("builder.cli.commands._build", build)
-    monkeypatch.setattr("builder.cli.commands.planning", build)
-    monkeypatch.setattr("builder.cli.commands.emulator_plan", lambda *_: None)
-    monkeypatch.setattr("builder.cli.commands.found_qemu", lambda _: None)
-    monkeypatch.setattr("builder.cli.commands.run_checks", run_checks)
+    monkeypatch.setattr("builder.cli.test.build_images", build)
+    monkeypatch.setattr("builder.cli.build.plan_images", build)
+    monkeypatch.setattr("builder.cli.test.emulator_plan", lambda *_, **__: None)
+    monkeypatch.setattr("builder.cli.test.found_qemu", lambda _: None)
+    monkeypatch.setattr("builder.cli.test.run_checks", run_checks)
     output = Output(directory=tmp_path / "output/Pynq-Z2", board="Pynq-Z2")
     output.logs.mkdir(parents=True)
     output.image.write_text("image")
@@ -213,7 +206,7 @@ def test_only_an_image_that_is_there_is_tested(
     image.write_text("another image")
     answer, checked = built()
     assert (answer.status, checked) == (2, [])
-    assert "is not the image that the manifest beside it tells of" in answer.errors
+    assert "does not match the checksum in manifest.json" in answer.errors
     image.unlink()
     answer, checked = built()
     assert (answer.status, checked) == (2, [])

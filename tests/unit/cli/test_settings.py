@@ -51,10 +51,10 @@ def test_what_cannot_be_a_value_is_refused(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     for name, why in {
         "missing": "No such file",
-        "large": "more than 64 KiB",
-        "binary": "no text in UTF-8",
+        "large": "larger than the limit of 64 KiB",
+        "binary": "not UTF-8 text",
         ".": "Is a directory",
-        "../../../../../../../../dev/zero": "plain file or a pipe",
+        "../../../../../../../../dev/zero": "regular file or a pipe",
     }.items():
         with pytest.raises(UserError, match=why):
             settings.given([f"a.b=@{tmp_path}/{name}"])

@@ -99,7 +99,7 @@ def meant(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.extend(specs)
         raise UserError("far enough")
 
-    monkeypatch.setattr("builder.cli.commands.planning", far_enough)
+    monkeypatch.setattr("builder.cli.plan.plan_images", far_enough)
     return seen
 
 
@@ -134,7 +134,7 @@ def test_all_boards_of_a_directory_that_has_none(build_py: CommandLine, tmp_path
 def test_a_shell_is_one_boards(build_py: CommandLine) -> None:
     answer = build_py.there("shell", "kernel", "--board", "One", "--board", "Two")
     assert answer.status == 2
-    assert answer.errors == "error: shell opens a step of one board, not of 2: One, Two\n"
+    assert answer.errors == "error: shell is for one board, not for 2: One, Two\n"
 
 
 class Choices:
@@ -243,7 +243,7 @@ class Factory:
     got: Work | None = None
     qemus: list[Path | None] = field(default_factory=list)
 
-    def emulator(self, _: object, __: object, store: Store, *___: object) -> Planned | None:
+    def emulator(self, _: object, store: Store, *__: object, **___: object) -> Planned | None:
         return make_plan([self.got], store)[0] if self.got else None
 
     def steps(self, spec: ImageSpec, archive: Archive, **_: object) -> BoardSteps:
@@ -272,10 +272,10 @@ def factory(
 ) -> Factory:
     made = Factory(build_py, two_boards)
     monkeypatch.setattr("builder.cli.planning.board_steps", made.steps)
-    monkeypatch.setattr("builder.cli.commands.check_machine", lambda _: [])
-    monkeypatch.setattr("builder.cli.commands._stop_on_interrupt", lambda: None)
-    monkeypatch.setattr("builder.cli.commands.emulator_plan", made.emulator)
-    monkeypatch.setattr("builder.cli.commands.found_qemu", made.qemus.append)
+    monkeypatch.setattr("builder.cli.build.check_machine", lambda _: [])
+    monkeypatch.setattr("builder.cli.build._stop_on_interrupt", lambda: None)
+    monkeypatch.setattr("builder.cli.build.emulator_plan", made.emulator)
+    monkeypatch.setattr("builder.cli.test.found_qemu", made.qemus.append)
     return made
 
 
@@ -355,7 +355,7 @@ def test_two_boards_are_built_in_one_go(factory: Factory, tmp_path: Path) -> Non
     assert table[0] == ["board", "image", "size", "steps", "time"]
     for row, folder in zip(table[1:3], (one, two), strict=True):
         image = os.path.relpath(folder / f"{folder.name}.img")
-        assert row[:-2] == [folder.name, image, "5", "B", "5", "built,", "0", "kept"]
+        assert row[:-2] == [folder.name, image, "5", "B", "5", "built,", "0", "cached"]
         assert re.fullmatch(r"\d+\.\d s", " ".join(row[-2:]))
     assert table[3][:5] == ["2", "of", "2", "boards", "finished"]
 
@@ -364,7 +364,7 @@ def test_a_second_build_of_two_boards_has_nothing_to_do(factory: Factory) -> Non
     factory("build", "One")
     answer = factory("build", "One", "Two")
     assert re.search(r"^One .* nothing to do +0\.0 s$", answer.output, re.MULTILINE)
-    assert re.search(r"^Two .* 3 built, 2 kept +\d+\.\d s$", answer.output, re.MULTILINE)
+    assert re.search(r"^Two .* 3 built, 2 cached +\d+\.\d s$", answer.output, re.MULTILINE)
     assert answer.output.count("  kept    kernel (One, Two)\n") == 1
 
 
@@ -483,8 +483,8 @@ def test_a_board_that_fails_does_not_keep_the_other_from_its_image(
         f"log: {tmp_path}/output/One/logs/u-boot.log",
         "hint: mend it",
     ]
-    assert re.search(r"^One +NOT FINISHED +2 built, 0 kept ", answer.output, re.MULTILINE)
-    assert re.search(r"^Two .* 5 built, 0 kept ", answer.output, re.MULTILINE)
+    assert re.search(r"^One +NOT FINISHED +2 built, 0 cached ", answer.output, re.MULTILINE)
+    assert re.search(r"^Two .* 5 built, 0 cached ", answer.output, re.MULTILINE)
     assert answer.output.splitlines()[-1].startswith("1 of 2 boards finished in ")
     assert not (tmp_path / "output/One/One.img").exists()
     assert (tmp_path / "output/Two/Two.img").exists()
@@ -565,7 +565,7 @@ def test_boards_are_tested_one_after_the_other(
             raise verdict
         return verdict
 
-    monkeypatch.setattr("builder.cli.commands.run_checks", run_checks)
+    monkeypatch.setattr("builder.cli.test.run_checks", run_checks)
     before = signal.getsignal(signal.SIGINT)
     answer = factory("test", *boards)
     signal.signal(signal.SIGINT, before)
@@ -582,7 +582,7 @@ def test_boards_are_tested_one_after_the_other(
 def test_what_cannot_be_built_is_not_tested(
     factory: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.cli.commands.run_checks", lambda *_, **__: pytest.fail("tested"))
+    monkeypatch.setattr("builder.cli.test.run_checks", lambda *_, **__: pytest.fail("tested"))
     factory.broken = {"One"}
     assert factory("test", "One", "Two").status == 3
 
@@ -590,7 +590,7 @@ def test_what_cannot_be_built_is_not_tested(
 def test_a_qemu_is_got_beside_the_build(
     factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.cli.commands.run_checks", lambda *_, **__: True)
+    monkeypatch.setattr("builder.cli.test.run_checks", lambda *_, **__: True)
     factory.got = Work("qemu", "")
     assert " qemu " not in factory("build", "One").output
     answer = factory("test", "One", "Two")
@@ -613,7 +613,7 @@ def test_what_is_tested_and_its_qemu_stay_in_the_store_until_the_end(
         kept.append([entry.step for entry in store.entries()])
         return True
 
-    monkeypatch.setattr("builder.cli.commands.run_checks", run_checks)
+    monkeypatch.setattr("builder.cli.test.run_checks", run_checks)
     factory.got = Work("qemu", "")
     words = ["--boards-dir", str(factory.boards_dir), "--board", "One", "--store-size", "1K"]
     assert factory.build_py.there("test", *words).status == 0
@@ -625,9 +625,9 @@ def test_what_is_tested_and_its_qemu_stay_in_the_store_until_the_end(
 def test_without_that_qemu_boards_are_tested_all_the_same(
     factory: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.cli.commands.run_checks", lambda *_, **__: True)
+    monkeypatch.setattr("builder.cli.test.run_checks", lambda *_, **__: True)
     factory.got = Work("qemu", "", fails=True)
     answer = factory("test", "One")
     assert (answer.status, answer.errors) == (0, "")
-    assert "cannot load designs: step qemu failed: broken" in answer.output
+    assert "cannot load bitstreams: step qemu failed: broken" in answer.output
     assert factory.qemus == [None]
