@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Entry point: hands over to builder.cli, in the virtual environment that `make setup` makes."""
+"""Entry point: runs builder.cli in the virtual environment that `make setup` creates."""
 
 import gc
 import os
@@ -12,17 +12,17 @@ PYTHON = HERE / ".venv" / "bin" / "python"
 
 
 def main():
-    # No annotations, no imports from the tree before this: any Python 3 gets the message.
+    # No annotations and no imports from the tree up to here, so that any Python 3 prints the message.
     if Path(sys.prefix) != PYTHON.parent.parent:
         if not PYTHON.exists():
             sys.stderr.write(
-                f"build.py: not set up yet. Type this first:\n\n    make -C {HERE} setup\n"
+                f"build.py: not set up yet. First run:\n\n    make -C {HERE} setup\n"
             )
             return 4
         os.execv(str(PYTHON), [str(PYTHON), str(HERE / "build.py"), *sys.argv[1:]])
-    # What is imported stays until the end, so a look for garbage among it takes time for nothing.
+    # Imported modules live until the end: collecting garbage among them only takes time.
     gc.disable()
-    from builder.cli.main import main as run  # noqa: PLC0415 - only there in the environment
+    from builder.cli.main import main as run  # noqa: PLC0415 - needs the environment
 
     gc.freeze()
     gc.enable()

@@ -54,8 +54,8 @@ Builds SD-card images for Zynq boards and tests them by booting them under QEMU.
 """
 
 _MODULES = (
-    *(build, test, plan, shell, doctor, inspect),
-    *(boards, porting, importing),
+    *(build, test, plan, shell, doctor),
+    *(boards, inspect, porting, importing),
     *(flash, customize),
     *(cache, cleaning),
     *(lock, reference, completion, about),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -131,11 +132,12 @@ class Verbs:
         """
         lines = "".join(f"  {self.parser.prog} {example}\n" for example in examples)
         codes = ", ".join(f"{code} {text.partition(':')[0]}" for code, text in EXIT_CODES.items())
+        codes = textwrap.fill(codes, width=76, initial_indent="  ", subsequent_indent="  ")
         verb = self._verbs.add_parser(
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
-            epilog=f"examples:\n{lines}\nexit codes:\n  {codes}",
+            epilog=f"examples:\n{lines}\nexit codes:\n{codes}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             parents=self.shared if spec else self.shared[1:],
             allow_abbrev=False,

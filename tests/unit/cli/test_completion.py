@@ -56,6 +56,9 @@ def complete(build_py: CommandLine, tmp_path: Path) -> Complete:
         ("lock --recipe jup", ["jupyter"]),
         ("new-board New --like ZC", ["ZCU111"]),
         ("validate boa", ["boards"]),
+        ("plan --set jupyter.po", ["jupyter.port="]),
+        ("--set users.force-password-change = t", ["true"]),
+        ("customize x.img --set jupyter.port =", ["9090"]),
     ],
 )
 def test_bash_completes(complete: Complete, line: str, found: Sequence[str]) -> None:
