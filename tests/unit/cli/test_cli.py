@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line: exit codes, and one report without a traceback for every mistake."""
+"""The command line: exit codes, help, and error reports without tracebacks."""
 
 from __future__ import annotations
 
@@ -126,13 +126,57 @@ def test_wrong_usage_is_exit_code_2(build_py: CommandLine, words: list[str]) -> 
     assert ": error: " in answer.errors
 
 
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["biuld"], "there is no command biuld (did you mean build?)"),
+        (["--boart", "Pynq-Z2"], "there is no option --boart (did you mean --board?)"),
+        (["plan", "--board", "B", "--ofline"], "there is no option --ofline (did you mean"),
+        (["cache", "--verfy"], "there is no option --verfy (did you mean --verify?)"),
+        (["cache", "--something"], "unrecognized arguments: --something"),
+    ],
+)
+def test_misspelt_commands_and_options_get_a_suggestion(
+    build_py: CommandLine, words: list[str], error: str
+) -> None:
+    answer = build_py(*words)
+    assert answer.status == 2
+    assert f"error: {error}" in answer.errors
+
+
+def test_the_main_help_lists_every_command_once(build_py: CommandLine) -> None:
+    _, verbs = parsers()
+    found = re.findall(r"^  ([a-z][a-z-]+)  ", build_py("--help").output, re.MULTILINE)
+    assert sorted(found) == sorted(verbs.parsers)
+
+
+def test_examples_of_the_help_are_valid_command_lines() -> None:
+    parser, verbs = parsers()
+    for name, examples in verbs.examples.items():
+        assert len(examples) == 2
+        for example in examples:
+            words = shlex.split(example.partition(" > ")[0])
+            assert words[0] == name
+            assert parser.parse_args(words)
+            assert f"  build.py {example}\n" in verbs.parsers[name].format_help()
+
+
+def test_only_the_command_line_parses_arguments() -> None:
+    found = {
+        path.relative_to(ROOT).parts[1]
+        for path in (ROOT / "builder").rglob("*.py")
+        if re.search(r"^\s*(import|from) argparse\b", path.read_text(), re.MULTILINE)
+    }
+    assert found == {"cli"}
+
+
 def test_a_wrong_size_of_the_store_is_exit_code_2(build_py: CommandLine) -> None:
     answer = build_py.there("cache", "--store-size", "lots")
     assert answer.status == 2
     assert "must be a size like 512K, 100M or 1G" in answer.errors
 
 
-def test_a_store_that_cannot_be_made_is_no_bug_of_ours(
+def test_a_store_that_cannot_be_created_is_a_user_error(
     build_py: CommandLine, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -211,7 +255,7 @@ def test_an_option_first_means_build(
 
 @pytest.mark.parametrize("verb", [*VERBS, "shell"])
 @pytest.mark.parametrize(("words", "native"), [([], True), (["--no-native"], False)])
-def test_programs_of_this_machine_are_used_unless_it_is_refused(
+def test_programs_run_natively_unless_disabled(
     build_py: CommandLine,
     monkeypatch: pytest.MonkeyPatch,
     verb: str,
@@ -304,7 +348,7 @@ def test_recipes_of_boards_are_listed_too(build_py: CommandLine, boards_dir: Pat
     assert "\nblinking  LEDs that blink\n" in answer.output
 
 
-def test_cache_lists_what_is_kept(build_py: CommandLine, tmp_path: Path) -> None:
+def test_cache_lists_entries(build_py: CommandLine, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     with store.building("0123"):
         store.draft("0123")
@@ -316,7 +360,7 @@ def test_cache_lists_what_is_kept(build_py: CommandLine, tmp_path: Path) -> None
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Store:
+def filled(tmp_path: Path) -> Store:
     """A store with two entries."""
     store = Store(tmp_path / "store")
     for key, step in (("0123", "kernel"), ("4567", "u-boot")):
@@ -326,16 +370,16 @@ def kept(tmp_path: Path) -> Store:
     return store
 
 
-def test_cache_verifies_what_is_kept(build_py: CommandLine, kept: Store) -> None:
+def test_cache_verifies_and_removes_damaged_entries(build_py: CommandLine, filled: Store) -> None:
     answer = build_py.there("cache", "--verify")
     assert (answer.status, answer.output) == (0, "2 entries verified, 0 damaged\n")
-    (kept.root / "entries/4567/files/output").write_text("a-boot")
+    (filled.root / "entries/4567/files/output").write_text("a-boot")
     answer = build_py.there("cache", "--verify")
     assert answer.status == 3
     assert answer.output == (
         "4567  u-boot: files/output has other content; removed\n2 entries verified, 1 damaged\n"
     )
-    (kept.root / "entries/0123/entry.json").write_text("")
+    (filled.root / "entries/0123/entry.json").write_text("")
     answer = build_py.there("cache", "--verify")
     assert answer.status == 3
     assert re.match(
@@ -344,16 +388,16 @@ def test_cache_verifies_what_is_kept(build_py: CommandLine, kept: Store) -> None
     assert build_py.there("cache", "--verify").output == "0 entries verified, 0 damaged\n"
 
 
-def test_cache_leaves_what_a_build_is_at_work_on(build_py: CommandLine, kept: Store) -> None:
-    (kept.root / "entries/4567/files/output").unlink()
-    with kept.building("4567"):
+def test_cache_does_not_remove_entries_in_use(build_py: CommandLine, filled: Store) -> None:
+    (filled.root / "entries/4567/files/output").unlink()
+    with filled.building("4567"):
         answer = build_py.there("cache", "--verify")
     assert "files/output is missing; in use by a build, which rebuilds it\n" in answer.output
-    assert kept.keys() == ["0123", "4567"]
+    assert filled.keys() == ["0123", "4567"]
 
 
 def test_lists_are_json_for_programs(
-    build_py: CommandLine, kept: Store, monkeypatch: pytest.MonkeyPatch
+    build_py: CommandLine, filled: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def listed(*words: str) -> list[dict[str, Any]]:
         answer = build_py.there(*words, "--progress", "json")
@@ -369,7 +413,7 @@ def test_lists_are_json_for_programs(
     assert [(entry["key"], entry["step"]) for entry in listed("cache")] == [
         *(("0123", "kernel"), ("4567", "u-boot"))
     ]
-    assert kept.keys() == ["0123", "4567"]
+    assert filled.keys() == ["0123", "4567"]
     step = SimpleNamespace(label="kernel", reason=None, cached=True, boards=["B"])
     planned = SimpleNamespace(plan=[step])
     monkeypatch.setattr("builder.cli.plan.plan_images", lambda *_: planned)
@@ -413,7 +457,7 @@ def test_the_store_is_not_emptied_while_a_plan_is_made(
 
 
 @pytest.mark.parametrize("error", ["full", "other"])
-def test_a_full_disk_is_no_bug_of_ours(
+def test_a_full_disk_is_a_host_error(
     build_py: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
 ) -> None:
     def boards(*_: object) -> int:
@@ -495,7 +539,7 @@ def test_clean_knows_results_of_earlier_builds_by_their_manifest(
     assert folder.exists() is not goes
 
 
-def test_a_directory_that_was_there_is_not_taken_for_a_build_s(tmp_path: Path) -> None:
+def test_an_existing_directory_is_not_marked_as_a_result(tmp_path: Path) -> None:
     (tmp_path / "thesis").write_text("years of work")
     make_result(tmp_path)
     assert not is_result(tmp_path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Several boards in one call: what they share is made once, the rest is each one's own."""
+"""Several boards in one call: shared steps are built once."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def edit(board: Path, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
-def test_problems_of_all_boards_are_said_at_once(
+def test_problems_of_all_boards_are_reported_at_once(
     build_py: CommandLine, two_boards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit(two_boards / "One", "soc: zynq", "soc: z80")
@@ -67,9 +67,7 @@ def test_problems_of_all_boards_are_said_at_once(
     assert re.fullmatch(r"  Two/board.yaml:\d+: profile: there is no profile pink.*", profile)
 
 
-def test_what_is_wrong_with_all_boards_is_said_once(
-    build_py: CommandLine, two_boards: Path
-) -> None:
+def test_a_problem_of_all_boards_is_reported_once(build_py: CommandLine, two_boards: Path) -> None:
     answer = build_py.there(
         *("plan", "--boards-dir", str(two_boards), "--board", "One", "--board", "Two"),
         *("--set", "jupyter.port=x"),
@@ -77,9 +75,7 @@ def test_what_is_wrong_with_all_boards_is_said_once(
     assert answer.errors == "error: --set jupyter.port: must be a number, not 'x'\n"
 
 
-def test_what_is_wrong_with_some_boards_alone_names_them(
-    build_py: CommandLine, two_boards: Path
-) -> None:
+def test_a_problem_of_some_boards_names_them(build_py: CommandLine, two_boards: Path) -> None:
     edit(two_boards / "Two", "profile: pynq", "profile: minimal")
     answer = build_py.there(
         *("plan", "--boards-dir", str(two_boards), "--board", "One", "--board", "Two"),
@@ -92,7 +88,7 @@ def test_what_is_wrong_with_some_boards_alone_names_them(
 
 @pytest.fixture
 def meant(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The boards that a call means: it ends there, with exit code 2."""
+    """The boards that a call selects; the call ends there with exit code 2."""
     seen: list[str] = []
 
     def far_enough(_: object, specs: dict[str, ImageSpec], *__: object) -> Planning:
@@ -131,14 +127,14 @@ def test_all_boards_of_a_directory_that_has_none(build_py: CommandLine, tmp_path
     assert answer.errors.startswith("error: --all: there is no board in ")
 
 
-def test_a_shell_is_one_boards(build_py: CommandLine) -> None:
+def test_a_shell_is_for_one_board(build_py: CommandLine) -> None:
     answer = build_py.there("shell", "kernel", "--board", "One", "--board", "Two")
     assert answer.status == 2
     assert answer.errors == "error: shell is for one board, not for 2: One, Two\n"
 
 
 class Choices:
-    """Stands for `choose`: notes what was asked, takes the last distribution."""
+    """Replacement of `select_distribution`: records the calls, selects the last distribution."""
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
@@ -196,12 +192,12 @@ def test_boards_with_the_same_choice_of_a_distribution_choose_together(
     assert answer.errors == "error: far enough\n"
     assert answer.output.splitlines() == notes
     assert len(choices.asked) == asked
-    # However often it was fetched: all see the same packages.
+    # All boards use the same packages, even if they were fetched twice.
     assert archives == [choices.made[-1]] * 2
 
 
 class Work(Step):
-    """A step of a made-up board, which leaves what a manifest reads."""
+    """A step of a test board, with the files that a manifest is written from."""
 
     def __init__(
         self, name: str, board: str, *parents: Step, fails: bool = False, content: str = ""
@@ -230,10 +226,10 @@ class Work(Step):
 
 @dataclass
 class Factory:
-    """Builds One and Two from made-up steps.
+    """Builds the boards One and Two from test steps.
 
-    `broken` are boards whose U-Boot fails, `content` is in all images. `got` is the step that gets a
-    QEMU for tests, if one does; `qemus` are where QEMU was looked for.
+    broken: boards whose U-Boot step fails. content: content of all images. got: step that downloads
+    a QEMU, if any. qemus: directories in which QEMU was searched.
     """
 
     build_py: CommandLine
@@ -368,9 +364,7 @@ def test_a_second_build_of_two_boards_has_nothing_to_do(factory: Factory) -> Non
     assert answer.output.count("  kept    kernel (One, Two)\n") == 1
 
 
-def test_the_manifest_says_when_steps_ran_and_what_takes_room(
-    factory: Factory, tmp_path: Path
-) -> None:
+def test_the_manifest_records_times_and_sizes(factory: Factory, tmp_path: Path) -> None:
     factory("build", "One")
     manifest = json.loads((tmp_path / "output/One/manifest.json").read_text())
     for step in manifest["steps"]:
@@ -384,7 +378,7 @@ def test_the_manifest_says_when_steps_ran_and_what_takes_room(
     assert manifest["contents"] == {"partitions": partitions, "boot files": {}, "layers": layers}
 
 
-def test_layers_that_were_kept_are_not_read_again_to_say_what_takes_room(
+def test_cached_layers_are_not_measured_again(
     factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = tmp_path / "output/One/manifest.json"
@@ -398,7 +392,7 @@ def test_layers_that_were_kept_are_not_read_again_to_say_what_takes_room(
     assert after["contents"] == before
 
 
-def test_an_image_says_of_when_its_packages_are_and_which_are_missing(
+def test_manifest_and_report_state_age_and_gaps_of_the_packages(
     factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left_out = {"bookworm-security": "the mirror does not answer"}
@@ -455,7 +449,7 @@ def test_a_build_ends_with_a_report_to_look_at(factory: Factory, tmp_path: Path)
     assert "Differences from the build before" in report.read_text()
 
 
-def test_one_board_is_told_as_ever(factory: Factory, tmp_path: Path) -> None:
+def test_the_build_of_one_board_ends_with_a_summary(factory: Factory, tmp_path: Path) -> None:
     answer = factory("build", "One")
     image = os.path.relpath(tmp_path / "output/One/One.img")
     same = [
@@ -472,9 +466,7 @@ def test_one_board_is_told_as_ever(factory: Factory, tmp_path: Path) -> None:
     ]
 
 
-def test_a_board_that_fails_does_not_keep_the_other_from_its_image(
-    factory: Factory, tmp_path: Path
-) -> None:
+def test_a_failing_board_does_not_stop_the_other(factory: Factory, tmp_path: Path) -> None:
     factory.broken = {"One"}
     answer = factory("build", "One", "Two")
     assert answer.status == 3
@@ -490,7 +482,7 @@ def test_a_board_that_fails_does_not_keep_the_other_from_its_image(
     assert (tmp_path / "output/Two/Two.img").exists()
 
 
-def test_programs_are_told_of_each_board_s_end(factory: Factory, tmp_path: Path) -> None:
+def test_each_board_ends_with_an_event(factory: Factory, tmp_path: Path) -> None:
     factory.broken = {"One"}
     answer = factory("build", "One", "Two", progress="json")
     events = [json.loads(line) for line in answer.output.splitlines()]
@@ -579,7 +571,7 @@ def test_boards_are_tested_one_after_the_other(
     )
 
 
-def test_what_cannot_be_built_is_not_tested(
+def test_boards_are_not_tested_after_a_failed_build(
     factory: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("builder.cli.test.run_checks", lambda *_, **__: pytest.fail("tested"))
@@ -587,7 +579,7 @@ def test_what_cannot_be_built_is_not_tested(
     assert factory("test", "One", "Two").status == 3
 
 
-def test_a_qemu_is_got_beside_the_build(
+def test_a_qemu_is_downloaded_during_the_build(
     factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("builder.cli.test.run_checks", lambda *_, **__: True)
@@ -603,7 +595,7 @@ def test_a_qemu_is_got_beside_the_build(
     assert place.is_relative_to(tmp_path / "store/entries")
 
 
-def test_what_is_tested_and_its_qemu_stay_in_the_store_until_the_end(
+def test_image_and_qemu_are_not_evicted_during_the_test(
     factory: Factory, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[list[str]] = []
@@ -622,7 +614,7 @@ def test_what_is_tested_and_its_qemu_stay_in_the_store_until_the_end(
     assert store.entries() == []
 
 
-def test_without_that_qemu_boards_are_tested_all_the_same(
+def test_boards_are_tested_with_the_host_s_qemu_if_the_download_fails(
     factory: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("builder.cli.test.run_checks", lambda *_, **__: True)
