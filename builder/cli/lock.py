@@ -105,7 +105,7 @@ def _make(
         for package in each.packages(distribution, architecture)
     ]
     with TemporaryDirectory() as folder:
-        brought = _brought(context, distribution, architecture, packages, Path(folder))
+        provided = _from_apt(context, distribution, architecture, packages, Path(folder))
         work = Path(folder) / "work"
         work.mkdir()
         return make_lock(
@@ -113,7 +113,7 @@ def _make(
             required,
             distribution,
             architecture,
-            brought=brought,
+            brought=provided,
             index=index_url(),
             work=work,
         )
@@ -126,7 +126,7 @@ def _show(context: Context, path: Path, change: Change) -> None:
             context.console.print(f"  {sign} {escape(package)}")
 
 
-def _brought(
+def _from_apt(
     context: Context,
     distribution: NamedDistribution,
     architecture: Architecture,
