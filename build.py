@@ -15,9 +15,7 @@ def main():
     # No annotations and no imports from the tree up to here, so that any Python 3 prints the message.
     if Path(sys.prefix) != PYTHON.parent.parent:
         if not PYTHON.exists():
-            sys.stderr.write(
-                f"build.py: not set up yet. First run:\n\n    make -C {HERE} setup\n"
-            )
+            sys.stderr.write(f"build.py: not set up yet. First run:\n\n    make -C {HERE} setup\n")
             return 4
         os.execv(str(PYTHON), [str(PYTHON), str(HERE / "build.py"), *sys.argv[1:]])
     # Imported modules live until the end: collecting garbage among them only takes time.

@@ -110,7 +110,7 @@ def _combined(failures: Sequence[UserError]) -> UserError:
     if len(failures) == 1:
         return failures[0]
     return UserError(
-        f"{len(failures)} boards cannot be read",
+        f"{len(failures)} boards could not be read",
         details=[each.message for each in failures],
         hint="; ".join(dict.fromkeys(each.hint for each in failures if each.hint)) or None,
     )

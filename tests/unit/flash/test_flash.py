@@ -368,7 +368,7 @@ def test_without_a_device_the_cards_are_listed(
     assert str(card) in answer.output
     assert "no device named" in answer.errors
     nothing = run(device=fixed("/dev/sda"))
-    assert nothing.output == "there is no removable device with a card in it\n"
+    assert nothing.output == "no removable device with a card found\n"
 
 
 def test_a_board_stands_for_its_image(

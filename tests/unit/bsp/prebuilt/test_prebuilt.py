@@ -470,7 +470,7 @@ def test_the_command_line_wins(files: Files, tmp_path: Path) -> None:
         ),
         (
             ["--board", "Pynq-Z2", "--board", "ZedBoard", "--boot-files", "/"],
-            "error: --boot-files are those of one board, not of 2: Pynq-Z2, ZedBoard\n",
+            "error: --boot-files is for one board, not for 2: Pynq-Z2, ZedBoard\n",
         ),
     ],
 )
