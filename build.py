@@ -16,17 +16,15 @@ INSTALLED = (HERE / "__init__.py").exists()
 
 
 def main():
-    # No annotations, no imports from the tree before this: any Python 3 gets the message.
+    # No annotations and no imports from the tree up to here, so that any Python 3 prints the message.
     if not INSTALLED and Path(sys.prefix) != PYTHON.parent.parent:
         if not PYTHON.exists():
-            sys.stderr.write(
-                f"build.py: not set up yet. Type this first:\n\n    make -C {HERE} setup\n"
-            )
+            sys.stderr.write(f"build.py: not set up yet. First run:\n\n    make -C {HERE} setup\n")
             return 4
         os.execv(str(PYTHON), [str(PYTHON), str(HERE / "build.py"), *sys.argv[1:]])
-    # Imported modules stay until the end; collecting garbage among them would only take time.
+    # Imported modules live until the end: collecting garbage among them only takes time.
     gc.disable()
-    from builder.cli.main import main as run  # noqa: PLC0415 - only there in the environment
+    from builder.cli.main import main as run  # noqa: PLC0415 - needs the environment
 
     gc.freeze()
     gc.enable()

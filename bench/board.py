@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from bench.measure import Cost, cost_of, say
@@ -62,7 +61,6 @@ def steps_of(tree: Path, store: Store) -> BoardSteps:
 def qemu_of_tests() -> Qemu:
     """Return the QEMU of boot tests: the cached one, or the host's if none is cached."""
     store = Store(default_store())
-    words = argparse.Namespace(update=False, offline=True)
-    planned = emulator_plan(words, SpecTree(root=ROOT), store, say_event)
+    planned = emulator_plan(SpecTree(root=ROOT), store, say_event, update=False, offline=True)
     entry = store.get(planned.key) if planned and planned.key else None
     return found_qemu(entry.files / PROGRAMS if entry else None)

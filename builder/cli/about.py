@@ -17,7 +17,7 @@ from builder.spec.reader import closest
 
 
 def version() -> str:
-    """Return the builder's version, and the commit of a checkout."""
+    """Return the version, with the commit if this is a git checkout."""
     (number,) = re.findall(
         r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
     )
@@ -26,10 +26,10 @@ def version() -> str:
 
 
 def _commit() -> str:
-    """Return the commit that is checked out, `-dirty` if files differ; empty without git."""
+    """Return the current commit, with `-dirty` if files were changed; empty without git."""
     if not (ROOT / ".git").exists():
         return ""
-    # The checkout may be another user's: builds run by sudo.
+    # With sudo, the checkout belongs to another user, which git refuses by default.
     words = [
         "git",
         "-c",
@@ -47,7 +47,7 @@ def _commit() -> str:
 
 
 class _Version(argparse.Action):
-    """Option that prints the version and ends the program."""
+    """Option that prints the version and exits."""
 
     def __call__(
         self,
@@ -60,8 +60,8 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def helped(verbs: Verbs, arguments: argparse.Namespace, context: Context) -> int:
-    """Print the help of the program, or of one of its commands."""
+def show_help(verbs: Verbs, arguments: argparse.Namespace, context: Context) -> int:
+    """Print the help of the program or of a command."""
     if arguments.command is None:
         verbs.parser.print_help()
     elif arguments.command in verbs.parsers:
@@ -72,10 +72,16 @@ def helped(verbs: Verbs, arguments: argparse.Namespace, context: Context) -> int
     return 0
 
 
-def declare(verbs: Verbs) -> None:
-    """Declare the command and the option of this module."""
+def register(verbs: Verbs) -> None:
+    """Register the command `help` and the option `--version`."""
     verbs.parser.add_argument(
-        "--version", action=_Version, nargs=0, help="print the version and the commit, and exit"
+        "--version", action=_Version, nargs=0, help="print the version and the commit"
     )
-    verb = verbs.add("help", partial(helped, verbs), "show the help of a command, or of all")
+    verb = verbs.add(
+        "help",
+        partial(show_help, verbs),
+        "show the help of a command, or of the program",
+        group="general",
+        examples=["help", "help plan"],
+    )
     verb.add_argument("command", nargs="?", metavar="COMMAND", help="the command")

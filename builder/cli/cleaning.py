@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command `clean`: removes what builds made, and nothing else."""
+"""The command `clean`: removes the results of builds."""
 
 from __future__ import annotations
 
@@ -22,30 +22,34 @@ from builder.store.files import remove_tree, tree_size
 
 
 def clean(arguments: argparse.Namespace, context: Context) -> int:
-    """Remove results, and empty the store if asked, after saying what goes."""
+    """Remove results and, with `--store-too`, the store's entries, after a confirmation."""
     ensure_build_environment(context, ContainerRequest(stdin=True))
     results, others = _found(context.output)
-    goes = [(os.path.relpath(path), size(_size(path))) for path in results]
+    listing = [(os.path.relpath(path), size(_size(path))) for path in results]
     if arguments.store_too:
-        goes.append((f"what is in the store {context.store}", size(tree_size(context.store))))
+        listing.append(
+            (f"all entries of the store {context.store}", size(tree_size(context.store)))
+        )
     if others:
         names = ", ".join(path.name for path in others)
-        context.console.print(f"no build made these, which stay: {escape(names)}")
-    if not goes:
+        context.console.print(f"not made by a build, not removed: {escape(names)}")
+    if not listing:
         context.console.print(f"nothing to remove in {escape(os.path.relpath(context.output))}")
         return 0
-    context.console.print("[bold yellow]this will be removed:[/]")
-    for line in columns(goes):
+    context.console.print("[bold yellow]to be removed:[/]")
+    for line in columns(listing):
         context.console.print(f"  {escape(line)}")
     ask("remove it?", yes=arguments.yes, refused="nothing was removed")
     if arguments.store_too and not context.open_store().empty():
-        raise UserError("the store is in use by a build; it stays as it is")
+        raise UserError(
+            "the store is in use by a build; nothing was removed", hint="wait for the build"
+        )
     _remove(results, context.output)
     return 0
 
 
 def _found(output: Path) -> tuple[list[Path], list[Path]]:
-    """Return what builds made in an output directory, and what else is there."""
+    """Return the results of builds in an output directory, and all other files in it."""
     results: list[Path] = []
     others: list[Path] = []
     for path in sorted(output.iterdir()) if output.is_dir() else ():
@@ -63,18 +67,22 @@ def _size(path: Path) -> int:
 
 
 def _remove(results: Sequence[Path], output: Path) -> None:
-    """Remove results, and the directories that held nothing else."""
+    """Remove results, and directories that are empty afterwards."""
     for path in results:
         remove_tree(path)
     for folder in (output / CUSTOMIZED, output):
-        with suppress(OSError):  # something else is in it, or it is where a container mounts it
+        with suppress(OSError):  # not empty, or a mount point of the container
             folder.rmdir()
 
 
-def declare(verbs: Verbs) -> None:
-    """Declare the command of this module."""
+def register(verbs: Verbs) -> None:
+    """Register the command."""
     verb = verbs.add(
-        "clean", clean, "remove what builds made in the output directory, and with --store-too the store"
-    )  # fmt: skip
+        "clean",
+        clean,
+        "remove results of builds from the output directory",
+        group="caches",
+        examples=["clean", "clean --store-too --yes"],
+    )
     verb.add_argument("--store-too", action="store_true", help="also empty the store")
-    verb.add_argument("--yes", action="store_true", help="ask nothing: for scripts")
+    verb.add_argument("--yes", action="store_true", help="do not ask for confirmation")

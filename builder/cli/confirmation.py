@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Questions on the terminal before something is lost."""
+"""Confirmation on the terminal before data is deleted."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from builder.errors import Interrupted, UserError
 
 
 def ask(question: str, *, yes: bool, refused: str) -> None:
-    """Ask a question to be answered by `yes`, unless the command line has `--yes`.
+    """Ask for confirmation, unless the command line has `--yes`.
 
     Raises:
-        UserError: there is nobody to ask.
-        Interrupted: the answer was not yes; its message is `refused`.
+        UserError: standard input is no terminal.
+        Interrupted: the answer was not `yes`; the message is `refused`.
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise UserError("there is nobody to ask whether it may", hint="add --yes")
+        raise UserError(
+            "cannot ask for confirmation: standard input is no terminal", hint="add --yes"
+        )
     try:
         answer = input(f"{question} Type yes: ")
     except EOFError:

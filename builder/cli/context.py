@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The common part of all commands: directories, and how results are shown."""
+"""Locations, settings and console that all commands share."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import pwd
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from builder.cli.settings import HANDED_ON, TERMINAL, hand_on
+from builder.cli.settings import HANDED_ON, TERMINAL, hand_on, without
 from builder.errors import UserError
 from builder.publish.output import Output, make_result
 from builder.report.console import LineView, make_view
@@ -30,30 +31,32 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def typed(*words: str) -> str:
-    """Return a command line of this program as it can be typed in the current directory."""
+    """Return a command line of this program that can be pasted in the current directory."""
     program = os.path.relpath(ROOT / "build.py")
     return shlex.join([program if "/" in program else f"./{program}", *words])
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON, for programs."""
+    """Print a value as JSON."""
     sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
 
 
 DEFAULT_STORE_SIZE = "60G"
 
+DEFAULT_OUTPUT = "output"
+
 CUSTOMIZED = "customized"
-"""Directory of the output in which each customized image has one."""
+"""Subdirectory of the output directory with one directory per customized image."""
 
 TOOLS_LOG = "tools-image.log"
-"""File of the output: how the image of the build's container was made."""
+"""Log file in the output directory of the build of the container image."""
 
 _CACHE_SHARE = 20
-"""Part of the store that compiled objects may take: a kernel's are 60 MB."""
+"""The compiler cache takes at most 1/20 of the store's size; the objects of a kernel take 60 MB."""
 
 
 def default_store() -> Path:
-    """Return where the store is: BUILDER_STORE, else in the cache of the user (not of sudo)."""
+    """Return BUILDER_STORE, else the store in the cache directory of the user (not sudo's root)."""
     if "BUILDER_STORE" in os.environ:
         return Path(os.environ["BUILDER_STORE"])
     sudo = os.environ.get("SUDO_UID")
@@ -62,10 +65,10 @@ def default_store() -> Path:
 
 
 class _Output(Console):
-    """A console that tells its caller when nobody reads it any more; rich's own exits with 1."""
+    """Console that raises an error when its pipe is closed; rich's own exits with 1."""
 
     def on_broken_pipe(self) -> None:
-        """Raise the error that led here.
+        """Raise the error that is being handled.
 
         Raises:
             BrokenPipeError: always.
@@ -75,9 +78,11 @@ class _Output(Console):
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Directories and settings of one run of the command line.
+    """Locations and settings of one run of the command line.
 
-    argv: the command line, without the values of `--set`. settings: these values.
+    store_size: in bytes.
+    argv: the command line without `--set` options, which may contain secrets.
+    settings: values of the `--set` options.
     """
 
     boards_dirs: Sequence[Path]
@@ -89,21 +94,42 @@ class Context:
     argv: tuple[str, ...]
     settings: tuple[str, ...] = ()
 
+    @classmethod
+    def from_arguments(cls, arguments: argparse.Namespace, argv: Sequence[str]) -> Context:
+        """Return the context of a parsed command line.
+
+        Raises:
+            UserError: a directory of boards does not exist.
+        """
+        for name in arguments.boards_dir:
+            if not Path(name).is_dir():
+                raise UserError(f"--boards-dir {name}: no such directory")
+        return cls(
+            boards_dirs=[Path(path).resolve() for path in arguments.boards_dir],
+            store=Path(arguments.store or default_store()).resolve(),
+            store_size=arguments.store_size,
+            output=Path(arguments.output).resolve(),
+            progress=arguments.progress,
+            engine=arguments.engine,
+            argv=tuple(without(argv)),
+            settings=tuple(getattr(arguments, "settings", ())),
+        )
+
     @property
     def tree(self) -> SpecTree:
-        """The YAML files."""
+        """The YAML files of boards, recipes, profiles and distributions."""
         return SpecTree(root=ROOT, boards_dirs=tuple(self.boards_dirs))
 
     @property
     def console(self) -> Console:
-        """Standard output; in the JSON view it belongs to the events, so standard error."""
+        """Console on standard output; with `--progress json` events go there, so standard error."""
         return _Output(stderr=self.progress == "json", soft_wrap=True, highlight=False)
 
     def open_store(self) -> Store:
-        """Open the store, making it if need be.
+        """Open the store and create it if necessary.
 
         Raises:
-            UserError: there can be none at that place.
+            UserError: the directory cannot be created.
         """
         try:
             return Store(self.store)
@@ -111,24 +137,24 @@ class Context:
             raise UserError(f"--store {self.store}: {error.strerror}") from error
 
     def compiler_cache(self, store: Store) -> CompilerCache | None:
-        """Return the store's cache of compiled objects; None if this machine lacks ccache."""
+        """Return the store's compiler cache; None if ccache is not installed."""
         if not shutil.which("ccache", path=SEARCH_PATH):
             return None
         return CompilerCache(store.compiler_cache, limit=self.store_size // _CACHE_SHARE)
 
     def view(self) -> LineView:
-        """Return the view of a build's events that the user asked for."""
+        """Return the view of build events that `--progress` selects."""
         return make_view(self.progress, self.console)
 
     def console_note(self, event: Event) -> None:
-        """Show an event of a command that has no view of a build."""
+        """Print an event of a command that has no view of a build."""
         LineView(self.console)(event)
 
     def output_of(self, board: str) -> Output:
-        """Return a board's output directory, which is made if need be.
+        """Return a board's output directory and create it if necessary.
 
         Raises:
-            UserError: there can be none at that place.
+            UserError: the directory cannot be created.
         """
         output = Output(directory=self.output / board, board=board)
         try:
@@ -140,9 +166,13 @@ class Context:
 
 
 def become_root(context: Context) -> None:
-    """Start again by sudo if this is not root: chroots and the owners of files need it."""
+    """Run this command line again with sudo, unless this process is root.
+
+    chroot and files of several owners need root. The values of `--set` go through a pipe on standard
+    input, since all users of the machine can read command lines.
+    """
     if os.geteuid() != 0:
-        context.console.print("this needs root (chroot, owners of files): using sudo")
+        context.console.print("needs root for chroot and file ownership: running sudo")
         sys.stdout.flush()
         environment = [f"BUILDER_STORE={context.store}"]
         if context.settings:
@@ -156,10 +186,10 @@ def become_root(context: Context) -> None:
             "sudo",
             [
                 "sudo",
-                # Not by their values: addresses of proxies may have passwords in them.
+                # By name, not by value: proxy URLs may contain passwords.
                 f"--preserve-env={','.join(PASSED_ON)}",
                 *environment,
-                "PYTHONDONTWRITEBYTECODE=1",  # no files of root's in the user's checkout
+                "PYTHONDONTWRITEBYTECODE=1",  # no files of root in the user's checkout
                 sys.executable,
                 str(ROOT / "build.py"),
                 *context.argv,

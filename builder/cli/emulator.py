@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The QEMU for a test: this machine's if that is new enough, else a step that gets one."""
+"""QEMU for boot tests: the host's if it is new enough, else one that a step downloads."""
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 
 from builder.apt.archive import ArchiveUnavailable
@@ -20,39 +19,39 @@ from builder.store.store import Store
 
 
 def emulator_plan(
-    arguments: argparse.Namespace, tree: SpecTree, store: Store, listener: Listener
+    tree: SpecTree, store: Store, listener: Listener, *, update: bool, offline: bool
 ) -> Planned | None:
-    """Plan the step that gets a QEMU; None if this machine's own is to be used.
+    """Plan the step that downloads a QEMU; return None if the host's QEMU is to be used.
 
-    That is so if it is new enough, and also if no other can be had, which is said: boards boot all
-    the same then, and the checks that need more are skipped.
+    The host's QEMU is used if it is new enough. It is also used, with a note, if no other one is
+    available: boards boot with it, and the checks that load designs are skipped.
     """
     source = qemu_source()
     try:
         if found_qemu().new:
             return None
     except HostError:
-        pass  # one that is unpacked does not need it
+        pass  # the downloaded QEMU does not need the host's
     try:
         archive = emulator_archive(
             source,
             store,
             named=partial(named_distribution, tree),
             listener=listener,
-            update=arguments.update,
-            offline=arguments.offline,
+            update=update,
+            offline=offline,
         )
     except ArchiveUnavailable as error:
         why = "".join(f"; {line}" for line in error.details)
         listener(Note(text=without_new(f"{error.message}{why}"), loud=True))
         return None
     (planned,) = make_plan([QemuPrograms(archive, source)], store)
-    if arguments.offline and not planned.cached:
-        listener(Note(text=without_new("--offline, and it has not been fetched yet"), loud=True))
+    if offline and not planned.cached:
+        listener(Note(text=without_new("--offline, and it has not been downloaded yet"), loud=True))
         return None
     return planned
 
 
 def without_new(why: str) -> str:
-    """Say what it means that there is no new enough QEMU."""
-    return f"this machine's own QEMU boots the boards, which cannot load designs: {why}"
+    """Return the note about using the host's old QEMU, with the reason."""
+    return f"using the host's QEMU, which cannot load bitstreams: {why}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How an error is told: one report, without a traceback."""
+"""Reports of errors on the console, without tracebacks."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from builder.errors import BuildError
 from builder.scheduler.scheduler import StepFailure
 
 _FROM_INPUT = ["/bin/sh", "-eu", "-s"]
-"""Last words of the command that runs a recipe's script inside of the root filesystem."""
+"""Last words of the command that runs a recipe's script in the root filesystem."""
 
 
 def error_console() -> Console:
-    """Return the console that errors go to."""
+    """Return the console on standard error."""
     return Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 def report(error: BuildError, console: Console, *, same: Sequence[str] = ()) -> int:
-    """Print an error as one report and return its exit code.
+    """Print an error and return its exit code.
 
-    `same` are the words by which other commands mean the image that could not be built.
+    `same` are the options that select the failed image in other commands.
     """
     cause = error.cause if isinstance(error, StepFailure) else error
     console.print(f"[bold red]error:[/] {escape(message(error))}")
     for line in error.details:
         console.print(f"  {escape(line)}")
     if isinstance(error, StepFailure):
-        # Of a step with a shell, the command works in a directory that is gone.
+        # If the step has a shell, the command's working directory no longer exists.
         look = typed("shell", error.step, "--board", error.board, *same) if error.board else ""
         if error.replay and not (error.has_shell and look):
-            gone = " (works in a directory that is gone)" if _works_nowhere(error.replay) else ""
+            gone = " (its directory no longer exists)" if _directory_gone(error.replay) else ""
             console.print(f"[bold]command{gone}:[/] {escape(error.replay)}")
         console.print(f"[bold]log:[/] {escape(str(error.log))}")
         if error.has_shell and look:
@@ -48,7 +48,7 @@ def report(error: BuildError, console: Console, *, same: Sequence[str] = ()) -> 
 
 
 def message(error: BuildError) -> str:
-    """Return an error's message, which names a recipe's script rather than what starts it."""
+    """Return an error's message, with the name of a recipe's script instead of its interpreter."""
     if not (isinstance(error, StepFailure) and error.replay):
         return error.message
     words = error.replay.split()
@@ -62,7 +62,7 @@ def message(error: BuildError) -> str:
     return error.message
 
 
-def _works_nowhere(replay: str) -> bool:
-    """Return whether a command names a directory that is not there any more."""
+def _directory_gone(replay: str) -> bool:
+    """Return whether a command names a directory that no longer exists."""
     words = [Path(word) for word in replay.split() if word.startswith("/")]
     return any(not word.exists() and not word.parent.exists() for word in words)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An image that is there: what it is, as its manifest tells, without planning or building."""
+"""The spec of an image that was built before, read from its manifest."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from builder.cli.build_options import is_secret
 from builder.cli.context import Context, typed
-from builder.cli.same_image import is_secret
 from builder.errors import UserError
 from builder.publish.comparison import Manifest, is_manifest
 from builder.publish.output import Output
@@ -25,18 +25,19 @@ from builder.store.store import Store
 def built_spec(
     spec: ImageSpec, context: Context, store: Store, settings: Sequence[str]
 ) -> ImageSpec:
-    """Return what the image in a board's output directory is: recipes and values of its manifest.
+    """Return the spec of the image in a board's output directory.
 
-    Secrets, which no manifest has, are those of `spec`.
+    Recipes and parameters come from the manifest. Secrets, which are in no manifest, come from
+    `spec`.
 
     Raises:
-        UserError: there is no such image, or it is not the one that the command line means.
+        UserError: there is no image, or it differs from its manifest or from `settings`.
     """
     output = Output(directory=context.output / spec.name, board=spec.name)
     manifest = _manifest(output)
     if store.digest(output.image, sha256) != manifest["image"]["sha256"]:
         raise UserError(
-            f"{os.path.relpath(output.image)} is not the image that the manifest beside it tells of",
+            f"{os.path.relpath(output.image)} does not match the checksum in {output.manifest.name}",
             hint=typed("build", "--board", spec.name),
         )
     built = replace(
@@ -68,9 +69,9 @@ def _manifest(output: Output) -> Manifest:
 def known_recipes(
     tree: SpecTree, spec: ImageSpec, present: Mapping[str, Mapping[str, Scalar]]
 ) -> Mapping[str, ResolvedRecipe]:
-    """Return those of an image's recipes that the tree has, with their values.
+    """Return the recipes of an image that exist in the tree, with the image's parameters.
 
-    Secrets that nobody told are taken to be what the board's own specification has.
+    Secrets are assumed to have the values of the board's own spec.
     """
     files = tree.recipe_files(spec.directories)
     own = spec.parameters()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command `flash`: an image onto a card."""
+"""The command `flash`: writes an image to a card."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import shtab
@@ -29,14 +30,14 @@ from builder.sandbox.process import Processes
 
 
 def flash(arguments: argparse.Namespace, context: Context) -> int:
-    """Write an image onto a card; without a device, list those that could be meant."""
-    image, device_name = _meant(arguments, context)
+    """Write an image to a card; without a device, list the removable devices."""
+    image, device_name = _selected(arguments.words, arguments.board, context)
     if device_name is None:
         _list(context)
         if image is None:
             return 0
         raise UserError(
-            f"which device is {os.path.relpath(image.path)} to be written onto?",
+            f"no device named to write {os.path.relpath(image.path)} to",
             hint=typed("flash", os.path.relpath(image.path), "/dev/YOUR-CARD"),
         )
     assert image
@@ -45,20 +46,20 @@ def flash(arguments: argparse.Namespace, context: Context) -> int:
         raise HostError("bmaptool is not installed", hint="apt-get install bmap-tools")
     become_root(context)
     started = time.monotonic()
-    shown = _Shown(context)
-    with shown:
-        checked = image.check(shown)
-        length = image.size(shown)
+    progress = _ProgressView(context)
+    with progress:
+        checked = image.check(progress)
+        length = image.size(progress)
     check_room(device, length)
     if not checked:
-        context.console.print(f"there is no checksum beside {escape(image.path.name)}: not checked")
+        context.console.print(f"no checksum file for {escape(image.path.name)}: not verified")
     if image.block_map is None:
-        context.console.print("there is no block map beside it: the whole image is written")
+        context.console.print("no block map (.bmap): writing the whole image")
     _confirm(device, context.console, yes=arguments.yes)
-    # It may have been mounted, or taken out, while the user made up his mind.
+    # The card may have been mounted or removed during the confirmation.
     device = target(device_name, devices(), fixed=arguments.fixed_disk)
-    with shown:
-        write(image, Path(device.path), length, progress=shown, processes=Processes())
+    with progress:
+        write(image, Path(device.path), length, progress=progress, processes=Processes())
     context.console.print(
         f"[bold green]written and verified[/] in {duration(time.monotonic() - started)}: "
         f"{escape(os.path.relpath(image.path))} is on {escape(device.described)}"
@@ -66,21 +67,23 @@ def flash(arguments: argparse.Namespace, context: Context) -> int:
     return 0
 
 
-def _meant(arguments: argparse.Namespace, context: Context) -> tuple[CardImage | None, Path | None]:
-    """Return the image and the device that the words of the command line mean."""
-    words = [Path(word) for word in arguments.words]
-    if arguments.board:
-        path = context.output / arguments.board / f"{arguments.board}.img"
+def _selected(
+    given: Sequence[str], board: str | None, context: Context
+) -> tuple[CardImage | None, Path | None]:
+    """Return the image and the device that the command line names."""
+    words = [Path(word) for word in given]
+    if board:
+        path = context.output / board / f"{board}.img"
         if not path.exists():
             raise UserError(
-                f"there is no image of {arguments.board} in {os.path.relpath(context.output)}",
-                hint=typed("--board", arguments.board),
+                f"there is no image of {board} in {os.path.relpath(context.output)}",
+                hint=typed("--board", board),
             )
         words.insert(0, path)
     if len(words) > 2:
         raise UserError(
-            f"flash takes an image and a device, not {len(words)} words",
-            hint="with --board, only the device is named",
+            f"flash takes one image and one device, but {len(words)} names are given",
+            hint="with --board, name only the device",
         )
     image = card_image(words[0]) if words else None
     return image, words[1] if len(words) > 1 else None
@@ -89,9 +92,9 @@ def _meant(arguments: argparse.Namespace, context: Context) -> tuple[CardImage |
 def _list(context: Context) -> None:
     found = candidates(devices())
     if not found:
-        context.console.print("there is no removable device with a card in it")
+        context.console.print("no removable device with a card found")
         return
-    rows = [("device", "size", "model", "what is on it", "mounted")]
+    rows = [("device", "size", "model", "content", "mounted")]
     for device in found:
         mounted = ", ".join(point for item in device.all() for point in item.mounts)
         rows.append((device.path, size(device.size), device.model, device.content, mounted))
@@ -100,21 +103,21 @@ def _list(context: Context) -> None:
 
 
 def _confirm(device: Device, console: Console, *, yes: bool) -> None:
-    """Ask on the terminal whether all that is on a device may go.
+    """Ask for confirmation to overwrite a device.
 
     Raises:
-        UserError: there is nobody to ask.
-        Interrupted: the answer was not yes.
+        UserError: standard input is no terminal.
+        Interrupted: the answer was not `yes`.
     """
-    console.print(f"[bold yellow]all that is on {escape(device.described)} will be lost[/]")
-    console.print(f"  on it now: {escape(device.content)}")
-    ask("write onto it?", yes=yes, refused=f"nothing was written onto {device.path}")
+    console.print(f"[bold yellow]all data on {escape(device.described)} will be lost[/]")
+    console.print(f"  content: {escape(device.content)}")
+    ask("write to it?", yes=yes, refused=f"nothing was written to {device.path}")
 
 
-class _Shown:
-    """Shows how far the work is: bars on a terminal, lines or JSON objects else.
+class _ProgressView:
+    """Progress view: bars on a terminal, else lines or JSON objects.
 
-    Use it as a context manager; it may be used again.
+    A context manager that can be entered several times.
     """
 
     def __init__(self, context: Context) -> None:
@@ -123,7 +126,7 @@ class _Shown:
         self._terminal = context.progress in ("auto", "live") and self._console.is_terminal
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._told: dict[str, int] = {}
+        self._printed: dict[str, int] = {}
 
     def __enter__(self) -> Progress:
         if self._terminal:
@@ -149,9 +152,9 @@ class _Shown:
             return
         percent = 100 * done // total if total else 100
         tenth = percent // (1 if self._json else 10)
-        if self._told.get(stage) == tenth:
+        if self._printed.get(stage) == tenth:
             return
-        self._told[stage] = tenth
+        self._printed[stage] = tenth
         if self._json:
             event = {"event": "FlashProgress", "stage": stage, "done": done, "total": total}
             sys.stdout.write(json.dumps({**event, "time": round(time.time(), 2)}) + "\n")
@@ -160,20 +163,29 @@ class _Shown:
             self._console.print(f"  {stage:<10} {percent:3} %")
 
 
-def declare(verbs: Verbs) -> None:
-    """Declare the command."""
-    verb = verbs.add("flash", flash, "write an image onto a card, or list the cards there are")
+def register(verbs: Verbs) -> None:
+    """Register the command."""
+    verb = verbs.add(
+        "flash",
+        flash,
+        "write an image to a card, or list the cards",
+        group="cards",
+        examples=[
+            "flash output/Pynq-Z2/Pynq-Z2.img /dev/sdX",
+            "flash --board Pynq-Z2 /dev/sdX",
+        ],
+    )
     words = verb.add_argument(
         "words", nargs="*", metavar="IMAGE DEVICE",
-        help="the image (.img, or packed: .img.xz, .img.zst, ...) and the whole device; without a "
-        "device, the removable ones are listed",
+        help="the image (.img or compressed: .img.xz, .img.zst, ...) and the device, not a partition; "
+        "without a device, the removable devices are listed",
     )  # fmt: skip
     completed(words, shtab.FILE)
     board = verb.add_argument(
-        "--board", metavar="NAME", help="the image that was built for this board"
+        "--board", metavar="NAME", help="write the image that was built for this board"
     )
     completed(board, BOARDS)
-    verb.add_argument("--yes", action="store_true", help="ask nothing: for scripts")
+    verb.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     verb.add_argument(
-        "--fixed-disk", action="store_true", help="also onto a disk that is not removable"
+        "--fixed-disk", action="store_true", help="allow a disk that is not removable"
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command that brings boards of PYNQ's sdbuild over."""
+"""The command `import-spec`: converts boards of PYNQ's sdbuild."""
 
 from __future__ import annotations
 
@@ -20,40 +20,52 @@ from builder.sdbuild_import.report import Report
 from builder.spec.models import Provider
 
 
-def declare(verbs: Verbs) -> None:
-    """Declare the command."""
-    parser = verbs.add("import-spec", import_spec, "convert boards of PYNQ's sdbuild to ours")
+def register(verbs: Verbs) -> None:
+    """Register the command."""
+    parser = verbs.add(
+        "import-spec",
+        import_spec,
+        "convert boards of PYNQ's sdbuild to this builder's format",
+        group="boards",
+        examples=[
+            "import-spec ../PYNQ/boards/Pynq-Z1",
+            "import-spec ../PYNQ/boards --board ZCU104 --to my-boards",
+        ],
+    )
     parser.add_argument(
-        "directory", type=Path, metavar="DIR", help="a board of sdbuild's, or a directory of such"
+        "directory",
+        type=Path,
+        metavar="DIR",
+        help="directory of a board of sdbuild, or of several boards",
     )
     parser.add_argument(
         "--to", type=Path, default=Path("imported-boards"), metavar="DIR",
-        help="where the boards' directories are made (default: %(default)s)",
+        help="directory in which the boards' directories are created (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--board", action="append", dest="boards", metavar="NAME",
-        help="this board of the directory alone (may be repeated)",
+        help="convert only this board (repeatable)",
     )  # fmt: skip
     like = parser.add_argument(
         "--like", metavar="BOARD",
-        help="the hardware is as of this board: memory, console, device tree, start-up",
+        help="take the hardware description from this board: memory, console, device tree, PS start-up",
     )  # fmt: skip
     completed(like, BOARDS)
     parser.add_argument(
         "--bsp", choices=[name for name in get_args(Provider) if name != "prebuilt"],
         metavar="PROVIDER",
-        help="who is to make the boot files (default: whoever can): %(choices)s",
+        help="provider of the boot files (default: selected from the board's files): %(choices)s",
     )  # fmt: skip
     parser.add_argument(
         "--fetch",
         action="store_true",
-        help="fetch BSPs of which only a URL is given, for their sha256",
+        help="download BSPs that have only a URL, to record their sha256",
     )
     parser.add_argument("--json", action="store_true", help="print the reports as JSON")
 
 
 def import_spec(arguments: argparse.Namespace, context: Context) -> int:
-    """Convert boards of sdbuild's to ours, and say what became of each of their files."""
+    """Convert boards of sdbuild and report the use of each of their files."""
     sources = find_boards(arguments.directory)
     if arguments.boards:
         names = {source.name: source for source in sources}
@@ -64,13 +76,13 @@ def import_spec(arguments: argparse.Namespace, context: Context) -> int:
                 hint=f"it has {', '.join(names)}",
             )
         sources = [names[name] for name in arguments.boards]
-    wish = ImportRequest(like=arguments.like, provider=arguments.bsp, fetch=arguments.fetch)
+    request = ImportRequest(like=arguments.like, provider=arguments.bsp, fetch=arguments.fetch)
     target = arguments.to.resolve()
     reports: list[Report] = []
     failures: list[UserError] = []
     for source in sources:
         try:
-            reports.append(import_board(source, target, context.tree, wish))
+            reports.append(import_board(source, target, context.tree, request))
         except UserError as error:
             failures.append(error)
     if arguments.json:
@@ -78,7 +90,7 @@ def import_spec(arguments: argparse.Namespace, context: Context) -> int:
     else:
         _show(context, reports, os.path.relpath(target))
     if failures:
-        raise _together(failures)
+        raise _combined(failures)
     return 0 if all(report.directory for report in reports) else UserError.exit_code
 
 
@@ -94,7 +106,7 @@ def _show(context: Context, reports: Sequence[Report], target: str) -> None:
             context.console.print(f"\n  next: {escape(command)}\n")
 
 
-def _together(failures: Sequence[UserError]) -> UserError:
+def _combined(failures: Sequence[UserError]) -> UserError:
     if len(failures) == 1:
         return failures[0]
     return UserError(

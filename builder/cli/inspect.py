@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Commands that look at specifications and builds, and change nothing of an image."""
+"""The commands `dump`, `diff`, `validate` and `upgrade`, which read boards and builds."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import shtab
 from rich.markup import escape
 
 from builder.bsp.ps7.cpu_clock_check import problems_of
+from builder.cli.build_options import BuildOptions
 from builder.cli.context import ROOT, Context, print_json, typed
 from builder.cli.options import BOARDS_OR_FILES, Verbs, completed
-from builder.cli.planning import resolved
+from builder.cli.planning import resolve_boards
 from builder.errors import UserError
 from builder.publish.comparison import Change, compare, is_manifest
 from builder.report.console import columns
@@ -35,8 +36,8 @@ _MANIFEST = "manifest.json"
 
 
 def dump_spec(arguments: argparse.Namespace, context: Context) -> int:
-    """Print what boards' images are to be, each value with where it is from."""
-    specs = resolved(arguments, context)
+    """Print the resolved specs of boards' images, with the origin of each value."""
+    specs = resolve_boards(BuildOptions.from_arguments(arguments), context)
     if arguments.json:
         print_json({name: [asdict(value) for value in dump(spec)] for name, spec in specs.items()})
         return 0
@@ -50,13 +51,13 @@ def dump_spec(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def diff(arguments: argparse.Namespace, context: Context) -> int:
-    """Print what differs between two boards, or between two builds."""
+    """Print the differences between two boards or between two builds."""
     sides = (arguments.left, arguments.right)
     manifests = [path for path in map(_manifest, sides) if path]
     if len(manifests) == 1:
         raise UserError(
             f"{' and '.join(sides)}: one is a build, the other is not",
-            hint=f"give two boards, or two {_MANIFEST} (or directories that hold one)",
+            hint=f"name two boards, or two {_MANIFEST} files or their directories",
         )
     found = [*(_of_builds(*manifests) if manifests else _of_boards(*sides, context))]
     if arguments.json:
@@ -87,7 +88,7 @@ def _of_builds(before: Path, after: Path) -> Iterator[_Row]:
 
 
 def _manifest(word: str) -> Path | None:
-    """Return the manifest that a word of the command line means; None if it is a board's name."""
+    """Return the manifest that a word of the command line names; None if it is a board's name."""
     path = Path(word)
     if path.is_dir() and (path / _MANIFEST).is_file():
         return path / _MANIFEST
@@ -101,16 +102,16 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise UserError(f"{path}: not JSON: {error}") from error
     if not is_manifest(manifest):
         raise UserError(
-            f"{path}: not the manifest of a build", hint=f"a build writes it as {_MANIFEST}"
+            f"{path}: not the manifest of a build", hint=f"builds write the manifest as {_MANIFEST}"
         )
     return manifest
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Result of a check of a board's files. Warnings alone do not fail it.
+    """Result of the validation of a board's files. Warnings are no failure.
 
-    No board: it is of recipes and profiles that boards share, and `file` is the directory of them.
+    board: None for recipes and profiles that several boards share; `file` is then their directory.
     """
 
     board: str | None
@@ -120,10 +121,10 @@ class Verdict:
 
 
 def validate(arguments: argparse.Namespace, context: Context) -> int:
-    """Check the files of boards, without building anything."""
+    """Validate the files of boards without building anything."""
     names, tree, shared = _boards_in([Path(word) for word in arguments.directories], context)
-    verdicts = [_judge(tree, name) for name in names]
-    verdicts += _judge_shared(tree, shared, verdicts)
+    verdicts = [_validate_board(tree, name) for name in names]
+    verdicts += _validate_shared(tree, shared, verdicts)
     if arguments.json:
         print_json([_as_json(verdict) for verdict in verdicts])
     for verdict in [] if arguments.json else verdicts:
@@ -138,12 +139,13 @@ def validate(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def _boards_in(folders: Sequence[Path], context: Context) -> tuple[list[str], SpecTree, list[Path]]:
-    """Return the boards that directories hold, or are, and a tree that has them.
+    """Return the boards in directories, a tree that contains them, and the shared directories.
 
-    With them come the directories whose recipes and profiles are for all their boards.
+    A folder is the directory of one board or of several boards. A shared directory has recipes and
+    profiles for all boards in it.
 
     Raises:
-        UserError: a directory holds none.
+        UserError: a directory contains no board.
     """
     if not folders:
         return sorted(context.tree.board_files()), context.tree, [ROOT, *context.boards_dirs]
@@ -157,7 +159,8 @@ def _boards_in(folders: Sequence[Path], context: Context) -> tuple[list[str], Sp
         own = [name for name, path in found.items() if path.is_relative_to(folder)]
         if not own:
             raise UserError(
-                f"{given}: there is no board", hint="a board is a directory with a board.yaml in it"
+                f"{given}: there is no board",
+                hint="a board is a directory that contains board.yaml",
             )
         names += own
         outer.append(parent)
@@ -166,7 +169,7 @@ def _boards_in(folders: Sequence[Path], context: Context) -> tuple[list[str], Sp
     return [*dict.fromkeys(names)], tree, [*dict.fromkeys(shared)]
 
 
-def _judge(tree: SpecTree, name: str) -> Verdict:
+def _validate_board(tree: SpecTree, name: str) -> Verdict:
     file = tree.board_files()[name]
     problems = problems_of_board(tree, name)
     try:
@@ -178,7 +181,7 @@ def _judge(tree: SpecTree, name: str) -> Verdict:
     warnings: list[str] = []
     if ("format",) not in spec.document.places:
         warnings.append(
-            f"board.yaml does not say which format it is written in: `format: {FORMAT}`, or "
+            f"board.yaml has no key `format`: add `format: {FORMAT}`, or run "
             f"{typed('upgrade', os.path.relpath(file.parent))}"
         )
     unusable = [reason for each in spec.distributions if (reason := spec.unusable(each))]
@@ -186,18 +189,18 @@ def _judge(tree: SpecTree, name: str) -> Verdict:
     if len(unusable) == len(spec.distributions):
         problems.append(spec.document.problem(("distro",), "none of these can be used"))
     if not any((folder / "tests").is_dir() for folder in spec.directories):
-        warnings.append("there are no checks of the board's own: a directory tests/")
+        warnings.append("the board has no checks of its own (directory tests/)")
     return Verdict(board=name, file=file, problems=problems, warnings=warnings)
 
 
-def _judge_shared(
+def _validate_shared(
     tree: SpecTree, folders: Sequence[Path], of_boards: Sequence[Verdict]
 ) -> Iterator[Verdict]:
-    """Judge recipes and profiles that boards share; only what no board's verdict says is said."""
-    said = {problem for verdict in of_boards for problem in verdict.problems}
+    """Validate shared recipes and profiles; skip problems that a board's verdict contains."""
+    reported = {problem for verdict in of_boards for problem in verdict.problems}
     boards = [path.parent for path in tree.board_files().values()]
     for folder in folders:
-        found = {*problems_of_shared(tree, folder, boards)} - said
+        found = {*problems_of_shared(tree, folder, boards)} - reported
         if found:
             yield Verdict(board=None, file=folder, problems=sorted(found), warnings=())
 
@@ -213,12 +216,12 @@ def _as_json(verdict: Verdict) -> dict[str, object]:
 
 
 def upgrade(arguments: argparse.Namespace, context: Context) -> int:
-    """Bring boards' files to the format that this builder reads: all of them, or none."""
+    """Convert boards' files to the current format: all of them or, after an error, none."""
     outdated: dict[Path, str] = {}
-    for path, bring in _upgrades(arguments.directories).items():
+    for path, convert in _upgrades(arguments.directories).items():
         before = plain_text(path, most=MOST_BYTES)
         try:
-            text, notes = bring(before)
+            text, notes = convert(before)
         except UserError as error:
             raise UserError(f"{path}: {error.message}", hint=error.hint) from error
         if text != before:
@@ -236,10 +239,10 @@ def upgrade(arguments: argparse.Namespace, context: Context) -> int:
 
 
 def _upgrades(folders: Sequence[str]) -> dict[Path, Callable[[str], tuple[str, list[str]]]]:
-    """Return the files of boards and profiles that directories hold, with what upgrades each.
+    """Return the files of boards and profiles in directories, with the function that upgrades each.
 
     Raises:
-        UserError: a directory is no board's, and holds none.
+        UserError: a directory contains no board.
     """
     found: dict[Path, Callable[[str], tuple[str, list[str]]]] = {}
     for folder in map(Path, folders):
@@ -268,38 +271,61 @@ def _short(origin: str) -> str:
     return origin.removeprefix(f"{Path.cwd()}/")
 
 
-def declare(verbs: Verbs) -> None:
-    """Declare the commands of this module."""
+def register(verbs: Verbs) -> None:
+    """Register the commands."""
     verb = verbs.add(
-        "dump", dump_spec, "show what an image is to be, and where each value is from",
+        "dump",
+        dump_spec,
+        "show the resolved spec of an image, with the origin of each value",
+        group="boards",
         spec=True,
-    )  # fmt: skip
-    verb.add_argument("--json", action="store_true", help="as JSON, for programs")
-    verb = verbs.add("diff", diff, "show what differs between two boards, or two builds")
+        examples=["dump --board Pynq-Z2", "dump --all --json"],
+    )
+    verb.add_argument("--json", action="store_true", help="print JSON")
+    verb = verbs.add(
+        "diff",
+        diff,
+        "show the differences between two boards or two builds",
+        group="boards",
+        examples=[
+            "diff Pynq-Z2 ZCU111",
+            "diff output/Pynq-Z2/manifest.previous.json output/Pynq-Z2",
+        ],
+    )
     for side in ("left", "right"):
         word = verb.add_argument(
             side, metavar=side.upper(),
-            help="a board's name, or a build's manifest.json or the directory that holds it",
+            help="name of a board, or a build's manifest.json or its directory",
         )  # fmt: skip
         completed(word, BOARDS_OR_FILES)
-    verb.add_argument("--json", action="store_true", help="as JSON, for programs")
-    verb = verbs.add("validate", validate, "check the files of boards; builds nothing")
+    verb.add_argument("--json", action="store_true", help="print JSON")
+    verb = verbs.add(
+        "validate",
+        validate,
+        "validate the files of boards without building",
+        group="boards",
+        examples=["validate", "validate ../my-boards --json"],
+    )
     folders = verb.add_argument(
         "directories", nargs="*", metavar="DIR",
-        help="a board's directory, or one that holds boards (default: all that `boards` lists)",
+        help="directory of a board or of several boards (default: all boards that `boards` lists)",
     )  # fmt: skip
     completed(folders, shtab.DIRECTORY)
-    verb.add_argument("--json", action="store_true", help="as JSON, for programs")
+    verb.add_argument("--json", action="store_true", help="print JSON")
     verb = verbs.add(
-        "upgrade", upgrade, "bring boards' files to the format that this builder reads"
+        "upgrade",
+        upgrade,
+        "convert boards' files to the current format",
+        group="boards",
+        examples=["upgrade ../my-boards", "upgrade --check ../my-boards/My-Board"],
     )
     folders = verb.add_argument(
         "directories",
         nargs="+",
         metavar="DIR",
-        help="a board's directory, or one that holds boards",
+        help="directory of a board or of several boards",
     )
     completed(folders, shtab.DIRECTORY)
     verb.add_argument(
-        "--check", action="store_true", help="change nothing; exit code 2 if there is work to do"
+        "--check", action="store_true", help="change nothing; exit code 2 if a file is outdated"
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command `lock`: renews the lock files of recipes' Python packages."""
+"""The command `lock`: updates the lock files of recipes' Python packages."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ ARCHITECTURES = (Architecture.ARMHF.value, Architecture.ARM64.value)
 
 
 def lock(arguments: argparse.Namespace, context: Context) -> int:
-    """Renew lock files; those of required recipes come first, since others build on them.
+    """Update lock files; required recipes come first, since other lock files depend on theirs.
 
     Raises:
-        UserError: a name is unknown, or of a recipe that was named there is nothing to renew.
+        UserError: a name is unknown, or a named recipe has no lock file to update.
     """
     recipes = _recipes(context)
     for name in arguments.recipes:
         if name not in recipes:
-            raise UserError(f"--recipe {name}: there is none{closest(name, recipes)}")
+            raise UserError(f"--recipe {name}: there is no such recipe{closest(name, recipes)}")
     known = context.tree.distribution_files()
     for name in arguments.distros:
         if name not in known:
-            raise UserError(f"--distro {name}: there is none{closest(name, known)}")
+            raise UserError(f"--distro {name}: there is no such distribution{closest(name, known)}")
     wanted = arguments.recipes or list(recipes)
     work: list[tuple[ResolvedRecipe, NamedDistribution, Architecture, Path]] = []
     for distro in arguments.distros or list(known):
@@ -49,34 +49,34 @@ def lock(arguments: argparse.Namespace, context: Context) -> int:
         for architecture in map(Architecture, arguments.architectures or ARCHITECTURES):
             for recipe in recipes.values():
                 path = recipe.lock_file(distribution, architecture)
-                # Unless it was asked for by name, what there is is renewed, and nothing added.
+                # New lock files are created only for distributions that were named.
                 if path and recipe.name in wanted and (path.exists() or arguments.distros):
                     work.append((recipe, distribution, architecture, path))
     for name in arguments.recipes:
         if all(recipe.name != name for recipe, *_ in work):
-            raise _nothing_to_do(recipes[name], arguments.distros)
+            raise _no_lock_file(recipes[name], arguments.distros)
     for recipe, distribution, architecture, path in work:
-        text = _made(context, recipe, recipes, distribution, architecture)
+        text = _make(context, recipe, recipes, distribution, architecture)
         _show(context, path, write_lock(path, text))
     return 0
 
 
-def _nothing_to_do(recipe: ResolvedRecipe, distros: Sequence[str]) -> UserError:
-    """Return why there is nothing to be done for a recipe that was asked for."""
+def _no_lock_file(recipe: ResolvedRecipe, distros: Sequence[str]) -> UserError:
+    """Return the error about a named recipe without a lock file to update."""
     if not recipe.model.pip or distros:
         place = f" for {', '.join(distros)}" if distros else ""
         return UserError(
             f"recipe {recipe.name} names no lock file{place}",
-            hint="name it in recipe.yaml in `pip`, and what it is made of in `requirements`",
+            hint="set `pip` (the lock file) and `requirements` (its packages) in recipe.yaml",
         )
     return UserError(
         f"recipe {recipe.name} has no lock file yet",
-        hint="say for which distribution it is to be made: --distro debian-bookworm",
+        hint="name the distribution to create it for: --distro debian-bookworm",
     )
 
 
 def _recipes(context: Context) -> Mapping[str, ResolvedRecipe]:
-    """Return all recipes, each after those that it requires."""
+    """Return all recipes, each after the recipes that it requires."""
     reader = Reader()
     files = context.tree.recipe_files([path.parent for path in context.tree.board_files().values()])
     models = {name: reader.recipe(path) for name, path in files.items()}
@@ -89,7 +89,7 @@ def _recipes(context: Context) -> Mapping[str, ResolvedRecipe]:
     }
 
 
-def _made(
+def _make(
     context: Context,
     recipe: ResolvedRecipe,
     recipes: Mapping[str, ResolvedRecipe],
@@ -105,7 +105,7 @@ def _made(
         for package in each.packages(distribution, architecture)
     ]
     with TemporaryDirectory() as folder:
-        brought = _brought(context, distribution, architecture, packages, Path(folder))
+        provided = _from_apt(context, distribution, architecture, packages, Path(folder))
         work = Path(folder) / "work"
         work.mkdir()
         return make_lock(
@@ -113,7 +113,7 @@ def _made(
             required,
             distribution,
             architecture,
-            brought=brought,
+            brought=provided,
             index=index_url(),
             work=work,
         )
@@ -126,14 +126,14 @@ def _show(context: Context, path: Path, change: Change) -> None:
             context.console.print(f"  {sign} {escape(package)}")
 
 
-def _brought(
+def _from_apt(
     context: Context,
     distribution: NamedDistribution,
     architecture: Architecture,
     packages: Sequence[str],
     work: Path,
 ) -> dict[str, str]:
-    """Return the Python packages that apt brings; needs the archive only if there are any."""
+    """Return the Python packages that apt installs; uses the archive only if there are any."""
     if not has_modules(packages):
         return {}
     store = context.open_store()
@@ -151,7 +151,7 @@ def _brought(
 
 
 def _required(recipe: ResolvedRecipe, recipes: Mapping[str, ResolvedRecipe]) -> set[str]:
-    """Return what a recipe requires, directly or not."""
+    """Return the recipes that a recipe requires, directly or indirectly."""
     found: set[str] = set()
     todo = [*recipe.model.requires]
     while todo:
@@ -162,21 +162,30 @@ def _required(recipe: ResolvedRecipe, recipes: Mapping[str, ResolvedRecipe]) -> 
     return found
 
 
-def declare(verbs: Verbs) -> None:
-    """Declare the command of this module."""
-    verb = verbs.add("lock", lock, "renew the lock files of recipes' Python packages")
+def register(verbs: Verbs) -> None:
+    """Register the command."""
+    verb = verbs.add(
+        "lock",
+        lock,
+        "update the lock files of recipes' Python packages",
+        group="developers",
+        examples=[
+            "lock",
+            "lock --recipe jupyter --distro debian-bookworm --architecture arm64",
+        ],
+    )
     recipe = verb.add_argument(
         "--recipe", action="append", default=[], dest="recipes", metavar="NAME",
-        help="of this recipe (may be repeated; default: of all)",
+        help="only for this recipe (repeatable; default: all recipes)",
     )  # fmt: skip
     completed(recipe, RECIPES)
     distro = verb.add_argument(
         "--distro", action="append", default=[], dest="distros", metavar="NAME",
-        help="for this distribution, also where there is none yet (may be repeated; default: all "
-        "that there are)",
+        help="only for this distribution; creates missing lock files (repeatable; default: all "
+        "distributions)",
     )  # fmt: skip
     completed(distro, DISTRIBUTIONS)
     verb.add_argument(
         "--architecture", action="append", default=[], dest="architectures", choices=ARCHITECTURES,
-        help="for this architecture (may be repeated; default: for both)",
+        help="only for this architecture (repeatable; default: both)",
     )  # fmt: skip

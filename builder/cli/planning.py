@@ -1,24 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""From the words of the command line to a plan: boards, what is wanted of them, archives, steps."""
+"""Planning of images: resolves boards, selects distributions and plans the steps."""
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from builder.apt.archive import Archive
 from builder.apt.distribution_selection import native_archive, select_distribution
+from builder.cli.build_environment import ContainerRequest, ensure_build_environment
+from builder.cli.build_options import BuildOptions
 from builder.cli.context import Context
 from builder.errors import UserError
 from builder.plan.board_steps import BoardSteps, board_steps
 from builder.plan.merge import BoardPlan, merge_plans
 from builder.plan.plan import Planned, make_plan
 from builder.report.events import Event, Listener, Note
-from builder.spec.resolve import ImageSpec, NamedDistribution, PetaLinuxUse, resolve
+from builder.spec.resolve import ImageSpec, NamedDistribution, resolve
 from builder.store.checksum import sha256
 from builder.store.store import Store
 
@@ -27,81 +29,100 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class Planning:
-    """Each board's own plan, by its name, and `plan`, the one for all of them."""
+    """Plan of each board, by the board's name, and `plan`, the merged one."""
 
     boards: Mapping[str, BoardPlan]
     plan: Sequence[Planned]
 
 
-def board_names(arguments: argparse.Namespace, context: Context) -> list[str]:
-    """Return the boards that are meant, each once.
+def board_names(options: BuildOptions, context: Context) -> list[str]:
+    """Return the names of the selected boards, without duplicates.
 
     Raises:
-        UserError: those of the user's directories are, which hold none.
+        UserError: `--all` selects the boards in `--boards-dir`, and there are none.
     """
-    if not arguments.all:
-        return [*dict.fromkeys(arguments.boards)]
+    if not options.all_boards:
+        return [*dict.fromkeys(options.boards)]
     if not context.boards_dirs:
         return sorted(context.tree.board_files())
     names = sorted(context.tree.outer_board_files())
     if not names:
         raise UserError(
             f"--all: there is no board in {', '.join(map(os.path.relpath, context.boards_dirs))}",
-            hint="a board is a directory with a board.yaml in it",
+            hint="a board is a directory that contains board.yaml",
         )
     return names
 
 
-def resolved(arguments: argparse.Namespace, context: Context) -> dict[str, ImageSpec]:
-    """Return what is wanted of each board; needs no root.
+def resolve_boards(options: BuildOptions, context: Context) -> dict[str, ImageSpec]:
+    """Return the spec of each selected board's image, by the board's name.
 
     Raises:
-        UserError: something is wrong; it names the problems of all boards.
+        UserError: an option or a file is wrong; the error lists the problems of all boards.
     """
-    names = board_names(arguments, context)
-    if arguments.boot_files and len(names) > 1:
+    names = board_names(options, context)
+    if options.boot_files and len(names) > 1:
         raise UserError(
-            f"--boot-files are those of one board, not of {len(names)}: {', '.join(names)}",
-            hint="name each board's in its board.yaml, as bsp.boot-files",
+            f"--boot-files is for one board, not for {len(names)}: {', '.join(names)}",
+            hint="set bsp.boot-files in each board's board.yaml",
         )
     return _for_each(
         names,
         lambda name: resolve(
             context.tree,
             name,
-            settings=arguments.settings,
-            distro=arguments.distro,
-            profile=arguments.profile,
-            boot_files=arguments.boot_files and arguments.boot_files.absolute(),
-            provider=arguments.bsp,
-            petalinux=PetaLinuxUse(
-                installer=arguments.petalinux_installer
-                and arguments.petalinux_installer.absolute(),
-                accepted=arguments.accept_petalinux_license,
-                offline=arguments.offline,
-            ),
+            settings=options.settings,
+            distro=options.distro,
+            profile=options.profile,
+            boot_files=options.boot_files and options.boot_files.absolute(),
+            provider=options.provider,
+            petalinux=options.petalinux,
         ),
     )
 
 
-def planning(
-    arguments: argparse.Namespace,
-    specs: Mapping[str, ImageSpec],
-    store: Store,
-    listener: Listener,
-) -> Planning:
-    """Choose the boards' archives and plan their steps.
+def resolve_in_build_environment(
+    options: BuildOptions, context: Context, request: ContainerRequest | None = None
+) -> dict[str, ImageSpec]:
+    """Resolve the selected boards and continue in the build environment.
+
+    `ensure_build_environment` does not return in a process outside of it. That process resolves the
+    boards too: mistakes are reported before a container or sudo starts, and the container needs
+    mounts of the files that the specs name.
 
     Raises:
-        UserError: an image cannot be made of the distribution's packages, or there is none.
+        UserError: an option or a file is wrong.
+        HostError: Docker was requested and is unavailable.
     """
-    archives = _archives(arguments, specs, store, listener)
+    specs = resolve_boards(options, context)
+    request = replace(
+        request or ContainerRequest(), shown=_user_files(specs.values()), offline=options.offline
+    )
+    ensure_build_environment(context, request)
+    return specs
+
+
+def _user_files(specs: Iterable[ImageSpec]) -> list[Path]:
+    """Return the files outside of the tree that specs name."""
+    named = [each for spec in specs for each in (spec.boot_files, spec.petalinux.installer)]
+    return [path for path in named if isinstance(path, Path) and path.exists()]
+
+
+def plan_images(
+    options: BuildOptions, specs: Mapping[str, ImageSpec], store: Store, listener: Listener
+) -> Planning:
+    """Select the boards' distributions and plan their steps.
+
+    Raises:
+        UserError: no distribution is usable, or the selected one lacks packages.
+    """
+    archives = _archives(options, specs, store, listener)
     native = {
         archive: native_archive(
-            archive, store, listener=listener, update=arguments.update, offline=arguments.offline
+            archive, store, listener=listener, update=options.update, offline=options.offline
         )
         for archive in dict.fromkeys(archives.values())
-        if arguments.native
+        if options.native
     }
 
     def steps_of(name: str) -> BoardSteps:
@@ -110,8 +131,8 @@ def planning(
             specs[name],
             archive,
             native=native.get(archive),
-            compress=arguments.compress,
-            only=arguments.only,
+            compress=options.compress,
+            only=options.only,
             read=partial(store.digest, read=sha256),
         )
 
@@ -128,44 +149,41 @@ def planning(
 
 
 def _archives(
-    arguments: argparse.Namespace,
-    specs: Mapping[str, ImageSpec],
-    store: Store,
-    listener: Listener,
+    options: BuildOptions, specs: Mapping[str, ImageSpec], store: Store, listener: Listener
 ) -> dict[str, Archive]:
-    """Choose each board's archive. Boards that have the same choice choose once, together."""
+    """Select each board's archive, once for all boards with the same candidates."""
 
     def unusable(spec: ImageSpec, distribution: NamedDistribution) -> str | None:
-        return None if arguments.distro else spec.unusable(distribution)
+        return None if options.distro else spec.unusable(distribution)
 
-    choices: dict[tuple[object, ...], list[ImageSpec]] = {}
+    candidates: dict[tuple[object, ...], list[ImageSpec]] = {}
     for spec in specs.values():
         offered = tuple((item.name, unusable(spec, item)) for item in spec.distributions)
-        choices.setdefault((spec.architecture, offered), []).append(spec)
-    chosen: dict[str, Archive] = {}
-    for alike in choices.values():
+        candidates.setdefault((spec.architecture, offered), []).append(spec)
+    selected: dict[str, Archive] = {}
+    for alike in candidates.values():
         names = [spec.name for spec in alike]
         archive = select_distribution(
             alike[0].distributions,
             alike[0].architecture,
             store,
-            listener=_on_behalf_of(names, listener) if len(choices) > 1 else listener,
+            listener=_on_behalf_of(names, listener) if len(candidates) > 1 else listener,
             unusable=partial(unusable, alike[0]),
-            update=arguments.update,
-            offline=arguments.offline,
-            strict=arguments.strict_archive,
+            update=options.update,
+            offline=options.offline,
+            strict=options.strict_archive,
         )
-        chosen |= dict.fromkeys(names, archive)
-    # Two choices may end at the same archive, which is fetched twice then. All boards are to see
-    # the same packages: those that came last, which the next call finds too.
-    latest = {(item.distribution.name, item.architecture): item for item in chosen.values()}
+        selected |= dict.fromkeys(names, archive)
+    # Two selections may return the same archive, fetched twice. All boards must use the same
+    # packages: the latest ones, which the next run also finds in the store.
+    latest = {(item.distribution.name, item.architecture): item for item in selected.values()}
     return {
-        name: latest[item.distribution.name, item.architecture] for name, item in chosen.items()
+        name: latest[item.distribution.name, item.architecture] for name, item in selected.items()
     }
 
 
 def _on_behalf_of(boards: Sequence[str], listener: Listener) -> Listener:
-    """Return a listener that says of which boards a note is."""
+    """Return a listener that prefixes notes with the names of boards."""
 
     def listen(event: Event) -> None:
         if isinstance(event, Note):
@@ -176,10 +194,10 @@ def _on_behalf_of(boards: Sequence[str], listener: Listener) -> Listener:
 
 
 def _for_each(boards: Iterable[str], work: Callable[[str], Result]) -> dict[str, Result]:
-    """Return what `work` returns for each board.
+    """Return the result of `work` for each board.
 
     Raises:
-        UserError: it raised one for some of them; all that they say is in this one.
+        UserError: `work` raised it for some boards; this error contains them all.
     """
     done: dict[str, Result] = {}
     errors: dict[str, UserError] = {}
@@ -189,17 +207,17 @@ def _for_each(boards: Iterable[str], work: Callable[[str], Result]) -> dict[str,
         except UserError as error:
             errors[board] = error
     if errors:
-        raise _together(errors, of=len(done) + len(errors))
+        raise _combined(errors, of=len(done) + len(errors))
     return done
 
 
-def _together(errors: Mapping[str, UserError], *, of: int) -> UserError:
-    """Return the errors of some of so many boards as one."""
+def _combined(errors: Mapping[str, UserError], *, of: int) -> UserError:
+    """Return the errors of some of `of` boards as one error."""
     first = next(iter(errors.values()))
-    said = {(error.message, error.details) for error in errors.values()}
-    if len(errors) == of and len(said) == 1:
-        return first  # of all boards the same, or there is but one
-    # Details begin with the file that they are about, which boards may have in common.
+    distinct = {(error.message, error.details) for error in errors.values()}
+    if len(errors) == of and len(distinct) == 1:
+        return first  # the same for all boards, or there is only one board
+    # Details begin with a file name, and several boards may use the same file.
     lines = dict.fromkeys(
         line
         for board, error in errors.items()

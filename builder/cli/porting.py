@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The commands for those who bring up a board: what is in a hardware export, and a board from it."""
+"""The commands `new-board` and `hardware`, which read a hardware export of Vivado."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _place(directory: Path | None, name: str) -> Path:
 
 
 def show(arguments: argparse.Namespace, context: Context) -> int:
-    """Print what a hardware export says."""
+    """Print the content of a hardware export."""
     export = open_export(arguments.file)
     design = read_design(export)
     system = read_system(design)
@@ -110,23 +110,32 @@ def _table(console: Console, rows: Sequence[Sequence[str]]) -> None:
         console.print(f"  {escape(line)}")
 
 
-def declare(verbs: Verbs) -> None:
-    """Declare the commands of this module."""
-    verb = verbs.add("new-board", create, "write a new board's directory from a hardware export")
-    verb.add_argument("name", metavar="NAME", help="the new board's name")
+def register(verbs: Verbs) -> None:
+    """Register the commands."""
+    verb = verbs.add(
+        "new-board",
+        create,
+        "create a new board's directory from a hardware export",
+        group="boards",
+        examples=[
+            "new-board My-Board --xsa design.xsa",
+            "new-board My-Z2 --xsa design.xsa --like Pynq-Z2 --directory ../my-boards",
+        ],
+    )
+    verb.add_argument("name", metavar="NAME", help="name of the new board")
     export = verb.add_argument(
         "--xsa", type=Path, required=True, metavar="FILE",
-        help="Vivado's hardware export (.xsa), or a .hwh out of one",
+        help="hardware export of Vivado (.xsa), or a .hwh from one",
     )  # fmt: skip
     completed(export, shtab.FILE)
     like = verb.add_argument(
         "--like", metavar="BOARD",
-        help="make it a variant of this board, whose PHY, flash, LEDs and the like it has",
+        help="create a variant of this board, with its PHY, flash, LEDs etc.",
     )  # fmt: skip
     completed(like, BOARDS)
     place = verb.add_argument(
         "--directory", type=Path, metavar="DIR",
-        help="where to write it: a directory of boards, or its own (default: boards/NAME of the tree)",
+        help="a directory of boards, or the new board's own directory (default: boards/NAME in the tree)",
     )  # fmt: skip
     completed(place, shtab.DIRECTORY)
     profile = verb.add_argument(
@@ -135,14 +144,26 @@ def declare(verbs: Verbs) -> None:
     completed(profile, PROFILES)
     verb.add_argument(
         "--start-up-table", metavar="BOARD", dest="table",
-        help="a board that U-Boot has the start-up table of, for exports without ps7_init or psu_init",
+        help="U-Boot's board with the PS start-up table to use, for exports without ps7_init or psu_init",
     )  # fmt: skip
     verb.add_argument(
-        "--console", type=int, metavar="N", help="the UART of the console, if there are several"
+        "--console",
+        type=int,
+        metavar="N",
+        help="number of the console's UART, if there are several",
     )
     verb.add_argument(
-        "--card", type=int, metavar="N", help="the SD controller of the slot, if there are several"
+        "--card",
+        type=int,
+        metavar="N",
+        help="number of the card slot's SD controller, if there are several",
     )
-    verb = verbs.add("hardware", show, "show what is in a hardware export")
-    export = verb.add_argument("file", type=Path, metavar="FILE", help="an .xsa or a .hwh")
+    verb = verbs.add(
+        "hardware",
+        show,
+        "show the content of a hardware export",
+        group="boards",
+        examples=["hardware design.xsa", "hardware design.hwh"],
+    )
+    export = verb.add_argument("file", type=Path, metavar="FILE", help=".xsa or .hwh file")
     completed(export, shtab.FILE)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The values of `--set`: out of files, and on to the process in which everything begins again.
+"""Values of `--set`: reading them from files, and passing them to the re-executed process.
 
-A value may be a secret. Command lines are seen by everybody on the machine, so that none is passed on
-by one.
+A value may be a secret. All users of a machine can read command lines, so values are never passed in
+the command line of another process.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from typing import Final
 from builder.errors import UserError
 
 HANDED_ON: Final = "BUILDER_SETTINGS"
-"""Variable of the environment: the file with the settings of the process that began this one."""
+"""Environment variable: the file with the settings of the parent process."""
 
 TERMINAL: Final = "BUILDER_TERMINAL"
-"""Variable of the environment: what was standard input before the settings came that way."""
+"""Environment variable: the terminal that standard input was before it carried the settings."""
 
 OPTION: Final = "--set"
 
 _MOST: Final = 1 << 16
-"""Bytes of a value's file: what a pipe of Linux holds, too."""
+"""Maximum size of a value's file in bytes; also the capacity of a Linux pipe."""
 
 
 def given(settings: Sequence[str]) -> list[str]:
-    """Return settings, those of an earlier process first, with `@FILE` as the file's content.
+    """Return the parent process's settings, then `settings` with the contents of `@FILE` values.
 
     Raises:
-        UserError: a file cannot be read, or holds more than a value may have.
+        UserError: a file cannot be read or is too large.
     """
     return [*_handed_on(), *(_with_content(text) for text in settings)]
 
@@ -49,14 +49,14 @@ def without(argv: Sequence[str]) -> list[str]:
 
 
 def hand_on(settings: Sequence[str], file: int) -> None:
-    """Write settings for the process that begins anew into an open file, or a pipe.
+    """Write settings for the re-executed process into an open file or pipe, and close it.
 
     Raises:
-        UserError: a pipe has no room for them.
+        UserError: the settings do not fit into a pipe.
     """
     content = json.dumps([*settings]).encode()
     if stat.S_ISFIFO(os.fstat(file).st_mode) and len(content) > _MOST:
-        raise UserError(f"the values of {OPTION} have more than {_MOST >> 10} KiB in all")
+        raise UserError(f"the values of {OPTION} are larger than {_MOST >> 10} KiB in total")
     with os.fdopen(file, "wb") as opened:
         opened.write(content)
 
@@ -65,7 +65,7 @@ def _handed_on() -> list[str]:
     name, terminal = (os.environ.pop(each, "") for each in (HANDED_ON, TERMINAL))
     found = [str(each) for each in json.loads(Path(name).read_bytes())] if name else []
     if terminal:
-        # Somebody may go on to type there: `shell` does nothing else.
+        # Interactive commands such as `shell` need the terminal again.
         opened = os.open(terminal, os.O_RDWR)
         os.dup2(opened, 0)
         os.close(opened)
@@ -73,7 +73,7 @@ def _handed_on() -> list[str]:
 
 
 def _with_content(text: str) -> str:
-    """Return a setting with the content of its file; `@@` stands for an @ of the value itself."""
+    """Return a setting with the content of its file; `@@` is an escaped @."""
     name, equals, value = text.partition("=")
     if not (equals and value.startswith("@")):
         return text
@@ -83,20 +83,20 @@ def _with_content(text: str) -> str:
 
 
 def _content(name: str, file: str) -> str:
-    """Return what is in a value's file: a plain file, or a pipe as `/dev/stdin` and `/dev/fd/3`."""
+    """Return the content of a regular file or a pipe, such as `/dev/stdin` or `/dev/fd/3`."""
     where = f"{OPTION} {name}=@{file}"
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as opened:
             kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
             if kind not in (stat.S_IFREG, stat.S_IFIFO):
-                raise UserError(f"{where}: should be a plain file or a pipe")
+                raise UserError(f"{where}: must be a regular file or a pipe")
             content = opened.read(_MOST + 1)
         if len(content) > _MOST:
-            raise UserError(f"{where}: has more than {_MOST >> 10} KiB, which is the most")
+            raise UserError(f"{where}: is larger than the limit of {_MOST >> 10} KiB")
         return content.decode().removesuffix("\n")
     except (OSError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) else "is no text in UTF-8"
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         raise UserError(
-            f"{where}: {said}", hint="a value that begins with @: --set x.y=@@value"
-        ) from (error)
+            f"{where}: {reason}", hint="to set a value that begins with @, double it: x.y=@@value"
+        ) from error

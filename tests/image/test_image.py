@@ -186,7 +186,7 @@ def test_a_second_build_does_nothing(built: Output) -> None:
     assert "nothing to do" in done.stdout
     assert not re.search(r"^ *start ", done.stdout, re.MULTILINE)
     assert built.image.stat().st_mtime_ns == before
-    assert "all kept" in build_py("plan", "--board", built.board).stdout
+    assert "all cached" in build_py("plan", "--board", built.board).stdout
 
 
 def test_a_second_board_adds_only_its_own_steps(built: Output, tmp_path: Path) -> None:

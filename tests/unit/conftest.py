@@ -160,7 +160,7 @@ def build_py(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[CommandLine]:
     # Whoever the tests run as, nothing may ask for a password or build.
-    for module in ("commands", "cleaning"):
+    for module in ("planning", "cache", "cleaning"):
         monkeypatch.setattr(f"builder.cli.{module}.ensure_build_environment", lambda *_: None)
     monkeypatch.setenv("COLUMNS", "200")
     before = signal.getsignal(signal.SIGTERM)

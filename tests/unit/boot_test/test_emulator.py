@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import pickle
 from pathlib import Path
@@ -112,8 +111,9 @@ class Planning:
         return self.archive
 
     def __call__(self, *, offline: bool = False) -> Planned | None:
-        arguments = argparse.Namespace(update=False, offline=offline)
-        return emulator_plan(arguments, self.context.tree, self.store, self.listen)
+        return emulator_plan(
+            self.context.tree, self.store, self.listen, update=False, offline=offline
+        )
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_an_old_qemu_of_the_host_is_replaced(plan: Planning) -> None:
     ("archive", "offline", "why"),
     [
         (ArchiveUnavailable("none", details=["a: old"]), False, "none; a: old"),
-        (FakeArchive(), True, "--offline, and it has not been fetched yet"),
+        (FakeArchive(), True, "--offline, and it has not been downloaded yet"),
     ],
 )
 def test_a_note_says_why_there_is_no_recent_qemu(
@@ -153,9 +153,7 @@ def test_a_note_says_why_there_is_no_recent_qemu(
     assert plan(offline=offline) is None
     (note,) = plan.notes
     assert note.loud
-    assert note.text == (
-        f"this machine's own QEMU boots the boards, which cannot load designs: {why}"
-    )
+    assert note.text == (f"using the host's QEMU, which cannot load bitstreams: {why}")
 
 
 def test_the_step_depends_on_what_the_archive_has(plan: Planning) -> None:

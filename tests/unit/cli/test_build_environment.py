@@ -200,7 +200,7 @@ def test_offline_reaches_the_image(
         wishes.append(wish)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("builder.cli.commands.ensure_build_environment", stop)
+    monkeypatch.setattr("builder.cli.planning.ensure_build_environment", stop)
     build_py(*words, "--board", "Pynq-Z2", "--offline")
     build_py(*words, "--board", "Pynq-Z2")
     assert [wish.offline for wish in wishes] == [True, False]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line: exit codes, and one report without a traceback for every mistake."""
+"""The command line: exit codes, help, and error reports without tracebacks."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ VERBS = ["build", "plan", "test"]
         ),
         (
             ["--board", "Pynq-Z2", "--boards-dir", "/nowhere"],
-            "error: --boards-dir /nowhere: there is no such directory",
+            "error: --boards-dir /nowhere: no such directory",
         ),
     ],
 )
@@ -126,13 +126,57 @@ def test_wrong_usage_is_exit_code_2(build_py: CommandLine, words: list[str]) -> 
     assert ": error: " in answer.errors
 
 
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["biuld"], "there is no command biuld (did you mean build?)"),
+        (["--boart", "Pynq-Z2"], "there is no option --boart (did you mean --board?)"),
+        (["plan", "--board", "B", "--ofline"], "there is no option --ofline (did you mean"),
+        (["cache", "--verfy"], "there is no option --verfy (did you mean --verify?)"),
+        (["cache", "--something"], "unrecognized arguments: --something"),
+    ],
+)
+def test_misspelt_commands_and_options_get_a_suggestion(
+    build_py: CommandLine, words: list[str], error: str
+) -> None:
+    answer = build_py(*words)
+    assert answer.status == 2
+    assert f"error: {error}" in answer.errors
+
+
+def test_the_main_help_lists_every_command_once(build_py: CommandLine) -> None:
+    _, verbs = parsers()
+    found = re.findall(r"^  ([a-z][a-z-]+)  ", build_py("--help").output, re.MULTILINE)
+    assert sorted(found) == sorted(verbs.parsers)
+
+
+def test_examples_of_the_help_are_valid_command_lines() -> None:
+    parser, verbs = parsers()
+    for name, examples in verbs.examples.items():
+        assert len(examples) == 2
+        for example in examples:
+            words = shlex.split(example.partition(" > ")[0])
+            assert words[0] == name
+            assert callable(parser.parse_args(words).run)
+            assert f"  build.py {example}\n" in verbs.parsers[name].format_help()
+
+
+def test_only_the_command_line_parses_arguments() -> None:
+    found = {
+        path.relative_to(ROOT).parts[1]
+        for path in (ROOT / "builder").rglob("*.py")
+        if re.search(r"^\s*(import|from) argparse\b", path.read_text(), re.MULTILINE)
+    }
+    assert found == {"cli"}
+
+
 def test_a_wrong_size_of_the_store_is_exit_code_2(build_py: CommandLine) -> None:
     answer = build_py.there("cache", "--store-size", "lots")
     assert answer.status == 2
     assert "must be a size like 512K, 100M or 1G" in answer.errors
 
 
-def test_a_store_that_cannot_be_made_is_no_bug_of_ours(
+def test_a_store_that_cannot_be_created_is_a_user_error(
     build_py: CommandLine, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -162,7 +206,7 @@ def test_a_strict_choice_of_the_archive(
         raise UserError("far enough")
 
     monkeypatch.setattr("builder.cli.planning.select_distribution", choose)
-    monkeypatch.setattr("builder.cli.commands.check_machine", lambda _: [])
+    monkeypatch.setattr("builder.cli.build.check_machine", lambda _: [])
     answer = build_py.there(verb, "--board", "Pynq-Z2", *words)
     assert answer.errors == "error: far enough\n"
     assert asked == [bool(words)]
@@ -204,14 +248,14 @@ def test_an_option_first_means_build(
         seen.extend(arguments.boards)
         return 0
 
-    monkeypatch.setattr("builder.cli.commands.build", build)
+    monkeypatch.setattr("builder.cli.build.build", build)
     assert build_py("--board", "Pynq-Z2").status == 0
     assert seen == ["Pynq-Z2"]
 
 
 @pytest.mark.parametrize("verb", [*VERBS, "shell"])
 @pytest.mark.parametrize(("words", "native"), [([], True), (["--no-native"], False)])
-def test_programs_of_this_machine_are_used_unless_it_is_refused(
+def test_programs_run_natively_unless_disabled(
     build_py: CommandLine,
     monkeypatch: pytest.MonkeyPatch,
     verb: str,
@@ -229,7 +273,7 @@ def test_programs_of_this_machine_are_used_unless_it_is_refused(
     monkeypatch.setattr("builder.cli.planning.select_distribution", lambda *_, **__: FakeArchive())
     monkeypatch.setattr("builder.cli.planning.native_archive", lambda *_, **__: mine)
     monkeypatch.setattr("builder.cli.planning.board_steps", steps)
-    monkeypatch.setattr("builder.cli.commands.check_machine", lambda _: [])
+    monkeypatch.setattr("builder.cli.build.check_machine", lambda _: [])
     command = [verb, *(["recipe:users"] if verb == "shell" else [])]
     answer = build_py.there(*command, "--board", "Pynq-Z2", *words)
     assert answer.errors == "error: far enough\n"
@@ -261,7 +305,7 @@ def test_options_may_stand_before_the_command(
         seen.extend(arguments.boards)
         return 0
 
-    monkeypatch.setattr(f"builder.cli.commands.{command}", run)
+    monkeypatch.setattr(f"builder.cli.{command}.{command}", run)
     assert build_py(*words).status == 0
     assert seen == board.split()
 
@@ -304,7 +348,7 @@ def test_recipes_of_boards_are_listed_too(build_py: CommandLine, boards_dir: Pat
     assert "\nblinking  LEDs that blink\n" in answer.output
 
 
-def test_cache_lists_what_is_kept(build_py: CommandLine, tmp_path: Path) -> None:
+def test_cache_lists_entries(build_py: CommandLine, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     with store.building("0123"):
         store.draft("0123")
@@ -316,7 +360,7 @@ def test_cache_lists_what_is_kept(build_py: CommandLine, tmp_path: Path) -> None
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Store:
+def filled(tmp_path: Path) -> Store:
     """A store with two entries."""
     store = Store(tmp_path / "store")
     for key, step in (("0123", "kernel"), ("4567", "u-boot")):
@@ -326,16 +370,16 @@ def kept(tmp_path: Path) -> Store:
     return store
 
 
-def test_cache_verifies_what_is_kept(build_py: CommandLine, kept: Store) -> None:
+def test_cache_verifies_and_removes_damaged_entries(build_py: CommandLine, filled: Store) -> None:
     answer = build_py.there("cache", "--verify")
     assert (answer.status, answer.output) == (0, "2 entries verified, 0 damaged\n")
-    (kept.root / "entries/4567/files/output").write_text("a-boot")
+    (filled.root / "entries/4567/files/output").write_text("a-boot")
     answer = build_py.there("cache", "--verify")
     assert answer.status == 3
     assert answer.output == (
         "4567  u-boot: files/output has other content; removed\n2 entries verified, 1 damaged\n"
     )
-    (kept.root / "entries/0123/entry.json").write_text("")
+    (filled.root / "entries/0123/entry.json").write_text("")
     answer = build_py.there("cache", "--verify")
     assert answer.status == 3
     assert re.match(
@@ -344,16 +388,16 @@ def test_cache_verifies_what_is_kept(build_py: CommandLine, kept: Store) -> None
     assert build_py.there("cache", "--verify").output == "0 entries verified, 0 damaged\n"
 
 
-def test_cache_leaves_what_a_build_is_at_work_on(build_py: CommandLine, kept: Store) -> None:
-    (kept.root / "entries/4567/files/output").unlink()
-    with kept.building("4567"):
+def test_cache_does_not_remove_entries_in_use(build_py: CommandLine, filled: Store) -> None:
+    (filled.root / "entries/4567/files/output").unlink()
+    with filled.building("4567"):
         answer = build_py.there("cache", "--verify")
-    assert "files/output is missing; a build that is at work on it makes it anew\n" in answer.output
-    assert kept.keys() == ["0123", "4567"]
+    assert "files/output is missing; in use by a build, which rebuilds it\n" in answer.output
+    assert filled.keys() == ["0123", "4567"]
 
 
 def test_lists_are_json_for_programs(
-    build_py: CommandLine, kept: Store, monkeypatch: pytest.MonkeyPatch
+    build_py: CommandLine, filled: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def listed(*words: str) -> list[dict[str, Any]]:
         answer = build_py.there(*words, "--progress", "json")
@@ -369,10 +413,10 @@ def test_lists_are_json_for_programs(
     assert [(entry["key"], entry["step"]) for entry in listed("cache")] == [
         *(("0123", "kernel"), ("4567", "u-boot"))
     ]
-    assert kept.keys() == ["0123", "4567"]
+    assert filled.keys() == ["0123", "4567"]
     step = SimpleNamespace(label="kernel", reason=None, cached=True, boards=["B"])
     planned = SimpleNamespace(plan=[step])
-    monkeypatch.setattr("builder.cli.commands.planning", lambda *_: planned)
+    monkeypatch.setattr("builder.cli.plan.plan_images", lambda *_: planned)
     assert listed("plan", "--board", "Pynq-Z2") == [
         {"step": "kernel", "boards": ["B"], "kept": True, "what": "kept"}
     ]
@@ -406,14 +450,14 @@ def test_the_store_is_not_emptied_while_a_plan_is_made(
         kept = SimpleNamespace(label="kernel", reason=None, cached=True)
         return SimpleNamespace(plan=[kept])
 
-    monkeypatch.setattr("builder.cli.commands.planning", planning)
+    monkeypatch.setattr("builder.cli.plan.plan_images", planning)
     answer = build_py.there("plan", "--board", "Pynq-Z2")
-    assert (answer.status, answer.output) == (0, "kernel  kept\nall kept\n")
+    assert (answer.status, answer.output) == (0, "kernel  kept\nall cached\n")
     assert said == ["False\n"]
 
 
 @pytest.mark.parametrize("error", ["full", "other"])
-def test_a_full_disk_is_no_bug_of_ours(
+def test_a_full_disk_is_a_host_error(
     build_py: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str
 ) -> None:
     def boards(*_: object) -> int:
@@ -421,7 +465,7 @@ def test_a_full_disk_is_no_bug_of_ours(
         raise OSError(number, os.strerror(number), str(tmp_path / "output/x"))
 
     (tmp_path / "output").mkdir()
-    monkeypatch.setattr("builder.cli.commands.boards", boards)
+    monkeypatch.setattr("builder.cli.boards.boards", boards)
     if error == "other":
         with pytest.raises(OSError, match="Input/output error"):
             build_py.there("boards")
@@ -450,7 +494,7 @@ def test_clean_removes_results_and_the_store_if_asked(
         store.commit("k", step="s", components={}, seconds=0)
     answer = clean("--yes", *(["--store-too"] if store_too else []))
     assert answer.status == 0
-    assert ("what is in the store" in answer.output) is store_too
+    assert ("all entries of the store" in answer.output) is store_too
     assert not (tmp_path / "output").exists()
     assert (Store(tmp_path / "store").get("k") is None) is store_too
 
@@ -477,7 +521,7 @@ def test_clean_removes_nothing_that_no_build_made(
     assert (output / "thesis/chapter").read_text() == "years of work"
     assert any(outside.iterdir())
     assert (
-        "no build made these, which stay: PYNQ-Z1, elsewhere, notes, thesis, tools-image.log"
+        "not made by a build, not removed: PYNQ-Z1, elsewhere, notes, thesis, tools-image.log"
         in answer.output
     )
 
@@ -495,7 +539,7 @@ def test_clean_knows_results_of_earlier_builds_by_their_manifest(
     assert folder.exists() is not goes
 
 
-def test_a_directory_that_was_there_is_not_taken_for_a_build_s(tmp_path: Path) -> None:
+def test_an_existing_directory_is_not_marked_as_a_result(tmp_path: Path) -> None:
     (tmp_path / "thesis").write_text("years of work")
     make_result(tmp_path)
     assert not is_result(tmp_path)
@@ -504,7 +548,11 @@ def test_a_directory_that_was_there_is_not_taken_for_a_build_s(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("answer", "status", "error"),
     [
-        (None, 2, "error: there is nobody to ask whether it may\nhint: add --yes\n"),
+        (
+            None,
+            2,
+            "error: cannot ask for confirmation: standard input is no terminal\nhint: add --yes\n",
+        ),
         ("no", 130, "error: nothing was removed\n"),
         ("yes", 0, ""),
     ],
@@ -550,7 +598,7 @@ def test_interrupting_is_exit_code_130(
     def interrupt(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("builder.cli.commands.boards", interrupt)
+    monkeypatch.setattr("builder.cli.boards.boards", interrupt)
     answer = build_py("boards")
     assert (answer.status, answer.errors) == (130, "interrupted\n")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What shells offer for a line that has been begun, by the script that `completion` prints."""
+"""Completions that shells offer with the scripts that `completion` prints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Complete = Callable[..., Sequence[str]]
 
 @pytest.fixture
 def complete(build_py: CommandLine, tmp_path: Path) -> Complete:
-    """What bash offers for the last of the words, typed in the checkout."""
+    """Return the completions of bash for the last word, typed in the checkout."""
     script = tmp_path / "completion"
     script.write_text(build_py.there("completion", "bash").output)
 
@@ -56,6 +56,9 @@ def complete(build_py: CommandLine, tmp_path: Path) -> Complete:
         ("lock --recipe jup", ["jupyter"]),
         ("new-board New --like ZC", ["ZCU111"]),
         ("validate boa", ["boards"]),
+        ("plan --set jupyter.po", ["jupyter.port="]),
+        ("--set users.force-password-change = t", ["true"]),
+        ("customize x.img --set jupyter.port =", ["9090"]),
     ],
 )
 def test_bash_completes(complete: Complete, line: str, found: Sequence[str]) -> None:
@@ -68,7 +71,7 @@ def test_all_boards_are_offered_and_nothing_else(complete: Complete) -> None:
 
 @pytest.fixture
 def mine(boards_dir: Path) -> Path:
-    """A directory of boards with a board, profiles, and recipes, of the board's and beside it."""
+    """A directory of boards with a board, profiles, shared recipes and recipes of the board."""
     (boards_dir / "Pynq-Z2").rename(boards_dir / "Mine")
     for name in ("profiles/mine.yaml", "recipes/mine/recipe.yaml", "Mine/recipes/mi/recipe.yaml"):
         path = boards_dir / name
@@ -77,7 +80,7 @@ def mine(boards_dir: Path) -> Path:
     return boards_dir
 
 
-def test_what_is_in_directories_of_boards_is_offered(complete: Complete, mine: Path) -> None:
+def test_names_from_boards_dir_are_offered(complete: Complete, mine: Path) -> None:
     place = ("--boards-dir", str(mine))
     assert complete(*place, "--board", "Mi") == ["Mine"]
     assert complete("plan", *place, "--profile", "mine") == ["mine"]
@@ -85,7 +88,7 @@ def test_what_is_in_directories_of_boards_is_offered(complete: Complete, mine: P
     assert complete("plan", "--boards-dir", "=", place[1], "--board", "Mi") == ["Mine"]
 
 
-# zsh asks for names only while it completes: what it would be told is printed here.
+# zsh calls these functions only during a completion; compadd is replaced by printing.
 ZSH = """
 compdef() { }
 compadd() { shift; print -l -- $@ }
@@ -97,9 +100,7 @@ $2
 
 @pytest.mark.skipif(not shutil.which("zsh"), reason="there is no zsh")
 @pytest.mark.parametrize("option", ["", "--boards-dir {}", "--boards-dir={}", "--board=x"])
-def test_zsh_offers_what_there_is(
-    build_py: CommandLine, mine: Path, tmp_path: Path, option: str
-) -> None:
+def test_zsh_offers_names(build_py: CommandLine, mine: Path, tmp_path: Path, option: str) -> None:
     script = tmp_path / "completion"
     script.write_text(build_py.there("completion", "zsh").output)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command `customize`: what it makes of an image, and what it refuses to test."""
+"""The command `customize`: the steps of the new image, and images that cannot be tested."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HERE = "builder.cli.customize"
 
 @pytest.fixture
 def built() -> list[list[Step]]:
-    """The steps that were built, for each time that some were."""
+    """The steps of each build."""
     return []
 
 
@@ -35,9 +35,9 @@ def built() -> list[list[Step]]:
 def customize(
     build_py: CommandLine, built: list[list[Step]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Customize:
-    """Run the command on an image with certain facts and, `told` beside it, recipes; nothing is built."""
+    """Run the command, without building, on an image with given facts and a manifest with `told`."""
     monkeypatch.setattr(f"{HERE}.ensure_build_environment", lambda *_: None)
-    monkeypatch.setattr(f"{HERE}.emulator_plan", lambda *_: None)
+    monkeypatch.setattr(f"{HERE}.emulator_plan", lambda *_, **__: None)
     monkeypatch.setattr(f"{HERE}.publish_custom", lambda *_, **__: (tmp_path / "new.img").touch())
     monkeypatch.setattr(f"{HERE}.select_distribution", lambda *_, **__: FakeArchive())
     monkeypatch.setattr(f"{HERE}.native_archive", lambda *_, **__: None)
@@ -69,12 +69,12 @@ def customize(
 @pytest.mark.parametrize(
     ("known", "message"),
     [
-        ({"board": ""}, "nothing says which board it is for"),
-        ({"board": "Pynq-Z9"}, "nothing says which board it is for"),
-        ({"boot_offset": 1 << 20}, "its partitions are not laid out as ours"),
+        ({"board": ""}, "its board is unknown"),
+        ({"board": "Pynq-Z9"}, "its board is unknown"),
+        ({"boot_offset": 1 << 20}, "this builder did not lay out its partitions"),
     ],
 )
-def test_what_cannot_be_tested_is_refused_before_a_new_image_is_made(
+def test_images_that_cannot_be_tested_are_refused_before_the_build(
     customize: Customize, built: list[list[Step]], known: dict[str, Any], message: str
 ) -> None:
     answer = customize("--test", **known)
@@ -84,13 +84,13 @@ def test_what_cannot_be_tested_is_refused_before_a_new_image_is_made(
 
 
 @pytest.mark.parametrize("name", ["sudo-", "sudo=1.0", "sudo/stable"])
-def test_a_package_is_a_name_and_no_instruction(customize: Customize, name: str) -> None:
+def test_a_package_must_be_a_plain_name(customize: Customize, name: str) -> None:
     answer = customize("--package", name)
     assert answer.status == UserError.exit_code
     assert f"--package {name}: must " in answer.errors
 
 
-def test_a_new_image_is_the_callers_also_if_it_does_not_boot(
+def test_a_new_image_belongs_to_the_caller_even_if_it_does_not_boot(
     customize: Customize, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Path] = []
@@ -114,10 +114,10 @@ def checks(built: list[list[Step]]) -> list[ChecksLayer]:
     return [step for step in built[-1] if isinstance(step, ChecksLayer)]
 
 
-def test_a_board_that_checks_itself_gets_the_checks_of_what_it_is_now(
+def test_an_image_with_self_test_gets_the_checks_of_its_new_recipes(
     customize: Customize, built: list[list[Step]]
 ) -> None:
-    """Those of the recipes that came, with the values that were set; no secret is among these."""
+    """The checks know the new recipes and parameters, but no secrets."""
     told = {
         "base": {},
         "hostname": {"name": "pynq"},
@@ -137,12 +137,12 @@ def test_a_board_that_checks_itself_gets_the_checks_of_what_it_is_now(
 @pytest.mark.parametrize(
     ("told", "words", "count"),
     [
-        ({"hostname": {"name": "pynq"}}, (), 0),  # its board cannot check itself
-        (None, (), 0),  # nothing says what is in it
+        ({"hostname": {"name": "pynq"}}, (), 0),  # no recipe selftest
+        (None, (), 0),  # unknown recipes
         (None, ("--recipe", "selftest"), 1),
     ],
 )
-def test_checks_come_where_something_runs_them(
+def test_checks_are_added_only_if_a_self_test_may_run_them(
     customize: Customize,
     built: list[list[Step]],
     told: dict[str, Any] | None,

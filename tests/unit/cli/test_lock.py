@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command `lock`: what it says where there is nothing for it to do."""
+"""The command `lock`: errors about recipes without lock files."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ PIP = 'pip: "requirements/{distribution}-{architecture}.txt"\n'
         ),
     ],
 )
-def test_a_recipe_that_is_named_and_has_nothing_to_renew(
+def test_a_named_recipe_without_a_lock_file_is_an_error(
     build_py: CommandLine, boards_dir: Path, keys: str, words: list[str], said: tuple[str, str]
 ) -> None:
     path = boards_dir / "recipes/mine/recipe.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(f"summary: s\n{keys}")
-    # What could be renewed is not, if something that was named cannot be.
+    # No lock file is updated if one of the named recipes has none.
     named = ["--recipe", "mine", "--recipe", "jupyter"]
     answer = build_py.there("lock", *named, "--boards-dir", str(boards_dir), *words)
     assert answer.status == 2

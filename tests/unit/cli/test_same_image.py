@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Commands that are printed mean the image that was built, and `test --built` takes it as it is."""
+"""Options in printed commands select the same image; `test --built` tests an existing image."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from builder.cli.commands import _summary
+from builder.cli.build import _print_summary
+from builder.cli.build_options import BuildOptions
 from builder.cli.context import Context
 from builder.cli.errors import report
 from builder.cli.main import parsers
-from builder.cli.planning import resolved
-from builder.cli.same_image import same_image
+from builder.cli.planning import resolve_boards
 from builder.errors import CommandError
 from builder.publish.output import BoardResult, Output
 from builder.scheduler.scheduler import StepFailure
@@ -32,22 +32,29 @@ SECRET = "users.password=hunter2hunter2"
 
 
 def same(*words: str, known: bool = True) -> list[str]:
-    """Return the words that mean the image of a command line."""
+    """Return the options that select the image of a command line."""
     argv = ["build", "--board", "Pynq-Z2", *words]
     arguments = parsers()[0].parse_args(argv)
-    context = Context(
-        boards_dirs=[Path(each) for each in arguments.boards_dir],
-        store=Path(arguments.store),
-        store_size=1,
-        output=Path(arguments.output).absolute(),
-        progress="plain",
-        engine=arguments.engine,
-        argv=tuple(argv),
-    )
-    return same_image(arguments, context, resolved(arguments, context) if known else {})
+    options = BuildOptions.from_arguments(arguments)
+    context = Context.from_arguments(arguments, argv)
+    return options.to_argv(resolve_boards(options, context).values() if known else [])
 
 
-def test_the_words_of_an_image_are_those_of_the_command_line(tmp_path: Path) -> None:
+def test_printed_options_are_parsed_to_the_same_options(tmp_path: Path) -> None:
+    words = [
+        *("build", "--board", "Pynq-Z2", "--boards-dir", str(tmp_path), "--store", str(tmp_path)),
+        *("--output", str(tmp_path), "--distro", "debian-bookworm", "--bsp", "mainline"),
+        *("--boot-files", "files.zip", "--accept-petalinux-license", "--set", "jupyter.port=9091"),
+    ]
+
+    def parsed(*words: str) -> BuildOptions:
+        return BuildOptions.from_arguments(parsers()[0].parse_args(words))
+
+    options = parsed(*words)
+    assert parsed("build", "--board", "Pynq-Z2", *options.to_argv([])) == options
+
+
+def test_printed_options_are_those_of_the_command_line(tmp_path: Path) -> None:
     boards, store, output = (tmp_path / name for name in ("boards", "store", "output"))
     boards.mkdir()
     words = [
@@ -60,19 +67,16 @@ def test_the_words_of_an_image_are_those_of_the_command_line(tmp_path: Path) -> 
     assert {"--engine", "host", "--profile", "pynq-full", "jupyter.port=9091"} <= {*found}
 
 
-def test_no_secret_is_among_them() -> None:
-    found = same(
-        "--set",
-        SECRET,
-    )
+def test_printed_options_contain_no_secret() -> None:
+    found = same("--set", SECRET)
     assert found == ["--set", "users.password=..."]
 
 
-def test_a_value_that_begins_with_an_at_is_no_file() -> None:
+def test_an_at_sign_at_the_start_of_a_value_is_escaped() -> None:
     assert same("--set", "own.text=@here", known=False) == ["--set", "own.text=@@here"]
 
 
-def test_without_options_there_are_none() -> None:
+def test_without_options_none_are_printed() -> None:
     assert same() == []
 
 
@@ -86,7 +90,7 @@ def test_the_summary_names_the_image_that_was_built(
     )
     context: Any = SimpleNamespace(console=Console(soft_wrap=True))
     words = ["--output", "elsewhere", "--set", "users.password=..."]
-    _summary(context, result, taken="1 s", same=words)
+    _print_summary(context, result, taken="1 s", same=words)
     said = capsys.readouterr().out
     assert "test --built --board Pynq-Z2 --output elsewhere --set users.password=...\n" in said
     assert "secrets are not shown" in said
@@ -102,7 +106,7 @@ class _Step:
 
 
 def told(replay: str, message: str, *, has_shell: bool) -> str:
-    """Return what is said of a step that failed."""
+    """Return the report of a failed step."""
     cause = CommandError(message, replay=replay, status=2)
     item: Any = SimpleNamespace(step=_Step(), label="recipe:ssh", boards=["Own"])
     failure = StepFailure(item, cause, Path("/logs/ssh.log"))
@@ -133,7 +137,7 @@ def test_an_error_names_the_recipe_s_script_and_how_to_look_around(command: str,
 @pytest.mark.parametrize(
     ("command", "label"),
     [
-        ("make -C /gone/scratch/x", "command (works in a directory that is gone)"),
+        ("make -C /gone/scratch/x", "command (its directory no longer exists)"),
         ("make -C /etc", "command"),
     ],
 )
@@ -161,11 +165,11 @@ def built(
     def build(*_: object, **__: object) -> None:
         pytest.fail("it builds")
 
-    monkeypatch.setattr("builder.cli.commands._build", build)
-    monkeypatch.setattr("builder.cli.commands.planning", build)
-    monkeypatch.setattr("builder.cli.commands.emulator_plan", lambda *_: None)
-    monkeypatch.setattr("builder.cli.commands.found_qemu", lambda _: None)
-    monkeypatch.setattr("builder.cli.commands.run_checks", run_checks)
+    monkeypatch.setattr("builder.cli.test.build_images", build)
+    monkeypatch.setattr("builder.cli.build.plan_images", build)
+    monkeypatch.setattr("builder.cli.test.emulator_plan", lambda *_, **__: None)
+    monkeypatch.setattr("builder.cli.test.found_qemu", lambda _: None)
+    monkeypatch.setattr("builder.cli.test.run_checks", run_checks)
     output = Output(directory=tmp_path / "output/Pynq-Z2", board="Pynq-Z2")
     output.logs.mkdir(parents=True)
     output.image.write_text("image")
@@ -186,7 +190,7 @@ def built(
     return run
 
 
-def test_a_built_image_is_tested_as_its_manifest_tells(
+def test_a_built_image_is_tested_with_the_recipes_of_its_manifest(
     built: Callable[..., tuple[Answer, list[ImageSpec]]],
 ) -> None:
     answer, (spec,) = built("--set", SECRET)
@@ -198,7 +202,7 @@ def test_a_built_image_is_tested_as_its_manifest_tells(
     assert "samba" not in parameters
 
 
-def test_a_built_image_has_the_values_that_it_was_built_with(
+def test_settings_must_match_the_built_image(
     built: Callable[..., tuple[Answer, list[ImageSpec]]],
 ) -> None:
     answer, checked = built("--set", "jupyter.port=9092")
@@ -206,14 +210,14 @@ def test_a_built_image_has_the_values_that_it_was_built_with(
     assert answer.errors == "error: --set jupyter.port: the image was built with 9091\n"
 
 
-def test_only_an_image_that_is_there_is_tested(
+def test_a_missing_or_changed_image_is_not_tested(
     built: Callable[..., tuple[Answer, list[ImageSpec]]], tmp_path: Path
 ) -> None:
     image = tmp_path / "output/Pynq-Z2/Pynq-Z2.img"
     image.write_text("another image")
     answer, checked = built()
     assert (answer.status, checked) == (2, [])
-    assert "is not the image that the manifest beside it tells of" in answer.errors
+    assert "does not match the checksum in manifest.json" in answer.errors
     image.unlink()
     answer, checked = built()
     assert (answer.status, checked) == (2, [])

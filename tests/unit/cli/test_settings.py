@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Values of --set: out of files, and on to the process in which everything begins again."""
+"""Values of --set: reading them from files, and passing them to the re-executed process."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ def test_other_values_stay_as_they_are(text: str) -> None:
     assert settings.given(["a.b=@@c"]) == ["a.b=@c"]
 
 
-def test_what_cannot_be_a_value_is_refused(tmp_path: Path) -> None:
+def test_unreadable_and_unsuitable_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(b"x" * 70_000)
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     for name, why in {
         "missing": "No such file",
-        "large": "more than 64 KiB",
+        "large": "larger than the limit of 64 KiB",
         "binary": "not UTF-8 text",
         ".": "Is a directory",
-        "../../../../../../../../dev/zero": "plain file or a pipe",
+        "../../../../../../../../dev/zero": "regular file or a pipe",
     }.items():
         with pytest.raises(UserError, match=why):
             settings.given([f"a.b=@{tmp_path}/{name}"])

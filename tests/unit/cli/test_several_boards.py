@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Several boards in one call: what they share is made once, the rest is each one's own."""
+"""Several boards in one call: shared steps are built once."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def edit(board: Path, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
-def test_problems_of_all_boards_are_said_at_once(
+def test_problems_of_all_boards_are_reported_at_once(
     build_py: CommandLine, two_boards: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit(two_boards / "One", "soc: zynq", "soc: z80")
@@ -67,9 +67,7 @@ def test_problems_of_all_boards_are_said_at_once(
     assert re.fullmatch(r"  Two/board.yaml:\d+: profile: there is no profile pink.*", profile)
 
 
-def test_what_is_wrong_with_all_boards_is_said_once(
-    build_py: CommandLine, two_boards: Path
-) -> None:
+def test_a_problem_of_all_boards_is_reported_once(build_py: CommandLine, two_boards: Path) -> None:
     answer = build_py.there(
         *("plan", "--boards-dir", str(two_boards), "--board", "One", "--board", "Two"),
         *("--set", "jupyter.port=x"),
@@ -77,9 +75,7 @@ def test_what_is_wrong_with_all_boards_is_said_once(
     assert answer.errors == "error: --set jupyter.port: must be a number, not 'x'\n"
 
 
-def test_what_is_wrong_with_some_boards_alone_names_them(
-    build_py: CommandLine, two_boards: Path
-) -> None:
+def test_a_problem_of_some_boards_names_them(build_py: CommandLine, two_boards: Path) -> None:
     edit(two_boards / "Two", "profile: pynq", "profile: minimal")
     answer = build_py.there(
         *("plan", "--boards-dir", str(two_boards), "--board", "One", "--board", "Two"),
@@ -92,14 +88,14 @@ def test_what_is_wrong_with_some_boards_alone_names_them(
 
 @pytest.fixture
 def meant(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The boards that a call means: it ends there, with exit code 2."""
+    """The boards that a call selects; the call ends there with exit code 2."""
     seen: list[str] = []
 
     def far_enough(_: object, specs: dict[str, ImageSpec], *__: object) -> Planning:
         seen.extend(specs)
         raise UserError("far enough")
 
-    monkeypatch.setattr("builder.cli.commands.planning", far_enough)
+    monkeypatch.setattr("builder.cli.plan.plan_images", far_enough)
     return seen
 
 
@@ -131,14 +127,14 @@ def test_all_boards_of_a_directory_that_has_none(build_py: CommandLine, tmp_path
     assert answer.errors.startswith("error: --all: there is no board in ")
 
 
-def test_a_shell_is_one_boards(build_py: CommandLine) -> None:
+def test_a_shell_is_for_one_board(build_py: CommandLine) -> None:
     answer = build_py.there("shell", "kernel", "--board", "One", "--board", "Two")
     assert answer.status == 2
-    assert answer.errors == "error: shell opens a step of one board, not of 2: One, Two\n"
+    assert answer.errors == "error: shell is for one board, not for 2: One, Two\n"
 
 
 class Choices:
-    """Stands for `choose`: notes what was asked, takes the last distribution."""
+    """Replacement of `select_distribution`: records the calls, selects the last distribution."""
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
@@ -196,12 +192,12 @@ def test_boards_with_the_same_choice_of_a_distribution_choose_together(
     assert answer.errors == "error: far enough\n"
     assert answer.output.splitlines() == notes
     assert len(choices.asked) == asked
-    # However often it was fetched: all see the same packages.
+    # All boards use the same packages, even if they were fetched twice.
     assert archives == [choices.made[-1]] * 2
 
 
 class Work(Step):
-    """A step of a made-up board, which leaves what a manifest reads."""
+    """A step of a test board, with the files that a manifest is written from."""
 
     def __init__(
         self, name: str, board: str, *parents: Step, fails: bool = False, content: str = ""
@@ -230,10 +226,10 @@ class Work(Step):
 
 @dataclass
 class Factory:
-    """Builds One and Two from made-up steps.
+    """Builds the boards One and Two from test steps.
 
-    `broken` are boards whose U-Boot fails, `content` is in all images. `got` is the step that gets a
-    QEMU for tests, if one does; `qemus` are where QEMU was looked for.
+    broken: boards whose U-Boot step fails. content: content of all images. got: step that downloads
+    a QEMU, if any. qemus: directories in which QEMU was searched.
     """
 
     build_py: CommandLine
@@ -243,7 +239,7 @@ class Factory:
     got: Work | None = None
     qemus: list[Path | None] = field(default_factory=list)
 
-    def emulator(self, _: object, __: object, store: Store, *___: object) -> Planned | None:
+    def emulator(self, _: object, store: Store, *__: object, **___: object) -> Planned | None:
         return make_plan([self.got], store)[0] if self.got else None
 
     def steps(self, spec: ImageSpec, archive: Archive, **_: object) -> BoardSteps:
@@ -272,10 +268,10 @@ def factory(
 ) -> Factory:
     made = Factory(build_py, two_boards)
     monkeypatch.setattr("builder.cli.planning.board_steps", made.steps)
-    monkeypatch.setattr("builder.cli.commands.check_machine", lambda _: [])
-    monkeypatch.setattr("builder.cli.commands._stop_on_interrupt", lambda: None)
-    monkeypatch.setattr("builder.cli.commands.emulator_plan", made.emulator)
-    monkeypatch.setattr("builder.cli.commands.found_qemu", made.qemus.append)
+    monkeypatch.setattr("builder.cli.build.check_machine", lambda _: [])
+    monkeypatch.setattr("builder.cli.build._stop_on_interrupt", lambda: None)
+    monkeypatch.setattr("builder.cli.build.emulator_plan", made.emulator)
+    monkeypatch.setattr("builder.cli.test.found_qemu", made.qemus.append)
     return made
 
 
@@ -355,7 +351,7 @@ def test_two_boards_are_built_in_one_go(factory: Factory, tmp_path: Path) -> Non
     assert table[0] == ["board", "image", "size", "steps", "time"]
     for row, folder in zip(table[1:3], (one, two), strict=True):
         image = os.path.relpath(folder / f"{folder.name}.img")
-        assert row[:-2] == [folder.name, image, "5", "B", "5", "built,", "0", "kept"]
+        assert row[:-2] == [folder.name, image, "5", "B", "5", "built,", "0", "cached"]
         assert re.fullmatch(r"\d+\.\d s", " ".join(row[-2:]))
     assert table[3][:5] == ["2", "of", "2", "boards", "finished"]
 
@@ -364,13 +360,11 @@ def test_a_second_build_of_two_boards_has_nothing_to_do(factory: Factory) -> Non
     factory("build", "One")
     answer = factory("build", "One", "Two")
     assert re.search(r"^One .* nothing to do +0\.0 s$", answer.output, re.MULTILINE)
-    assert re.search(r"^Two .* 3 built, 2 kept +\d+\.\d s$", answer.output, re.MULTILINE)
+    assert re.search(r"^Two .* 3 built, 2 cached +\d+\.\d s$", answer.output, re.MULTILINE)
     assert answer.output.count("  cached  kernel (One, Two)\n") == 1
 
 
-def test_the_manifest_says_when_steps_ran_and_what_takes_room(
-    factory: Factory, tmp_path: Path
-) -> None:
+def test_the_manifest_records_times_and_sizes(factory: Factory, tmp_path: Path) -> None:
     factory("build", "One")
     manifest = json.loads((tmp_path / "output/One/manifest.json").read_text())
     for step in manifest["steps"]:
@@ -384,7 +378,7 @@ def test_the_manifest_says_when_steps_ran_and_what_takes_room(
     assert manifest["contents"] == {"partitions": partitions, "boot files": {}, "layers": layers}
 
 
-def test_layers_that_were_kept_are_not_read_again_to_say_what_takes_room(
+def test_cached_layers_are_not_measured_again(
     factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = tmp_path / "output/One/manifest.json"
@@ -398,7 +392,7 @@ def test_layers_that_were_kept_are_not_read_again_to_say_what_takes_room(
     assert after["contents"] == before
 
 
-def test_an_image_says_of_when_its_packages_are_and_which_are_missing(
+def test_manifest_and_report_state_age_and_gaps_of_the_packages(
     factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left_out = {"bookworm-security": "the mirror does not answer"}
@@ -455,7 +449,7 @@ def test_a_build_ends_with_a_report_to_look_at(factory: Factory, tmp_path: Path)
     assert "Differences from the previous build" in report.read_text()
 
 
-def test_one_board_is_told_as_ever(factory: Factory, tmp_path: Path) -> None:
+def test_the_build_of_one_board_ends_with_a_summary(factory: Factory, tmp_path: Path) -> None:
     answer = factory("build", "One")
     image = os.path.relpath(tmp_path / "output/One/One.img")
     same = [
@@ -472,9 +466,7 @@ def test_one_board_is_told_as_ever(factory: Factory, tmp_path: Path) -> None:
     ]
 
 
-def test_a_board_that_fails_does_not_keep_the_other_from_its_image(
-    factory: Factory, tmp_path: Path
-) -> None:
+def test_a_failing_board_does_not_stop_the_other(factory: Factory, tmp_path: Path) -> None:
     factory.broken = {"One"}
     answer = factory("build", "One", "Two")
     assert answer.status == 3
@@ -483,14 +475,14 @@ def test_a_board_that_fails_does_not_keep_the_other_from_its_image(
         f"log: {tmp_path}/output/One/logs/u-boot.log",
         "hint: mend it",
     ]
-    assert re.search(r"^One +NOT FINISHED +2 built, 0 kept ", answer.output, re.MULTILINE)
-    assert re.search(r"^Two .* 5 built, 0 kept ", answer.output, re.MULTILINE)
+    assert re.search(r"^One +NOT FINISHED +2 built, 0 cached ", answer.output, re.MULTILINE)
+    assert re.search(r"^Two .* 5 built, 0 cached ", answer.output, re.MULTILINE)
     assert answer.output.splitlines()[-1].startswith("1 of 2 boards finished in ")
     assert not (tmp_path / "output/One/One.img").exists()
     assert (tmp_path / "output/Two/Two.img").exists()
 
 
-def test_programs_are_told_of_each_board_s_end(factory: Factory, tmp_path: Path) -> None:
+def test_each_board_ends_with_an_event(factory: Factory, tmp_path: Path) -> None:
     factory.broken = {"One"}
     answer = factory("build", "One", "Two", progress="json")
     events = [json.loads(line) for line in answer.output.splitlines()]
@@ -565,7 +557,7 @@ def test_boards_are_tested_one_after_the_other(
             raise verdict
         return verdict
 
-    monkeypatch.setattr("builder.cli.commands.run_checks", run_checks)
+    monkeypatch.setattr("builder.cli.test.run_checks", run_checks)
     before = signal.getsignal(signal.SIGINT)
     answer = factory("test", *boards)
     signal.signal(signal.SIGINT, before)
@@ -579,18 +571,18 @@ def test_boards_are_tested_one_after_the_other(
     )
 
 
-def test_what_cannot_be_built_is_not_tested(
+def test_boards_are_not_tested_after_a_failed_build(
     factory: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.cli.commands.run_checks", lambda *_, **__: pytest.fail("tested"))
+    monkeypatch.setattr("builder.cli.test.run_checks", lambda *_, **__: pytest.fail("tested"))
     factory.broken = {"One"}
     assert factory("test", "One", "Two").status == 3
 
 
-def test_a_qemu_is_got_beside_the_build(
+def test_a_qemu_is_downloaded_during_the_build(
     factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.cli.commands.run_checks", lambda *_, **__: True)
+    monkeypatch.setattr("builder.cli.test.run_checks", lambda *_, **__: True)
     factory.got = Work("qemu", "")
     assert " qemu " not in factory("build", "One").output
     answer = factory("test", "One", "Two")
@@ -603,7 +595,7 @@ def test_a_qemu_is_got_beside_the_build(
     assert place.is_relative_to(tmp_path / "store/entries")
 
 
-def test_what_is_tested_and_its_qemu_stay_in_the_store_until_the_end(
+def test_image_and_qemu_are_not_evicted_during_the_test(
     factory: Factory, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[list[str]] = []
@@ -613,7 +605,7 @@ def test_what_is_tested_and_its_qemu_stay_in_the_store_until_the_end(
         kept.append([entry.step for entry in store.entries()])
         return True
 
-    monkeypatch.setattr("builder.cli.commands.run_checks", run_checks)
+    monkeypatch.setattr("builder.cli.test.run_checks", run_checks)
     factory.got = Work("qemu", "")
     words = ["--boards-dir", str(factory.boards_dir), "--board", "One", "--store-size", "1K"]
     assert factory.build_py.there("test", *words).status == 0
@@ -622,12 +614,12 @@ def test_what_is_tested_and_its_qemu_stay_in_the_store_until_the_end(
     assert store.entries() == []
 
 
-def test_without_that_qemu_boards_are_tested_all_the_same(
+def test_boards_are_tested_with_the_host_s_qemu_if_the_download_fails(
     factory: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.cli.commands.run_checks", lambda *_, **__: True)
+    monkeypatch.setattr("builder.cli.test.run_checks", lambda *_, **__: True)
     factory.got = Work("qemu", "", fails=True)
     answer = factory("test", "One")
     assert (answer.status, answer.errors) == (0, "")
-    assert "cannot load designs: step qemu failed: broken" in answer.output
+    assert "cannot load bitstreams: step qemu failed: broken" in answer.output
     assert factory.qemus == [None]

@@ -296,7 +296,7 @@ def test_the_command_writes_verifies_and_says_so(
     assert answer.errors == ""
     assert answer.status == 0
     assert "written and verified" in answer.output
-    assert f"all that is on {card} (ACME Card Reader, 8 MiB) will be lost" in answer.output
+    assert f"all data on {card} (ACME Card Reader, 8 MiB) will be lost" in answer.output
     assert card.read_bytes()[:MIB] == image.read_bytes()[:MIB]
 
 
@@ -369,9 +369,9 @@ def test_without_a_device_the_cards_are_listed(
     answer = run(image)
     assert answer.status == 2
     assert str(card) in answer.output
-    assert "which device" in answer.errors
+    assert "no device named" in answer.errors
     nothing = run(device=fixed("/dev/sda"))
-    assert nothing.output == "there is no removable device with a card in it\n"
+    assert nothing.output == "no removable device with a card found\n"
 
 
 def test_a_board_stands_for_its_image(

@@ -267,15 +267,15 @@ def run(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["none.img", "-o", "new.img"], "none.img: there is no such file"),
-        (["IMAGE", "-o", "IMAGE"], "is the image that is customized, which stays as it is"),
-        (["IMAGE", "-o", "new.bin"], "the name of an image ends in .img"),
-        (["IMAGE", "-o", "nowhere/new.img"], "there is no directory"),
+        (["none.img", "-o", "new.img"], "none.img: no such file"),
+        (["IMAGE", "-o", "IMAGE"], "is the image to customize, which is never changed"),
+        (["IMAGE", "-o", "new.bin"], "the name must end in .img"),
+        (["IMAGE", "-o", "nowhere/new.img"], "nowhere does not exist"),
         (["IMAGE", "-o", "new.img", "--recipe", "sensor"], "did you mean sensors?"),
         (["IMAGE", "-o", "new.img", "--set", "users.usr=x"], "did you mean user?"),
         (["IMAGE", "-o", "new.img", "--overlay", "none"], "there is no directory"),
         (["IMAGE", "-o", "new.img", "--overlay", "EMPTY"], "there is no bitstream"),
-        (["IMAGE", "-o", "new.img", "--boot-file", "none"], "there is no such file"),
+        (["IMAGE", "-o", "new.img", "--boot-file", "none"], "none: no such file"),
         (["IMAGE", "-o", "new.img", "--board", "Pinq-Z2"], "did you mean Pynq-Z2?"),
     ],
 )

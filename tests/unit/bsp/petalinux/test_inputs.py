@@ -377,7 +377,7 @@ def test_without_a_daemon_nothing_is_begun(
     monkeypatch.setattr("builder.cli.planning.select_distribution", lambda *_, **__: FakeArchive())
     monkeypatch.setattr("builder.cli.planning.native_archive", lambda *_, **__: None)
     monkeypatch.setattr("builder.cli.planning.board_steps", steps)
-    monkeypatch.setattr("builder.cli.commands.check_machine", lambda _: [])
+    monkeypatch.setattr("builder.cli.build.check_machine", lambda _: [])
     words = ("--board", "Pynq-Z2", "--engine", engine, "--only", "boot-files")
     answer = build_py.there("build", *words)
     assert answer.status == 4

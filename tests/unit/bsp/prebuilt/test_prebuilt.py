@@ -469,7 +469,7 @@ def test_the_command_line_wins(files: Files, tmp_path: Path) -> None:
         ),
         (
             ["--board", "Pynq-Z2", "--board", "ZedBoard", "--boot-files", "/"],
-            "error: --boot-files are those of one board, not of 2: Pynq-Z2, ZedBoard\n",
+            "error: --boot-files is for one board, not for 2: Pynq-Z2, ZedBoard\n",
         ),
     ],
 )
@@ -516,8 +516,8 @@ def test_a_build_says_what_its_boot_files_are(
     monkeypatch.setattr("builder.cli.planning.select_distribution", lambda *_, **__: FakeArchive())
     monkeypatch.setattr("builder.cli.planning.native_archive", lambda *_, **__: None)
     monkeypatch.setattr("builder.cli.planning.board_steps", steps)
-    monkeypatch.setattr("builder.cli.commands.check_machine", lambda _: [])
-    monkeypatch.setattr("builder.cli.commands._stop_on_interrupt", lambda: None)
+    monkeypatch.setattr("builder.cli.build.check_machine", lambda _: [])
+    monkeypatch.setattr("builder.cli.build._stop_on_interrupt", lambda: None)
     words = ["--progress", "plain", "--board", "Pynq-Z2", "--boot-files", str(vendor.folder)]
     note = "Pynq-Z2: no kernel headers: modules cannot be compiled on the board"
     for headline in ("built in", "nothing to do in"):
