@@ -27,7 +27,7 @@ from builder.errors import StepError, UserError
 from builder.image.image import BOOT_OFFSET
 from builder.publish.output import Output, write_report
 from builder.publish.report_page import not_run
-from builder.qemu_devicetree.derive import told
+from builder.qemu_devicetree.derive import describe_changes
 from builder.qemu_devicetree.machine import MachineFacts, machine_facts
 from builder.report.console import duration
 from builder.sandbox.process import Processes, run_visibly
@@ -347,7 +347,7 @@ def _say_differences(
 ) -> None:
     """Print what differs between the board and the emulated one."""
     console.print(f"emulated on {facts.machine}; its device tree differs from the board's in:")
-    for line in told((output.directory / "boot/changes.json").read_text()):
+    for line in describe_changes((output.directory / "boot/changes.json").read_text()):
         console.print(f"  - {escape(line)}")
     if prebuilt:
         console.print(

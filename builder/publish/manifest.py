@@ -18,9 +18,9 @@ from builder.bsp.tree_checks import linux, schema
 from builder.bsp.tree_checks.findings import (
     FINDINGS,
     Finding,
+    describe_findings,
     read_findings,
     reason,
-    told,
     unused,
 )
 from builder.containers.redaction import without_passwords
@@ -183,7 +183,7 @@ def _told(steps: BoardSteps, entries: Mapping[Step, Entry]) -> Iterator[str]:
     """Yield what is to be told of the findings of those checks that were made."""
     spec, found = steps.spec, _findings(steps, entries)
     accepted = spec.board.accepted_findings
-    for line in told(found, accepted):
+    for line in describe_findings(found, accepted):
         yield f"{spec.name}: {line}"
     if not all(step in entries for step in steps.checks):
         return
@@ -218,7 +218,7 @@ def _other_bases(step: Step, entries: Mapping[Step, Entry]) -> Iterator[str]:
     if isinstance(step, PetaLinuxTool) and entry:
         chosen = noted(entry.files)
         if chosen and chosen.why:
-            yield chosen.said(step.release.version)
+            yield chosen.message(step.release.version)
     for parent in step.parents.values():
         yield from _other_bases(parent, entries)
 
@@ -244,7 +244,7 @@ def sources(
         elif isinstance(step, IndexSource):
             found.append({"sdist": step.file, "sha256": step.checksum})
         elif isinstance(step, Prebuilt) and step.content:
-            found.append({"boot-files": Path(str(step.given)).name, "sha256": step.content})
+            found.append({"boot-files": Path(str(step.supplied)).name, "sha256": step.content})
         elif isinstance(step, PetaLinuxTool):
             given = {"petalinux": step.release.version, "sha256": step.installer.sha256}
             made = (entries or {}).get(step)

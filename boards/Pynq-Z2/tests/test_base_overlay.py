@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The driver of the base design: BaseOverlay, made and used by a program and by a notebook."""
+"""Checks of BaseOverlay, the driver of the base design, in a program and in a notebook."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ RunPython = Callable[..., str]
 
 pytestmark = pytest.mark.needs("pynq-overlays")
 
-# Prints one line of JSON among what the library's C code prints.
+# Prints one line of JSON; the library's C code also prints lines.
 USE = """
 import json, time, warnings
 facts = {}
@@ -63,7 +63,7 @@ NOTEBOOK = pytest.param(
 
 @pytest.fixture(scope="module", params=["program", NOTEBOOK])
 def used(request: pytest.FixtureRequest, run_python: RunPython) -> dict[str, Any]:
-    """Facts about a BaseOverlay and its members, out of a program's or a notebook's print."""
+    """Facts about a BaseOverlay and its members, printed by a program or a notebook."""
     if request.param == "program":
         printed = run_python(USE, modules=["pynq"])
     else:
@@ -75,7 +75,7 @@ def used(request: pytest.FixtureRequest, run_python: RunPython) -> dict[str, Any
 
 
 def test_base_overlay_loads_the_design(used: dict[str, Any]) -> None:
-    """BaseOverlay("base.bit"), with which every notebook of the board begins, loads the design."""
+    """BaseOverlay("base.bit") loads the design, as every notebook of the board does first."""
     assert used["loaded"]
 
 
@@ -88,15 +88,15 @@ def test_base_overlay_has_leds_buttons_and_switches(used: dict[str, Any]) -> Non
 
 
 def test_base_overlay_has_its_connectors(used: dict[str, Any]) -> None:
-    """The processors at the connectors are known."""
+    """The processors at the connectors have their types."""
     assert used["processors"] == ["Pmod", "Pmod", "Pmod"]
     assert used["trace"] == "RESET"
 
 
 def test_base_overlay_has_audio(host: Host, used: dict[str, Any], board: Any) -> None:
-    """The codec is looked for on /dev/i2c-1, its controller is the UIO device of the tree.
+    """The library looks for the codec on /dev/i2c-1; its controller is the tree's UIO device.
 
-    An emulated board has no codec: the library says so within seconds.
+    An emulated board has no codec: the library warns within seconds.
     """
     names = host.check_output("cd /sys/class/uio && grep -l audio-codec-ctrl */name")
     assert used["audio"] == [48000, 1, int(names.removeprefix("uio").partition("/")[0])]
@@ -105,7 +105,7 @@ def test_base_overlay_has_audio(host: Host, used: dict[str, Any], board: Any) ->
 
 
 def test_base_overlay_has_video(used: dict[str, Any], board: Any) -> None:
-    """HDMI's input and output are there; an emulated board has no pixel clock, which is said soon."""
+    """HDMI's input and output exist; on an emulated board, without pixel clock, they fail soon."""
     if board.emulated:
         assert used["video"] == "_video._display initialization failed [1]"
         assert used["video_seconds"] < 60
@@ -114,7 +114,7 @@ def test_base_overlay_has_video(used: dict[str, Any], board: Any) -> None:
 
 
 def test_i2c_buses_are_numbered_as_the_library_has_them(host: Host) -> None:
-    """/dev/i2c-0 and /dev/i2c-1 are the processing system's controllers."""
+    """/dev/i2c-0 and /dev/i2c-1 are the I2C controllers 0 and 1 of the processing system."""
     for number, address in enumerate(("e0004000", "e0005000")):
         device = host.check_output(f"readlink -f /sys/bus/i2c/devices/i2c-{number}")
         assert device.endswith(f"/{address}.i2c/i2c-{number}")

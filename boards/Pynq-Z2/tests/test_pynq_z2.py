@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the kernel, the device tree and the hardware of a Pynq-Z2 give to programs."""
+"""Checks of the kernel, the device tree and the hardware of a Pynq-Z2."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ def test_kernel_and_its_modules(host: Host) -> None:
 
 
 def test_board_name(host: Host, board: Any) -> None:
-    """The device tree carries the name that PYNQ looks for."""
+    """The device tree contains the board's name for PYNQ."""
     node = host.file("/proc/device-tree/chosen/pynq_board")
     assert node.content_string.rstrip("\0") == board.hardware
 
@@ -42,26 +42,26 @@ def test_command_line(host: Host, board: Any) -> None:
 
 
 def test_mac_address(host: Host, board: Any, address_of_card: str) -> None:
-    """It is the one in the flash, or made up from the card's identity."""
+    """The MAC address is that in the flash, or derived from the card's identity."""
     address = host.file("/sys/class/net/eth0/address").content_string.strip()
     if board.emulated or int(address[:2], 16) & 2:
         assert address == address_of_card
 
 
 def test_root_device(host: Host, board: Any) -> None:
-    """The root file system is on the card's partition."""
+    """The root filesystem is on the card's partition."""
     number = host.check_output("findmnt -no MAJ:MIN --mountpoint /").strip()
     name = host.check_output(f"basename $(readlink -f /sys/dev/block/{number})")
     assert f"/dev/{name}" == board.root_device
 
 
 def test_memory(board: Any, meminfo: dict[str, int]) -> None:
-    """All memory is there but for what the kernel itself takes."""
+    """All memory is available, except the kernel's own."""
     assert board.memory - 32 * MIB < meminfo["MemTotal"] < board.memory
 
 
 def test_contiguous_memory(meminfo: dict[str, int]) -> None:
-    """Buffers for the programmable logic have 128 MB."""
+    """There are 128 MB for buffers of the programmable logic."""
     assert meminfo["CmaTotal"] == 128 * MIB
 
 
@@ -72,17 +72,17 @@ def test_fabric_interrupt(host: Host) -> None:
 
 
 def test_gpio(host: Host) -> None:
-    """Pins of the processing system are in sysfs under the name that the PYNQ library knows."""
+    """The GPIO controller is in sysfs under the label that the PYNQ library expects."""
     labels = host.check_output("cat /sys/class/gpio/gpiochip*/label").split()
     assert "zynq_gpio" in labels
 
 
 def test_fpga_manager(host: Host) -> None:
-    """The kernel's FPGA manager has the programmable logic."""
+    """The kernel has an FPGA manager for the programmable logic."""
     manager = "/sys/class/fpga_manager/fpga0"
     assert host.check_output(f"cat {manager}/name") == "Xilinx Zynq FPGA Manager"
-    # What it says before a bitstream differs between silicon and emulation. Checks may have tried
-    # one before: of the designs, which old versions of QEMU cannot take, and one that is missing.
+    # The state before a bitstream differs between silicon and emulation. Earlier checks may have
+    # loaded bitstreams: those of the designs, which fails in old versions of QEMU, and a missing one.
     state = host.check_output(f"cat {manager}/state")
     tried = {"operating", "write init error", "firmware request error"}
     assert state in {"unknown", "power off", "power up", *tried}
@@ -94,7 +94,7 @@ def test_physical_memory(read_word: Callable[[int], int]) -> None:
 
 
 def test_bitstreams_by_name(host: Host) -> None:
-    """The FPGA manager takes flags and the name of a bitstream; one that is missing is an error."""
+    """The FPGA manager accepts flags and a bitstream's name; a missing bitstream is an error."""
     manager = "/sys/class/fpga_manager/fpga0"
     assert host.check_output(f"cat {manager}/flags") == "0"
     loaded = host.run(f"echo none.bin | tee {manager}/firmware")
@@ -103,7 +103,7 @@ def test_bitstreams_by_name(host: Host) -> None:
 
 
 def test_device_tree_overlays(host: Host) -> None:
-    """Overlays are inserted through configfs."""
+    """Device-tree overlays can be applied through configfs."""
     slot = "/sys/kernel/config/device-tree/overlays/test"
     host.check_output(f"mkdir {slot}")
     assert host.check_output(f"cat {slot}/status") == "unapplied"
@@ -111,6 +111,6 @@ def test_device_tree_overlays(host: Host) -> None:
 
 
 def test_buffers(host: Host) -> None:
-    """Buffers that the logic can reach are for the group render."""
+    """The group render may allocate buffers for the logic."""
     device = host.file("/dev/pynq-buffer")
     assert (device.group, device.mode) == ("render", 0o660)

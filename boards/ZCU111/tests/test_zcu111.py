@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the kernel, the device tree and the hardware of a ZCU111 give to programs."""
+"""Checks of the kernel, the device tree and the hardware of a ZCU111."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ MIB = 1 << 20
 
 
 def test_processors(host: Host) -> None:
-    """There are four processors, Cortex-A53, and all run."""
+    """All four Cortex-A53 processors run."""
     assert host.check_output("uname -m") == "aarch64"
     lines = host.check_output("cat /proc/cpuinfo").splitlines()
     parts = [int(line.split(":")[1], 0) for line in lines if line.startswith("CPU part")]
@@ -19,25 +19,25 @@ def test_processors(host: Host) -> None:
 
 
 def test_board_name(host: Host, board: Any) -> None:
-    """The device tree carries the name that PYNQ looks for."""
+    """The device tree contains the board's name for PYNQ."""
     node = host.file("/proc/device-tree/chosen/pynq_board")
     assert node.content_string.rstrip("\0") == board.hardware
 
 
 def test_model(host: Host) -> None:
-    """The kernel runs on the board's own tree."""
+    """The kernel uses the board's own tree."""
     assert host.file("/proc/device-tree/model").content_string.startswith("ZynqMP ZCU111")
 
 
 def test_console(host: Host, board: Any) -> None:
-    """The console is UART 0, under the name that the board's specification gives it."""
+    """The console is UART 0, under the name in the board's specification."""
     name = board.console.partition(",")[0]
     assert f"console={board.console}" in host.check_output("cat /proc/cmdline").split()
     assert "ff000000.serial" in host.check_output("readlink -f /sys/class/tty/%s", name)
 
 
 def test_root_device(host: Host, board: Any) -> None:
-    """The root file system is on the card, which is the second controller's and the first card."""
+    """The root filesystem is on the first card, which is in the second controller."""
     number = host.check_output("findmnt -no MAJ:MIN --mountpoint /").strip()
     device = host.check_output(f"readlink -f /sys/dev/block/{number}")
     assert f"/dev/{device.rpartition('/')[2]}" == board.root_device
@@ -45,8 +45,8 @@ def test_root_device(host: Host, board: Any) -> None:
 
 
 def test_memory(board: Any, meminfo: dict[str, int]) -> None:
-    """All memory is there but for what the kernel itself takes; 128 MB of it are contiguous."""
-    # A 64th of it describes its pages.
+    """All memory is available, except the kernel's own; 128 MB of it are contiguous."""
+    # The kernel needs a 64th of the memory for its page structures.
     assert board.memory * 63 // 64 - 64 * MIB < meminfo["MemTotal"] < board.memory
     assert meminfo["CmaTotal"] == 128 * MIB
 
@@ -61,9 +61,9 @@ def test_memory(board: Any, meminfo: dict[str, int]) -> None:
     ],
 )
 def test_driver(driver_of: Callable[[str], str], device: str, driver: str) -> None:
-    """Each device that needs nothing of the platform management unit has its driver."""
-    # An emulated tree spares these devices the PMU's firmware. All others of the processing system
-    # ask it for their clocks, and QEMU has none.
+    """Each device that works without the platform management unit has its driver."""
+    # The tree for QEMU makes these devices independent of the PMU's firmware. All others of the
+    # processing system depend on it for their clocks, and QEMU has none.
     assert driver in driver_of(device)
 
 
@@ -75,15 +75,15 @@ def test_fabric_interrupt(host: Host) -> None:
 
 @pytest.mark.only("hardware", "QEMU has no firmware of the PMU, which the controller waits for")
 def test_gpio(host: Host) -> None:
-    """Pins of the processing system are in sysfs under the name that the PYNQ library knows."""
+    """The GPIO controller is in sysfs under the label that the PYNQ library expects."""
     labels = host.check_output("cat /sys/class/gpio/gpiochip*/label").split()
     assert "zynqmp_gpio" in labels
 
 
 def test_fpga_manager(host: Host) -> None:
-    """The kernel's FPGA manager has the programmable logic, if there is firmware to load it by."""
-    # It only passes bitstreams on to the firmware of the PMU. Without one, as in QEMU, the kernel has
-    # no manager, and it must not claim one.
+    """The kernel has an FPGA manager if and only if there is PMU firmware."""
+    # The manager only passes bitstreams to the firmware of the PMU. Without firmware, as in QEMU,
+    # the kernel must not have one.
     managers = host.check_output("cat /sys/class/fpga_manager/*/name 2>/dev/null || true")
     drivers = "/sys/bus/platform/drivers/zynqmp_firmware"
     firmware = host.run(f"test -e {drivers}/firmware:zynqmp-firmware").succeeded
@@ -93,12 +93,12 @@ def test_fpga_manager(host: Host) -> None:
 
 def test_physical_memory(read_word: Callable[[int], int]) -> None:
     """Root reads device registers through /dev/mem: the Ethernet controller's identity."""
-    # Its kind; its revision is not the same on silicon and in QEMU.
+    # Only the module's number: the revision differs between silicon and QEMU.
     assert read_word(0xFF0E00FC) >> 16 & 0xFFF == 0x007
 
 
 def test_device_tree_overlays(host: Host) -> None:
-    """Overlays are inserted through configfs."""
+    """Device-tree overlays can be applied through configfs."""
     slot = "/sys/kernel/config/device-tree/overlays/test"
     host.check_output(f"mkdir {slot}")
     assert host.check_output(f"cat {slot}/status") == "unapplied"
@@ -106,6 +106,6 @@ def test_device_tree_overlays(host: Host) -> None:
 
 
 def test_buffers(host: Host) -> None:
-    """Buffers that the logic can reach are for the group render."""
+    """The group render may allocate buffers for the logic."""
     device = host.file("/dev/pynq-buffer")
     assert (device.group, device.mode) == ("render", 0o660)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the kernel, the device tree and the hardware of a ZedBoard give to programs."""
+"""Checks of the kernel, the device tree and the hardware of a ZedBoard."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,25 +11,25 @@ MIB = 1 << 20
 
 
 def test_board_name(host: Host, board: Any) -> None:
-    """The device tree carries the name that PYNQ looks for."""
+    """The device tree contains the board's name for PYNQ."""
     node = host.file("/proc/device-tree/chosen/pynq_board")
     assert node.content_string.rstrip("\0") == board.hardware
 
 
 def test_model(host: Host) -> None:
-    """The kernel runs on the board's own tree."""
+    """The kernel uses the board's own tree."""
     assert host.file("/proc/device-tree/model").content_string.startswith("Avnet ZedBoard")
 
 
 def test_console(host: Host, board: Any) -> None:
-    """The console is UART 1, under the name that the board's specification gives it."""
+    """The console is UART 1, under the name in the board's specification."""
     name = board.console.partition(",")[0]
     assert f"console={board.console}" in host.check_output("cat /proc/cmdline").split()
     assert "e0001000.serial" in host.check_output("readlink -f /sys/class/tty/%s", name)
 
 
 def test_memory(board: Any, meminfo: dict[str, int]) -> None:
-    """All memory is there but for what the kernel itself takes; 128 MB of it are contiguous."""
+    """All memory is available, except the kernel's own; 128 MB of it are contiguous."""
     assert board.memory - 32 * MIB < meminfo["MemTotal"] < board.memory
     assert meminfo["CmaTotal"] == 128 * MIB
 
@@ -56,5 +56,5 @@ def test_fabric_interrupt(host: Host) -> None:
 
 
 def test_mac_address(host: Host, address_of_card: str) -> None:
-    """It is made up from the card's identity: the board has none."""
+    """The MAC address is derived from the card's identity: the board has none."""
     assert host.file("/sys/class/net/eth0/address").content_string.strip() == address_of_card

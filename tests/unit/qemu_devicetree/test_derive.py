@@ -14,7 +14,15 @@ from builder.boot_test import card
 from builder.errors import StepError, UserError
 from builder.formats.devicetree import parse_tree, read_tree
 from builder.formats.fit import Fit, FitImage
-from builder.qemu_devicetree.derive import Change, Rule, check, derive, listed, read_rules, told
+from builder.qemu_devicetree.derive import (
+    Change,
+    Rule,
+    changes_to_json,
+    check,
+    derive,
+    describe_changes,
+    read_rules,
+)
 from tests.fixtures.product import ROOT
 
 MACHINES = ROOT / "builder" / "qemu_devicetree"
@@ -147,7 +155,7 @@ def test_changes_of_the_zynq_machine(board: Path, tmp_path: Path) -> None:
         ("/axi/timer@f8f00600", "clocks", b"\0\0\0\2\0\0\0\4", b"\0\0\x10\0"),
         ("/chosen", "emulated-by", None, b"QEMU\0"),
     ]
-    lines = told(listed(changes))
+    lines = describe_changes(changes_to_json(changes))
     assert lines[0].startswith(
         "/axi/ethernet@e000b000/some-name@1 reg: <1> -> <7> (The PHY of QEMU's GEM"
     )
@@ -173,7 +181,7 @@ def test_differences_of_a_finished_card_are_told(
     monkeypatch.setattr(card, "read_fit", lambda _: found)
     card.emulated_tree(tmp_path / "card.img", tmp_path / "boot", tmp_path)
     assert (tmp_path / "boot/emulated.dtb").read_bytes() == images["conf-emulated"].data
-    (line,) = told((tmp_path / "boot/changes.json").read_text())
+    (line,) = describe_changes((tmp_path / "boot/changes.json").read_text())
     told_first, *_, told_last = line.split("; ")
     assert told_first == "/axi/ethernet@e000b000/some-name@1 reg: <1> -> <7>"
     assert told_last.startswith("/emulated-timer-clock phandle: none -> ")

@@ -162,13 +162,13 @@ def test_u_boots_table_does_not_fit_the_boards_parameters(board: Path, here: Her
     assert detail.startswith(f"{board / 'b.parameters.yaml'}:1: {WIDTH}")
 
 
-def test_a_stand_in_may_contradict_the_boards_parameters(board: Path, here: Here) -> None:
+def test_a_placeholder_may_contradict_the_boards_parameters(board: Path, here: Here) -> None:
     (board / "b.parameters.yaml").write_text("PCW_UIPARAM_DDR_BUS_WIDTH: 16 Bit\n")
     table = {"u-boot": "zynq-zed", "parameters": "b.parameters.yaml", "stand-in": True}
     step = u_boot(board, **{"start-up-table": table})
-    assert step.stand_in
+    assert step.is_placeholder
     text, log = first_stage(step, here)
     assert text == SOURCE
     assert WIDTH in log
     export = {"hardware": {"xsa": "b.xsa"}, "start-up-table": table}
-    assert not u_boot(board, **export).stand_in, "the board's own is there"
+    assert not u_boot(board, **export).is_placeholder, "the board's own is there"

@@ -110,12 +110,12 @@ def test_petalinux_runs_in_the_first_base_that_can_be_had(tmp_path: Path) -> Non
     chosen = choose(BASES, make)
     assert asked == ["ubuntu-jammy", "debian-bookworm"]
     assert (chosen.distribution, chosen.image) == ("debian-bookworm", "image-of-debian-bookworm")
-    assert chosen.said("2024.1") == (
+    assert chosen.message("2024.1") == (
         "PetaLinux 2024.1 runs in debian-bookworm: ubuntu-jammy cannot be had: no registry"
     )
     chosen.note(tmp_path)
     assert noted(tmp_path) == chosen
-    assert choose(BASES, lambda base: base.name).said("1") == "PetaLinux 1 runs in ubuntu-jammy"
+    assert choose(BASES, lambda base: base.name).message("1") == "PetaLinux 1 runs in ubuntu-jammy"
 
 
 def test_without_any_base_the_error_is_that_of_the_first() -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.bsp.prebuilt import given
-from builder.bsp.prebuilt.given import listed, top, unpack
+from builder.bsp.prebuilt import supplied
 from builder.bsp.prebuilt.inspection import Wanted
+from builder.bsp.prebuilt.supplied import list_files, top, unpack
 from builder.bsp.provider import NOTES
 from builder.errors import UserError
 from builder.spec.models import Soc
@@ -264,16 +264,16 @@ def test_boot_files_with_links_to_everything_are_refused(
     (tmp_path / "given").mkdir()
     (tmp_path / "given/modules").symlink_to("../elsewhere")
     os.mkfifo(tmp_path / "given/pipe")
-    assert len([*listed(tmp_path / "given")]) == 5
+    assert len([*list_files(tmp_path / "given")]) == 5
     (tmp_path / "given/proc").symlink_to("/proc")
     with pytest.raises(UserError, match="leads to /proc"):
-        [*listed(tmp_path / "given")]
+        [*list_files(tmp_path / "given")]
     (tmp_path / "given/proc").unlink()
-    for limit, most in (("_MOST_FILES", 4), ("_MOST_GIVEN", 4000)):
+    for limit, most in (("_MOST_FILES", 4), ("_MOST_BYTES", 4000)):
         with monkeypatch.context() as changed:
-            changed.setattr(given, limit, most)
+            changed.setattr(supplied, limit, most)
             with pytest.raises(UserError, match="are links in it that lead elsewhere"):
-                [*listed(tmp_path / "given")]
+                [*list_files(tmp_path / "given")]
 
 
 def test_links_in_zip_files_are_refused(tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_links_in_zip_files_are_refused(tmp_path: Path) -> None:
 def test_a_zip_file_that_grows_too_large_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.bsp.prebuilt.given._MOST", 3 << 20)
+    monkeypatch.setattr("builder.bsp.prebuilt.supplied._MOST_UNPACKED_BYTES", 3 << 20)
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros", bytes(4 << 20))

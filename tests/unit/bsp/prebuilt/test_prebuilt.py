@@ -16,9 +16,9 @@ import pytest
 
 from builder.apt.archive import Archive
 from builder.bsp.prebuilt import modules
-from builder.bsp.prebuilt.given import digest, listed
 from builder.bsp.prebuilt.inspection import kernel_name
 from builder.bsp.prebuilt.prebuilt import boot_artifacts
+from builder.bsp.prebuilt.supplied import digest, list_files
 from builder.bsp.provider import NOTES
 from builder.cli.context import typed
 from builder.errors import StepError, UserError
@@ -353,7 +353,7 @@ def test_files_are_read_by_who_may_know_them(vendor: Vendor) -> None:
         return sha256(path)
 
     assert digest(vendor.folder, read) == digest(vendor.folder)
-    assert asked == [path for _, path in listed(vendor.folder)]
+    assert asked == [path for _, path in list_files(vendor.folder)]
 
 
 def test_links_count_as_the_files_they_point_to(vendor: Vendor) -> None:

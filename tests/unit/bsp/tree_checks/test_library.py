@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.bsp.tree_checks.library import Library, findings, own_files, read_library
+from builder.bsp.tree_checks.library import Library, findings, package_files, read_library
 from builder.formats.devicetree import DeviceTree
 from builder.spec.models import Soc
 from builder.untrusted import tree as foreign
@@ -155,7 +155,7 @@ def test_links_are_not_followed(package: Path, library: Library, tmp_path: Path)
     (package / "broken.py").symlink_to("/nowhere")
     (package / "lib/old").mkdir()
     (package / "lib/old/libaudio.so").symlink_to("/nowhere")
-    assert own_files(foreign.ForeignTree(package), "other.py") == []
+    assert package_files(foreign.ForeignTree(package), "other.py") == []
     assert read_library(foreign.ForeignTree(package)) == library
     # As a root filesystem is seen that is mounted in a namespace of its own.
     assert (
