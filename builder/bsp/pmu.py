@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The platform management unit (PMU) of Zynq UltraScale+, and its firmware.
 
-The PMU is a separate MicroBlaze processor with 128 KiB of memory. The BootROM loads its firmware from
-BOOT.BIN and starts it before the first stage. From then on the firmware manages clocks, power and
-resets on request of Trusted Firmware, U-Boot and Linux, none of which can boot without it.
+The PMU is a separate MicroBlaze processor with 128 KiB of memory. The BootROM loads its firmware
+from BOOT.BIN and starts it before the first stage. From then on the firmware manages clocks, power
+and resets on request of Trusted Firmware, U-Boot and Linux, none of which can boot without it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ _LOADED: Final = 1  # PT_LOAD of elf(5)
 def pmu_memory(program: Path) -> bytes:
     """Return the memory image of a PMU program, from the first byte of the PMU's memory on.
 
-    `program` is an ELF file, as AMD's tools write it (pmufw.elf), or already a memory image. mkimage
-    does not accept ELF files, and bootgen 2022.2 was seen to copy one into BOOT.BIN unchanged.
+    `program` is an ELF file, as AMD's tools write it (pmufw.elf), or already a memory image.
+    mkimage does not accept ELF files, and bootgen 2022.2 was seen to copy one into BOOT.BIN
+    unchanged.
 
     Raises:
         UserError: it is not a program for the PMU.

@@ -3,10 +3,11 @@
 
 A compiler may read a word at an unaligned address with one instruction, unless it is told that the
 processor does not allow this. While SPL runs, it is not allowed: on 32-bit ARM, U-Boot's start code
-enables alignment checks (bit A of SCTLR, arch/arm/cpu/armv7/start.S), and on 64-bit ARM all memory is
-Device memory while the MMU is off and must be accessed aligned (Arm's DDI 0487).
+enables alignment checks (bit A of SCTLR, arch/arm/cpu/armv7/start.S), and on 64-bit ARM all memory
+is Device memory while the MMU is off and must be accessed aligned (Arm's DDI 0487).
 
-On 32-bit ARM the linker records in the ELF file whether any object of the program may make unaligned
+On 32-bit ARM the linker records in the ELF file whether any object of the program may make
+unaligned
 accesses: the attribute Tag_CPU_unaligned_access (Arm's IHI 0045). AArch64 has no such attribute;
 there, GCC's options are checked, which it records in the debugging information of each source.
 """
@@ -43,7 +44,7 @@ class Spl:
 
     entry: address of the entry point.
     start: address of the first byte of the segment that contains the entry point.
-    unaligned: whether it may make unaligned accesses; None if the file does not record it (AArch64).
+    unaligned: whether it may make unaligned accesses; None if not recorded (AArch64).
     """
 
     entry: int
@@ -91,8 +92,8 @@ def check_spl(spl: Spl, header: BootHeader) -> None:
     ):
         if linked != in_header:
             raise StepError(
-                f"SPL is linked for {linked:#010x}, but the BootROM {what} {in_header:#010x}: the board "
-                "would print nothing",
+                f"SPL is linked for {linked:#010x}, but the BootROM {what} {in_header:#010x}: the "
+                "board would print nothing",
                 hint="CONFIG_SPL_TEXT_BASE must have the value of U-Boot's defconfig for the family; "
                 "look for it in the fragments of U-Boot's configuration, below petalinux_bsp/",
             )

@@ -3,9 +3,9 @@
 
 Before DDR memory works, PLLs, clocks, pins and the DDR controller have to be set up, for each board
 differently. Vivado generates C code for this (`ps7_init_gpl.c` for Zynq-7000, `psu_init_gpl.c` for
-Zynq UltraScale+), with a header; a hardware export (.xsa) contains both. U-Boot compiles the file that
-CONFIG_XILINX_PS_INIT_FILE names into SPL. U-Boot has copies for some boards, which were rewritten by
-hand or by a script (tools/zynqmp_psu_init_minimize.sh) and include headers of U-Boot.
+Zynq UltraScale+), with a header; a hardware export (.xsa) contains both. U-Boot compiles the file
+that CONFIG_XILINX_PS_INIT_FILE names into SPL. U-Boot has copies for some boards, which were
+rewritten by hand or by a script (tools/zynqmp_psu_init_minimize.sh) and include headers of U-Boot.
 
 The two files of an export are used unchanged, in one directory:
 
@@ -53,7 +53,8 @@ class StartUp:
         """Extract the .c file and its header from a hardware export, unchanged, into a directory.
 
         Returns:
-            The path of the .c file, for CONFIG_XILINX_PS_INIT_FILE. It includes the header beside it.
+            The path of the .c file, for CONFIG_XILINX_PS_INIT_FILE. It includes the header beside
+            it.
 
         Raises:
             UserError: `xsa` is not a hardware export, is for another SoC, or its design has no

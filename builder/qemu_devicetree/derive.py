@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The device tree of an emulated boot: the board's own with a documented list of changes.
 
-`derive` applies the list with `fdtput` (package device-tree-compiler) and returns all differences that
-it made; `check` proves that there are no others. The proof reads both files with the builder's own
-reader, so that it depends neither on `fdtput` nor on the code that called it.
+`derive` applies the list with `fdtput` (package device-tree-compiler) and returns all differences
+that it made; `check` proves that there are no others. The proof reads both files with the builder's
+own reader, so that it depends neither on `fdtput` nor on the code that called it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Rule:
     because: the reason.
     value: the new value; None removes the property.
     enabled: whether only nodes match whose `status` is "okay".
-    via: property of the matching nodes with a phandle; the change is made to the nodes that it refers
-        to.
+    via: property of the matching nodes with a phandle; the change is made to the nodes to which it
+        refers.
     create: whether the node is created if it does not exist; `nodes` must then be a literal path.
     optional: whether it is not an error if nothing matches.
     """

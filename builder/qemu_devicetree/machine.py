@@ -29,8 +29,8 @@ class MachineFacts(Model):
     most_memory: maximum memory in bytes.
     u_boot_address: address at which U-Boot proper runs; None if the machine cannot run it.
     no_u_boot: the reason why the machine cannot run U-Boot; None if it can.
-    first_stage_machine: value of -M for boots that begin with the card's first stage, if QEMU is new
-        enough (`builder.boot_test.qemu_release`).
+    first_stage_machine: value of -M for boots that begin with the card's first stage, if QEMU is
+        new enough (`builder.boot_test.qemu_release`).
     """
 
     program: str

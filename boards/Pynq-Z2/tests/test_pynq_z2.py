@@ -82,7 +82,8 @@ def test_fpga_manager(host: Host) -> None:
     manager = "/sys/class/fpga_manager/fpga0"
     assert host.check_output(f"cat {manager}/name") == "Xilinx Zynq FPGA Manager"
     # The state before a bitstream differs between silicon and emulation. Earlier checks may have
-    # loaded bitstreams: those of the designs, which fails in old versions of QEMU, and a missing one.
+    # loaded bitstreams: those of the designs, which fails in old versions of QEMU, and a missing
+    # one.
     state = host.check_output(f"cat {manager}/state")
     tried = {"operating", "write init error", "firmware request error"}
     assert state in {"unknown", "power off", "power up", *tried}

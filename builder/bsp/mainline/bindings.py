@@ -164,7 +164,7 @@ def _run_dt_validate(job: Job, workspace: Workspace, schema: Path, trees: Sequen
 
 
 def unpack_bindings(job: Job, workspace: Workspace, bindings: Path) -> Path:
-    """Unpack the output of the step `Bindings`; return a directory laid out as the kernel's sources."""
+    """Unpack the output of the step `Bindings`; return its directory, in the kernel's layout."""
     source = workspace.directory / "source"
     job.run(workspace, "mkdir", source)
     job.run(workspace, "tar", "--extract", "--directory", source, "--file", bindings / BINDINGS)

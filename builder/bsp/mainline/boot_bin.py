@@ -20,8 +20,9 @@ from builder.formats.boot_bin import BootImage, parse
 from builder.sandbox.workspace import Workspace
 from builder.steps.step import Job, Step
 
-# U-Boot proper comes last: the FSBL loads the partitions in this order and hands the list of them to
-# Trusted Firmware. All files are in one directory, because bootgen does not support quoted paths.
+# U-Boot proper comes last: the FSBL loads the partitions in this order and hands the list of them
+# to Trusted Firmware. All files are in one directory, because bootgen does not support quoted
+# paths.
 _FSBL = """\
 card:
 {{

@@ -2,13 +2,13 @@
 """Check that U-Boot and the kernel use the card that the BootROM booted from.
 
 The BootROM reads the card of one SD controller. SPL and U-Boot number controllers by the `mmc`
-aliases of U-Boot's device tree, the kernel by those of its own tree, and U-Boot tries devices in the
-order of the variable `boot_targets`. If these refer to different slots, a board stops in U-Boot, boots
-from its flash, or its kernel waits for the root filesystem. QEMU does not show this: it has one card,
-and the boot does not begin in the BootROM.
+aliases of U-Boot's device tree, the kernel by those of its own tree, and U-Boot tries devices in
+the order of the variable `boot_targets`. If these refer to different slots, a board stops in
+U-Boot, boots from its flash, or its kernel waits for the root filesystem. QEMU does not show this:
+it has one card, and the boot does not begin in the BootROM.
 
-The facts come from the built U-Boot: its default environment, its configuration, and the device tree
-that SPL passes to it.
+The facts come from the built U-Boot: its default environment, its configuration, and the device
+tree that SPL passes to it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from builder.spec.models import Soc
 ROOT_PARTITION: Final = 2
 """Number of the card's partition with the root filesystem (builder/image/image.py)."""
 
-# Zynq-7000: SD boot is from controller 0, on MIO 40 to 45 (UG585, chapter 6). Zynq UltraScale+: modes
-# SD0, and SD1 with and without level shifters (UG1137, "SD Boot Mode").
+# Zynq-7000: SD boot is from controller 0, on MIO 40 to 45 (UG585, chapter 6). Zynq UltraScale+:
+# modes SD0, and SD1 with and without level shifters (UG1137, "SD Boot Mode").
 _CONTROLLERS: Final = {Soc.ZYNQ: ("e0100000",), Soc.ZYNQMP: ("ff160000", "ff170000")}
 
 _ROOT = re.compile(r"/dev/mmcblk(\d+)p(\d+)")
@@ -67,8 +67,8 @@ def read_u_boot(directory: Path, family: Family) -> UBootFacts:
 def default_environment(program: bytes) -> dict[str, str]:
     """Return the environment variables that are compiled into U-Boot, from `bootcmd` on.
 
-    They are strings NAME=VALUE, each terminated by a zero byte, with an empty one at the end (U-Boot,
-    include/env_default.h); `bootcmd` is among the first.
+    They are strings NAME=VALUE, each terminated by a zero byte, with an empty one at the end
+    (U-Boot, include/env_default.h); `bootcmd` is among the first.
 
     Raises:
         StepError: the environment has no `bootcmd`.
@@ -101,10 +101,10 @@ def check_boot_order(facts: UBootFacts, board: DeviceTree, soc: Soc, source: Pat
     slot = _root_slot(board, source)
     if slot not in _CONTROLLERS[soc]:
         raise UserError(
-            f"{source}: the kernel uses the card of the controller at {slot}, from which the BootROM "
-            f"of {soc.value} cannot boot: the kernel would wait for the card forever",
-            hint=f"the card's alias must be the controller at {' or '.join(_CONTROLLERS[soc])}; make "
-            "`aliases` and `root-device` of board.yaml agree",
+            f"{source}: the kernel uses the card of the controller at {slot}, from which the "
+            f"BootROM of {soc.value} cannot boot: the kernel would wait for the card forever",
+            hint=f"the card's alias must be the controller at {' or '.join(_CONTROLLERS[soc])}; "
+            "make `aliases` and `root-device` of board.yaml agree",
         )
     wanted = _alias(facts.tree, slot, source)
     first = _first_target(facts, wanted if soc is Soc.ZYNQMP else "mmc0")
@@ -138,8 +138,8 @@ def _check_script(facts: UBootFacts) -> None:
     command = facts.environment["bootcmd"]
     if not re.search(r"distro_bootcmd|bootflow", command):
         raise StepError(
-            f"U-Boot's `bootcmd` is {command!r}: it would not run boot.scr, and the board would stop "
-            "at U-Boot's prompt",
+            f"U-Boot's `bootcmd` is {command!r}: it would not run boot.scr, and the board would "
+            "stop at U-Boot's prompt",
             hint=f"set CONFIG_DISTRO_DEFAULTS=y in {_FRAGMENT} for `run distro_bootcmd`",
         )
 
@@ -151,8 +151,8 @@ def _root_slot(board: DeviceTree, source: Path) -> str:
     found = _ROOT.fullmatch(name)
     if found is None or int(found[2]) != ROOT_PARTITION:
         raise UserError(
-            f"{source}: the kernel's arguments have root={name}, but its root filesystem is partition "
-            f"{ROOT_PARTITION} of the card: it would wait forever, or find no init",
+            f"{source}: the kernel's arguments have root={name}, but its root filesystem is "
+            f"partition {ROOT_PARTITION} of the card: it would wait forever, or find no init",
             hint=f"set `root-device` of board.yaml to, for example, /dev/mmcblk0p{ROOT_PARTITION}",
         )
     alias = f"mmc{found[1]}"
@@ -175,8 +175,8 @@ def _alias(tree: DeviceTree, slot: str, source: Path) -> str:
             _check_on(tree, path, source, user="U-Boot")
             return alias
     raise UserError(
-        f"{source}: in U-Boot's device tree no `mmc` alias is the controller at {slot}: the number of "
-        "the card would depend on the order of the nodes",
+        f"{source}: in U-Boot's device tree no `mmc` alias is the controller at {slot}: the number "
+        "of the card would depend on the order of the nodes",
         hint="add mmc0 to `aliases`",
     )
 
@@ -192,9 +192,9 @@ def _check_on(tree: DeviceTree, path: str, source: Path, *, user: str) -> None:
 def _first_target(facts: UBootFacts, started_from: str) -> str:
     """Return U-Boot's first boot target on a board that boots from its card, `started_from`.
 
-    With CONFIG_ENV_VARS_UBOOT_RUNTIME_CONFIG, `board_late_init` puts the device that the board booted
-    from before all others: on Zynq-7000 always `mmc0`, on Zynq UltraScale+ the card's own number
-    (board/xilinx/zynq/board.c, board/xilinx/zynqmp/zynqmp.c).
+    With CONFIG_ENV_VARS_UBOOT_RUNTIME_CONFIG, `board_late_init` puts the device that the board
+    booted from before all others: on Zynq-7000 always `mmc0`, on Zynq UltraScale+ the card's own
+    number (board/xilinx/zynq/board.c, board/xilinx/zynqmp/zynqmp.c).
     """
     if _RUNTIME.search(facts.config):
         return started_from

@@ -78,8 +78,8 @@ class KbuildTree:
     def restore(self, identity: str) -> None:
         """Restore the build directory that `keep` cached under the same identity, if there is one.
 
-        Kbuild records dependencies in it: make compiles an object again if an option that its sources
-        use has changed, or its command (Documentation/kbuild).
+        Kbuild records dependencies in it: make compiles an object again if an option that its
+        sources use has changed, or its command (Documentation/kbuild).
         """
         cache = self._job.tools.compiler_cache
         if cache is None or not (cached := cache.build_directory(identity)).exists():

@@ -36,11 +36,11 @@ class KernelModules(Step):
     each recipe NAME: a Makefile for kbuild, `*.conf` for modules-load.d, `*.rules` for udev, and
     NAME.h, the header for programs.
 
-    Output: a layer on top of the kernel's layer. Its module indexes (modules.dep and others) cover all
-    modules and replace those of the kernel's layer.
+    Output: a layer on top of the kernel's layer. Its module indexes (modules.dep and others) cover
+    all modules and replace those of the kernel's layer.
 
-    A Makefile may make its modules depend on the kernel's configuration, by `obj-$(CONFIG_NAME:y=m)`.
-    Without that option the recipe is skipped.
+    A Makefile may make its modules depend on the kernel's configuration, by
+    `obj-$(CONFIG_NAME:y=m)`. Without that option the recipe is skipped.
     """
 
     wide = True

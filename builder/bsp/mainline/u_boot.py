@@ -28,7 +28,7 @@ NEED = 1 << 30
 """Disk space in bytes for U-Boot's sources and objects."""
 
 CPU_CLOCK = "cpu-clock.json"
-"""File of the step's output with the dividers of the CPU clock (null if unknown) and their source."""
+"""Output file with the dividers of the CPU clock (null if unknown) and their source."""
 
 _START_UP = "start-up"
 """Directory of the workspace with the C source of the PS start-up."""
@@ -37,8 +37,8 @@ _START_UP = "start-up"
 class UBoot(Step):
     """Step that builds SPL and U-Boot.
 
-    Output: `u-boot-spl.bin` (SPL with its device tree), U-Boot in the format that SPL loads, the ELF
-    files of both, `config`, `epoch` and CPU_CLOCK.
+    Output: `u-boot-spl.bin` (SPL with its device tree), U-Boot in the format that SPL loads, the
+    ELF files of both, `config`, `epoch` and CPU_CLOCK.
     """
 
     wide = True
@@ -195,7 +195,8 @@ class UBoot(Step):
                 self._check(job, table, self.parameters)
             workspace.outside(target).write_text(ps7.render(table))
         elif self.shipped:
-            # Unchanged: some sources select a table by the silicon's version, `render` has one table.
+            # Unchanged: some sources select a table by the silicon's version, `render` has one
+            # table.
             text = start_up.shipped(workspace.outside(tree.source), self.shipped).read_text()
             if self.parameters:
                 table = ps7.read_source(text, origin=self.shipped)

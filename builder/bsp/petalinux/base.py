@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The distribution that PetaLinux runs in: the first of a release's that is available.
 
-The step that installs PetaLinux chooses the distribution and records it beside PetaLinux; all builds
-with this installation use it.
+The step that installs PetaLinux chooses the distribution and records it beside PetaLinux; all
+builds with this installation use it.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ _BEFORE, _AFTER = 2, 4
 _LONGEST = 500
 
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()]\w")
-# Warnings are followed by success (such as a download from another mirror) or by an error that is as
-# clear. Only the warning of the disk monitor contains more than the error that follows.
+# Warnings are followed by success (such as a download from another mirror) or by an error that is
+# as clear. Only the warning of the disk monitor contains more than the error that follows.
 _NOISE = re.compile(
     r"^(?:(?:NOTE|INFO|DEBUG):|WARNING:(?! The free )|\[(?:NOTE|INFO|DEBUG|WARNING)\]).*\n",
     re.MULTILINE,
@@ -110,8 +110,8 @@ def explain(
         output: the command's whole output.
         read_log: returns the text of a task's log by its path in the container; None if it does not
             exist.
-        keep_log: saves a task's log, by its path in the container, under a name; returns its path for
-            the user, None if it does not exist.
+        keep_log: saves a task's log, by its path in the container, under a name; returns its path
+            for the user, None if it does not exist.
     """
     output = _relevant(output)
     tasks = failed_tasks(output)

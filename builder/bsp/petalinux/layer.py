@@ -100,11 +100,11 @@ class UserLayer:
 
 
 def _of_family(name: str, soc: Soc) -> str:
-    """Return the name in a project of a file of the builder's layer; "" if it is not for its family.
+    """Return the project's name of a file of the builder's layer; "" if for another family.
 
-    The builder's layer has a system-user.dtsi per family, selected by bitbake's overrides. A project
-    is for one family and has its own system-user.dtsi, which a file in an override's directory would
-    replace.
+    The builder's layer has a system-user.dtsi per family, selected by bitbake's overrides. A
+    project is for one family and has its own system-user.dtsi, which a file in an override's
+    directory would replace.
     """
     path = PurePosixPath(name)
     families = {each.value for each in Soc}

@@ -3,8 +3,8 @@
 
 bitbake packs recipes with `inherit module` (module.bbclass and kernel-module-split.bbclass of
 OpenEmbedded) into one package kernel-module-MODULE per module, with a file for modules-load.d if it
-is loaded at boot, a package RECIPE-dev with headers, and a package RECIPE with all other files, such
-as udev rules.
+is loaded at boot, a package RECIPE-dev with headers, and a package RECIPE with all other files,
+such as udev rules.
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ PARTS = ("recipes-kernel", "recipes-modules")
 ZOCL = "zocl"
 
 _OWN, _RELEASES = "updates", "extra"
-"""Directories below the kernel's modules: for modules of the layers, and for zocl. Kbuild's default
-for external modules is the second before Linux 6.3, and the first since. depmod prefers the first."""
+"""Directories below the kernel's modules: for modules of the layers, and for zocl.
+
+Kbuild's default for external modules is the second before Linux 6.3, and the first since then. depmod
+prefers the first.
+"""
 
 # Packages of a recipe or a kernel without files for a card.
 _NOT_FOR_CARDS = re.compile(r".*-(?:dbg|src|doc|lic|staticdev)-\d[^-]*-[^-]*\.rpm")
@@ -48,7 +51,7 @@ _BESIDE: Mapping[str, re.Pattern[str]] = {
     "usr/lib/firmware": re.compile(r"(?:usr/)?lib/firmware/(.+)"),
     "usr/include": re.compile(r"usr/include/([^/]+\.h)"),
 }
-"""Directories of the card's distribution for other files of packages, with patterns of their paths."""
+"""Directories of the card for other files of packages, with patterns of their paths."""
 
 _PACKAGES = "packages.tar.gz"
 
@@ -58,8 +61,8 @@ class ModulesBuild(ContainerStep):
 
     zocl is built if the release has it for the SoC family.
 
-    Output: a layer on top of the kernel's layer. Its module indexes (modules.dep and others) cover all
-    modules and replace those of the kernel's layer.
+    Output: a layer on top of the kernel's layer. Its module indexes (modules.dep and others) cover
+    all modules and replace those of the kernel's layer.
     """
 
     packages = ("kmod", "zstd")

@@ -43,8 +43,8 @@ _OPTIONS = {
 
 _BITSTREAM = "system.bit"
 
-# The first stage loads the partitions in this order and starts U-Boot, which finds its device tree at
-# CONFIG_XILINX_OF_BOARD_DTB_ADDR. Attributes: AMD's UG1283.
+# The first stage loads the partitions in this order and starts U-Boot, which finds its device tree
+# at CONFIG_XILINX_OF_BOARD_DTB_ADDR. Attributes: AMD's UG1283.
 _BIF: Mapping[Soc, Mapping[str, str]] = {
     Soc.ZYNQ: {
         FSBL.name: "[bootloader]",
@@ -146,7 +146,7 @@ class PetaLinuxBoot(ContainerStep):
         return INPUT / name / file
 
     def _image(self, job: Job) -> None:
-        """Make image.ub: PetaLinux's contains a device tree without the changes of the user layer."""
+        """Make image.ub: PetaLinux's contains a device tree without the user layer's changes."""
         family = FAMILIES[self.project.tool.soc]
         tree = self._made(job, DEVICE_TREE, SYSTEM_DTB)
         description = fit_source(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The device tree for an emulated boot, derived from a tree that was not written for this builder."""
+"""The device tree for an emulated boot, derived from the tree of supplied boot files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _aliases(tree: DeviceTree, wanted: Wanted) -> Iterator[Rule]:
                 property=alias,
                 value=found[number],
                 create=True,
-                because="The devices of QEMU's options are found by aliases, and this tree lacks one.",
+                because="The devices of QEMU's options are found by aliases; this tree lacks one.",
             )
 
 

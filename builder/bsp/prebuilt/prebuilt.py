@@ -37,8 +37,8 @@ UNKNOWN_RELEASE = "unknown"
 class Prebuilt(Step):
     """Step that inspects supplied boot files and sorts them into the parts of an image.
 
-    They are a directory or a zip file, the zip file of an `UrlSource`, or the directory that another
-    step makes.
+    They are a directory or a zip file, the zip file of an `UrlSource`, or the directory that
+    another step makes.
 
     Output: `fat/`, `board.dtb`, `kernel-release`, `notes.json`, and a layer with the kernel's
     modules and headers.

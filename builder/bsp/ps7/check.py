@@ -2,8 +2,8 @@
 """Comparison of a start-up table with a board's Vivado parameters.
 
 A table of another board of the same class often works, or nearly: a wrong feedback divider causes a
-garbled console, a wrong pin multiplexer no network, a wrong DDR timing no boot, all without an error
-message. `Comparison` recomputes the registers from the parameters (PCW_...) and lists the
+garbled console, a wrong pin multiplexer no network, a wrong DDR timing no boot, all without an
+error message. `Comparison` recomputes the registers from the parameters (PCW_...) and lists the
 differences. The rules and their limits are in the modules `clocks`, `mio`, `ddr` and `lanes`. Reset
 lines and the console are checked here: they are sequences of writes, or need several registers.
 Register fields are those of AMD's UG585, appendix B (SLCR, DDRC, UART, GPIO).

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Check of the PLLs and clocks of the processing system against Vivado's parameters.
 
-`clock_registers` has the registers. Vivado has a frequency and a divider for every peripheral, 10 MHz
-and 1 for disabled ones: only enabled peripherals are compared.
+`clock_registers` has the registers. Vivado has a frequency and a divider for every peripheral, 10
+MHz and 1 for disabled ones: only enabled peripherals are compared.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def expected(parameters: Parameters) -> Iterator[Expectation]:
 def dependent(registers: Registers, parameters: Parameters) -> Iterator[Expectation]:
     """Yield the expected fields that follow from a divider of the parameters, or else of the table.
 
-    A PLL's lock settings depend on its feedback divider; DDR_2x runs at two thirds of DDR_3x (UG585,
-    table 25-6, and chapter 25 on the DDR clocks).
+    A PLL's lock settings depend on its feedback divider; DDR_2x runs at two thirds of DDR_3x
+    (UG585, table 25-6, and chapter 25 on the DDR clocks).
     """
     for name, pll in PLLS.items():
         divider, says = _divider(pll.parameter, pll.feedback, registers, parameters)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Check of the CPU clock and the operating points of a Zynq-7000 board by the rules of `cpu_clocks`.
+"""Check of the CPU clock and the operating points of a Zynq-7000 board.
 
+The module `cpu_clocks` has the rules.
 `problems_of` reads a board's sources, for `validate`, and names file and line. It cannot follow
 includes of the kernel's board trees. `check_tree` reads the compiled tree during a build.
 """
@@ -104,7 +105,8 @@ class _Sources:
         if found:
             cells = numbers(found.value) if found.value else None
             return (cells or [])[::2], found.path, found.line
-        # They come from the SoC's tree or one of the kernel's board trees, which have the same points.
+        # They come from the SoC's tree or one of the kernel's board trees, which have the same
+        # points.
         trees = [at for name, at in self.source.missing.items() if name.endswith((".dts", ".dtsi"))]
         return (SOC_POINTS, *trees[0]) if trees else ((), Path(), 0)
 

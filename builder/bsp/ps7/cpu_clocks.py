@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: MIT
 """CPU clocks of a Zynq-7000 at its operating points, and the limits that they have to satisfy.
 
-The CPU clock CPU_6x4x is a PLL's frequency, divided. CPU_3x2x, CPU_2x and CPU_1x are fixed fractions
-of it, in one of two ratios, 6:2:1 and 4:2:1 (UG585, chapter 25), so all of them change when the
-kernel changes the operating point:
+The CPU clock CPU_6x4x is a PLL's frequency, divided. CPU_3x2x, CPU_2x and CPU_1x are fixed
+fractions of it, in one of two ratios, 6:2:1 and 4:2:1 (UG585, chapter 25), so all of them change
+when the kernel changes the operating point:
 
 * CPU_1x clocks the USB controllers, which need more than 60 MHz (UG585, chapter 15).
-* CPU_3x2x clocks the global timer, whose driver keeps the timer's rate constant by its prescaler. It
-  starts with a prescaler of 2 and rejects clocks from which it cannot derive the same rate
+* CPU_3x2x clocks the global timer, whose driver keeps the timer's rate constant by its prescaler.
+  It starts with a prescaler of 2 and rejects clocks from which it cannot derive the same rate
   (drivers/clocksource/arm_global_timer.c of Linux 6.1; CONFIG_ARM_GT_INITIAL_PRESCALER_VAL).
-* CPU_1x clocks the triple timer counters, whose driver rejects all changes of the clock other than by
-  a power of two (drivers/clocksource/timer-cadence-ttc.c).
+* CPU_1x clocks the triple timer counters, whose driver rejects all changes of the clock other than
+  by a power of two (drivers/clocksource/timer-cadence-ttc.c).
 
 The private timers have a prescaler, too, but their driver does not use it and follows all changes
 (arch/arm/kernel/smp_twd.c).
 
 An operating point is an upper limit: the kernel takes the smallest divider that does not exceed it
-(drivers/clk/clk-divider.c, without CLK_DIVIDER_ROUND_CLOSEST). A point that is rounded down, such as
-533333 kHz for 533.333328 MHz, gets the next divider, and so a much lower clock.
+(drivers/clk/clk-divider.c, without CLK_DIVIDER_ROUND_CLOSEST). A point that is rounded down, such
+as 533333 kHz for 533.333328 MHz, gets the next divider, and so a much lower clock.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def of_parameters(parameters: Mapping[str, str], crystal: int) -> CpuClock | Non
 def assumed(points: Sequence[int]) -> CpuClock:
     """Return the CPU clock to assume if the start-up code is unknown.
 
-    It is the highest operating point, from a PLL of twice its frequency, in the ratio 6:2:1, Vivado's
-    default.
+    It is the highest operating point, from a PLL of twice its frequency, in the ratio 6:2:1,
+    Vivado's default.
     """
     return CpuClock(
         pll=2000 * max(1, *points),

@@ -3,12 +3,12 @@
 
 Fields and the meaning of each timing are those of UG585, appendix B.7 (DDRC); times in ns that no
 parameter has are JEDEC's (JESD79-3, DDR3). The rules apply to DDR3 only, with bursts of 8 and no
-additive latency, as in the exports of tests/data/ps7. The module `lanes` has the byte lanes and their
-training.
+additive latency, as in the exports of tests/data/ps7. The module `lanes` has the byte lanes and
+their training.
 
-Not covered: DDR2 and LPDDR2 except the width of the bus, ECC except its mode, drive strength and slew
-rate of the pads (they differ between Vivado's versions), command queues and priorities of the ports,
-and settings of the PHY that are the same in every export.
+Not covered: DDR2 and LPDDR2 except the width of the bus, ECC except its mode, drive strength and
+slew rate of the pads (they differ between Vivado's versions), command queues and priorities of the
+ports, and settings of the PHY that are the same in every export.
 """
 
 from __future__ import annotations
@@ -304,7 +304,8 @@ class _Memory:
     def _after_writes(self, cycles: float) -> Iterator[Expectation]:
         """Yield the gaps between commands.
 
-        UG585, for DDR3: rd2pre is AL + max(tRTP, 4), wr2pre WL + BL/2 + tWR, wr2rd WL + BL/2 + tWTR.
+        UG585, for DDR3: rd2pre is AL + max(tRTP, 4), wr2pre WL + BL/2 + tWR, wr2rd WL + BL/2 +
+        tWTR.
         """
         frequency = "PCW_UIPARAM_ACT_DDR_FREQ_MHZ"
         name = frequency if self.parameters.text(frequency) else P + "FREQ_MHZ"

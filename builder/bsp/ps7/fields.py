@@ -55,7 +55,7 @@ class Expectation:
     field: the register field.
     values: the allowed values.
     needed: whether the table has to write the field.
-    final: whether only the last written value counts, for fields that start-up changes several times.
+    final: whether only the last written value counts, for fields that start-up writes repeatedly.
     meanings: names of the field's values, for messages.
     """
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Check of the byte lanes of the DDR controller: use, pads, and start values of the training.
 
-Fields are those of UG585, appendices B.7 (DDRC) and B.28 (SLCR, DDRIOB). The formulas of the training
-start values are empirical: they hold for all exports of tests/data/ps7, with DDR3 at 525 and 533 MHz
-and training enabled.
+Fields are those of UG585, appendices B.7 (DDRC) and B.28 (SLCR, DDRIOB). The formulas of the
+training start values are empirical: they hold for all exports of tests/data/ps7, with DDR3 at 525
+and 533 MHz and training enabled.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def _reference_voltage(parameters: Parameters) -> Iterator[Expectation]:
 def _lanes(parameters: Parameters, mhz: float) -> Iterator[Expectation]:
     """Yield the expected use and training start values of each byte lane.
 
-    256 units are one clock period. The bits above a slave ratio are 0: otherwise they would select a
-    fixed delay in its place.
+    256 units are one clock period. The bits above a slave ratio are 0: otherwise they would select
+    a fixed delay in its place.
     """
     width = parameters.text(WIDTH)
     for lane in _LANES:

@@ -82,8 +82,8 @@ _PERIPHERALS: Final[Mapping[str, tuple[str, tuple[tuple[str, int], ...]]]] = {
     "TTC1": ("TTC1", (("TTC1", 0xC0),)),
     "NAND": ("NAND Flash", (("NAND", 0x10),)),
 }
-# Lines that the table itself or the kernel drives as GPIO, with their peripheral. The multiplexer does
-# not matter for those of SD cards: the controller selects them by pin number.
+# Lines that the table itself or the kernel drives as GPIO, with their peripheral. The multiplexer
+# does not matter for those of SD cards: the controller selects them by pin number.
 _LINES: Final = (
     ("ENET0", "RESET"),
     ("ENET1", "RESET"),
@@ -154,7 +154,7 @@ def _listed(parameters: Parameters, name: str) -> dict[int, str]:
 
 
 def _claims(parameters: Parameters) -> dict[int, list[_Claim]]:
-    """Return the claims of peripherals by pin. Several can claim a pin: SPI may not use all of its."""
+    """Return the claims of peripherals by pin; a pin can have several, as SPI may not use all."""
     claims: dict[int, list[_Claim]] = {}
     for peripheral, (_, groups) in _PERIPHERALS.items():
         for group, setting in groups:
@@ -212,8 +212,8 @@ def _direction(
     """Yield the expected TRI_ENABLE (bit 0), which makes a pin an input.
 
     It is 0 for GPIO pins, whatever their parameter: the GPIO controller sets the direction. For a
-    peripheral's pins it is 1 for inputs only. If the parameter is absent, the direction follows from
-    the signal's name for the most common peripherals.
+    peripheral's pins it is 1 for inputs only. If the parameter is absent, the direction follows
+    from the signal's name for the most common peripherals.
     """
     name = f"PCW_MIO_{pin}_DIRECTION"
     direction = parameters.text(name)
@@ -234,8 +234,8 @@ def _direction(
 def _electrical(pin: int, parameters: Parameters, *, used: bool) -> Iterator[Expectation]:
     """Yield the expected voltage, slew rate and pull-up. Vivado does not set up unused pins.
 
-    DisableRcvr (bit 13) is for HSTL only, where it disables the input of an output pin; Vivado sets 0
-    for all other pins.
+    DisableRcvr (bit 13) is for HSTL only, where it disables the input of an output pin; Vivado sets
+    0 for all other pins.
     """
     voltage = parameters.text(f"PCW_MIO_{pin}_IOTYPE")
     for what, stem, values, meanings in _ELECTRICAL:

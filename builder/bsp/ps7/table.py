@@ -5,8 +5,8 @@ On Zynq-7000 the start-up is a list of register writes, which Vivado generates f
 parameters; SPL runs it as `ps7_init()`. A board can have the list as a YAML table (`read_table`),
 which `render` converts to the C file that U-Boot compiles (see `builder.bsp.start_up` for that, and
 for hardware exports). `read_source` reads the table from such a C file, of Vivado or of U-Boot, so
-that it can be checked like a board's own. See arch/arm/mach-zynq/ps7_spl_init.c of U-Boot 2023.01 for
-the interpreter.
+that it can be checked like a board's own. See arch/arm/mach-zynq/ps7_spl_init.c of U-Boot 2023.01
+for the interpreter.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ OPERANDS: Final[Mapping[Kind, tuple[str, ...]]] = {
 _WORD = 0xFFFFFFFF
 _GLOBAL_TIMER = 0xF8F00200
 _C_NUMBER = re.compile(r"(0[xX][0-9a-fA-F]{1,16}|0|[1-9][0-9]{0,18})[uUlL]*")
-# Vivado's names of the tables for production silicon (version 3). A file also has tables for the two
-# engineering versions, which no commercial board has.
+# Vivado's names of the tables for production silicon (version 3). A file also has tables for the
+# two engineering versions, which no commercial board has.
 _C_NAMES: Final = {
     "mio": "ps7_mio_init_data_3_0",
     "pll": "ps7_pll_init_data_3_0",
@@ -53,9 +53,9 @@ class Operation:
     """One operation of the table.
 
     `operands` are in the order of OPERANDS. A maskpoll waits until one of the masked bits is 1. A
-    maskdelay starts the global timer at `address` and waits; its operand is in milliseconds (Vivado's
-    documents say ticks, but the interpreters of both Vivado and U-Boot multiply it by half the CPU
-    clock / 1000).
+    maskdelay starts the global timer at `address` and waits; its operand is in milliseconds
+    (Vivado's documents say ticks, but the interpreters of both Vivado and U-Boot multiply it by
+    half the CPU clock / 1000).
     """
 
     kind: Kind

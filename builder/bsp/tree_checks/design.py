@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Check of the peripherals that a design enables against the device tree.
 
-Linux does not use a peripheral that the first stage sets up and the tree disables, without any error
-message. The same holds if a design that is loaded later has a peripheral on other pins (MIO) than the
-first stage set up. The addresses of the peripherals are those of UG585 (Zynq-7000, chapter 4 and
-appendix B) and UG1085 (Zynq UltraScale+, chapter 10).
+Linux does not use a peripheral that the first stage sets up and the tree disables, without any
+error message. The same holds if a design that is loaded later has a peripheral on other pins (MIO)
+than the first stage set up. The addresses of the peripherals are those of UG585 (Zynq-7000, chapter
+4 and appendix B) and UG1085 (Zynq UltraScale+, chapter 10).
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def pin_findings(
 ) -> list[Finding]:
     """Return a finding for each peripheral of a design whose pins are not set up.
 
-    The first stage sets up the pins once. A design that is loaded later does not change them, even if
-    it uses others; the kernel does if the tree has `pinctrl-0`.
+    The first stage sets up the pins once. A design that is loaded later does not change them, even
+    if it uses others; the kernel does if the tree has `pinctrl-0`.
 
     Args:
         tree: the board's compiled tree.
@@ -180,6 +180,6 @@ def _finding(
     return Finding(
         check=CHECK,
         subject=node,
-        text=f"{' and '.join(origins)}: {peripheral.name}{pins} is enabled, but {state}. On the board "
-        f"{_CONSEQUENCES[peripheral.kind]}; {remedy}",
+        text=f"{' and '.join(origins)}: {peripheral.name}{pins} is enabled, but {state}. On the "
+        f"board {_CONSEQUENCES[peripheral.kind]}; {remedy}",
     )

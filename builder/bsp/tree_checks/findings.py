@@ -2,8 +2,8 @@
 """Findings of the checks of a device tree: storage, acceptance and messages.
 
 A finding never stops a build: the card boots the board, but one of its functions is missing. It is
-reported after each build and is in the manifest, until the tree is corrected or the board accepts the
-finding, with the reason, in `accepted-findings`.
+reported after each build and is in the manifest, until the tree is corrected or the board accepts
+the finding, with the reason, in `accepted-findings`.
 """
 
 from __future__ import annotations

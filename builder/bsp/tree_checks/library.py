@@ -3,12 +3,12 @@
 
 A driver of the library is bound to blocks of the programmable logic by their type (`bindto` of its
 class, as VLNV). The devices that it opens are found in its source: names of UIO devices, numbers of
-I2C buses, and labels of GPIO controllers. The library waits for an interrupt of the logic through the
-UIO device that has it. So the check follows the installed library, and covers only blocks of the
-image's designs.
+I2C buses, and labels of GPIO controllers. The library waits for an interrupt of the logic through
+the UIO device that has it. So the check follows the installed library, and covers only blocks of
+the image's designs.
 
-Not found: names that a driver computes, and drivers of hierarchies (`checkhierarchy`), which have no
-type.
+Not found: names that a driver computes, and drivers of hierarchies (`checkhierarchy`), which have
+no type.
 """
 
 from __future__ import annotations
@@ -176,9 +176,9 @@ def _devices(
             if missing:
                 subject, what, remedy = missing
                 text = (
-                    f"design {name} has the block {block.instance} ({block.vlnv}), whose driver opens "
-                    f"{what} ({opened.place}), but the device tree does not have it. On the board "
-                    f"the driver fails; {remedy}"
+                    f"design {name} has the block {block.instance} ({block.vlnv}), whose driver "
+                    f"opens {what} ({opened.place}), but the device tree does not have it. On the "
+                    f"board the driver fails; {remedy}"
                 )
                 yield subject, text
 
@@ -190,9 +190,9 @@ def _gpio(
     labels = library.gpio_labels
     if labels and _uses_gpio(design) and not _has_gpio(tree, labels):
         text = (
-            f"design {name} has GPIO lines of the processing system, for which pynq.GPIO looks for a "
-            f"controller {' or '.join(labels)}, but the device tree has no enabled one. On the board "
-            "pynq.GPIO raises; enable the node gpio@..."
+            f"design {name} has GPIO lines of the processing system, for which pynq.GPIO looks for "
+            f"a controller {' or '.join(labels)}, but the device tree has no enabled one. On the "
+            "board pynq.GPIO raises; enable the node gpio@..."
         )
         yield "gpio", text
 
@@ -205,9 +205,9 @@ def _unhandled_interrupts(
         return
     for number in sorted(_interrupts(design) - handled):
         text = (
-            f"design {name} raises the shared peripheral interrupt {number}, which the library waits "
-            f"for through a UIO device ({library.waits}), but the device tree has none for it. On "
-            "the board the drivers of the design get no interrupt; add a node with compatible = "
+            f"design {name} raises the shared peripheral interrupt {number}, which the library "
+            f"waits for through a UIO device ({library.waits}), but the device tree has none for "
+            "it. On the board the drivers of the design get no interrupt; add a node with compatible = "
             f'"{_uio_compatible(tree)}" and interrupts = <0 {number} 4>'
         )
         yield f"interrupt {number}", text
@@ -230,7 +230,7 @@ def _interrupts_of(tree: DeviceTree, nodes: Iterable[str]) -> set[int]:
 def _missing(
     tree: DeviceTree, uio: Collection[str], opened: OpenedDevice
 ) -> tuple[str, str, str] | None:
-    """Return subject, description and remedy for a device that the tree lacks; None if it has it."""
+    """Return subject, description and remedy for a missing device; None if the tree has it."""
     if opened.kind == "uio":
         if opened.name in uio:
             return None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Comparison of a board's device tree with Linux's tree for the same board.
 
-Linux's tree was tested on the board, and this one may not have been: each difference needs a reason.
-Trees are for the same board if both have the same first `compatible`.
+Linux's tree was tested on the board, and this one may not have been: each difference needs a
+reason. Trees are for the same board if both have the same first `compatible`.
 """
 
 from __future__ import annotations

@@ -53,7 +53,8 @@ def compatible(tree: DeviceTree, node: str) -> list[str]:
 def switched_on(overlay: DeviceTree, tree: DeviceTree) -> Iterator[str]:
     """Yield the nodes of a tree that a device-tree overlay enables.
 
-    The overlay may name its targets by path or by label; labels are looked up in the tree's symbols.
+    The overlay may name its targets by path or by label; labels are looked up in the tree's
+    symbols.
     """
     known = labels(tree)
     targets: dict[str, str] = {}

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Check of a device tree against Linux's bindings by dt-validate (package dt-schema).
 
-dt-validate also complains about Linux's own trees. So only complaints count that do not occur for any
-of Linux's trees for boards of the same SoC family; addresses, phandles and other numbers are ignored
-in this comparison.
+dt-validate also complains about Linux's own trees. So only complaints count that do not occur for
+any of Linux's trees for boards of the same SoC family; addresses, phandles and other numbers are
+ignored in this comparison.
 """
 
 from __future__ import annotations

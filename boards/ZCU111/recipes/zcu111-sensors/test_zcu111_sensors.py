@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Checks of the power rails of a ZCU111.
 
-The emulated board has no I2C devices. So the configuration is compared with the device tree, and the
-values are read only on hardware.
+The emulated board has no I2C devices. So the configuration is compared with the device tree, and
+the values are read only on hardware.
 """
 
 import json
