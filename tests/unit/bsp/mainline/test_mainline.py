@@ -96,7 +96,7 @@ def test_a_card_that_starts_no_board_is_spoken_of(
         assert notes == ()
     else:
         (note,) = notes
-        assert note.startswith("B: this card does NOT start a board")
+        assert note.startswith("B: this card does NOT boot a board")
         assert remedy.format(files.root / "boards/B") in note
 
 
@@ -123,7 +123,7 @@ def test_firmware_that_nobody_gives_its_configuration_is_spoken_of(
         assert notes == ()
     else:
         (note,) = notes
-        assert note.startswith("B: this card may NOT start a board")
+        assert note.startswith("B: this card may NOT boot a board")
         assert remedy.format(files.root / "boards/B") in note
 
 

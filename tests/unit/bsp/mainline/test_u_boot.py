@@ -149,13 +149,13 @@ def test_u_boots_table_fits_the_boards_parameters(board: Path, here: Here) -> No
     (board / "b.parameters.yaml").write_text("PCW_UIPARAM_DDR_BUS_WIDTH: 32 Bit\n")
     table = {"u-boot": "zynq-zed", "parameters": "b.parameters.yaml"}
     _, log = first_stage(u_boot(board, **{"start-up-table": table}), here)
-    assert "start-up table fits b.parameters.yaml" in log
+    assert "start-up table agrees with b.parameters.yaml" in log
 
 
 def test_u_boots_table_does_not_fit_the_boards_parameters(board: Path, here: Here) -> None:
     (board / "b.parameters.yaml").write_text("PCW_UIPARAM_DDR_BUS_WIDTH: 16 Bit\n")
     table = {"u-boot": "zynq-zed", "parameters": "b.parameters.yaml"}
-    message = r"^the start-up table zynq-zed of U-Boot does not fit .* b\.parameters\.yaml$"
+    message = r"^the start-up table zynq-zed of U-Boot contradicts .* b\.parameters\.yaml$"
     with pytest.raises(UserError, match=message) as caught:
         first_stage(u_boot(board, **{"start-up-table": table}), here)
     (detail,) = caught.value.details

@@ -31,7 +31,7 @@ def test_colours_and_progress_bars() -> None:
     coloured = "".join(f"\x1b[1;31m{line}\x1b[0m\r\n" for line in plain.splitlines())
     bar = "\rCurrently  2 running tasks (7 of 9)  77% |###   |\x1b[K\r"
     found = explain(error(), bar + coloured)
-    assert found.message == "foo do_compile failed: the compiler refuses the source"
+    assert found.message == "foo do_compile failed: the compiler rejects the source"
     assert found.details[0] == "a/b.c:2:2: error: no"
     assert found.details[-1] == f"log of foo do_compile: {log('foo', 'compile')}"
 
@@ -47,7 +47,7 @@ def test_what_was_got_over_is_no_cause() -> None:
         "WARNING: The free space of /p (/dev/sda1) is running low (0.9GB left)\n"
     )
     found = explain(error(), output + failed("foo", "compile", data="a/b.c:2:2: error: no"))
-    assert found.message == "foo do_compile failed: the compiler refuses the source"
+    assert found.message == "foo do_compile failed: the compiler rejects the source"
 
 
 def test_several_tasks() -> None:
@@ -56,7 +56,7 @@ def test_several_tasks() -> None:
         "foo", "compile", "oe_runmake failed", data="a/b.c:2:2: error: no"
     )
     found = explain(error(), output + output)
-    assert found.message == "foo do_compile failed: the compiler refuses the source"
+    assert found.message == "foo do_compile failed: the compiler rejects the source"
     assert "failed too: m4-native do_configure" in found.details
     logs = {log("foo", "compile"): "a/b.c:2:2: error: from the log\n"}
     found = explain(error(), output, read_log=logs.get)

@@ -118,7 +118,7 @@ def test_what_cannot_be_added(layers: Layers, tmp_path: Path) -> None:
     name = "recipes-bsp/device-tree/files/picture.png"
     layers.put(f"tree/petalinux_bsp/meta-user/{name}", "png")
     layers.project(name, "another")
-    with pytest.raises(UserError, match=r"picture.png cannot be added to the project's own file"):
+    with pytest.raises(UserError, match=r"picture.png cannot be appended to the project's file"):
         layers.written(tree=tmp_path / "tree")
 
 

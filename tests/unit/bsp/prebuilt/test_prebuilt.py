@@ -216,7 +216,7 @@ def test_an_archive_with_names_that_lead_out_is_refused(vendor: Vendor, name: st
     vendor.remove("modules")
     tar(vendor.folder / "modules.tar", {name: b"#!/bin/sh"}, "w:")
     (problem,) = vendor.problems()
-    assert "its name leads out of the directory" in problem
+    assert "its name leads out of the target directory" in problem
 
 
 def test_what_is_behind_a_release_stays_in_its_directory(vendor: Vendor) -> None:
@@ -306,7 +306,7 @@ def test_operating_points_that_harm_are_told(vendor: Vendor, usb: str, *, told: 
     points = "cpus { cpu@0 { operating-points = <666667 1000000 333334 1000000>; }; };"
     vendor.loose(more=points + usb)
     notes = json.loads((vendor.built() / NOTES).read_text())
-    start = "B: operating-points of its device tree: at 333334 kHz CPU_1x is 55.556 MHz"
+    start = "B: operating-points in its device tree: at 333334 kHz CPU_1x is 55.556 MHz"
     assert any(note.startswith(start) for note in notes) is told
 
 
@@ -541,7 +541,7 @@ def test_a_build_says_what_its_boot_files_are(
     vendor.remove("BOOT.BIN")
     answer = build_py.there("build", *words)
     assert answer.status == 2
-    assert "  BOOT.BIN is missing: it is what the board's BootROM starts" in answer.errors
+    assert "  BOOT.BIN, which the board's BootROM loads, is missing" in answer.errors
 
 
 class Whole(bytes):

@@ -79,7 +79,7 @@ CLOCK_667 = clock(33_333_333, 40)
         (CLOCK_667, (666666,), "", ["sets the CPU to 444.444 MHz"]),
         (clock(33_333_333, 32), (533333, 266667), "", ["sets the CPU to 355.556 MHz"]),
         (CLOCK_650, (0,), "", ["sets the CPU to 20.635 MHz, which is neither"]),
-        (CLOCK_650, (1300000, 650000), "", ["sets the CPU to 1300.000 MHz, and start-up to 650"]),
+        (CLOCK_650, (1300000, 650000), "", ["sets the CPU to 1300.000 MHz, but start-up to 650"]),
     ],
 )  # fmt: skip
 def test_operating_points(
@@ -249,7 +249,7 @@ def test_a_compiled_tree_is_judged(tmp_path: Path) -> None:
     # With start-up code that nothing is known of, the highest point stands for it.
     with pytest.raises(UserError) as caught:
         check(tree, None)
-    assert "since the start-up code is not known" in caught.value.details[0]
+    assert "because the start-up code is unknown" in caught.value.details[0]
     with pytest.raises(
         UserError, match=r"CPU at 325\.000 MHz, as start-up sets it, CPU_1x is 54\.167"
     ):

@@ -90,4 +90,4 @@ def test_many_findings_of_one_check_are_cut_short() -> None:
     many = [Finding(check="linux", subject=f"/n{number}", text="") for number in range(20)]
     lines = [*describe_findings([*many, I2C], [])]
     assert len(lines) == 10
-    assert lines[-1] == "[linux] 12 more: `findings` in manifest.json has all of them"
+    assert lines[-1] == "[linux] 12 more findings; see `findings` in manifest.json"

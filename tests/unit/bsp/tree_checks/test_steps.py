@@ -245,5 +245,5 @@ def test_kernel_sources_are_one_tarball(
     for name in names:
         (package / name).touch()
     job = make_job("made", **{"linux-source": tmp_path / "package"})
-    with pytest.raises(StepError, match=f"one tarball, and are: {', '.join(names) or 'none'}"):
+    with pytest.raises(StepError, match=f"one tarball; found: {', '.join(names) or 'none'}"):
         Bindings(FAMILIES[Soc.ZYNQ], source=PARENT, scope="zynq").run(job)
