@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A failed command of the double is explained: what failed, the line that matters, what to do."""
+"""Explanations of failed commands of the double: the failed task, the relevant line, the remedy."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Boot files by PetaLinux's double: what is made, what is kept, what a change builds again."""
+"""Incremental builds with the PetaLinux double: cached steps, and steps that a change rebuilds."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_modules_for_another_kernel_are_refused(built: Bench, tmp_path: Path) ->
 
 
 def test_a_recipe_without_packages(built: Bench) -> None:
-    """Its own error, not a card without what was asked for."""
+    """It is an error, instead of a card without the module."""
     built.layer("recipes-modules/my-led/my-led.bb", "# inherits nothing\n")
     with pytest.raises(StepError, match="deployed no package my-led-"):
         built.build(modules_alone=True)
@@ -60,7 +60,7 @@ def test_a_fault_in_the_device_tree_is_told(built: Bench) -> None:
 
 
 def test_the_log_of_a_failed_task_is_kept(built: Bench) -> None:
-    """Under a path of this machine, and until the step is built again."""
+    """The log has a path of this machine, until the step is built again."""
     built.containers.environment["DOUBLE_FAIL"] = "compile@u-boot-xlnx"
     built.layer("recipes-bsp/u-boot/files/bsp.cfg", "CONFIG_BOOTDELAY=9\n")
     with pytest.raises(CommandError, match="u-boot-xlnx do_compile failed") as caught:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reading SPL's ELF file: programs that GCC makes, with and without its option."""
+"""Checks of SPL's ELF file, with programs that GCC compiles with and without its option."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Start-up sources: out of hardware exports of both families, and out of U-Boot."""
+"""Start-up sources, from hardware exports of both families and from U-Boot."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is read out of device trees: memory, and which of QEMU's devices are the board's."""
+"""Facts in device trees: memory, and QEMU's devices of a board."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_what_qemu_lacks_is_said(tmp_path: Path, alias: str, message: str) -> No
 
 @pytest.fixture
 def zcu111(tmp_path: Path) -> DeviceTree:
-    """The board's tree, on top of a made-up one of the kernel's."""
+    """The board's tree, which includes a synthetic one of the kernel."""
     source = ROOT / "boards/ZCU111/devicetree/zynqmp-zcu111.dts"
     (tmp_path / "zynqmp-zcu111-revA.dts").write_text(ZCU111)
     flat, target = tmp_path / "board.dts", tmp_path / "board.dtb"

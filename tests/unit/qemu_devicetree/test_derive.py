@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The emulated board's tree: what is changed, and the proof that nothing else is."""
+"""The emulated board's tree: its changes, and the proof that there are no others."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_changes_of_the_zynq_machine(board: Path, tmp_path: Path) -> None:
 def test_differences_of_a_finished_card_are_told(
     board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They come out of the trees on it, in the form of those that a build listed; without reasons."""
+    """They are derived from the trees on the card, in the format of a build, without reasons."""
     derive(board, read_rules(MACHINES / "zynq.yaml"), tmp_path / "emulated.dtb")
     trees = {"conf-board": board, "conf-emulated": tmp_path / "emulated.dtb"}
     images = {
@@ -192,7 +192,7 @@ def test_changes_of_the_zynqmp_machine(ultrascale: Path, tmp_path: Path) -> None
     changes = derive(ultrascale, rules, tmp_path / "emulated.dtb")
     serial, mmc = "/axi/serial@ff000000", "/axi/mmc@ff170000"
     ethernet, phy = "/axi/ethernet@ff0e0000", "/axi/ethernet@ff0e0000/mdio/ethernet-phy@c"
-    # Nothing of serial@ff010000, which is off, and of what an emulated boot can do without.
+    # Not serial@ff010000, which is disabled, nor devices that an emulated boot does not need.
     assert [(each.node, each.property) for each in changes] == [
         (serial, "clocks"),
         (mmc, "clocks"),

@@ -55,7 +55,7 @@ def elf64(address: int, code: bytes) -> bytes:
 
 
 class TestPmuMemory:
-    """What the PMU's memory gets of a program."""
+    """The memory image of PMU programs."""
 
     def test_segments_lie_where_they_are_loaded(self, tmp_path: Path) -> None:
         path = tmp_path / "pmufw.elf"
@@ -92,7 +92,7 @@ class TestPmuMemory:
 
 
 class Files:
-    """Stands in for an entry of the store."""
+    """Fake entry of the store."""
 
     def __init__(self, files: Path) -> None:
         self.files = files
@@ -103,7 +103,7 @@ def source(name: str) -> Step:
 
 
 class Kit:
-    """Inputs of the step, and its run."""
+    """Inputs and run of the step."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -120,7 +120,7 @@ class Kit:
         return path
 
     def spl(self, soc: Soc, **given: Any) -> BootBin:
-        """Return the step for SPL, whose ELF file is that of a small program."""
+        """Return the step for SPL, with the ELF file of a small program."""
         spl(self.inputs["u-boot"], soc, STRICT[soc])
         return self.step(soc, **given)
 

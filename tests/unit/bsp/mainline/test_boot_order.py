@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whether U-Boot and the kernel look for the card where the BootROM found it."""
+"""Check that U-Boot and the kernel use the card of the BootROM."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_card_comes_first() -> None:
 
 
 def test_the_second_controller_of_zynqmp_may_have_either_number() -> None:
-    """The BootROM reads both; U-Boot asks for the number of the one that it came from."""
+    """The BootROM reads both; U-Boot uses the number of the one from which it booted."""
     only = tree(ZYNQMP[1])
     assert check_boot_order(facts(only), only, Soc.ZYNQMP, SOURCE) == "mmc0"
     both = tree(*ZYNQMP, root="/dev/mmcblk1p2")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A source tree's build directory, with which the next build of the same sources goes on."""
+"""Cached build directory of a source tree, for the next build of the same sources."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("zstd"), reason="needs zstd")
 
 
 class Building:
-    """Unpacks a tree with one Makefile into a workspace of its own, each time."""
+    """Build of a tree with one Makefile, each time in a new workspace."""
 
     def __init__(self, folder: Path, store: Store) -> None:
         self.folder = folder
@@ -63,7 +63,7 @@ def building(tmp_path: Path, store: Store) -> Building:
 
 
 def kept(building: Building, name: str = "first") -> Path:
-    """Keep a build directory; return where."""
+    """Cache a build directory; return its path."""
     tree, _ = building.tree(name)
     (tree.build / "object.o").write_text("x" * 100)
     (tree.build / ".version").write_text("1")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Modules of the tree's own, built against a kernel's headers."""
+"""The builder's own modules, built against a kernel's headers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from builder.store.store import Entry, Store
 
 RELEASE = "6.1.0-zynq"
 
-# Stands in for kbuild: a module is its source with a line in front, installing copies.
+# Fake kbuild: a module is its source after a line; installing copies it.
 MAKEFILE = """
 modules: $(patsubst %.c,%.ko,$(wildcard $(M)/*.c))
 %.ko: %.c
@@ -38,7 +38,7 @@ modules_install:
 
 
 class Kernel(Step):
-    """Stands in for the kernel's step."""
+    """Fake step of the kernel."""
 
     def __init__(self) -> None:
         super().__init__("kernel", scope="zynq")
@@ -68,7 +68,7 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def job(tmp_path: Path, store: Store, processes: Processes) -> Job:
-    """A job with a kernel's output, whose build system is a stand-in."""
+    """A job with a kernel's output, with a fake build system."""
     layer, given = tmp_path / "layer", tmp_path / "kernel/files"
     headers, modules = layer / f"usr/src/linux-headers-{RELEASE}", f"usr/lib/modules/{RELEASE}"
     for folder in (headers, layer / modules / "kernel", given, tmp_path / "output"):
@@ -106,7 +106,7 @@ def step(tree: Path) -> KernelModules:
 
 
 def listed(job: Job) -> dict[str, str]:
-    """Return what is in the layer: names, and kind, owner and time."""
+    """Return the layer's members: names, with kind, owner and time."""
     options = ["--list", "--verbose", "--numeric-owner", "--full-time"]
     lines = subprocess.run(
         ["tar", *options, "--use-compress-program=zstd -d", "--file", job.output / LAYER],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The first stage: which of the sources that a board names is taken, and tables of U-Boot's."""
+"""The first stage: selection among a board's sources, and U-Boot's tables."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WIDTH = (
 
 
 class Here:
-    """Stands in for a workspace and for U-Boot's tree in it: both are a plain directory."""
+    """Fake workspace with U-Boot's tree: both are a plain directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -54,7 +54,7 @@ class Here:
 
 @pytest.fixture
 def board(tmp_path: Path) -> Path:
-    """A board's directory with all that a first stage can be made from."""
+    """A board's directory with all possible sources of a first stage."""
     folder = tmp_path / "board"
     folder.mkdir()
     for name in ("b.xsa", "b.registers.yaml", "b.parameters.yaml"):
@@ -87,7 +87,7 @@ def u_boot(board: Path, **bsp: Any) -> UBoot:
 
 
 def first_stage(step: UBoot, here: Here) -> tuple[str, str]:
-    """Return what SPL is to compile, and the log."""
+    """Return the source that SPL compiles, and the log."""
     log = io.StringIO()
     job = Job(
         inputs={},
@@ -135,7 +135,7 @@ def test_the_first_that_there_is(
 ) -> None:
     step = u_boot(board, **bsp)
     assert step.first_stage == step.settings()["first stage"] == taken
-    # What is not read is not part of the fingerprint.
+    # Files that are not read are not part of the key.
     assert [path.name for path in step.files() if path.parent == board and path.suffix] == read
 
 

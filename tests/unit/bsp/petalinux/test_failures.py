@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is told of a failure: the task, the line that matters, what stands around it, the log."""
+"""Explanations of failures: the task, the relevant line, its context, the log."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_colours_and_progress_bars() -> None:
 
 
 def test_what_was_got_over_is_no_cause() -> None:
-    """A mirror had it, and settings.sh complains before each command."""
+    """A mirror had the file, and settings.sh complains before each command."""
     output = (
         "ERROR: You are missing the following system tools required by PetaLinux:\n\n - xterm\n"
         f"WARNING: linux-r0 do_fetch: Failed to fetch URL {URL}, attempting MIRRORS if available\n"
@@ -51,7 +51,7 @@ def test_what_was_got_over_is_no_cause() -> None:
 
 
 def test_several_tasks() -> None:
-    """The first failure is not the known one; its line is put to the task that it belongs to."""
+    """The first failure is not the known one; the line is assigned to its task."""
     output = failed("m4", "configure", "configure failed", native="virtual:native:") + failed(
         "foo", "compile", "oe_runmake failed", data="a/b.c:2:2: error: no"
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the provider is given: the installer, the board's specification, the command line."""
+"""Inputs of the provider: the installer, the board's specification, the command line."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_without_any_base_the_error_is_that_of_the_first() -> None:
 
 
 def test_what_is_installed_in_a_base_stays_in_it(built: Bench) -> None:
-    """Also when the one that is better can be had again; and the manifest says which it is."""
+    """Even if a better one is available again; and the manifest names it."""
     plan = built.plan()
     tool = next(item.step for item in plan if item.step.name == "petalinux")
     assert isinstance(tool, PetaLinuxTool)
@@ -359,7 +359,7 @@ def test_the_provider_is_known_to_plans() -> None:
 def test_without_a_daemon_nothing_is_begun(
     build_py: CommandLine, bench: Bench, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
-    """And nobody is told to use the engine that is in use."""
+    """The hint does not suggest the current engine."""
 
     def steps(spec: ImageSpec, archive: Archive, **_: object) -> BoardSteps:
         boot = bench.steps()

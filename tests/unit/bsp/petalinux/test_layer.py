@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is put into projects: files of user layers, symbols of the configuration."""
+"""Additions to projects: files of user layers, symbols of the configuration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PARTS = ("recipes-bsp/device-tree",)
 
 
 class Layers:
-    """A project, the layers of a board and of the one that it extends, and what is written."""
+    """A project, the layers of a board and of its base, and the written files."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Prebuilt boot files: what is said of them, and what is refused."""
+"""Inspection of prebuilt boot files: notes and problems."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.fixtures.boot_files import (
 
 pytestmark = needs_programs
 
-# What is said
+# Notes
 
 
 def said(vendor: Vendor) -> str:
@@ -100,7 +100,7 @@ def test_a_ramdisk(vendor: Vendor) -> None:
     assert said(vendor).startswith("image.ub contains a ramdisk")
 
 
-# What is refused
+# Problems
 
 
 def test_all_problems_come_at_once(vendor: Vendor) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Prebuilt boot files: what is taken out of them, what makes them others, who names them."""
+"""The provider `prebuilt`: files used, keys, and ways to name boot files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ from tests.fixtures.specs import BOARD, NO_BYTES, Files
 
 pytestmark = needs_programs
 
-# What is taken
+# Files that are used
 
 
 def test_of_a_directory(vendor: Vendor) -> None:
@@ -220,7 +220,7 @@ def test_an_archive_with_names_that_lead_out_is_refused(vendor: Vendor, name: st
 
 
 def test_what_is_behind_a_release_stays_in_its_directory(vendor: Vendor) -> None:
-    """The rest of such a name begins with a slash."""
+    """The rest of such a name would begin with a slash."""
     vendor.remove("modules")
     place = vendor.scratch / "victim"
     name = f"lib/modules/{RELEASE}/{place}"
@@ -321,7 +321,7 @@ def test_a_card_that_qemu_cannot_be_is_made_all_the_same(vendor: Vendor) -> None
     assert (boot / "fat/BOOT.BIN").exists()
 
 
-# What makes them others
+# Keys
 
 
 def test_the_digest_is_of_names_and_content_alone(vendor: Vendor) -> None:
@@ -389,7 +389,7 @@ PREBUILT = BOARD.replace("devicetree: b.dts\n", "")
 
 
 class Epoch:
-    """Stands in for an archive."""
+    """Fake archive."""
 
     epoch = 0
 
@@ -457,7 +457,7 @@ def test_the_command_line_wins(files: Files, tmp_path: Path) -> None:
     spec = resolve(files.tree, "B", boot_files=tmp_path)
     assert spec.boot_files == tmp_path
     assert spec.board.bsp.provider == "prebuilt"
-    # Recipes may see the board: where the files lie must not make their layers others.
+    # Recipes may depend on the board: the path of the files must not change their layers.
     assert str(tmp_path) not in str(spec.board.model_dump())
 
 
@@ -484,7 +484,7 @@ def test_mistakes_on_the_command_line(
 
 
 class Card(Step):
-    """Stands in for the image."""
+    """Fake image."""
 
     def settings(self) -> dict[str, object]:
         return {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The start-up table: reading, writing as C, taking out of an export, comparing with parameters."""
+"""The start-up table: reading, writing as C, reading from an export, comparing with parameters."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_c_file_holds_the_table(table: ps7.StartupTable) -> None:
 
 
 def vivado_source(table: ps7.StartupTable) -> str:
-    """Write a table the way Vivado does, with the noise that its file has."""
+    """Write a table in Vivado's format, with the other contents of its file."""
     parts = ['#include "ps7_init_gpl.h"\nint ps7_config(unsigned long *table) { return 0; }\n']
     for section in ps7.SECTIONS:
         name = "ps7_post_config" if section == "post_config" else f"ps7_{section}_init_data"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A design against the device tree: what is on in the one and off in the other."""
+"""Check of peripherals that are enabled in a design and disabled in the device tree."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Findings of a device tree's checks: kept, accepted, told."""
+"""Findings of a device tree's checks: storage, acceptance, messages."""
 
 from __future__ import annotations
 

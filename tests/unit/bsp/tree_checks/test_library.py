@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The devices that the installed library opens, against the device tree."""
+"""Check of the devices that the installed library opens."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ def package(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def library(package: Path) -> Library:
-    """The facts about it."""
+    """Facts about the installed library."""
     return read_library(foreign.ForeignTree(package))
 
 
 @pytest.fixture
 def designs(tmp_path: Path) -> dict[str, Design]:
-    """A design with the codec's controller, and lines of GPIO in the logic."""
+    """A design with the codec's controller, and GPIO lines in the logic."""
     path = tmp_path / "base.hwh"
     parts = {"codec": Part(kind="audio_codec_ctrl"), "leds": Part(kind="axi_gpio")}
     path.write_text(hwh(Soc.ZYNQ, parameters={"PCW_GPIO_EMIO_GPIO_ENABLE": "1"}, parts=parts))
@@ -157,7 +157,7 @@ def test_links_are_not_followed(package: Path, library: Library, tmp_path: Path)
     (package / "lib/old/libaudio.so").symlink_to("/nowhere")
     assert package_files(foreign.ForeignTree(package), "other.py") == []
     assert read_library(foreign.ForeignTree(package)) == library
-    # As a root filesystem is seen that is mounted in a namespace of its own.
+    # Like a root filesystem that is mounted in another namespace.
     assert (
         read_library(foreign.ForeignTree(Path("/proc/self/root") / package.relative_to("/")))
         == library

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A board's device tree against Linux's tree of the same board."""
+"""Comparison of a board's device tree with Linux's tree of the same board."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def names(own: DeviceTree, theirs: DeviceTree) -> list[str]:
 
 
 def test_numbers_of_references_are_no_difference(compiled: Callable[[str], DeviceTree]) -> None:
-    # With a reference more before them, all phandles are others.
+    # Another reference before them changes all phandles.
     other = LINUX.replace("    clkc:", "    x: x { y = <&x>; };\n    clkc:")
     assert names(compiled(other), compiled(LINUX)) == ["linux: /x"]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A device tree against Linux's bindings: which of the complaints are the board's own."""
+"""Check against Linux's bindings: complaints that only the board's tree causes."""
 
 from __future__ import annotations
 
