@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Checks of U-Boot's SPL that need no board: its link address and its memory accesses.
 
-A compiler may read a word at an unaligned address with one instruction, unless it is told that the
-processor does not allow this. While SPL runs, it is not allowed: on 32-bit ARM, U-Boot's start code
-enables alignment checks (bit A of SCTLR, arch/arm/cpu/armv7/start.S), and on 64-bit ARM all memory
-is Device memory while the MMU is off and must be accessed aligned (Arm's DDI 0487).
+Compilers may read a word at an unaligned address with one instruction, unless an option forbids it.
+While SPL runs, such accesses fail: on 32-bit ARM, U-Boot's start code enables alignment checks (bit
+A of SCTLR, arch/arm/cpu/armv7/start.S), and on 64-bit ARM all memory is Device memory while the MMU
+is off and must be accessed aligned (Arm's DDI 0487).
 
-On 32-bit ARM the linker records in the ELF file whether any object of the program may make
-unaligned
-accesses: the attribute Tag_CPU_unaligned_access (Arm's IHI 0045). AArch64 has no such attribute;
-there, GCC's options are checked, which it records in the debugging information of each source.
+On 32-bit ARM the linker records in the ELF file whether any object may make unaligned accesses: the
+attribute Tag_CPU_unaligned_access (Arm's IHI 0045). AArch64 has no such attribute; there, GCC's
+options are checked, which it records in the debugging information of each source.
 """
 
 from __future__ import annotations

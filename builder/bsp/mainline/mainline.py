@@ -134,8 +134,8 @@ def _placeholder_note(spec: ImageSpec, first_stage: str) -> str:
         else "name it in board.yaml as bsp.hardware.xsa"
     )
     return (
-        f"{spec.name}: this card is for QEMU, do NOT expect it to boot a board: its first stage has "
-        f"the {first_stage} of another board as a placeholder, whose memory may be set up "
+        f"{spec.name}: this card is for QEMU, do NOT expect it to boot a board: its first stage "
+        f"has a placeholder, the {first_stage} of another board, whose memory may be set up "
         f"differently. Export the hardware from Vivado (.xsa), {remedy}, and build again"
     )
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from builder.bsp.prebuilt.inspection import Wanted, bootargs
+from builder.bsp.prebuilt.inspection import BoardRequirements, bootargs
 from builder.bsp.trees import check_devices, derive_emulated
 from builder.formats.devicetree import DeviceTree, is_enabled, read_tree
 from builder.qemu_devicetree.derive import Rule
@@ -15,7 +15,7 @@ from builder.qemu_devicetree.machine import machine_facts
 _NO_U_BOOT = "An emulated boot skips U-Boot, which may pass other arguments to the kernel"
 
 
-def derive_from(board: Path, wanted: Wanted, output: Path) -> None:
+def derive_from(board: Path, wanted: BoardRequirements, output: Path) -> None:
     """Write `emulated.dtb` and `changes.json` like `derive_emulated`, with missing nodes added.
 
     Raises:
@@ -28,7 +28,7 @@ def derive_from(board: Path, wanted: Wanted, output: Path) -> None:
     check_devices(read_tree(output / "emulated.dtb"), wanted.soc, wanted.console)
 
 
-def _aliases(tree: DeviceTree, wanted: Wanted) -> Iterator[Rule]:
+def _aliases(tree: DeviceTree, wanted: BoardRequirements) -> Iterator[Rule]:
     """Yield rules for the aliases by which an emulated boot finds the board's devices.
 
     Without aliases the kernel numbers devices in the order in which their drivers start.
@@ -53,7 +53,7 @@ def _aliases(tree: DeviceTree, wanted: Wanted) -> Iterator[Rule]:
             )
 
 
-def _root(tree: DeviceTree, wanted: Wanted) -> Iterator[Rule]:
+def _root(tree: DeviceTree, wanted: BoardRequirements) -> Iterator[Rule]:
     """Yield a rule that sets console and root filesystem of this card in the kernel's arguments."""
     present = bootargs(tree).split()
     words = [word for word in present if not word.startswith("root=")]

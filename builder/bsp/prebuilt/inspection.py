@@ -40,7 +40,7 @@ _NOT_FOR_THE_CARD = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class BoardRequirements:
     """The parts of a board's specification that concern boot files; `memory` is in bytes."""
 
     soc: Soc
@@ -51,7 +51,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class InspectedFiles:
     """Usable boot files.
 
     card: names and files of the FAT partition.
@@ -78,7 +78,7 @@ def kernel_name(names: Iterable[str]) -> str | None:
     return next((by_lower[name.lower()] for name in KERNELS if name.lower() in by_lower), None)
 
 
-def inspect(folder: Path, wanted: Wanted) -> Found:
+def inspect(folder: Path, wanted: BoardRequirements) -> InspectedFiles:
     """Inspect the boot files in a directory.
 
     Raises:
@@ -99,7 +99,7 @@ def inspect(folder: Path, wanted: Wanted) -> Found:
 class _Inspection:
     """Implementation of `inspect`; its methods collect problems and notes."""
 
-    def __init__(self, folder: Path, wanted: Wanted) -> None:
+    def __init__(self, folder: Path, wanted: BoardRequirements) -> None:
         self.folder = folder
         self.wanted = wanted
         self.family = FAMILIES[wanted.soc]
@@ -119,7 +119,7 @@ class _Inspection:
         }
         self.on_card = {name: path for name, path in self.card.items() if "/" not in name}
 
-    def run(self) -> Found | None:
+    def run(self) -> InspectedFiles | None:
         self.boot_bin()
         self.spelling()
         kernel, device_tree = self.kernel()
@@ -132,7 +132,7 @@ class _Inspection:
         self.scripts()
         if device_tree is None:
             return None
-        return Found(
+        return InspectedFiles(
             card=[*self.card.items()],
             left_out=sorted(self.left_out),
             device_tree=device_tree,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from builder.apt.archive import Archive
 from builder.bsp.prebuilt.emulated import derive_from
-from builder.bsp.prebuilt.inspection import Found, Wanted, inspect
+from builder.bsp.prebuilt.inspection import BoardRequirements, InspectedFiles, inspect
 from builder.bsp.prebuilt.supplied import digest, top, unpack
 from builder.bsp.provider import NOTES, BootArtifacts
 from builder.bsp.ps7.cpu_clock_check import tree_faults
@@ -50,7 +50,7 @@ class Prebuilt(Step):
         self,
         supplied: Path | Step,
         *,
-        wanted: Wanted,
+        wanted: BoardRequirements,
         epoch: int,
         scope: str,
         read: Read = sha256,
@@ -105,7 +105,7 @@ class Prebuilt(Step):
         unpack(supplied, target)
         return top(target)
 
-    def _layer(self, job: Job, workspace: Workspace, found: Found) -> list[str]:
+    def _layer(self, job: Job, workspace: Workspace, found: InspectedFiles) -> list[str]:
         """Make the layer of the root filesystem; return notes for the user."""
         stage, notes = workspace.directory / "stage", []
         workspace.outside(stage).mkdir()
@@ -135,7 +135,7 @@ class PrebuiltBootFiles(Step):
 
     packages = ("device-tree-compiler",)
 
-    def __init__(self, board: str, *, prebuilt: Prebuilt, wanted: Wanted) -> None:
+    def __init__(self, board: str, *, prebuilt: Prebuilt, wanted: BoardRequirements) -> None:
         super().__init__("boot-files", scope=board, parents={"prebuilt": prebuilt})
         self.board = board
         self.wanted = wanted
@@ -187,7 +187,7 @@ def artifacts_from(
 ) -> BootArtifacts:
     """Return the steps that make boot files and the kernel's layer from supplied files."""
     board = spec.board
-    wanted = Wanted(
+    wanted = BoardRequirements(
         soc=board.soc,
         memory=board.memory,
         console=board.console,

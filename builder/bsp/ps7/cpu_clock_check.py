@@ -20,12 +20,12 @@ from builder.bsp.ps7.cpu_clocks import (
     DEFAULT_CRYSTAL,
     SOC_POINTS,
     CpuClock,
-    assumed,
-    fault_of_start,
+    assumed_clock,
+    clock_of_dividers,
+    clock_of_parameters,
+    clock_of_table,
     faults,
-    of_dividers,
-    of_parameters,
-    of_table,
+    start_up_fault,
 )
 from builder.bsp.ps7.fields import Parameters
 from builder.bsp.ps7.table import StartupTable, read_source, read_table
@@ -86,11 +86,11 @@ class _Sources:
         points, path, line = self._points()
         clock = _clock(self.spec, crystal or DEFAULT_CRYSTAL)
         usb = [label for label, nodes in _USB.items() if self._is_on(nodes)]
-        if clock and (wrong := fault_of_start(clock, usb)):
+        if clock and (wrong := start_up_fault(clock, usb)):
             what = f"{wrong} (from {clock.known_from}); {_START_REMEDY}"
             yield self.spec.document.problem(("bsp",), what)
         elif points:
-            known = clock or assumed(points)
+            known = clock or assumed_clock(points)
             for wrong in faults(known, points, usb):
                 what = f"{wrong} (from {known.known_from}); {_REMEDY}"
                 yield Problem(path=path, line=line, key="operating-points", what=what)
@@ -140,11 +140,11 @@ def _clock(spec: ImageSpec, crystal: int) -> CpuClock | None:
     export = spec.directory / hardware.xsa if hardware else None
     if export and export.is_file():
         found = exported_table(export)
-        return of_table(found, crystal) if found else None
+        return clock_of_table(found, crystal) if found else None
     if table and table.registers:
-        return of_table(read_table(spec.directory / table.registers), crystal)
+        return clock_of_table(read_table(spec.directory / table.registers), crystal)
     if table and table.parameters:
-        return of_parameters(read_parameters(spec.directory / table.parameters), crystal)
+        return clock_of_parameters(read_parameters(spec.directory / table.parameters), crystal)
     return None
 
 
@@ -171,9 +171,9 @@ def check_tree(
     Raises:
         UserError: the CPU clock is too low for USB, or an operating point cannot be used.
     """
-    clock = of_dividers(dividers, _crystal_of(tree), known_from=start_up)
+    clock = clock_of_dividers(dividers, _crystal_of(tree), known_from=start_up)
     usb = _usb_of(tree)
-    if clock and (wrong := fault_of_start(clock, usb)):
+    if clock and (wrong := start_up_fault(clock, usb)):
         raise UserError(f"{source}: {wrong} (from {clock.known_from})", hint=_START_REMEDY)
     details = tree_faults(tree, clock)
     if details:
@@ -190,7 +190,7 @@ def tree_faults(tree: DeviceTree, clock: CpuClock | None = None) -> list[str]:
     points = [int.from_bytes(cells[at : at + 4], "big") for at in range(0, len(cells), 8)]
     if not points:
         return []
-    known = clock or assumed(points)
+    known = clock or assumed_clock(points)
     return [f"{wrong} (from {known.known_from})" for wrong in faults(known, points, _usb_of(tree))]
 
 

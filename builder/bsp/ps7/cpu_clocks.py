@@ -75,13 +75,15 @@ class CpuClock:
         return frequency / self.ratio
 
 
-def of_table(table: StartupTable, crystal: int) -> CpuClock | None:
+def clock_of_table(table: StartupTable, crystal: int) -> CpuClock | None:
     """Return the CPU clock that a start-up table sets; None if it does not set all dividers."""
     found = cpu_dividers(Registers(table))
-    return of_dividers(found, crystal, known_from=f"the start-up table {table.origin}")
+    return clock_of_dividers(found, crystal, known_from=f"the start-up table {table.origin}")
 
 
-def of_dividers(found: CpuDividers | None, crystal: int, *, known_from: str) -> CpuClock | None:
+def clock_of_dividers(
+    found: CpuDividers | None, crystal: int, *, known_from: str
+) -> CpuClock | None:
     """Return the CPU clock of a crystal in Hz and dividers; None if one of them is unknown."""
     if found is None or not (crystal and found.feedback and found.divider):
         return None
@@ -93,7 +95,7 @@ def of_dividers(found: CpuDividers | None, crystal: int, *, known_from: str) -> 
     )
 
 
-def of_parameters(parameters: Mapping[str, str], crystal: int) -> CpuClock | None:
+def clock_of_parameters(parameters: Mapping[str, str], crystal: int) -> CpuClock | None:
     """Return the CPU clock in Vivado's parameters; None if they do not contain it."""
     known = Parameters(parameters)
     ratio = 4 if known.text("PCW_APU_CLK_RATIO_ENABLE") == "4:2:1" else 6
@@ -102,7 +104,7 @@ def of_parameters(parameters: Mapping[str, str], crystal: int) -> CpuClock | Non
     divider = known.integer("PCW_CPU_PERIPHERAL_DIVISOR0")
     if feedback and divider:
         found = CpuDividers(feedback=feedback, divider=divider, ratio=ratio)
-        return of_dividers(found, crystal, known_from=_PARAMETERS)
+        return clock_of_dividers(found, crystal, known_from=_PARAMETERS)
     # The parameters of a block design have the frequency, and dividers only if they were set.
     frequency = known.number("PCW_ACT_APU_PERIPHERAL_FREQMHZ")
     pll = round(2e6 * frequency) if frequency else 0
@@ -111,7 +113,7 @@ def of_parameters(parameters: Mapping[str, str], crystal: int) -> CpuClock | Non
     return CpuClock(pll=pll, divider=2, ratio=ratio, known_from=_PARAMETERS)
 
 
-def assumed(points: Sequence[int]) -> CpuClock:
+def assumed_clock(points: Sequence[int]) -> CpuClock:
     """Return the CPU clock to assume if the start-up code is unknown.
 
     It is the highest operating point, from a PLL of twice its frequency, in the ratio 6:2:1,
@@ -155,7 +157,7 @@ def faults(clock: CpuClock, points: Sequence[int], usb: Sequence[str]) -> Iterat
             )
 
 
-def fault_of_start(clock: CpuClock, usb: Sequence[str]) -> str | None:
+def start_up_fault(clock: CpuClock, usb: Sequence[str]) -> str | None:
     """Return the fault of the CPU clock after start-up; None if there is none."""
     slow = clock.slow(clock.frequency)
     if not usb or slow > _USB_LEAST:

@@ -100,7 +100,7 @@ class Mismatch:
     table: str
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.parameter} says {self.parameters}, the table {self.table}"
+        return f"{self.what}: {self.parameter} says {self.parameters}, but the table {self.table}"
 
 
 def _shown(value: int) -> str:

@@ -71,7 +71,7 @@ _CONSEQUENCES: Final[Mapping[PeripheralKind, str]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class EnabledPeripherals:
     """Peripherals that must be enabled; `origin` is what enables them, for messages."""
 
     origin: str
@@ -80,7 +80,11 @@ class Wanted:
 
 
 def findings(
-    tree: DeviceTree, overlays: Sequence[DeviceTree], wanted: Sequence[Wanted], *, source: str
+    tree: DeviceTree,
+    overlays: Sequence[DeviceTree],
+    wanted: Sequence[EnabledPeripherals],
+    *,
+    source: str,
 ) -> list[Finding]:
     """Return a finding for each wanted peripheral that a board's tree disables.
 
@@ -110,7 +114,11 @@ def findings(
 
 
 def pin_findings(
-    tree: DeviceTree, start: Sequence[Wanted], loaded: Sequence[Wanted], *, source: str
+    tree: DeviceTree,
+    start: Sequence[EnabledPeripherals],
+    loaded: Sequence[EnabledPeripherals],
+    *,
+    source: str,
 ) -> list[Finding]:
     """Return a finding for each peripheral of a design whose pins are not set up.
 
@@ -138,7 +146,12 @@ def pin_findings(
 
 
 def _pin_finding(
-    peripheral: Peripheral, node: str, wanted: Wanted, start: Sequence[Wanted], *, source: str
+    peripheral: Peripheral,
+    node: str,
+    wanted: EnabledPeripherals,
+    start: Sequence[EnabledPeripherals],
+    *,
+    source: str,
 ) -> Finding:
     by = " and ".join(each.origin for each in start)
     return Finding(
@@ -156,7 +169,7 @@ def _controllers(tree: DeviceTree, address: int) -> list[str]:
     return [node for node in nodes if _TRANSCEIVER not in compatible(tree, node)]
 
 
-def _described(wanted: Wanted) -> Iterator[tuple[Peripheral, int]]:
+def _described(wanted: EnabledPeripherals) -> Iterator[tuple[Peripheral, int]]:
     """Yield the peripherals that a tree can describe, with their addresses."""
     for each in wanted.peripherals:
         addresses = _ADDRESSES[wanted.soc].get(each.kind, ())

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from builder.bsp.ps7.check import read_parameters
 from builder.bsp.tree_checks import design, library
-from builder.bsp.tree_checks.design import Wanted
+from builder.bsp.tree_checks.design import EnabledPeripherals
 from builder.bsp.tree_checks.findings import FINDINGS, write_findings
 from builder.errors import StepError, UserError
 from builder.formats.devicetree import DeviceTree, parse_tree, read_tree
@@ -62,7 +62,7 @@ class DesignCheck(Step):
             package = root.files.below(found_library) if found_library else None
             found_designs = _designs(job, package, self.soc) if package else {}
             start = [*self._wanted(job)]
-            loaded = [*map(_wanted_by, found_designs, found_designs.values())]
+            loaded = [*map(_enabled_by, found_designs, found_designs.values())]
             overlays = _overlays(job, root.files, package)
             found = design.findings(tree, overlays, [*start, *loaded], source=self.source)
             found += design.pin_findings(tree, start, loaded, source=self.source)
@@ -77,23 +77,23 @@ class DesignCheck(Step):
             job.say(str(each))
         write_findings(job.output / FINDINGS, found)
 
-    def _wanted(self, job: Job) -> Iterator[Wanted]:
+    def _wanted(self, job: Job) -> Iterator[EnabledPeripherals]:
         """Yield the peripherals that the board's own export and parameters enable."""
         if self.export:
             exported = _read(job, self.export, self.export.name)
             if exported:
-                yield _wanted_by(self.export.name, exported)
+                yield _enabled_by(self.export.name, exported)
         if self.parameters:
-            yield Wanted(
+            yield EnabledPeripherals(
                 origin=self.parameters.name,
                 soc=self.soc,
                 peripherals=peripherals(self.soc, read_parameters(self.parameters)),
             )
 
 
-def _wanted_by(name: str, found: Design) -> Wanted:
+def _enabled_by(name: str, found: Design) -> EnabledPeripherals:
     switched_on = peripherals(found.soc, found.system.parameters)
-    return Wanted(origin=f"design {name}", soc=found.soc, peripherals=switched_on)
+    return EnabledPeripherals(origin=f"design {name}", soc=found.soc, peripherals=switched_on)
 
 
 def _designs(job: Job, package: foreign.ForeignTree, soc: Soc) -> dict[str, Design]:

@@ -32,7 +32,7 @@ unsigned long ps7_post_config_3_0[] = { EMIT_EXIT() };
 """
 WIDTH = (
     "DDR width: PCW_UIPARAM_DDR_BUS_WIDTH says 16 Bit, which is 1 in 0xf8006000 bits 3:2, "
-    "the table has 0, which is 32 Bit"
+    "but the table has 0, which is 32 Bit"
 )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from builder.bsp.prebuilt import supplied
-from builder.bsp.prebuilt.inspection import Wanted
+from builder.bsp.prebuilt.inspection import BoardRequirements
 from builder.bsp.prebuilt.supplied import list_files, top, unpack
 from builder.bsp.provider import NOTES
 from builder.errors import UserError
@@ -79,7 +79,7 @@ def test_the_root_filesystem(vendor: Vendor, chosen: str, script: str, note: str
 
 
 def test_other_memory_and_another_name(vendor: Vendor) -> None:
-    vendor.wanted = Wanted(**{**vars(vendor.wanted), "memory": 1 << 30, "hardware": "C"})
+    vendor.wanted = BoardRequirements(**{**vars(vendor.wanted), "memory": 1 << 30, "hardware": "C"})
     memory, name = vendor.found().notes
     assert memory.endswith("have 512 MiB, but board.yaml has 1024 MiB")
     assert "pynq_board of the device tree is 'B'" in name

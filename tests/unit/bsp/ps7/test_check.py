@@ -209,7 +209,7 @@ def test_each_rule_names_its_own_parameter(name: str) -> None:
             1,
             (
                 "DDR t_rc: PCW_UIPARAM_DDR_T_RC says 48.75, which is 27 (0x1b) in 0xf8006014 bits 5:0, "
-                "the table has 26 (0x1a)"
+                "but the table has 26 (0x1a)"
             ),
         ),
         (
@@ -227,7 +227,7 @@ def test_each_rule_names_its_own_parameter(name: str) -> None:
             1,
             (
                 "UART divider 0: PCW_UART_PERIPHERAL_DIVISOR0 says 10, which is 10 (0xa) in "
-                "0xf8000154 bits 13:8, the table has 11 (0xb)"
+                "0xf8000154 bits 13:8, but the table has 11 (0xb)"
             ),
         ),
         (
@@ -236,7 +236,7 @@ def test_each_rule_names_its_own_parameter(name: str) -> None:
             1,
             (
                 "DDR fifo_we_slave_ratio of lane 0: PCW_UIPARAM_DDR_BOARD_DELAY0 says 0.41, which is "
-                "292 (0x124) in 0xf8006168 bits 20:0, the table has 293 (0x125)"
+                "292 (0x124) in 0xf8006168 bits 20:0, but the table has 293 (0x125)"
             ),
         ),
     ],

@@ -16,7 +16,7 @@ from builder.bsp.ps7 import cpu_clocks
 from builder.bsp.ps7 import table as ps7
 from builder.bsp.ps7.clocks import CpuDividers
 from builder.bsp.ps7.cpu_clock_check import check_tree, problems_of, tree_faults
-from builder.bsp.ps7.cpu_clocks import CpuClock, fault_of_start, faults
+from builder.bsp.ps7.cpu_clocks import CpuClock, faults, start_up_fault
 from builder.bsp.soc import FAMILIES
 from builder.errors import UserError
 from builder.formats.devicetree import DeviceTree, read_tree
@@ -92,9 +92,9 @@ def test_operating_points(
 
 def test_the_clock_of_start_up_is_enough_for_usb() -> None:
     slow = clock(33_333_333, 20)
-    assert fault_of_start(CLOCK_650, ["usb0"]) is None
-    assert fault_of_start(slow, []) is None
-    text = fault_of_start(slow, ["usb0", "usb1"])
+    assert start_up_fault(CLOCK_650, ["usb0"]) is None
+    assert start_up_fault(slow, []) is None
+    text = start_up_fault(slow, ["usb0", "usb1"])
     assert text
     assert "CPU at 333.333 MHz" in text
     assert "CPU_1x is 55.556 MHz, and usb0 and usb1 are on" in text
@@ -109,21 +109,23 @@ def test_table_and_parameters_say_the_same(tmp_path: Path) -> None:
         "PCW_CPU_PERIPHERAL_DIVISOR0": "2",
         "PCW_APU_CLK_RATIO_ENABLE": "6:2:1",
     }
-    by_table = cpu_clocks.of_table(table, 50_000_000)
-    by_parameters = cpu_clocks.of_parameters(parameters, 50_000_000)
+    by_table = cpu_clocks.clock_of_table(table, 50_000_000)
+    by_parameters = cpu_clocks.clock_of_parameters(parameters, 50_000_000)
     assert by_table
     assert by_parameters
     assert by_parameters == replace(by_table, known_from=by_parameters.known_from)
     assert by_table.frequency == 650e6
     # The parameters of a block design have no dividers.
-    own = cpu_clocks.of_parameters({"PCW_ACT_APU_PERIPHERAL_FREQMHZ": "650.000000"}, 50_000_000)
+    own = cpu_clocks.clock_of_parameters(
+        {"PCW_ACT_APU_PERIPHERAL_FREQMHZ": "650.000000"}, 50_000_000
+    )
     assert own == by_parameters
-    assert cpu_clocks.of_parameters({}, 50_000_000) is None
+    assert cpu_clocks.clock_of_parameters({}, 50_000_000) is None
 
 
 def test_a_table_that_leaves_the_clock_alone_says_nothing() -> None:
     empty = ps7.StartupTable(origin="", sections=dict.fromkeys(ps7.SECTIONS, ()))
-    assert cpu_clocks.of_table(empty, 50_000_000) is None
+    assert cpu_clocks.clock_of_table(empty, 50_000_000) is None
 
 
 def problems(files: Files, source: str, bsp: str | None = None) -> list[str]:

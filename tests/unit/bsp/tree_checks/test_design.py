@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from builder.bsp.tree_checks.design import Wanted, findings, pin_findings
+from builder.bsp.tree_checks.design import EnabledPeripherals, findings, pin_findings
 from builder.formats.devicetree import DeviceTree
 from builder.spec.models import Soc
 from builder.vivado.system import peripherals
@@ -46,12 +46,14 @@ OVERLAY = """\
 """
 
 
-def wanted(parameters: dict[str, str], soc: Soc = Soc.ZYNQ, origin: str = "design base") -> Wanted:
-    return Wanted(origin=origin, soc=soc, peripherals=peripherals(soc, parameters))
+def wanted(
+    parameters: dict[str, str], soc: Soc = Soc.ZYNQ, origin: str = "design base"
+) -> EnabledPeripherals:
+    return EnabledPeripherals(origin=origin, soc=soc, peripherals=peripherals(soc, parameters))
 
 
 def names(
-    tree: DeviceTree, *designs: Wanted, overlays: list[DeviceTree] | None = None
+    tree: DeviceTree, *designs: EnabledPeripherals, overlays: list[DeviceTree] | None = None
 ) -> list[str]:
     return [each.name for each in findings(tree, overlays or [], designs, source="b.dts")]
 
