@@ -78,7 +78,7 @@ def test_devices_are_found_by_their_alias(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("alias", "message"),
-    [("ethernet0", "has no alias ethernet0"), ("serial0", "QEMU has mmc@e0100000")],
+    [("ethernet0", "has no alias ethernet0"), ("serial0", "QEMU has only mmc@e0100000")],
 )
 def test_what_qemu_lacks_is_said(tmp_path: Path, alias: str, message: str) -> None:
     with pytest.raises(UserError, match=message):

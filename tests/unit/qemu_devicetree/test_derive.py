@@ -293,7 +293,7 @@ def test_removes_by_pattern_and_creates(board: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_change_that_finds_nothing(board: Path, tmp_path: Path, missing: Rule) -> None:
-    with pytest.raises(UserError, match="nothing matches"):
+    with pytest.raises(UserError, match="no node or property matches"):
         derive(board, [missing], tmp_path / "out.dtb")
 
 

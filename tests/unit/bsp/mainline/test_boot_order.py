@@ -72,7 +72,7 @@ def test_the_kernel_may_number_cards_otherwise() -> None:
             tree(ZYNQ[0]),
             tree(*reversed(ZYNQ)),
             "tries mmc0 first, but .* mmc1: .* slot",
-            "let mmc0",
+            "make mmc0",
         ),
         (tree(ZYNQ[0], off=ZYNQ[0]), tree(ZYNQ[0]), "the kernel finds no card", "okay"),
         (tree(ZYNQ[0]), tree(ZYNQ[0], off=ZYNQ[0]), "U-Boot finds no card", "okay"),
@@ -103,7 +103,10 @@ def test_device_trees_that_mean_another_card(
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [
-        (replace(GOOD, config=CONFIG + "CONFIG_ENV_IS_IN_FAT=y\n"), "ENV_IS_IN_FAT .* old ones"),
+        (
+            replace(GOOD, config=CONFIG + "CONFIG_ENV_IS_IN_FAT=y\n"),
+            "ENV_IS_IN_FAT.* old variables",
+        ),
         (replace(GOOD, config="CONFIG_ENV_IS_NOWHERE=y\n"), "U-Boot tries jtag first"),
         (facts(tree(ZYNQ[0]), bootcmd="bootelf"), "`bootcmd` is 'bootelf': .* prompt"),
         (facts(tree(ZYNQ[0]), config="", boot_targets=""), "U-Boot tries nothing first"),

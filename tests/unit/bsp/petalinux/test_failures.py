@@ -57,7 +57,7 @@ def test_several_tasks() -> None:
     )
     found = explain(error(), output + output)
     assert found.message == "foo do_compile failed: the compiler rejects the source"
-    assert "failed too: m4-native do_configure" in found.details
+    assert "also failed: m4-native do_configure" in found.details
     logs = {log("foo", "compile"): "a/b.c:2:2: error: from the log\n"}
     found = explain(error(), output, read_log=logs.get)
     assert found.details[0] == "a/b.c:2:2: error: from the log"

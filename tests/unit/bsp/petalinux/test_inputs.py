@@ -163,7 +163,7 @@ def test_what_is_installed_in_a_base_stays_in_it(built: Bench) -> None:
 def test_nothing_is_installed_without_accepting_the_licence(bench: Bench) -> None:
     bench.installer()
     bench.use = replace(bench.use, accepted=False)
-    with pytest.raises(UserError, match=r"say --accept-petalinux-license$"):
+    with pytest.raises(UserError, match=r"add --accept-petalinux-license$"):
         bench.build()
     assert not bench.containers.commands
     assert not bench.containers.recipes

