@@ -60,7 +60,7 @@ def test_a_program_without_debugging_information(tmp_path: Path) -> None:
         check_sources(told(SOURCES, program))
 
 
-def test_headers_in_a_segment_of_their_own_are_not_what_is_loaded(tmp_path: Path) -> None:
+def test_a_segment_of_headers_is_not_loaded(tmp_path: Path) -> None:
     """As GNU ld lays out U-Boot's SPL for Zynq UltraScale+, whose .bss is in DDR, at address 0."""
     described = told(DESCRIBE, spl(tmp_path, Soc.ZYNQMP, STRICT[Soc.ZYNQMP]))
     first = next(line for line in described.splitlines() if line.startswith("  LOAD "))

@@ -56,7 +56,7 @@ def test_export_without_start_up_code(
     assert hint in str(caught.value.hint)
 
 
-def test_export_that_is_none(tmp_path: Path, soc: Soc) -> None:
+def test_not_an_export(tmp_path: Path, soc: Soc) -> None:
     start_up = START_UPS[soc]
     with pytest.raises(UserError, match="there is no hardware export"):
         start_up.extract(tmp_path / "base.xsa", tmp_path)

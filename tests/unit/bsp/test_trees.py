@@ -80,7 +80,7 @@ def test_devices_are_found_by_their_alias(tmp_path: Path) -> None:
     ("alias", "message"),
     [("ethernet0", "has no alias ethernet0"), ("serial0", "QEMU has only mmc@e0100000")],
 )
-def test_what_qemu_lacks_is_said(tmp_path: Path, alias: str, message: str) -> None:
+def test_devices_that_qemu_lacks_are_named(tmp_path: Path, alias: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         position(tree(tmp_path, 1, 1, "0 1"), alias, ("mmc@e0100000",))
 
@@ -98,7 +98,7 @@ def zcu111(tmp_path: Path) -> DeviceTree:
     return read_tree(target)
 
 
-def test_zcu111_has_what_its_specification_says(zcu111: DeviceTree) -> None:
+def test_the_zcu111_agrees_with_its_specification(zcu111: DeviceTree) -> None:
     path = ROOT / "boards/ZCU111/board.yaml"
     board = Board.model_validate(yaml.safe_load(path.read_text()))
     arguments = zcu111["/chosen"]["bootargs"].rstrip(b"\0").decode().split()

@@ -134,7 +134,7 @@ def rule(nodes: str, name: str, value: tuple[int, ...] | str | None = None, **mo
     return Rule(nodes=nodes, property=name, value=value, because="a test", via=more.get("via"))
 
 
-def test_reader_sees_what_dtc_wrote(board: Path) -> None:
+def test_the_reader_agrees_with_dtc(board: Path) -> None:
     tree = read_tree(board)
     assert tree["/"]["model"] == b"board\0"
     assert tree["/axi/ethernet@e000b000/some-name@1"]["marvell,reg-init"] == b"\1\2\3"
@@ -164,7 +164,7 @@ def test_changes_of_the_zynq_machine(board: Path, tmp_path: Path) -> None:
     check(board, tmp_path / "emulated.dtb", changes)
 
 
-def test_differences_of_a_finished_card_are_told(
+def test_differences_of_a_finished_card_are_described(
     board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are derived from the trees on the card, in the format of a build, without reasons."""

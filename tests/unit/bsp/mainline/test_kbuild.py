@@ -82,7 +82,7 @@ def test_the_next_build_goes_on_with_times_as_they_were(building: Building) -> N
     assert "building incrementally" in log.getvalue()
 
 
-def test_other_sources_begin_anew(building: Building) -> None:
+def test_other_sources_use_no_cached_build_directory(building: Building) -> None:
     kept(building)
     tree, _ = building.tree("second")
     tree.restore("another")
@@ -99,7 +99,7 @@ def test_a_damaged_one_is_thrown_away(building: Building) -> None:
     assert not archive.exists()
 
 
-def test_without_a_cache_nothing_is_kept(building: Building) -> None:
+def test_without_a_cache_no_build_directory_is_cached(building: Building) -> None:
     building.tools.compiler_cache = None
     tree, _ = building.tree("first")
     tree.keep("identity")

@@ -109,7 +109,7 @@ def test_it_is_the_first_networks(run: Run) -> None:
     "source",
     ["alias=nvmem0", "property=nvmem-cells", "property=local-mac-address", "property=mac-address"],
 )
-def test_what_the_tree_names_is_left_to_u_boot_and_linux(run: Run, source: str) -> None:
+def test_an_address_named_in_the_tree_is_left_to_u_boot_and_linux(run: Run, source: str) -> None:
     assert run(*BOARD, source) == ("", "")
 
 

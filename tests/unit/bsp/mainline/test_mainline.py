@@ -88,7 +88,7 @@ def test_trusted_firmware_is_shared_by_a_family(files: Files) -> None:
         (ZYNQMP, "{firmware: {fsbl: {file: b.dts}}}", "name it in"),
     ],
 )
-def test_a_card_that_starts_no_board_is_spoken_of(
+def test_a_card_that_boots_no_board_has_a_note(
     files: Files, board: str, bsp: str, remedy: str | None
 ) -> None:
     notes = made(files, board, bsp).notes
@@ -115,7 +115,7 @@ def test_a_card_that_starts_no_board_is_spoken_of(
         ("{firmware: {fsbl: {file: b.dts}, pmu: {file: b.dts}}}", None),
     ],
 )
-def test_firmware_that_nobody_gives_its_configuration_is_spoken_of(
+def test_firmware_without_its_configuration_has_a_note(
     files: Files, bsp: str, remedy: str | None
 ) -> None:
     notes = made(files, ZYNQMP, bsp).notes

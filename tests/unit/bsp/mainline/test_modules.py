@@ -119,7 +119,7 @@ def listed(job: Job) -> dict[str, str]:
     return {name: f"{mode} {who} {day} {hour}" for mode, who, _, day, hour, name in fields}
 
 
-def test_the_layer_has_modules_what_belongs_to_them_and_the_indexes(tree: Path, job: Job) -> None:
+def test_the_layer_has_modules_their_files_and_the_indexes(tree: Path, job: Job) -> None:
     step(tree).run(job)
     found = listed(job)
     modules = f"./usr/lib/modules/{RELEASE}"
@@ -134,7 +134,7 @@ def test_the_layer_has_modules_what_belongs_to_them_and_the_indexes(tree: Path, 
     assert {text[10:] for text in found.values()} == {" 0/0 2023-11-14 22:13:20"}
 
 
-def test_without_a_module_it_is_said_which_recipe_has_none(tree: Path, job: Job) -> None:
+def test_a_recipe_without_a_module_is_named(tree: Path, job: Job) -> None:
     (tree / "petalinux_bsp/meta-user/recipes-modules/one/files/one.c").unlink()
     with pytest.raises(StepError, match="one/files made no module"):
         step(tree).run(job)
@@ -150,7 +150,7 @@ def test_a_recipe_that_the_kernels_configuration_leaves_out(tree: Path, job: Job
     }
 
 
-def test_what_is_petalinuxs_alone_is_no_input(tree: Path) -> None:
+def test_files_for_petalinux_only_are_no_inputs(tree: Path) -> None:
     def parts() -> Any:
         return components(step(tree), secret=b"")
 

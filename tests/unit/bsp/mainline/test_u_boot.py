@@ -130,7 +130,7 @@ def test_a_table_comes_from_the_board_or_from_u_boot(table: dict[str, str]) -> N
         ({"boot-bin": "BOOT.BIN"}, "none", []),
     ],
 )
-def test_the_first_that_there_is(
+def test_the_first_available_base_is_chosen(
     board: Path, bsp: dict[str, Any], taken: str, read: list[str]
 ) -> None:
     step = u_boot(board, **bsp)

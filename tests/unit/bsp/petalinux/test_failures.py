@@ -36,7 +36,7 @@ def test_colours_and_progress_bars() -> None:
     assert found.details[-1] == f"log of foo do_compile: {log('foo', 'compile')}"
 
 
-def test_what_was_got_over_is_no_cause() -> None:
+def test_recovered_failures_are_not_the_cause() -> None:
     """A mirror had the file, and settings.sh complains before each command."""
     output = (
         "ERROR: You are missing the following system tools required by PetaLinux:\n\n - xterm\n"
@@ -63,7 +63,7 @@ def test_several_tasks() -> None:
     assert found.details[0] == "a/b.c:2:2: error: from the log"
 
 
-def test_long_lines_and_what_stands_around_them() -> None:
+def test_long_lines_are_shortened_and_context_is_shown() -> None:
     output = failed("linux", "fetch", FETCHED + "ERROR: x: Unable to fetch URL from any source.")
     found = explain(error(), output)
     assert "Unable to fetch URL" in found.details[0]

@@ -48,7 +48,7 @@ def test_each_expression_of_the_table_is_tested(
     assert explained() != before
 
 
-def test_hints_name_groups_that_are_there() -> None:
+def test_hints_name_existing_groups() -> None:
     for failure in known_failures():
         texts = f"{failure.what} {failure.hint}"
         names = {name for _, name, _, _ in string.Formatter().parse(texts) if name}

@@ -77,7 +77,7 @@ def test_a_base_without_a_distribution(bench: Bench) -> None:
         bench.plan()
 
 
-def test_the_bases_of_a_release_are_those_that_there_are(bench: Bench) -> None:
+def test_the_bases_of_a_release_exist(bench: Bench) -> None:
     bench.installer()
     bench.files.write("local.yaml", "{}\n")
     one = (bench.tree / "distributions/one.yaml").read_text()
@@ -133,7 +133,7 @@ def test_without_any_base_the_error_is_that_of_the_first() -> None:
     assert caught.value.details == ("no such host", "debian-bookworm is not available: no keyring")
 
 
-def test_what_is_installed_in_a_base_stays_in_it(built: Bench) -> None:
+def test_an_installation_stays_in_its_base(built: Bench) -> None:
     """Even if a better one is available again; and the manifest names it."""
     plan = built.plan()
     tool = next(item.step for item in plan if item.step.name == "petalinux")
@@ -169,7 +169,7 @@ def test_nothing_is_installed_without_accepting_the_licence(bench: Bench) -> Non
     assert not bench.containers.recipes
 
 
-def test_what_is_installed_needs_no_accepting(built: Bench) -> None:
+def test_an_installed_release_needs_no_accepting(built: Bench) -> None:
     built.use = replace(built.use, accepted=False)
     assert not built.build().made
 
@@ -269,7 +269,7 @@ def test_wrong_boards(bench: Bench, bsp: str, problem: str) -> None:
     assert [detail for detail in caught.value.details if problem in detail]
 
 
-def test_a_base_that_is_not_there(bench: Bench) -> None:
+def test_a_missing_base(bench: Bench) -> None:
     bench.files.write("local.yaml", "petalinux: {base: onne}\n")
     with pytest.raises(UserError) as caught:
         bench.spec()
@@ -323,7 +323,7 @@ def test_the_key_of_the_installed_tool(bench: Bench, soc: Soc) -> None:
     assert key() not in (first, second)
 
 
-def test_the_manifest_names_what_was_given(bench: Bench) -> None:
+def test_the_manifest_names_the_inputs(bench: Bench) -> None:
     path = bench.installer()
     bench.describe("petalinux: {bsp: {file: a.bsp}}")
     (bench.board / "a.bsp").write_bytes(b"a")
@@ -334,7 +334,7 @@ def test_the_manifest_names_what_was_given(bench: Bench) -> None:
     assert manifest.sources(bench.plan()) == wanted
 
 
-def test_large_files_are_read_by_who_may_know_them(bench: Bench) -> None:
+def test_hashes_of_large_files_come_from_the_cache(bench: Bench) -> None:
     installer = bench.installer()
     bench.describe("petalinux: {bsp: {file: a.bsp}}")
     (bench.board / "a.bsp").write_bytes(b"a")

@@ -114,7 +114,7 @@ def test_files_of_one_name_in_two_layers_both_count(layers: Layers) -> None:
     assert len(seen) == 5
 
 
-def test_what_cannot_be_added(layers: Layers, tmp_path: Path) -> None:
+def test_files_that_cannot_be_appended(layers: Layers, tmp_path: Path) -> None:
     name = "recipes-bsp/device-tree/files/picture.png"
     layers.put(f"tree/petalinux_bsp/meta-user/{name}", "png")
     layers.project(name, "another")

@@ -27,7 +27,7 @@ class Shared:
 
 
 @pytest.mark.usefixtures("needs_root")
-def test_what_commands_write_into_is_theirs_alone(job: Job, tmp_path: Path) -> None:
+def test_only_the_commands_user_can_write(job: Job, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     (cache / "below").mkdir(parents=True)
     (cache / "below/file").touch()

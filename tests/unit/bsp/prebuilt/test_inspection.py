@@ -39,7 +39,7 @@ def said(vendor: Vendor) -> str:
     return "; ".join(notes)
 
 
-def test_nothing_is_said_of_good_ones(vendor: Vendor) -> None:
+def test_good_boot_files_have_no_notes(vendor: Vendor) -> None:
     assert said(vendor) == ""
 
 
@@ -229,7 +229,7 @@ def test_a_zip_file_that_leads_out_is_refused(tmp_path: Path, name: str) -> None
         ),
     ],
 )
-def test_names_in_zip_files_that_are_no_files_are_refused(
+def test_invalid_names_in_zip_files_are_refused(
     tmp_path: Path, names: list[str], problem: str
 ) -> None:
     path = tmp_path / "x.zip"
@@ -302,7 +302,7 @@ def test_a_zip_file_that_grows_too_large_is_refused(
 
 
 @pytest.mark.parametrize("content", [b"no zip", b"PK\3\4 cut off"])
-def test_what_is_no_zip_file(tmp_path: Path, content: bytes) -> None:
+def test_not_a_zip_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.zip"
     path.write_bytes(content)
     with pytest.raises(UserError, match="not a readable zip file"):
@@ -317,7 +317,7 @@ def test_a_damaged_member(vendor: Vendor, tmp_path: Path) -> None:
         unpack(path, tmp_path / "target")
 
 
-def test_what_desktops_leave_is_no_second_directory(tmp_path: Path) -> None:
+def test_desktop_metadata_is_no_second_directory(tmp_path: Path) -> None:
     for name in ("card", "__MACOSX", ".git"):
         (tmp_path / name).mkdir()
     assert top(tmp_path) == tmp_path / "card"

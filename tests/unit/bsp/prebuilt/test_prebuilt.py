@@ -92,7 +92,7 @@ def test_the_layer_is_modules_that_modprobe_can_use(vendor: Vendor) -> None:
     assert {member.mtime for member in members.values()} == {1_700_000_000}
 
 
-def test_what_depmod_made_is_kept(vendor: Vendor) -> None:
+def test_existing_indexes_of_depmod_are_not_replaced(vendor: Vendor) -> None:
     for name in ("modules.dep", "modules.dep.bin"):
         vendor.write(f"modules/{RELEASE}/{name}", b"the vendor's")
     vendor.built()
@@ -219,7 +219,7 @@ def test_an_archive_with_names_that_lead_out_is_refused(vendor: Vendor, name: st
     assert "its name leads out of the" in problem
 
 
-def test_what_is_behind_a_release_stays_in_its_directory(vendor: Vendor) -> None:
+def test_paths_after_a_release_stay_in_its_directory(vendor: Vendor) -> None:
     """The rest of such a name would begin with a slash."""
     vendor.remove("modules")
     place = vendor.scratch / "victim"
@@ -274,7 +274,7 @@ def test_the_only_release_is_the_kernels_if_that_does_not_say(vendor: Vendor) ->
 # The tree for QEMU
 
 
-def test_what_an_emulated_boot_lacks_is_added_and_listed(vendor: Vendor) -> None:
+def test_missing_nodes_for_an_emulated_boot_are_added_and_listed(vendor: Vendor) -> None:
     arguments = "earlycon root=/dev/ram0"
     chosen = f'bootargs = "{arguments}"; pynq_board = "B";'
     vendor.loose(chosen=chosen, aliases="ethernet0 = &gem;", bus="amba", card="sdhci")
@@ -302,7 +302,7 @@ def test_what_an_emulated_boot_lacks_is_added_and_listed(vendor: Vendor) -> None
 
 
 @pytest.mark.parametrize(("usb", "told"), [("", False), ("usb@e0002000 { };", True)])
-def test_operating_points_that_harm_are_told(vendor: Vendor, usb: str, *, told: bool) -> None:
+def test_harmful_operating_points_have_a_note(vendor: Vendor, usb: str, *, told: bool) -> None:
     points = "cpus { cpu@0 { operating-points = <666667 1000000 333334 1000000>; }; };"
     vendor.loose(more=points + usb)
     notes = json.loads((vendor.built() / NOTES).read_text())
@@ -345,7 +345,7 @@ def test_the_digest_is_of_names_and_content_alone(vendor: Vendor) -> None:
     assert digest(vendor.folder) != before
 
 
-def test_files_are_read_by_who_may_know_them(vendor: Vendor) -> None:
+def test_hashes_of_files_come_from_the_cache(vendor: Vendor) -> None:
     asked: list[Path] = []
 
     def read(path: Path) -> str:
@@ -440,7 +440,7 @@ def test_mistakes_in_a_specification(files: Files, bsp: str, problem: str) -> No
     assert files.problems() == [f"boards/B/board.yaml:{problem}"]
 
 
-def test_what_is_built_needs_a_device_tree(files: Files) -> None:
+def test_built_boot_files_need_a_device_tree(files: Files) -> None:
     files.board(PREBUILT)
     assert files.problems() == ["boards/B/board.yaml:1: devicetree: is missing"]
 

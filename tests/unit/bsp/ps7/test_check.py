@@ -241,9 +241,7 @@ def test_each_rule_names_its_own_parameter(name: str) -> None:
         ),
     ],
 )
-def test_says_what_differs_and_where(
-    name: str, field: Field, difference: int, message: str
-) -> None:
+def test_differences_have_a_place(name: str, field: Field, difference: int, message: str) -> None:
     table, parameters = pair(name)
     other = changed(table, field, difference)
     assert other
@@ -296,7 +294,7 @@ def test_a_value_that_is_wrong_only_at_first_is_refused() -> None:
         {"PCW_UIPARAM_DDR_BL": "4", "PCW_UIPARAM_DDR_T_FAW": "60"},
     ],
 )
-def test_what_is_off_or_not_known_is_not_compared(change: dict[str, str]) -> None:
+def test_disabled_or_unknown_settings_are_not_compared(change: dict[str, str]) -> None:
     table, parameters = pair("E-Elements-tw_Pynq-Z2-platform__b2ce8b94")
     assert ps7_check.compare(table, {**parameters, **change}) == []
 

@@ -54,7 +54,7 @@ def test_reads_every_operation_of_the_board(table: ps7.StartupTable) -> None:
     }
 
 
-def test_registers_are_what_all_writes_together_leave(table: ps7.StartupTable) -> None:
+def test_registers_have_the_result_of_all_writes(table: ps7.StartupTable) -> None:
     registers = table.registers()
     # IO PLL: feedback divider 20, out of reset, not bypassed.
     assert registers[0xF8000108] == (0x14000, 0x7F011)
@@ -78,7 +78,7 @@ def test_registers_are_what_all_writes_together_leave(table: ps7.StartupTable) -
         ("clock: []", "clock: [", "not YAML"),
     ],
 )
-def test_names_what_is_wrong(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+def test_the_message_names_the_fault(tmp_path: Path, old: str, new: str, complaint: str) -> None:
     with pytest.raises(UserError) as caught:
         ps7.read_table(write(tmp_path, SMALL.replace(old, new)))
     assert complaint in "\n".join(caught.value.details)
@@ -168,7 +168,7 @@ def test_a_table_may_leave_the_console_speed_to_u_boot(
         ({"PCW_SD1_PERIPHERAL_ENABLE": "1"}, "SD1 bus clock"),
     ],
 )
-def test_finds_what_does_not_fit(
+def test_differences_are_found(
     table: ps7.StartupTable, parameters: dict[str, str], change: dict[str, str], what: str
 ) -> None:
     assert what in {each.what for each in ps7_check.compare(table, parameters | change)}

@@ -108,14 +108,14 @@ def test_gpio_is_on_without_a_status(compiled: Callable[[str], DeviceTree]) -> N
 
 
 @pytest.mark.parametrize(("label", "left"), [("i2c1", []), ("i2c0", ["design: i2c@e0005000"])])
-def test_an_overlay_of_the_image_may_switch_on_what_is_in_the_logic(
+def test_an_overlay_may_enable_a_peripheral_in_the_logic(
     compiled: Callable[[str], DeviceTree], label: str, left: list[str]
 ) -> None:
     tree = compiled(ZYNQ_TREE % "disabled")
     assert names(tree, wanted(ZYNQ), overlays=[compiled(OVERLAY % label)]) == left
 
 
-def test_no_overlay_stands_for_what_is_on_pins_of_the_board(
+def test_an_overlay_does_not_enable_peripherals_on_pins(
     compiled: Callable[[str], DeviceTree],
 ) -> None:
     parameters = {**ZYNQ, "PCW_I2C1_I2C1_IO": "MIO 12 .. 13"}
@@ -157,7 +157,7 @@ LEFT = ["design: i2c@e0005000 pins"]
         pytest.param(PINS, "", [], id="set up at the start"),
     ],
 )
-def test_pins_that_nobody_sets_up_for_a_design_are_found(
+def test_pins_that_are_not_set_up_are_found(
     compiled: Callable[[str], DeviceTree], start: dict[str, str], node: str, left: list[str]
 ) -> None:
     source = (ZYNQ_TREE % "okay").replace("i2c1: i2c@e0005000 {", f"i2c1: i2c@e0005000 {{ {node}")
@@ -178,7 +178,7 @@ def test_pins_are_not_compared_where_nothing_is_known_of_the_start(
     assert pin_findings(tree, [], [wanted({**ZYNQ, **PINS})], source="b.dts") == []
 
 
-def test_pins_of_what_is_off_in_the_tree_are_no_second_finding(
+def test_pins_of_disabled_peripherals_are_no_second_finding(
     compiled: Callable[[str], DeviceTree],
 ) -> None:
     tree = compiled(ZYNQ_TREE % "disabled")

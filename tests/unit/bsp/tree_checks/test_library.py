@@ -93,7 +93,7 @@ def names(
     return [each.name for each in findings(tree, overlays, library, designs, source="b.dts")]
 
 
-def test_what_a_driver_opens_is_read_out_of_its_source(library: Library) -> None:
+def test_opened_devices_are_read_from_the_source(library: Library) -> None:
     opened = library.opened["xilinx.com:ip:audio_codec_ctrl:1.0"]
     assert {(each.kind, each.name) for each in opened} == {
         ("uio", "audio-codec-ctrl"),
@@ -180,7 +180,7 @@ def test_a_tree_with_all_of_it_is_right(
         ({"i2c": "disabled"}, "library: /dev/i2c-1"),
     ],
 )
-def test_what_is_missing_is_found(
+def test_missing_devices_are_found(
     compiled: Callable[[str], DeviceTree],
     library: Library,
     designs: dict[str, Design],
@@ -217,7 +217,7 @@ def test_a_name_of_its_own_is_the_devices(
     assert names(compiled(TREE % {**WHOLE, "uio": uio}), library, designs) == []
 
 
-def test_the_kernel_may_be_told_another_compatible(
+def test_the_command_line_may_set_another_compatible(
     compiled: Callable[[str], DeviceTree], library: Library, designs: dict[str, Design]
 ) -> None:
     source = (TREE % WHOLE).replace("of_id=generic-uio", "of_id=uio")

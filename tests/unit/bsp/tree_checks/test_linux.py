@@ -53,7 +53,7 @@ def test_a_change_is_found(
     assert names(compiled(LINUX.replace(old, new)), compiled(LINUX)) == [f"linux: {subject}"]
 
 
-def test_a_finding_says_what_both_have(compiled: Callable[[str], DeviceTree]) -> None:
+def test_a_finding_has_both_values(compiled: Callable[[str], DeviceTree]) -> None:
     own = compiled(LINUX.replace("<&clkc 28>", "<&clkc 29>"))
     (found,) = findings(own, compiled(LINUX), name="zynq-zed.dts", source="devicetree/b.dts")
     what = 'clocks of /axi/usb@e0002000 is "/clock 29", and "/clock 28" in'

@@ -216,7 +216,7 @@ def test_a_tree_is_compared_with_linux(make_job: MakeJob, linux: Callable[[], Pa
     assert complaint.startswith("schema: thing@1000: 'new', 'old' do not match")
 
 
-def test_without_dt_validate_the_user_is_told(
+def test_without_dt_validate_there_is_a_finding(
     make_job: MakeJob, linux: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bindings, "installed", lambda: False)
