@@ -218,7 +218,7 @@ def test_each_rule_names_its_own_parameter(name: str) -> None:
             2,
             (
                 "MIO 16 voltage: PCW_MIO_16_IOTYPE says LVCMOS 1.8V, which is 1 in 0xf8000740 bits "
-                "11:9, the table has 3, which is LVCMOS 3.3V"
+                "11:9, but the table has 3, which is LVCMOS 3.3V"
             ),
         ),
         (
