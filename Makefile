@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The two commands of the README: `make image BOARD=Pynq-Z2` and `make test`.
-# ENGINE is where images are built: docker, host, or auto (docker where a daemon answers). `make setup`
-# sets up what that needs. PART names a part of the acceptance; MINUTES is how long it may take.
+# ENGINE selects where images are built: docker, host, or auto (docker if a daemon answers). `make setup`
+# installs what the engine needs. PART selects a part of the acceptance tests, MINUTES limits its time.
 BOARD ?= Pynq-Z2
 ENGINE ?= auto
 PYTHON := .venv/bin/python
@@ -9,24 +9,24 @@ PYTHON := .venv/bin/python
 .PHONY: help setup host image test acceptance acceptance-status torture unit lint fuzz bench lock schemas docs clean
 
 help:
-	@echo 'make image BOARD=Pynq-Z2   set up what is missing, build the card image'
-	@echo 'make unit                  run the tests that need no root and no network: 1 min'
-	@echo 'make test BOARD=Pynq-Z2    linters, unit tests, the image opened and booted: 20 min'
-	@echo 'make acceptance            every other test, in parts (PART=NAME for one): hours'
-	@echo 'make acceptance-status     say which parts passed on the present files'
-	@echo 'make torture               kill builds, fill disks, damage the store, falsify mirrors (PART=NAME): 1 h'
-	@echo 'make lint                  ruff, mypy, direction of imports, shellcheck'
-	@echo 'make fuzz MINUTES=30       feed all parsers what they do not expect'
-	@echo 'make bench                 measure this machine, as ratios against references'
-	@echo 'make setup                 virtual environment; host packages and qemu-user, unless ENGINE is docker'
-	@echo 'make lock                  renew requirements.txt from requirements.in'
-	@echo 'make schemas               write the schemas and the pages of the reference'
-	@echo 'make docs                  build the documentation as a site, its links checked'
+	@echo 'make image BOARD=Pynq-Z2   install what is missing, build the card image'
+	@echo 'make unit                  run the unit tests: no root, no network, 1 min'
+	@echo 'make test BOARD=Pynq-Z2    run linters and unit tests, open and boot the image: 20 min'
+	@echo 'make acceptance            run all other tests, in parts (PART=NAME for one): hours'
+	@echo 'make acceptance-status     show which parts passed on the present files'
+	@echo 'make torture               inject faults: kills, full disks, damage, false mirrors (PART=NAME): 1 h'
+	@echo 'make lint                  run ruff, mypy, import-linter, shellcheck and codespell'
+	@echo 'make fuzz MINUTES=30       fuzz all parsers'
+	@echo 'make bench                 run benchmarks: ratios against reference runs'
+	@echo 'make setup                 create .venv; install host packages and qemu-user unless ENGINE is docker'
+	@echo 'make lock                  update requirements.txt from pyproject.toml'
+	@echo 'make schemas               generate the JSON Schemas and the reference pages'
+	@echo 'make docs                  build the documentation site and check its links'
 
 setup:
 	@sh scripts/setup.sh $(ENGINE)
 
-# Tests and measurements run programs of this machine, wherever images are built.
+# Tests and benchmarks need the host's programs, whichever engine builds images.
 host:
 	@sh scripts/setup.sh host
 
@@ -42,19 +42,19 @@ acceptance: host
 acceptance-status: setup
 	$(PYTHON) -m tests.acceptance status
 
-# Root's: builds without containers, and mounts.
+# Needs root: it builds without containers, and mounts.
 torture: host
 	$(if $(filter-out 0,$(shell id -u)),sudo PYTHONDONTWRITEBYTECODE=1 )$(PYTHON) -m tests.torture $(PART) $(if $(MINUTES),--minutes $(MINUTES))
 
-# Bytecode is kept, whatever the environment says: without it, each worker compiles every module, which
-# is most of the time of the collection.
+# Overrides PYTHONDONTWRITEBYTECODE: without cached bytecode, each worker compiles every module, which
+# takes most of the collection's time.
 unit: host
 	PYTHONDONTWRITEBYTECODE= $(PYTHON) -m pytest -v tests/unit tests/fuzz --numprocesses=auto --durations=10
 
 lint: host
 	$(PYTHON) -m pytest -v tests/lint
 
-# Without atheris, which there is not for each Python, inputs are not chosen by coverage.
+# atheris chooses inputs by coverage. It does not exist for every Python version; fuzzing works without.
 fuzz: host
 	-.venv/bin/uv pip install --quiet --python $(PYTHON) --require-hashes \
 		--requirement tests/fuzz/requirements.txt
@@ -65,13 +65,14 @@ bench: host
 
 lock: setup
 	.venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.10 \
-		--no-header --no-config --upgrade requirements.in --output-file requirements.txt
+		--no-header --no-config --upgrade pyproject.toml --extra dev \
+		--output-file requirements.txt
 
 schemas: setup
 	$(PYTHON) build.py schemas
 
 docs: schemas
-	.venv/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 
 clean:
 	rm -rf output .venv

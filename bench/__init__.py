@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""How fast the builder is on this machine, as ratios against references run beside it."""
+"""Benchmarks of the builder: ratios against reference commands on the same machine."""

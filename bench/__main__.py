@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`make bench`, or `python -m bench [SECTION ...]`: measures, and prints a table."""
+"""Benchmarks: measure sections, and print a table for each (`make bench`)."""
 
 from __future__ import annotations
 
@@ -31,23 +31,25 @@ SECTIONS: dict[str, tuple[str, Callable[[Path, bool], list[Row]]]] = {
 
 
 def main() -> int:
-    """Measure the sections that were asked for."""
+    """Measure the sections that the command line names; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("section", nargs="*", help=f"of {', '.join(SECTIONS)}; default: all")
+    parser.add_argument(
+        "section", nargs="*", help=f"section to measure: {', '.join(SECTIONS)} (default: all)"
+    )
     parser.add_argument(
         "--peers",
         action="store_true",
-        help="also run the same work as other builders do it, all emulated (tens of minutes)",
+        help="also measure other builders on the same task, emulated (takes tens of minutes)",
     )
     parser.add_argument("--json", type=Path, default=ROOT / "output/bench.json", metavar="FILE")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.section if name not in SECTIONS]
     if unknown:
         parser.error(f"there is no section {unknown[0]}")
-    # However it is ended, what is being measured ends with it.
+    # SIGTERM must end the measured command too, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    found = _found(arguments.json)
-    # On the disk that the store is on: that is where builds happen.
+    results = _previous_results(arguments.json)
+    # Builds use the disk of the store: measure on the same one.
     scratch = default_store().parent
     with tempfile.TemporaryDirectory(prefix="builder-bench-", dir=scratch) as folder:
         for name in arguments.section or SECTIONS:
@@ -61,15 +63,15 @@ def main() -> int:
                 return error.exit_code
             sys.stdout.write(f"{markdown(title, rows)}\n")
             sys.stdout.flush()
-            # What was measured is kept, whatever becomes of the next section.
-            found[name] = as_json(rows)
+            # Write after each section, so that a failure of the next one loses nothing.
+            results[name] = as_json(rows)
             arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(arguments.json, json.dumps(found, indent=1))
+            write_atomically(arguments.json, json.dumps(results, indent=1))
     return 0
 
 
-def _found(path: Path) -> dict[str, object]:
-    """Return what other sections have found on this machine before, and what machine it is."""
+def _previous_results(path: Path) -> dict[str, object]:
+    """Return a description of this machine and earlier results from it by section."""
     machine: dict[str, object] = {
         "machine": platform.machine(),
         "processors": len(os.sched_getaffinity(0)),

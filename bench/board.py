@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The board that is measured, and stores and steps for it."""
+"""The measured board with its stores, steps and builds."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ BOARD = "Pynq-Z2"
 
 
 def say_event(event: Event) -> None:
-    """Show an event of the choice of archives."""
+    """Print an event of the selection of archives."""
     say(event.text if isinstance(event, Note) else str(event))
 
 
 def new_store(root: Path) -> Store:
-    """Return an empty store that has the indexes and downloads of the user's."""
+    """Return a store without entries that shares package indexes and downloads with the user's."""
     root.mkdir(parents=True, exist_ok=True)
     if not (root / "archives").exists():
         (root / "archives").symlink_to(default_store() / "archives")
     return Store(root)
 
 
-def build(tree: Path, place: Path, what: str, board: str, *words: str | Path) -> Cost:
-    """Run the `build.py` of the checkout `tree` for a board, into `place`/output; say what it cost.
+def build(tree: Path, place: Path, title: str, board: str, *words: str | Path) -> Cost:
+    """Build a board with the `build.py` of the checkout `tree` into `place`/output; return the cost.
 
     Raises:
-        StepError: it failed; the end of its log is with it.
+        StepError: The build failed; the details are the end of its log.
     """
-    say(what)
+    say(title)
     return cost_of(
         [
             *(tree / ".venv/bin/python", tree / "build.py", "--board", board),
             *("--output", place / "output", "--progress", "plain", "--engine", "host", *words),
         ],
-        log=place / f"{what.replace(' ', '-')}.log",
+        log=place / f"{title.replace(' ', '-')}.log",
     )
 
 
 def steps_of(tree: Path, store: Store) -> BoardSteps:
-    """Return the board's steps, as `build.py` in the checkout `tree` would plan them."""
+    """Return the board's steps as `build.py` in the checkout `tree` plans them."""
     spec = resolve(SpecTree(root=tree), BOARD)
     archive = select_distribution(
         spec.distributions, spec.architecture, store, listener=say_event, unusable=spec.unusable
@@ -60,7 +60,7 @@ def steps_of(tree: Path, store: Store) -> BoardSteps:
 
 
 def qemu_of_tests() -> Qemu:
-    """Return the QEMU that boot tests use: the one that the last of them got, or the machine's own."""
+    """Return the QEMU of boot tests: the cached one, or the host's if none is cached."""
     store = Store(default_store())
     words = argparse.Namespace(update=False, offline=True)
     planned = emulator_plan(words, SpecTree(root=ROOT), store, say_event)

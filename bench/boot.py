@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The built image under QEMU, until ssh and Jupyter answer."""
+"""Boot time of the built image under QEMU, until ssh and Jupyter answer."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _TIMEOUT = 600.0
 def booted(
     place: Path, spec: ImageSpec, output: Output, ports: Sequence[int]
 ) -> Iterator[tuple[EmulatedBoard, dict[str, float]]]:
-    """Boot an image; give the board with the seconds at which it reached each stage.
+    """Boot an image; yield the board and the times of the boot stages in seconds.
 
     Raises:
-        UserError: there is no image.
+        UserError: There is no image.
     """
     if not output.image.exists():
         raise UserError(f"there is no {output.image}", hint=f"build.py --board {spec.name}")
@@ -54,14 +54,14 @@ def booted(
 
 
 def own_image() -> tuple[ImageSpec, Output]:
-    """Return the measured board, and where its image is: in output/."""
+    """Return the specification of the measured board and its directory in output/."""
     return resolve(SpecTree(root=ROOT), BOARD), Output(
         directory=ROOT / "output" / BOARD, board=BOARD
     )
 
 
 def reached(place: Path, spec: ImageSpec, output: Output) -> dict[str, float]:
-    """Boot an image; return the seconds at which it reached each stage, Jupyter if it has it."""
+    """Boot an image; return the times of the stages in seconds, with Jupyter if it is installed."""
     jupyter = spec.parameters().get("jupyter")
     ports = [int(str(jupyter["port"]))] if jupyter else []
     with booted(place, spec, output, [_SSH, *ports]) as (board, stages):

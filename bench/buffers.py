@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""How fast a program reaches buffers for the programmable logic, against its own memory.
+"""Throughput of buffers for the programmable logic, compared with a program's own memory.
 
-Under QEMU there are no caches: that the ratio past them is near 1 says that the kernel puts nothing
-in the way, and that of cached buffers is QEMU's work for the instructions that would clean the caches,
-line by line. On a board, memory past the caches is many times slower to read. To measure there, run
-what is in `PROGRAM` on it, as root.
+QEMU emulates no caches. A ratio near 1 for uncached buffers shows that the kernel adds no overhead; the
+ratio of cached buffers is QEMU's cost of the instructions that clean the caches line by line. On a
+board, reading uncached memory is many times slower. To measure there, run `PROGRAM` on it as root.
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ WHOLE = SIZE + TIMES * STEP
 to, back = pyxrt.xclBOSyncDirection
 
 def memory():
-    # Begins with a page, as buffers do.
+    # Page-aligned, as buffers are.
     return np.frombuffer(mmap.mmap(-1, WHOLE), dtype=np.uint8)
 
 def rate(target, source, sync=lambda begin: None):
-    # Each time from other pages to others. Those a power of two apart are never together in QEMU's
-    # table of translations, and are copied at a tenth of the pace.
+    # Use other pages each time. Pages a power of two apart share a slot of QEMU's TLB: copying between
+    # them takes ten times as long.
     taken = []
     for number in range(TIMES):
         begin = number * STEP
         part = target[begin : begin + SIZE]
-        for _ in range(2):  # pages are there the second time, code is translated
+        for _ in range(2):  # the second time, pages are mapped and code is translated
             started = time.perf_counter()
             np.copyto(part, source[:SIZE])
             sync(begin)
@@ -65,7 +64,7 @@ print(json.dumps(found))
 
 
 def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the sections' one signature
-    """Boot the image in output/, and measure on it."""
+    """Boot the image in output/ and measure on the emulated board."""
     spec, output = own_image()
     with booted(place, spec, output, [_SSH]) as (board, _):
         users = spec.parameters()["users"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A card image out of its parts, against copying it and against making it by hand."""
+"""The image step, compared with copying the image and with other tools."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from builder.store.store import Store
 
 AT_MOST = 2.0
 _TIMES = 3
-"""How often image and copy are made, in turn: times of a disk differ from one second to another."""
+"""Repetitions of image step and copy, in turn: the speed of a disk varies over time."""
 
 _WHAT = "image, its layers unpacked: wall"
 _GENIMAGE = """\
@@ -41,9 +41,9 @@ image card.img {{
 
 
 def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the sections' one signature
-    """Measure the image step alone, to the disk, its layers unpacked before."""
+    """Measure the image step alone, with unpacked layers, until the image is on the disk."""
     output = place / "image"
-    image, tree = output / f"{BOARD}.img", output / "tree.tar"
+    image = output / f"{BOARD}.img"
     making, copying, memory = [], [], []
     for turn in range(1, _TIMES + 1):
         say(f"the image step, and copying, {turn} of {_TIMES}")
@@ -53,71 +53,69 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
         ours = cost_of([sys.executable, "-m", "bench.image", output], cwd=ROOT, log=log)
         making.append(float(log.read_text().split("seconds ")[-1]))
         memory.append(ours.memory)
-        copied = place / "copy.img"
-        copying.append(cost_of(["sh", "-c", 'cp "$1" "$2" && sync "$2"', "sh", image, copied]).wall)
-        copied.unlink()
-    taken, copy = median(making), median(copying)
-    full = cost_of(
-        ["sh", "-c", 'cp --sparse=never "$1" "$2" && sync "$2"', "sh", image, place / "full.img"]
+        copying.append(_copying(image, place / "copy.img"))
+    taken, full = median(making), _copying(image, place / "full.img", "--sparse=never")
+    rows = [
+        seconds(
+            _WHAT,
+            taken,
+            "cp of the same bytes, holes left out, with fsync",
+            median(copying),
+            AT_MOST,
+        ),
+        seconds(_WHAT, taken, "cp with the holes written, with fsync", full),
+        *_other_tools(place, image, taken),
+    ]
+    memory_row = Row(
+        what="image step: peak memory, layers unpacked on tmpfs",
+        ours=max(memory),
+        unit="bytes",
+        against="the image file's data",
+        reference=image.stat().st_blocks * 512,
     )
-    (place / "full.img").unlink()
+    return [*rows, memory_row]
+
+
+def _copying(image: Path, copy: Path, *options: str) -> float:
+    """Copy an image until it is on the disk, and remove the copy; return the time in seconds."""
+    script = 'cp "$@" && for copy; do :; done && sync "$copy"'
+    cost = cost_of(["sh", "-c", script, "sh", *options, image, copy])
+    copy.unlink()
+    return cost.wall
+
+
+def _other_tools(place: Path, image: Path, taken: float) -> list[Row]:
+    """Return the rows for mke2fs, and for genimage if it is installed."""
+    output = image.parent
+    size = f"{(image.stat().st_size >> 20) - 104}M"
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         root = Path(folder) / "root"
         root.mkdir()
-        subprocess.run(["tar", "-C", root, "--xattrs", "-xf", tree], check=True)
-        size = f"{(image.stat().st_size >> 20) - 104}M"
-        say("mke2fs by hand")
-        by_hand = cost_of(
+        subprocess.run(["tar", "-C", root, "--xattrs", "-xf", output / "tree.tar"], check=True)
+        say("mke2fs")
+        mke2fs = cost_of(
             ["mke2fs", "-q", "-F", "-t", "ext4", "-L", ROOT_LABEL, "-d", root,
              place / "root.ext4", size]
         )  # fmt: skip
         (place / "root.ext4").unlink()
-        rows = [
-            seconds(
-                _WHAT,
-                taken,
-                "cp of the same bytes, holes left out, with fsync",
-                copy,
-                AT_MOST,
-            ),
-            seconds(
-                _WHAT,
-                taken,
-                "cp with the holes written, with fsync",
-                full.wall,
-            ),
-            seconds(
-                _WHAT,
-                taken,
-                "mke2fs -d of the root partition alone",
-                by_hand.wall,
-            ),
-            Row(
-                what="image step: peak memory, layers unpacked on tmpfs",
-                ours=max(memory),
-                unit="bytes",
-                against="the image file's data",
-                reference=image.stat().st_blocks * 512,
-            ),
-        ]
-        if shutil.which("genimage"):
-            say("genimage")
-            shutil.copytree(output / "fat", root / "boot", dirs_exist_ok=True)
-            configuration = place / "genimage.cfg"
-            configuration.write_text(_GENIMAGE.format(size=size))
-            genimage = cost_of(
-                ["genimage", "--config", configuration, "--rootpath", root,
-                 "--tmppath", place / "tmp", "--outputpath", place / "genimage"],
-                log=place / "genimage.log",
-            )  # fmt: skip
-            rows.append(seconds(_WHAT, taken, "genimage", genimage.wall))
-        else:
-            say("genimage is not installed: left out")
-    return rows
+        rows = [seconds(_WHAT, taken, "mke2fs -d of the root partition alone", mke2fs.wall)]
+        if not shutil.which("genimage"):
+            say("skipping genimage: it is not installed")
+            return rows
+        say("genimage")
+        shutil.copytree(output / "fat", root / "boot", dirs_exist_ok=True)
+        configuration = place / "genimage.cfg"
+        configuration.write_text(_GENIMAGE.format(size=size))
+        genimage = cost_of(
+            ["genimage", "--config", configuration, "--rootpath", root,
+             "--tmppath", place / "tmp", "--outputpath", place / "genimage"],
+            log=place / "genimage.log",
+        )  # fmt: skip
+    return [*rows, seconds(_WHAT, taken, "genimage", genimage.wall)]
 
 
 def _main() -> None:
-    """Make the image of a board that has been built; give its root filesystem and boot files too."""
+    """Run the image step of a built board; write its root filesystem and boot files too."""
     output = Path(sys.argv[1])
     store = Store(default_store())
     steps = steps_of(ROOT, store)
@@ -152,7 +150,7 @@ def _main() -> None:
                 ["tar", "-C", root.path, "--xattrs", "-cf", output / "tree.tar", "."]
             )
         shutil.copytree(job.input("boot-files") / "fat", output / "fat")
-        os.sync()  # the archive must not be on its way to the disk beside the image
+        os.sync()  # the archive must not be flushed to the disk during the measurement
         started = time.monotonic()
         image.run(job)
         with (output / f"{BOARD}.img").open("rb") as file:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Wall time, processor time and memory of commands, and tables of their ratios."""
+"""Measurement of wall time, CPU time and memory of commands, and tables of ratios."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ _MIB = 1 << 20
 class Cost:
     """Cost of a command.
 
-    wall: seconds. cpu: seconds of all processors, in it and in all that it waited for. memory:
-    bytes by which the machine's available memory went down at most, files on tmpfs included.
+    wall: Wall time in seconds.
+    cpu: CPU time in seconds, of the command and of the processes that it waited for.
+    memory: Maximum decrease of the machine's available memory in bytes, including files on tmpfs.
     """
 
     wall: float
@@ -37,7 +38,15 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the table: what was measured, against what; `most` is the ratio to stay below."""
+    """A row of a table.
+
+    what: The measured task.
+    ours: The measured value.
+    unit: The unit of `ours` and `reference`.
+    against: The reference task.
+    reference: The value of the reference.
+    most: The maximum ratio, if there is a limit.
+    """
 
     what: str
     ours: float
@@ -48,19 +57,19 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """Ours over the reference."""
+        """The quotient of the measured value and the reference."""
         return self.ours / self.reference
 
 
 def seconds(
     what: str, ours: float, against: str, reference: float, most: float | None = None
 ) -> Row:
-    """Return the row for two times."""
+    """Return a row for two times in seconds."""
     return Row(what=what, ours=ours, unit="s", against=against, reference=reference, most=most)
 
 
 def costs(what: str, ours: Cost, against: str, reference: Cost) -> list[Row]:
-    """Return the rows for the wall time and the CPU time."""
+    """Return rows for wall time and CPU time."""
     return [
         seconds(f"{what}: wall", ours.wall, against, reference.wall),
         seconds(f"{what}: CPU", ours.cpu, against, reference.cpu),
@@ -74,10 +83,10 @@ def cost_of(
     cwd: Path | None = None,
     log: Path | None = None,
 ) -> Cost:
-    """Run a command to its end, its output going to `log`.
+    """Run a command with its output in `log`; return its cost.
 
     Raises:
-        StepError: it failed.
+        StepError: The command failed.
     """
     words = [str(word) for word in argv]
     before = available_memory()
@@ -103,10 +112,10 @@ def cost_of(
             start_new_session=True,
         )
         try:
-            # The usage of this one child and what it waited for.
+            # wait4 returns the usage of this child alone and of the processes that it waited for.
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
-            # Interrupted: what runs and all that it started go too.
+            # End the command and its children too.
             os.killpg(process.pid, signal.SIGTERM)
             process.wait()
             raise
@@ -116,16 +125,17 @@ def cost_of(
         process.returncode = os.waitstatus_to_exitcode(status)
     wall = time.monotonic() - started
     if process.returncode != 0:
-        # The log itself goes with the measurement.
-        said = log.read_text(errors="replace").splitlines() if log else []
+        # The log is in a temporary directory: show its end.
+        lines = log.read_text(errors="replace").splitlines() if log else []
         raise StepError(
-            f"{' '.join(words)[:200]} ended with {process.returncode}", details=said[-TAIL_LINES:]
+            f"{' '.join(words)[:200]} ended with status {process.returncode}",
+            details=lines[-TAIL_LINES:],
         )
     return Cost(wall=wall, cpu=usage.ru_utime + usage.ru_stime, memory=before - lowest)
 
 
 def markdown(title: str, rows: Sequence[Row]) -> str:
-    """Return rows as a table, the ratio first."""
+    """Return a Markdown table of rows."""
     lines = [f"### {title}", "", "| ratio | at most | what | ours | against | |", "|" + "---|" * 6]
     for row in rows:
         most = f"{row.most:g}" if row.most is not None else ""
@@ -138,7 +148,7 @@ def markdown(title: str, rows: Sequence[Row]) -> str:
 
 
 def as_json(rows: Sequence[Row]) -> list[dict[str, object]]:
-    """Return rows as JSON holds them."""
+    """Return rows as JSON data."""
     return [{**asdict(row), "ratio": round(row.ratio, 3)} for row in rows]
 
 
@@ -147,5 +157,5 @@ def _number(value: float, unit: str) -> str:
 
 
 def say(text: str) -> None:
-    """Show what is going on."""
+    """Print a line of progress to stderr."""
     sys.stderr.write(f"bench: {text}\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The board's image with each profile: its size, and how long building and booting it take."""
+"""Size, build time and boot time of the board's image for each profile."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _VARIANTS: dict[str, dict[str, object]] = {
     _REFERENCE: {},
     "pynq-full": {"emulate": {"card": "8G"}},
 }
-"""Profiles, and what an image of each needs besides."""
+"""Profiles, and other keys of board.yaml that an image with the profile needs."""
 
 
 def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the sections' one signature
-    """Build a root filesystem for each profile from nothing, then its image out of the user's store."""
+    """Build the root filesystem of each profile in an empty store; then its image in the user's."""
     measured = {profile: _measured(place, profile) for profile in _VARIANTS}
     reference = measured[_REFERENCE]
     return [
@@ -43,7 +43,7 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: ARG001, FBT001 - the se
 
 
 def _measured(place: Path, profile: str) -> dict[tuple[str, str], float]:
-    """Return what one profile's image takes: by what and its unit."""
+    """Return the values for a profile's image by title and unit."""
     name = f"{BOARD}-{profile}"
     board = place / "profiles" / name
     board.mkdir(parents=True)

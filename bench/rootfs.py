@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The packages of the profile `pynq`, against the build machine's own and against emulation.
+"""Installation of the packages of the profile `pynq`, compared with native and emulated tools.
 
-For an architecture all take the same packages by the same indexes, out of the store's downloads,
-to a tmpfs.
+All tools install the same packages from the same indexes and the downloads in the store, to a tmpfs.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ from builder.apt.mirrors import mirror
 from builder.cli.context import ROOT, default_store
 from builder.errors import HostError
 from builder.plan.plan import make_plan
-from builder.plan.rootfs_steps import BoardView, root_layers
+from builder.plan.rootfs_steps import root_layers
+from builder.rootfs.board_view import BoardView
 from builder.rootfs.bootstrap import QEMU_CPU, Bootstrap
 from builder.rootfs.mmdebstrap import keep_downloads, options
 from builder.sandbox.process import Processes
@@ -42,7 +42,7 @@ WALL_AT_MOST = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """The same packages, for the target and for the build machine."""
+    """The same packages for the architectures of the target and of the host."""
 
     target: Archive
     native: Archive
@@ -61,7 +61,7 @@ def run(place: Path, peers: bool) -> list[Row]:  # noqa: FBT001 - the sections' 
     for architecture in (Architecture.ARMHF, Architecture.ARM64):
         name = architecture.value
         work = _work(architecture)
-        # Each against its own list: on arm64 wheels take the place of some packages.
+        # The lists differ between architectures: on arm64, wheels replace some packages.
         say(f"{name}: the same packages of the build machine's own, by mmdebstrap")
         _mmdebstrap(work.native, work.bootstrap.wanted, place)  # fills the downloads
         limit = _mmdebstrap(work.native, work.bootstrap.wanted, place)
@@ -105,14 +105,14 @@ def _work(architecture: Architecture) -> _Work:
     )
     native = native_archive(target, store, listener=say_event)
     if native is None:
-        raise HostError("there is nothing to compare: no packages for this machine")
+        raise HostError("there is no package archive for the host's architecture to compare with")
     view = BoardView(name=BOARD, board=spec.board)
     layers = root_layers(spec.boardless(), target, view, native=native)
     return _Work(target=target, native=native, layers=layers)
 
 
 def _build(architecture: Architecture, store: Path, step: str, logs: Path) -> Cost:
-    """Return what one step takes, in a process of its own; what it stands on is there."""
+    """Return the cost of one step in a separate process; its parents must be cached."""
     return cost_of(
         [sys.executable, "-m", "bench.rootfs", architecture.value, step, store],
         cwd=ROOT,
@@ -121,7 +121,7 @@ def _build(architecture: Architecture, store: Path, step: str, logs: Path) -> Co
 
 
 def _mmdebstrap(archive: Archive, packages: list[str], logs: Path) -> Cost:
-    """Return what mmdebstrap takes, as one would type it."""
+    """Return the cost of mmdebstrap."""
     store = Store(default_store())
     sources = logs / "sources.list"
     sources.write_text(archive.binary_sources())
@@ -130,7 +130,7 @@ def _mmdebstrap(archive: Archive, packages: list[str], logs: Path) -> Cost:
             *("mmdebstrap", "--variant=minbase", "--format=tar"),
             f"--include={','.join(packages)}",
             *options(archive, store, Path(folder), say=print),
-            # Where amd64 has its loader: usr-is-merged asks for the link.
+            # usr-is-merged requires this link to the directory of amd64's loader.
             *([_LIB64] if archive.architecture is Architecture.AMD64 else []),
             f"--customize-hook={keep_downloads(archive, store, Path(folder))}",
             *(archive.distribution.model.suite, f"{folder}/root.tar", str(sources)),
@@ -148,7 +148,7 @@ def _mmdebstrap(archive: Archive, packages: list[str], logs: Path) -> Cost:
 
 
 def _debootstrap(archive: Archive, packages: list[str], logs: Path) -> Cost:
-    """Return what debootstrap takes, as one would type it; it knows the first pocket only."""
+    """Return the cost of debootstrap, which supports only one pocket."""
     pocket = archive.distribution.model.pockets[0]
     cache = logs / "debootstrap-cache"
     cache.mkdir(exist_ok=True)

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Sets up all that a build needs and this machine lacks: host packages, a virtual environment from
-# the locked requirements, and qemu-user for the boards' programs. Does nothing a second time.
+# Installs what builds need and this machine lacks: host packages, a virtual environment from the
+# locked requirements, and qemu-user for the boards' programs. A second run does nothing.
 #
-# With the engine `docker` as its argument, or with `auto` where a Docker daemon answers, the
-# virtual environment is all: containers bring the rest.
+# With the argument `docker`, or `auto` where a Docker daemon answers, it only creates the virtual
+# environment: containers provide the rest.
 set -eu
 cd "$(dirname "$0")/.."
 engine=${1:-host}
@@ -18,7 +18,7 @@ as_root() {
 
 install_packages() {
     command -v apt-get > /dev/null || {
-        echo "setup: no apt-get here. Install by hand what these bring:$missing" >&2
+        echo "setup: apt-get is missing. Install the equivalents of these packages by hand:$missing" >&2
         exit 4
     }
     echo "setup: installing host packages:$missing"
@@ -49,13 +49,13 @@ python=$(command -v python3 || true)
 if [ -z "$python" ] || ! "$python" -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 10)' 2> /dev/null; then
     missing="$missing python3 python3-venv"
 fi
-# What can be done without is no reason to fetch indexes, but is installed if apt knows it already.
+# Optional packages are installed if apt already knows them; they do not trigger an index update.
 for package in $optional; do
     if apt-cache show "$package" > /dev/null 2>&1; then missing="$missing $package"; fi
 done
 [ -z "$missing" ] || install_packages
 
-# The stamp is the lock itself: a changed lock is installed anew.
+# A copy of the lock file is the stamp: the environment is recreated when the lock file changes.
 if ! cmp -s requirements.txt .venv/requirements.txt; then
     echo "setup: installing the Python packages of requirements.txt into .venv"
     rm -rf .venv
@@ -67,7 +67,7 @@ fi
 
 [ "$engine" = host ] || exit 0
 
-# qemu-user must run foreign programs. Proved by running one: a registration proves nothing.
+# qemu-user must run foreign programs. arch-test runs one: a binfmt registration alone can be broken.
 register() {
     formats=/proc/sys/fs/binfmt_misc
     [ -e $formats/register ] || as_root mount -t binfmt_misc binfmt_misc $formats

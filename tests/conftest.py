@@ -18,6 +18,16 @@ LONGEST = 5400
 """Seconds that any other test may take: one builds images of five boards and boots them."""
 
 
+MARKERS = {
+    "image": ("root", "network"),
+    "boot": ("root", "network", "qemu", "slow"),
+    "docker": ("docker", "network", "slow"),
+    "petalinux": ("slow",),
+    "acceptance": ("root", "network", "qemu", "slow"),
+}
+"""Markers that say what the tests of a directory need; those of the others need none of it."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let the caller choose the board and how much of it is checked."""
     parser.addoption(
@@ -29,11 +39,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give every test a time limit."""
+    """Give every test a time limit, and the markers of its directory."""
     for path, of_file in groupby(items, key=lambda item: item.path):
         folder = path.relative_to(ROOT / "tests").parts[0]
         limit = pytest.mark.timeout(LIMITS.get(folder, LONGEST))
+        markers = MARKERS.get(folder, ())
         for item in of_file:
+            for name in markers:
+                item.add_marker(name)
+            if "needs_root" in getattr(item, "fixturenames", ()):
+                item.add_marker("root")
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(limit)
 

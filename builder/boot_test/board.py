@@ -17,12 +17,11 @@ from types import TracebackType
 from builder.boot_test.emulator import Qemu
 from builder.boot_test.registers import DEBUGGER, write_registers
 from builder.boot_test.usb import usb_disk
-from builder.bsp.prebuilt.inspection import KERNELS, kernel_name
 from builder.errors import CommandError, HostError, StepError
 from builder.formats.boot_bin import parse
 from builder.formats.devicetree import read_tree
 from builder.formats.fit import MAGIC, Fit, read_fit
-from builder.formats.linux_image import architecture, unpacked
+from builder.formats.linux_image import KERNELS, architecture, kernel_name, unpacked
 from builder.qemu_devicetree.machine import MachineFacts, position
 from builder.sandbox.process import Processes, clean_environment
 from builder.spec.models import Soc

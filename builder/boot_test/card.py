@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from builder.boot_test.board import EMULATED, boot_file
-from builder.errors import StepError
+from builder.errors import StepError, UserError
 from builder.formats.devicetree import parse_tree
 from builder.formats.fit import read_fit
 from builder.image.image import BOOT_OFFSET
@@ -16,6 +16,20 @@ from builder.qemu_devicetree.derive import changes_to_json, differences
 
 _FILES = ("emulated.dtb", "changes.json")
 _BOARD = "conf-board"
+
+
+def has_emulated_tree(image: Path) -> bool:
+    """Return whether the device tree for QEMU is on the card, in its image.ub.
+
+    If so, the card's U-Boot starts the kernel with it under QEMU. Boot files from other sources
+    know nothing of QEMU.
+    """
+    with tempfile.TemporaryDirectory(prefix="card-") as work:
+        try:
+            packed = read_fit(boot_file(image, BOOT_OFFSET, "image.ub", Path(work)))
+        except (StepError, UserError):
+            return False
+    return EMULATED in packed.configurations
 
 
 def emulated_tree(image: Path, folder: Path, given: Path) -> None:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from builder.boot_test.board import BootError, EmulatedBoard, Stage, extract_first_stage
-from builder.boot_test.card import emulated_tree
+from builder.boot_test.card import emulated_tree, has_emulated_tree
 from builder.boot_test.emulator import Qemu
 from builder.boot_test.jupyter import wait_for_jupyter
 from builder.boot_test.login import install_key, root_shell
@@ -80,8 +80,7 @@ def run_checks(
             f"{spec.name} cannot be tested: there is no device tree for QEMU",
             hint="the notes at the end of the build say why",
         )
-    # Boot files of mainline alone have the tree for QEMU on the card, and a script that finds it.
-    prebuilt = spec.board.bsp.provider != "mainline"
+    prebuilt = not has_emulated_tree(output.image)
     console.print(f"emulated by {qemu}")
     _say_differences(output, facts, console, prebuilt=prebuilt)
     # What is there of an earlier test says nothing of this one.

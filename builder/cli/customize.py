@@ -36,17 +36,10 @@ from builder.errors import UserError
 from builder.formats.compression import check_sum
 from builder.image.base_image import BaseFacts, BaseImage
 from builder.image.image import BOOT_OFFSET
+from builder.plan.customization import Archives, CustomSteps, Request, custom_steps
 from builder.plan.plan import make_plan
-from builder.publish.customization import (
-    Archives,
-    CustomOutput,
-    CustomSteps,
-    Manifest,
-    Request,
-    base_manifest,
-    custom_steps,
-    publish_custom,
-)
+from builder.publish.comparison import Manifest
+from builder.publish.customized_image import CustomOutput, base_manifest, publish_custom
 from builder.publish.output import make_result
 from builder.report.console import LineView, duration, size
 from builder.report.events import Note
@@ -115,9 +108,8 @@ def customize(arguments: argparse.Namespace, context: Context) -> int:
             facts,
             request,
             tree=context.tree,
-            board=base.spec.board if base.spec else None,
-            hardware=base.spec.hardware if base.spec else None,
-            becomes=becomes if _is_told(base, request) else None,
+            spec=base.spec,
+            new_spec=becomes if _is_told(base, request) else None,
             archives=_archives(arguments, store, facts, view),
             listener=view,
         )
@@ -184,8 +176,7 @@ def _boot_file(path: Path) -> Path:
 
 
 def _base(arguments: argparse.Namespace, context: Context, path: Path, facts: BaseFacts) -> _Base:
-    found = base_manifest(path, facts)
-    manifest = found[0] if found else None
+    manifest = base_manifest(path, facts)
     name = arguments.board or (manifest or {}).get("board") or facts.board
     boards = context.tree.board_files()
     if name and name not in boards:

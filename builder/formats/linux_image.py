@@ -6,7 +6,10 @@ from __future__ import annotations
 import lzma
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+KERNELS = ("image.ub", "fitImage", "zImage", "Image", "Image.gz", "uImage")
+"""File names of the kernel on a boot partition, in the order in which boot scripts look for it."""
 
 _U_BOOT = b"\x27\x05\x19\x56"
 _U_BOOT_HEADER = 64
@@ -19,6 +22,15 @@ _MOST_TRIED = 16
 """Places of a kernel that look like the beginning of something packed."""
 
 _BANNER = re.compile(rb"Linux version (\d[^\s\0]*) \(")
+
+
+def kernel_name(names: Iterable[str]) -> str | None:
+    """Return the kernel among the files of a boot partition, as spelled there; None if none is one.
+
+    FAT ignores the case of names.
+    """
+    spelled = {name.lower(): name for name in names}
+    return next((spelled[name.lower()] for name in KERNELS if name.lower() in spelled), None)
 
 
 def unpacked(data: bytes) -> bytes:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Plans of builds: the steps in order, which are kept, and why the others are not."""
+"""Plans of builds: the steps in order, the cached ones, and the reasons to build the others."""

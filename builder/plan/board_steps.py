@@ -15,7 +15,8 @@ from builder.bsp.tree_checks.step import DesignCheck
 from builder.errors import UserError
 from builder.image.image import Compressed, Image
 from builder.plan.by_products import PRODUCTS
-from builder.plan.rootfs_steps import BoardView, checks_layers, root_layers
+from builder.plan.rootfs_steps import checks_layers, root_layers
+from builder.rootfs.board_view import BoardView
 from builder.spec.resolve import ImageSpec
 from builder.steps.step import Step
 from builder.store.checksum import sha256
@@ -26,15 +27,22 @@ PROVIDERS: Mapping[str, Callable[[ImageSpec, Archive, Read], BootArtifacts]] = {
     "prebuilt": prebuilt.boot_artifacts,
     "petalinux": petalinux.boot_artifacts,
 }
-"""Who makes the boot files, by the name in a board's `bsp.provider`."""
+"""The functions that return a board's boot artifacts, by the name in `bsp.provider`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardSteps:
-    """The steps of one board: `image` is the last; `layers` make the root filesystem.
+    """The steps of one board.
 
-    `checks` compare what was made with what is known of the board. With `only`, no image is made,
-    but the by-product of that name, by the step `product`, and nothing is checked.
+    spec: The specification of the image.
+    archive: The package archive of its distribution.
+    boot: The steps for the boot files and the kernel.
+    layers: The steps for the root filesystem, the lowest layer first.
+    image: The step for the card image.
+    compressed: The step for the compressed image, if it is wanted.
+    checks: Steps that compare the boot files and the root filesystem with the board's hardware.
+    only: The name of the by-product to build instead of the image.
+    product: The step for that by-product.
     """
 
     spec: ImageSpec
@@ -49,14 +57,14 @@ class BoardSteps:
 
     @property
     def targets(self) -> list[Step]:
-        """The steps whose output the user gets."""
+        """The steps whose output is the result of the build."""
         if self.product:
             return [self.product]
         return [self.image, *([self.compressed] if self.compressed else [])]
 
     @property
     def shown(self) -> list[Step]:
-        """The steps whose output is published with an image, or told of in its manifest."""
+        """The steps whose output is published with an image or listed in its manifest."""
         return [] if self.product else [self.boot.boot_files, self.layers[0]]
 
 
@@ -69,33 +77,26 @@ def board_steps(
     only: str | None = None,
     read: Read = sha256,
 ) -> BoardSteps:
-    """Return the steps that make a board's image from an archive's packages.
+    """Return the steps of a board's image.
 
-    `native` is the same distribution's archive for this machine's architecture, if programs are
-    to be taken from it to save emulation. `only` is a by-product that is wanted and no image. `read`
-    returns the SHA-256 of the user's large files.
+    Args:
+        spec: The specification of the image.
+        archive: The package archive for the board's architecture.
+        native: The archive of the same distribution for the host's architecture. Programs of the
+            host's architecture replace emulated ones; with None, all programs are emulated.
+        compress: The compression of an additional compressed image.
+        only: The name of a by-product to build instead of the image.
+        read: Returns the SHA-256 of large files of the user.
 
     Raises:
-        UserError: the image cannot be made of this distribution's packages.
+        UserError: The distribution cannot be used for this image.
     """
     problem = spec.unusable(archive.distribution)
     if problem:
         raise UserError(
-            problem, hint="take another distribution with --distro, or write the lock file"
+            problem, hint="choose another distribution with --distro or create the lock file"
         )
-    layers = root_layers(
-        spec.recipes,
-        archive,
-        BoardView(
-            name=spec.name,
-            # Recipes are made again when the board changes, and need no findings.
-            board=spec.board.model_copy(update={"accepted_findings": ()}),
-            overlays=spec.overlays,
-            notebooks=spec.notebooks,
-            hardware=spec.hardware,
-        ),
-        native=native,
-    )
+    layers = root_layers(spec.recipes, archive, _board_view(spec), native=native)
     boot = PROVIDERS[spec.board.bsp.provider](spec, archive, read)
     checks = checks_layers(spec, archive.distribution.name, epoch=archive.epoch, scope=spec.name)
     image = Image(
@@ -118,4 +119,19 @@ def board_steps(
         else [*boot.checks, DesignCheck(spec, layers=layers, boot_files=boot.boot_files)],
         only=only,
         product=PRODUCTS[only].step(spec, layers, boot) if only else None,
+    )
+
+
+def _board_view(spec: ImageSpec) -> BoardView:
+    """Return the board as board-specific recipes see it.
+
+    Their layers depend on all of it. It has no accepted findings, because changes of these must not
+    rebuild layers.
+    """
+    return BoardView(
+        name=spec.name,
+        board=spec.board.model_copy(update={"accepted_findings": ()}),
+        overlays=spec.overlays,
+        notebooks=spec.notebooks,
+        hardware=spec.hardware,
     )

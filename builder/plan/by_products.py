@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""By-products: what a board's build makes on the way to its image, for those who need that alone."""
+"""By-products of a board's build, which can be built without the image."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from builder.steps.step import Step
 class Product:
     """A by-product.
 
-    `step` makes its step out of the image's specification, root filesystem layers and boot files.
-    What that gives is published in `folder` of the board's output, or in that itself if None.
+    step: Returns the step for the image's specification, its root filesystem layers and the boot
+        artifacts.
+    folder: Directory below the board's output directory for the step's output; None for the output
+        directory itself.
     """
 
     step: Callable[[ImageSpec, Sequence[Step], BootArtifacts], Step]
@@ -47,4 +49,4 @@ PRODUCTS: Mapping[str, Product] = {
     "rootfs": Product(step=_root_archive),
     "sysroot": Product(step=_sysroot),
 }
-"""The by-products, by the name by which they are asked for (`--only`)."""
+"""The by-products by the names that `--only` takes."""

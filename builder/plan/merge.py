@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The plans of several boards as one: what they have in common is one step."""
+"""Merge of the plans of several boards into one plan without duplicate steps."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from builder.rootfs.bootstrap import Bootstrap
 from builder.steps.step import Step
 
 _MOST_NAMES = 3
-"""Boards that a label names one by one."""
+"""Maximum number of boards that a label names; beyond it, the label states their number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardPlan:
-    """A board's steps and what the plan says of them."""
+    """The steps of a board and their plan."""
 
     steps: BoardSteps
     plan: Sequence[Planned]
 
 
 def merge_plans(plans: Mapping[str, Sequence[Planned]]) -> list[Planned]:
-    """Return one plan for the boards whose plans these are, each step after its parents.
+    """Return one plan for several boards, given by name, with parents before children.
 
-    Steps of one name that are made of the same become one. Its reason is that of the first board that has one:
-    a kept output may be found to be damaged by a board that has to read it.
+    Steps with the same name and identity are merged. The merged step takes the first reason that one
+    of its boards has: only a board that reads a cached output finds that it is damaged.
     """
     same: dict[tuple[str, str], list[tuple[str, Planned]]] = {}
     identities: dict[Step, str] = {}
@@ -35,10 +35,10 @@ def merge_plans(plans: Mapping[str, Sequence[Planned]]) -> list[Planned]:
         for item in plan:
             identities[item.step] = item.identity
             same.setdefault((item.identity, item.step.name), []).append((board, item))
-    return [_one(items, identities, several=len(plans) > 1) for items in same.values()]
+    return [_merged(items, identities, several=len(plans) > 1) for items in same.values()]
 
 
-def _one(
+def _merged(
     items: Sequence[tuple[str, Planned]], identities: Mapping[Step, str], *, several: bool
 ) -> Planned:
     boards = tuple(board for board, _ in items)
@@ -49,19 +49,22 @@ def _one(
         needed=any(item.needed for _, item in items),
         boards=boards,
         merged_steps=tuple(item.step for item in others),
-        whose=_named(boards) if several else "",
+        qualifier=_summary(boards) if several else "",
         root=_root(first, identities),
     )
 
 
-def _named(boards: Sequence[str]) -> str:
-    """Name boards in a few words, by which steps of one name differ: no board has two of them."""
+def _summary(boards: Sequence[str]) -> str:
+    """Return the names of boards in a few words.
+
+    It is unique among the steps of the same name, because no board has two of these.
+    """
     if len(boards) > _MOST_NAMES:
         return f"{boards[0]} and {len(boards) - 1} more"
     return ", ".join(boards)
 
 
 def _root(item: Planned, identities: Mapping[Step, str]) -> str | None:
-    """Return the root filesystem that a step works in: the identity of its lowest layer."""
+    """Return the identity of the lowest layer of the root filesystem that a step works in."""
     steps = (item.step, *item.step.parents.values())
     return next((identities[step] for step in steps if isinstance(step, Bootstrap)), None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The plan: each step's fingerprint, whether it is kept, and the one reason if not."""
+"""The plan of a build: the key of each step, and the reason to build it unless it is cached."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ from builder.store.store import Entry, Store
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A step in a plan. `reason` is None if its output is kept.
+    """A step in a plan.
 
-    `parts` are the components of its fingerprint, without those of its parents. `key` is its
-    fingerprint; None if it stands on outputs that are not known before they have been made. Such a
-    step `depends` on these, by the names of its parents: if they come out as before, it may be kept.
+    step: The step.
+    identity: Hash of the step's inputs and those of its ancestors, by which equal steps are found.
+        Unlike the key, it is always known.
+    key: The step's key; None while the output of a parent is unknown.
+    parts: The components of the key, without those of the parents.
+    reason: The reason to build the step; None if its output is cached.
+    needed: Whether the output is needed. It is False for a step that is not cached if all its
+        children are cached.
+    depends: Names of the parents whose output is not known yet, if the step is cached should
+        their output be the same as in the last build.
 
-    `needed` is False for what is not kept and need not be made, because everything that stands
-    on it is kept.
+    `merge_plans` sets the other fields:
 
-    `identity` tells steps apart in one plan, whether their keys are known or not: two steps with
-    the same one are made of the same.
-
-    The rest is what a plan for boards adds (`builder.plan.merge`): the `boards` whose step this
-    is, `merged_steps`, which are the other boards' steps that it stands for, `whose`, which tells it
-    apart from steps of the same name, and the `root` filesystem that it works in.
+    boards: The boards that have this step.
+    merged_steps: The equal steps of the other boards.
+    qualifier: The boards in a few words, to distinguish steps of the same name.
+    root: Identity of the lowest layer of the root filesystem that the step works in.
     """
 
     step: Step
@@ -40,26 +44,26 @@ class Planned:
     depends: Sequence[str] = ()
     boards: Sequence[str] = ()
     merged_steps: Sequence[Step] = ()
-    whose: str = ""
+    qualifier: str = ""
     root: str | None = None
 
     @property
     def cached(self) -> bool:
-        """Whether there is nothing to do for this step."""
+        """Whether the step does not have to be built."""
         return self.reason is None or not self.needed
 
     @property
     def certain(self) -> bool:
-        """Whether what is to be done for this step does not depend on how others come out."""
+        """Whether it is known before the build if the step has to be built."""
         return self.cached or not self.depends
 
     @property
     def label(self) -> str:
-        """The name of the step among all steps of the plan."""
-        return f"{self.step.name} ({self.whose})" if self.whose else self.step.name
+        """The step's name, unique within the plan."""
+        return f"{self.step.name} ({self.qualifier})" if self.qualifier else self.step.name
 
     def components(self, inputs: Mapping[str, Entry]) -> dict[str, str]:
-        """Return the components of the fingerprint, when the outputs of all parents are at hand."""
+        """Return all components of the key, given the entries of all parents by name."""
         return with_inputs(self.parts, {name: entry.tree_hash for name, entry in inputs.items()})
 
 
@@ -70,14 +74,18 @@ def make_plan(
     optional: Sequence[Step] = (),
     shown: Sequence[Step] = (),
 ) -> list[Planned]:
-    """Return the steps that `targets` need, themselves included, each after its parents.
+    """Return the plan for `targets`: these and all their ancestors, parents before children.
 
-    `optional` steps are made if what they stand on is kept or made for the targets. What has gone
-    from the store is not made again for them.
+    Cached outputs that the build reads are verified: those of targets, of optional steps, of the
+    parents of steps that are built, and of `shown` steps. Damaged entries are removed from the store
+    and their steps are built again.
 
-    What is kept and will be read is verified: the output of targets, of optional steps, of the
-    parents of steps that are built, and of those that are `shown` to the user with the targets. What
-    is damaged is removed from the store, and made again.
+    Args:
+        targets: The steps whose output is wanted.
+        store: The store with the cached outputs.
+        optional: Steps to build if the outputs of their parents are cached or built for the targets.
+            Their parents are not built for them alone.
+        shown: Steps whose output is published with the targets if it is cached.
     """
     ordered: list[Step] = []
     targets = list(targets)
@@ -91,14 +99,14 @@ def make_plan(
         draft.add(step)
     draft.need(*targets, *(step for step in shown if draft.reasons[step] is None))
     for step in ordered:
-        # After its parents, so what is said of these is final.
+        # Steps are in the order of their parents: the decisions for these are final.
         if step not in regular:
             draft.consider(step, verify=step in optional)
     return [draft.planned(step) for step in ordered]
 
 
 class _Draft:
-    """A plan in the making: for each step its key, why it is not kept, and whether it is needed."""
+    """State of `make_plan`: the keys of the steps, the reasons to build them, the needed steps."""
 
     def __init__(self, store: Store) -> None:
         self.reasons: dict[Step, str | None] = {}
@@ -113,10 +121,10 @@ class _Draft:
         self._read: set[Step] = set()
 
     def add(self, step: Step) -> None:
-        """Take a step in, after its parents."""
+        """Add a step whose parents have been added."""
         own = self._parts[step] = components(step, secret=self._secret)
-        above = {name: self._identities[parent] for name, parent in step.parents.items()}
-        self._identities[step] = key(with_inputs(own, above))
+        parents = {name: self._identities[parent] for name, parent in step.parents.items()}
+        self._identities[step] = key(with_inputs(own, parents))
         known = {
             name: self._contents[parent]
             for name, parent in step.parents.items()
@@ -128,7 +136,7 @@ class _Draft:
             self._predict(step, known)
 
     def _look_up(self, step: Step, parts: Mapping[str, str]) -> None:
-        """Find out whether the output of a step is kept of which all inputs are known."""
+        """Determine whether a step with known inputs is cached."""
         self._keys[step] = key(parts)
         entry = self._store.get(self._keys[step])
         content = entry.tree_hash if entry else self._store.content(self._keys[step])
@@ -137,7 +145,7 @@ class _Draft:
         self.reasons[step] = None if entry else self._missing(step, parts)
 
     def _predict(self, step: Step, known: Mapping[str, str]) -> None:
-        """Say of a step that stands on unknown outputs if it may be kept, by what was built last."""
+        """Predict from the last build whether a step with unknown inputs is cached."""
         unknown = [name for name in step.parents if name not in known]
         try:
             last = self._store.last(step.scope, step.name) or {}
@@ -147,12 +155,12 @@ class _Draft:
         parts = with_inputs(self._parts[step], {**known, **as_before})
         if parts == last:
             self._depends[step] = unknown
-            self.reasons[step] = f"{_listed(unknown)} comes out different"
+            self.reasons[step] = f"{_any_of(unknown)} comes out different"
         else:
             self.reasons[step] = reason(parts, last or None)
 
     def need(self, *steps: Step) -> None:
-        """Have the output of steps at hand, and for those that are not kept that of their parents."""
+        """Mark steps as needed; if a step is not cached, its parents are needed too."""
         wanted = [*steps]
         while wanted:
             step = wanted.pop()
@@ -164,7 +172,7 @@ class _Draft:
                     wanted += step.parents.values()
 
     def consider(self, step: Step, *, verify: bool) -> None:
-        """Have the output of a step at hand if its parents are there, or are made anyway."""
+        """Mark an optional step as needed if its parents are cached or built anyway."""
         if verify:
             self._verify(step)
         parents = step.parents.values()
@@ -174,7 +182,7 @@ class _Draft:
                 self.need(*parents)
 
     def planned(self, step: Step) -> Planned:
-        """Return what was found out about a step."""
+        """Return the step with its key and the decisions about it."""
         return Planned(
             step=step,
             identity=self._identities[step],
@@ -186,17 +194,17 @@ class _Draft:
         )
 
     def _missing(self, step: Step, parts: Mapping[str, str]) -> str:
-        """Say why a step is not kept."""
+        """Return the reason why a step is not cached."""
         damage = self._store.damage(self._keys[step])
         if damage:
             return f"damaged in the store: {damage}"
         try:
             return reason(parts, self._store.last(step.scope, step.name))
         except Unreadable as error:
-            return f"it is not known what was built last: {error}"
+            return f"the record of its last build is unusable: {error}"
 
     def _verify(self, step: Step) -> None:
-        """Look whether what is kept of a step is as it was made; if not, it is not kept any more."""
+        """Check the cached output of a step; remove the entry from the store if it is damaged."""
         damage = None if self.reasons[step] else self._store.damage(self._keys[step])
         if damage:
             self._store.drop(self._keys[step])
@@ -211,7 +219,7 @@ def _visit(step: Step, ordered: list[Step]) -> None:
 
 
 def lines(plan: Iterable[Planned]) -> Iterator[tuple[str, str]]:
-    """Yield each step's label and what the plan says of it."""
+    """Yield the label of each step and what the build does with it."""
     for item in plan:
         if item.reason is None:
             yield item.label, "kept"
@@ -223,5 +231,5 @@ def lines(plan: Iterable[Planned]) -> Iterator[tuple[str, str]]:
             yield item.label, f"build: {item.reason}"
 
 
-def _listed(names: Sequence[str]) -> str:
+def _any_of(names: Sequence[str]) -> str:
     return " or ".join(names) if len(names) < 3 else f"one of {', '.join(names)}"

@@ -4,40 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from builder.apt.archive import Archive
+from builder.rootfs.board_view import BoardView
 from builder.rootfs.bootstrap import Bootstrap
 from builder.rootfs.native.programs import NativePrograms
 from builder.rootfs.python_index import IndexSource
-from builder.rootfs.recipe import RecipeLayer
+from builder.rootfs.recipe import RecipeLayer, RecipeParents
+from builder.rootfs.recipe_inputs import RecipeInputs
 from builder.rootfs.sdbuild_package import FetchingSdbuildPackageLayer, SdbuildPackageLayer
 from builder.rootfs.target_tests import ChecksLayer
 from builder.rootfs.wheels import Wheels
-from builder.spec.models import Board
-from builder.spec.overlays import Design
 from builder.spec.resolve import ImageSpec, ResolvedRecipe
 from builder.steps.sources import UrlSource
 from builder.steps.step import Step
 from builder.target_tests.context import MODULES, check_files, context, without_secrets
-
-
-@dataclass(frozen=True, kw_only=True)
-class BoardView:
-    """The part of a board that recipes see if they are special to it.
-
-    name: what their layers are built for.
-    overlays: its designs.
-    notebooks: the directory of its notebooks.
-    hardware: the board whose device tree it has, if that is another one.
-    """
-
-    name: str
-    board: Board
-    overlays: Sequence[Design] = ()
-    notebooks: Path | None = None
-    hardware: str | None = None
 
 
 def root_layers(
@@ -47,13 +28,13 @@ def root_layers(
     *,
     native: Archive | None,
 ) -> list[Step]:
-    """Return the steps whose layers make the root filesystem, the lowest first.
+    """Return the steps for the layers of a root filesystem, the lowest first.
 
     Args:
-        recipes: what to put in, each after those that it requires.
-        archive: where packages come from, for the board's architecture.
-        view: the board, as recipes see it.
-        native: the archive for this machine's architecture, if programs are to be taken from it.
+        recipes: The recipes to apply, each after those that it requires.
+        archive: The package archive for the board's architecture.
+        view: The board as board-specific recipes see it.
+        native: The archive for the host's architecture. Its programs replace emulated ones.
     """
     distribution, architecture = archive.distribution, archive.architecture
     scope = f"{distribution.name}-{architecture.value}"
@@ -76,46 +57,42 @@ def root_layers(
 def recipe_layers(
     recipes: Sequence[ResolvedRecipe],
     known: Mapping[str, ResolvedRecipe],
-    view: BoardView,
+    view: BoardView | None,
     *,
     below: Sequence[Step],
     archive: Archive,
     native: Step | None,
     scope: str,
 ) -> list[Step]:
-    """Return the layers `below`, and above them one for each recipe, the lowest first.
+    """Return the layers `below` and, above them, a layer for each recipe, the lowest first.
 
     Args:
-        recipes: what to put in, each after those that it requires.
-        known: all recipes, also those that are in the layers below, by name.
-        view: the board, as recipes see it.
-        below: the steps that make the tree that the first recipe finds.
-        archive: the distribution of that tree, and its date.
-        native: programs of this machine to be used.
-        scope: what the layers are built for that are not special to a board.
+        recipes: The recipes to apply, each after those that it requires.
+        known: These recipes, and those in the layers below, by name.
+        view: The board; None if no recipe is board-specific.
+        below: The steps for the layers below, the lowest first.
+        archive: The distribution of the root filesystem, its architecture and date.
+        native: The step for programs of the host's architecture that replace emulated ones.
+        scope: Scope of the layers that are not board-specific.
     """
     layers = list(below)
     for recipe in recipes:
-        layers.append(
-            _kind(recipe)(
-                recipe,
-                required=_required(recipe, known),
-                below=list(layers),
-                wheels=_wheels(recipe, archive, scope),
-                downloads=_downloads(recipe, archive, scope),
-                native=native,
-                archive=archive,
-                board=view.board,
-                overlays=view.overlays,
-                notebooks=view.notebooks,
-                hardware=view.hardware,
-                scope=view.name if recipe.model.board_specific else scope,
-            )
+        specific = view if recipe.model.board_specific else None
+        inputs = RecipeInputs(
+            recipe=recipe, required=_required(recipe, known), archive=archive, view=specific
         )
+        needs = RecipeParents(
+            below=list(layers),
+            wheels=_wheels(recipe, archive, scope),
+            downloads=_downloads(recipe, archive, scope),
+            native=native,
+        )
+        layer = _layer_class(recipe)
+        layers.append(layer(inputs, needs, scope=specific.name if specific else scope))
     return layers
 
 
-def _kind(recipe: ResolvedRecipe) -> type[RecipeLayer]:
+def _layer_class(recipe: ResolvedRecipe) -> type[RecipeLayer]:
     """Return the class of a recipe's step."""
     legacy = recipe.model.legacy
     if legacy is None:
@@ -126,7 +103,7 @@ def _kind(recipe: ResolvedRecipe) -> type[RecipeLayer]:
 def _required(
     recipe: ResolvedRecipe, by_name: Mapping[str, ResolvedRecipe]
 ) -> Sequence[ResolvedRecipe]:
-    """Return what a recipe requires, directly or not."""
+    """Return the recipes that a recipe requires, directly or indirectly, in the order of names."""
     found: dict[str, ResolvedRecipe] = {}
     todo = list(recipe.model.requires)
     while todo:
@@ -155,8 +132,8 @@ def _downloads(recipe: ResolvedRecipe, archive: Archive, scope: str) -> list[Ste
     name = f"download:{recipe.name}:{{}}"
     return [
         *(
-            UrlSource(name.format(wanted.name), wanted, scope=scope)
-            for wanted in recipe.model.downloads
+            UrlSource(name.format(download.name), download, scope=scope)
+            for download in recipe.model.downloads
         ),
         *(
             IndexSource(name.format(file), file, checksum, scope=scope)
@@ -168,15 +145,15 @@ def _downloads(recipe: ResolvedRecipe, archive: Archive, scope: str) -> list[Ste
 def checks_layers(
     spec: ImageSpec, distribution: str, *, epoch: int, scope: str
 ) -> list[ChecksLayer]:
-    """Return the layer with an image's own checks, if it is to have one.
+    """Return the layer with the target tests of an image; none if the image does not have them.
 
     Args:
-        spec: what the image is.
-        distribution: the name of its system's.
-        epoch: the layer's date (s).
-        scope: what it is built for.
+        spec: The specification of the image.
+        distribution: The name of its distribution.
+        epoch: The date of the layer's files, in seconds since the epoch.
+        scope: Scope of the layer.
     """
     if not spec.holds_checks:
         return []
-    known = without_secrets(context(spec, distribution))
-    return [ChecksLayer(check_files(spec), known, modules=MODULES, epoch=epoch, scope=scope)]
+    facts = without_secrets(context(spec, distribution))
+    return [ChecksLayer(check_files(spec), facts, modules=MODULES, epoch=epoch, scope=scope)]

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The fingerprint of a step: a hash over everything that its output depends on.
+"""The key of a step: a hash over everything that its output depends on.
 
-Of its parents, the content of their outputs counts, and not what these were made of: a parent that
-is made again and comes out the same changes nothing for the steps that stand on it.
+The key includes the content of the parents' outputs, not the parents' keys: if a parent is rebuilt
+and its output is identical, the keys of its children do not change.
 
-The components are kept beside each entry, so that the plan can say which one changed.
+The store records the components of a key beside each entry, so that the plan can name the one that
+changed.
 """
 
 from __future__ import annotations
@@ -35,21 +36,23 @@ _OWN_CODE = (
     "builder.vivado",
     "builder.boot_test",
 )
-"""Packages whose modules say how an output is made. The engine and the store only say where."""
+"""Packages whose code determines the content of outputs; other packages only run the steps."""
 
 _VALUE_LENGTH = 200
+"""Characters of a setting's value that are recorded in clear text; longer values are hashed."""
 
 _MOST_FILES = 100_000
-"""Files and directories of one that a step reads."""
+"""Maximum number of files and directories in one input directory of a step."""
 
 
 def components(step: Step, *, secret: bytes) -> dict[str, str]:
-    """Return the parts of a step's fingerprint by name, without those of its parents.
+    """Return the components of a step's key by name, without those of its parents.
 
-    Secret settings are hashed with the store's `secret`, so that nobody can try passwords on it.
+    Secret settings are hashed with the store's `secret`, so that passwords cannot be guessed from
+    the recorded hashes.
 
     Raises:
-        UserError: a file that the step reads is missing, or cannot be read.
+        UserError: An input file of the step is missing or cannot be read.
     """
     parts: dict[str, str] = {}
     for name, value in step.settings().items():
@@ -71,35 +74,40 @@ def components(step: Step, *, secret: bytes) -> dict[str, str]:
 
 
 def with_inputs(parts: Mapping[str, str], inputs: Mapping[str, str]) -> dict[str, str]:
-    """Return all parts of a fingerprint: a step's own ones, and a hash for each of its parents."""
+    """Return all components of a key: those of the step and the content hash of each parent."""
     return {**parts, **{f"input {name}": content for name, content in inputs.items()}}
 
 
 def key(parts: Mapping[str, str]) -> str:
-    """Return the fingerprint made of components: 32 hexadecimal digits."""
+    """Return the key for these components: 32 hexadecimal digits."""
     return _hash(json.dumps(dict(parts), sort_keys=True).encode())[:32]
 
 
 def reason(parts: Mapping[str, str], last: Mapping[str, str] | None) -> str:
-    """Say in a few words why a step with these components is not kept."""
+    """Return the reason, in a few words, why a step with these components is not cached.
+
+    Args:
+        parts: The current components of the step's key.
+        last: The components with which the step was last built; None if it was never built.
+    """
     if last is None:
         return "never built"
     for kind in ("file", "setting", "input", "tool", "code"):
         for name in sorted({*parts, *last}):
             if not name.startswith(f"{kind} ") or parts.get(name) == last.get(name):
                 continue
-            what = name.removeprefix(f"{kind} ")
+            changed = name.removeprefix(f"{kind} ")
             if kind in ("setting", "tool"):
                 old, new = (_shown(each.get(name)) for each in (last, parts))
-                return f"{what}: {old} -> {new}" if old != new else f"{what} changed"
+                return f"{changed}: {old} -> {new}" if old != new else f"{changed} changed"
             if kind == "code":
-                return f"the builder's code changed ({what})"
+                return f"the builder's code changed ({changed})"
             if kind == "input":
-                return f"{what} changed"
+                return f"{changed} changed"
             if name not in last:
-                return f"{what} is new"
-            return f"{what} changed" if name in parts else f"{what} is gone"
-    return "not in the store any more"
+                return f"{changed} is new"
+            return f"{changed} changed" if name in parts else f"{changed} was removed"
+    return "no longer in the store"
 
 
 def _shown(value: str | None) -> str:
@@ -120,26 +128,27 @@ def _hash_of(path: Path) -> str:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """Yield a file, or those of a directory in order, with those to which links lead."""
+    """Yield a file, or all files of a directory in order; symbolic links are followed."""
     count, todo = 0, [path]
     while todo:
-        here = todo.pop()
+        current = todo.pop()
         count += 1
         if count > _MOST_FILES:
             raise UserError(
-                f"{path} has more than {_MOST_FILES} files: is a link in it that leads elsewhere?"
+                f"{path} has more than {_MOST_FILES} files",
+                hint="check it for symbolic links to other directories",
             )
-        if here == path or here.is_symlink():
-            check_place(here)
-        if here.is_dir():
-            todo += sorted(_inside(here), reverse=True)
-        elif here.is_file():
-            yield here
+        if current == path or current.is_symlink():
+            check_place(current)
+        if current.is_dir():
+            todo += sorted(_entries(current), reverse=True)
+        elif current.is_file():
+            yield current
         else:
-            raise UserError(f"there is no file {here}")
+            raise UserError(f"there is no file {current}")
 
 
-def _inside(folder: Path) -> Iterator[Path]:
+def _entries(folder: Path) -> Iterator[Path]:
     try:
         yield from (item for item in folder.iterdir() if item.name != "__pycache__")
     except OSError as error:
@@ -147,9 +156,10 @@ def _inside(folder: Path) -> Iterator[Path]:
 
 
 def _short(file: Path, named: Path) -> str:
-    """Return a file's path without what differs between machines: equal content, equal fingerprint.
+    """Return a file's path without the parts that differ between machines.
 
-    `named` is what the step named: the file, or a directory above it.
+    Equal inputs then have equal keys on all machines. `named` is the path that the step declares:
+    the file itself or a directory that contains it.
     """
     root = Path(__file__).parents[2]
     if file.is_relative_to(root):
@@ -159,7 +169,7 @@ def _short(file: Path, named: Path) -> str:
 
 @cache
 def _closure(module: str) -> frozenset[str]:
-    """Return the modules of the step's floors that a module imports, itself included."""
+    """Return a module and all modules of `_OWN_CODE` that it imports, directly or indirectly."""
     found = {module}
     todo = [module]
     while todo:
@@ -184,19 +194,26 @@ def _imports(module: str) -> Iterator[str]:
 
 @cache
 def _tree(module: str) -> ast.Module | None:
-    """Return a module's syntax tree without what does nothing; None if the name is no module."""
+    """Return a module's syntax tree without docstrings and type-checking imports.
+
+    Return None if the name is not a module.
+    """
     source = _source(module)
     if source is None:
         return None
     tree = ast.parse(source.read_bytes())
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            node.body = [item for item in node.body if not (_is_text(item) or _is_for_types(item))]
+            node.body = [
+                item
+                for item in node.body
+                if not (_is_docstring(item) or _is_type_checking_block(item))
+            ]
     return tree
 
 
-def _is_text(node: ast.stmt) -> bool:
-    """Return whether a statement is a text that does nothing: a docstring."""
+def _is_docstring(node: ast.stmt) -> bool:
+    """Return whether a statement is a string without effect."""
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
@@ -204,8 +221,8 @@ def _is_text(node: ast.stmt) -> bool:
     )
 
 
-def _is_for_types(node: ast.stmt) -> bool:
-    """Return whether a statement is for the type checker alone."""
+def _is_type_checking_block(node: ast.stmt) -> bool:
+    """Return whether a statement is an `if TYPE_CHECKING:` block."""
     return (
         isinstance(node, ast.If)
         and isinstance(node.test, ast.Name)
@@ -215,7 +232,7 @@ def _is_for_types(node: ast.stmt) -> bool:
 
 @cache
 def _source(module: str) -> Path | None:
-    """Return the file of a module; None if the name is no module (but a name in one)."""
+    """Return the file of a module; None if the name is not a module but an attribute of one."""
     loaded = sys.modules.get(module)
     if loaded is not None and loaded.__file__:
         return Path(loaded.__file__)
@@ -228,16 +245,16 @@ def _source(module: str) -> Path | None:
 
 @cache
 def _module_hash(module: str) -> str:
-    """Return a hash over what a module does: not over its comments, docstrings and layout."""
+    """Return a hash of a module's code, without its comments, docstrings and formatting."""
     tree = _tree(module)
     return _hash(ast.dump(tree).encode()) if tree else ""
 
 
 @cache
 def _versions() -> Mapping[str, str]:
-    """Return the versions of the host's packages."""
+    """Return the versions of the host's Debian packages by name."""
     try:
-        listed = subprocess.run(
+        listing = subprocess.run(
             ["dpkg-query", "--show", "--showformat=${Package} ${Version}\n"],
             capture_output=True,
             text=True,
@@ -245,4 +262,4 @@ def _versions() -> Mapping[str, str]:
         ).stdout
     except FileNotFoundError:
         return {}
-    return dict(line.split(" ", 1) for line in listed.splitlines())
+    return dict(line.split(" ", 1) for line in listing.splitlines())

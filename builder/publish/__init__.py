@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The output directory: image, manifest, report."""
+"""Publication of builds: image, manifest and report in the output directory."""

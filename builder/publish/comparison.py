@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Comparison of two builds by their manifests alone."""
+"""Comparison of two builds by their manifests."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeGuard
 
 Manifest: TypeAlias = Mapping[str, Any]
-"""The content of a `manifest.json`, of this release of the builder or an older one."""
+"""The content of a `manifest.json` of this release of the builder or an earlier one."""
 
 
 def is_manifest(value: object) -> TypeGuard[Manifest]:
-    """Return whether JSON data is a manifest: it names the image's checksum, and its board if known."""
+    """Return whether JSON data is a manifest: it has the image's checksum and the key `board`."""
     return (
         isinstance(value, dict)
         and "board" in value
@@ -24,12 +24,12 @@ def is_manifest(value: object) -> TypeGuard[Manifest]:
 
 
 Value: TypeAlias = str | int
-"""A version, a parameter as JSON, a checksum; or a number of bytes."""
+"""A text (version, checksum, parameter as JSON) or a number of bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One thing that differs; what was not there before, or is not there any more, is None."""
+    """A difference; `before` or `after` is None if that build does not have the item."""
 
     name: str
     before: Value | None
@@ -38,15 +38,15 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Differences between two builds, each sequence in the order of names.
+    """Differences between two builds, each sequence sorted by names.
 
-    image: checksum, and sizes in bytes.
-    settings: distribution, and keys of `board.yaml` (`partitions.boot`) and parameters of recipes
-        (`recipes.jupyter.port`) as JSON. Of secrets nothing is known.
-    packages, python_packages: versions.
-    sources: versions, or checksums of what has no version.
-    contents: bytes on the card by what they are for, where both manifests tell.
-    steps: fingerprints. A step of another fingerprint was built with other inputs.
+    image: Checksum; sizes in bytes.
+    settings: Distribution; keys of `board.yaml` (`partitions.boot`) and parameters of recipes
+        (`recipes.jupyter.port`) as JSON. Secrets are not compared.
+    packages, python_packages: Versions.
+    sources: Versions; checksums of sources without a version.
+    contents: Sizes in bytes of the parts of the card, if both manifests have them.
+    steps: Keys. Steps with different keys have different inputs.
     """
 
     image: Sequence[Change]
@@ -59,12 +59,12 @@ class Comparison:
 
     @property
     def same_image(self) -> bool:
-        """Whether the two images are the same, bit for bit."""
+        """Whether the two images are identical."""
         return not any(change.name == "sha256" for change in self.image)
 
 
 def compare(before: Manifest, after: Manifest) -> Comparison:
-    """Return what differs between two builds, of one board or of two."""
+    """Return the differences between two builds of the same board or of different boards."""
     return Comparison(
         image=_changes(
             _numbers_and_texts(before.get("image")), _numbers_and_texts(after.get("image"))
@@ -102,7 +102,7 @@ def _settings(manifest: Manifest) -> dict[str, Value]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
-    """Yield the leaves of nested mappings, each as JSON under its dotted name."""
+    """Yield the leaves of nested mappings: the dotted name and the value as JSON."""
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{prefix}{name}.")
@@ -115,7 +115,7 @@ def _packages(manifest: Manifest) -> dict[str, Value]:
 
 
 def _python_packages(manifest: Manifest) -> dict[str, Value]:
-    # File names of wheels and of source distributions spell a name in several ways (PEP 503).
+    # Wheels and source distributions spell the same name differently: normalize it (PEP 503).
     return {
         re.sub(r"[-_.]+", "-", each["package"]).lower(): each["version"]
         for each in manifest.get("python-packages") or ()
@@ -133,7 +133,7 @@ def _named_sources(sources: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, 
         elif "petalinux" in source:
             yield "PetaLinux", source["petalinux"]
         else:
-            # What has no version is named by where it comes from.
+            # A source without a version is named by its origin.
             kinds = ("url", "sdist", "boot-files", "petalinux-bsp")
             name = next((source[kind] for kind in kinds if kind in source), None)
             if name:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The manifest: what is in an image, what it was made of, and when."""
+"""The manifest of an image: its content, its sources, and the steps that built it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from builder.bsp.petalinux.base import noted
-from builder.bsp.petalinux.project import PetaLinuxProject
-from builder.bsp.petalinux.tool import PetaLinuxTool
-from builder.bsp.prebuilt.prebuilt import Prebuilt
 from builder.bsp.provider import NOTES
 from builder.bsp.tree_checks import linux, schema
 from builder.bsp.tree_checks.findings import (
@@ -23,16 +19,13 @@ from builder.bsp.tree_checks.findings import (
     reason,
     unused,
 )
-from builder.containers.redaction import without_passwords
 from builder.plan.board_steps import BoardSteps
 from builder.plan.plan import Planned
-from builder.rootfs.python_index import IndexSource
 from builder.rootfs.wheels import Wheels
 from builder.sandbox.compiler_cache import CacheUse
 from builder.scheduler.scheduler import Outcome
 from builder.spec.legacy import fetches
 from builder.steps.layer_archive import LAYER
-from builder.steps.sources import PackageSource, UrlSource
 from builder.steps.step import Step
 from builder.store.store import Entry
 
@@ -40,7 +33,7 @@ _CHUNK = 1 << 20
 
 
 def manifest(steps: BoardSteps, plan: Sequence[Planned], outcome: Outcome) -> dict[str, Any]:
-    """Return what is known of a board's image that was just made, as JSON holds it."""
+    """Return the manifest of a board's image as JSON data, after the build with this outcome."""
     entries = outcome.entries
     image = json.loads((entries[steps.image].files / "image.json").read_text())
     spec, archive = steps.spec, steps.archive
@@ -57,7 +50,7 @@ def manifest(steps: BoardSteps, plan: Sequence[Planned], outcome: Outcome) -> di
             "outdated": archive.outdated,
             "as-of": archive.epoch,
         },
-        # Without the parameters, some of which are secret: they are in `recipes`.
+        # Parameters can be secret: `recipes` has the public ones.
         "spec": spec.board.model_dump(
             mode="json", by_alias=True, exclude_none=True, exclude={"parameters"}
         ),
@@ -84,37 +77,37 @@ def manifest(steps: BoardSteps, plan: Sequence[Planned], outcome: Outcome) -> di
 
 
 def _step(item: Planned, entry: Entry | None, *, made: bool) -> dict[str, Any]:
-    """Return what is known of a step; of one that was not needed there is no entry.
+    """Return the description of a step. A step that was not needed has no entry.
 
-    Times are in seconds since 1970, of the build that made the entry: this one, if it was not kept.
+    Times are in seconds since the epoch; they are those of the build that made the entry, which is an
+    earlier build if the step was cached.
     """
-    fingerprint = entry.key if entry else item.key
-    described: dict[str, Any] = {
+    description: dict[str, Any] = {
         "name": item.step.name,
-        "fingerprint": fingerprint,
+        "fingerprint": entry.key if entry else item.key,
         "kept": not made,
     }
     if made:
-        described["reason"] = item.reason
+        description["reason"] = item.reason
     if entry:
-        described["seconds"] = round(entry.seconds, 1)
-        described["started"] = round(entry.ended - entry.seconds, 1)
-        described["ended"] = round(entry.ended, 1)
-    return described
+        description["seconds"] = round(entry.seconds, 1)
+        description["started"] = round(entry.ended - entry.seconds, 1)
+        description["ended"] = round(entry.ended, 1)
+    return description
 
 
 def _compiled(use: CacheUse | None) -> dict[str, int]:
-    """Return how many objects a step compiled, and how many of them the compiler cache had."""
+    """Return the number of objects that a step compiled, and of those from the compiler cache."""
     return {"objects": use.compilations, "objects-from-cache": use.hits} if use else {}
 
 
 def _contents(
     steps: BoardSteps, image: Mapping[str, Any], entries: Mapping[Step, Entry]
 ) -> dict[str, dict[str, int]]:
-    """Return where the bytes of a card go: its partitions, boot files, layers of the root.
+    """Return the sizes in bytes of a card's partitions, boot files and layers.
 
-    A layer counts as the archive that it is, unpacked. Nothing is known of the files of a step that
-    has gone from the store, as those may on which only what is kept stands.
+    The size of a layer is that of its uncompressed archive. Layers and boot files are left out if
+    the store does not have them: an image can be cached longer than its parents.
     """
     layers = [*steps.layers, steps.boot.kernel_layer, *steps.boot.more_layers]
     return {
@@ -132,19 +125,19 @@ def _contents(
 
 
 def _boot_files(made: Entry | None) -> dict[str, int]:
-    """Return the sizes of the files on the boot partition."""
+    """Return the sizes in bytes of the files on the boot partition."""
     if made is None:
         return {}
-    card = made.files / "fat"
+    partition = made.files / "fat"
     return {
-        path.relative_to(card).as_posix(): path.stat().st_size
-        for path in sorted(card.rglob("*"))
+        path.relative_to(partition).as_posix(): path.stat().st_size
+        for path in sorted(partition.rglob("*"))
         if path.is_file()
     }
 
 
 def _unpacked_size(files: Path) -> int:
-    """Return the bytes of a layer's archive, which zstd packed."""
+    """Return the size in bytes of a layer's archive, uncompressed."""
     count = 0
     with subprocess.Popen(
         ["zstd", "-q", "-dc", files / LAYER], stdout=subprocess.PIPE
@@ -158,50 +151,50 @@ def _unpacked_size(files: Path) -> int:
 
 
 def notes(steps: BoardSteps, entries: Mapping[Step, Entry]) -> list[str]:
-    """Return what the user is to know of a card.
+    """Return the notes for the user of a card.
 
-    The provider says it: at once, and with the boot files if it has them. Findings of the checks and
-    recipes that fetch what nobody checks are named too.
+    They come from the BSP provider, from the steps of the boot files, from recipes whose scripts use
+    the network, and from the findings of the checks.
     """
-    made = entries.get(steps.boot.boot_files)
-    late = made.files / NOTES if made else None
-    fetching = [recipe.name for recipe in steps.spec.recipes if fetches(recipe.model)]
+    boot_files = entries.get(steps.boot.boot_files)
+    file = boot_files.files / NOTES if boot_files else None
     return [
         *steps.boot.notes,
-        *(json.loads(late.read_text()) if late and late.exists() else ()),
+        *(json.loads(file.read_text()) if file and file.exists() else ()),
         *(
-            f"{steps.spec.name}: scripts of recipe {name} had the network (legacy.network): what "
-            "they fetched was not checked, and this image cannot be made again as it is"
-            for name in fetching
+            f"{steps.spec.name}: the scripts of recipe {recipe.name} used the network "
+            "(legacy.network): their downloads were not verified, and the image cannot be reproduced"
+            for recipe in steps.spec.recipes
+            if fetches(recipe.model)
         ),
-        *dict.fromkeys(_other_bases(steps.boot.boot_files, entries)),
-        *_told(steps, entries),
+        *dict.fromkeys(_step_notes(steps.boot.boot_files, entries)),
+        *_finding_notes(steps, entries),
     ]
 
 
-def _told(steps: BoardSteps, entries: Mapping[Step, Entry]) -> Iterator[str]:
-    """Yield what is to be told of the findings of those checks that were made."""
+def _finding_notes(steps: BoardSteps, entries: Mapping[Step, Entry]) -> Iterator[str]:
+    """Yield notes on the findings of the checks that have run."""
     spec, found = steps.spec, _findings(steps, entries)
     accepted = spec.board.accepted_findings
     for line in describe_findings(found, accepted):
         yield f"{spec.name}: {line}"
     if not all(step in entries for step in steps.checks):
         return
-    # Without checks of the provider's nobody looked for what these find.
+    # If the provider has no checks, accepted findings of these are not unused.
     not_made = () if steps.boot.checks else (linux.CHECK, schema.CHECK)
-    for index, what in unused(found, accepted, not_made=not_made):
-        # The entry may be in the file of a board that this one extends.
-        yield f"{spec.name}: {spec.document.problem(('accepted-findings', index), what)}"
+    for index, problem in unused(found, accepted, not_made=not_made):
+        # The document knows the file of the entry, which can be that of an extended board.
+        yield f"{spec.name}: {spec.document.problem(('accepted-findings', index), problem)}"
 
 
 def _findings(steps: BoardSteps, entries: Mapping[Step, Entry]) -> list[Finding]:
-    """Return what the checks found that were made."""
-    made = [entries[step] for step in steps.checks if step in entries]
-    return [each for entry in made for each in read_findings(entry.files / FINDINGS)]
+    """Return the findings of the checks that have run."""
+    results = [entries[step] for step in steps.checks if step in entries]
+    return [finding for entry in results for finding in read_findings(entry.files / FINDINGS)]
 
 
 def python_packages(plan: Sequence[Planned], entries: Mapping[Step, Entry]) -> list[dict[str, str]]:
-    """Return the wheels that a plan's steps fetched."""
+    """Return the wheels that the steps of a plan fetched."""
     found: list[dict[str, str]] = []
     for item in plan:
         entry = entries.get(item.step)
@@ -212,46 +205,23 @@ def python_packages(plan: Sequence[Planned], entries: Mapping[Step, Entry]) -> l
     return found
 
 
-def _other_bases(step: Step, entries: Mapping[Step, Entry]) -> Iterator[str]:
-    """Say where PetaLinux runs that a step needs, if it is not the distribution best for it."""
+def _step_notes(step: Step, entries: Mapping[Step, Entry]) -> Iterator[str]:
+    """Yield the notes of a step and its ancestors, as far as their outputs are in the store."""
     entry = entries.get(step)
-    if isinstance(step, PetaLinuxTool) and entry:
-        chosen = noted(entry.files)
-        if chosen and chosen.why:
-            yield chosen.message(step.release.version)
+    if entry:
+        yield from step.notes(entry.files)
     for parent in step.parents.values():
-        yield from _other_bases(parent, entries)
+        yield from _step_notes(parent, entries)
 
 
 def sources(
     plan: Sequence[Planned], entries: Mapping[Step, Entry] | None = None
 ) -> list[dict[str, Any]]:
-    """Return what a plan's steps take from outside, with versions and checksums.
-
-    Of PetaLinux, the distribution and the image that it runs in, where `entries` tell.
-    """
-    found: list[dict[str, Any]] = []
+    """Return the external sources of a plan's steps with versions and checksums."""
+    found = []
     for item in plan:
-        step = item.step
-        if isinstance(step, PackageSource):
-            files = {file.name: file.sha256 for file in step.package.files}
-            found.append(
-                {"package": step.package.name, "version": step.package.version, "sha256": files}
-            )
-        elif isinstance(step, UrlSource):
-            url = without_passwords(step.download.url)
-            found.append({"url": url, "sha256": step.download.sha256})
-        elif isinstance(step, IndexSource):
-            found.append({"sdist": step.file, "sha256": step.checksum})
-        elif isinstance(step, Prebuilt) and step.content:
-            found.append({"boot-files": Path(str(step.supplied)).name, "sha256": step.content})
-        elif isinstance(step, PetaLinuxTool):
-            given = {"petalinux": step.release.version, "sha256": step.installer.sha256}
-            made = (entries or {}).get(step)
-            chosen = noted(made.files) if made else None
-            if chosen:
-                given |= {"base": chosen.distribution, "image": chosen.image}
-            found.append(given)
-        elif isinstance(step, PetaLinuxProject) and step.bsp_sha256:
-            found.append({"petalinux-bsp": step.bsp_name, "sha256": step.bsp_sha256})
+        entry = (entries or {}).get(item.step)
+        source = item.step.provenance(entry.files if entry else None)
+        if source:
+            found.append(dict(source))
     return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The output directory: what a build gives its user, and the manifest that says what is in it."""
+"""The output directory of a board: image, boot files, manifest, report and logs."""
 
 from __future__ import annotations
 
@@ -31,17 +31,21 @@ from builder.store.store import Entry, write_atomically
 _STAMP = ".published"
 
 _MARKER = ".made-by-build"
-"""File in a directory of results that did not exist before, or was empty: it may be removed whole."""
+"""File in an output directory that the build created, or that was empty: `clean` may remove it."""
 _NAMES = re.compile(
     r"\.published|image\.json|manifest(\.previous)?\.json|report\.html|screenshot\.png"
     r"|(self)?test-report\.json|boot|kernel|logs|sysroot"
 )
-"""Names in results of earlier builds, which have no marker; others begin with the board's name."""
+"""File names in output directories without a marker, from earlier releases of the builder.
+
+All other files there begin with the board's name.
+"""
 
 _SECRET = 0o600
-"""Mode of images and root filesystems: hashes of passwords and keys of networks are in them."""
-_OPEN = {".bmap": 0o644, ".json": 0o644, ".sha256": 0o644}
-"""Modes of the files beside them, which only say something of them, by the ends of their names."""
+"""Mode of images and root filesystems: they contain password hashes and network keys."""
+_PUBLIC = 0o644
+_PUBLIC_SUFFIXES = (".bmap", ".json", ".sha256")
+"""Suffixes of the files that describe an image or root filesystem; they have the mode _PUBLIC."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +72,7 @@ class Output:
 
     @property
     def report(self) -> Path:
-        """A page to look at: image, build, tests."""
+        """The HTML page about image, build and tests."""
         return self.directory / "report.html"
 
     @property
@@ -78,17 +82,17 @@ class Output:
 
     @property
     def selftest_report(self) -> Path:
-        """The results of the board's check of itself in the last test."""
+        """The result of the board's self-test in the last test, as JSON."""
         return self.directory / "selftest-report.json"
 
     @property
     def screenshot(self) -> Path:
-        """The picture that the last test took of a browser."""
+        """The screenshot of JupyterLab in a browser in the last test."""
         return self.directory / "screenshot.png"
 
     @property
     def logs(self) -> Path:
-        """A log for each step."""
+        """The directory with a log for each step."""
         return self.directory / "logs"
 
     @property
@@ -98,27 +102,29 @@ class Output:
 
 
 def make_result(directory: Path) -> None:
-    """Make a directory for results if there is none, and mark it unless others have files in it."""
+    """Create an output directory; mark it for `clean` unless it has files already."""
     directory.mkdir(parents=True, exist_ok=True)
     if not any(directory.iterdir()):
-        (directory / _MARKER).write_text("Made by build.py; `build.py clean` removes all of it.\n")
+        (directory / _MARKER).write_text(
+            "Created by build.py; `build.py clean` removes this directory.\n"
+        )
 
 
 def is_result(directory: Path) -> bool:
-    """Return whether a build made a directory, and so may remove it.
+    """Return whether a directory is the output of a build, so that `clean` may remove it.
 
-    One of an earlier build, which has no marker, is known by its manifest, and may hold nothing else
-    than builds make.
+    A directory without a marker, of an earlier release of the builder, must have a manifest and no
+    files other than those of builds.
     """
     if directory.is_symlink() or not directory.is_dir():
         return False
-    if _is_plain(directory / _MARKER):
+    if _is_regular(directory / _MARKER):
         return True
-    manifest = directory / "manifest.json"
-    if not _is_plain(manifest):
+    manifest_file = directory / "manifest.json"
+    if not _is_regular(manifest_file):
         return False
     try:
-        found = json.loads(manifest.read_text())
+        found = json.loads(manifest_file.read_text())
     except ValueError:
         return False
     return (
@@ -132,7 +138,7 @@ def is_result(directory: Path) -> bool:
     )
 
 
-def _is_plain(path: Path) -> bool:
+def _is_regular(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
 
 
@@ -140,10 +146,15 @@ def _is_plain(path: Path) -> bool:
 class BoardResult:
     """Result of a build for one board.
 
-    `complete` says whether its image is there, `fresh` whether it was not before. So many of its
-    steps were `built` and `kept`; those that were built took `seconds` in sum, whichever boards
-    they are for. `notes` are what the user is to know about the card, after each build. `products`
-    are where by-products are, if these were asked for in place of the image.
+    output: The output directory.
+    complete: Whether the image, or the by-product, has been built.
+    fresh: Whether this build published it; False if it was up to date.
+    built: Number of the board's steps that this build made.
+    cached: Number of its steps that were cached.
+    seconds: Sum of the times of the steps that this build made, including those shared with other
+        boards.
+    notes: Notes for the user about the card.
+    products: Files and directories of the by-product, if one was built instead of the image.
     """
 
     output: Output
@@ -157,7 +168,7 @@ class BoardResult:
 
 
 def finish(output: Output, board: BoardPlan, outcome: Outcome) -> BoardResult:
-    """Publish a board whose image could be made, and say what came of it."""
+    """Publish a board's image or by-product if it has been built; return the result."""
     entries = outcome.entries
     complete = all(step in entries for step in board.steps.targets)
     products: Sequence[Path] = ()
@@ -187,7 +198,7 @@ def finish(output: Output, board: BoardPlan, outcome: Outcome) -> BoardResult:
 def _publish_product(
     output: Output, steps: BoardSteps, entries: Mapping[Step, Entry]
 ) -> Sequence[Path]:
-    """Bring a by-product's files into the output directory; return where they are."""
+    """Copy a by-product into the output directory; return the paths of its copies."""
     assert steps.only
     assert steps.product
     made, folder = entries[steps.product].files, PRODUCTS[steps.only].folder
@@ -195,9 +206,9 @@ def _publish_product(
         shutil.rmtree(output.directory / folder, ignore_errors=True)
         shutil.copytree(made, output.directory / folder)
         return [output.directory / folder]
-    files = sorted(made.iterdir())
-    _copy_all(files, output.directory)
-    return [output.directory / path.name for path in files]
+    copies = {path: output.directory / path.name for path in sorted(made.iterdir())}
+    copy_files(copies)
+    return [*copies.values()]
 
 
 def publish(
@@ -206,21 +217,23 @@ def publish(
     plan: Sequence[Planned],
     outcome: Outcome,
 ) -> bool:
-    """Bring the output directory up to date; return whether there was anything to do.
+    """Bring the output directory up to date; return whether anything had changed.
 
-    Files are copied, not linked: what users do to them must not reach the store.
+    Files are copied, not linked, so that changes by the user do not damage the store.
     """
     entries = outcome.entries
     targets = [entries[step] for step in steps.targets]
     checks = [entries[step] for step in steps.checks if step in entries]
     stamp = output.directory / _STAMP
     wanted = "\n".join(entry.key for entry in (*targets, *checks))
-    files = [path for entry in targets for path in entry.files.iterdir()]
-    complete = all((output.directory / path.name).exists() for path in files)
+    copies = {
+        path: output.directory / path.name for entry in targets for path in entry.files.iterdir()
+    }
+    complete = all(path.exists() for path in copies.values())
     if complete and output.manifest.exists() and stamp.exists() and stamp.read_text() == wanted:
         return False
     stamp.unlink(missing_ok=True)
-    _copy_all(files, output.directory)
+    copy_files(copies)
     boot = output.directory / "boot"
     shutil.rmtree(boot, ignore_errors=True)
     made = entries.get(steps.boot.boot_files)
@@ -232,18 +245,18 @@ def publish(
 
 
 def _replace_manifest(output: Output, new: Mapping[str, Any]) -> None:
-    """Write the manifest, and keep the one before it if that is of another image."""
+    """Write the manifest; save the existing one as `previous` if it is of another image."""
     try:
         old = json.loads(output.manifest.read_text())
     except (FileNotFoundError, ValueError):
         old = None
     if old and not compare(old, new).same_image:
-        _write(output.previous, json.dumps(old, indent=1) + "\n")
-    _write(output.manifest, json.dumps(new, indent=1) + "\n")
+        write_public(output.previous, json.dumps(old, indent=1) + "\n")
+    write_public(output.manifest, json.dumps(new, indent=1) + "\n")
 
 
 def write_report(output: Output, spec: ImageSpec) -> None:
-    """Write `report.html` of what is in the output directory: image, last test, image before."""
+    """Write `report.html` about the image, the last test and the previous image."""
     screenshot = output.screenshot.read_bytes() if output.screenshot.exists() else None
     changes = _text(output.directory / "boot/changes.json")
     page = render(
@@ -255,7 +268,7 @@ def write_report(output: Output, spec: ImageSpec) -> None:
             emulation=describe_changes(changes) if changes else [],
             console=_text(output.console),
             screenshot=screenshot,
-            # What everybody knows is no secret, and may be a word like any other.
+            # Default values are public, and can be common words.
             secrets=[
                 str(value)
                 for recipe in spec.recipes
@@ -265,11 +278,11 @@ def write_report(output: Output, spec: ImageSpec) -> None:
             ],
         )
     )
-    _write(output.report, page)
+    write_public(output.report, page)
 
 
 def _read(path: Path) -> Any:
-    """Return what a JSON file holds; None if it is not there."""
+    """Return the content of a JSON file; None if there is no such file."""
     text = _text(path)
     return json.loads(text) if text else None
 
@@ -278,49 +291,84 @@ def _text(path: Path) -> str:
     return path.read_text(errors="replace") if path.exists() else ""
 
 
-def _write(path: Path, text: str) -> None:
+def write_public(path: Path, text: str) -> None:
+    """Write a file that all users may read, atomically."""
     write_atomically(path, text)
-    path.chmod(0o644)
+    path.chmod(_PUBLIC)
 
 
-def _copy_all(files: Sequence[Path], directory: Path) -> None:
-    """Copy files into a directory.
+def copy_files(copies: Mapping[Path, Path], texts: Mapping[Path, str] | None = None) -> None:
+    """Replace files by copies of others, and by new texts.
 
-    Checksums and block maps are removed before, and copied after all others: an interrupt leaves
-    none beside an image that it does not belong to.
-    """
-    beside = [path for path in files if path.suffix in _OPEN]
-    for path in beside:
-        (directory / path.name).unlink(missing_ok=True)
-    for path in (*(path for path in files if path not in beside), *beside):
-        copy_sparse(path, directory / path.name)
+    All new files are complete before the first file is replaced. An image is never beside the checksum
+    or block map of another image, nor without its own: if the process is killed while it replaces
+    files, the image itself is missing.
 
-
-def copy_sparse(source: Path, target: Path) -> None:
-    """Copy a file with its holes, and without copying where the filesystem can share blocks.
-
-    Only its owner may read the copy of an image or a root filesystem.
+    Args:
+        copies: The targets of the copies by their sources.
+        texts: The contents of files that describe an image, by their paths.
 
     Raises:
-        StepError: it cannot be copied; nothing of it is left.
-        HostError: there is no room.
+        StepError: A file cannot be copied. Nothing is replaced.
+        HostError: The disk is full. Nothing is replaced.
     """
-    partial, old = (target.with_name(f".{target.name}.{what}") for what in ("part", "old"))
+    new: dict[Path, Path] = {}
     try:
-        partial.unlink(missing_ok=True)  # a killed process may have left one
-        partial.touch(mode=_OPEN.get(target.suffix, _SECRET))  # which `cp` leaves as it is
-        with full_disk_told(target.parent):
-            _copy(source, partial, target)
-        # Renamed onto the old file, the new one would have to go to the disk now (ext4(5),
-        # auto_da_alloc), which takes longer than the copy.
-        if target.exists():
-            target.rename(old)
-        partial.rename(target)
+        for source, target in copies.items():
+            new[target] = _hidden(target, "part")
+            _copy_sparse(source, new[target], target)
+        for target, text in (texts or {}).items():
+            new[target] = _hidden(target, "part")
+            with full_disk_told(target.parent):
+                write_public(new[target], text)
+        _replace(new)
     finally:
-        partial.unlink(missing_ok=True)
-        if old.exists() and not target.exists():
-            old.rename(target)
-        old.unlink(missing_ok=True)
+        for partial in new.values():
+            partial.unlink(missing_ok=True)
+
+
+def _replace(new: Mapping[Path, Path]) -> None:
+    """Rename new files to their targets; restore the old files if that fails.
+
+    Images are moved away first and put in place last. (Renaming over an existing file would also make
+    ext4 flush the new one to disk (ext4(5), auto_da_alloc), which takes longer than the copy.)
+    """
+    targets = sorted(new, key=lambda target: target.suffix in _PUBLIC_SUFFIXES)
+    old = {target: _hidden(target, "old") for target in targets}
+    try:
+        for target in targets:
+            if target.exists():
+                target.rename(old[target])
+        for target in reversed(targets):
+            new[target].rename(target)
+    except BaseException:
+        for target in reversed(targets):
+            if old[target].exists():
+                old[target].rename(target)
+            elif not new[target].exists():
+                target.unlink(missing_ok=True)
+        raise
+    finally:
+        for path in old.values():
+            path.unlink(missing_ok=True)
+
+
+def _hidden(target: Path, suffix: str) -> Path:
+    """Return the path of a temporary file beside a target, without what a killed process left there."""
+    path = target.with_name(f".{target.name}.{suffix}")
+    path.unlink(missing_ok=True)
+    return path
+
+
+def _copy_sparse(source: Path, partial: Path, target: Path) -> None:
+    """Copy a file with its holes to `partial`; share blocks if the filesystem supports reflinks.
+
+    Only the owner may read the copy of an image or a root filesystem. Errors name the `target`.
+    """
+    mode = _PUBLIC if target.suffix in _PUBLIC_SUFFIXES else _SECRET
+    partial.touch(mode=mode)  # `cp` does not change the mode of an existing file
+    with full_disk_told(target.parent):
+        _copy(source, partial, target)
 
 
 def _copy(source: Path, partial: Path, target: Path) -> None:

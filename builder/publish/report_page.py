@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The report of a board to look at: one HTML file that loads nothing.
+"""The report page of a board: one HTML file without external resources.
 
-It is rendered from plain data: manifests, reports of tests, a console's log, a picture. What older
-releases of the builder did not write into them is left out.
+It is rendered from manifests, test reports, the log of the console and a screenshot. Parts that need
+data which earlier releases of the builder did not write are left out.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from builder.spec.recipe import SECRET
 
 _TEMPLATE = "report_page.html.j2"
 _MOST_PACKAGES = 25
-"""Packages that are drawn; all are in the list."""
+"""Number of packages in the chart; the table lists all."""
 _TICKS = (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200)
-"""Seconds between the lines of a timeline; the first with which there are few enough is taken."""
+"""Intervals in seconds between the lines of a timeline; the smallest one that fits is used."""
 _MOST_TICKS = 8
 _LEAST_HIDDEN = 4
-"""Characters of a secret that is looked for in texts: shorter ones stand everywhere."""
+"""Minimum length of secrets that are redacted: shorter texts occur in too many words."""
 
 _NOTHING: Manifest = {
     "contents": {},
@@ -40,26 +40,27 @@ _NOTHING: Manifest = {
     "spec": {},
     "steps": [],
 }
-"""Default values of keys that manifests need not have."""
+"""Default values of optional keys of manifests."""
 
 _KINDS: Mapping[str, Sequence[str]] = {
     "image": ("image",),
     "root": ("bootstrap", "native-programs", "recipe:", "wheels:", "download:", "checks"),
 }
-"""The product of a step, by the beginning of its name; all others make boot files."""
+"""The colour group of a step by the prefix of its name; all other steps make boot files."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that a page tells of.
+    """The content of a report page.
 
-    manifest: of the image.
-    previous: of the image before it, if there was another.
-    test, selftest: reports of the last test, from outside and by the board itself.
-    emulation: in what the emulated board differed from the board.
-    console: what the serial console showed in the last test.
-    screenshot: what a browser showed then, as PNG.
-    secrets: texts that are not to be seen in what tests say.
+    manifest: The manifest of the image.
+    previous: The manifest of the previous image, if there is one.
+    test: The report of the last test.
+    selftest: The report of the board's self-test in the last test.
+    emulation: The differences between the emulated board and the board.
+    console: The output of the serial console in the last test.
+    screenshot: The screenshot of a browser in the last test, as PNG.
+    secrets: Texts to redact in the test reports and the console output.
     """
 
     manifest: Manifest
@@ -74,7 +75,7 @@ class Report:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """A bar of a chart: where it begins and how long it is, in percent of the whole."""
+    """A bar of a chart; `start` and `length` are percentages of the chart's width."""
 
     name: str
     value: str
@@ -86,9 +87,12 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """The steps that a build made, and those that it kept.
+    """The steps of a build in the order of time.
 
-    `bars` are in the order of their start, `ticks` lines at round times.
+    took: The duration of the build.
+    bars: The steps that the build made, in the order of their start.
+    ticks: Lines at round times.
+    kept: The names of cached steps and the duration of the build that made them.
     """
 
     took: str
@@ -98,7 +102,7 @@ class Timeline:
 
 
 def render(report: Report) -> str:
-    """Return the page."""
+    """Return the report page as HTML."""
     manifest = {
         **_NOTHING,
         **{key: value for key, value in report.manifest.items() if value is not None},
@@ -147,10 +151,10 @@ def _template() -> jinja2.Template:
 
 
 def not_run(test: Mapping[str, Any]) -> str:
-    """Say how many checks a test did not run by its user's choice, and by which options.
+    """Return the number of checks that options of a test excluded, with these options, as text.
 
-    Tests of older releases, which did not count them, are told without a number. The text is empty
-    if all checks were run.
+    The text is empty if no check was excluded. Reports of earlier releases do not have the number;
+    the text then says "others".
     """
     expression, count = test.get("expression"), test.get("deselected")
     chosen = [f"-k {shlex.quote(expression)}"] if expression else []
@@ -161,7 +165,7 @@ def not_run(test: Mapping[str, Any]) -> str:
 
 
 def timeline(steps: Iterable[Mapping[str, Any]]) -> Timeline | None:
-    """Return a manifest's steps as a chart; None if it does not say when they ran."""
+    """Return the timeline of a manifest's steps; None if the manifest does not have their times."""
     timed = [step for step in steps if "started" in step]
     if not timed:
         return None
@@ -194,7 +198,7 @@ def timeline(steps: Iterable[Mapping[str, Any]]) -> Timeline | None:
 
 
 def _note(step: Mapping[str, Any]) -> str:
-    """Say why a step was made, and what it had from the compiler cache."""
+    """Return the reason why a step was built, and its use of the compiler cache."""
     notes = [step.get("reason")]
     if step.get("objects"):
         notes.append(f"{step['objects-from-cache']} of {step['objects']} objects from the cache")
@@ -210,7 +214,7 @@ def _clock(seconds: int) -> str:
 
 
 def _bars(values: Iterable[tuple[str, int]], *, most: int | None = None) -> list[Bar]:
-    """Return sizes as bars, the largest first and as long as the chart."""
+    """Return bars for sizes in bytes, the largest first and as long as the chart is wide."""
     ordered = sorted(values, key=lambda item: -item[1])
     largest = ordered[0][1] if ordered else 1
     return [
@@ -225,7 +229,7 @@ def _largest(packages: Sequence[Mapping[str, Any]]) -> list[Bar]:
 
 
 def _card(contents: Mapping[str, Mapping[str, int]]) -> list[Bar]:
-    """Return what a card holds, one part after the other."""
+    """Return the parts of a card's content as adjacent bars."""
     if "partitions" not in contents:
         return []
     layers = contents["layers"]
@@ -238,7 +242,7 @@ def _card(contents: Mapping[str, Mapping[str, int]]) -> list[Bar]:
         "root": ("packages of the distribution", apt),
         "recipes": ("recipes, Python packages", recipes),
         "kernel": ("kernel modules, headers", kernel),
-        "free": ("free, the filesystem's own", max(0, root - apt - recipes - kernel)),
+        "free": ("free space and filesystem metadata", max(0, root - apt - recipes - kernel)),
     }
     whole = sum(count for _, count in parts.values()) or 1
     bars: list[Bar] = []
@@ -271,7 +275,7 @@ def _stages(stages: Mapping[str, float]) -> list[Bar]:
 
 
 def _groups(results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return checks by their file; files with failures come first."""
+    """Return the checks grouped by file, files with failures first."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for check in results:
         found.setdefault(check["check"].partition("::")[0], []).append(check)
@@ -288,7 +292,7 @@ def _groups(results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _sections(comparison: Comparison) -> list[tuple[str, Sequence[Change]]]:
-    """Return what differs under titles, without what does not."""
+    """Return the differences by title, without empty ones."""
     titles = {
         "Packages": comparison.packages,
         "Python packages": comparison.python_packages,
@@ -301,7 +305,7 @@ def _sections(comparison: Comparison) -> list[tuple[str, Sequence[Change]]]:
 
 
 def _shown(value: Value | None) -> str:
-    """Return what stands in a table for a value of a comparison: numbers are bytes."""
+    """Return the text for a value of a comparison; numbers are bytes."""
     if value is None:
         return "none"
     return value if isinstance(value, str) else f"{value:,} B".replace(",", " ")
@@ -318,7 +322,7 @@ def _date(seconds: float) -> str:
 
 
 def _without(value: Any, hidden: Sequence[str]) -> Any:
-    """Return JSON data without texts that are not to be seen."""
+    """Return JSON data in which the texts `hidden` are redacted."""
     if isinstance(value, str):
         for text in hidden:
             value = value.replace(text, SECRET)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """A root filesystem as a stack of layers, each the output of one step.
 
-A layer is a tar archive of what the step changed, with overlayfs's marks for what it removed
-(whiteouts: character devices 0/0; opaque directories: trusted.overlay.opaque). Stacked with
-overlayfs they make the tree. All of it lives in one workspace, on tmpfs where memory allows:
-each layer is unpacked once a build, however many steps stand on it.
+A layer is a tar archive of the files that the step changed, with overlayfs's marks for removed files
+(whiteouts: character devices 0/0; opaque directories: trusted.overlay.opaque). An overlayfs mount
+of the layers is the tree. All layers are unpacked in one workspace, on tmpfs where memory allows,
+once per build and for all steps.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from builder.steps.step import Job
 from builder.store.store import Entry
 from builder.untrusted.tree import ForeignTree
 
-# Layers must not depend on how the machine's overlayfs is set up: none of its optional marks.
+# Layers must not depend on the host's overlayfs settings: no optional marks.
 _OVERLAY_OPTIONS = "redirect_dir=off,metacopy=off,index=off,xino=off"
 _UNPACKED_AT_ONCE = 2
-"""One layer's tar and zstd keep a core and a half busy, and the lowest is most of the work."""
+"""tar and zstd of one layer use one and a half cores; the lowest layer is most of the work."""
 
 CAPABILITIES = (
     *("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID"),
@@ -39,9 +39,12 @@ CAPABILITIES = (
 
 @dataclass(frozen=True, kw_only=True)
 class MountedRoot:
-    """A mounted stack: `path` is the tree as commands in the workspace see it.
+    """A mounted stack of layers.
 
-    `native` is what lies below it, for commands that run inside.
+    path: the tree, as commands in the workspace see it.
+    changes: the directory that gets all changes to the tree.
+    workspace: the workspace of the mount.
+    native: native programs, mounted below the layers.
     """
 
     path: Path
@@ -51,11 +54,11 @@ class MountedRoot:
 
     @property
     def files(self) -> ForeignTree:
-        """The files of the tree, for this process."""
+        """The tree's files, for access from this process."""
         return ForeignTree(self.workspace.outside(self.path))
 
     def at(self, path: str | PurePosixPath) -> Path:
-        """Return a path of the tree as commands in the workspace see it, its links followed.
+        """Return a path in the tree, with links resolved, as commands in the workspace see it.
 
         Raises:
             StepError: the image has no such file.
@@ -67,7 +70,7 @@ class MountedRoot:
 
 
 class LayerStack:
-    """Unpacks layers and mounts stacks of them in `workspace`."""
+    """A workspace in which layers are unpacked and mounted as stacks."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
@@ -83,9 +86,9 @@ class LayerStack:
         native: NativeTree | None = None,
         log: IO[str] | None = None,
     ) -> Iterator[MountedRoot]:
-        """Mount the tree of `layers` (the lowest first); changes go to a new, empty directory.
+        """Mount `layers` (the lowest first); changes go to a new, empty directory.
 
-        With `native` below all, commands in the tree run natively where they can.
+        `native` is mounted below them; with it, commands in the tree run natively where possible.
         """
         with self._lock:
             with ThreadPoolExecutor(_UNPACKED_AT_ONCE) as pool:
@@ -99,8 +102,7 @@ class LayerStack:
             lowest = base / "native"
             run(["ln", "-s", native.files, lowest], log=log)
             lower = [lowest, *lower]
-        # Only the first layer may set the mode of /; mount's options have 4096 bytes, so the
-        # paths are relative to the workspace and short.
+        # mount(8) limits its options to 4096 bytes: paths are short and relative to the workspace.
         names = ":".join(
             str(path.relative_to(self.workspace.directory)) for path in reversed(lower)
         )
@@ -119,42 +121,45 @@ class LayerStack:
         capabilities: Sequence[str] = CAPABILITIES,
         log: IO[str] | None = None,
     ) -> list[str]:
-        """Return the words that run a command inside a mounted tree, as root of this tree alone.
+        """Return the argument prefix that runs a command confined to a mounted tree, as its root.
 
-        It has its own /proc and a few devices. An image may be anybody's: its programs get neither
-        out of the tree, nor capabilities with which the kernel or a device could be changed.
+        The command has its own /proc and a few devices. Images are untrusted: their programs cannot
+        leave the tree and have no capabilities to change the kernel or a device.
         """
         self._check_listing(root, log)
         enter = [f"{root.native.entrance}/enter"] if root.native else []
-        return [*_shut_in(root.path, capabilities), *enter]
+        return [*_confined(root.path, capabilities), *enter]
 
     def save(
         self, root: MountedRoot, output: Path, *, epoch: int, log: IO[str] | None = None
     ) -> None:
-        """Write the changes of a mounted tree as a layer; times after `epoch` (s) become it."""
+        """Write the changes of a mounted tree as a layer; later times are set to `epoch` (s)."""
         pack(self.workspace, root.changes, output / LAYER, epoch=epoch, log=log)
 
     def _check_listing(self, root: MountedRoot, log: IO[str] | None) -> None:
-        """Make sure that the target's programs see what a directory holds.
+        """Check that the target's programs can list directories.
 
-        On filesystems with 64-bit directory offsets, 32-bit ARM programs under qemu-user take
-        directories for empty (QEMU bug 1805913), silently. The first tree tells for all.
+        On filesystems with 64-bit directory offsets, 32-bit ARM programs under qemu-user silently
+        see empty directories (QEMU bug 1805913). Only the first tree is checked.
+
+        Raises:
+            HostError: they see another listing than the host does.
         """
         if self._listed:
             return
-        seen = self.workspace.run([*_shut_in(root.path), "/bin/ls", "-1", "/etc"], log=log)
+        seen = self.workspace.run([*_confined(root.path), "/bin/ls", "-1", "/etc"], log=log)
         there = self.workspace.run(["ls", "-1", root.at("etc")])
         if seen.split() != there.split():
             raise HostError(
                 "programs of the target cannot list directories in "
                 f"{self.workspace.directory}, whose filesystem is not a tmpfs",
-                hint="free memory, so that the build can use a tmpfs (about 6 GiB), or use "
-                "--store on a filesystem such as ext4 made with -O ^dir_index",
+                hint="free about 6 GiB of memory, so that the build can use a tmpfs, or put the store "
+                "(--store) on a filesystem without hashed directories: mkfs.ext4 -O ^dir_index",
             )
         self._listed = True
 
     def _unpacked(self, entry: Entry, log: IO[str] | None) -> Path:
-        """Return where a layer is unpacked; needs the lock, or another may unpack it too."""
+        """Unpack a layer once; return its directory. The caller holds the lock."""
         path = self.workspace.directory / entry.key[:10]
         if not self.workspace.outside(path).exists():
             partial = path.with_suffix(".part")
@@ -173,15 +178,15 @@ class LayerStack:
 
 
 def layer_stack(job: Job) -> LayerStack:
-    """Return the build's one stack of layers: each layer is unpacked once a build."""
+    """Return the stack of layers that all jobs of a build share."""
     return job.tools.shared(LayerStack)
 
 
-def beside(root: MountedRoot) -> list[str]:
-    """Return the words that run a command of this machine that works in a mounted tree.
+def host_command(root: MountedRoot) -> list[str]:
+    """Return the argument prefix that runs a command of the host that changes a mounted tree.
 
-    A link in the tree may lead to any file of the machine: of these, none can be written. For its
-    own files a command has a directory in TMPDIR.
+    The host's own files are read-only, since links in the tree may lead to them. TMPDIR names a
+    writable directory.
     """
     own = str(root.workspace.directory)
     temporary = f"{own}/tmp"
@@ -189,19 +194,19 @@ def beside(root: MountedRoot) -> list[str]:
         *("bwrap", "--ro-bind", "/", "/", "--bind", own, own),
         *("--bind", str(root.path), str(root.path), "--dev", "/dev", "--proc", "/proc"),
         *("--dir", temporary, "--setenv", "TMPDIR", temporary),
-        *_limited(CAPABILITIES),
+        *_capability_options(CAPABILITIES),
     ]
 
 
-def _shut_in(root: Path, capabilities: Sequence[str] = ()) -> list[str]:
-    """Return the words that run a command with a tree as its whole world."""
+def _confined(root: Path, capabilities: Sequence[str] = ()) -> list[str]:
+    """Return the argument prefix that runs a command with a tree as its root directory."""
     return [
         *("bwrap", "--bind", str(root), "/", "--dev", "/dev", "--proc", "/proc", "--chdir", "/"),
-        *_limited(capabilities),
+        *_capability_options(capabilities),
     ]
 
 
-def _limited(capabilities: Sequence[str]) -> list[str]:
-    """Return the last words of bwrap(1)'s: the capabilities that are kept."""
+def _capability_options(capabilities: Sequence[str]) -> list[str]:
+    """Return the last options of bwrap(1): the capabilities of the command."""
     kept = [word for each in capabilities for word in ("--cap-add", f"CAP_{each}")]
     return ["--cap-drop", "ALL", *kept, "--"]

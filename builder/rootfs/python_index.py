@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
 
 from pip._internal.models.index import PyPI
@@ -42,6 +43,9 @@ class IndexSource(Step):
 
     def settings(self) -> Mapping[str, object]:
         return {"sha256": self.checksum, "name": self.file}
+
+    def provenance(self, output: Path | None) -> Mapping[str, object]:  # noqa: ARG002
+        return {"sdist": self.file, "sha256": self.checksum}
 
     def run(self, job: Job) -> None:
         url = self.find(index_url(), job.tools.processes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Carries out a plan: steps side by side, each into the store."""
+"""Execution of a plan: steps run in parallel and their outputs go into the store."""
 
 from __future__ import annotations
 
@@ -30,13 +30,18 @@ from builder.store.records import Unreadable
 from builder.store.store import Entry, Store
 
 _PROCESSORS_OF_ONE = 8
-"""Processors that one compilation keeps busy: linking and packing use one alone."""
+"""Processors per concurrent compilation: linking and packing use only one each."""
 
 
 class StepFailure(BuildError):
-    """A step failed: the error is `cause`, its output is in `log`.
+    """Failure of a step.
 
-    `step` is its name, `board` the first board whose step it is, if the plan knows boards.
+    step: The step's name.
+    board: The first board that has the step; "" if the plan has no boards.
+    has_shell: Whether the step has an environment in which a shell can be opened.
+    log: The file with the step's output.
+    replay: The failed command, if the failure is one of a command.
+    cause: The error.
     """
 
     def __init__(self, item: Planned, cause: BuildError, log: Path) -> None:
@@ -54,9 +59,12 @@ class StepFailure(BuildError):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Result of a build: all entries that there are, which of them it `made`, what failed.
+    """Result of a build.
 
-    `cache_use` says of steps that compiled how they used the compiler cache.
+    entries: The entries of all steps that were cached or built.
+    made: The steps that were built.
+    failures: The failures, in the order of their occurrence.
+    cache_use: The use of the compiler cache by the steps that compiled.
     """
 
     entries: dict[Step, Entry]
@@ -67,7 +75,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class _Result:
-    """A step's output, and whether it was `made` just now or found in the store."""
+    """The entry of a step, and whether this build made it or found it in the store."""
 
     entry: Entry
     made: bool
@@ -75,7 +83,7 @@ class _Result:
 
 
 class _Schedule:
-    """Steps that wait, steps that run, and the results of the others."""
+    """State of a build: steps that wait, steps that run, and the results of the others."""
 
     def __init__(
         self, waiting: list[Planned], entries: dict[Step, Entry], *, most_wide: int
@@ -88,10 +96,10 @@ class _Schedule:
         self.running: dict[Future[_Result], Planned] = {}
         self.failures: list[StepFailure] = []
         self._lost: set[str] = set()
-        """Boards that cannot be finished."""
+        """Boards with a failed step."""
 
     def next(self) -> Planned | None:
-        """Take the first step that can start now out of what waits; None if none can."""
+        """Remove and return the first waiting step that can start; None if there is none."""
         for item in self.waiting:
             parents = item.step.parents.values()
             if self._has_room(item) and all(parent in self.entries for parent in parents):
@@ -100,10 +108,11 @@ class _Schedule:
         return None
 
     def _has_room(self, item: Planned) -> bool:
-        """Return whether the machine has room for a step beside those that run.
+        """Return whether a step can run in parallel with the running ones.
 
-        There is memory for one root filesystem at a time. Compilations that take turns leave the
-        places beside them to steps that work on one processor, such as those of root filesystems.
+        The memory suffices for one root filesystem at a time. The number of concurrent compilations
+        is limited, because they use all processors: the other slots are for steps that use one, such
+        as those of root filesystems.
         """
         running = self.running.values()
         roots = {each.root for each in running if each.root}
@@ -112,28 +121,28 @@ class _Schedule:
         return not item.step.wide or sum(each.step.wide for each in running) < self._most_wide
 
     def check(self) -> None:
-        """Make sure that there is something to wait for.
+        """Check that a step is running.
 
         Raises:
-            StepError: nothing runs, and nothing that waits can start.
+            StepError: No step is running, and no waiting step can start.
         """
         if not self.running:
             names = ", ".join(item.label for item in self.waiting)
             raise StepError(
-                f"inputs of these steps have gone from the store meanwhile: {names}",
-                hint="build again",
+                f"the store lost inputs of these steps during the build: {names}",
+                hint="start the build again",
             )
 
     def take(self, future: Future[_Result]) -> None:
-        """Note what became of a step that ran. After a failure, what only its boards need goes.
+        """Record the result of a step. After a failure, drop the steps that only its boards need.
 
         Raises:
-            BaseException: the step ended by anything but an entry or a failure of its own.
+            BaseException: The step raised an error other than `StepFailure`.
         """
         item = self.running.pop(future)
         try:
             result = future.result()
-            _enter(self.entries, item, result.entry)
+            _add_entry(self.entries, item, result.entry)
             steps = (item.step, *item.merged_steps)
             if result.made:
                 self.made.update(steps)
@@ -145,8 +154,8 @@ class _Schedule:
             self.waiting = [each for each in self.waiting if not self._is_lost(each)]
 
     @property
-    def in_vain(self) -> bool:
-        """Whether steps failed and nothing is left to do for boards that can be finished."""
+    def nothing_left(self) -> bool:
+        """Whether steps failed and no other step is for a board without failures."""
         return (
             bool(self.failures)
             and not self.waiting
@@ -158,10 +167,18 @@ class _Schedule:
 
 
 class Scheduler:
-    """One run of a plan; `jobs` steps run at once.
+    """Scheduler for the steps of a plan.
 
-    Logs go to `logs`, one a step: a directory, or one for each board. A step that several boards
-    have in common has its log with the first of them.
+    Args:
+        plan: The steps, parents before children.
+        store: The store for the outputs.
+        logs: The directory for the logs, one for each step; or such a directory for each board. The
+            log of a step that several boards have is in the directory of the first one.
+        listener: Receives the events of the build.
+        processes: The processes of the build.
+        jobs: Maximum number of steps that run in parallel.
+        offline: Whether the network must not be used.
+        compiler_cache: The cache of compiled objects, if it is to be used.
     """
 
     def __init__(
@@ -186,11 +203,11 @@ class Scheduler:
         self._compiler_cache = compiler_cache
 
     def run(self) -> dict[Step, Entry]:
-        """Make everything that is not kept; return all entries that there are.
+        """Build all steps that are not cached; return the entries of all steps.
 
         Raises:
-            StepFailure: a step failed.
-            Interrupted: the user asked to stop.
+            StepFailure: A step failed.
+            Interrupted: The user interrupted the build.
         """
         outcome = self.attempt()
         if outcome.failures:
@@ -198,21 +215,21 @@ class Scheduler:
         return outcome.entries
 
     def attempt(self) -> Outcome:
-        """Make what is not kept, as far as it goes.
+        """Build all steps that are not cached; after a failure, build those of the other boards.
 
-        A failure is the end for the boards whose step it is, which are all in the plan for one
-        board; the other boards go on. So all boards do if a step of no board fails.
+        A failure ends the build for all boards that have the step. If no board has it, the build
+        continues for all boards.
 
         Raises:
-            Interrupted: the user asked to stop.
+            Interrupted: The user interrupted the build.
         """
         entries: dict[Step, Entry] = {}
         waiting: list[Planned] = []
         for item in self._plan:
-            # What was damaged may still be there, if another build is at work on it.
+            # A damaged entry may still be in the store if another build is replacing it.
             entry = self._store.get(item.key) if item.key and not item.reason else None
             if entry:
-                _enter(entries, item, entry)
+                _add_entry(entries, item, entry)
                 self._listener(StepCached(step=item.label))
             elif item.needed:
                 waiting.append(item)
@@ -224,8 +241,8 @@ class Scheduler:
                 self._processes,
                 offline=self._offline,
                 compiler_cache=self._compiler_cache,
-            ) as toolbox:
-                self._run(schedule, toolbox)
+            ) as context:
+                self._run(schedule, context)
         return Outcome(
             entries=entries,
             made=frozenset(schedule.made),
@@ -233,26 +250,26 @@ class Scheduler:
             cache_use=schedule.cache_use,
         )
 
-    def _run(self, schedule: _Schedule, toolbox: BuildContext) -> None:
+    def _run(self, schedule: _Schedule, context: BuildContext) -> None:
         stop: BaseException | None = None
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="step") as pool:
             try:
                 while schedule.waiting or schedule.running:
                     while len(schedule.running) < self._jobs and (item := schedule.next()):
                         if item.root:
-                            toolbox.turn_to(item.root)
+                            context.turn_to(item.root)
                         inputs = {
                             name: schedule.entries[parent]
                             for name, parent in item.step.parents.items()
                         }
-                        future = pool.submit(self._build, item, inputs, toolbox)
+                        future = pool.submit(self._build, item, inputs, context)
                         schedule.running[future] = item
                     schedule.check()
                     done, _ = wait(schedule.running, return_when=FIRST_COMPLETED)
                     for future in done:
                         schedule.take(future)
-                    if schedule.in_vain:
-                        # A killed step leaves nothing behind.
+                    if schedule.nothing_left:
+                        # A killed step leaves nothing in the store.
                         self._processes.stop()
                         break
             except BaseException as error:  # noqa: BLE001 - raised again below
@@ -267,33 +284,34 @@ class Scheduler:
         if isinstance(self._logs, Path):
             logs = self._logs
         else:
-            # What is of no board has its log with the first one.
+            # The log of a step without boards is in the directory of the first board.
             logs = self._logs[item.boards[0] if item.boards else next(iter(self._logs))]
         return logs / f"{item.step.name.replace(':', '-')}.log"
 
-    def _build(self, item: Planned, inputs: Mapping[str, Entry], toolbox: BuildContext) -> _Result:
-        """Make one step's entry, unless it is in the store, where another build may have put it."""
+    def _build(self, item: Planned, inputs: Mapping[str, Entry], context: BuildContext) -> _Result:
+        """Return the entry of a step; build it unless another build has put it into the store."""
         components = item.components(inputs)
+        wanted = key(components)
         with self._store.building(
-            key(components),
+            wanted,
             on_wait=lambda: self._say(item, "waiting for another build that makes the same"),
             stopped=lambda: self._processes.stopped,
         ):
-            kept = self._store.get(key(components))
-            if kept and not self._store.damage(kept.key):
+            cached = self._store.get(wanted)
+            if cached and not self._store.damage(wanted):
                 self._listener(StepCached(step=item.label))
-                return _Result(entry=kept, made=False)
-            return self._make(item, components, inputs, toolbox)
+                return _Result(entry=cached, made=False)
+            return self._make(item, components, inputs, context)
 
     def _make(
         self,
         item: Planned,
         components: Mapping[str, str],
         inputs: Mapping[str, Entry],
-        toolbox: BuildContext,
+        context: BuildContext,
     ) -> _Result:
-        """Make one step's entry."""
-        step, log_path = item.step, self._log(item)
+        """Build a step, report it to the listener, and record it as the step's last build."""
+        step, wanted, log_path = item.step, key(components), self._log(item)
         last = self._last(step)
         why = reason(components, last) if item.depends else item.reason or ""
         self._listener(StepStarted(step=item.label, reason=why, log=log_path))
@@ -303,34 +321,20 @@ class Scheduler:
                 with log_path.open("w") as log:
                     job = Job(
                         inputs=inputs,
-                        output=self._store.draft(key(components)),
+                        output=self._store.draft(wanted),
                         log=log,
                         store=self._store,
-                        tools=toolbox,
+                        tools=context,
                         on_line=lambda line: self._say(item, line),
                     )
-                    toolbox.carry_out(step, job)
+                    context.carry_out(step, job)
                 seconds = time.monotonic() - started
                 entry = self._store.commit(
-                    key(components), step=step.name, components=components, seconds=seconds
+                    wanted, step=step.name, components=components, seconds=seconds
                 )
         except BaseException as error:
-            self._store.discard(key(components))
-            seconds = time.monotonic() - started
-            was_stopped = self._processes.stopped
-            self._listener(
-                StepFailed(
-                    step=item.label,
-                    seconds=seconds,
-                    message=str(error),
-                    stopped=was_stopped,
-                )
-            )
-            if was_stopped:
-                # Whatever it is, it comes from the ground having been pulled away.
-                raise Interrupted("stopped") from error
-            if isinstance(error, BuildError):
-                raise StepFailure(item, error, log_path) from error
+            self._store.discard(wanted)
+            self._fail(item, error, log_path, seconds=time.monotonic() - started)
             raise
         unchanged = last is not None and self._store.content(key(last)) == entry.tree_hash
         self._remember(item, components)
@@ -339,15 +343,31 @@ class Scheduler:
         )
         return _Result(entry=entry, made=True, cache_use=job.cache_use)
 
+    def _fail(self, item: Planned, error: BaseException, log: Path, *, seconds: float) -> None:
+        """Report a failed step to the listener, and raise the error that stands for its failure.
+
+        Raises:
+            Interrupted: The build has been stopped; the step's error is a consequence.
+            StepFailure: The step failed with an error of the build.
+        """
+        stopped = self._processes.stopped
+        self._listener(
+            StepFailed(step=item.label, seconds=seconds, message=str(error), stopped=stopped)
+        )
+        if stopped:
+            raise Interrupted("stopped") from error
+        if isinstance(error, BuildError):
+            raise StepFailure(item, error, log) from error
+
     def _last(self, step: Step) -> Mapping[str, str] | None:
-        """Return the components with which a step was last built, as far as that is known."""
+        """Return the components with which a step was last built; None if they are unknown."""
         try:
             return self._store.last(step.scope, step.name)
         except Unreadable:
             return None
 
     def _remember(self, item: Planned, components: Mapping[str, str]) -> None:
-        """Note what a step was last built with, for all boards whose step it is."""
+        """Record the components with which a step was built, for all boards that have it."""
         for scope in {each.scope for each in (item.step, *item.merged_steps)}:
             self._store.remember(scope, item.step.name, components)
 
@@ -355,6 +375,6 @@ class Scheduler:
         self._listener(StepProgress(step=item.label, line=line))
 
 
-def _enter(entries: dict[Step, Entry], item: Planned, entry: Entry) -> None:
-    """Note what was made of a step, and so of all that it stands for."""
+def _add_entry(entries: dict[Step, Entry], item: Planned, entry: Entry) -> None:
+    """Add the entry of a step and of the steps that were merged into it."""
     entries.update(dict.fromkeys((item.step, *item.merged_steps), entry))

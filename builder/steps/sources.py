@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import IO
 
 from builder.apt.archive import Archive, SourcePackage
@@ -35,6 +36,10 @@ class PackageSource(Step):
             "files": {file.name: file.sha256 for file in self.package.files},
         }
 
+    def provenance(self, output: Path | None) -> Mapping[str, object]:  # noqa: ARG002
+        files = {file.name: file.sha256 for file in self.package.files}
+        return {"package": self.package.name, "version": self.package.version, "sha256": files}
+
     def run(self, job: Job) -> None:
         self.archive.check()
         with job.workspace("download", need=1 << 20, network=True) as workspace:
@@ -62,6 +67,9 @@ class UrlSource(Step):
 
     def settings(self) -> Mapping[str, object]:
         return {"sha256": self.download.sha256, "name": self.download.name}
+
+    def provenance(self, output: Path | None) -> Mapping[str, object]:  # noqa: ARG002
+        return {"url": without_passwords(self.download.url), "sha256": self.download.sha256}
 
     def run(self, job: Job) -> None:
         url, wanted = without_passwords(self.download.url), self.download.sha256

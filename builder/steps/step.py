@@ -69,6 +69,23 @@ class Step(ABC):
     def run(self, job: Job) -> None:
         """Do the work: read `job.input(...)`, write into `job.output`."""
 
+    def provenance(
+        self,
+        output: Path | None,  # noqa: ARG002 - for subclasses
+    ) -> Mapping[str, object] | None:
+        """Return the source of the output as the manifest lists it; None if the step has none.
+
+        `output` is the directory with the step's output; None if it is not in the store.
+        """
+        return None
+
+    def notes(
+        self,
+        output: Path,  # noqa: ARG002 - for subclasses
+    ) -> Sequence[str]:
+        """Return notes for the user of the image, given the directory with the step's output."""
+        return ()
+
     def shell(
         self,
         job: Job,  # noqa: ARG002 - for those that override it

@@ -21,8 +21,9 @@ from builder.apt.distribution_selection import native_archive, select_distributi
 from builder.cli.context import default_store
 from builder.engine.host import host_architecture
 from builder.plan.plan import make_plan
-from builder.plan.rootfs_steps import BoardView, root_layers
+from builder.plan.rootfs_steps import root_layers
 from builder.report.events import Event
+from builder.rootfs.board_view import BoardView
 from builder.rootfs.native.tree import NativeTree
 from builder.sandbox.process import Processes
 from builder.scheduler.scheduler import Scheduler

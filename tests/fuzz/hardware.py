@@ -30,7 +30,16 @@ from builder.vivado.system import read_system
 from tests.fixtures.exports import bitstream, hwh, make_xsa, start_up, sysdef
 from tests.fixtures.sdbuild_repository import BOARDS, E200_TREE, bsp, xsa
 from tests.fuzz.judging import ROOT, AcceptedError, Target
-from tests.fuzz.mutation import of_bytes, of_files, of_lines, of_tar, of_xml, of_yaml, of_zip
+from tests.fuzz.mutation import (
+    as_bytes,
+    of_bytes,
+    of_files,
+    of_lines,
+    of_tar,
+    of_xml,
+    of_yaml,
+    of_zip,
+)
 
 _TREE = SpecTree(root=ROOT)
 
@@ -133,12 +142,17 @@ def _sdbuild_board(data: bytes, scratch: Path) -> None:
     except ValueError:
         return
     for name, content in files.items() if isinstance(files, dict) else ():
-        if ".." in name or "\0" in name or len(name) > 200 or not isinstance(content, str):
+        if (
+            ".." in name
+            or not name.isprintable()
+            or len(name) > 200
+            or not isinstance(content, str)
+        ):
             continue
         path = source / name.strip("/")
         if not path.exists() and not any(each.is_file() for each in path.parents):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content.encode(errors="surrogateescape"))
+            path.write_bytes(as_bytes(content))
     importer.import_board(source, target, _TREE, importer.ImportRequest())
     outside = {path.name for path in scratch.iterdir()} - {"source", "target"}
     if outside:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import struct
 import tarfile
 import warnings
@@ -74,7 +75,8 @@ def of_lines(random: Random, data: bytes) -> bytes:
         case 2:
             lines[at] = lines[at] * random.choice((2, 50))
         case 3:
-            lines = [*lines[:at], lines[at], *[lines[at]] * random.choice((20, 1000)), *lines[at:]]
+            most = LARGEST // (len(lines[at]) + 1)
+            lines[at:at] = [lines[at]] * min(random.choice((21, 1001)), most)
         case 4:
             words = lines[at].split(b" ")
             words[random.randrange(len(words))] = random.choice(_WORDS).encode()
@@ -153,6 +155,27 @@ def of_xml(random: Random, data: bytes) -> bytes:
         return of_lines(random, data)
 
 
+def as_bytes(text: str) -> bytes:
+    """Return the bytes of a file that an input has as a JSON string.
+
+    Surrogates stand for bytes that are not UTF-8; those that JSON can write but Python's
+    `surrogateescape` does not produce become three bytes, which are no UTF-8 either.
+    """
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")
+
+
+def is_path(name: str) -> bool:
+    """Return whether a name of an input is the path of a file that can be written."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in name and ".." not in name
+
+
 def of_files(random: Random, data: bytes) -> bytes:
     """Change a file of a directory, which is kept as JSON: name -> content."""
     try:
@@ -166,7 +189,7 @@ def of_files(random: Random, data: bytes) -> bytes:
         files[random.choice(_WORDS)] = files.pop(name)
     else:
         mutation = of_name(name)
-        changed = mutation(random, str(files[name]).encode(errors="surrogateescape"))
+        changed = mutation(random, as_bytes(str(files[name])))
         files[name] = changed.decode(errors="surrogateescape")
     return json.dumps(files, indent=1).encode()
 

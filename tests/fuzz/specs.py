@@ -26,7 +26,7 @@ from builder.spec.upgrade import upgraded, upgraded_profile
 from builder.spec.values import parse_setting
 from tests.fixtures.specs import BOARD, DISTRIBUTION
 from tests.fuzz.judging import ROOT, AcceptedError, Target
-from tests.fuzz.mutation import Mutation, of_files, of_lines, of_yaml
+from tests.fuzz.mutation import Mutation, as_bytes, is_path, of_files, of_lines, of_yaml
 
 _BOARD_FILE = "boards/B/board.yaml"
 _FILES: Mapping[str, str] = {
@@ -61,12 +61,12 @@ def _write(data: bytes, folder: Path) -> None:
     except (ValueError, RecursionError):
         return
     for name, content in files.items() if isinstance(files, dict) else ():
-        if ".." in name or "\0" in name or not isinstance(content, str):
+        if not is_path(name) or not isinstance(content, str):
             continue
         path = folder / name.strip("/")
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content.encode(errors="surrogateescape"))
+            path.write_bytes(as_bytes(content))
 
 
 def _resolved(data: bytes, scratch: Path) -> None:
@@ -132,7 +132,7 @@ def _one(name: str) -> Mutation:
     def mutation(random: Random, data: bytes) -> bytes:
         try:
             files = json.loads(data)
-            text = files[name].encode(errors="surrogateescape")
+            text = as_bytes(files[name])
         except (ValueError, LookupError, TypeError, AttributeError):
             return of_files(random, data)  # an earlier change has left no such file
         changed = of_yaml(random, text)

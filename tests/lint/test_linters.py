@@ -22,10 +22,11 @@ PROGRAMS = Path(sys.executable).parent
         ["ruff", "format", "--check", "--no-cache"],
         ["mypy"],
         ["lint-imports"],
+        ["codespell"],
     ],
     ids=lambda command: " ".join(command[:2]),
 )
-def test_python_passes(command: list[str]) -> None:
+def test_the_tree_passes(command: list[str]) -> None:
     run_clean(*command)
 
 

@@ -272,10 +272,15 @@ class Ground:
 
 
 def copy_expensive(source: Path, target: Path) -> None:
-    """Copy the entries of expensive steps, and what passwords are salted with, out of a store."""
+    """Copy the entries of expensive steps out of a store.
+
+    The hashes of outputs come along, by which keys are known when an entry below is gone, and the
+    secret, which salts passwords.
+    """
     for path in sorted((source / "entries").glob("*/entry.json")):
         if json.loads(path.read_text())["step"] in EXPENSIVE:
             copy = ["cp", "-a", "--reflink=auto", "--", str(path.parent), str(target / "entries")]
             subprocess.run(copy, check=True)
+    shutil.copytree(source / "outputs", target / "outputs", dirs_exist_ok=True)
     if (source / "secret").exists():
         shutil.copy2(source / "secret", target / "secret")

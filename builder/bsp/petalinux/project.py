@@ -65,6 +65,11 @@ class PetaLinuxProject(ContainerStep):
     def files(self) -> Sequence[Path]:
         return [self.hardware] if self.hardware else []
 
+    def provenance(self, output: Path | None) -> Mapping[str, object] | None:  # noqa: ARG002
+        if self.bsp_sha256 is None:
+            return None
+        return {"petalinux-bsp": self.bsp_name, "sha256": self.bsp_sha256}
+
     @property
     def bsp_name(self) -> str:
         """The file name of the BSP; "" if there is none."""

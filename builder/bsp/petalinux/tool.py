@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from builder.bsp.petalinux.base import noted
 from builder.bsp.petalinux.releases import PLATFORMS, Release, releases
 from builder.bsp.petalinux.system import INPUT, TOOL, WORK, ContainerStep, System, session
 from builder.errors import StepError, UserError
@@ -132,6 +133,15 @@ class PetaLinuxTool(ContainerStep):
 
     def files(self) -> Sequence[Path]:
         return [self.system.folder]
+
+    def provenance(self, output: Path | None) -> Mapping[str, object]:
+        source = {"petalinux": self.release.version, "sha256": self.installer.sha256}
+        base = noted(output) if output else None
+        return source | {"base": base.distribution, "image": base.image} if base else source
+
+    def notes(self, output: Path) -> Sequence[str]:
+        base = noted(output)
+        return [base.message(self.release.version)] if base and base.why else ()
 
     def run(self, job: Job) -> None:
         name = f"PetaLinux {self.release.version}"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,11 +22,9 @@ from builder.formats import linux_image
 from builder.formats.boot_bin import BootImageError, parse
 from builder.formats.devicetree import MOST_BYTES, DeviceTree, parse_tree
 from builder.formats.fit import MAGIC, read_fit
+from builder.formats.linux_image import KERNELS, kernel_name
 from builder.spec.models import Soc
 from builder.untrusted.reading import plain_file
-
-KERNELS = ("image.ub", "fitImage", "zImage", "Image", "Image.gz", "uImage")
-"""Names of the kernel on a card, in the order in which boot scripts look for them."""
 
 _TREES = ("system.dtb", "devicetree.dtb")
 _SCRIPTS = ("boot.scr", "uEnv.txt", "extlinux/extlinux.conf")
@@ -70,12 +68,6 @@ class InspectedFiles:
     modules: Bundle | None
     headers: Bundle | None
     notes: Sequence[str]
-
-
-def kernel_name(names: Iterable[str]) -> str | None:
-    """Return the name of the kernel among a card's files, ignoring case; None if there is none."""
-    by_lower = {name.lower(): name for name in names}
-    return next((by_lower[name.lower()] for name in KERNELS if name.lower() in by_lower), None)
 
 
 def inspect(folder: Path, wanted: BoardRequirements) -> InspectedFiles:

@@ -78,6 +78,11 @@ class Prebuilt(Step):
         """The SHA-256 of local boot files; None for those of a step, which has its own key."""
         return digest(self.supplied, self._read) if isinstance(self.supplied, Path) else None
 
+    def provenance(self, output: Path | None) -> Mapping[str, object] | None:  # noqa: ARG002
+        if not self.content:
+            return None
+        return {"boot-files": Path(str(self.supplied)).name, "sha256": self.content}
+
     def run(self, job: Job) -> None:
         with job.workspace("prebuilt", need=NEED) as workspace:
             found = inspect(self._folder(job, workspace), self.wanted)

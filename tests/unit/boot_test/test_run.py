@@ -21,7 +21,7 @@ from builder.boot_test.login import root_shell
 from builder.boot_test.qemu_release import qemu_source
 from builder.boot_test.run import kernel_problems, kernel_traces, run_checks, told_to, verdict
 from builder.errors import UserError
-from builder.plan import step_key as fingerprint
+from builder.plan import step_key
 from builder.plan.board_steps import board_steps
 from builder.publish.output import Output
 from builder.spec.reader import SpecTree
@@ -227,8 +227,8 @@ def test_a_changed_check_is_that_layer_and_the_image_alone(boards_dir: Path) -> 
         def visit(step: Step) -> str:
             if step.name not in found:
                 parents = {name: visit(parent) for name, parent in step.parents.items()}
-                parts = fingerprint.with_inputs(fingerprint.components(step, secret=b""), parents)
-                found[step.name] = fingerprint.key(parts)
+                parts = step_key.with_inputs(step_key.components(step, secret=b""), parents)
+                found[step.name] = step_key.key(parts)
             return found[step.name]
 
         visit(board_steps(spec, FakeArchive()).image)

@@ -19,7 +19,7 @@ from builder.spec.recipe import SECRET
 from builder.steps.step import Step
 from builder.store.store import Entry
 from tests.fixtures.command_line import Answer, CommandLine, FakeArchive
-from tests.unit.publish.test_customization import facts
+from tests.unit.plan.test_customization import facts
 
 Customize = Callable[..., Answer]
 HERE = "builder.cli.customize"

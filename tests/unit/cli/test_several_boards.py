@@ -412,8 +412,8 @@ def test_an_image_says_of_when_its_packages_are_and_which_are_missing(
     assert (told["left-out"], told["as-of"]) == (left_out, 86400)
     assert told["outdated"] == outdated
     page = (output / "report.html").read_text()
-    assert "Made without the packages of bookworm-security: the mirror does not answer" in page
-    old = "Made from package indexes of bookworm-updates that were out of date since 2026-11-30"
+    assert "Built without the packages of bookworm-security: the mirror does not answer" in page
+    old = "Built from package indexes of bookworm-updates that expired on 2026-11-30"
     assert old in page
     assert "<dt>packages as of</dt><dd>1970-01-02 00:00 UTC</dd>" in page
 
@@ -452,7 +452,7 @@ def test_a_build_ends_with_a_report_to_look_at(factory: Factory, tmp_path: Path)
     assert "first of One" in report.read_text()
     factory.content = "second"
     factory("build", "One")
-    assert "Differences from the build before" in report.read_text()
+    assert "Differences from the previous build" in report.read_text()
 
 
 def test_one_board_is_told_as_ever(factory: Factory, tmp_path: Path) -> None:

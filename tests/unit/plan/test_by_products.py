@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""By-products: what is planned for them, what a sysroot is made of."""
+"""By-products: their plans, and the content of a sysroot."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def steps_of(only: str, monkeypatch: pytest.MonkeyPatch) -> BoardSteps:
         ("sysroot", {"bootstrap", "development", "sysroot"}, {"kernel", "image"}),
     ],
 )
-def test_a_by_product_takes_what_it_needs_and_no_more(
+def test_a_by_product_plans_only_the_steps_it_needs(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     only: str,
@@ -48,7 +48,7 @@ def test_a_by_product_takes_what_it_needs_and_no_more(
     assert not missing & names
 
 
-def test_a_sysroot_has_what_the_image_has_and_what_compilers_need(
+def test_a_sysroot_has_the_image_layers_and_development_packages(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     steps = steps_of("sysroot", monkeypatch)
@@ -63,7 +63,7 @@ def test_a_sysroot_has_what_the_image_has_and_what_compilers_need(
 @pytest.mark.parametrize(
     ("version", "number"), [("4:12.2.0-3", "12"), ("11.4.0-1ubuntu1", "11"), ("", None)]
 )
-def test_the_compilers_number_is_read_off_its_version(version: str, number: str | None) -> None:
+def test_the_major_version_of_the_compiler(version: str, number: str | None) -> None:
     assert _compiler(version) == number
 
 
@@ -83,7 +83,7 @@ def test_links_stay_within_a_sysroot(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("only", [*PRODUCTS])
-def test_by_products_are_published_and_nothing_else(
+def test_only_the_by_product_is_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, only: str
 ) -> None:
     steps = steps_of(only, monkeypatch)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Fingerprints and the plan: what is kept, what is built, and the one reason why."""
+"""Keys of steps and plans: cached steps, steps to build, and the reasons."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import pytest
 
 from builder.apt.archive import Archive
 from builder.errors import UserError
-from builder.plan import step_key as fingerprint
+from builder.plan import step_key
 from builder.plan.board_steps import board_steps
 from builder.plan.merge import merge_plans
 from builder.plan.plan import Planned, lines, make_plan
-from builder.plan.rootfs_steps import BoardView, root_layers
+from builder.plan.rootfs_steps import root_layers
 from builder.plan.step_key import key, reason
+from builder.rootfs.board_view import BoardView
 from builder.rootfs.native.programs import NativePrograms
 from builder.spec.models import Architecture
 from builder.spec.reader import SpecTree
@@ -30,7 +31,7 @@ from tests.fixtures.product import ROOT
 
 
 class FakeStep(Step):
-    """A step with whatever a test wants to depend on."""
+    """A step with the inputs that a test chooses."""
 
     packages = ("bash", "no-such-package")
 
@@ -61,7 +62,7 @@ class FakeStep(Step):
 
 
 def components(step: Step, *, secret: bytes = b"secret") -> dict[str, str]:
-    return fingerprint.components(step, secret=secret)
+    return step_key.components(step, secret=secret)
 
 
 def keep(store: Store, item: Planned, inputs: Mapping[str, Entry]) -> Entry:
@@ -77,7 +78,7 @@ def keep(store: Store, item: Planned, inputs: Mapping[str, Entry]) -> Entry:
 
 
 def kept(store: Store, item: Planned) -> Entry:
-    """Return the entry of a step that is kept."""
+    """Return the entry of a cached step."""
     assert item.key
     entry = store.get(item.key)
     assert entry
@@ -85,7 +86,7 @@ def kept(store: Store, item: Planned) -> Entry:
 
 
 def build(store: Store, *targets: Step) -> set[str]:
-    """Build steps; return the names of those that were not kept."""
+    """Build steps; return the names of those that were not cached."""
     entries: dict[Step, Entry] = {}
     made = set()
     for item in make_plan(targets, store):
@@ -104,10 +105,10 @@ def said(store: Store, *targets: Step) -> dict[str, str]:
     return dict(lines(make_plan(targets, store)))
 
 
-# Fingerprints
+# Keys
 
 
-def test_content_counts_and_times_do_not(tmp_path: Path) -> None:
+def test_a_key_depends_on_the_content_of_files_not_on_times(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("x")
     step = FakeStep("s", paths=[path])
@@ -137,7 +138,7 @@ def make(path: Path, text: str) -> None:
     [
         (lambda _, root: make(root / "files/one", "new"), "{}/files/one changed"),
         (lambda _, root: make(root / "files/new", ""), "{}/files/new is new"),
-        (lambda _, root: (root / "files/one").unlink(), "{}/files/one is gone"),
+        (lambda _, root: (root / "files/one").unlink(), "{}/files/one was removed"),
         (lambda _, root: make(root / "files/sub/two", "new"), "{}/files/sub/two changed"),
         (lambda step, _: step.values.update(x=2), "x: 1 -> 2"),
         (lambda step, _: step.values.update(x="a"), 'x: 1 -> "a"'),
@@ -166,7 +167,7 @@ def test_each_change_gives_another_key_and_its_reason(
     ("old", "new", "because"),
     [
         (None, {"setting x": "1"}, "never built"),
-        ({"setting x": "1"}, {"setting x": "1"}, "not in the store any more"),
+        ({"setting x": "1"}, {"setting x": "1"}, "no longer in the store"),
         ({"input kernel": "1"}, {"input kernel": "2"}, "kernel changed"),
         ({"tool gcc": "1"}, {"tool gcc": "2"}, "gcc: 1 -> 2"),
         ({"tool gcc": "1"}, {"tool gcc": "not installed"}, "gcc: 1 -> not installed"),
@@ -224,8 +225,8 @@ def test_links_that_multiply_are_refused(tmp_path: Path, monkeypatch: pytest.Mon
         for side in "ab":
             (tmp_path / f"{level}/{side}").symlink_to(f"../{level + 1}")
     (tmp_path / "15").mkdir()
-    monkeypatch.setattr(fingerprint, "_MOST_FILES", 1000)
-    with pytest.raises(UserError, match="more than 1000 files: is a link in it that leads"):
+    monkeypatch.setattr(step_key, "_MOST_FILES", 1000)
+    with pytest.raises(UserError, match=r"more than 1000 files$"):
         components(FakeStep("s", paths=[tmp_path / "0"]))
 
 
@@ -240,7 +241,7 @@ def test_secrets_are_hidden() -> None:
 
 
 def test_tools_count_with_their_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fingerprint, "_versions", lambda: {"bash": "5.2-1"})
+    monkeypatch.setattr(step_key, "_versions", lambda: {"bash": "5.2-1"})
     parts = components(FakeStep("s"))
     assert parts["tool bash"] == "5.2-1"
     assert parts["tool no-such-package"] == "not installed"
@@ -248,7 +249,7 @@ def test_tools_count_with_their_version(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_parents_count_with_the_content_of_their_output() -> None:
     parts = components(FakeStep("s"))
-    assert fingerprint.with_inputs(parts, {"kernel": "abc"}) == {**parts, "input kernel": "abc"}
+    assert step_key.with_inputs(parts, {"kernel": "abc"}) == {**parts, "input kernel": "abc"}
 
 
 def test_pycache_does_not_count(tmp_path: Path) -> None:
@@ -338,7 +339,7 @@ def test_only_modules_count_as_code() -> None:
 
 
 @pytest.mark.parametrize("step", ["u_boot", "kernel"])
-def test_what_takes_minutes_does_not_depend_on_how_boards_are_emulated(step: str) -> None:
+def test_long_steps_do_not_depend_on_the_code_for_emulation(step: str) -> None:
     found = modules(f"builder.bsp.mainline.{step}")
     assert "builder.bsp.soc" in found
     assert not [name for name in found if name.startswith("builder.qemu_devicetree")]
@@ -351,7 +352,7 @@ def test_a_changed_helper_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> No
     def changed(module: str) -> str:
         return "new" if module == "builder.formats.boot_bin" else before[f"code {module}"]
 
-    monkeypatch.setattr(fingerprint, "_module_hash", changed)
+    monkeypatch.setattr(step_key, "_module_hash", changed)
     after = components(step)
     assert reason(after, before) == "the builder's code changed (builder.formats.boot_bin)"
 
@@ -368,7 +369,7 @@ def test_a_changed_helper_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> No
         ("Y = 1\ndef f(x):\n    return x + 1\n", False),
     ],
 )
-def test_what_code_does_counts_not_how_it_is_explained(
+def test_comments_and_docstrings_do_not_change_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, *, same: bool
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
@@ -398,12 +399,12 @@ def test_parents_come_first_and_each_step_once(store: Store) -> None:
     assert [item.step for item in plan] == [bottom, middle, top]
 
 
-def test_what_was_never_built_is_built(store: Store) -> None:
+def test_a_step_that_was_never_built_is_built(store: Store) -> None:
     *_, top = chain()
     assert said(store, top) == dict.fromkeys(("bottom", "middle", "top"), "build: never built")
 
 
-def test_what_was_built_is_kept(store: Store) -> None:
+def test_a_built_step_is_cached(store: Store) -> None:
     *_, top = chain()
     build(store, top)
     assert said(store, top) == dict.fromkeys(("bottom", "middle", "top"), "kept")
@@ -414,7 +415,7 @@ def optional_steps(store: Store, check: FakeStep, *targets: Step) -> dict[str, s
     return dict(lines(make_plan(targets, store, optional=[check])))
 
 
-def test_an_optional_step_is_made_with_what_it_stands_on(store: Store) -> None:
+def test_an_optional_step_is_built_with_its_parents(store: Store) -> None:
     _, middle, top = chain()
     data = FakeStep("data", parents={"middle": middle})
     check = FakeStep("check", parents={"middle": middle, "data": data})
@@ -422,14 +423,14 @@ def test_an_optional_step_is_made_with_what_it_stands_on(store: Store) -> None:
     assert found["data"] == found["check"] == "build: never built"
 
 
-def test_an_optional_step_is_made_on_what_is_kept(store: Store) -> None:
+def test_an_optional_step_is_built_on_cached_parents(store: Store) -> None:
     _, middle, top = chain()
     build(store, top)
     found = optional_steps(store, FakeStep("check", parents={"middle": middle}), top)
     assert found == {**dict.fromkeys(("bottom", "middle", "top"), "kept"), "check": NEVER}
 
 
-def test_nothing_is_made_again_for_an_optional_step(store: Store) -> None:
+def test_parents_are_not_rebuilt_for_an_optional_step(store: Store) -> None:
     bottom, middle, top = chain()
     build(store, top)
     evict(store, bottom, middle)
@@ -441,7 +442,7 @@ def test_nothing_is_made_again_for_an_optional_step(store: Store) -> None:
     }
 
 
-def test_the_reason_is_the_first_and_the_rest_depends_on_what_comes_out(store: Store) -> None:
+def test_children_of_a_changed_step_depend_on_its_output(store: Store) -> None:
     bottom, _, top = chain()
     build(store, top)
     bottom.values["x"] = 2
@@ -454,7 +455,7 @@ def test_the_reason_is_the_first_and_the_rest_depends_on_what_comes_out(store: S
     assert certain == {"bottom": True, "middle": False, "top": False}
 
 
-def test_what_comes_out_the_same_changes_nothing_above(store: Store) -> None:
+def test_an_unchanged_output_does_not_rebuild_children(store: Store) -> None:
     bottom, _, top = chain()
     bottom.output = "the same"
     build(store, top)
@@ -463,7 +464,7 @@ def test_what_comes_out_the_same_changes_nothing_above(store: Store) -> None:
     assert set(said(store, top).values()) == {"kept"}
 
 
-def test_what_comes_out_different_is_seen_as_far_as_it_goes(store: Store) -> None:
+def test_a_changed_output_rebuilds_its_children_only(store: Store) -> None:
     bottom, middle, top = chain()
     middle.output = "the same"
     del top.parents["bottom"]
@@ -473,7 +474,7 @@ def test_what_comes_out_different_is_seen_as_far_as_it_goes(store: Store) -> Non
     assert set(said(store, top).values()) == {"kept"}
 
 
-def test_an_output_that_was_there_before_is_known_again(store: Store) -> None:
+def test_an_output_of_an_earlier_build_is_recognized(store: Store) -> None:
     bottom, _, top = chain()
     bottom.output = "one"
     build(store, top)
@@ -492,20 +493,20 @@ def test_a_new_parent_is_a_reason_of_its_own(store: Store) -> None:
     assert said(store, middle)["middle"] == "build: new changed"
 
 
-def test_without_the_memory_of_a_built_output_its_children_depend_on_it(store: Store) -> None:
+def test_children_of_an_output_without_record_depend_on_it(store: Store) -> None:
     bottom, middle, _ = chain()
     build(store, middle)
     evict(store, bottom)
     for path in (store.root / "outputs").iterdir():
         path.unlink()
     assert said(store, middle) == {
-        "bottom": "build: not in the store any more",
+        "bottom": "build: no longer in the store",
         "middle": "build if bottom comes out different",
     }
     assert build(store, middle) == {"bottom"}
 
 
-def test_a_steps_own_reason_is_said_even_if_a_parent_changes(store: Store) -> None:
+def test_the_reason_of_a_step_precedes_that_of_its_parents(store: Store) -> None:
     bottom, middle, top = chain()
     build(store, top)
     bottom.values["x"] = 2
@@ -513,7 +514,7 @@ def test_a_steps_own_reason_is_said_even_if_a_parent_changes(store: Store) -> No
     assert said(store, top)["middle"] == "build: y: none -> 1"
 
 
-def test_what_nobody_needs_is_not_built_again(store: Store) -> None:
+def test_a_step_that_is_not_needed_is_not_rebuilt(store: Store) -> None:
     bottom, middle, top = chain()
     build(store, top)
     evict(store, bottom, middle)
@@ -521,19 +522,19 @@ def test_what_nobody_needs_is_not_built_again(store: Store) -> None:
     assert all(item.cached for item in make_plan([top], store))
 
 
-def test_what_is_needed_again_is_built_again(store: Store) -> None:
+def test_missing_parents_of_a_built_step_are_rebuilt(store: Store) -> None:
     bottom, middle, top = chain()
     build(store, top)
     evict(store, bottom, middle)
     top.values["y"] = 1
     assert said(store, top) == {
-        "bottom": "build: not in the store any more",
-        "middle": "build: not in the store any more",
+        "bottom": "build: no longer in the store",
+        "middle": "build: no longer in the store",
         "top": "build: y: none -> 1",
     }
 
 
-def test_going_back_finds_what_was_kept(store: Store) -> None:
+def test_reverting_a_change_finds_the_cached_output(store: Store) -> None:
     bottom, _, top = chain()
     build(store, top)
     bottom.values["x"] = 2
@@ -542,12 +543,12 @@ def test_going_back_finds_what_was_kept(store: Store) -> None:
     assert set(said(store, top).values()) == {"kept"}
 
 
-def test_a_step_that_is_a_target_is_needed_though_another_keeps_it(store: Store) -> None:
+def test_a_target_is_needed_even_if_its_children_are_cached(store: Store) -> None:
     bottom, _, top = chain()
     build(store, top)
     evict(store, bottom)
     assert said(store, top)["bottom"] == "not needed"
-    assert said(store, top, bottom)["bottom"] == "build: not in the store any more"
+    assert said(store, top, bottom)["bottom"] == "build: no longer in the store"
 
 
 def test_targets_may_come_from_anything_that_can_be_iterated(store: Store) -> None:
@@ -561,7 +562,7 @@ def test_targets_may_come_from_anything_that_can_be_iterated(store: Store) -> No
 
 
 def spoil(store: Store, *steps: Step) -> None:
-    """Put a file into the entries of steps that does not belong there."""
+    """Damage the entries of steps by an additional file."""
     for item in make_plan(steps, store):
         if item.step in steps:
             (kept(store, item).files / "alien").touch()
@@ -570,16 +571,16 @@ def spoil(store: Store, *steps: Step) -> None:
 DAMAGED = "build: damaged in the store: files/alien does not belong there"
 
 
-def test_a_damaged_target_is_made_again_and_leaves_the_store(store: Store) -> None:
+def test_a_damaged_target_is_rebuilt_and_removed_from_the_store(store: Store) -> None:
     *_, top = chain()
     build(store, top)
     spoil(store, top)
     assert said(store, top) == {"bottom": "kept", "middle": "kept", "top": DAMAGED}
     assert len(store.keys()) == 2
-    assert said(store, top)["top"] == "build: not in the store any more"
+    assert said(store, top)["top"] == "build: no longer in the store"
 
 
-def test_what_a_step_reads_is_verified_and_what_nobody_reads_is_not(store: Store) -> None:
+def test_only_outputs_that_a_build_reads_are_verified(store: Store) -> None:
     bottom, middle, top = chain()
     build(store, top)
     spoil(store, bottom, middle)
@@ -588,18 +589,18 @@ def test_what_a_step_reads_is_verified_and_what_nobody_reads_is_not(store: Store
     assert said(store, top) == {"bottom": DAMAGED, "middle": DAMAGED, "top": "build: y: none -> 1"}
 
 
-def test_what_a_damaged_step_is_made_of_is_needed_again(store: Store) -> None:
+def test_parents_of_a_damaged_step_are_needed(store: Store) -> None:
     bottom, middle, top = chain()
     build(store, top)
     evict(store, bottom)
     spoil(store, middle)
     top.values["y"] = 1
     found = said(store, top)
-    assert found["bottom"] == "build: not in the store any more"
+    assert found["bottom"] == "build: no longer in the store"
     assert found["middle"] == DAMAGED
 
 
-def test_what_is_shown_with_the_targets_is_verified_if_it_is_there(store: Store) -> None:
+def test_cached_shown_steps_are_verified(store: Store) -> None:
     bottom, middle, top = chain()
     build(store, top)
     spoil(store, middle)
@@ -609,7 +610,7 @@ def test_what_is_shown_with_the_targets_is_verified_if_it_is_there(store: Store)
     assert dict(lines(plan))["middle"] == "not needed"
 
 
-def test_a_damaged_optional_step_is_made_again_on_what_is_there(store: Store) -> None:
+def test_a_damaged_optional_step_is_rebuilt_on_cached_parents(store: Store) -> None:
     _, middle, top = chain()
     check = FakeStep("check", parents={"middle": middle})
     build(store, top, check)
@@ -617,7 +618,7 @@ def test_a_damaged_optional_step_is_made_again_on_what_is_there(store: Store) ->
     assert optional_steps(store, check, top)["check"] == DAMAGED
 
 
-def test_nothing_is_made_again_for_a_damaged_optional_step(store: Store) -> None:
+def test_parents_are_not_rebuilt_for_a_damaged_optional_step(store: Store) -> None:
     _, middle, top = chain()
     check = FakeStep("check", parents={"middle": middle})
     build(store, top, check)
@@ -631,7 +632,7 @@ def test_nothing_is_made_again_for_a_damaged_optional_step(store: Store) -> None
     }
 
 
-def test_what_an_optional_step_reads_is_verified(store: Store) -> None:
+def test_parents_of_an_optional_step_are_verified(store: Store) -> None:
     _, middle, top = chain()
     build(store, top)
     spoil(store, middle)
@@ -648,14 +649,14 @@ def test_a_damaged_description_is_the_reason(store: Store) -> None:
     assert said(store, top)["top"].startswith(f"build: damaged in the store: {path} cannot be read")
 
 
-def test_a_damaged_memory_of_the_last_build_is_the_reason(store: Store) -> None:
+def test_a_damaged_record_of_the_last_build_is_the_reason(store: Store) -> None:
     *_, top = chain()
     build(store, top)
     top.values["y"] = 1
     path = store.root / "last/board/top.json"
     path.write_text("{")
     assert said(store, top)["top"].startswith(
-        f"build: it is not known what was built last: {path} cannot be read"
+        f"build: the record of its last build is unusable: {path} cannot be read"
     )
 
 
@@ -670,7 +671,7 @@ def evict(store: Store, *steps: Step) -> None:
 
 
 def tower(board: str, *, kernel: str = "common") -> FakeStep:
-    """Return the image of a board whose kernel may be that of others."""
+    """Return the image step of a board whose kernel other boards may share."""
     below = FakeStep("kernel", values={"kernel": kernel})
     return FakeStep("image", parents={"kernel": below}, values={"board": board})
 
@@ -692,14 +693,14 @@ def test_equal_steps_of_boards_become_one(store: Store) -> None:
     ]
 
 
-def test_each_step_comes_after_its_parents_whichever_board_it_is_of(store: Store) -> None:
+def test_parents_come_first_in_a_merged_plan(store: Store) -> None:
     one, two = tower("One"), tower("Two")
     top = FakeStep("top", parents={"image": two, "own": FakeStep("own", values={"x": 1})})
     names = [item.label for item in joint(store, One=one, Two=top)]
     assert names == ["kernel (One, Two)", "image (One)", "image (Two)", "own (Two)", "top (Two)"]
 
 
-def test_labels_tell_steps_of_one_name_apart(store: Store) -> None:
+def test_labels_distinguish_steps_of_the_same_name(store: Store) -> None:
     boards: dict[str, Step] = {name: tower(name) for name in "ABCDE"}
     boards |= {name: tower(name, kernel="another") for name in "FGHIJ"}
     labels = [item.label for item in joint(store, **boards)]
@@ -708,7 +709,7 @@ def test_labels_tell_steps_of_one_name_apart(store: Store) -> None:
     assert len(labels) == len({*labels}) == 12
 
 
-def test_one_board_alone_needs_no_name(store: Store) -> None:
+def test_labels_for_a_single_board_do_not_name_it(store: Store) -> None:
     assert [item.label for item in joint(store, One=tower("One"))] == ["kernel", "image"]
 
 
@@ -724,7 +725,7 @@ def test_a_step_is_needed_if_one_board_needs_it(store: Store) -> None:
 
 
 @pytest.mark.parametrize("names", ["One Two", "Two One"])
-def test_what_one_board_finds_damaged_is_made_again_for_all(store: Store, names: str) -> None:
+def test_damage_found_by_one_board_rebuilds_the_step_for_all(store: Store, names: str) -> None:
     boards: dict[str, Step] = {name: tower(name) for name in names.split()}
     one = boards["One"]
     build(store, one)
@@ -734,7 +735,7 @@ def test_what_one_board_finds_damaged_is_made_again_for_all(store: Store, names:
     assert f"build: {kernel.reason}" == DAMAGED
 
 
-def test_steps_of_other_names_stay_apart(store: Store) -> None:
+def test_steps_with_different_names_are_not_merged(store: Store) -> None:
     one = FakeStep("image", parents={"a": FakeStep("a"), "b": FakeStep("b")})
     assert len({item.identity for item in joint(store, One=one)}) == 2
     assert [item.step.name for item in joint(store, One=one)] == ["a", "b", "image"]
@@ -743,7 +744,7 @@ def test_steps_of_other_names_stay_apart(store: Store) -> None:
 # A board's steps
 
 
-def test_a_pinned_distribution_without_a_lock_file_is_refused_with_what_to_do(
+def test_a_distribution_without_a_lock_file_is_refused_with_a_hint(
     tmp_path: Path,
 ) -> None:
     spec = resolve(SpecTree(root=ROOT), "Pynq-Z2", distro="ubuntu-jammy")
@@ -751,10 +752,10 @@ def test_a_pinned_distribution_without_a_lock_file_is_refused_with_what_to_do(
     missing = r"^recipe jupyter has no lock file for ubuntu-jammy on armhf: recipes/jupyter/.* is missing$"
     with pytest.raises(UserError, match=missing) as caught:
         board_steps(spec, archive)
-    assert caught.value.hint == "take another distribution with --distro, or write the lock file"
+    assert caught.value.hint == "choose another distribution with --distro or create the lock file"
 
 
-def test_all_layers_stand_on_the_machines_own_programs_if_there_are_any(tmp_path: Path) -> None:
+def test_all_layers_use_native_programs_if_available(tmp_path: Path) -> None:
     spec = resolve(SpecTree(root=ROOT), "Pynq-Z2", distro="debian-bookworm")
     archive, native = (
         Archive(tmp_path, spec.distributions[0], architecture)
@@ -775,7 +776,7 @@ def test_all_layers_stand_on_the_machines_own_programs_if_there_are_any(tmp_path
 
 
 def test_steps_can_be_handed_to_another_process(store: Store) -> None:
-    """In containers those that need root's power are: they must be the same steps there."""
+    """Steps that need capabilities run in another process of the container, with the same keys."""
     spec = resolve(TREE, "Pynq-Z2", distro="debian-bookworm")
     steps = board_steps(spec, FakeArchive())
     plan = make_plan(steps.targets, store, optional=steps.checks)

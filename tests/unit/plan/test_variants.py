@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Boards that extend others: what they take over, from where, and what can be wrong with them."""
+"""Boards that extend others: inherited keys and files, and errors in them."""
 
 from __future__ import annotations
 
@@ -162,7 +162,9 @@ def test_recipes_get_the_designs_of_the_hardware(files: Files) -> None:
     for step in steps:
         steps += step.parents.values()
     (layer,) = {step for step in steps if isinstance(step, RecipeLayer)}
-    assert (layer.board.board, layer.hardware) == ("V", "B")
+    view = layer.inputs.view
+    assert view
+    assert (view.board.board, view.hardware) == ("V", "B")
 
 
 def test_recipes_of_the_bases_are_seen_and_nearer_ones_win(files: Files) -> None:

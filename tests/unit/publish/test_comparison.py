@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What differs between two builds."""
+"""Differences between two builds."""
 
 from __future__ import annotations
 
@@ -114,12 +114,12 @@ def test_another_spelling_of_a_python_package_is_the_same_package() -> None:
     assert not changed(lambda m: m.update({"python-packages": spelled})).python_packages
 
 
-def test_only_another_checksum_is_another_image() -> None:
+def test_images_with_the_same_checksum_are_the_same() -> None:
     assert changed(lambda m: m["image"].update(size=1)).same_image
     assert not changed(lambda m: m["image"].update(sha256="bb")).same_image
 
 
-def test_times_are_no_difference() -> None:
+def test_times_are_not_compared() -> None:
     assert not any(vars(changed(lambda m: m["steps"][0].update(seconds=9.0))).values())
 
 

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""What the output directory holds when something is missing or goes wrong."""
+"""The output directory when inputs are missing or publication fails."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +19,9 @@ from builder.bsp.tree_checks.findings import FINDINGS, Finding, write_findings
 from builder.errors import HostError, StepError
 from builder.plan.board_steps import BoardSteps, board_steps
 from builder.plan.plan import make_plan
+from builder.publish import output as publication
 from builder.publish.manifest import manifest, notes
-from builder.publish.output import Output, copy_sparse, publish
+from builder.publish.output import Output, copy_files, publish
 from builder.sandbox.compiler_cache import CacheUse
 from builder.scheduler.scheduler import Outcome
 from builder.spec.models import AcceptedFinding
@@ -26,6 +29,7 @@ from builder.spec.resolve import resolve
 from builder.steps.step import Step
 from builder.store.store import Entry, Store
 from tests.fixtures.command_line import TREE, FakeArchive
+from tests.fixtures.product import ROOT
 
 
 @pytest.fixture
@@ -35,7 +39,7 @@ def steps() -> BoardSteps:
 
 @pytest.fixture
 def image_alone(steps: BoardSteps, store: Store) -> dict[Step, Entry]:
-    """The entries of a store out of which all but the image has gone."""
+    """The entries of a store that has only the image."""
     with store.building("k"):
         made = store.draft("k")
         (made / "Pynq-Z2.img").write_text("card")
@@ -45,11 +49,11 @@ def image_alone(steps: BoardSteps, store: Store) -> dict[Step, Entry]:
 
 
 def outcome(entries: Mapping[Step, Entry]) -> Outcome:
-    """Return what came of a build that had nothing to do."""
+    """Return the outcome of a build without changes."""
     return Outcome(entries={**entries}, made=frozenset(), failures=())
 
 
-def test_an_image_is_published_though_what_it_was_made_of_has_gone_from_the_store(
+def test_an_image_is_published_without_its_parents_in_the_store(
     steps: BoardSteps, image_alone: dict[Step, Entry], tmp_path: Path
 ) -> None:
     output = Output(directory=tmp_path / "output", board="Pynq-Z2")
@@ -74,7 +78,7 @@ def test_the_manifest_counts_the_boot_files(
 
 @pytest.fixture
 def checked(steps: BoardSteps, image_alone: dict[Step, Entry], store: Store) -> dict[Step, Entry]:
-    """The entries of an image whose checks were made: one of them found something."""
+    """The entries of an image whose checks have run; one of them has a finding."""
     entries = {**image_alone}
     for number, step in enumerate(steps.checks):
         found = [Finding(check="design", subject="i2c@e0005000", text="it is off")]
@@ -84,7 +88,7 @@ def checked(steps: BoardSteps, image_alone: dict[Step, Entry], store: Store) -> 
     return entries
 
 
-def test_findings_are_told_and_are_in_the_manifest(
+def test_findings_are_notes_and_are_in_the_manifest(
     steps: BoardSteps, checked: dict[Step, Entry]
 ) -> None:
     told = "Pynq-Z2: [design: i2c@e0005000] it is off"
@@ -96,7 +100,7 @@ def test_findings_are_told_and_are_in_the_manifest(
     ]
 
 
-def test_the_manifest_says_what_was_made_and_what_came_from_the_compiler_cache(
+def test_the_manifest_describes_built_steps_and_their_compiler_cache_use(
     steps: BoardSteps, image_alone: dict[Step, Entry], store: Store
 ) -> None:
     plan = make_plan([steps.image], store)
@@ -124,7 +128,7 @@ def test_an_accepted_finding_is_in_the_manifest_with_its_reason(
     assert [each["accepted"] for each in found["findings"]] == ["nothing hangs on it"]
 
 
-def test_an_unused_entry_is_told_with_its_place(
+def test_an_unused_accepted_finding_is_a_note_with_its_line(
     steps: BoardSteps, checked: dict[Step, Entry]
 ) -> None:
     accepted = tuple(
@@ -134,14 +138,14 @@ def test_an_unused_entry_is_told_with_its_place(
     board = steps.spec.board.model_copy(update={"accepted_findings": accepted})
     steps = replace(steps, spec=replace(steps.spec, board=board))
     place = f"Pynq-Z2: {steps.spec.directory}/board.yaml:1: accepted-findings"
-    found = [note for note in notes(steps, checked) if "nothing was found" in note]
+    found = [note for note in notes(steps, checked) if "no finding matches" in note]
     assert [note.startswith(f"{place}.{index}: ") for index, note in enumerate(found)] == [True] * 2
     # Of another provider's boot files, nothing was compared with Linux's tree.
     steps = replace(steps, boot=replace(steps.boot, checks=()))
-    assert [note for note in notes(steps, checked) if "nothing was found" in note] == found[:1]
+    assert [note for note in notes(steps, checked) if "no finding matches" in note] == found[:1]
 
 
-def test_a_check_that_was_made_later_is_published(
+def test_a_check_that_ran_later_is_published(
     steps: BoardSteps,
     image_alone: dict[Step, Entry],
     checked: dict[Step, Entry],
@@ -167,7 +171,7 @@ def test_a_check_that_was_made_later_is_published(
         ("image.json", 0o644),
     ],
 )
-def test_images_are_their_owners_alone_from_the_first_byte(
+def test_copies_of_images_are_never_readable_by_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, mode: int
 ) -> None:
     (tmp_path / "source").write_text("card")
@@ -184,15 +188,13 @@ def test_images_are_their_owners_alone_from_the_first_byte(
 
     umask = os.umask(0o022)
     monkeypatch.setattr("builder.publish.output.subprocess.run", copying)
-    copy_sparse(tmp_path / "source", tmp_path / name)
+    copy_files({tmp_path / "source": tmp_path / name})
     os.umask(umask)
     modes.append((tmp_path / name).stat().st_mode)
     assert [stat.S_IMODE(each) for each in modes] == [mode, mode]
 
 
-def test_a_copy_that_finds_the_disk_full_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin/cp"
     program.write_text("#!/bin/sh\necho cp: No space left on device >&2; exit 1\n")
@@ -201,12 +203,57 @@ def test_a_copy_that_finds_the_disk_full_says_so(
     monkeypatch.setattr("builder.sandbox.disk_space._free", lambda _: 0)
     (tmp_path / "source").write_text("card")
     with pytest.raises(HostError, match=f"^{tmp_path}: no space is left, "):
-        copy_sparse(tmp_path / "source", tmp_path / "target.img")
+        copy_files({tmp_path / "source": tmp_path / "target.img"})
     assert {path.name for path in tmp_path.iterdir()} == {"source", "bin"}
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from builder.publish.output import copy_files
+
+rename, left = Path.rename, int(sys.argv[1])
+
+def counted(path, target):
+    global left
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+    return rename(path, target)
+
+Path.rename = counted
+names = ("card.img", "card.img.bmap")
+copy_files({Path("new", name): Path(name) for name in names}, {Path("card.img.sha256"): "new"})
+"""
+
+
+@pytest.mark.parametrize("renamed", range(6))
+def test_a_killed_publication_leaves_no_image_without_its_own_checksum(
+    tmp_path: Path, renamed: int
+) -> None:
+    names = ("card.img", "card.img.bmap", "card.img.sha256")
+    (tmp_path / "new").mkdir()
+    for name in names:
+        (tmp_path / name).write_text("old")
+        (tmp_path / "new" / name).write_text("new")
+
+    def run(renames: int) -> int:
+        words = [sys.executable, "-c", KILLED, str(renames)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(words, cwd=tmp_path, env=environment, check=False).returncode
+
+    assert run(renamed) == -signal.SIGKILL
+    texts = {(tmp_path / name).read_text() for name in names if (tmp_path / name).exists()}
+    if (tmp_path / "card.img").exists():
+        assert all((tmp_path / name).exists() for name in names)
+        assert len(texts) == 1
+    assert run(100) == 0
+    assert {(tmp_path / name).read_text() for name in names} == {"new"}
+    assert {path.name for path in tmp_path.iterdir()} == {"new", *names}
+
+
 @pytest.mark.parametrize("copied", range(4))
-def test_no_image_has_the_checksum_of_another_however_far_it_is_published(
+def test_an_interrupted_publication_leaves_no_checksum_of_another_image(
     steps: BoardSteps, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: int
 ) -> None:
     output = Output(directory=tmp_path / "output", board="Pynq-Z2")
@@ -226,13 +273,15 @@ def test_no_image_has_the_checksum_of_another_however_far_it_is_published(
     publish(output, steps, [], made_of("old"))
     copies: list[Path] = []
 
-    def interrupted(source: Path, target: Path) -> None:
+    copying = publication._copy  # noqa: SLF001 - interrupted between two copies
+
+    def interrupted(source: Path, partial: Path, target: Path) -> None:
         if len(copies) == copied:
             raise KeyboardInterrupt
         copies.append(target)
-        copy_sparse(source, target)
+        copying(source, partial, target)
 
-    monkeypatch.setattr("builder.publish.output.copy_sparse", interrupted)
+    monkeypatch.setattr("builder.publish.output._copy", interrupted)
     with pytest.raises(KeyboardInterrupt):
         publish(output, steps, [], made_of("new"))
     texts = {json.loads(path.read_text())["of"] for path in output.directory.glob("*.img*")}
@@ -244,7 +293,7 @@ def test_a_file_that_cannot_be_copied_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     target = tmp_path / "target.img"
     with pytest.raises(StepError, match=r"target\.img cannot be written") as caught:
-        copy_sparse(tmp_path / "source", target)
+        copy_files({tmp_path / "source": target})
     assert "omitting directory" in caught.value.details[0]
     assert {path.name for path in tmp_path.iterdir()} == {"source"}
 
@@ -261,11 +310,11 @@ def test_an_interrupted_copy_leaves_nothing(
 
     monkeypatch.setattr("builder.publish.output.subprocess.run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        copy_sparse(source, target)
+        copy_files({source: target})
     assert {path.name for path in tmp_path.iterdir()} == {"source"}
 
 
-def test_a_file_that_is_there_stays_until_the_new_one_is_whole(
+def test_an_existing_file_is_replaced_only_by_a_complete_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, target = tmp_path / "source", tmp_path / "target.img"
@@ -281,8 +330,8 @@ def test_a_file_that_is_there_stays_until_the_new_one_is_whole(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            copy_sparse(source, target)
+            copy_files({source: target})
     assert target.read_text() == "old"
-    copy_sparse(source, target)
+    copy_files({source: target})
     assert target.read_text() == "new"
     assert {path.name for path in tmp_path.iterdir()} == {"source", "target.img"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The report to look at: one page, of all that is known, that loads nothing and lets nothing in."""
+"""The report page: its content, and that it neither loads resources nor contains markup of its data."""
 
 from __future__ import annotations
 
@@ -115,13 +115,13 @@ class Page(HTMLParser):
         return " ".join(self.text.split())
 
 
-def test_all_that_is_known_is_on_the_page() -> None:
+def test_the_page_shows_all_data() -> None:
     text = Page(render(WHOLE)).words()
     for expected in (
         "debian-bookworm, armhf, profile pynq, 300 MiB, built 1970-01-01 00:20 UTC",
         "1 of 3 checks failed",
         "No first stage.",
-        "Made without the packages of bookworm-security: the mirror does not answer",
+        "Built without the packages of bookworm-security: the mirror does not answer",
         "packages as of 1970-01-02 00:00 UTC",
         "aa11",
         "1 passed, 1 failed, 1 skipped",
@@ -142,7 +142,7 @@ def test_all_that_is_known_is_on_the_page() -> None:
         assert expected in text
 
 
-def test_nothing_is_loaded_from_anywhere() -> None:
+def test_the_page_loads_no_resources() -> None:
     page = Page(render(WHOLE))
     assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.elements}
     for _, attributes in page.elements:
@@ -178,7 +178,7 @@ def everywhere(value: Any, text: str) -> Any:
 @pytest.mark.parametrize(
     "text", ["<script>alert(1)</script>", "\"><img src=x onerror='a'>", "{{ 7 * 7 }}"]
 )
-def test_what_comes_from_outside_is_text(text: str) -> None:
+def test_markup_in_data_is_escaped(text: str) -> None:
     changed = {
         name: everywhere(copy.deepcopy(value), text)
         for name, value in vars(WHOLE).items()
@@ -216,19 +216,19 @@ def test_secrets_do_not_appear() -> None:
         (lambda r: replace(r, test=None, console="", screenshot=None), "not tested", "Checks"),
         (
             lambda r: replace(r, test={**TEST, "image": "bb"}),
-            "one of another image",
+            "run on another image",
             "of 3 checks failed",
         ),
-        (lambda r: replace(r, previous=None), "Image", "Differences"),
+        (lambda r: replace(r, previous=None), "Image", "Differences from"),
         (lambda r: replace(r, test={**TEST, "failed": 0}), "1 check passed", "checks failed"),
         (
             lambda r: replace(r, manifest={**MANIFEST, "steps": [STEPS[0]]}),
-            "Nothing had to be built",
+            "No step was built",
             "steps in",
         ),
     ],
 )
-def test_what_is_not_known_is_not_there(
+def test_missing_data_is_left_out(
     change: Callable[[Report], Report], seen: str, unseen: str
 ) -> None:
     text = Page(render(change(WHOLE))).words()
@@ -248,10 +248,10 @@ def test_manifests_of_older_releases_have_a_page_too() -> None:
     old_test = {key: value for key, value in TEST.items() if key not in ("image", "skipped")}
     text = Page(render(Report(manifest=older, test=old_test))).words()
     assert "bash 5" in text
-    assert "one of another image" in text
+    assert "run on another image" in text
 
 
-def test_a_timeline_shows_what_ran_beside_what() -> None:
+def test_a_timeline_shows_parallel_steps() -> None:
     found = timeline(STEPS)
     assert found
     assert [(bar.name, bar.start, bar.length, bar.kind) for bar in found.bars] == [
@@ -271,14 +271,14 @@ def test_a_timeline_shows_what_ran_beside_what() -> None:
     assert found.kept == [("linux-source", "4.0 s")]
 
 
-def test_a_steps_note_says_what_came_from_the_compiler_cache() -> None:
+def test_the_note_of_a_step_has_its_compiler_cache_use() -> None:
     step = {**STEPS[0], "kept": False, "started": 1, "reason": "a.cfg changed", "objects": 9}
     found = timeline([{**step, "objects-from-cache": 7}])
     assert found
     assert found.bars[0].note == "a.cfg changed; 7 of 9 objects from the cache"
 
 
-def test_parts_of_the_card_fill_it() -> None:
+def test_the_parts_of_the_card_add_up_to_100_percent() -> None:
     html = render(WHOLE)
     stack = html.split('id="bytes"')[1].split("</div>")[0]
     lengths = [float(each) for each in re.findall(r"width:([\d.]+)%", stack)]
@@ -300,7 +300,9 @@ def test_parts_of_the_card_fill_it() -> None:
         ({}, "passed", "1 check passed"),
     ],
 )
-def test_a_test_of_some_checks_is_no_full_pass(facts: dict[str, Any], pill: str, said: str) -> None:
+def test_a_test_of_some_checks_is_shown_as_partial(
+    facts: dict[str, Any], pill: str, said: str
+) -> None:
     test = {**TEST, "failed": 0, "checks": TEST["checks"][:1], **facts}
     page = render(replace(WHOLE, test=test))
     assert f'<span class="pill {pill}">{said}</span>' in page

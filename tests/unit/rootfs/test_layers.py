@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What programs of an image, and scripts that work on it, can do to the machine: nothing."""
+"""Programs of an image, and host scripts that change it, cannot change the host."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from builder.errors import CommandError
-from builder.rootfs.layers import LayerStack, MountedRoot, beside
+from builder.rootfs.layers import LayerStack, MountedRoot, host_command
 from builder.sandbox.process import Processes
 from builder.sandbox.workspace import PrivateWorkspace
 
@@ -38,9 +38,9 @@ def inside(root: MountedRoot, script: str) -> str:
     return root.workspace.run([*words, "/bin/sh", "-eu", "-c", script])
 
 
-def test_a_script_beside_a_tree_writes_into_it_and_to_its_own_directory(root: MountedRoot) -> None:
+def test_a_host_script_writes_into_it_and_to_its_own_directory(root: MountedRoot) -> None:
     script = 'echo it > "$0/etc/name"; file=$(mktemp); echo more > "$file"; cat "$file"'
-    said = root.workspace.run([*beside(root), "/bin/sh", "-eu", "-c", script, str(root.path)])
+    said = root.workspace.run([*host_command(root), "/bin/sh", "-eu", "-c", script, str(root.path)])
     assert said == "more\n"
     assert (root.path / "etc/name").read_text() == "it\n"
 
@@ -49,11 +49,11 @@ def test_a_script_beside_a_tree_writes_into_it_and_to_its_own_directory(root: Mo
     "script",
     ['rm "$0"/etc/ssh/file', 'echo broken > "$0"/etc/ssh/file', 'cp /etc/passwd "$0"/etc/ssh'],
 )
-def test_a_script_beside_a_tree_changes_nothing_where_its_links_lead(
+def test_a_host_script_changes_nothing_where_its_links_lead(
     root: MountedRoot, tmp_path: Path, script: str
 ) -> None:
     with pytest.raises(CommandError) as caught:
-        root.workspace.run([*beside(root), "/bin/sh", "-eu", "-c", script, str(root.path)])
+        root.workspace.run([*host_command(root), "/bin/sh", "-eu", "-c", script, str(root.path)])
     assert any("Read-only file system" in line for line in caught.value.details)
     assert [path.name for path in (tmp_path / "victim").iterdir()] == ["file"]
     assert (tmp_path / "victim/file").read_text() == "whole"

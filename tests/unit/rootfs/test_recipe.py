@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A recipe's layer: what it depends on, and what its scripts and templates see."""
+"""The layer of a recipe: its inputs, its templates and its scripts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ import pytest
 
 from builder.apt.archive import Archive
 from builder.errors import UserError
-from builder.plan.rootfs_steps import BoardView, root_layers
+from builder.plan.rootfs_steps import root_layers
+from builder.rootfs.board_view import BoardView
 from builder.rootfs.layers import MountedRoot
-from builder.rootfs.recipe import RecipeLayer, _Renderer
+from builder.rootfs.recipe import RecipeLayer, RecipeParents
+from builder.rootfs.recipe_inputs import RecipeInputs
+from builder.rootfs.target import Target
+from builder.rootfs.templates import Renderer
 from builder.rootfs.wheels import Wheels
 from builder.sandbox.process import Processes
 from builder.sandbox.workspace import PrivateWorkspace
@@ -24,6 +28,7 @@ from builder.spec.overlays import find_design
 from builder.spec.recipe import Recipe
 from builder.spec.resolve import NamedDistribution, ResolvedRecipe
 from builder.steps.sources import UrlSource
+from builder.steps.step import Job
 from tests.fixtures.jobs import BOARD, EMPTY, MakeJob
 
 DISTRIBUTION = NamedDistribution(
@@ -76,19 +81,15 @@ Layer = Callable[..., RecipeLayer]
 @pytest.fixture
 def layer(tmp_path: Path, archive: Archive) -> Layer:
     def make(recipe: ResolvedRecipe, *required: ResolvedRecipe) -> RecipeLayer:
-        return RecipeLayer(
-            recipe,
-            required=required,
-            below=[],
-            wheels=None,
-            downloads=(),
-            native=None,
-            archive=archive,
-            board=BOARD,
-            scope="jammy-armhf",
-        )
+        view = BoardView(name="B", board=BOARD) if recipe.model.board_specific else None
+        inputs = RecipeInputs(recipe=recipe, required=required, archive=archive, view=view)
+        return RecipeLayer(inputs, RecipeParents(), scope="jammy-armhf")
 
     return make
+
+
+def run_scripts(step: RecipeLayer, job: Job, root: MountedRoot) -> None:
+    step.run_scripts(Target(job=job, root=root, inside=[], environment=step.environment()))
 
 
 def test_a_host_script_finds_the_downloads_of_its_recipe(
@@ -104,7 +105,7 @@ def test_a_host_script_finds_the_downloads_of_its_recipe(
     (recipe.directory / "host.sh").write_text('cp "$DOWNLOADS/driver.tar" "$ROOT/driver"\n')
     (_, step) = root_layers([recipe], archive, BoardView(name="B", board=BOARD), native=None)
     assert isinstance(step, RecipeLayer)
-    (name,) = step.downloads
+    (name,) = (each.name for each in step.needs.downloads)
     assert isinstance(step.parents[name], UrlSource)
     tree, scratch, fetched = (tmp_path / each for each in ("tree", "scratch", "fetched"))
     for folder in (tree, scratch, fetched / "files"):
@@ -112,7 +113,7 @@ def test_a_host_script_finds_the_downloads_of_its_recipe(
     (fetched / "files/driver.tar").write_text("driver")
     with PrivateWorkspace(scratch, processes=processes) as workspace:
         root = MountedRoot(path=tree, changes=tree, workspace=workspace)
-        step._scripts(make_job(**{name: fetched}), root, [])  # noqa: SLF001 - without a chroot
+        run_scripts(step, make_job(**{name: fetched}), root)
     assert (tree / "driver").read_text() == "driver"
 
 
@@ -152,7 +153,7 @@ def test_a_host_script_of_a_board_finds_its_designs_and_notebooks(
         folder.mkdir()
     with PrivateWorkspace(scratch, processes=processes) as workspace:
         root = MountedRoot(path=tree, changes=tree, workspace=workspace)
-        step._scripts(make_job(), root, [])  # noqa: SLF001 - without a chroot
+        run_scripts(step, make_job(), root)
     got = tree / "got/base"
     assert sorted(str(path.relative_to(got)) for path in got.rglob("*") if path.is_file()) == [
         "base.bit",
@@ -162,8 +163,8 @@ def test_a_host_script_of_a_board_finds_its_designs_and_notebooks(
     assert (tree / "names").read_text() == f"{name} {notebooks}\n"
 
 
-def renderer(step: RecipeLayer) -> _Renderer:
-    return _Renderer(step._names())  # noqa: SLF001 - what a job renders with
+def renderer(step: RecipeLayer) -> Renderer:
+    return Renderer(step.inputs.template_variables())
 
 
 def test_a_recipe_depends_on_its_parameters_and_on_those_that_it_requires(

@@ -14,7 +14,8 @@ import pytest
 from builder.apt.archive import Archive
 from builder.containers.containers import Containers
 from builder.errors import CommandError
-from builder.plan.rootfs_steps import BoardView, root_layers
+from builder.plan.rootfs_steps import root_layers
+from builder.rootfs.board_view import BoardView
 from builder.rootfs.layers import LayerStack, MountedRoot
 from builder.rootfs.recipe import RecipeLayer
 from builder.rootfs.sdbuild_package import FetchingSdbuildPackageLayer, SdbuildPackageLayer
@@ -363,7 +364,7 @@ def test_a_script_that_fails_is_named_and_a_want_of_the_network_is_told(
     package.write(script, f"{line}\nexit 7\n")
     with pytest.raises(CommandError) as caught:
         run()
-    message = f"{script} of sdbuild's package wilc3000 ended with status 7"
+    message = f"{script} of sdbuild package wilc3000 ended with status 7"
     assert caught.value.message == message
     assert caught.value.exit_code == 3
     assert (hint in (caught.value.hint or "")) if hint else caught.value.hint is None
@@ -373,4 +374,4 @@ def test_sudo_is_for_root_alone(run: Runner, package: Package) -> None:
     package.write("pre.sh", 'set -e\nA=1 sudo -E B=2 env > "$1/both"\nsudo -u xilinx id\n')
     with pytest.raises(CommandError) as caught:
         run()
-    assert any("only root is here, no xilinx" in line for line in caught.value.details)
+    assert any("the only user is root, not xilinx" in line for line in caught.value.details)

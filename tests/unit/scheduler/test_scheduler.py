@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Carrying out a plan: side by side, once, and with nothing left behind."""
+"""Execution of plans: in parallel, each step once, without leftovers."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def fail(error: BaseException) -> Callable[[Job], object]:
     return work
 
 
-def test_steps_are_made_after_their_parents_whose_output_they_see(site: Site) -> None:
+def test_steps_are_built_after_their_parents_and_read_their_output(site: Site) -> None:
     def copy(job: Job) -> None:
         text = (job.input("bottom") / "name").read_text()
         (job.output / "copy").write_text(text)
@@ -141,7 +141,7 @@ def test_a_second_build_does_nothing(site: Site) -> None:
     assert not site.said(StepStarted)
 
 
-def test_what_stands_on_an_unchanged_output_is_kept(site: Site) -> None:
+def test_children_of_an_unchanged_output_are_cached(site: Site) -> None:
     bottom = Work("bottom")
     middle = Work("middle", None, bottom)
     top = Work("top", None, middle, bottom)
@@ -156,7 +156,7 @@ def test_what_stands_on_an_unchanged_output_is_kept(site: Site) -> None:
     assert not site.attempted(top).made
 
 
-def test_what_has_to_be_fetched_after_all_is_refused_offline(site: Site) -> None:
+def test_a_step_that_fetches_is_refused_offline(site: Site) -> None:
     class Fetch(Work):
         fetches = True
 
@@ -177,7 +177,7 @@ def test_what_has_to_be_fetched_after_all_is_refused_offline(site: Site) -> None
         build.run()
 
 
-def test_what_stands_on_a_change_is_made_anew_and_nothing_else(site: Site) -> None:
+def test_only_descendants_of_a_change_are_rebuilt(site: Site) -> None:
     left, right = Work("left", write_version), Work("right")
     top = Work("top", write_version, left, right)
     site.build(top)
@@ -218,7 +218,7 @@ def test_no_more_steps_run_at_once_than_allowed(site: Site, jobs: int) -> None:
     assert all(step.runs == 1 for step in steps)
 
 
-def test_a_failed_step_says_what_where_and_how_to_go_on(site: Site) -> None:
+def test_a_failure_names_step_log_and_hint(site: Site) -> None:
     def work(job: Job) -> None:
         job.say("compiling")
         processes = Processes()
@@ -248,7 +248,7 @@ def test_the_hint_and_kind_of_an_error_are_kept(site: Site, error: BuildError) -
     assert caught.value.hint == error.hint
 
 
-def test_an_error_that_nobody_expected_stays_what_it_is(site: Site) -> None:
+def test_an_unexpected_error_is_raised_unchanged(site: Site) -> None:
     with pytest.raises(ZeroDivisionError):
         site.build(Work("s", lambda _: 1 / 0))
     assert site.leftovers() == []
@@ -278,7 +278,7 @@ def test_a_failure_stops_the_others_at_once(site: Site) -> None:
     assert site.leftovers() == []
 
 
-def test_a_failed_build_goes_on_where_it_failed(site: Site) -> None:
+def test_a_failed_build_resumes_at_the_failed_step(site: Site) -> None:
     good = Work("good")
     bad = Work("bad", fail(StepError("no")), good)
     top = Work("top", None, bad)
@@ -290,7 +290,7 @@ def test_a_failed_build_goes_on_where_it_failed(site: Site) -> None:
     assert site.said(StepCached) == ["good"]
 
 
-def test_an_interrupted_build_leaves_no_draft_and_goes_on(site: Site) -> None:
+def test_an_interrupted_build_leaves_no_draft_and_resumes(site: Site) -> None:
     good = Work("good")
     bad = Work("bad", fail(KeyboardInterrupt()), good)
     with pytest.raises(Interrupted):
@@ -302,7 +302,7 @@ def test_an_interrupted_build_leaves_no_draft_and_goes_on(site: Site) -> None:
     assert (good.runs, bad.runs) == (1, 2)
 
 
-def test_what_a_killed_build_left_is_not_taken(site: Site) -> None:
+def test_leftovers_of_a_killed_build_are_not_used(site: Site) -> None:
     step = Work("s")
     (item,) = make_plan([step], site.store)
     assert item.key
@@ -311,7 +311,7 @@ def test_what_a_killed_build_left_is_not_taken(site: Site) -> None:
     assert [path.name for path in entries[step].files.iterdir()] == ["name"]
 
 
-def test_what_nobody_needs_is_left_alone(site: Site) -> None:
+def test_steps_that_are_not_needed_do_not_run(site: Site) -> None:
     bottom = Work("bottom")
     top = Work("top", None, bottom)
     entries = site.build(top)
@@ -320,7 +320,7 @@ def test_what_nobody_needs_is_left_alone(site: Site) -> None:
     assert bottom.runs == 1
 
 
-def test_damaged_input_is_made_again_before_it_is_read(site: Site) -> None:
+def test_a_damaged_input_is_rebuilt_before_it_is_read(site: Site) -> None:
     def copy(job: Job) -> None:
         (job.output / "copy").write_text((job.input("bottom") / "name").read_text())
 
@@ -336,7 +336,7 @@ def test_damaged_input_is_made_again_before_it_is_read(site: Site) -> None:
     assert reasons["bottom"] == "damaged in the store: files/name has other content"
 
 
-def test_what_another_build_left_damaged_is_not_taken(site: Site) -> None:
+def test_a_damaged_entry_of_another_build_is_not_used(site: Site) -> None:
     step = Work("s")
     plan = make_plan([step], site.store)
     entry = site.build(step)[step]
@@ -346,7 +346,7 @@ def test_what_another_build_left_damaged_is_not_taken(site: Site) -> None:
     assert (entries[step].files / "name").read_text() == "s"
 
 
-def test_inputs_that_go_while_a_build_runs_are_an_error(site: Site) -> None:
+def test_inputs_that_are_removed_during_a_build_are_an_error(site: Site) -> None:
     bottom = Work("bottom")
     middle = Work("middle", None, bottom)
     top = Work("top", None, middle)
@@ -355,11 +355,13 @@ def test_inputs_that_go_while_a_build_runs_are_an_error(site: Site) -> None:
     for step in (bottom, middle):
         entries[step].path.rename(site.store.root / "scratch" / step.name)
     # What was kept when the plan was made, and is not any more, is made again only if it is needed.
-    with pytest.raises(StepError, match=r"gone from the store meanwhile: middle, top$"):
+    with pytest.raises(
+        StepError, match=r"lost inputs of these steps during the build: middle, top$"
+    ):
         build_of(site, plan, site.logs, 1).run()
 
 
-def test_two_builds_at_once_make_a_step_once(site: Site, tmp_path: Path) -> None:
+def test_concurrent_builds_make_a_step_once(site: Site, tmp_path: Path) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def work(job: Job) -> None:
@@ -428,7 +430,7 @@ def build_of(
     )
 
 
-def test_what_boards_share_is_made_once_and_is_there_for_all(site: Site) -> None:
+def test_a_shared_step_is_built_once_for_all_boards(site: Site) -> None:
     kernels = [OwnWork("kernel", "") for _ in range(2)]
     one, two = (
         OwnWork("image", board, None, kernel)
@@ -446,7 +448,7 @@ def test_what_boards_share_is_made_once_and_is_there_for_all(site: Site) -> None
     assert site.said(StepCached) == ["kernel (Two, One)", "image (Two)", "image (One)"]
 
 
-def test_what_was_built_is_remembered_for_all_whose_it_is(site: Site) -> None:
+def test_the_last_build_is_recorded_for_all_boards(site: Site) -> None:
     kernels = [OwnWork("kernel", "") for _ in range(2)]
     plans = {}
     for board, kernel in zip(("One", "Two"), kernels, strict=True):
@@ -457,7 +459,7 @@ def test_what_was_built_is_remembered_for_all_whose_it_is(site: Site) -> None:
     assert site.store.last("One", "kernel") == site.store.last("Two", "kernel")
 
 
-def test_a_failure_ends_its_boards_and_no_others(site: Site) -> None:
+def test_a_failure_ends_only_the_boards_that_have_the_step(site: Site) -> None:
     kernel = OwnWork("kernel", "")
     after = OwnWork("boot-files", "Bad", None, OwnWork("u-boot", "Bad", fail(StepError("no"))))
     bad = OwnWork("image", "Bad", None, kernel, after)
@@ -471,7 +473,7 @@ def test_a_failure_ends_its_boards_and_no_others(site: Site) -> None:
     assert failure.log == site.logs / "Bad/u-boot.log"
 
 
-def test_a_failure_of_what_all_need_is_the_end(site: Site) -> None:
+def test_a_failure_of_a_shared_step_ends_the_build(site: Site) -> None:
     one, two = (
         OwnWork("image", board, None, OwnWork("kernel", "", fail(StepError("no"))))
         for board in ("One", "Two")
@@ -483,7 +485,7 @@ def test_a_failure_of_what_all_need_is_the_end(site: Site) -> None:
     assert (one.runs, two.runs) == (0, 0)
 
 
-def test_what_runs_is_stopped_when_no_board_can_be_finished_any_more(site: Site) -> None:
+def test_running_steps_are_stopped_when_all_boards_failed(site: Site) -> None:
     started = threading.Event()
 
     def long(job: Job) -> None:
@@ -513,6 +515,7 @@ def test_compilations_take_turns_and_leave_room_for_others(
     lock = threading.Lock()
     at_work: list[str] = []
     together: list[tuple[str, ...]] = []
+    reached = threading.Event()
 
     class Compilation(OwnWork):
         wide = True
@@ -522,6 +525,9 @@ def test_compilations_take_turns_and_leave_room_for_others(
             with lock:
                 at_work.append(kind)
                 together.append(tuple(sorted(at_work)))
+                if at_work.count("wide") == at_once and "narrow" in at_work:
+                    reached.set()
+            reached.wait(20)  # on a busy machine, threads start late
             time.sleep(0.03)
             with lock:
                 at_work.remove(kind)
@@ -536,7 +542,7 @@ def test_compilations_take_turns_and_leave_room_for_others(
     assert any({"wide", "narrow"} <= {*kinds} for kinds in together)
 
 
-def test_root_filesystems_take_turns_and_all_else_runs_beside(
+def test_root_filesystems_take_turns_in_parallel_with_other_steps(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock = threading.Lock()
@@ -622,7 +628,7 @@ def test_processes_at_once_make_a_step_once(tmp_path: Path) -> None:
     assert sorted(outputs) == ["done\n", "runs\ndone\n"]
 
 
-def test_a_killed_builder_leaves_nothing_that_counts(tmp_path: Path) -> None:
+def test_a_killed_build_leaves_no_entry(tmp_path: Path) -> None:
     with start(tmp_path, 60) as process:
         assert process.stdout
         assert process.stdout.readline() == "runs\n"

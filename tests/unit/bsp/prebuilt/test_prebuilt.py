@@ -16,7 +16,6 @@ import pytest
 
 from builder.apt.archive import Archive
 from builder.bsp.prebuilt import modules
-from builder.bsp.prebuilt.inspection import kernel_name
 from builder.bsp.prebuilt.prebuilt import boot_artifacts
 from builder.bsp.prebuilt.supplied import digest, list_files
 from builder.bsp.provider import NOTES
@@ -379,8 +378,8 @@ def test_the_step_is_known_by_content(vendor: Vendor) -> None:
 
 
 def test_the_kernels_name_on_a_card_may_be_in_any_case() -> None:
-    assert kernel_name(["BOOT.BIN", "IMAGE.UB", "Image"]) == "IMAGE.UB"
-    assert kernel_name(["BOOT.BIN"]) is None
+    assert linux_image.kernel_name(["BOOT.BIN", "IMAGE.UB", "Image"]) == "IMAGE.UB"
+    assert linux_image.kernel_name(["BOOT.BIN"]) is None
 
 
 # In a specification
