@@ -12,7 +12,7 @@ from builder.errors import StepError, UserError
 from builder.formats.devicetree import parse_tree
 from builder.formats.fit import read_fit
 from builder.image.image import BOOT_OFFSET
-from builder.qemu_devicetree.derive import differences, listed
+from builder.qemu_devicetree.derive import changes_to_json, differences
 
 _FILES = ("emulated.dtb", "changes.json")
 _BOARD = "conf-board"
@@ -52,7 +52,7 @@ def emulated_tree(image: Path, folder: Path, given: Path) -> None:
     if emulated and board:
         (folder / _FILES[0]).write_bytes(emulated.data)
         changes = differences(parse_tree(board.data), parse_tree(emulated.data))
-        (folder / _FILES[1]).write_text(listed(changes))
+        (folder / _FILES[1]).write_text(changes_to_json(changes))
     elif all((given / name).is_file() for name in _FILES):
         for name in _FILES:
             shutil.copyfile(given / name, folder / name)

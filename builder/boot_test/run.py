@@ -29,7 +29,7 @@ from builder.errors import StepError, UserError
 from builder.image.image import BOOT_OFFSET
 from builder.publish.output import Output, write_report
 from builder.publish.report_page import not_run
-from builder.qemu_devicetree.derive import told
+from builder.qemu_devicetree.derive import describe_changes
 from builder.qemu_devicetree.machine import MachineFacts, machine_facts
 from builder.report.console import duration
 from builder.sandbox.process import Processes, run_visibly
@@ -398,7 +398,7 @@ def _print_differences(spec: ImageSpec, output: Output, console: Console) -> Non
     """Print the differences between the board and the emulated board."""
     facts: MachineFacts = machine_facts(spec.board.soc)
     console.print(f"QEMU machine: {facts.machine}; changes to the board's device tree:")
-    for line in told((output.directory / "boot/changes.json").read_text()):
+    for line in describe_changes((output.directory / "boot/changes.json").read_text()):
         console.print(f"  - {escape(line)}")
     if not has_emulated_tree(output.image):
         console.print(

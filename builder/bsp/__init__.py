@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Who makes the boot files: BSP providers, all of which fill the same set of artifacts."""
+"""BSP providers, which make the boot files; all of them provide the same set of artifacts."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The source of a FIT image, as mkimage reads it: a kernel, and device trees to start it with.
+"""Source of a FIT image for mkimage: a kernel and the device trees to start it with.
 
 Format: doc/uImage.FIT/source_file_format.txt of U-Boot.
 """
@@ -59,15 +59,15 @@ def fit_source(
     board: str,
     trees: Mapping[str, tuple[str, Path]],
 ) -> str:
-    """Return the source of an image with a configuration for each device tree.
+    """Return the source of a FIT image that has one configuration per device tree.
 
     Args:
-        family: whose kernel it is.
+        family: the SoC family of the kernel.
         kernel: the kernel's file.
-        about: what the kernel is.
+        about: the kernel's description.
         board: the board's name.
-        trees: description and file of each tree, by what follows `conf` and `fdt` in the names of its
-            configuration and its own; the first one is the default.
+        trees: description and file of each tree, by the suffix of the names of its configuration
+            (`conf...`) and its image (`fdt...`); the first one is the default.
     """
     return _SOURCE.format(
         about=about,

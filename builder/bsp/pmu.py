@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The platform management unit (PMU) of Zynq UltraScale+, and its firmware.
 
-It is a small processor of its own, a MicroBlaze with 128 KiB of memory. The BootROM loads it from
-BOOT.BIN and starts it before the first stage; from then on it keeps clocks, power and resets, which
-Trusted Firmware, U-Boot and Linux ask it for. Without its firmware none of them gets far.
+The PMU is a separate MicroBlaze processor with 128 KiB of memory. The BootROM loads its firmware
+from BOOT.BIN and starts it before the first stage. From then on the firmware manages clocks, power
+and resets on request of Trusted Firmware, U-Boot and Linux, none of which can boot without it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from builder.errors import UserError
 from builder.formats.boot_bin import PMU_BYTES
 from builder.untrusted.reading import plain_file
 
-_MOST_BYTES: Final = 64 << 20  # of an ELF file, with what debuggers read
+_MOST_BYTES: Final = 64 << 20  # of an ELF file with debugging information
 _ADDRESS: Final = 0xFFDC0000
 _LOADED: Final = 1  # PT_LOAD of elf(5)
 
 
 def pmu_memory(program: Path) -> bytes:
-    """Return what the PMU's memory holds when a program for it starts, from its first byte on.
+    """Return the memory image of a PMU program, from the first byte of the PMU's memory on.
 
-    A program is an ELF file, as AMD's tools write it (pmufw.elf), or that content already. mkimage
-    takes no ELF file, and bootgen 2022.2 was seen to copy one into BOOT.BIN as it is.
+    `program` is an ELF file, as AMD's tools write it (pmufw.elf), or already a memory image.
+    mkimage does not accept ELF files, and bootgen 2022.2 was seen to copy one into BOOT.BIN
+    unchanged.
 
     Raises:
         UserError: it is not a program for the PMU.
@@ -38,11 +39,13 @@ def pmu_memory(program: Path) -> bytes:
             memory = _loaded(data)
         except (struct.error, ValueError) as error:
             raise UserError(
-                f"{program} is no program for the PMU: {error}",
-                hint="it is pmufw.elf of the board's BSP, a 32-bit MicroBlaze program",
+                f"{program} is not a program for the PMU: {error}",
+                hint="use pmufw.elf of the board's BSP, a 32-bit MicroBlaze program",
             ) from error
     if not 0 < len(memory) <= PMU_BYTES:
-        raise UserError(f"{program}: {len(memory)} bytes do not fit the PMU's {PMU_BYTES}")
+        raise UserError(
+            f"{program}: {len(memory)} bytes do not fit into the PMU's memory of {PMU_BYTES} bytes"
+        )
     return memory.ljust(-(-len(memory) // 64) * 64, b"\0")
 
 
@@ -58,9 +61,9 @@ def _loaded(data: bytes) -> bytes:
             continue
         start = address - _ADDRESS
         if not 0 <= start <= PMU_BYTES - length:
-            raise ValueError(f"{length} bytes at {address:#010x} are not in its memory")
+            raise ValueError(f"{length} bytes at {address:#010x} are outside the PMU's memory")
         if offset + length > len(data):
-            raise ValueError("it is cut off")
+            raise ValueError("it is truncated")
         memory.extend(bytes(max(0, start + length - len(memory))))
         memory[start : start + length] = data[offset : offset + length]
     return bytes(memory)

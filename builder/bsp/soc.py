@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Differences between the SoC families that matter to those who build boot files."""
+"""Differences between the SoC families that matter when boot files are built."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from builder.spec.models import Soc
 from builder.steps.architectures import MACHINES
 
 BSP_DIRECTORY = "petalinux_bsp"
-"""Directory of the tree with the files that both BSP providers read."""
+"""Directory of the project with the files that the providers `mainline` and `petalinux` read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """A SoC family.
 
-    kernel_arch: ARCH of the kernel's Makefiles, and what a FIT image calls it.
+    kernel_arch: ARCH of the kernel's Makefiles, and the architecture's name in a FIT image.
     kernel_image: make target, and file name below arch/*/boot.
-    kernel_load: address that the FIT's kernel is loaded to and entered at.
+    kernel_load: load address and entry point of the FIT's kernel.
     dtsi: name of the SoC's device tree in the kernel's sources.
-    u_boot_defconfig: configuration of U-Boot that the fragments go on top of.
-    u_boot_image: make target of U-Boot, and the file on the FAT partition in which SPL finds it.
-    boot_image: type of mkimage that makes the BootROM's file of SPL.
-    trusted_firmware: the platform's name in Trusted Firmware-A, None if nothing of it is needed.
+    u_boot_defconfig: configuration of U-Boot to which the fragments are added.
+    u_boot_image: make target of U-Boot, and its file on the FAT partition, which SPL loads.
+    boot_image: mkimage type of the BootROM image that holds SPL.
+    trusted_firmware: the platform's name in Trusted Firmware-A; None if it is not needed.
     pmu_firmware: whether a board needs firmware for a platform management unit.
     """
 
@@ -51,11 +51,11 @@ class Family:
 
     @property
     def compilers(self) -> tuple[str, str]:
-        """Programs that compile for the board, and for this machine."""
+        """The cross compiler and the host compiler."""
         return (f"{self.cross_compile}gcc", "gcc")
 
     def fragments(self, project: Path) -> list[Path]:
-        """Return the kernel configuration fragments of a project's directory, the base first."""
+        """Return the kernel configuration fragments of a project directory, the base first."""
         bsp = project / BSP_DIRECTORY
         shared = bsp / "meta-user/recipes-kernel/linux/linux-xlnx"
         return [bsp / f"mainline/{self.soc.value}.cfg", *sorted(shared.glob("*.cfg"))]
@@ -66,7 +66,7 @@ FAMILIES = {
         soc=Soc.ZYNQ,
         kernel_arch="arm",
         kernel_image="zImage",
-        # 32 MiB: zImage unpacks itself to the start of memory and must not lie where it goes.
+        # 32 MiB: zImage unpacks itself to the start of memory and must not overlap that area.
         kernel_load=0x2000000,
         dtsi="zynq-7000.dtsi",
         u_boot_defconfig="xilinx_zynq_virt_defconfig",
@@ -77,9 +77,9 @@ FAMILIES = {
         soc=Soc.ZYNQMP,
         kernel_arch="arm64",
         kernel_image="Image",
-        # The kernel runs where it is loaded, which has to be a multiple of 2 MiB (Linux,
-        # Documentation/arm64/booting.rst). The first one is not free: at 1 MiB lies U-Boot's own
-        # device tree (CONFIG_XILINX_OF_BOARD_DTB_ADDR).
+        # The kernel runs at its load address, which has to be a multiple of 2 MiB (Linux,
+        # Documentation/arm64/booting.rst). The first 2 MiB are not free: U-Boot's own device tree
+        # is at 1 MiB (CONFIG_XILINX_OF_BOARD_DTB_ADDR).
         kernel_load=0x200000,
         dtsi="zynqmp.dtsi",
         u_boot_defconfig="xilinx_zynqmp_virt_defconfig",

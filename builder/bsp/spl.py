@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Checks of U-Boot's SPL that need no board: where it is linked, and how it accesses memory.
+"""Checks of U-Boot's SPL that need no board: its link address and its memory accesses.
 
-A compiler reads a word at an odd address by one instruction if it may assume that the processor
-allows that. SPL's does not: on 32-bit ARM, U-Boot's start code switches alignment checks on (bit A of
-SCTLR, arch/arm/cpu/armv7/start.S), and on 64-bit ARM all memory is Device memory while the MMU is
-off, which must be accessed aligned (Arm's DDI 0487).
+Compilers may read a word at an unaligned address with one instruction, unless an option forbids it.
+While SPL runs, such accesses fail: on 32-bit ARM, U-Boot's start code enables alignment checks (bit
+A of SCTLR, arch/arm/cpu/armv7/start.S), and on 64-bit ARM all memory is Device memory while the MMU
+is off and must be accessed aligned (Arm's DDI 0487).
 
-On 32-bit ARM the linker notes in the ELF file whether any object of the program may make such
-accesses: the attribute Tag_CPU_unaligned_access (Arm's IHI 0045). AArch64 has no such attribute. There
-GCC's options are read, which it notes in the debugging information of each source.
+On 32-bit ARM the linker records in the ELF file whether any object may make unaligned accesses: the
+attribute Tag_CPU_unaligned_access (Arm's IHI 0045). AArch64 has no such attribute; there, GCC's
+options are checked, which it records in the debugging information of each source.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from builder.errors import StepError
 from builder.formats.boot_bin import BootHeader
 
 DESCRIBE: Final = ("readelf", "--wide", "--file-header", "--segments", "--arch-specific")
-"""The command whose output `read_spl` reads; the ELF file comes after it."""
+"""Command whose output `read_spl` parses; the ELF file is its last argument."""
 
 SOURCES: Final = ("readelf", "--wide", "--debug-dump=info", "--dwarf-depth=1")
-"""The command whose output `check_sources` reads."""
+"""Command whose output `check_sources` parses; the ELF file is its last argument."""
 
 _STRICT = "-mstrict-align"
 _SHOWN = 5
@@ -34,16 +34,16 @@ _ARM = re.compile(r"^ +Tag_CPU_arch: ", re.MULTILINE)
 _UNALIGNED = re.compile(r"^ +Tag_CPU_unaligned_access: ", re.MULTILINE)
 _PRODUCER = re.compile(r" DW_AT_producer .*?: (GNU C.*)$", re.MULTILINE)
 _NAME = re.compile(r" DW_AT_name .*: (\S+)$", re.MULTILINE)
-_STOPS = (
-    "the board would stop with a data abort, most likely before SPL's first line on the console"
-)
+_STOPS = "the board would stop with a data abort, most likely before SPL prints its first line"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spl:
-    """Facts out of the ELF file of an SPL; `unaligned` is None where it does not say (AArch64).
+    """Facts from the ELF file of an SPL.
 
-    start: address of the first byte of the segment that it is started in.
+    entry: address of the entry point.
+    start: address of the first byte of the segment that contains the entry point.
+    unaligned: whether it may make unaligned accesses; None if not recorded (AArch64).
     """
 
     entry: int
@@ -52,13 +52,13 @@ class Spl:
 
 
 def read_spl(described: str) -> Spl:
-    """Read what DESCRIBE prints of an ELF file.
+    """Parse the output of DESCRIBE for an ELF file.
 
     Raises:
-        StepError: it is no program.
+        StepError: the file is not a program.
     """
     entry = _ENTRY.search(described)
-    # Another segment may hold nothing but the ELF file's own headers, at an address of no meaning.
+    # Another segment may hold only the headers of the ELF file, at a meaningless address.
     start = next(
         (
             int(at, 16)
@@ -69,7 +69,7 @@ def read_spl(described: str) -> Spl:
     )
     if entry is None or start is None:
         raise StepError(
-            "U-Boot's build gave no SPL that can be loaded", details=described.splitlines()
+            "U-Boot's build made no SPL that can be loaded", details=described.splitlines()
         )
     return Spl(
         entry=int(entry[1], 16),
@@ -79,39 +79,41 @@ def read_spl(described: str) -> Spl:
 
 
 def check_spl(spl: Spl, header: BootHeader) -> None:
-    """Compare an SPL with the BootROM header that was made for it.
+    """Compare an SPL with its BootROM header.
 
     Raises:
-        StepError: the BootROM would put it to another address than it was linked for, or start it
-            elsewhere; or it may make unaligned accesses.
+        StepError: the header's load address or entry point differs from the SPL's, or the SPL may
+            make unaligned accesses.
     """
-    for what, linked, given in (
+    for what, linked, in_header in (
         ("loads it to", spl.start, header.load_address),
         ("starts it at", spl.entry, header.entry),
     ):
-        if linked != given:
+        if linked != in_header:
             raise StepError(
-                f"SPL is linked for {linked:#010x}, but the BootROM {what} {given:#010x}: the board "
-                "would print nothing",
-                hint="CONFIG_SPL_TEXT_BASE must be what U-Boot's defconfig for the family has; look "
-                "for it in the fragments of U-Boot's configuration, below petalinux_bsp/",
+                f"SPL is linked for {linked:#010x}, but the BootROM {what} {in_header:#010x}: the "
+                "board would print nothing",
+                hint="CONFIG_SPL_TEXT_BASE must have the value of U-Boot's defconfig for the family; "
+                "look for it in the fragments of U-Boot's configuration, below petalinux_bsp/",
             )
     if spl.unaligned:
         raise StepError(
             f"SPL may make unaligned memory accesses (its ELF file has Tag_CPU_unaligned_access): "
             f"{_STOPS}",
-            hint="some object was not compiled with -mno-unaligned-access: look at "
-            "arch/arm/cpu/armv7/config.mk of the U-Boot that is built",
+            hint="an object was not compiled with -mno-unaligned-access: see "
+            "arch/arm/cpu/armv7/config.mk in U-Boot's sources",
         )
 
 
 def check_sources(described: str) -> None:
-    """Make sure that GCC made no unaligned accesses for any C source of a 64-bit SPL.
+    """Make sure that all C sources of a 64-bit SPL were compiled without unaligned accesses.
 
-    `described` is what SOURCES prints.
+    Args:
+        described: the output of SOURCES.
 
     Raises:
-        StepError: it may have, or there is no debugging information to know it from.
+        StepError: a source was compiled without -mstrict-align, or the debugging information is
+            missing.
     """
     units = [
         (producer[1], name[1] if name else "?")
@@ -121,14 +123,14 @@ def check_sources(described: str) -> None:
     ]
     if not units:
         raise StepError(
-            "how SPL was compiled cannot be seen: its ELF file names no C source",
-            hint="U-Boot's Makefile compiles with -g; see builder/bsp/spl.py for what is read",
+            "the compiler options of SPL are unknown: its ELF file names no C source",
+            hint="U-Boot's Makefile compiles with -g; builder/bsp/spl.py describes the check",
         )
     wrong = sorted(name for producer, name in units if _STRICT not in producer.split())
     if wrong:
         raise StepError(
             f"SPL may make unaligned memory accesses ({len(wrong)} of {len(units)} C sources were "
             f"compiled without {_STRICT}): {_STOPS}",
-            hint="look at arch/arm/cpu/armv8/config.mk of the U-Boot that is built",
+            hint="see arch/arm/cpu/armv8/config.mk in U-Boot's sources",
             details=wrong[:_SHOWN],
         )

@@ -14,9 +14,9 @@ from builder.bsp.tree_checks import linux, schema
 from builder.bsp.tree_checks.findings import (
     FINDINGS,
     Finding,
+    describe_findings,
     read_findings,
     reason,
-    told,
     unused,
 )
 from builder.plan.board_steps import BoardSteps
@@ -176,7 +176,7 @@ def _finding_notes(steps: BoardSteps, entries: Mapping[Step, Entry]) -> Iterator
     """Yield notes on the findings of the checks that have run."""
     spec, found = steps.spec, _findings(steps, entries)
     accepted = spec.board.accepted_findings
-    for line in told(found, accepted):
+    for line in describe_findings(found, accepted):
         yield f"{spec.name}: {line}"
     if not all(step in entries for step in steps.checks):
         return

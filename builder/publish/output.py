@@ -20,7 +20,7 @@ from builder.plan.plan import Planned
 from builder.publish.comparison import compare, is_manifest
 from builder.publish.manifest import manifest, notes
 from builder.publish.report_page import Report, render
-from builder.qemu_devicetree.derive import told
+from builder.qemu_devicetree.derive import describe_changes
 from builder.sandbox.disk_space import full_disk_told
 from builder.sandbox.process import clean_environment
 from builder.scheduler.scheduler import Outcome
@@ -266,7 +266,7 @@ def write_report(output: Output, spec: ImageSpec) -> None:
             previous=_read(output.previous),
             test=_read(output.test_report),
             selftest=_read(output.selftest_report),
-            emulation=told(changes) if changes else [],
+            emulation=describe_changes(changes) if changes else [],
             console=_text(output.console),
             screenshot=screenshot,
             # Default values are public, and can be common words.

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The device tree of an emulated boot: the board's own, but for a listed set of changes.
+"""The device tree of an emulated boot: the board's own with a documented list of changes.
 
-`derive` applies the list with `fdtput` (package device-tree-compiler) and returns every single
-difference that it made; `check` proves that there is no other. The proof reads both files with a
-reader of its own, so that it trusts neither `fdtput` nor the code that called it.
+`derive` applies the list with `fdtput` (package device-tree-compiler) and returns all differences
+that it made; `check` proves that there are no others. The proof reads both files with the builder's
+own reader, so that it depends neither on `fdtput` nor on the code that called it.
 """
 
 from __future__ import annotations
@@ -31,13 +31,17 @@ _KEYS = {"nodes", "enabled", "via", "property", "value", "remove", "create", "op
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A wanted change: which nodes, which property, what to do with it, and why.
+    """A change of a property of some nodes, with the reason.
 
-    `nodes` is a pattern of a path; `*`, `?` and `[]` match within one level. With `enabled`, a node
-    whose `status` is not "okay" does not match. With `via`, the change is made to the nodes to which
-    that property of the matching ones refers (a phandle). `property` may be a pattern too where it
-    is removed. `value` None removes. `create` makes a node that is not there; its path must be
-    literal then.
+    nodes: pattern of the nodes' paths; `*`, `?` and `[]` match within one level.
+    property: name of the property; may be a pattern if it is removed.
+    because: the reason.
+    value: the new value; None removes the property.
+    enabled: whether only nodes match whose `status` is "okay".
+    via: property of the matching nodes with a phandle; the change is made to the nodes to which it
+        refers.
+    create: whether the node is created if it does not exist; `nodes` must then be a literal path.
+    optional: whether it is not an error if nothing matches.
     """
 
     nodes: str
@@ -52,7 +56,7 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One applied difference. `before` None: was not there; `after` None: was removed."""
+    """One applied difference; `before` is None for a new property, `after` for a removed one."""
 
     node: str
     property: str
@@ -68,7 +72,7 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
     """Read the `changes` of a machine's YAML file.
 
     Raises:
-        UserError: it cannot be read, or an entry is wrong; the message names it.
+        UserError: the file cannot be read, or an entry is wrong; the message names the entry.
     """
     try:
         entries = read(path).data.get("changes", [])
@@ -81,10 +85,10 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
 
 def _rule(entry: Any, where: str) -> Rule:
     if not isinstance(entry, dict) or not {"nodes", "property", "because"} <= entry.keys():
-        raise UserError(f"{where}: a change has `nodes`, `property` and `because`")
+        raise UserError(f"{where}: a change must have `nodes`, `property` and `because`")
     unknown = sorted(map(str, entry.keys() - _KEYS))
     if unknown:
-        raise UserError(f"{where}: {', '.join(unknown)} is not known")
+        raise UserError(f"{where}: unknown keys: {', '.join(unknown)}")
     if ("value" in entry) == bool(entry.get("remove")):
         raise UserError(f"{where}: give either `value` or `remove: true`")
     value = entry.get("value")
@@ -95,7 +99,7 @@ def _rule(entry: Any, where: str) -> Rule:
         or isinstance(value, str)
         or (isinstance(value, tuple) and value and all(_is_cell(cell) for cell in value))
     ):
-        raise UserError(f"{where}: `value` is a string or a list of 32-bit numbers and of paths")
+        raise UserError(f"{where}: `value` must be a string or a list of 32-bit numbers and paths")
     return Rule(
         nodes=entry["nodes"],
         property=entry["property"],
@@ -115,15 +119,15 @@ def _is_cell(cell: object) -> bool:
 
 
 def derive(board_dtb: Path, changes: Sequence[Rule], output: Path) -> list[Change]:
-    """Write the emulated machine's tree to `output` and return each difference from the board's.
+    """Write the emulated machine's tree to `output` and return all differences from the board's.
 
-    A rule whose value is there already makes no difference and is not in the result.
+    A rule whose value the tree already has makes no difference and is not in the result.
 
     Raises:
-        UserError: a rule that is not optional finds no node or no property, or a node whose phandle
-            a value is has none.
+        UserError: a rule that is not optional matches no node or property, or its value refers to a
+            node without a phandle.
         HostError: `fdtput` is not installed.
-        StepError: the board's tree is damaged, or `fdtput` made something else than it was told.
+        StepError: the board's tree is damaged, or `fdtput` made other changes.
     """
     shutil.copyfile(board_dtb, output)
     applied: list[Change] = []
@@ -132,7 +136,7 @@ def derive(board_dtb: Path, changes: Sequence[Rule], output: Path) -> list[Chang
         targets = list(_targets(tree, rule))
         if not targets and not rule.optional:
             raise UserError(
-                f"{board_dtb.name}: nothing matches {rule.nodes} {rule.property}",
+                f"{board_dtb.name}: no node or property matches {rule.nodes} {rule.property}",
                 hint=f"the emulated machine needs this change: {rule.because}",
             )
         for node, name in targets:
@@ -148,8 +152,8 @@ def derive(board_dtb: Path, changes: Sequence[Rule], output: Path) -> list[Chang
     return applied
 
 
-def listed(changes: Iterable[Change]) -> str:
-    """Return changes as the JSON that `told` reads."""
+def changes_to_json(changes: Iterable[Change]) -> str:
+    """Return changes as JSON for `describe_changes`."""
     found = [
         {
             "node": change.node,
@@ -162,10 +166,10 @@ def listed(changes: Iterable[Change]) -> str:
     return json.dumps(found, indent=1)
 
 
-def told(listed_changes: str) -> list[str]:
-    """Return what `listed` wrote as lines for a person: one a reason, with all its changes.
+def describe_changes(listed_changes: str) -> list[str]:
+    """Return the output of `changes_to_json` as readable lines, one per reason with its changes.
 
-    Those whose reason is not known ("") are the last line.
+    Changes without a known reason ("") are the last line.
     """
     lines: dict[str, list[str]] = {}
     for change in json.loads(listed_changes):
@@ -176,10 +180,10 @@ def told(listed_changes: str) -> list[str]:
 
 
 def check(board_dtb: Path, derived_dtb: Path, changes: Iterable[Change]) -> None:
-    """Prove that two trees differ in the listed changes and in nothing else.
+    """Prove that two trees differ only in the given changes.
 
     Raises:
-        StepError: they do not; the details name each unexpected difference.
+        StepError: there are other differences; the details name them.
     """
     board, derived = read_tree(board_dtb), read_tree(derived_dtb)
     expected = {node: dict(properties) for node, properties in board.items()}
@@ -207,7 +211,7 @@ def check(board_dtb: Path, derived_dtb: Path, changes: Iterable[Change]) -> None
 
 
 def differences(before: DeviceTree, after: DeviceTree) -> Iterator[Change]:
-    """Yield each property that differs between two trees. Why it does is not known from them."""
+    """Yield each property that differs between two trees, without a reason."""
     for node in sorted(before.keys() | after.keys()):
         old, new = before.get(node, {}), after.get(node, {})
         for name in sorted(old.keys() | new.keys()):
@@ -218,7 +222,7 @@ def differences(before: DeviceTree, after: DeviceTree) -> Iterator[Change]:
 
 
 def _targets(tree: DeviceTree, rule: Rule) -> Iterator[tuple[str, str]]:
-    """Yield (node, property) of everything that a rule is about."""
+    """Yield (node, property) for everything that a rule matches."""
     if rule.create:
         yield rule.nodes, rule.property
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The emulated machine of each SoC family, from its data file."""
+"""The emulated machine of each SoC family, read from its data file."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ DIRECTORY = Path(__file__).parent
 
 
 class MachineFacts(Model):
-    """How QEMU emulates a family's boards.
+    """Facts about QEMU's machine for the boards of a SoC family.
 
-    `machine` is the value of QEMU's option -M, `cpus` that of -smp. `serial`, `sd` and `nic`
-    are the device tree's names of the devices that QEMU's options of that kind are for, in QEMU's
-    order; `usb` those of its USB host controllers, in the order of their buses. `mac_address` is
-    where, in the registers of each `nic`, its MAC address is. `most_memory` is what it can have, in
-    bytes. `u_boot_address` is where U-Boot proper runs; a machine on which it cannot has `no_u_boot`
-    instead, the reason. `first_stage_machine` stands for `machine` where a card's first stage is
-    started, by a QEMU that is new enough (`builder.boot_test.qemu_release`).
+    program: QEMU's program.
+    machine: value of QEMU's option -M.
+    cpus: value of QEMU's option -smp.
+    serial, sd, nic: device-tree names of the devices of these QEMU options, in QEMU's order.
+    mac_address: offset of the MAC address in the registers of each `nic`.
+    usb: device-tree names of the USB host controllers, in the order of QEMU's buses.
+    most_memory: maximum memory in bytes.
+    u_boot_address: address at which U-Boot proper runs; None if the machine cannot run it.
+    no_u_boot: the reason why the machine cannot run U-Boot; None if it can.
+    first_stage_machine: value of -M for boots that begin with the card's first stage, if QEMU is
+        new enough (`builder.boot_test.qemu_release`).
     """
 
     program: str
@@ -49,21 +53,23 @@ class MachineFacts(Model):
         return self
 
     def devices(self, console: str) -> dict[str, tuple[str, ...]]:
-        """Return the aliases that an emulated boot needs, and the devices that each can mean.
+        """Return the aliases that an emulated boot needs, with the possible devices of each.
 
-        They are those of the serial port, the card and the network, in this order. `console` is the
-        serial console as the kernel names it, with or without its speed.
+        They are those of the serial port, the card and the network, in this order.
+
+        Args:
+            console: the kernel's name of the serial console, with or without its speed.
         """
         number = re.sub(r"\D", "", console.partition(",")[0])
         return {f"serial{number}": self.serial, "mmc0": self.sd, "ethernet0": self.nic}
 
     def mac_addresses(self) -> dict[int, bytes]:
-        """Return the registers with MAC addresses, and what is in them when a board is switched on."""
+        """Return the addresses of the MAC-address registers, with their contents at power-on."""
         controllers = (int(name.partition("@")[2], 16) for name in self.nic)
         return {controller + self.mac_address: bytes(8) for controller in controllers}
 
     def memory(self, board: Board) -> int:
-        """Return the memory of a board when it is emulated, in bytes."""
+        """Return the memory of an emulated board in bytes."""
         return min(board.emulate.memory or board.memory, self.most_memory)
 
 
@@ -78,12 +84,12 @@ def machine_facts(soc: Soc) -> MachineFacts:
 
 
 def position(tree: DeviceTree, alias: str, names: tuple[str, ...]) -> int:
-    """Return which of QEMU's devices is the one that a device tree's alias means.
+    """Return the index of the QEMU device to which a device tree's alias refers.
 
-    It is known by its address: what a device is called differs between kernels (`sdhci`, `mmc`).
+    Devices are compared by address: their names differ between kernels (`sdhci`, `mmc`).
 
     Raises:
-        UserError: the tree has no such alias, or QEMU no such device.
+        UserError: the tree has no such alias, or QEMU has no such device.
     """
     value = tree.get("/aliases", {}).get(alias)
     if value is None:
@@ -92,5 +98,5 @@ def position(tree: DeviceTree, alias: str, names: tuple[str, ...]) -> int:
     addresses = [name.partition("@")[2] for name in names]
     address = node.partition("@")[2]
     if address not in addresses:
-        raise UserError(f"alias {alias} is {node}; QEMU has {', '.join(names)}")
+        raise UserError(f"alias {alias} is {node}, but QEMU has only {', '.join(names)}")
     return addresses.index(address)

@@ -159,7 +159,7 @@ def at_work(program: str) -> bool:
     ("words", "sentence"),
     [
         ([], "its installer (of one of 2022.1"),
-        (["--petalinux-installer", "README.md"], "does not have the name of a PetaLinux"),
+        (["--petalinux-installer", "README.md"], "is not the name of a PetaLinux"),
         (["--petalinux-installer", "/none.run"], "No such file or directory"),
     ],
 )

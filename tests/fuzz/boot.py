@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from builder.bsp.prebuilt import given
+from builder.bsp.prebuilt import supplied
 from builder.bsp.prebuilt.inspection import bootargs
 from builder.bsp.prebuilt.modules import headers_bundle, module_bundles
 from builder.bsp.trees import check_devices, memory_size
@@ -231,8 +231,8 @@ def _nothing_beside(folder: Path) -> None:
 def _boot_files(data: bytes, scratch: Path) -> None:
     folder = _fresh(scratch)
     try:
-        given.unpack(_file(scratch, "x.zip", data), folder)
-        given.digest(folder)
+        supplied.unpack(_file(scratch, "x.zip", data), folder)
+        supplied.digest(folder)
     finally:
         _nothing_beside(folder)
 

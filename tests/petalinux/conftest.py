@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Installed doubles of PetaLinux, and boards whose boot files they build."""
+"""Fixtures: installed test doubles of PetaLinux, and boards whose boot files they build."""
 
 from tests.fixtures.petalinux_fixtures import bench, bsp, built, built_once
 from tests.petalinux.fixtures import bash, common, python, tool, tools

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Makes a stand-in for AMD's PetaLinux installer: a self-extracting script, named as AMD's are.
+"""Test double of AMD's PetaLinux installer: a self-extracting script with AMD's file name.
 
-See README.md beside this file for what it does and how to use it from a test.
+README.md in this directory describes it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BANNER = (
 )
 _COMMANDS = ("boot", "build", "config", "create", "devtool", "package", "upgrade", "util")
 _LICENSES = ("Petalinux_EULA.txt", "Third_Party_Software_EULA.txt")
-# Without `site`, which takes longer than the rest of Python's start on some machines.
+# Without `site`, which takes longer than the rest of Python's start-up on some machines.
 _COMMAND = """\
 #!/usr/bin/env -S python3 -S -E
 import os, sys
@@ -45,13 +45,13 @@ sys.exit(main(pathlib.Path(root), {program!r}, sys.argv[1:]))
 def make_installer(
     release: str, folder: Path, *, artifacts: Path | None = None, any_host: bool = False
 ) -> Path:
-    """Write an installer into a directory, and return its path.
+    """Write an installer into a directory; return its path.
 
-    release: a key of RELEASES, say "2024.1".
-    artifacts: a directory of real payloads, packed in: files named as in images/linux; `modules/`
+    release: a key of RELEASES, such as "2024.1".
+    artifacts: a directory with real payloads to include: files named as in images/linux; `modules/`
         or `modules.tar*` with lib/modules in it; `kernel-devsrc/` with a kernel's headers.
     any_host: leave out the checks of the host, so that the commands can be tested as root and
-        without a container. What is installed keeps that.
+        without a container. The installed tool omits them, too.
     """
     facts = RELEASES[release]
     payload = _payload(facts, artifacts=artifacts, any_host=any_host)
@@ -73,7 +73,7 @@ def make_installer(
 
 
 def make_xsa(path: Path, family: str = "zynq", *, bitstream: bytes | None = b"bits") -> Path:
-    """Write a hardware export of `zynq` or `zynqMP`: its names are right, its contents are not."""
+    """Write a hardware export of `zynq` or `zynqMP`: only its file names are realistic."""
     table = {"zynq": "ps7_init", "zynqMP": "psu_init"}[family]
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("xsa.json", "{}")
@@ -101,7 +101,7 @@ def _filled(text: str, values: dict[str, str]) -> str:
 
 
 def _files(facts: Release, *, any_host: bool) -> dict[str, tuple[int, str]]:
-    """Return what is installed beside the artifacts: path, mode, content."""
+    """Return the installed files other than artifacts: path, mode, content."""
     values = {
         "VERSION": facts.version,
         "BIN": _bin(facts),

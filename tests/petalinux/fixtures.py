@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Installed doubles of PetaLinux."""
+"""Fixtures: installed test doubles of PetaLinux."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.petalinux.support import BASH, PYTHON
 
 @pytest.fixture(scope="session")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Installed]:
-    """An installed double of both kinds."""
+    """An installed double for each kind of release."""
     folder = tmp_path_factory.mktemp("petalinux")
     return {release: install(release, folder) for release in (BASH, PYTHON, "2024.2")}
 
 
 @pytest.fixture(params=[BASH, PYTHON])
 def tool(request: pytest.FixtureRequest, tools: dict[str, Installed]) -> Installed:
-    """Each of both kinds."""
+    """The doubles of both kinds."""
     return tools[request.param]
 
 
@@ -38,7 +38,7 @@ def python(tools: dict[str, Installed]) -> Installed:
 
 @pytest.fixture
 def common() -> Iterator[Path]:
-    """A directory that everybody may write to; that of pytest is its user's alone."""
+    """A directory that all users may write to; pytest's belongs to one user."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         Path(name).chmod(0o777)
         yield Path(name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""An installed double, and its commands run as a user runs them: bash, settings.sh, the command."""
+"""Installed test double, whose commands run as a user runs them: bash, settings.sh, command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATH = "/usr/local/bin:/usr/bin:/bin"
 
 @dataclass(frozen=True)
 class Installed:
-    """A double of one release, installed."""
+    """An installed double of one release."""
 
     release: Release
     root: Path
@@ -25,7 +25,7 @@ class Installed:
     def run(
         self, *words: str, cwd: Path, given: str = "", **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command in a shell that sourced settings.sh; both its outputs come as one."""
+        """Run a command in a shell that sourced settings.sh; its outputs are merged."""
         settings = shlex.quote(str(self.root / "settings.sh"))
         return run(
             "bash",
@@ -68,7 +68,7 @@ def run(
 
 
 def install(release: str, folder: Path, *, artifacts: Path | None = None) -> Installed:
-    """Install a double that puts up with any host, into `folder`/VERSION."""
+    """Install a double that accepts any host into `folder`/VERSION."""
     installer = make_installer(release, folder, artifacts=artifacts, any_host=True)
     target = folder / release
     done = run(installer, "-y", "--dir", target, cwd=folder)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What differs between the releases of PetaLinux, as far as the double shows it.
+"""Differences between the releases of PetaLinux that the test double models.
 
 Until 2023.2 the commands are bash scripts below `tools/common/petalinux/bin`; from 2024.1 on they
 are Python scripts below `scripts`, which AMD publishes as github.com/Xilinx/PetaLinux (MIT). Names

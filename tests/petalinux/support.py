@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the tests of the double of PetaLinux share."""
+"""Helpers of the tests of the PetaLinux double."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CONFIGURED: dict[tuple[Path, str], Path] = {}
 
 
 def configured(tool: Installed, cwd: Path, family: str = "zynq") -> Path:
-    """Return a project that knows its hardware; the first of a kind is made, the others copied."""
+    """Return a project with a hardware description; created once per kind, then copied."""
     made = _CONFIGURED.get((tool.root, family))
     if made is None:
         folder = tool.root.parent / f"{tool.root.name}-{family}"

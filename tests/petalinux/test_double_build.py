@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The double of PetaLinux: its command that builds rebuilds what a change touches, and fails as bitbake does."""
+"""PetaLinux double: petalinux-build rebuilds what depends on a change, and fails like bitbake."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A failed command of the double is explained: what failed, the line that matters, what to do."""
+"""Explanations of failed commands of the double: the failed task, the relevant line, the remedy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read(path: str) -> str | None:
         (
             "inotify",
             HostError,
-            f"{ENDED}: the machine's limit of inotify is reached",
+            f"{ENDED}: the host's inotify limit is reached",
             "^ERROR: No space left on device or exceeds fs.inotify.max_user_watches",
             "sudo sysctl -w fs.inotify.max_user_watches=524288",
         ),
@@ -52,14 +52,14 @@ def read(path: str) -> str | None:
         (
             "dts",
             UserError,
-            "device-tree do_compile failed: a fault in the device tree, system-user.dtsi:12",
+            "device-tree do_compile failed: an error in the device tree, system-user.dtsi:12",
             r"^Error: system-user\.dtsi:12\.3-4 syntax error$",
             "correct system-user.dtsi:12 ",
         ),
         (
             "checksum",
             CommandError,
-            "u-boot-xlnx do_fetch failed: a download is not what was expected",
+            "u-boot-xlnx do_fetch failed: a download has a wrong checksum",
             r"^ERROR: u-boot-xlnx-git-r0 do_fetch: Bitbake Fetcher Error: ChecksumError\(",
             "_bad-checksum_",
         ),
@@ -73,7 +73,7 @@ def read(path: str) -> str | None:
         (
             "compile@u-boot-xlnx",
             CommandError,
-            "u-boot-xlnx do_compile failed: the compiler refuses the source",
+            "u-boot-xlnx do_compile failed: the compiler rejects the source",
             "^drivers/foo.c:1:1: error: the double was told to fail$",
             "a patch or a configuration fragment",
         ),
@@ -112,12 +112,12 @@ def test_failures_on_demand(
             'LAYERSERIES_COMPAT_meta-user = "zeus"\n',
             f"{ENDED}: the layer meta-user is for another release of Yocto",
             "^ERROR: Layer meta-user is not compatible with the core layer",
-            "take the version of meta-user for SERIES;",
+            "use the version of meta-user for SERIES;",
         ),
         (
             APPEND,
             'SRC_URI_append = " file://a.cfg"\n',
-            f"{ENDED}: SRC_URI_append is written in an old syntax",
+            f"{ENDED}: SRC_URI_append uses the old override syntax",
             r"^ERROR: ParseError at /.*linux-xlnx_%\.bbappend:1: Variable SRC_URI_append ",
             "SRC_URI:append",
         ),
@@ -155,7 +155,7 @@ def test_no_network(tmp_path: Path, tools: dict[str, Installed], release: str) -
     project = configured(tools[release], tmp_path)
     append(project, "CONFIG_YOCTO_BB_NO_NETWORK=y")
     done = tools[release].run("petalinux-build", cwd=project)
-    message = "something is to be downloaded, and the network may not be used"
+    message = "a download is needed, but the build is offline"
     check(
         explain(error(), done.stdout),
         CommandError,
@@ -214,9 +214,9 @@ def test_an_installer_that_misses_packages(common: Path, release: str) -> None:
     check(
         found := explain(error(ended), done.stdout),
         HostError,
-        f"{ended}: PetaLinux misses packages",
+        f"{ended}: packages that PetaLinux requires are missing",
         "^ERROR: You are missing the following system tools required by PetaLinux:$",
-        "install what brings these: ",
+        "install the packages that contain these",
     )
     assert found.hint is not None
     assert found.hint.endswith("zlib, ncurses")

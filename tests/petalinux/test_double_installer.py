@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The double of PetaLinux: its installer, and the environment that it leaves, are as strict as AMD's."""
+"""PetaLinux double: its installer and its environment are as strict as AMD's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def unprivileged(*words: str | Path, cwd: Path, path: str, given: str = "") -> t
 
 @pytest.fixture
 def fit(common: Path) -> str:
-    """A PATH on which there is all that the installers ask for."""
+    """A PATH with all programs that the installers require."""
     stubs = common / "stubs"
     stubs.mkdir()
     asked = f"{double.BASH_TOOLS} {double.PYTHON_TOOLS} {double.PYTHON_UBUNTU_TOOLS}".split()

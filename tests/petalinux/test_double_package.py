@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The double of PetaLinux: its command that packs boot files writes what the real one writes."""
+"""PetaLinux double: petalinux-package writes the same files as the real command."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The double of PetaLinux: its commands that make and configure projects refuse what the real ones refuse."""
+"""PetaLinux double: petalinux-create and petalinux-config reject what the real commands reject."""
 
 from __future__ import annotations
 

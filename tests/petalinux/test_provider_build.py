@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whole builds of boot files by PetaLinux's double: results, cached steps, other users."""
+"""Whole builds of boot files with the PetaLinux double: results, cached steps, other users."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_boot_files_from_a_hardware_export(bench: Bench, release: str) -> None:
 
 
 OWN = ("fpga-mgr-sysfs", "of-overlay-configfs", "pynq-buffer")
-"""The modules of the tree's user layer."""
+"""The modules of the builder's user layer."""
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_board_of_the_other_family(bench: Bench, *, with_bitstream: bool) -> N
 
 
 def test_what_a_change_builds_again(built: Bench) -> None:
-    """And nothing that stands on it: what the double has built is the same each time."""
+    """Later steps are not built again, because the double's output is the same each time."""
     assert not built.build().made
 
     built.layer(DTSI, '/include/ "system-conf.dtsi"\n/ { model = "two"; };\n')
@@ -227,7 +227,7 @@ def test_what_builds_share_is_kept_for_other_boards(bench: Bench) -> None:
 
 @pytest.fixture
 def reachable() -> Iterator[Path]:
-    """A directory that other users can reach."""
+    """A directory that other users can access."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -250,7 +250,7 @@ def test_commands_of_another_user(reachable: Path) -> None:
 
 
 def programs(bench: Bench, wanted: Mapping[str, tuple[int, int]]) -> None:
-    """Have programs built whose content is their name; where they run, and their machines."""
+    """Make programs whose content is their name, with their addresses and machines."""
     folder = bench.root / "artifacts"
     folder.mkdir()
     for name, (at, machine) in wanted.items():
@@ -258,7 +258,7 @@ def programs(bench: Bench, wanted: Mapping[str, tuple[int, int]]) -> None:
 
 
 def program(content: bytes, *, at: int, machine: int = 40) -> bytes:
-    """Return an ELF file whose one segment is some bytes at an address."""
+    """Return an ELF file with one segment: bytes at an address."""
     data = content.ljust(64, b"\0")
     wide = machine == AARCH64
     ident = bytes([0x7F, *b"ELF", 2 if wide else 1, 1, 1]).ljust(16, b"\0")
@@ -273,7 +273,7 @@ def program(content: bytes, *, at: int, machine: int = 40) -> bytes:
 
 
 def bitstream(content: bytes, part: bytes = b"7z020clg400") -> bytes:
-    """Return a bitstream as Vivado writes it: a header of texts, then what is loaded."""
+    """Return a bitstream in Vivado's format: a header of texts, then the data."""
     texts = ((b"a", b"top"), (b"b", part), (b"c", b"2024/01/01"), (b"d", b"00:00:00"))
     head = bytes.fromhex("00090ff00ff00ff00ff0000001")
     for key, text in texts:

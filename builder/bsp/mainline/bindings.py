@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Linux's device tree bindings, and what they say of Linux's own trees for a family's boards."""
+"""Linux's device tree bindings, and their complaints about Linux's own trees of a SoC family."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from builder.steps.step import Job, Step
 from builder.untrusted import tree as foreign
 
 BINDINGS: Final = "bindings.tar"
-"""File of the step's output: the bindings, from Documentation/devicetree/bindings on."""
+"""File of the step's output: the directory Documentation/devicetree/bindings."""
 TREES: Final = "trees"
-"""Directory of the step's output: Linux's trees for boards of the family, compiled, by name."""
+"""Directory of the step's output: Linux's compiled trees for boards of the family."""
 USUAL: Final = "usual.json"
 """File of the step's output: the general form of the complaints about these trees."""
 
 PACKAGES: Final = ("dt-schema", "device-tree-compiler", "cpp")
-"""Host packages of the checks; dt-schema (dt-mk-schema, dt-validate) may be missing."""
+"""Host packages of the checks; dt-schema (dt-mk-schema, dt-validate) is optional."""
 
 _FOLDER = "Documentation/devicetree/bindings"
 _NEED = 1 << 29
-"""Bytes that the package, the bindings and the trees take."""
+"""Disk space in bytes for the package, the bindings and the trees."""
 
 
 def installed() -> bool:
-    """Return whether this machine has the programs that read bindings."""
+    """Return whether dt-schema is installed."""
     programs = ("dt-mk-schema", "dt-validate")
     return all(shutil.which(each, path=SEARCH_PATH) for each in programs)
 
 
 class Bindings(Step):
-    """`bindings.tar`, `trees/` and `usual.json`."""
+    """Step that makes `bindings.tar`, `trees/` and `usual.json`."""
 
     packages = PACKAGES
 
@@ -61,21 +61,21 @@ class Bindings(Step):
             job.run(
                 workspace,
                 *("tar", "--create", "--sort=name", "--owner=0", "--group=0", "--numeric-owner"),
-                *("--mtime=@0", "--mode=u=rwX,go=rX"),  # directories get the time of the unpacking
+                *("--mtime=@0", "--mode=u=rwX,go=rX"),  # directories have the time of unpacking
                 *("--file", job.output / BINDINGS, "--directory", source, _FOLDER),
             )
 
     def _trees(self, job: Job, workspace: Workspace, source: Path) -> list[Path]:
-        """Compile Linux's trees for boards of the family, those that can be."""
+        """Compile Linux's trees for boards of the family; those that do not compile are skipped."""
         top = source / f"arch/{self.family.kernel_arch}/boot/dts"
-        # Since 6.5 the trees lie in a directory for each maker.
+        # Since Linux 6.5 each vendor's trees have a directory of their own.
         found = [
             path
             for path, _ in foreign.ForeignTree(workspace.outside(top)).walk()
             if path.endswith(f"/{self.family.dtsi}")
         ]
         if not found:
-            raise StepError(f"these kernel sources have no {self.family.dtsi}")
+            raise StepError(f"the kernel's sources have no {self.family.dtsi}")
         folder = (top / found[0].lstrip("/")).parent
         flat, output = workspace.directory / "flat.dts", job.output / TREES
         output.mkdir()
@@ -97,72 +97,74 @@ class Bindings(Step):
             except StepError as error:
                 if job.tools.processes.stopped:
                     raise
-                job.say(f"not compared with: {path.name}: {error.message}")
+                job.say(f"skipping {path.name}, which does not compile: {error.message}")
         return sorted(output.iterdir())
 
     @staticmethod
     def _usual(job: Job, workspace: Workspace, source: Path, trees: Sequence[Path]) -> set[str]:
         try:
-            said = judged(job, workspace, source, trees)
-        except NotJudgedError as error:
+            output = validate_trees(job, workspace, source, trees)
+        except NotValidatedError as error:
             job.say(str(error))
             return set()
-        return {each.general for each in complaints(said)}
+        return {each.general for each in complaints(output)}
 
 
-class NotJudgedError(Exception):
-    """Trees could not be compared with the bindings; the text says why."""
+class NotValidatedError(Exception):
+    """Trees could not be compared with the bindings; the message has the reason."""
 
 
-def judged(job: Job, workspace: Workspace, source: Path, trees: Sequence[Path]) -> str:
-    """Return what dt-validate says of compiled trees, by the bindings below `source`.
+def validate_trees(job: Job, workspace: Workspace, source: Path, trees: Sequence[Path]) -> str:
+    """Return the output of dt-validate for compiled trees and the bindings below `source`.
 
     Raises:
-        NotJudgedError: dt-validate is not installed, or cannot do it, as versions before 2022.3.
+        NotValidatedError: dt-validate is not installed, or fails, as versions before 2022.3 do.
     """
     if not installed():
-        raise NotJudgedError("dt-validate is not installed")
+        raise NotValidatedError("dt-validate is not installed")
     try:
-        schema = _prepared(job, workspace, source, [read_tree(path) for path in trees])
-        return _validated(job, workspace, schema, trees)
+        schema = _make_schema(job, workspace, source, [read_tree(path) for path in trees])
+        return _run_dt_validate(job, workspace, schema, trees)
     except StepError as error:
         if job.tools.processes.stopped:
             raise
         details = [error.message, *error.details][-1]
-        raise NotJudgedError(f"dt-validate cannot do it: {details}") from error
+        raise NotValidatedError(f"dt-validate failed: {details}") from error
 
 
-def _prepared(job: Job, workspace: Workspace, source: Path, trees: Sequence[DeviceTree]) -> Path:
-    """Make one file of the bindings below `source` that say something of trees."""
+def _make_schema(job: Job, workspace: Workspace, source: Path, trees: Sequence[DeviceTree]) -> Path:
+    """Compile the bindings below `source` that are relevant to the trees into one schema file."""
     folder = workspace.outside(source / _FOLDER)
     texts = {
         path.relative_to(folder).as_posix(): path.read_text(errors="replace")
         for path in folder.rglob("*.yaml")
     }
     chosen = relevant(texts, trees)
-    job.say(f"{len(chosen)} of {len(texts)} bindings are about these trees")
-    listed = workspace.directory / "bindings.list"
-    workspace.outside(listed).write_text("".join(f"{source / _FOLDER / each}\n" for each in chosen))
+    job.say(f"{len(chosen)} of {len(texts)} bindings are relevant to these trees")
+    list_file = workspace.directory / "bindings.list"
+    workspace.outside(list_file).write_text(
+        "".join(f"{source / _FOLDER / each}\n" for each in chosen)
+    )
     schema = workspace.directory / "schema.json"
-    job.run(workspace, "dt-mk-schema", "--json", "--outfile", schema, f"@{listed}")
+    job.run(workspace, "dt-mk-schema", "--json", "--outfile", schema, f"@{list_file}")
     return schema
 
 
-def _validated(job: Job, workspace: Workspace, schema: Path, trees: Sequence[Path]) -> str:
-    # The exit code does not tell complaints from failures.
-    said = job.run(
+def _run_dt_validate(job: Job, workspace: Workspace, schema: Path, trees: Sequence[Path]) -> str:
+    # dt-validate's exit status is the same for complaints and for failures.
+    output = job.run(
         workspace,
         *("sh", "-c", '"$@" 2>&1 || true', "sh"),
         *("dt-validate", "--show-unmatched", "--schema", schema),
         *trees,
     )
-    if "Traceback (most recent call last)" in said:
-        raise StepError("dt-validate broke off", details=said.splitlines()[-5:])
-    return said
+    if "Traceback (most recent call last)" in output:
+        raise StepError("dt-validate ended with a traceback", details=output.splitlines()[-5:])
+    return output
 
 
-def unpacked(job: Job, workspace: Workspace, bindings: Path) -> Path:
-    """Unpack the output of the step `Bindings`; return what stands for the kernel's sources."""
+def unpack_bindings(job: Job, workspace: Workspace, bindings: Path) -> Path:
+    """Unpack the output of the step `Bindings`; return its directory, in the kernel's layout."""
     source = workspace.directory / "source"
     job.run(workspace, "mkdir", source)
     job.run(workspace, "tar", "--extract", "--directory", source, "--file", bindings / BINDINGS)
@@ -170,11 +172,11 @@ def unpacked(job: Job, workspace: Workspace, bindings: Path) -> Path:
 
 
 def _unpack(job: Job, workspace: Workspace, target: Path, *, arch: str) -> None:
-    """Unpack bindings and device trees out of the kernel's sources: a tarball, or a .deb with one."""
+    """Unpack bindings and device trees from the kernel's sources: a tarball, or a .deb with one."""
     archives = _archives(job, workspace)
     if len(archives) != 1:
         names = ", ".join(sorted(each.name for each in archives)) or "none"
-        raise StepError(f"the kernel's sources should be one tarball, and are: {names}")
+        raise StepError(f"the kernel's sources must be one tarball; found: {names}")
     wanted = (_FOLDER, "include/dt-bindings", "include/uapi/linux", f"arch/{arch}/boot/dts")
     job.run(workspace, "mkdir", target)
     job.run(

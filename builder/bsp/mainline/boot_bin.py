@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""BOOT.BIN: the first stage, in the one file that the BootROM looks for.
+"""BOOT.BIN, the file with the first stage, which the BootROM loads.
 
-The first stage is U-Boot's SPL, which finds U-Boot in a file of its own; U-Boot's mkimage packs it.
-Or it is AMD's (FSBL), if the board brings that; AMD's bootgen packs it, with all that comes after.
+The first stage is U-Boot's SPL, packed by U-Boot's mkimage; SPL loads U-Boot from a separate file.
+If the board has AMD's first stage (FSBL), AMD's bootgen packs that and all later stages.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from builder.formats.boot_bin import BootImage, parse
 from builder.sandbox.workspace import Workspace
 from builder.steps.step import Job, Step
 
-# U-Boot proper comes last: bootgen's file is read from the front, and Trusted Firmware is handed
-# the list of what was loaded. The names are those of files in one directory: bootgen has no quotes.
+# U-Boot proper comes last: the FSBL loads the partitions in this order and hands the list of them
+# to Trusted Firmware. All files are in one directory, because bootgen does not support quoted
+# paths.
 _FSBL = """\
 card:
 {{
@@ -35,7 +36,7 @@ _PMU = "    [pmufw_image] pmufw.bin"
 
 
 class BootBin(Step):
-    """`BOOT.BIN`, read back as the BootROM would, as far as that needs no hardware."""
+    """Step that makes `BOOT.BIN` and checks the parts of it that the BootROM reads."""
 
     def __init__(
         self,
@@ -85,10 +86,10 @@ class BootBin(Step):
             if not (self.finished or self.fsbl):
                 self._check_spl(job, workspace, image)
         if not self.finished and image.pmu != pmu:
-            raise StepError(f"{target.name} does not hold the PMU's firmware as it was given")
+            raise StepError(f"the PMU firmware in {target.name} differs from the supplied one")
 
     def _mkimage(self, job: Job, workspace: Workspace, target: Path) -> None:
-        """Pack SPL. It is no ELF file that is taken: SPL's device tree comes after its program."""
+        """Pack SPL from its binary: the ELF file does not contain SPL's device tree."""
         program = (job.input("u-boot") / "u-boot-spl.bin").read_bytes()
         spl = workspace.directory / "spl.bin"
         workspace.outside(spl).write_bytes(program.ljust(-(-len(program) // 4) * 4, b"\0"))
@@ -96,13 +97,13 @@ class BootBin(Step):
         job.run(workspace, "mkimage", "-T", self.family.boot_image, *pmu, "-d", spl, target)
 
     def _check_spl(self, job: Job, workspace: Workspace, image: BootImage) -> None:
-        """Compare what the BootROM would load with SPL as it was built."""
+        """Compare the first stage in BOOT.BIN with the SPL that was built."""
         u_boot = job.input("u-boot")
         if not image.first_stage.startswith((u_boot / "u-boot-spl.bin").read_bytes()):
             raise StepError(
-                "the first stage in BOOT.BIN is not SPL as it was built: the board would print "
-                "nothing",
-                hint="mkimage (u-boot-tools) writes another form of header than is read here",
+                "the first stage in BOOT.BIN differs from the SPL that was built: the board would "
+                "print nothing",
+                hint="mkimage (u-boot-tools) writes a header of another form than this check reads",
             )
         program = u_boot / "u-boot-spl"
         spl = read_spl(job.run(workspace, *DESCRIBE, program))
@@ -111,10 +112,10 @@ class BootBin(Step):
             check_sources(job.run(workspace, *SOURCES, program))
 
     def _bootgen(self, job: Job, workspace: Workspace, fsbl: Path, target: Path) -> None:
-        """Pack AMD's first stage, and what it starts: Trusted Firmware, which starts U-Boot."""
+        """Pack AMD's first stage, Trusted Firmware and U-Boot, which start each other."""
         if shutil.which("bootgen") is None:
             raise HostError(
-                "AMD's first stage is packed by bootgen, which is not on this machine",
+                "bootgen, which packs AMD's first stage, is not installed",
                 hint="apt-get install xilinx-bootgen; or build without `firmware.fsbl`",
             )
         here = workspace.directory
@@ -130,13 +131,13 @@ class BootBin(Step):
         )
 
     def _read_back(self, job: Job, workspace: Workspace, path: Path) -> BootImage:
-        """Read the file as the BootROM would, and as bootgen does if it has bootgen's tables."""
+        """Read the file as the BootROM does, and with bootgen if it has bootgen's tables."""
         try:
             image = parse(path, self.family.soc)
         except ValueError as error:
-            raise StepError(f"{path.name} is not what the BootROM accepts: {error}") from error
+            raise StepError(f"the BootROM would not accept {path.name}: {error}") from error
         job.say(f"BOOT.BIN: {image}")
-        # mkimage leaves the tables out, and bootgen cannot do without.
+        # mkimage does not write the tables that bootgen needs.
         if image.header.image_table_offset and shutil.which("bootgen"):
             job.run(workspace, "bootgen", "-arch", self.family.soc.value, "-read", path)
         return image

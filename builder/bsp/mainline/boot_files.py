@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The files of the boot partition: BOOT.BIN, U-Boot, boot script and the FIT image.
+"""The files of the boot partition: BOOT.BIN, U-Boot, boot script and FIT image.
 
-`image.ub` has two configurations: conf-board, and conf-emulated with the derived device tree,
-which the boot script takes when it finds itself in QEMU. So the image that is tested is the
-image that is shipped.
+`image.ub` has two configurations: conf-board, and conf-emulated with the derived device tree, which
+the boot script selects in QEMU. So the image that is tested is the image that is shipped.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from builder.steps.step import Job, Step
 
 
 class BootFiles(Step):
-    """`fat/` is what goes onto the boot partition; beside it lie device trees and reports."""
+    """Step that makes `fat/`, the files of the boot partition, and copies trees and reports."""
 
     packages = ("u-boot-tools", "device-tree-compiler")
 
@@ -98,13 +97,13 @@ class BootFiles(Step):
                 raise StepError(f"image.ub has no configuration {wanted}")
 
     def _check_order(self, job: Job, board: Path, u_boot: Path) -> None:
-        """Stop if U-Boot or the kernel would look for another card than the BootROM."""
+        """Raise if U-Boot or the kernel would use another card than the BootROM."""
         facts = read_u_boot(u_boot, self.family)
         first = check_boot_order(facts, read_tree(board), self.family.soc, self.source)
-        job.say(f"U-Boot tries {first} first, the card that the board starts from")
+        job.say(f"U-Boot tries {first} first, the card that the board boots from")
 
     def _check_clocks(self, board: Path, cpu_clock: Path) -> None:
-        """Stop if the tree has operating points that do not fit the first stage or the board."""
+        """Raise if the tree's operating points do not fit the first stage or the board."""
         found = json.loads(cpu_clock.read_text())
         dividers = CpuDividers(**found["dividers"]) if found["dividers"] else None
         start_up = f"the {found['from']}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The board's device tree, and the one that is derived from it for emulation."""
+"""The board's device tree, and the tree derived from it for emulation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from builder.steps.step import Job, Step
 
 
 class BoardDeviceTree(Step):
-    """`board.dtb`, `emulated.dtb` and `changes.json`, the list of what differs between them."""
+    """Step that makes `board.dtb`, `emulated.dtb` and the list of differences, `changes.json`."""
 
     packages = ("device-tree-compiler", "cpp")
 
@@ -66,7 +66,7 @@ class BoardDeviceTree(Step):
                 *(self.source, "-o", flat),
             )
             board = job.output / "board.dtb"
-            # -@: with symbols, so that overlays can refer to its labels.
+            # -@: with symbols, so that device-tree overlays can refer to its labels.
             job.run(workspace, "dtc", "-@", "-I", "dts", "-O", "dtb", "-o", board, flat)
             arguments = job.run(workspace, "fdtget", board, "/chosen", "bootargs").split()
             job.run(
@@ -77,20 +77,26 @@ class BoardDeviceTree(Step):
         derive_emulated(board, self.family.soc, job.output)
 
     def _check(self, tree: DeviceTree) -> None:
-        """Compare the tree with the board's spec: a mismatch shows as a board that hangs."""
+        """Compare the tree with the board's spec: a board with a wrong tree would hang.
+
+        Raises:
+            UserError: the tree and the spec differ.
+        """
         name = tree["/chosen"].get("pynq_board", b"").rstrip(b"\0").decode(errors="replace")
         if name != self.hardware:
-            raise UserError(f"{self.source}: /chosen/pynq_board is {name!r}, not {self.hardware!r}")
+            raise UserError(
+                f"{self.source}: /chosen/pynq_board is {name!r}, but the board is {self.hardware!r}"
+            )
         memory = memory_size(tree)
         if memory != self.memory:
             raise UserError(
-                f"{self.source}: its memory nodes have {memory >> 20} MiB, the board's "
-                f"specification {self.memory >> 20} MiB"
+                f"{self.source}: the memory nodes have {memory >> 20} MiB, but board.yaml has "
+                f"{self.memory >> 20} MiB"
             )
         check_devices(tree, self.family.soc, self.console)
 
     def _arguments(self, arguments: Sequence[str]) -> str:
         """Return the kernel's arguments with the console and root device of the board's spec."""
         own = {"console": self.console, "root": self.root_device}
-        kept = [word for word in arguments if word.partition("=")[0] not in own]
-        return " ".join([*(f"{name}={value}" for name, value in own.items()), *kept])
+        others = [word for word in arguments if word.partition("=")[0] not in own]
+        return " ".join([*(f"{name}={value}" for name, value in own.items()), *others])

@@ -15,13 +15,14 @@ from builder.untrusted.tree import ForeignTree
 
 
 class KbuildTree:
-    """Sources in `source`, unpacked from a step's entry, and what make makes of them in `build`.
+    """A source tree in `source`, unpacked from a step's output, and its build directory `build`.
 
-    That is below the sources: make then names them by relative paths, and nothing that it writes
-    down depends on where the workspace is.
+    The build directory is below the sources: make then refers to these by relative paths, and its
+    output does not depend on the path of the workspace.
 
-    `compilers` is the environment in which make finds them. `epoch` is the time of the sources' newest change, in seconds since 1970; `environment` is
-    what make gets, for builds that repeat.
+    Attributes:
+        epoch: time of the sources' newest change, in seconds since 1970.
+        environment: environment of make, for reproducible builds; it includes `compilers`.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class KbuildTree:
         )
 
     def configure(self, base: str, fragments: Sequence[Path]) -> None:
-        """Write .config: the make target `base`, and the fragments on top, the last one wins."""
+        """Write .config from the make target `base` and fragments; later fragments override."""
         self.make(base)
         self._job.run(
             self._workspace,
@@ -75,32 +76,32 @@ class KbuildTree:
         self.make("olddefconfig")
 
     def restore(self, identity: str) -> None:
-        """Begin with the build directory that `keep` kept under the same identity, if there is one.
+        """Restore the build directory that `keep` cached under the same identity, if there is one.
 
-        What make has to do follows from kbuild's own notes: an object is compiled again if one of the
-        options that its sources mention has changed, or its command (Documentation/kbuild).
+        Kbuild records dependencies in it: make compiles an object again if an option that its
+        sources use has changed, or its command (Documentation/kbuild).
         """
         cache = self._job.tools.compiler_cache
-        if cache is None or not (kept := cache.build_directory(identity)).exists():
+        if cache is None or not (cached := cache.build_directory(identity)).exists():
             return
-        os.utime(kept)  # the least recently used one goes first
+        os.utime(cached)  # the cache evicts the least recently used directory first
         try:
             self._job.run(
                 self._workspace,
                 *("tar", "--extract", "--no-same-owner", "--use-compress-program=zstd -d -T0"),
-                *("--directory", self.build, "--file", kept),
+                *("--directory", self.build, "--file", cached),
             )
         except CommandError:
-            self._job.say("the build directory of the last build is damaged, and is not used")
-            kept.unlink(missing_ok=True)
+            self._job.say("discarding the cached build directory, which is damaged")
+            cached.unlink(missing_ok=True)
             self._job.run(self._workspace, "find", self.build, "-mindepth", "1", "-delete")
             return
-        self._job.say("make goes on in the build directory of the last build of these sources")
-        # The number of the build, which make counts on, is in the kernel.
+        self._job.say("building incrementally in the cached build directory of these sources")
+        # make would increment the build number in .version, which is part of the kernel.
         self._job.run(self._workspace, "rm", "-f", self.build / ".version")
 
     def keep(self, identity: str) -> None:
-        """Keep the build directory for `restore`, if there is a compiler cache."""
+        """Cache the build directory for `restore`, if there is a compiler cache."""
         cache = self._job.tools.compiler_cache
         if cache is None:
             return
@@ -112,7 +113,7 @@ class KbuildTree:
             )
 
     def shell(self, about: str) -> Shell:
-        """Return a shell for a person, in `build`; `about` says what is there."""
+        """Return an interactive shell in `build`; `about` describes its contents."""
         return Shell(
             workspace=self._workspace,
             argv=["bash", "-i"],
@@ -122,15 +123,18 @@ class KbuildTree:
         )
 
     def read(self, name: str) -> str:
-        """Return the text of a file that make made."""
+        """Return the text of a file in the build directory."""
         return self._workspace.outside(self.build / name).read_text()
 
 
 def unpack(job: Job, workspace: Workspace, package: Path, source: Path) -> int:
-    """Unpack sources: a tarball, a .deb with one inside, or a source package (3.0 quilt).
+    """Unpack sources: a tarball, a .deb that contains one, or a source package (3.0 quilt).
 
     Returns:
         The time of the newest change, in seconds since 1970.
+
+    Raises:
+        StepError: there is no tarball.
     """
     job.run(workspace, "mkdir", source)
     extract = ("tar", "--extract", "--no-same-owner", "--directory", source)
@@ -144,7 +148,8 @@ def unpack(job: Job, workspace: Workspace, package: Path, source: Path) -> int:
     debian = next((path for path in tarballs if ".debian." in path.name), None)
     upstream = next((path for path in tarballs if path != debian), None)
     if upstream is None:
-        raise StepError(f"no tarball among {', '.join(path.name for path in package.iterdir())}")
+        names = ", ".join(path.name for path in package.iterdir())
+        raise StepError(f"the sources contain no tarball, only {names}")
     job.run(workspace, *extract, "--strip-components=1", "--file", upstream)
     newest = source / "Makefile"
     if debian:

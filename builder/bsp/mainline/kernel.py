@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The kernel: image, modules and headers for the root filesystem, includes for device trees."""
+"""The kernel: image, modules, headers, and includes for device trees."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from builder.steps.layer_archive import LAYER, pack
 from builder.steps.step import Job, Shell, Step
 
 NEED = 4 << 30
-"""Bytes that the kernel's sources and objects take."""
+"""Disk space in bytes for the kernel's sources and objects."""
 
-# What helps those who write kernel code, and takes a tenth of the time: a check of exported names,
-# which is a shell for each object, and warnings, for which gcc remembers where macros came from.
+# Disable checks for kernel developers, which take a tenth of the time: the check of exported names,
+# which starts a shell per object, and warnings, for which gcc tracks the expansion of macros.
 _QUICK = ("cmd_check_local_export=", "KCFLAGS=-w -ftrack-macro-expansion=0")
 
-# What a module is compiled with on the board, as Debian's scripts/package/builddeb picks it.
+# Copies the files that modules are compiled with on the board, as Linux's scripts/package/builddeb
+# selects them.
 _HEADERS = r"""
 mkdir -p "$(dirname "$TARGET")"
 cd "$SOURCE"
@@ -47,7 +48,7 @@ rm -f scripts/*.o scripts/*/*.o scripts/*/.*.cmd scripts/.*.cmd
 
 
 class Kernel(Step):
-    """Linux, configured from `allnoconfig`, the family's base and the fragments.
+    """Step that builds Linux, configured from `allnoconfig` and the fragments, the base first.
 
     Output: the kernel's image, `kernel-release`, `config`, `dts/` (for device trees), and a
     layer with modules and headers.
@@ -99,7 +100,11 @@ class Kernel(Step):
         return f"-{self.family.soc.value}"
 
     def _prepare(self, job: Job, workspace: Workspace, compilers: Mapping[str, str]) -> KbuildTree:
-        """Unpack and configure."""
+        """Unpack and configure the sources.
+
+        Raises:
+            UserError: options of the fragments are not in effect.
+        """
         tree = KbuildTree(
             job,
             workspace,
@@ -114,16 +119,16 @@ class Kernel(Step):
         lost = unmet(tree.read(".config"), self.fragments)
         if lost:
             raise UserError(
-                f"{len(lost)} kernel options do not hold in the final configuration",
-                hint="an option needs others that are off, or does not exist in this kernel",
+                f"{len(lost)} kernel options are not in effect in the final configuration",
+                hint="an option depends on others that are off, or does not exist in this kernel",
                 details=lost,
             )
         return tree
 
     def _identity(self, job: Job, workspace: Workspace, compilers: Mapping[str, str]) -> str:
-        """Return a hash over all that decides whether make can go on in a build directory.
+        """Return a hash of everything that a cached build directory depends on.
 
-        The configuration is not in it: make sees what has changed in that.
+        The configuration is not included: make detects changes of it.
         """
         versions = workspace.run(["dpkg-query", "--show", *self.packages])
         parts = [
@@ -150,15 +155,15 @@ class Kernel(Step):
         self._device_trees(job, workspace, tree.source)
 
     def _device_trees(self, job: Job, workspace: Workspace, source: Path) -> None:
-        """Copy what boards' device trees include: those of the SoCs and boards, the bindings' names."""
+        """Copy the files that boards' device trees include: trees and constants of the bindings."""
         target = job.output / "dts"
-        # Since 6.5 the trees lie in a directory for each maker.
+        # Since Linux 6.5 each vendor's trees have a directory of their own.
         found = workspace.run(
             ["find", source / f"arch/{self.family.kernel_arch}/boot/dts", "-name", self.family.dtsi]
         ).split()
         if not found:
-            raise StepError(f"these kernel sources have no {self.family.dtsi}")
-        # -L: some of the names are links into include/uapi.
+            raise StepError(f"the kernel's sources have no {self.family.dtsi}")
+        # -L: some files of the bindings are links into include/uapi.
         job.run(
             workspace,
             *("sh", "-c", 'mkdir "$1" && cp -rL "$0"/zynq*.dts* "$2" "$1"'),
@@ -166,10 +171,10 @@ class Kernel(Step):
         )
 
     def _headers(self, job: Job, workspace: Workspace, tree: KbuildTree, target: Path) -> None:
-        """Put the kernel's headers where modules find them, with build tools for the board.
+        """Install the kernel's headers for modules, with build tools that run on the board.
 
-        The tools are compiled a second time, by the cross compiler: the board is to run them.
-        They are linked statically, since the build runs some of them, under qemu-user.
+        The tools are compiled again, by the cross compiler. They are linked statically, because the
+        build runs some of them under qemu-user.
         """
         objects = tree.source / "headers"
         job.run(workspace, "mkdir", objects)
@@ -191,13 +196,16 @@ class Kernel(Step):
 
 
 def unmet(config: str, fragments: Sequence[Path]) -> list[str]:
-    """Return a line for each option of the fragments that does not hold in a .config."""
+    """Return a line for each option of the fragments that is not in effect in a .config."""
     actual = dict(_options(config))
     wanted: dict[str, tuple[str, str]] = {}
     for fragment in fragments:
         for number, line in enumerate(fragment.read_text().splitlines(), 1):
             for name, value in _options(line):
-                wanted[name] = (value, f"{fragment}:{number}")  # the last one wins, as in merging
+                wanted[name] = (
+                    value,
+                    f"{fragment}:{number}",
+                )  # later fragments override, as in merge_config.sh
     return [
         f"{where}: {name}={value} became {actual.get(name, 'n')}"
         for name, (value, where) in wanted.items()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Kernel modules of this tree's own, built outside of the kernel's sources.
+"""The project's own kernel modules, built outside of the kernel's sources.
 
-Their sources lie in the meta-user layer, one recipe each. Those with a `.bb` are PetaLinux's too.
+Their sources are in the meta-user layer, one recipe each. PetaLinux builds those with a `.bb`, too.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from builder.steps.layer_archive import LAYER, pack
 from builder.steps.step import Job, Step
 
 NEED = 1 << 30
-"""Bytes that the kernel's layer and the modules' objects take."""
+"""Disk space in bytes for the kernel's layer and the modules' objects."""
 
 _RECIPES = "meta-user/recipes-modules"
 _BESIDE = {"*.conf": "usr/lib/modules-load.d", "*.rules": "usr/lib/udev/rules.d"}
 """Directories for a recipe's files that are not compiled."""
 _CONDITION = re.compile(r"^obj-\$\(CONFIG_", re.MULTILINE)
-"""How a Makefile says that its modules are for some kernels alone."""
+"""Line of a Makefile whose modules depend on the kernel's configuration."""
 _PLACE = "updates"
-"""Directory below the kernel's modules; the kernel's own Makefile names it for such modules."""
+"""Directory below the kernel's modules; the kernel's Makefile uses it for external modules."""
 
 
 class KernelModules(Step):
-    """The modules of `recipes-modules`, built as one would on the card: against its headers.
+    """Step that builds the modules of `recipes-modules` against the kernel's installed headers.
 
-    So a change of a module does not build the kernel again. Of a recipe NAME all in `files` is
-    read: a Makefile for kbuild, and what becomes of it goes with `*.conf` for modules-load.d,
-    `*.rules` for udev, and NAME.h, what programs include.
+    So the kernel is not built again when a module changes. The step reads the directory `files` of
+    each recipe NAME: a Makefile for kbuild, `*.conf` for modules-load.d, `*.rules` for udev, and
+    NAME.h, the header for programs.
 
-    Output: a layer to be put on the kernel's. It has the indexes of all modules (modules.dep and
-    its kin) in place of those that know the kernel's own alone.
+    Output: a layer on top of the kernel's layer. Its module indexes (modules.dep and others) cover
+    all modules and replace those of the kernel's layer.
 
-    A Makefile may make its modules depend on the kernel's configuration, by `obj-$(CONFIG_NAME:y=m)`.
-    Without that option the recipe is left out.
+    A Makefile may make its modules depend on the kernel's configuration, by
+    `obj-$(CONFIG_NAME:y=m)`. Without that option the recipe is skipped.
     """
 
     wide = True
 
     def __init__(self, family: Family, *, kernel: Step, project: Path) -> None:
         super().__init__("modules", scope=kernel.scope, parents={"kernel": kernel})
-        # The tools among the headers are the board's programs.
+        # The build tools among the headers are programs for the board's architecture.
         self.packages = ("gcc", "kmod", "make", "qemu-user-static", family.compiler)
         self.family = family
         self.sources = sorted((project / BSP_DIRECTORY / _RECIPES).glob("*/files"))
@@ -59,8 +59,8 @@ class KernelModules(Step):
         return self.sources
 
     def run(self, job: Job) -> None:
-        given = job.input("kernel")
-        release = (given / "kernel-release").read_text().strip()
+        kernel_output = job.input("kernel")
+        release = (kernel_output / "kernel-release").read_text().strip()
         programs = self.family.compilers
         with job.compiler_workspace("modules", programs, need=NEED) as (workspace, compilers):
             kernel, stage = workspace.directory / "kernel", workspace.directory / "stage"
@@ -68,14 +68,14 @@ class KernelModules(Step):
             job.run(
                 workspace,
                 *("tar", "--extract", "--no-same-owner", "--use-compress-program=zstd -d -T0"),
-                *("--directory", kernel, "--file", given / LAYER),
+                *("--directory", kernel, "--file", kernel_output / LAYER),
             )
             modules = Path("usr/lib/modules") / release
             before = _indexes(workspace.outside(kernel / modules))
             for source in self.sources:
                 self._build(job, workspace, source, release, compilers)
             job.run(workspace, "depmod", "--basedir", kernel / "usr", release)
-            # Nothing is newer than the kernel that it belongs to.
+            # All files of the layer get the time of the kernel.
             epoch = job.run(workspace, "stat", "-c", "%Y", kernel / modules / "modules.order")
             job.run(workspace, "mkdir", "-p", stage / modules)
             job.run(workspace, "cp", "-r", kernel / modules / _PLACE, stage / modules)
@@ -99,15 +99,20 @@ class KernelModules(Step):
         release: str,
         compilers: Mapping[str, str],
     ) -> None:
-        """Build a recipe's modules and put them among the kernel's, the rest into the stage."""
+        """Build a recipe; install its modules in the kernel's tree, other files in the stage.
+
+        Raises:
+            StepError: the recipe makes no module.
+        """
         name, kernel = source.parent.name, workspace.directory / "kernel"
         objects, stage = workspace.directory / name, workspace.directory / "stage"
         headers = kernel / f"usr/src/linux-headers-{release}"
-        # Messages of the kernel have names of sources, which must not depend on where this is built.
+        # The kernel's messages contain source paths, which must not depend on the workspace.
         relative = os.path.relpath(objects, headers)
         job.run(workspace, "cp", "-r", source, objects)
-        # By kbuild, not by the Makefile's own targets, which are for people and for Yocto. One after
-        # the other: it installs what it finds when it starts. It leaves depmod to us.
+        # Kbuild's targets, because the Makefile's own targets are for developers and for Yocto. In
+        # two runs, because make installs the modules that exist when it starts. It does not run
+        # depmod for external modules.
         for target in ("modules", "modules_install"):
             job.run(
                 workspace,
@@ -127,7 +132,7 @@ class KernelModules(Step):
         if not any(found.glob("*.ko")):
             if _CONDITION.search((found / "Makefile").read_text()):
                 return
-            raise StepError(f"{source} made no module")
+            raise StepError(f"the build of {source} made no module")
         for pattern, place in {**_BESIDE, f"{name}.h": "usr/include"}.items():
             files = [objects / path.name for path in sorted(found.glob(pattern))]
             if files:
@@ -135,5 +140,5 @@ class KernelModules(Step):
 
 
 def _indexes(modules: Path) -> dict[str, bytes]:
-    """Return the files that depmod reads and writes: name and content."""
+    """Return the contents of the files that depmod reads and writes, by name."""
     return {path.name: path.read_bytes() for path in modules.glob("modules.*")}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The snippet that the builder adds to the device tree of every board of a family."""
+"""The device-tree snippet that all boards of a family include."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ _SNIPPETS = f"{BSP_DIRECTORY}/meta-user/recipes-bsp/device-tree/files"
 
 
 def snippet(project: Path, family: Family) -> Path:
-    """Return what every board of a family includes at the end of its device tree."""
+    """Return the file that every board of a family includes at the end of its device tree."""
     return project / _SNIPPETS / f"pynq-pl-{family.soc.value}.dtsi"

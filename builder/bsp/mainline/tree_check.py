@@ -12,9 +12,9 @@ from builder.bsp.mainline.bindings import (
     PACKAGES,
     TREES,
     USUAL,
-    NotJudgedError,
-    judged,
-    unpacked,
+    NotValidatedError,
+    unpack_bindings,
+    validate_trees,
 )
 from builder.bsp.tree_checks import linux, schema
 from builder.bsp.tree_checks.findings import FINDINGS, NOT_COMPARED, Finding, write_findings
@@ -26,7 +26,10 @@ _NEED = 1 << 27
 
 
 class TreeCheck(Step):
-    """`findings.json`: what Linux's bindings do not allow, and what Linux's tree has otherwise."""
+    """Step that writes violations of Linux's bindings and differences from Linux's tree.
+
+    Output: `findings.json`.
+    """
 
     packages = PACKAGES
 
@@ -50,24 +53,24 @@ class TreeCheck(Step):
         theirs = {path.stem: read_tree(path) for path in sorted((bindings / TREES).iterdir())}
         name = linux.same_board(own, theirs)
         if name is None:
-            job.say("Linux has no device tree of this board: none has its first `compatible`")
+            job.say("Linux has no device tree with this board's first `compatible`")
             return []
         return linux.findings(own, theirs[name], name=f"{name}.dts", source=self.source)
 
     def _schema(self, job: Job, board: Path, bindings: Path) -> list[Finding]:
         usual = json.loads((bindings / USUAL).read_text())
         with job.workspace("tree-check", need=_NEED) as workspace:
-            source = unpacked(job, workspace, bindings)
+            source = unpack_bindings(job, workspace, bindings)
             try:
-                said = judged(job, workspace, source, [board])
-            except NotJudgedError as error:
+                output = validate_trees(job, workspace, source, [board])
+            except NotValidatedError as error:
                 return [
                     Finding(
                         check=schema.CHECK,
                         subject=NOT_COMPARED,
-                        text=f"the tree was not compared with Linux's bindings: {error}. A property "
-                        "that no driver knows is not seen; install the package dt-schema (2022.3 or "
-                        "later), and build again",
+                        text=f"the tree was not compared with Linux's bindings: {error}. Properties "
+                        "that no driver knows are not detected; install the package dt-schema "
+                        "(2022.3 or later), and build again",
                     )
                 ]
             files = ForeignTree(workspace.outside(source))
@@ -78,5 +81,5 @@ class TreeCheck(Step):
             )
             described = schema.words(texts)
         return schema.findings(
-            schema.complaints(said), {*usual}, described=described, source=self.source
+            schema.complaints(output), {*usual}, described=described, source=self.source
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Trusted Firmware-A: what stays in charge of a 64-bit board after U-Boot has been started."""
+"""Trusted Firmware-A, the secure monitor of 64-bit boards."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from builder.bsp.soc import Family
 from builder.steps.step import Job, Step
 
 NEED = 1 << 28
-"""Bytes that its sources and objects take."""
+"""Disk space in bytes for the sources and objects."""
 
-# A newer compiler or linker than the sources knows has new warnings, which are errors by default.
-# max-page-size: with ld's default of 64 KiB, the first segment of the ELF file begins at 0xfffe0000,
-# in the middle of the first stage that loads it; BL31 is linked to 0xfffea000.
+# E=0, --no-fatal-warnings: compilers and linkers that are newer than the sources have new warnings,
+# which are errors by default. max-page-size: with ld's default of 64 KiB, the first segment of the
+# ELF file begins at 0xfffe0000, inside the first stage that loads it; BL31 is linked to 0xfffea000.
 _FLAGS = ("E=0", "LDFLAGS=--no-fatal-warnings -z max-page-size=4096")
 
 
 class TrustedFirmware(Step):
-    """`bl31.elf` and `bl31.bin`, the same as memory holds it.
+    """Step that builds `bl31.elf` and its memory image, `bl31.bin`.
 
-    It writes to the first UART (ZYNQMP_CONSOLE=cadence), whichever the board's console is.
+    The firmware prints to the first UART (ZYNQMP_CONSOLE=cadence), whatever the board's console is.
     """
 
     wide = True
@@ -47,7 +47,7 @@ class TrustedFirmware(Step):
             job.run(
                 workspace,
                 *("make", f"-j{job.tools.jobs}", "-C", source, f"PLAT={self.platform}", "DEBUG=0"),
-                # Instead of what git says of the directory; the time is SOURCE_DATE_EPOCH's.
+                # BUILD_STRING replaces the output of git; the time comes from SOURCE_DATE_EPOCH.
                 *("BUILD_STRING=builder", *_FLAGS, "bl31"),
                 environment={
                     **compilers,

@@ -25,19 +25,20 @@ from builder.spec.reader import SpecTree
 from builder.steps.step import Job, Shell, Step
 
 NEED = 1 << 30
-"""Bytes that U-Boot's sources and objects take."""
+"""Disk space in bytes for U-Boot's sources and objects."""
 
 CPU_CLOCK = "cpu-clock.json"
-"""File in U-Boot's output with the dividers of the CPU clock (null if unknown), and their source."""
+"""Output file with the dividers of the CPU clock (null if unknown) and their source."""
 
 _START_UP = "start-up"
-"""Directory of the workspace with the start-up source."""
+"""Directory of the workspace with the C source of the PS start-up."""
 
 
 class UBoot(Step):
-    """`u-boot-spl.bin` (SPL with its device tree), U-Boot as SPL loads it, both as ELF files.
+    """Step that builds SPL and U-Boot.
 
-    Beside them lies CPU_CLOCK.
+    Output: `u-boot-spl.bin` (SPL with its device tree), U-Boot in the format that SPL loads, the
+    ELF files of both, `config`, `epoch` and CPU_CLOCK.
     """
 
     wide = True
@@ -79,7 +80,7 @@ class UBoot(Step):
         self.registers = _existing(directory, table.registers if table else None)
         self.shipped = table.u_boot if table else None
         self.parameters = _existing(directory, table.parameters if table else None)
-        self.stand_in = bool(table and table.stand_in and not self.xsa)
+        self.is_placeholder = bool(table and table.stand_in and not self.xsa)
 
     def settings(self) -> Mapping[str, object]:
         return {
@@ -91,7 +92,7 @@ class UBoot(Step):
 
     @property
     def first_stage(self) -> str:
-        """The source of the register writes that start the processing system."""
+        """The source of the register writes that initialize the processing system."""
         if self.xsa:
             return f"hardware export {self.xsa.name}"
         if self.registers:
@@ -131,16 +132,16 @@ class UBoot(Step):
             )
 
     def _prepare(self, job: Job, workspace: Workspace, compilers: Mapping[str, str]) -> KbuildTree:
-        """Unpack, add the board's files, configure."""
+        """Unpack the sources, add the board's files, and configure."""
         tree = KbuildTree(
             job,
             workspace,
             job.input("u-boot-source"),
-            arch="arm",  # of 64-bit boards too
+            arch="arm",  # for 64-bit boards, too
             cross_compile=self.family.cross_compile,
             compilers=compilers,
         )
-        # Debugging information, which tells how sources were compiled, has names of directories too.
+        # The debugging information, which `check_sources` needs, contains directory names.
         names = f"-ffile-prefix-map={workspace.directory}=."
         tree.environment |= {"KCFLAGS": names, "KAFLAGS": names}
         if "trusted-firmware" in self.parents:
@@ -177,7 +178,7 @@ class UBoot(Step):
         return tree
 
     def _first_stage(self, job: Job, workspace: Workspace, tree: KbuildTree) -> Path | None:
-        """Return where the start-up source is now; None if the board brings a whole BOOT.BIN."""
+        """Write the C source of the PS start-up; return its path, None if the board has BOOT.BIN."""
         start_up = START_UPS[self.family.soc]
         folder = workspace.directory / _START_UP
         job.run(workspace, "mkdir", folder)
@@ -190,7 +191,8 @@ class UBoot(Step):
                 self._check(job, table, self.parameters)
             workspace.outside(target).write_text(ps7.render(table))
         elif self.shipped:
-            # Unchanged: some choose among tables by the silicon's version, `render` has one.
+            # Unchanged: some sources select a table by the silicon's version, `render` has one
+            # table.
             text = start_up.shipped(workspace.outside(tree.source), self.shipped).read_text()
             if self.parameters:
                 table = ps7.read_source(text, origin=self.shipped)
@@ -202,12 +204,12 @@ class UBoot(Step):
         return target
 
     def _cpu_dividers(self, start_up: Path) -> ps7_clocks.CpuDividers | None:
-        """Return the CPU clock's dividers in the start-up source; None if they are not known."""
+        """Return the CPU clock's dividers in the start-up source; None if they are unknown."""
         if self.family.soc is not Soc.ZYNQ or not start_up.is_file():
             return None
         if self.registers and not self.xsa:
             return ps7_clocks.cpu_dividers(Registers(ps7.read_table(self.registers)))
-        # Of a source that somebody wrote by hand, nothing is known.
+        # Sources that were written by hand cannot be parsed.
         with suppress(UserError):
             table = ps7.read_source(start_up.read_text(errors="replace"), origin=start_up.name)
             return ps7_clocks.cpu_dividers(Registers(table))
@@ -216,34 +218,34 @@ class UBoot(Step):
     def _pmu_configuration(
         self, job: Job, workspace: Workspace, tree: KbuildTree, source: Path
     ) -> Path:
-        """Return where the PMU's configuration object is, as SPL hands it to the firmware."""
+        """Convert the PMU's configuration object to the form that SPL passes on; return its path."""
         made = workspace.directory / "pm_cfg_obj.bin"
         tool = tree.source / "tools/zynqmp_pm_cfg_obj_convert.py"
         job.run(workspace, "python3", tool, source, made)
         return made
 
     def _check(self, job: Job, table: ps7.StartupTable, parameters: Path) -> None:
-        """Stop if a start-up table contradicts the board's parameters, unless it is a stand-in."""
+        """Raise if a start-up table contradicts the board's parameters, unless a placeholder."""
         mismatches = ps7_check.compare(table, ps7_check.read_parameters(parameters))
         details = ps7_check.located(mismatches, parameters)
         for detail in details:
             job.say(f"start-up table: {detail}")
-        if mismatches and self.stand_in:
+        if mismatches and self.is_placeholder:
             return
         if mismatches:
             raise UserError(
-                f"the {self.first_stage} does not fit the board's {parameters.name}",
+                f"the {self.first_stage} contradicts the board's {parameters.name}",
                 details=details,
             )
-        job.say(f"start-up table fits {parameters.name}")
+        job.say(f"start-up table agrees with {parameters.name}")
 
 
 def _present(*paths: Path) -> list[Path]:
-    """Return those of the paths that there are."""
+    """Return the paths that exist."""
     return [path for path in paths if path.exists()]
 
 
 def _existing(directory: Path, name: str | None) -> Path | None:
-    """Return a file of the board, if it is named and there."""
+    """Return a file of the board; None if it is not named or does not exist."""
     path = directory / name if name else None
     return path if path and path.is_file() else None

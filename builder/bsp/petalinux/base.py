@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The distribution that PetaLinux runs in: the first of a release's that this machine can have.
+"""The distribution that PetaLinux runs in: the first of a release's that is available.
 
-Who installs PetaLinux chooses, and notes the choice beside it: all that it builds is built there.
+The step that installs PetaLinux chooses the distribution and records it beside PetaLinux; all
+builds with this installation use it.
 """
 
 from __future__ import annotations
@@ -19,23 +20,23 @@ _FILE = "base.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """The distribution that was taken, its image, and why none of those before it ("")."""
+    """The chosen distribution and its image; `why` is why earlier ones are unavailable, or ""."""
 
     distribution: str
     image: str
     why: str = ""
 
-    def said(self, release: str) -> str:
-        """Return what is to be said of it."""
+    def message(self, release: str) -> str:
+        """Return the log line about the choice."""
         return f"PetaLinux {release} runs in {self.distribution}" + (self.why and f": {self.why}")
 
     def note(self, tool: Path) -> None:
-        """Note it beside PetaLinux."""
+        """Record the choice beside PetaLinux."""
         (tool / _FILE).write_text(json.dumps(asdict(self)))
 
 
 def noted(tool: Path) -> Chosen | None:
-    """Return what is noted beside PetaLinux."""
+    """Return the choice that is recorded beside PetaLinux; None if there is none."""
     try:
         return Chosen(**json.loads((tool / _FILE).read_text()))
     except FileNotFoundError:
@@ -43,19 +44,19 @@ def noted(tool: Path) -> Chosen | None:
 
 
 def choose(bases: Sequence[NamedDistribution], make: Callable[[NamedDistribution], str]) -> Chosen:
-    """Return the first distribution of which an image can be made, by `make`.
+    """Return the first distribution for which `make` returns an image.
 
     Raises:
-        HostError, UserError: of none of them; the error is that of the first.
+        HostError, UserError: `make` fails for all of them; the error is that of the first.
     """
-    refused: list[HostError | UserError] = []
+    errors: list[HostError | UserError] = []
     why: list[str] = []
     for base in bases:
         try:
             return Chosen(distribution=base.name, image=make(base), why="; ".join(why))
         except (HostError, UserError) as error:
-            refused.append(error)
-            why.append(f"{base.name} cannot be had: {error.message}")
-    first = refused[0]
+            errors.append(error)
+            why.append(f"{base.name} is not available: {error.message}")
+    first = errors[0]
     details = (*first.details, *why[1:])
     raise type(first)(first.message, hint=first.hint, details=details) from first

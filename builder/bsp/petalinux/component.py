@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The components: what petalinux-build makes, each in a copy of the project of its own."""
+"""The components that petalinux-build builds, each in its own copy of the project."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _RPM = b"\xed\xab\xee\xdb"
 class Component:
     """A component of petalinux-build.
 
-    parts: directories of the user layer that it is made from.
-    outputs: files of images/linux that are wanted of it, for each SoC family that has it.
+    parts: directories of the user layer that it depends on.
+    outputs: its files in images/linux that are needed, for each SoC family that has the component.
     """
 
     name: str
@@ -90,11 +90,11 @@ KERNEL = Component(
     outputs={Soc.ZYNQ: ("zImage",), Soc.ZYNQMP: ("Image",)},
 )
 PROGRAMS = (FSBL, PMUFW, TRUSTED_FIRMWARE, U_BOOT, BOOT_SCRIPT)
-"""Components that need nothing but petalinux-build."""
+"""Components that need only petalinux-build."""
 
 
 class ComponentBuild(ContainerStep):
-    """A component's files, out of a copy of the project with the user layer in it."""
+    """Step that builds a component in a copy of the project with the user layer."""
 
     wide = True
 
@@ -109,7 +109,7 @@ class ComponentBuild(ContainerStep):
 
     @property
     def outputs(self) -> Sequence[str]:
-        """The names of the files in its output that come from images/linux."""
+        """The names of the output files that come from images/linux."""
         return self.component.outputs[self.project.tool.soc]
 
     def settings(self) -> Mapping[str, object]:
@@ -120,7 +120,7 @@ class ComponentBuild(ContainerStep):
         }
 
     def run(self, job: Job) -> None:
-        with opened(job, self.project, layer=self.layer) as container:
+        with open_project(job, self.project, layer=self.layer) as container:
             self._build(job, container)
 
     def _build(self, job: Job, container: Session) -> None:
@@ -133,7 +133,7 @@ class ComponentBuild(ContainerStep):
 
 
 class DeviceTreeBuild(ComponentBuild):
-    """The board's device tree, with what its specification says of console, card and name."""
+    """Step that builds the device tree, with the board's console, root device and name."""
 
     packages = ("device-tree-compiler",)
 
@@ -156,7 +156,7 @@ class DeviceTreeBuild(ComponentBuild):
     def _build(self, job: Job, container: Session) -> None:
         super()._build(job, container)
         tree = job.output / SYSTEM_DTB
-        given = (
+        bootargs = (
             read_tree(tree)
             .get("/chosen", {})
             .get("bootargs", b"")
@@ -164,8 +164,8 @@ class DeviceTreeBuild(ComponentBuild):
             .decode(errors="replace")
         )
         own = {"console": self.console, "root": self.project.root_device}
-        kept = [word for word in given.split() if word.partition("=")[0] not in (*own, "ro")]
-        words = [*(f"{name}={value}" for name, value in own.items()), *kept]
+        others = [word for word in bootargs.split() if word.partition("=")[0] not in (*own, "ro")]
+        words = [*(f"{name}={value}" for name, value in own.items()), *others]
         words += [word for word in ("rw", "rootwait") if word not in words]
         chosen = {"bootargs": " ".join(words), "pynq_board": self.hardware}
         with job.workspace("petalinux-device-tree", need=1 << 20) as workspace:
@@ -174,7 +174,7 @@ class DeviceTreeBuild(ComponentBuild):
 
 
 class KernelBuild(ComponentBuild):
-    """The kernel, its modules, and the headers that modules are compiled against."""
+    """Step that builds the kernel, its modules, and the headers for further modules."""
 
     def __init__(self, board: str, *, project: PetaLinuxProject, layer: UserLayer) -> None:
         super().__init__(board, KERNEL, project=project, layer=layer)
@@ -189,7 +189,7 @@ class KernelBuild(ComponentBuild):
         container.petalinux("petalinux-build", "-c", "kernel-devsrc")
         package = _only(deployed, "rpm/*/kernel-devsrc-*.rpm")
         if package is None or not _is_rpm(package):
-            job.say("there is no package of the kernel's headers")
+            job.say("petalinux-build deployed no package of the kernel's headers")
             return
         inside = PROJECT / package.relative_to(container.project)
         container.run("bsdtar", "-czf", WORK / HEADERS, f"@{inside}")
@@ -197,21 +197,21 @@ class KernelBuild(ComponentBuild):
 
 
 @contextmanager
-def opened(
+def open_project(
     job: Job,
     project: PetaLinuxProject,
     *,
     layer: UserLayer | None = None,
     inputs: Mapping[str, Path] | None = None,
 ) -> Iterator[Session]:
-    """Open a session in a copy of the project, with a user layer in it."""
+    """Open a session in a copy of the project, with a user layer."""
     made = job.input(project.name) / FOLDER
     with job.store.scratch("petalinux-changes") as changes:
         _write_changes(job, project, layer, changes)
-        given = {"project": made, "changes": changes, **(inputs or {})}
+        all_inputs = {"project": made, "changes": changes, **(inputs or {})}
         tool = job.input(project.tool.name)
-        with session(job, project.tool.system, tool=tool, inputs=given) as container:
-            # What it is to change belongs to the user of the container.
+        with session(job, project.tool.system, tool=tool, inputs=all_inputs) as container:
+            # Copied in the container, because its user has to own the files that it changes.
             container.run("cp", "-R", "-p", INPUT / "project", PROJECT)
             container.run("cp", "-R", "--remove-destination", f"{INPUT / 'changes'}/.", PROJECT)
             yield container
@@ -220,7 +220,7 @@ def opened(
 def _write_changes(
     job: Job, project: PetaLinuxProject, layer: UserLayer | None, changes: Path
 ) -> None:
-    """Write what differs in a step's copy of the project: its layer, and where builds share."""
+    """Write the files that differ in a step's copy of the project: layer and cache directories."""
     system, made = project.tool.system, job.input(project.name) / FOLDER
     if layer:
         layer.write(made, changes)
@@ -229,9 +229,9 @@ def _write_changes(
         there = next((each / name for each in (changes, made) if (each / name).exists()), None)
         return there.read_text(encoding="utf-8") if there else ""
 
-    places = f'SSTATE_DIR = "{SSTATE}"\nDL_DIR = "{DOWNLOADS}"\n'
+    caches = f'SSTATE_DIR = "{SSTATE}"\nDL_DIR = "{DOWNLOADS}"\n'
     after = {
-        f"{META_USER}/conf/petalinuxbsp.conf": text(f"{META_USER}/conf/petalinuxbsp.conf") + places
+        f"{META_USER}/conf/petalinuxbsp.conf": text(f"{META_USER}/conf/petalinuxbsp.conf") + caches
     }
     if system.offline:
         after[CONFIG] = set_symbols(text(CONFIG), _offline())
@@ -241,7 +241,7 @@ def _write_changes(
 
 
 def _offline() -> dict[str, str | None]:
-    """Return the symbols by which a build does without the network."""
+    """Return the symbols for builds without the network."""
     return {
         "CONFIG_YOCTO_BB_NO_NETWORK": "y",
         "CONFIG_YOCTO_NETWORK_SSTATE_FEEDS": None,
@@ -255,5 +255,5 @@ def _is_rpm(path: Path) -> bool:
 
 
 def _only(folder: Path, pattern: str) -> Path | None:
-    """Return the file of a pattern: links lead to it under other names."""
+    """Return the file that matches a pattern, not the links to it; None if there is none."""
     return next((path for path in sorted(folder.glob(pattern)) if not path.is_symlink()), None)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Explanations of failed PetaLinux commands: the line that matters, and a remedy.
+"""Explanations of failed PetaLinux commands: the relevant line, and a remedy.
 
-bitbake says thousands of lines, and the last ones never hold the cause. failures.yaml has the
-failures that are known. The log of a failed task is read too: depending on its settings bitbake
-shows all of it, its end or nothing.
+bitbake prints thousands of lines, and the last ones never contain the cause. failures.yaml has the
+known failures. The log of a failed task is read, too: depending on its settings, bitbake prints all
+of it, its end, or nothing.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _BEFORE, _AFTER = 2, 4
 _LONGEST = 500
 
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[()]\w")
-# A warning is followed by success, or by an error that is as clear: a download that another mirror
-# has. That of the disk's monitor alone says more than the error after it.
+# Warnings are followed by success (such as a download from another mirror) or by an error that is
+# as clear. Only the warning of the disk monitor contains more than the error that follows.
 _NOISE = re.compile(
     r"^(?:(?:NOTE|INFO|DEBUG):|WARNING:(?! The free )|\[(?:NOTE|INFO|DEBUG|WARNING)\]).*\n",
     re.MULTILINE,
@@ -40,7 +40,7 @@ _TASK = re.compile(
     re.MULTILINE,
 )
 _LOG = re.compile(r"^ERROR: Logfile of failure stored in: (?P<path>\S+)", re.MULTILINE)
-# What bitbake and PetaLinux say around every failure.
+# Lines that bitbake and PetaLinux print around every failure.
 _FRAME = re.compile(
     r"^ERROR: (?:Task .*failed with exit|Logfile of failure|Failed to build .*Check the)"
     r"|^Log data follows:|^\[ERROR\] Command bitbake |^Summary: |^  \S+:do_\w+$"
@@ -58,7 +58,7 @@ def _compiled(pattern: object) -> object:
 
 
 class Failure(Model):
-    """A known failure: failures.yaml says what the keys mean."""
+    """A known failure; failures.yaml describes the keys."""
 
     name: str
     kind: Literal["user", "host", "step"]
@@ -67,7 +67,7 @@ class Failure(Model):
     hint: str
 
     def find(self, text: str) -> tuple[re.Match[str], dict[str, str]] | None:
-        """Return where a text says this first, and the values of the groups in all of it."""
+        """Return the first match in a text, and the values of the groups of all matches."""
         for pattern in self.says:
             if found := list(pattern.finditer(text)):
                 return found[0], {name: _listed(found, name) for name in pattern.groupindex}
@@ -83,7 +83,7 @@ def known_failures() -> tuple[Failure, ...]:
 
 @dataclass(frozen=True)
 class FailedTask:
-    """A task of bitbake that failed: where its output ends in the text, and its log if named."""
+    """A failed task of bitbake: the end of its output in the text, and its log if named."""
 
     recipe: str
     task: str
@@ -100,25 +100,26 @@ def explain(
     read_log: Callable[[str], str | None] = lambda _: None,
     keep_log: Callable[[str, str], str | None] = lambda path, _: path,
 ) -> BuildError:
-    """Return the error to show for a command of PetaLinux, or its installer, that failed.
+    """Return the error to show for a failed command of PetaLinux or its installer.
 
-    It is a UserError or a HostError if the fault is known to be the user's or the machine's, and
-    otherwise a CommandError with the line to paste.
+    It is a UserError or a HostError for known failures of these kinds, and otherwise a CommandError
+    with the command line.
 
     Args:
-        error: what the command ended with.
-        output: all that it said.
-        read_log: gives the text of a task's log, whose path is the container's; None without one.
-        keep_log: keeps a task's log, given its path and a name for it; returns where it is for the
-            user, None if nowhere.
+        error: the command's error.
+        output: the command's whole output.
+        read_log: returns the text of a task's log by its path in the container; None if it does not
+            exist.
+        keep_log: saves a task's log, by its path in the container, under a name; returns its path
+            for the user, None if it does not exist.
     """
-    said = _relevant(output)
-    tasks = failed_tasks(said)
+    output = _relevant(output)
+    tasks = failed_tasks(output)
     logs = [(task, read_log(task.log)) for task in tasks if task.log]
     kept = {task: keep_log(task.log, f"{task.recipe}.{task.task}") for task in tasks if task.log}
     read = [(task, _relevant(text)) for task, text in logs if text]
     for failure in known_failures():
-        for of, text in [*read, (None, said)]:
+        for of, text in [*read, (None, output)]:
             if found := failure.find(text):
                 match, values = found
                 task = of or _task_at(tasks, match.start())
@@ -136,23 +137,23 @@ def explain(
         error,
         message=_message(error, task),
         details=[
-            *(_end(_part(said, task), log) or error.details),
+            *(_end(_part(output, task), log) or error.details),
             *_whereabouts(task, tasks, kept),
         ],
     )
 
 
-def failed_tasks(said: str) -> list[FailedTask]:
-    """Return the tasks of which bitbake says that they failed, the first one first."""
-    logs = [found["path"] for found in _LOG.finditer(said)]
+def failed_tasks(output: str) -> list[FailedTask]:
+    """Return the tasks that bitbake reports as failed, in the order of the output."""
+    logs = [found["path"] for found in _LOG.finditer(output)]
     tasks: dict[tuple[str, str], FailedTask] = {}
-    for found in _TASK.finditer(said):
+    for found in _TASK.finditer(output):
         # virtual:native:/layers/.../m4_1.4.19.bb is the recipe m4-native
         recipe = Path(found["path"]).name.removesuffix(".bb").partition("_")[0]
         if ":native:" in found["path"] and not recipe.endswith("-native"):
             recipe = f"{recipe}-native"
         task = found["task"]
-        # The work directory of a variant has its name: nativesdk-m4, lib32-m4.
+        # The work directory of a variant has the variant's name: nativesdk-m4, lib32-m4.
         place = re.compile(rf"[/-]{re.escape(recipe)}/.*/log\.{task}\.")
         log = next((path for path in logs if place.search(path)), None)
         tasks.setdefault((recipe, task), FailedTask(recipe, task, found.start(), log))
@@ -160,18 +161,18 @@ def failed_tasks(said: str) -> list[FailedTask]:
 
 
 def _relevant(text: str) -> str:
-    """Return a text without colours, progress bars, the marks of quoted logs, notes, warnings."""
+    """Return a text without colours, progress bars, marks of quoted logs, notes, and warnings."""
     plain = _ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
     return _NOISE.sub("", re.sub(r"^\| ?", "", f"{plain}\n", flags=re.MULTILINE))
 
 
 def _task_at(tasks: Sequence[FailedTask], position: int) -> FailedTask | None:
-    """Return the task that a place in the output belongs to: bitbake names it after its log."""
+    """Return the task of a position in the output: bitbake names the task after its log."""
     return next((task for task in tasks if task.end >= position), tasks[0] if tasks else None)
 
 
 def _listed(found: Iterable[re.Match[str]], group: str) -> str:
-    """Return all that a group stands for, each once; a list's items for a list."""
+    """Return the distinct values of a group, separated by commas; lists are split into items."""
     values = list(dict.fromkeys(match[group] for match in found))
     lines = (line for value in values[:_MOST] for line in value.splitlines())
     items = (re.sub(r"^\s*- ", "", line).strip() for line in lines)
@@ -185,7 +186,7 @@ def _message(error: CommandError, task: FailedTask | None, what: str = "") -> st
 
 
 def _around(text: str, match: re.Match[str]) -> list[str]:
-    """Return the lines of a match, and after them the lines before and behind."""
+    """Return the lines of a match, followed by the lines before it and after it."""
     start = text.rfind("\n", 0, match.start()) + 1
     stop = text.find("\n", match.end())
     before = _lines(text[:start][-10_000:])[-_BEFORE:]
@@ -193,26 +194,26 @@ def _around(text: str, match: re.Match[str]) -> list[str]:
     return list(dict.fromkeys([*_lines(text[start:stop]), *before, *behind]))
 
 
-def _part(said: str, task: FailedTask | None) -> str:
-    """Return what was said of a task, from the first error in its name on."""
+def _part(output: str, task: FailedTask | None) -> str:
+    """Return a task's part of the output, from its first error on."""
     if task is None:
-        return said
+        return output
     name = rf"^ERROR: \S*{re.escape(task.recipe)}\S* {task.task}: "
-    first = re.search(name, said[: task.end], re.MULTILINE)
-    return said[first.start() if first else 0 : task.end]
+    first = re.search(name, output[: task.end], re.MULTILINE)
+    return output[first.start() if first else 0 : task.end]
 
 
-def _end(said: str, log: str) -> list[str]:
-    """Return what may be the cause of a failure that is not known, and the last lines."""
-    errors = [found[0] for text in (said, log) for found in _ERROR.finditer(text)]
+def _end(output: str, log: str) -> list[str]:
+    """Return the first line that may be the cause of an unknown failure, and the last lines."""
+    errors = [found[0] for text in (output, log) for found in _ERROR.finditer(text)]
     telling = [line for line in errors if not _SAYS_LITTLE.search(line)] or errors
     return list(
-        dict.fromkeys([*_lines("\n".join(telling[:1])), *_lines(log or said)[-_LAST_LINES:]])
+        dict.fromkeys([*_lines("\n".join(telling[:1])), *_lines(log or output)[-_LAST_LINES:]])
     )
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines that say something, none too long: bitbake quotes whole environments."""
+    """Return the relevant lines, shortened: bitbake prints whole environments in one line."""
     lines = (line.rstrip() for line in text.splitlines() if not _FRAME.search(line))
     half = _LONGEST // 2
     return [
@@ -226,7 +227,7 @@ def _whereabouts(
     task: FailedTask | None, tasks: Sequence[FailedTask], logs: Mapping[FailedTask, str | None]
 ) -> list[str]:
     others = ", ".join(str(other) for other in tasks if other != task)
-    lines = [f"failed too: {others}"] if others else []
+    lines = [f"also failed: {others}"] if others else []
     log = logs.get(task) if task else None
     return [*lines, f"log of {task}: {log}"] if log else lines
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Files that are put into a project: the user layer (meta-user), and symbols of its configuration.
+"""Files that are added to a project: the user layer (meta-user) and configuration symbols.
 
-A project's own layer comes from its BSP, or from PetaLinux's template. Files of the boards'
-`petalinux_bsp/meta-user` replace its files of the same name. The tree's own, which is for all
-boards, is added to it: where a file of that name is there, to the end of it.
+A project's layer comes from its BSP or from PetaLinux's template. Files of the boards'
+`petalinux_bsp/meta-user` replace files of the same name. The builder's own layer, which is for all
+boards, is added: a file whose name already exists is appended to the existing file.
 """
 
 from __future__ import annotations
@@ -34,10 +34,12 @@ _SYMBOL = re.compile(r"(?:# )?(?P<name>CONFIG_[\w+.-]+)(?:=(?P<value>.*)| is not
 
 @dataclass(frozen=True, kw_only=True)
 class UserLayer:
-    """The parts of the user layer that one step reads.
+    """The parts of the user layers that one step depends on.
 
-    shared: the tree's `meta-user`. own: those of the board and of the boards that it extends, the
-    undermost first. parts: directories of a layer.
+    soc: the SoC family.
+    shared: the builder's `meta-user`, for all boards.
+    own: `meta-user` of the board and of the boards that it extends, the lowest first.
+    parts: directories of a layer.
     """
 
     soc: Soc
@@ -52,9 +54,9 @@ class UserLayer:
         return cls(soc=soc, shared=shared, own=own, parts=("conf", *parts))
 
     def settings(self) -> dict[str, object]:
-        """Return what tells the files apart: by name in the layer, what each is made of.
+        """Return the hashes of the files by their names in the layer, for the step's key.
 
-        Files of several layers have one name in a project, so names alone do not tell.
+        Files of several layers may have the same name.
         """
         found: dict[str, list[str]] = {}
         for layer in (*self.own, self.shared):
@@ -63,14 +65,14 @@ class UserLayer:
         return {f"layer {name}": "+".join(sums) for name, sums in sorted(found.items())}
 
     def recipes(self, part: str) -> list[str]:
-        """Return the names of the recipes that are in a part of the layers, sorted."""
+        """Return the names of the recipes in a part of the layers, sorted."""
         files = (
             path for layer in (self.shared, *self.own) for path in (layer / part).glob("*/*.bb")
         )
         return sorted({path.stem.partition("_")[0] for path in files})
 
     def write(self, project: Path, changes: Path) -> None:
-        """Write the files of the project's layer that become others into `changes`, another tree."""
+        """Write the changed files of the project's layer into another directory, `changes`."""
         before, after = project / META_USER, changes / META_USER
         for layer in self.own:
             for name, path in self._files(layer):
@@ -79,7 +81,7 @@ class UserLayer:
             there = next((each / name for each in (after, before) if (each / name).exists()), None)
             if there is None:
                 _copy(path, after / name)
-            elif name != _LAYER_CONF:  # the release's own names its Yocto
+            elif name != _LAYER_CONF:  # the project's names the release's Yocto
                 _write(after / name, _together(_text(there), _text(path), name))
 
     def _files(self, layer: Path) -> Iterator[tuple[str, Path]]:
@@ -98,10 +100,11 @@ class UserLayer:
 
 
 def _of_family(name: str, soc: Soc) -> str:
-    """Return what a file of the tree's layer is called in a project; "" if it is not for it.
+    """Return the project's name of a file of the builder's layer; "" if for another family.
 
-    In the tree, bitbake's overrides tell the families' system-user.dtsi apart. A project is of one
-    family, and has one already, whose place that of an override would take.
+    The builder's layer has a system-user.dtsi per family, selected by bitbake's overrides. A
+    project is for one family and has its own system-user.dtsi, which a file in an override's
+    directory would replace.
     """
     path = PurePosixPath(name)
     families = {each.value for each in Soc}
@@ -112,13 +115,13 @@ def _of_family(name: str, soc: Soc) -> str:
 
 
 def _together(there: str, added: str, name: str) -> str:
-    """Return a project's file with the lines of the tree's that it lacks at its end."""
+    """Return a project's file with the builder's file appended, of a .dtsi only new includes."""
     if not name.endswith(_ADDED):
         raise UserError(
-            f"{BSP_DIRECTORY}/meta-user/{name} cannot be added to the project's own file",
-            hint=f"only files that end in {', '.join(_ADDED)} can",
+            f"{BSP_DIRECTORY}/meta-user/{name} cannot be appended to the project's file",
+            hint=f"only {', '.join(_ADDED)} files can be appended; rename the file",
         )
-    if name.endswith(".dtsi"):  # a board's wins, but what is included at its end
+    if name.endswith(".dtsi"):  # the board's content has precedence; only includes are added
         lines = {line.strip() for line in there.splitlines()}
         included = (line for line in added.splitlines() if line.startswith("/include/"))
         added = "".join(f"{line}\n" for line in included if line.strip() not in lines)
@@ -126,15 +129,15 @@ def _together(there: str, added: str, name: str) -> str:
 
 
 def set_symbols(text: str, wanted: Mapping[str, str | None]) -> str:
-    """Return a configuration in which symbols have these values, None for unset, each once."""
-    kept = [
+    """Return a configuration with these values of symbols (None: unset), each symbol once."""
+    lines = [
         line
         for line in text.splitlines()
         if not ((found := _SYMBOL.fullmatch(line.strip())) and found["name"] in wanted)
     ]
     for name, value in wanted.items():
-        kept.append(f"# {name} is not set" if value is None else f"{name}={value}")
-    return "".join(f"{line}\n" for line in kept)
+        lines.append(f"# {name} is not set" if value is None else f"{name}={value}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def symbols(text: str) -> dict[str, str]:
@@ -149,7 +152,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no text: {error}") from error
+        raise UserError(f"{path} is not UTF-8 text: {error}") from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Kernel modules that are not the kernel's own: those of the user layers, and AMD's zocl.
+"""External kernel modules: those of the user layers, and AMD's zocl.
 
-bitbake packs each recipe of `inherit module` as others do (module.bbclass and
-kernel-module-split.bbclass of OpenEmbedded): its modules one by one into kernel-module-MODULE, with
-a file for modules-load.d if it is to be loaded at boot, headers into RECIPE-dev, the rest, such as
-rules for udev, into RECIPE.
+bitbake packs recipes with `inherit module` (module.bbclass and kernel-module-split.bbclass of
+OpenEmbedded) into one package kernel-module-MODULE per module, with a file for modules-load.d if it
+is loaded at boot, a package RECIPE-dev with headers, and a package RECIPE with all other files,
+such as udev rules.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from builder.bsp.petalinux.component import MODULES, KernelBuild, opened
+from builder.bsp.petalinux.component import MODULES, KernelBuild, open_project
 from builder.bsp.petalinux.layer import UserLayer
 from builder.bsp.petalinux.system import PROJECT, WORK, ContainerStep, Session
 from builder.bsp.prebuilt.modules import Bundle
@@ -25,18 +25,21 @@ from builder.untrusted.reading import tar_files
 from builder.untrusted.tree import ForeignTree, read_bounded
 
 NEED = 1 << 30
-"""Bytes that the modules of the kernel and those beside it take."""
+"""Disk space in bytes for the kernel's modules and the external modules."""
 
 PARTS = ("recipes-kernel", "recipes-modules")
-"""Directories of the user layer: modules fit the one kernel that they are compiled for."""
+"""Directories of the user layer that modules depend on: they are compiled for one kernel."""
 
 ZOCL = "zocl"
 
 _OWN, _RELEASES = "updates", "extra"
-"""Directories below the kernel's modules: for those of the layers, and for zocl. Where kbuild puts
-modules by itself changed with Linux 6.3, from the second to the first. depmod prefers the first."""
+"""Directories below the kernel's modules: for modules of the layers, and for zocl.
 
-# Packages of a recipe or a kernel that have nothing for a card.
+Kbuild's default for external modules is the second before Linux 6.3, and the first since then. depmod
+prefers the first.
+"""
+
+# Packages of a recipe or a kernel without files for a card.
 _NOT_FOR_CARDS = re.compile(r".*-(?:dbg|src|doc|lic|staticdev)-\d[^-]*-[^-]*\.rpm")
 _MODULE = re.compile(
     r"(?:usr/)?lib/modules/(?P<release>[^/]+)/(?!kernel/)(?:.*/)?(?P<name>[^/]+\.ko(?:\.\w+)?)"
@@ -48,16 +51,18 @@ _BESIDE: Mapping[str, re.Pattern[str]] = {
     "usr/lib/firmware": re.compile(r"(?:usr/)?lib/firmware/(.+)"),
     "usr/include": re.compile(r"usr/include/([^/]+\.h)"),
 }
-"""Directories for files of packages that are no modules, as the card's distribution has them."""
+"""Directories of the card for other files of packages, with patterns of their paths."""
 
 _PACKAGES = "packages.tar.gz"
 
 
 class ModulesBuild(ContainerStep):
-    """The modules of `recipes-modules` of the tree and the boards, and zocl where the release has it.
+    """Step that builds the modules of `recipes-modules` of the builder and the boards, and zocl.
 
-    Output: a layer to be put on the kernel's. It has the indexes of all modules (modules.dep and
-    its kin) in place of those that know the kernel's own alone.
+    zocl is built if the release has it for the SoC family.
+
+    Output: a layer on top of the kernel's layer. Its module indexes (modules.dep and others) cover
+    all modules and replace those of the kernel's layer.
     """
 
     packages = ("kmod", "zstd")
@@ -66,7 +71,7 @@ class ModulesBuild(ContainerStep):
 
     def __init__(self, board: str, *, kernel: KernelBuild, layer: UserLayer, epoch: int) -> None:
         project = kernel.project
-        # After the kernel: bitbake finds it in its cache then.
+        # After the kernel, which bitbake then finds in its cache.
         steps: Sequence[Step] = (project.tool, project, kernel)
         super().__init__(
             "petalinux-modules", scope=board, parents={step.name: step for step in steps}
@@ -87,13 +92,13 @@ class ModulesBuild(ContainerStep):
         return {"recipes": self.recipes, "epoch": self.epoch, **self.layer.settings()}
 
     def run(self, job: Job) -> None:
-        with opened(job, self.project, layer=self.layer) as container:
+        with open_project(job, self.project, layer=self.layer) as container:
             packages = self._packages(container)
             with job.workspace("petalinux-modules", need=NEED) as workspace:
                 self._layer(job, workspace, packages)
 
     def _packages(self, container: Session) -> Path:
-        """Build the recipes; return an archive of what is in their packages."""
+        """Build the recipes; return an archive with the contents of their packages."""
         for recipe in self.recipes:
             container.petalinux("petalinux-build", "-c", recipe)
         wanted = ("kernel-module-", *(f"{recipe}-" for recipe in self.recipes))
@@ -110,12 +115,15 @@ class ModulesBuild(ContainerStep):
         return container.work / _PACKAGES
 
     def _layer(self, job: Job, workspace: Workspace, packages: Path) -> None:
-        """Make the layer out of packages, with what depmod finds in all modules together."""
+        """Make the layer from packages, with depmod's indexes of all modules."""
         archive = job.input(self.kernel.name) / MODULES
         kernel = Bundle(name=MODULES, root=archive.parent, archives=[archive])
         releases = kernel.releases()
         if len(releases) != 1:
-            raise StepError(f"{MODULES} has modules of {', '.join(releases) or 'no kernel'}")
+            raise StepError(
+                f"{MODULES} must have the modules of one kernel release; found: "
+                f"{', '.join(releases) or 'none'}"
+            )
         (release,) = releases
         modules = f"usr/lib/modules/{release}"
         stage, whole = workspace.directory / "stage", workspace.directory / "kernel"
@@ -136,13 +144,14 @@ class ModulesBuild(ContainerStep):
         pack(workspace, stage, job.output / LAYER, epoch=self.epoch, of_root=True, log=job.log)
 
     def _take(self, packages: Path, release: str, tree: ForeignTree) -> None:
-        """Put what a card needs of packages where a card has it."""
+        """Copy the files that a card needs from packages to their places on a card."""
         modules = 0
         for name, opener in tar_files(packages, from_root=True):
             module = _MODULE.fullmatch(name)
             if module and module["release"] != release:
                 raise StepError(
-                    f"{module['name']} is for the kernel {module['release']}, the kernel is {release}"
+                    f"{module['name']} is for the kernel {module['release']}, but the kernel is "
+                    f"{release}"
                 )
             place = _place(name)
             if place:
@@ -154,7 +163,7 @@ class ModulesBuild(ContainerStep):
 
 
 def _place(name: str) -> PurePosixPath | None:
-    """Return where a card has a file of a package; None if nowhere."""
+    """Return the path on a card of a file of a package; None if a card does not need it."""
     if module := _MODULE.fullmatch(name):
         below = _RELEASES if module["name"].partition(".")[0] == ZOCL else _OWN
         return PurePosixPath("usr/lib/modules", module["release"], below, module["name"])
@@ -165,5 +174,5 @@ def _place(name: str) -> PurePosixPath | None:
 
 
 def _indexes(tree: ForeignTree, modules: str) -> dict[str, bytes]:
-    """Return the files that depmod reads and writes: path and content."""
+    """Return the contents of the files that depmod reads and writes, by path."""
     return {path: tree.read(path) for path in tree.glob(f"{modules}/modules.*")}

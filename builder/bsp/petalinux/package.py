@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The boot files that are made of the components: BOOT.BIN, image.ub, and what goes with them."""
+"""The boot files that are made from the components: BOOT.BIN, image.ub, boot script, modules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from builder.bsp.petalinux.component import (
     U_BOOT,
     Component,
     ComponentBuild,
-    opened,
+    open_project,
 )
 from builder.bsp.petalinux.project import PetaLinuxProject
 from builder.bsp.petalinux.system import INPUT, WORK, ContainerStep, Session
@@ -39,12 +39,12 @@ _OPTIONS = {
     U_BOOT.name: "--u-boot",
     DEVICE_TREE.name: "--dtb",
 }
-"""The components that are in BOOT.BIN, and how petalinux-package is given them."""
+"""The components in BOOT.BIN, and their options of petalinux-package."""
 
 _BITSTREAM = "system.bit"
 
-# The first stage loads parts in this order and starts the last one, U-Boot, which finds its device
-# tree at CONFIG_XILINX_OF_BOARD_DTB_ADDR. Attributes: AMD's UG1283.
+# The first stage loads the partitions in this order and starts U-Boot, which finds its device tree
+# at CONFIG_XILINX_OF_BOARD_DTB_ADDR. Attributes: AMD's UG1283.
 _BIF: Mapping[Soc, Mapping[str, str]] = {
     Soc.ZYNQ: {
         FSBL.name: "[bootloader]",
@@ -64,7 +64,7 @@ _BIF: Mapping[Soc, Mapping[str, str]] = {
 
 
 class PetaLinuxBoot(ContainerStep):
-    """A directory of boot files, as the provider `prebuilt` takes them."""
+    """Step that makes a directory of boot files for the provider `prebuilt`."""
 
     packages = ("u-boot-tools", "device-tree-compiler")
 
@@ -99,7 +99,7 @@ class PetaLinuxBoot(ContainerStep):
         inputs = {name: job.input(name) for name in self.builds}
         if self.bitstream:
             inputs[_BITSTREAM] = self.bitstream
-        with opened(job, self.project, inputs=inputs) as container:
+        with open_project(job, self.project, inputs=inputs) as container:
             self._boot_bin(container)
             made = container.work / _OUTPUT
             if not made.is_file():
@@ -116,7 +116,7 @@ class PetaLinuxBoot(ContainerStep):
         package = self.project.tool.release.package
         output = ("--force", "-o", str(WORK / _OUTPUT))
         if self.bitstream:
-            # Given by --fpga, a bitstream is left out without a word where the FPGA manager is on.
+            # petalinux-package silently ignores --fpga if the FPGA manager is enabled.
             bif = "boot.bif"
             (container.work / bif).write_text(self._description(), encoding="utf-8")
             container.petalinux(*package("--bif", str(WORK / bif), *output))
@@ -130,7 +130,7 @@ class PetaLinuxBoot(ContainerStep):
         container.petalinux(*package(*words, *output))
 
     def _description(self) -> str:
-        """Return what is in BOOT.BIN, with a bitstream, as bootgen wants it (a .bif)."""
+        """Return the description of a BOOT.BIN with a bitstream, for bootgen (a .bif)."""
         attributes = _BIF[self.project.tool.soc]
         lines = (
             f"  {(f'{tags} ' if tags else '')}{self._inside(name)}\n"
@@ -139,14 +139,14 @@ class PetaLinuxBoot(ContainerStep):
         return f"the_ROM_image:\n{{\n{''.join(lines)}}}\n"
 
     def _inside(self, name: str) -> Path:
-        """Return where the container sees what goes into BOOT.BIN."""
+        """Return the container's path of a part of BOOT.BIN."""
         if name == _BITSTREAM:
             return INPUT / _BITSTREAM
         (file,) = self.builds[name].outputs
         return INPUT / name / file
 
     def _image(self, job: Job) -> None:
-        """Make image.ub: PetaLinux's own has the tree of a project without the user layer."""
+        """Make image.ub: PetaLinux's contains a device tree without the user layer's changes."""
         family = FAMILIES[self.project.tool.soc]
         tree = self._made(job, DEVICE_TREE, SYSTEM_DTB)
         description = fit_source(

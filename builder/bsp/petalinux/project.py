@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The project: made from a BSP or a template, told its hardware, and configured for a card."""
+"""The PetaLinux project: created from a BSP or a template, and configured for an SD card."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from builder.store.checksum import sha256
 from builder.store.digests import Read
 
 FOLDER = "project"
-"""Directory with the project in the step's output."""
+"""Directory of the project in the step's output."""
 
 _LEFT = ("build", "images")
-"""Directories of a project that its next build makes anew."""
+"""Directories of a project that the next build recreates."""
 
 _ROOTFS = "CONFIG_SUBSYSTEM_ROOTFS_{}"
 _OTHER_ROOTFS = ("INITRAMFS", "INITRD", "JFFS2", "UBIFS", "NFS", "OTHER")
 _SD_ROOT = "CONFIG_SUBSYSTEM_SDROOT_DEV"
 _FPGA_MANAGER = "CONFIG_SUBSYSTEM_FPGA_MANAGER"
 _NEEDED = {_ROOTFS.format("EXT4"), _SD_ROOT, _FPGA_MANAGER}
-"""Symbols without which a card is none of ours."""
+"""Symbols that a card cannot do without."""
 
 
 class PetaLinuxProject(ContainerStep):
-    """A configured project, as it is before anything is built in it."""
+    """Step that makes a configured project in which nothing has been built yet."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class PetaLinuxProject(ContainerStep):
 
     @property
     def bsp_name(self) -> str:
-        """The name of the BSP's file; "" if there is none."""
+        """The file name of the BSP; "" if there is none."""
         if isinstance(self.bsp, UrlSource):
             return self.bsp.download.name
         return self.bsp.name if self.bsp else ""
@@ -85,14 +85,14 @@ class PetaLinuxProject(ContainerStep):
         return file_sha256(self.bsp, self._read) if self.bsp else None
 
     def run(self, job: Job) -> None:
-        given = {}
+        inputs = {}
         bsp = self._bsp(job)
         if bsp:
-            given["project.bsp"] = bsp
+            inputs["project.bsp"] = bsp
         if self.hardware:
-            given["hardware.xsa"] = self.hardware
+            inputs["hardware.xsa"] = self.hardware
         tool = job.input(self.tool.name)
-        with session(job, self.tool.system, tool=tool, inputs=given) as container:
+        with session(job, self.tool.system, tool=tool, inputs=inputs) as container:
             self._create(container, has_bsp=bsp is not None)
             hardware = [f"--get-hw-description={INPUT / 'hardware.xsa'}"] if self.hardware else []
             container.petalinux("petalinux-config", *hardware, "--silentconfig")
@@ -120,24 +120,27 @@ class PetaLinuxProject(ContainerStep):
         container.petalinux(*release.create(*what, "-n", PROJECT.name), cwd=WORK)
         metadata = container.project / ".petalinux/metadata"
         made_by = _value(metadata, "PETALINUX_VER")
-        # PetaLinux would ask whether to go on, and nobody is there to answer.
+        # PetaLinux would ask for confirmation, which a build cannot give.
         if has_bsp and made_by not in ("", release.version):
             raise UserError(
-                f"the BSP {self.bsp_name} is of PetaLinux {made_by}, the installer of "
+                f"the BSP {self.bsp_name} is for PetaLinux {made_by}, but the installer is for "
                 f"{release.version}",
-                hint=f"give the installer of PetaLinux {made_by}, or another BSP",
+                hint=f"use the installer of PetaLinux {made_by}, or another BSP",
             )
         text = (container.project / CONFIG).read_text(encoding="utf-8")
         if has_bsp and f"CONFIG_SYSTEM_{self.tool.soc.value.upper()}" not in symbols(text):
             raise UserError(f"the BSP {self.bsp_name} is not for {self.tool.soc.value}")
 
     def _configure(self, container: Session) -> None:
-        """Set the symbols, let PetaLinux settle what follows from them, and see what it kept."""
+        """Set the symbols, let PetaLinux derive dependent ones, and check the result.
+
+        Raises:
+            StepError: PetaLinux changed symbols that the card needs.
+        """
         wanted = self._symbols()
         config = container.project / CONFIG
         text = set_symbols(config.read_text(encoding="utf-8"), wanted)
-        given = container.work / "config"
-        given.write_text(text, encoding="utf-8")
+        (container.work / "config").write_text(text, encoding="utf-8")
         container.run("cp", "--no-preserve=mode", WORK / "config", PROJECT / CONFIG)
         container.petalinux("petalinux-config", "--silentconfig")
         found = symbols(config.read_text(encoding="utf-8"))
@@ -148,10 +151,10 @@ class PetaLinuxProject(ContainerStep):
         }
         if lost.keys() & _NEEDED:
             raise StepError(
-                "PetaLinux does not keep what the card needs of its configuration",
+                "PetaLinux changed symbols of its configuration that the card needs",
                 details=list(lost.values()),
             )
-        for line in lost.values():  # not every hardware has all of it
+        for line in lost.values():  # not all hardware supports all symbols
             container.job.say(line)
 
     def _symbols(self) -> dict[str, str | None]:
@@ -161,12 +164,12 @@ class PetaLinuxProject(ContainerStep):
             _ROOTFS.format("EXT4"): "y",
             _SD_ROOT: f'"{self.root_device}"',
             "CONFIG_SUBSYSTEM_ETHERNET_MANUAL_SELECT": "y",
-            # Overlays refer to labels of the tree, and bitstreams are loaded when it runs.
+            # Device-tree overlays refer to labels of the tree; Linux loads bitstreams at run time.
             "CONFIG_SUBSYSTEM_DEVICETREE_FLAGS": '"-@"',
             "CONFIG_SUBSYSTEM_DTB_OVERLAY": "y",
             _FPGA_MANAGER: "y",
             "CONFIG_SUBSYSTEM_COPY_TO_TFTPBOOT": None,
-            # A BSP may have its author's.
+            # A BSP may contain a path of its author's machine.
             "CONFIG_TMP_DIR_LOCATION": '"${PROOT}/build/tmp"',
         }
         if self.bsp is None:
@@ -175,7 +178,7 @@ class PetaLinuxProject(ContainerStep):
 
 
 def _value(metadata: Path, name: str) -> str:
-    """Return what a project's metadata say of itself; "" if they do not."""
+    """Return a value of a project's metadata; "" if it is missing."""
     if not metadata.is_file():
         return ""
     lines = (line.partition("=") for line in metadata.read_text().splitlines())

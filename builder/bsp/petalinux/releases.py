@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The releases of PetaLinux that the builder can use: what they need, how they are spoken to."""
+"""The supported releases of PetaLinux: their requirements and command lines."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from builder.spec.texts import Name
 _FILE = Path(__file__).with_name("releases.yaml")
 
 TEMPLATES = {Soc.ZYNQ: "zynq", Soc.ZYNQMP: "zynqMP"}
-"""PetaLinux's names of the SoC families for new projects."""
+"""PetaLinux's project templates of the SoC families."""
 
 PLATFORMS = {Soc.ZYNQ: "arm", Soc.ZYNQMP: "aarch64"}
-"""Its installer's names of their processors."""
+"""The installer's names of the SoC families' processors."""
 
 
 class Facts(Model):
-    """A release's entry in releases.yaml, where the keys are explained."""
+    """A release's entry in releases.yaml, which describes the keys."""
 
     installer: str = Field(pattern=r"\.run$")
     base: list[Name] = Field(min_length=1)
@@ -42,13 +42,13 @@ class _Table(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A release of PetaLinux, say version 2024.1."""
+    """A release of PetaLinux, such as version 2024.1."""
 
     version: str
     facts: Facts
 
     def create(self, *words: str) -> list[str]:
-        """Return the command line that makes a project."""
+        """Return the command line that creates a project."""
         first = ["project"] if self.facts.commands == "words" else ["-t", "project"]
         return ["petalinux-create", *first, *words]
 
@@ -58,7 +58,7 @@ class Release:
         return ["petalinux-package", first, *words]
 
     def packages(self, distribution: str, family: str) -> list[str]:
-        """Return the packages that it needs of a distribution, sorted."""
+        """Return the packages of a distribution that the release needs, sorted."""
         lists = _table().packages
         keys = ("all", family, distribution, self.version)
         return sorted({package for key in keys for package in lists.get(key, ())})

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The system that PetaLinux runs in, and a session in it: commands in containers.
+"""The system in which PetaLinux runs, and sessions that run commands in its containers.
 
-PetaLinux, the eSDK that it unpacks into projects, and all that bitbake makes have the paths in them
-under which they came to be. So these have fixed paths in containers, wherever the store is.
+PetaLinux, the eSDK that it unpacks into projects, and bitbake's output contain the paths where they
+were made. So these have fixed paths in containers, wherever the store is.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from builder.spec.resolve import NamedDistribution
 from builder.steps.step import Job, Step
 
 INSTALLED = Path("/petalinux/installed")
-"""The directory that holds PetaLinux, in containers."""
+"""Directory of the installation, in containers."""
 
 TOOL = INSTALLED / "tool"
-"""PetaLinux itself, in containers: its installer makes this directory, and so owns it."""
+"""PetaLinux itself, in containers: the installer creates this directory and so owns it."""
 
 INPUT = Path("/petalinux/input")
 """The directory of input files, in containers."""
@@ -44,7 +44,7 @@ SSTATE, DOWNLOADS = Path("/petalinux/sstate-cache"), Path("/petalinux/downloads"
 
 
 class Explain(Protocol):
-    """Makes the error to show of the one that a command ended with."""
+    """Function that returns the error to show for the error of a failed command."""
 
     def __call__(
         self,
@@ -54,20 +54,26 @@ class Explain(Protocol):
         read_log: Callable[[str], str | None],
         keep_log: Callable[[str, str], str | None],
     ) -> BuildError:
-        """`output` is all that it said; `read_log` reads files by their paths in the container.
+        """Return the error to show.
 
-        `keep_log` keeps one of them under a name of its own, and returns its path on this machine.
+        Args:
+            error: the command's error.
+            output: the command's whole output.
+            read_log: returns the text of a file by its path in the container; None without one.
+            keep_log: saves such a file under a name; returns its path on this machine.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """The system that a release of PetaLinux runs in: a container of packages of a distribution.
+    """The system in which a release of PetaLinux runs: a container image with a distribution.
 
-    bases: the distributions that it may be, the best first.
+    release: the release of PetaLinux.
+    bases: the possible distributions, the best first.
     folder: directory with the Dockerfile.
-    shared_by: name of what builds share between them: the release and which installer of it.
-    offline: whether it has to do without the network.
+    shared_by: name of bitbake's caches, which all builds with the same installer share.
+    offline: whether containers have no network.
+    explain: function that explains failed commands.
     """
 
     release: Release
@@ -78,15 +84,15 @@ class System:
     explain: Explain
 
     def packages(self, base: NamedDistribution) -> list[str]:
-        """Return the packages that are in it, of a distribution."""
+        """Return the packages that are installed in a distribution."""
         return self.release.packages(base.name, base.model.family)
 
     def settings(self) -> Mapping[str, object]:
-        """Return what tells it apart from others."""
+        """Return the settings for the key of a step."""
         return {"bases": {base.name: self.packages(base) for base in self.bases}}
 
     def recipe(self, distribution: NamedDistribution, user: str) -> ImageRecipe:
-        """Return what its image is made of, for commands of a user ("UID:GID")."""
+        """Return the recipe of the image, for commands of a user ("UID:GID")."""
         base = base_of(distribution)
         uid, _, gid = user.partition(":")
         return ImageRecipe(
@@ -106,7 +112,7 @@ class System:
         )
 
     def image(self, job: Job, *, tool: Path, install: bool) -> str:
-        """Return its image, in the distribution in which PetaLinux is installed, or will be."""
+        """Return the image, with the distribution in which PetaLinux is or will be installed."""
         containers = job.tools.containers
 
         def make(distribution: NamedDistribution) -> str:
@@ -123,11 +129,11 @@ class System:
         chosen = choose(known or self.bases, make)
         if install:
             chosen.note(tool)
-            job.say(chosen.said(self.release.version))
+            job.say(chosen.message(self.release.version))
         return chosen.image
 
     def shared(self, job: Job) -> list[Mount]:
-        """Return the directories that builds share, which are made if need be."""
+        """Return the mounts of bitbake's caches, whose directories are created if necessary."""
         shared = job.store.root / "petalinux" / self.shared_by
         mounts = [Mount(source=shared / path.name, target=path) for path in (SSTATE, DOWNLOADS)]
         for mount in mounts:
@@ -136,11 +142,11 @@ class System:
 
 
 class ContainerStep(Step):
-    """A step that opens a session: its commands run in containers, whatever the engine is."""
+    """A step that opens a session: its commands run in containers, whatever the engine."""
 
 
 class Session:
-    """An open session: `work` is this machine's path of WORK."""
+    """An open session; `work` is the host's path of WORK."""
 
     def __init__(
         self, job: Job, system: System, *, image: str, work: Path, mounts: Sequence[Mount]
@@ -157,11 +163,11 @@ class Session:
 
     @property
     def project(self) -> Path:
-        """This machine's path of PROJECT."""
+        """The host's path of PROJECT."""
         return self.work / PROJECT.relative_to(WORK)
 
     def open_to_user(self, path: Path) -> None:
-        """Let commands write into a directory, which is theirs from then on, and nobody else's."""
+        """Make the containers' user the owner of a directory, so that commands can write to it."""
         if path.stat().st_uid != self._uid:
             for each in (path, *path.rglob("*")):
                 os.chown(each, self._uid, self._gid, follow_symlinks=False)
@@ -171,21 +177,25 @@ class Session:
         """Run a command of PetaLinux.
 
         Raises:
-            BuildError: it failed; the error says why, as far as that is known.
+            BuildError: the command failed; the message has the cause if it is known.
         """
         words = [str(word) for word in argv]
-        # settings.sh takes the arguments of whoever sources it for PetaLinux's place: there are
-        # none. Its status is that of whatever comes last in it.
+        # settings.sh would use arguments of the shell as PetaLinux's path: there are none. Its exit
+        # status has no meaning.
         line = f"source {TOOL}/settings.sh; exec {shlex.join(words)}"
         return self.run("bash", "-c", line, cwd=cwd, called=words[0])
 
     def run(self, *argv: str | Path, cwd: Path = WORK, called: str = "") -> str:
-        """Run any command; errors call it `called`."""
+        """Run a command, which is called `called` in errors.
+
+        Raises:
+            BuildError: the command failed.
+        """
         words = [str(word) for word in argv]
-        said: list[str] = []
+        output: list[str] = []
 
         def on_line(line: str) -> None:
-            said.append(f"{line}\n")
+            output.append(f"{line}\n")
             self.job.on_line(line)
 
         container = Container(
@@ -209,11 +219,11 @@ class Session:
                 details=error.details,
             )
             raise self.system.explain(
-                named, "".join(said), read_log=self._read, keep_log=self._keep
+                named, "".join(output), read_log=self._read, keep_log=self._keep
             ) from error
 
     def clean(self) -> None:
-        """Remove what commands wrote, if that takes their user."""
+        """Remove the commands' files if only their user can."""
         if os.geteuid() != self._uid:
             # An interrupted build starts no more containers: root removes the rest.
             with suppress(BuildError):
@@ -228,7 +238,7 @@ class Session:
         return int(self._containers.user.partition(":")[2])
 
     def _read(self, path: str) -> str | None:
-        """Return the text of a file by its path in the container; None without one."""
+        """Return the text of a file by its path in the container; None if it does not exist."""
         inside = Path(path)
         if not inside.is_relative_to(WORK):
             return None
@@ -238,14 +248,14 @@ class Session:
             return None
 
     def _keep(self, path: str, name: str) -> str | None:
-        """Keep a file of the container, which is gone with the session, beside the step's log."""
+        """Copy a file of the container beside the step's log; return the copy's path."""
         text = self._read(path)
         if text is None:
             return None
         log = Path(self.job.log.name)
-        kept = log.with_name(f"{log.stem}.{name}.log")
-        kept.write_text(text)
-        return str(kept)
+        copy = log.with_name(f"{log.stem}.{name}.log")
+        copy.write_text(text)
+        return str(copy)
 
 
 @contextmanager
@@ -257,24 +267,24 @@ def session(
     install: bool = False,
     inputs: Mapping[str, Path] | None = None,
 ) -> Iterator[Session]:
-    """Open a session; at its end nothing is left of what it wrote, but what was shared.
+    """Open a session; at its end, all its files except bitbake's caches are removed.
 
     Args:
-        job: the step's.
-        system: where it runs.
+        job: the step's job.
+        system: the system in which commands run.
         tool: output of the step that installs PetaLinux.
         install: whether this is that step.
-        inputs: what containers find below INPUT, by name.
+        inputs: input files and directories, by their names below INPUT.
     """
-    given = inputs or {}
     with job.store.scratch("petalinux") as folder:
         mounts = [Mount(source=tool, target=INSTALLED, read_only=not install)]
         mounts += [
-            Mount(source=path, target=INPUT / name, read_only=True) for name, path in given.items()
+            Mount(source=path, target=INPUT / name, read_only=True)
+            for name, path in (inputs or {}).items()
         ]
         mounts += system.shared(job)
         log = Path(job.log.name)
-        for old in log.parent.glob(f"{log.stem}.*.do_*.log"):  # of a failure before
+        for old in log.parent.glob(f"{log.stem}.*.do_*.log"):  # of an earlier failure
             old.unlink()
         image = system.image(job, tool=tool, install=install)
         opened = Session(job, system, image=image, work=folder / "work", mounts=mounts)
@@ -287,7 +297,7 @@ def session(
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of commands."""
+    """Return the environment of commands in containers."""
     proxies = [name for name in PASSED_ON if name.lower().endswith("_proxy")]
     return {
         "PATH": SEARCH_PATH,

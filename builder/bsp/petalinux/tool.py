@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""PetaLinux itself: the user's installer, and the step that installs it into the store."""
+"""The user's PetaLinux installer, and the step that installs PetaLinux into the store."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _INSTALLER = "installer.run"
 
 @dataclass(frozen=True)
 class Installer:
-    """AMD's installer of a release, as the user gives it."""
+    """AMD's installer of a release, which the user supplies."""
 
     path: Path
     read: Read = checksum.sha256
@@ -36,15 +36,15 @@ class Installer:
 
     @property
     def name(self) -> str:
-        """A name that no other installer has, of the same release neither: "2024.1-0123456789ab"."""
+        """A name that is unique to this installer, such as "2024.1-0123456789ab"."""
         return f"{self.release.version}-{self.sha256[:12]}"
 
     @cached_property
     def release(self) -> Release:
-        """The release that it installs, which its name says.
+        """The release that it installs, according to its file name.
 
         Raises:
-            UserError: it is no installer, or of a release that the builder does not know.
+            UserError: the file is not an installer, or the release is not supported.
         """
         known = releases()
         example = known[max(known)].facts.installer
@@ -52,23 +52,25 @@ class Installer:
             with self.path.open("rb") as file:
                 is_script = file.read(2) == b"#!"
         except OSError as error:
-            raise UserError(f"{self.path}: {error.strerror}", hint=_how_to_give(example)) from error
+            raise UserError(
+                f"{self.path}: {error.strerror}", hint=_installer_hint(example)
+            ) from error
         found = _NAME.fullmatch(self.path.name)
         if not found:
             raise UserError(
-                f"{self.path.name} does not have the name of a PetaLinux installer, which says its "
-                f"release: {example}",
-                hint=_how_to_give(example),
+                f"{self.path.name} is not the name of a PetaLinux installer, which contains its "
+                f"release, such as {example}",
+                hint=_installer_hint(example),
             )
         release = known.get(found["version"])
         if release is None:
             raise UserError(
-                f"{self.path.name}: PetaLinux {found['version']} is not known here, only "
+                f"{self.path.name}: PetaLinux {found['version']} is not supported, only "
                 f"{', '.join(known)}"
             )
         if not is_script:
             raise UserError(
-                f"{self.path} is not a PetaLinux installer: it is no shell script",
+                f"{self.path} is not a PetaLinux installer: it is not a shell script",
                 hint="download it again; AMD's page has its checksum",
             )
         return release
@@ -77,39 +79,41 @@ class Installer:
 def find_installer(
     path: Path | None, wanted: str | None, read: Read = checksum.sha256
 ) -> Installer:
-    """Return the user's installer, which has to be of the `wanted` release if there is one.
+    """Return the user's installer, which has to be of the `wanted` release if that is set.
 
     Raises:
-        UserError: there is none, or it cannot be used.
+        UserError: no installer is configured, or it cannot be used.
     """
     known = releases()
     if wanted and wanted not in known:
         raise UserError(
-            f"bsp.petalinux.release: PetaLinux {wanted} is not known here, only {', '.join(known)}"
+            f"bsp.petalinux.release: PetaLinux {wanted} is not supported, only {', '.join(known)}"
         )
     if path is None:
         name = known[wanted].facts.installer if wanted else f"of one of {', '.join(known)}"
         raise UserError(
-            f"PetaLinux builds the boot files, and its installer ({name}) is not given",
-            hint=_how_to_give(known[wanted or max(known)].facts.installer),
+            f"PetaLinux builds the boot files, but its installer ({name}) is not configured",
+            hint=_installer_hint(known[wanted or max(known)].facts.installer),
         )
     installer = Installer(path, read)
     if wanted and installer.release.version != wanted:
         raise UserError(
-            f"{path.name} is of PetaLinux {installer.release.version}, the board wants {wanted}"
+            f"{path.name} installs PetaLinux {installer.release.version}, but the board needs "
+            f"{wanted}"
         )
     return installer
 
 
-def _how_to_give(example: str) -> str:
+def _installer_hint(example: str) -> str:
     return (
-        f"get {example} from AMD's download page (an account is needed, and it may not be passed "
-        "on), and give it with --petalinux-installer PATH or in local.yaml as petalinux.installer"
+        f"download {example} from AMD's page (an account is needed, and it may not be "
+        "redistributed), and name it with --petalinux-installer PATH or in local.yaml as "
+        "petalinux.installer"
     )
 
 
 class PetaLinuxTool(ContainerStep):
-    """PetaLinux, installed for one of the SoC families: the same for all its boards."""
+    """Step that installs PetaLinux for one of the SoC families, for all its boards."""
 
     def __init__(self, installer: Installer, system: System, *, soc: Soc, accepted: bool) -> None:
         super().__init__("petalinux", scope=f"petalinux-{installer.release.version}-{soc.value}")
@@ -137,14 +141,14 @@ class PetaLinuxTool(ContainerStep):
 
     def notes(self, output: Path) -> Sequence[str]:
         base = noted(output)
-        return [base.said(self.release.version)] if base and base.why else ()
+        return [base.message(self.release.version)] if base and base.why else ()
 
     def run(self, job: Job) -> None:
         name = f"PetaLinux {self.release.version}"
         if not self.accepted:
             raise UserError(
-                f"{name} is installed only for who accepts AMD's licences of it: read them "
-                "(they come with the installer), and say --accept-petalinux-license"
+                f"installing {name} requires accepting AMD's licences: read them (they come with "
+                "the installer), and add --accept-petalinux-license"
             )
         installer = {_INSTALLER: self.installer.path}
         with session(
@@ -159,14 +163,16 @@ class PetaLinuxTool(ContainerStep):
             )
         job.output.chmod(0o755)
         if not (job.output / TOOL.name / "settings.sh").is_file():
-            raise StepError(f"{self.installer.path.name} ended well, and installed no settings.sh")
+            raise StepError(
+                f"{self.installer.path.name} ended without an error, but installed no settings.sh"
+            )
 
 
 def file_sha256(path: Path, read: Read) -> str:
-    """Return the SHA-256 of a file of the user's.
+    """Return the SHA-256 of a file that the user supplied.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
     """
     try:
         return read(path)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The BSP provider `prebuilt`: boot files and modules that a board's maker built."""
+"""The BSP provider `prebuilt`: boot files and modules that the board's vendor or the user built."""

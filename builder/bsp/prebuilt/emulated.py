@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""The device tree for an emulated boot, out of a tree that was not written for one."""
+"""The device tree for an emulated boot, derived from the tree of supplied boot files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from builder.bsp.prebuilt.inspection import Wanted, bootargs
+from builder.bsp.prebuilt.inspection import BoardRequirements, bootargs
 from builder.bsp.trees import check_devices, derive_emulated
 from builder.formats.devicetree import DeviceTree, is_enabled, read_tree
 from builder.qemu_devicetree.derive import Rule
 from builder.qemu_devicetree.machine import machine_facts
 
-_NO_U_BOOT = "U-Boot, which may give the kernel other arguments, is left out of an emulated boot"
+_NO_U_BOOT = "An emulated boot skips U-Boot, which may pass other arguments to the kernel"
 
 
-def derive_from(board: Path, wanted: Wanted, output: Path) -> None:
-    """Write `emulated.dtb` and `changes.json` as `derive_emulated` does, with what is missing added.
+def derive_from(board: Path, wanted: BoardRequirements, output: Path) -> None:
+    """Write `emulated.dtb` and `changes.json` like `derive_emulated`, with missing nodes added.
 
     Raises:
-        BuildError: QEMU cannot be this board.
+        BuildError: QEMU cannot emulate this board.
     """
     tree = read_tree(board)
     derive_emulated(
@@ -28,10 +28,10 @@ def derive_from(board: Path, wanted: Wanted, output: Path) -> None:
     check_devices(read_tree(output / "emulated.dtb"), wanted.soc, wanted.console)
 
 
-def _aliases(tree: DeviceTree, wanted: Wanted) -> Iterator[Rule]:
+def _aliases(tree: DeviceTree, wanted: BoardRequirements) -> Iterator[Rule]:
     """Yield rules for the aliases by which an emulated boot finds the board's devices.
 
-    Without them the kernel counts the devices as they come.
+    Without aliases the kernel numbers devices in the order in which their drivers start.
     """
     for alias, devices in machine_facts(wanted.soc).devices(wanted.console).items():
         if alias in tree.get("/aliases", {}):
@@ -49,20 +49,20 @@ def _aliases(tree: DeviceTree, wanted: Wanted) -> Iterator[Rule]:
                 property=alias,
                 value=found[number],
                 create=True,
-                because="The devices of QEMU's options are found by aliases; this tree has none here.",
+                because="The devices of QEMU's options are found by aliases; this tree lacks one.",
             )
 
 
-def _root(tree: DeviceTree, wanted: Wanted) -> Iterator[Rule]:
-    """Yield a rule for the kernel's arguments: the console and root filesystem of this card."""
-    given = bootargs(tree).split()
-    words = [word for word in given if not word.startswith("root=")]
+def _root(tree: DeviceTree, wanted: BoardRequirements) -> Iterator[Rule]:
+    """Yield a rule that sets console and root filesystem of this card in the kernel's arguments."""
+    present = bootargs(tree).split()
+    words = [word for word in present if not word.startswith("root=")]
     terminal = wanted.console.partition(",")[0]
     if not any(word.partition(",")[0] == f"console={terminal}" for word in words):
         words.append(f"console={wanted.console}")
     words.append(f"root={wanted.root_device}")
     words += [word for word in ("rw", "rootwait") if word not in words]
-    if {*words} != {*given}:
+    if {*words} != {*present}:
         yield Rule(
             nodes="/chosen",
             property="bootargs",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Judges boot files that somebody gives: what is what, what is wrong, what a card lacks with them."""
+"""Inspection of supplied boot files: their kinds, their problems, and notes on missing files."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from builder.bsp.prebuilt.given import is_litter, listed
 from builder.bsp.prebuilt.modules import (
     Bundle,
     belongs_to_root,
     headers_bundle,
     module_bundles,
 )
+from builder.bsp.prebuilt.supplied import is_desktop_metadata, list_files
 from builder.bsp.soc import FAMILIES
 from builder.bsp.trees import memory_size
 from builder.errors import BuildError, UserError
@@ -30,7 +30,7 @@ _TREES = ("system.dtb", "devicetree.dtb")
 _SCRIPTS = ("boot.scr", "uEnv.txt", "extlinux/extlinux.conf")
 _COMPATIBLE = {Soc.ZYNQ: "xlnx,zynq-7000", Soc.ZYNQMP: "xlnx,zynqmp"}
 
-# What builds leave beside the files of the card. REVISION is a file of the image's own.
+# Files that builds leave beside the card's files. The image writes its own REVISION.
 _NOT_FOR_THE_CARD = re.compile(
     r"rootfs\..*|vmlinux.*|System\.map.*|.*\.elf|.*\.manifest|.*\.testdata\.json|revision",
     re.IGNORECASE,
@@ -38,8 +38,8 @@ _NOT_FOR_THE_CARD = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """A board's specification as far as it concerns boot files; `memory` in bytes."""
+class BoardRequirements:
+    """The parts of a board's specification that concern boot files; `memory` is in bytes."""
 
     soc: Soc
     memory: int
@@ -49,13 +49,16 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """Boot files that can be used.
+class InspectedFiles:
+    """Usable boot files.
 
-    card: what goes onto the FAT partition, by its name there.
-    left_out: entries that nothing is made of.
-    device_tree: the board's, out of the FIT or a file of its own.
-    release: of the kernel; None if nobody says it.
+    card: names and files of the FAT partition.
+    left_out: entries that are not used.
+    device_tree: the board's device tree, from the FIT or a separate file.
+    release: release of the kernel; None if it is unknown.
+    modules: the kernel's modules; None if there are none.
+    headers: the kernel's headers; None if there are none.
+    notes: notes for the user.
     """
 
     card: Sequence[tuple[str, Path]]
@@ -67,11 +70,11 @@ class Found:
     notes: Sequence[str]
 
 
-def inspect(folder: Path, wanted: Wanted) -> Found:
-    """Look through boot files in a directory.
+def inspect(folder: Path, wanted: BoardRequirements) -> InspectedFiles:
+    """Inspect the boot files in a directory.
 
     Raises:
-        UserError: they cannot be used; its details are all reasons.
+        UserError: they cannot be used; its details are all problems.
     """
     inspection = _Inspection(folder, wanted)
     found = inspection.run()
@@ -79,25 +82,27 @@ def inspect(folder: Path, wanted: Wanted) -> Found:
         problems = inspection.problems
         raise UserError(
             f"{len(problems)} problem{'s' if len(problems) > 1 else ''} with the boot files",
-            hint="what belongs to boot files: docs/porting.md, Prebuilt boot files",
+            hint="see docs/porting.md, Prebuilt boot files",
             details=problems,
         )
     return found
 
 
 class _Inspection:
-    """The work of `inspect`: each method one matter, all problems collected."""
+    """Implementation of `inspect`; its methods collect problems and notes."""
 
-    def __init__(self, folder: Path, wanted: Wanted) -> None:
+    def __init__(self, folder: Path, wanted: BoardRequirements) -> None:
         self.folder = folder
         self.wanted = wanted
         self.family = FAMILIES[wanted.soc]
         self.problems: list[str] = []
         self.notes: list[str] = []
-        files = dict(listed(folder))
+        files = dict(list_files(folder))
         entries = {name.partition("/")[0] for name in files}
         self.left_out = {
-            name for name in entries if is_litter(name) or _NOT_FOR_THE_CARD.fullmatch(name)
+            name
+            for name in entries
+            if is_desktop_metadata(name) or _NOT_FOR_THE_CARD.fullmatch(name)
         }
         self.card = {
             name: path
@@ -106,7 +111,7 @@ class _Inspection:
         }
         self.on_card = {name: path for name, path in self.card.items() if "/" not in name}
 
-    def run(self) -> Found | None:
+    def run(self) -> InspectedFiles | None:
         self.boot_bin()
         self.spelling()
         kernel, device_tree = self.kernel()
@@ -119,7 +124,7 @@ class _Inspection:
         self.scripts()
         if device_tree is None:
             return None
-        return Found(
+        return InspectedFiles(
             card=[*self.card.items()],
             left_out=sorted(self.left_out),
             device_tree=device_tree,
@@ -134,7 +139,7 @@ class _Inspection:
             (self.on_card[name] for name in self.on_card if name.upper() == "BOOT.BIN"), None
         )
         if path is None:
-            self.problems.append("BOOT.BIN is missing: it is what the board's BootROM starts")
+            self.problems.append("BOOT.BIN, which the board's BootROM loads, is missing")
             return
         soc = self.wanted.soc
         try:
@@ -142,25 +147,27 @@ class _Inspection:
         except BootImageError as error:
             other = next((each for each in Soc if each is not soc and _fits(path, each)), None)
             if other:
-                self.problems.append(f"{path.name} is for {other.value}, the board is {soc.value}")
+                self.problems.append(
+                    f"{path.name} is for {other.value}, but the board is {soc.value}"
+                )
             else:
                 reason = error.message.removeprefix(f"{path}: ")
-                self.problems.append(f"{path.name} is not what the BootROM accepts: {reason}")
+                self.problems.append(f"the BootROM would not accept {path.name}: {reason}")
 
     def spelling(self) -> None:
-        """FAT does not tell upper from lower case."""
+        """Find names that differ only in case, which FAT ignores."""
         by_lower: dict[str, list[str]] = {}
         for name in self.card:
             by_lower.setdefault(name.lower(), []).append(name)
         for names in by_lower.values():
             if len(names) > 1:
-                self.problems.append(f"{' and '.join(names)} are one name on the card's FAT")
+                self.problems.append(f"{' and '.join(names)} are the same name on the card's FAT")
 
     def kernel(self) -> tuple[bytes | None, bytes | None]:
         """Return the kernel, unpacked, and the board's device tree."""
         name = kernel_name(self.on_card)
         if name is None:
-            self.problems.append(f"there is no kernel: one of {', '.join(KERNELS)}")
+            self.problems.append(f"there is no kernel; add one of {', '.join(KERNELS)}")
             return None, self.tree_file(f"{KERNELS[0]}, or a file like {_TREES[0]}")
         data, device_tree = plain_file(self.on_card[name], most=MOST_BYTES), None
         if data.startswith(MAGIC):
@@ -171,12 +178,12 @@ class _Inspection:
                 return None, None
             kernel = fit.find(fit.default, "kernel")
             if kernel is None:
-                self.problems.append(f"{name}: its configuration {fit.default!r} has no kernel")
+                self.problems.append(f"{name}: the configuration {fit.default!r} has no kernel")
                 return None, None
             if fit.find(fit.default, "ramdisk"):
                 self.notes.append(
-                    f"{name} brings a ramdisk: the card's root filesystem is used only if that "
-                    "hands over to it"
+                    f"{name} contains a ramdisk: the card's root filesystem is used only if the "
+                    "ramdisk switches to it"
                 )
             image = fit.find(fit.default, "fdt")
             data, device_tree = kernel.data, image.data if image else None
@@ -184,12 +191,12 @@ class _Inspection:
         arch, own = linux_image.architecture(data), self.family.kernel_arch
         if arch and arch != own:
             self.problems.append(
-                f"{name} is a kernel for {arch}, the board's processors need {own}"
+                f"{name} is a kernel for {arch}, but the board's processors need {own}"
             )
         return data, device_tree or self.tree_file(f"{name} with one, or a file like {_TREES[0]}")
 
     def tree_file(self, what: str) -> bytes | None:
-        """Return the device tree that is a file of its own."""
+        """Return the device tree in a separate file; `what` describes the missing file."""
         files = [name for name in self.on_card if name.endswith(".dtb")]
         known = [name for name in _TREES if name in files]
         chosen = known[:1] or files
@@ -198,10 +205,11 @@ class _Inspection:
         if chosen:
             listing = ", ".join(chosen)
             self.problems.append(
-                f"which device tree is the board's: {listing}? Call it {_TREES[0]}, or keep one"
+                f"there are several device trees: {listing}; rename the board's to {_TREES[0]}, or "
+                "remove the others"
             )
         else:
-            self.problems.append(f"there is no device tree: {what}")
+            self.problems.append(f"there is no device tree; add {what}")
         return None
 
     def device_tree(self, data: bytes) -> DeviceTree | None:
@@ -217,38 +225,38 @@ class _Inspection:
         for soc, name in _COMPATIBLE.items():
             if name in names and soc is not wanted.soc:
                 self.problems.append(
-                    f"the device tree is for {soc.value}, the board is {wanted.soc.value}"
+                    f"the device tree is for {soc.value}, but the board is {wanted.soc.value}"
                 )
         if memory and memory != wanted.memory:
             self.notes.append(
-                f"the device tree's memory nodes have {memory >> 20} MiB, the board's "
-                f"specification {wanted.memory >> 20} MiB"
+                f"the device tree's memory nodes have {memory >> 20} MiB, but board.yaml has "
+                f"{wanted.memory >> 20} MiB"
             )
         name = tree.get("/chosen", {}).get("pynq_board", b"").rstrip(b"\0").decode(errors="replace")
         if name != wanted.hardware:
             says = f"is {name!r}" if name else "is missing"
             self.notes.append(
-                f"/chosen/pynq_board of the device tree {says}: BOARD, by which designs know the "
-                f"board, will not be {wanted.hardware!r}"
+                f"/chosen/pynq_board of the device tree {says}: the variable BOARD, from which "
+                f"designs learn the board's name, will not be {wanted.hardware!r}"
             )
         return tree
 
     def arguments(self, tree: DeviceTree) -> None:
-        """See whether the kernel is told where the card's root filesystem is."""
+        """Check `root=` in the kernel's arguments in the tree and the boot scripts."""
         wanted = self.wanted.root_device
         texts = [bootargs(tree).encode()]
         texts += [plain_file(path) for path in self.boot_scripts()]
         found = [each.decode(errors="replace") for text in texts for each in _ROOT.findall(text)]
         if not found:
             self.notes.append(
-                f"nothing in these files names the root filesystem: U-Boot's environment has to "
+                f"none of these files names the root filesystem: U-Boot's environment has to "
                 f"add `root={wanted} rootwait` to the kernel's arguments"
             )
-        # What is no device is known on the board alone: PARTUUID=, ${...}.
+        # Other forms (PARTUUID=, ${...}) can be resolved only on the board.
         elif all(each.startswith("/dev/") for each in found) and wanted not in found:
             self.notes.append(
-                f"these files have the root filesystem at {', '.join(dict.fromkeys(found))}, the "
-                f"card has it at {wanted}"
+                f"these files have the root filesystem at {', '.join(dict.fromkeys(found))}, but "
+                f"the card has it at {wanted}"
             )
 
     def boot_scripts(self) -> list[Path]:
@@ -257,13 +265,13 @@ class _Inspection:
     def scripts(self) -> None:
         if not self.boot_scripts():
             self.notes.append(
-                f"there is neither {' nor '.join(_SCRIPTS)}: how the kernel is started has to be in "
-                "U-Boot's own environment"
+                f"there is neither {' nor '.join(_SCRIPTS)}: U-Boot's own environment has to start "
+                "the kernel"
             )
 
     def modules(self, running: str | None) -> tuple[Bundle | None, str | None]:
-        """Return where the kernel's modules are, and their release."""
-        named = f"is {running}" if running else "does not say its release"
+        """Return the bundle with the kernel's modules, and their release."""
+        named = f"is {running}" if running else "does not contain its release"
         bundles = module_bundles(self.folder)
         for bundle in bundles:
             try:
@@ -277,12 +285,12 @@ class _Inspection:
                 return bundle, running or releases[0]
             if len(releases) == 1:
                 self.problems.append(
-                    f"{bundle.name} has the modules of {releases[0]}, the kernel {named}"
+                    f"{bundle.name} has the modules of {releases[0]}, but the kernel {named}"
                 )
             else:
                 self.problems.append(
-                    f"{bundle.name} has the modules of {', '.join(releases)}, and the kernel "
-                    f"{named}: keep one of them"
+                    f"{bundle.name} has the modules of {', '.join(releases)}, but the kernel "
+                    f"{named}: remove all but one of them"
                 )
             return None, None
         if any(bundle.name == "modules/" for bundle in bundles):
@@ -290,7 +298,7 @@ class _Inspection:
             self.problems.append(f"modules/ has no directory named after a release, like {example}")
         else:
             self.notes.append(
-                "no modules: the card can do what is built into the kernel, and no more. Put "
+                "no modules: only drivers that are built into the kernel will work. Put "
                 f"modules/{running or 'RELEASE'} or modules.tar.gz beside the kernel"
             )
         return None, None
@@ -299,7 +307,7 @@ class _Inspection:
         bundle = headers_bundle(self.folder)
         try:
             if bundle and bundle.headers_root() is None:
-                self.problems.append(f"{bundle.name} has no Makefile: they are no kernel's headers")
+                self.problems.append(f"{bundle.name} has no Makefile: it has no kernel headers")
         except UserError as error:
             self.problems.append(error.message)
         return bundle

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A kernel's modules and headers among boot files, in the forms in which builds give them."""
+"""A kernel's modules and headers among boot files, in the layouts of common build systems."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from builder.bsp.prebuilt.given import listed
+from builder.bsp.prebuilt.supplied import list_files
 from builder.untrusted.reading import Opener, tar_files
 from builder.untrusted.tree import ForeignTree, member, read_bounded
 
@@ -22,32 +22,34 @@ _PROGRAM = (b"#!", b"\x7fELF")
 _NO_PROGRAM = (".ko", ".o", ".a", ".so")
 
 _LARGEST = 512 << 20
-"""Bytes of the largest file that is taken."""
+"""Maximum size of a file in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """Files that come together: a directory `name/` among boot files in `root`, or archives."""
+    """A set of files: the directory `name/` of the boot files in `root`, or archives."""
 
     name: str
     root: Path
     archives: Sequence[Path] = ()
 
     def files(self) -> Iterator[tuple[str, Opener]]:
-        """Yield names of files, each with what opens it, to be called before the next one comes.
+        """Yield names of files, each with a function that opens it.
+
+        The function must be called before the next file is requested.
 
         Raises:
-            UserError: the archive is damaged, or none.
+            UserError: an archive is damaged or not an archive.
         """
         for archive in self.archives:
             yield from tar_files(archive)
         if not self.archives:
-            for name, file in listed(self.root):
+            for name, file in list_files(self.root):
                 if name.startswith(self.name):
                     yield name, _opener(file)
 
     def releases(self) -> list[str]:
-        """Return the releases of the kernels that there are modules for."""
+        """Return the kernel releases of the modules, sorted."""
         found = (_release(name) for name, _ in self.files())
         return sorted({match["release"] for match in found if match})
 
@@ -59,13 +61,13 @@ class Bundle:
                 _write(opener, tree, f"{folder}/{member(match['name'])}")
 
     def headers_root(self) -> str | None:
-        """Return the directory in it that holds a kernel's Makefile; None if there is none."""
+        """Return the directory with the kernel's top Makefile; None if there is none."""
         found = [name for name, _ in self.files() if PurePosixPath(name).name == "Makefile"]
         nearest = min(found, key=lambda name: (name.count("/"), name), default=None)
         return None if nearest is None else nearest.removesuffix("Makefile")
 
     def copy_headers(self, tree: ForeignTree, folder: str) -> None:
-        """Copy a kernel's headers, and what compiles modules, into a directory of a tree."""
+        """Copy a kernel's headers and build files for modules into a directory of a tree."""
         root = self.headers_root() or ""
         for name, opener in self.files():
             if name.startswith(root):
@@ -73,7 +75,7 @@ class Bundle:
 
 
 def module_bundles(folder: Path) -> list[Bundle]:
-    """Return where modules may be among boot files, the likeliest place first."""
+    """Return the bundles of boot files that may contain modules, the most likely first."""
     entries = sorted(folder.iterdir())
     own = [path for path in entries if path.name in _DIRECTORIES and path.is_dir()]
     found = [Bundle(name=f"{path.name}/", root=folder) for path in own]
@@ -97,13 +99,13 @@ def headers_bundle(folder: Path) -> Bundle | None:
 
 
 def belongs_to_root(name: str) -> bool:
-    """Return whether an entry of boot files is for the root filesystem, not for the card's FAT."""
+    """Return whether an entry of boot files belongs to the root filesystem, not to the FAT."""
     patterns = (_MODULE_ARCHIVE, _ROOTFS_ARCHIVE, _HEADERS)
     return name in _DIRECTORIES or any(pattern.fullmatch(name) for pattern in patterns)
 
 
 def _release(name: str) -> re.Match[str] | None:
-    # `tar -C lib/modules` has the release on top.
+    # Archives that were made with `tar -C lib/modules` begin with the release.
     return _RELEASE.fullmatch(name) or _RELEASE.fullmatch(f"modules/{name}")
 
 
@@ -112,7 +114,7 @@ def _opener(path: Path) -> Opener:
 
 
 def _write(opener: Opener, tree: ForeignTree, path: str) -> None:
-    """Write a file. Whether it is a program follows from its content: a zip file may not say so."""
+    """Write a file; programs are recognized by their content, as zip files may lack modes."""
     with opener() as source:
         content = read_bounded(source, path, most=_LARGEST)
     is_program = content.startswith(_PROGRAM) and not path.endswith(_NO_PROGRAM)

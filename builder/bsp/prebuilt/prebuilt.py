@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The steps of the provider `prebuilt`: boot files and modules that a board's maker built."""
+"""The steps of the provider `prebuilt`, which use supplied boot files and modules."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from builder.apt.archive import Archive
 from builder.bsp.prebuilt.emulated import derive_from
-from builder.bsp.prebuilt.given import digest, top, unpack
-from builder.bsp.prebuilt.inspection import Found, Wanted, inspect
+from builder.bsp.prebuilt.inspection import BoardRequirements, InspectedFiles, inspect
+from builder.bsp.prebuilt.supplied import digest, top, unpack
 from builder.bsp.provider import NOTES, BootArtifacts
 from builder.bsp.ps7.cpu_clock_check import tree_faults
 from builder.errors import StepError, UserError
@@ -29,16 +29,16 @@ from builder.store.digests import Read
 from builder.untrusted.tree import ForeignTree
 
 NEED = 2 << 30
-"""Bytes that unpacked boot files and modules take."""
+"""Disk space in bytes for unpacked boot files and modules."""
 
 UNKNOWN_RELEASE = "unknown"
 
 
 class Prebuilt(Step):
-    """Boot files that came finished, judged and taken apart.
+    """Step that inspects supplied boot files and sorts them into the parts of an image.
 
-    They are a directory or a zip file, the zip file that an `UrlSource` gives, or the directory
-    that any other step gives.
+    They are a directory or a zip file, the zip file of an `UrlSource`, or the directory that
+    another step makes.
 
     Output: `fat/`, `board.dtb`, `kernel-release`, `notes.json`, and a layer with the kernel's
     modules and headers.
@@ -48,16 +48,16 @@ class Prebuilt(Step):
 
     def __init__(
         self,
-        given: Path | Step,
+        supplied: Path | Step,
         *,
-        wanted: Wanted,
+        wanted: BoardRequirements,
         epoch: int,
         scope: str,
         read: Read = sha256,
     ) -> None:
-        made = {given.name: given} if isinstance(given, Step) else {}
-        super().__init__("prebuilt", scope=scope, parents=made)
-        self.given = given
+        parents = {supplied.name: supplied} if isinstance(supplied, Step) else {}
+        super().__init__("prebuilt", scope=scope, parents=parents)
+        self.supplied = supplied
         self._read = read
         self.wanted = wanted
         self.epoch = epoch
@@ -75,13 +75,13 @@ class Prebuilt(Step):
 
     @cached_property
     def content(self) -> str | None:
-        """The SHA-256 of boot files of this machine; None of a step's, which has its own key."""
-        return digest(self.given, self._read) if isinstance(self.given, Path) else None
+        """The SHA-256 of local boot files; None for those of a step, which has its own key."""
+        return digest(self.supplied, self._read) if isinstance(self.supplied, Path) else None
 
     def provenance(self, output: Path | None) -> Mapping[str, object] | None:  # noqa: ARG002
         if not self.content:
             return None
-        return {"boot-files": Path(str(self.given)).name, "sha256": self.content}
+        return {"boot-files": Path(str(self.supplied)).name, "sha256": self.content}
 
     def run(self, job: Job) -> None:
         with job.workspace("prebuilt", need=NEED) as workspace:
@@ -91,7 +91,7 @@ class Prebuilt(Step):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
             if found.left_out:
-                job.say(f"not for the card: {', '.join(found.left_out)}")
+                job.say(f"skipping files that are not for the card: {', '.join(found.left_out)}")
             (job.output / "board.dtb").write_bytes(found.device_tree)
             (job.output / "kernel-release").write_text(f"{found.release or UNKNOWN_RELEASE}\n")
             notes = [*found.notes, *self._layer(job, workspace, found)]
@@ -99,19 +99,19 @@ class Prebuilt(Step):
 
     def _folder(self, job: Job, workspace: Workspace) -> Path:
         """Return the directory with the boot files."""
-        given = self.given
-        if isinstance(given, UrlSource):
-            (given,) = job.input(given.name).iterdir()
-        elif isinstance(given, Step):
-            return job.input(given.name)
-        if given.is_dir():
-            return top(given)
-        target = workspace.outside(workspace.directory / "given")
-        unpack(given, target)
+        supplied = self.supplied
+        if isinstance(supplied, UrlSource):
+            (supplied,) = job.input(supplied.name).iterdir()
+        elif isinstance(supplied, Step):
+            return job.input(supplied.name)
+        if supplied.is_dir():
+            return top(supplied)
+        target = workspace.outside(workspace.directory / "supplied")
+        unpack(supplied, target)
         return top(target)
 
-    def _layer(self, job: Job, workspace: Workspace, found: Found) -> list[str]:
-        """Make the layer of the root filesystem; return what is to be said about it."""
+    def _layer(self, job: Job, workspace: Workspace, found: InspectedFiles) -> list[str]:
+        """Make the layer of the root filesystem; return notes for the user."""
         stage, notes = workspace.directory / "stage", []
         workspace.outside(stage).mkdir()
         tree = ForeignTree(workspace.outside(stage))
@@ -119,7 +119,7 @@ class Prebuilt(Step):
         if found.modules and found.release:
             modules = f"usr/lib/modules/{found.release}"
             found.modules.copy_modules(found.release, tree, modules)
-            job.say(f"modules of {found.release} from {found.modules.name}")
+            job.say(f"copied the modules of {found.release} from {found.modules.name}")
             lists = [f"{modules}/{name}" for name in ("modules.dep", "modules.dep.bin")]
             if not all(map(tree.exists, lists)):
                 job.run(workspace, "depmod", "-b", stage / "usr", found.release)
@@ -130,17 +130,17 @@ class Prebuilt(Step):
                 tree.link(f"{modules}/build", f"/{headers}")
             elif not has_headers:
                 notes.append("no kernel headers: modules cannot be compiled on the board")
-        # What was written just now is younger than the archive: all times become the same.
+        # Files that this step wrote are newer than the archive: all files get the same time.
         pack(workspace, stage, job.output / LAYER, epoch=self.epoch, of_root=True, log=job.log)
         return notes
 
 
 class PrebuiltBootFiles(Step):
-    """`fat/` as it came; beside it the device trees, what differs between them, and notes."""
+    """Step that adds the tree for QEMU, its differences from the board's, and notes to `fat/`."""
 
     packages = ("device-tree-compiler",)
 
-    def __init__(self, board: str, *, prebuilt: Prebuilt, wanted: Wanted) -> None:
+    def __init__(self, board: str, *, prebuilt: Prebuilt, wanted: BoardRequirements) -> None:
         super().__init__("boot-files", scope=board, parents={"prebuilt": prebuilt})
         self.board = board
         self.wanted = wanted
@@ -156,19 +156,19 @@ class PrebuiltBootFiles(Step):
         return [machine_file(self.wanted.soc)]
 
     def run(self, job: Job) -> None:
-        given = job.input("prebuilt")
-        shutil.copytree(given / "fat", job.output / "fat")
+        prebuilt = job.input("prebuilt")
+        shutil.copytree(prebuilt / "fat", job.output / "fat")
         for name in ("board.dtb", "kernel-release"):
-            shutil.copy(given / name, job.output)
-        notes = json.loads((given / NOTES).read_text())
+            shutil.copy(prebuilt / name, job.output)
+        notes = json.loads((prebuilt / NOTES).read_text())
         try:
             if self.wanted.soc is Soc.ZYNQ:
-                # The tree's maker has to mend it, and the card starts the board all the same.
+                # Only a note: the card boots the board, and the tree cannot be corrected here.
                 faults = tree_faults(read_tree(job.output / "board.dtb"))
-                notes += [f"operating-points of its device tree: {fault}" for fault in faults]
+                notes += [f"operating-points in its device tree: {fault}" for fault in faults]
             derive_from(job.output / "board.dtb", self.wanted, job.output)
         except (UserError, StepError) as error:
-            # The card may be as good as any: only QEMU cannot tell.
+            # The card may work on the board; it only cannot be tested in QEMU.
             notes.append(f"it cannot be tested in QEMU: {error.message}")
             (job.output / "emulated.dtb").unlink(missing_ok=True)
             (job.output / "changes.json").write_text("[]")
@@ -179,26 +179,26 @@ class PrebuiltBootFiles(Step):
 
 
 def boot_artifacts(spec: ImageSpec, archive: Archive, read: Read = sha256) -> BootArtifacts:
-    """Return the steps that take a board's boot files and modules from finished ones."""
-    given = spec.boot_files
-    assert given, "the provider is not chosen without"
-    if isinstance(given, Download):
-        return taken_from(UrlSource("prebuilt-zip", given, scope=spec.name), spec, archive)
-    return taken_from(given, spec, archive, read)
+    """Return the steps that use a board's supplied boot files and modules."""
+    supplied = spec.boot_files
+    assert supplied, "boards without boot files have another provider"
+    if isinstance(supplied, Download):
+        return artifacts_from(UrlSource("prebuilt-zip", supplied, scope=spec.name), spec, archive)
+    return artifacts_from(supplied, spec, archive, read)
 
 
-def taken_from(
-    given: Path | Step, spec: ImageSpec, archive: Archive, read: Read = sha256
+def artifacts_from(
+    supplied: Path | Step, spec: ImageSpec, archive: Archive, read: Read = sha256
 ) -> BootArtifacts:
-    """Return the steps that take a board's boot files and modules from what is `given`."""
+    """Return the steps that make boot files and the kernel's layer from supplied files."""
     board = spec.board
-    wanted = Wanted(
+    wanted = BoardRequirements(
         soc=board.soc,
         memory=board.memory,
         console=board.console,
         root_device=board.root_device,
         hardware=spec.hardware,
     )
-    prebuilt = Prebuilt(given, wanted=wanted, epoch=archive.epoch, scope=spec.name, read=read)
+    prebuilt = Prebuilt(supplied, wanted=wanted, epoch=archive.epoch, scope=spec.name, read=read)
     boot_files = PrebuiltBootFiles(spec.name, prebuilt=prebuilt, wanted=wanted)
     return BootArtifacts(boot_files=boot_files, kernel_layer=prebuilt)

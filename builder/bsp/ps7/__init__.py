@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Start-up tables of the Zynq-7000 processing system, and their check against Vivado's parameters."""
+"""Start-up tables of the Zynq-7000 processing system and their checks."""

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Whether a start-up table fits a board's Vivado parameters.
+"""Comparison of a start-up table with a board's Vivado parameters.
 
-A table of another board of the same class often works, or nearly: a wrong feedback divider gives a
-garbled console, a wrong pin multiplexer no network, a wrong DDR timing no boot, and none of them a
-message. `Comparison` recomputes the registers from the parameters (PCW_...), and lists in what a
-table differs. The rules, and what they leave out, are in `ps7_clocks`, `ps7_mio`, `ps7_ddr` and
-`ps7_lanes`. Reset lines and the console are here: they are sequences of writes, or need several
-registers. Register fields are those of AMD's UG585, appendix B (SLCR, DDRC, UART, GPIO).
+A table of another board of the same class often works, or nearly: a wrong feedback divider causes a
+garbled console, a wrong pin multiplexer no network, a wrong DDR timing no boot, all without an
+error message. `Comparison` recomputes the registers from the parameters (PCW_...) and lists the
+differences. The rules and their limits are in the modules `clocks`, `mio`, `ddr` and `lanes`. Reset
+lines and the console are checked here: they are sequences of writes, or need several registers.
+Register fields are those of AMD's UG585, appendix B (SLCR, DDRC, UART, GPIO).
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def read_parameters(path: Path) -> dict[str, str]:
     """Read Vivado's parameters: a mapping of PCW_ names to strings.
 
     Raises:
-        UserError: the file is missing, is not YAML, or maps to something else.
+        UserError: the file is missing or is not a YAML mapping.
     """
     try:
         data = read(path).data
     except ProblemsError as error:
         details = [str(problem) for problem in error.problems]
-        raise UserError(f"the parameters {path} cannot be used", details=details) from error
+        raise UserError(f"the parameters in {path} cannot be used", details=details) from error
     return {str(name): str(value) for name, value in data.items()}
 
 
@@ -46,7 +46,7 @@ class Comparison:
     """Comparison of start-up tables with a board's parameters, which are evaluated once.
 
     Raises:
-        ValueError: a parameter that has to be a number is none; so does `mismatches`.
+        ValueError: a numeric parameter is not a number; `mismatches` raises it, too.
     """
 
     def __init__(self, parameters: Mapping[str, str]) -> None:
@@ -56,11 +56,10 @@ class Comparison:
         self._memory = ps7_ddr.roundings(known)
 
     def mismatches(self, table: StartupTable) -> list[Mismatch]:
-        """List everything in which a start-up table contradicts the parameters.
+        """Return all contradictions between a start-up table and the parameters.
 
-        Parameters that are not there, or whose thing is switched off, are not compared. An empty
-        list says that all that is covered agrees: clocks, pins, the DDR controller, reset lines,
-        console.
+        Clocks, pins, the DDR controller, reset lines and the console are compared. Missing
+        parameters and those of disabled peripherals are not.
         """
         registers, parameters = Registers(table), self._parameters
         return [
@@ -75,16 +74,16 @@ class Comparison:
 
 
 def compare(table: StartupTable, parameters: Mapping[str, str]) -> list[Mismatch]:
-    """List everything in which one start-up table contradicts a board's parameters.
+    """Return all contradictions between one start-up table and a board's parameters.
 
     Raises:
-        ValueError: a parameter that has to be a number is none.
+        ValueError: a numeric parameter is not a number.
     """
     return Comparison(parameters).mismatches(table)
 
 
 def located(mismatches: Iterable[Mismatch], parameters: Path) -> list[str]:
-    """Return mismatches as text, with file and line of the parameter that each is about."""
+    """Return mismatches as text, with the file and line of their parameters."""
     document = read(parameters)
     return [f"{document.origin((each.parameter,))}: {each}" for each in mismatches]
 
@@ -110,7 +109,7 @@ def _resets(registers: Registers, parameters: Parameters) -> Iterator[Mismatch]:
                     what=f"{peripheral} reset on MIO {pin}",
                     parameter=name,
                     parameters=f"MIO {pin}, an output",
-                    table="does not switch the output on",
+                    table="does not enable the output",
                 )
             elif found != wanted:
                 yield Mismatch(
@@ -122,10 +121,10 @@ def _resets(registers: Registers, parameters: Parameters) -> Iterator[Mismatch]:
 
 
 def _levels(registers: Registers, pin: int) -> Iterator[int]:
-    """Yield the levels that the table drives a GPIO pin to.
+    """Yield the levels to which the table drives a GPIO pin.
 
     MASK_DATA registers hold 16 pins: the mask in the high half (0 lets a pin change), the levels in
-    the low one.
+    the low half.
     """
     bank, bit = divmod(pin, 32)
     half, bit = divmod(bit, 16)
@@ -138,7 +137,7 @@ def _levels(registers: Registers, pin: int) -> Iterator[int]:
 
 
 def _driven(registers: Registers, pin: int) -> bool:
-    """Return whether a GPIO pin is an output that is switched on (registers DIRM and OEN)."""
+    """Return whether a GPIO pin is an enabled output (registers DIRM and OEN)."""
     bank, bit = divmod(pin, 32)
     fields = (
         Field(register=_GPIO + offset + 0x40 * bank, low=bit, width=1) for offset in (0x204, 0x208)
@@ -149,8 +148,8 @@ def _driven(registers: Registers, pin: int) -> bool:
 def _console(registers: Registers, parameters: Parameters) -> Iterator[Mismatch]:
     """Yield the UARTs with a wrong speed.
 
-    It is the reference clock / CD / (BDIV + 1) (UG585, chapter 19). A table may leave it to
-    U-Boot's driver, as U-Boot's own tables do.
+    The speed is the reference clock / CD / (BDIV + 1) (UG585, chapter 19). A table does not have to
+    set it, as U-Boot's own tables: then U-Boot's driver does.
     """
     for port, base in enumerate(_UART):
         name = f"PCW_UART{port}_BAUD_RATE"

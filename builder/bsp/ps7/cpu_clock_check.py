@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Check of the CPU clock and the operating points of a Zynq-7000 board. `cpu_clocks` has the rules.
+"""Check of the CPU clock and the operating points of a Zynq-7000 board.
 
-`problems_of` reads a board's sources, for `validate`: it names file and line, and knows nothing of a
-board whose tree includes one of the kernel's board trees. `check_tree` reads the compiled tree, in a
-build.
+The module `cpu_clocks` has the rules.
+`problems_of` reads a board's sources, for `validate`, and names file and line. It cannot follow
+includes of the kernel's board trees. `check_tree` reads the compiled tree during a build.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from builder.bsp.ps7.cpu_clocks import (
     DEFAULT_CRYSTAL,
     SOC_POINTS,
     CpuClock,
-    assumed,
-    fault_of_start,
+    assumed_clock,
+    clock_of_dividers,
+    clock_of_parameters,
+    clock_of_table,
     faults,
-    of_dividers,
-    of_parameters,
-    of_table,
+    start_up_fault,
 )
 from builder.bsp.ps7.fields import Parameters
 from builder.bsp.ps7.table import StartupTable, read_source, read_table
@@ -41,10 +41,10 @@ from builder.vivado.export import open_export
 
 _REMEDY: Final = (
     "write `/delete-property/ operating-points;` into the node instead, or include "
-    "pynq-pl-zynq.dtsi after it, which does so: the CPU clock then stays as start-up sets it"
+    "pynq-pl-zynq.dtsi after it, which deletes them: the CPU clock then stays as start-up sets it"
 )
 _START_REMEDY: Final = (
-    "raise the CPU clock in the design, or leave the USB controller off in the tree"
+    "raise the CPU clock in the design, or disable the USB controller in the tree"
 )
 _CRYSTAL_TOLERANCE: Final = 1e-3
 _CPU: Final = ("&cpu0", "cpu@0")
@@ -54,7 +54,7 @@ _ON: Final = frozenset({'"okay"', '"ok"'})
 
 
 def problems_of(spec: ImageSpec) -> list[Problem]:
-    """Return what is wrong with the clocks of a board, as far as its files say."""
+    """Return the problems with the clocks of a board that can be found in its files."""
     board = spec.board
     if board.soc is not Soc.ZYNQ or board.bsp.provider != "mainline" or not board.devicetree:
         return []
@@ -69,12 +69,12 @@ def problems_of(spec: ImageSpec) -> list[Problem]:
     except UserError as error:
         what = "; ".join([error.message, *error.details])
     except ValueError as error:
-        what = f"a parameter is no number: {error}"
+        what = f"a parameter is not a number: {error}"
     return [spec.document.problem(("bsp", "start-up-table"), what)]
 
 
 class _Sources:
-    """The work of `problems_of`."""
+    """Implementation of `problems_of`."""
 
     def __init__(self, spec: ImageSpec, source: TreeSource) -> None:
         self.spec = spec
@@ -86,11 +86,11 @@ class _Sources:
         points, path, line = self._points()
         clock = _clock(self.spec, crystal or DEFAULT_CRYSTAL)
         usb = [label for label, nodes in _USB.items() if self._is_on(nodes)]
-        if clock and (wrong := fault_of_start(clock, usb)):
+        if clock and (wrong := start_up_fault(clock, usb)):
             what = f"{wrong} (from {clock.known_from}); {_START_REMEDY}"
             yield self.spec.document.problem(("bsp",), what)
         elif points:
-            known = clock or assumed(points)
+            known = clock or assumed_clock(points)
             for wrong in faults(known, points, usb):
                 what = f"{wrong} (from {known.known_from}); {_REMEDY}"
                 yield Problem(path=path, line=line, key="operating-points", what=what)
@@ -100,23 +100,24 @@ class _Sources:
         return found is not None and found.value in _ON
 
     def _points(self) -> tuple[Sequence[int], Path, int]:
-        """Return the operating points in kHz that count, with file and line."""
+        """Return the effective operating points in kHz, with file and line."""
         found = self.source.last(_CPU, "operating-points")
         if found:
             cells = numbers(found.value) if found.value else None
             return (cells or [])[::2], found.path, found.line
-        # Of the SoC's own tree, or of one of the kernel's board trees, which have these points too.
+        # They come from the SoC's tree or one of the kernel's board trees, which have the same
+        # points.
         trees = [at for name, at in self.source.missing.items() if name.endswith((".dts", ".dtsi"))]
         return (SOC_POINTS, *trees[0]) if trees else ((), Path(), 0)
 
     def _crystal(self) -> int | None:
-        """Return the crystal's frequency in Hz of the tree's sources; None if they do not say."""
+        """Return the crystal's frequency in Hz in the tree's sources; None if they have none."""
         found = self.source.last(_CLOCKS, "ps-clk-frequency")
         cells = numbers(found.value) if found and found.value else None
         return cells[0] if cells else None
 
     def _wrong_crystal(self) -> Iterator[Problem]:
-        """Yield that the tree has another crystal than the board's parameters."""
+        """Yield a problem if the crystals in the tree and in the board's parameters differ."""
         table = self.spec.board.bsp.start_up_table
         found = self.source.last(_CLOCKS, "ps-clk-frequency")
         crystal = self._crystal()
@@ -127,28 +128,28 @@ class _Sources:
         if abs(crystal / 1e6 - wanted) > _CRYSTAL_TOLERANCE * wanted:
             what = (
                 f"is {crystal}, but {table.parameters} has a crystal of {wanted:g} MHz: the kernel "
-                "computes all clocks from it, and the console is unreadable; write "
+                "would compute wrong clocks, and the console would be unreadable; write "
                 f"<{round(wanted * 1e6)}>"
             )
             yield Problem(path=found.path, line=found.line, key="ps-clk-frequency", what=what)
 
 
 def _clock(spec: ImageSpec, crystal: int) -> CpuClock | None:
-    """Return the CPU clock that a board's first stage sets; None if its files do not say."""
+    """Return the CPU clock that a board's first stage sets; None if it is unknown."""
     hardware, table = spec.board.bsp.hardware, spec.board.bsp.start_up_table
     export = spec.directory / hardware.xsa if hardware else None
     if export and export.is_file():
         found = exported_table(export)
-        return of_table(found, crystal) if found else None
+        return clock_of_table(found, crystal) if found else None
     if table and table.registers:
-        return of_table(read_table(spec.directory / table.registers), crystal)
+        return clock_of_table(read_table(spec.directory / table.registers), crystal)
     if table and table.parameters:
-        return of_parameters(read_parameters(spec.directory / table.parameters), crystal)
+        return clock_of_parameters(read_parameters(spec.directory / table.parameters), crystal)
     return None
 
 
 def exported_table(export: Path) -> StartupTable | None:
-    """Return the start-up table of a hardware export; None if it has none that can be read."""
+    """Return the start-up table of a hardware export; None if it has no readable one."""
     with suppress(UserError, KeyError):
         source = open_export(export).read(START_UPS[Soc.ZYNQ].source, most=MOST_BYTES)
         text = source.decode(errors="replace")
@@ -159,20 +160,20 @@ def exported_table(export: Path) -> StartupTable | None:
 def check_tree(
     tree: DeviceTree, dividers: CpuDividers | None, *, source: Path, start_up: str
 ) -> None:
-    """Refuse a compiled tree whose operating points take a peripheral out of its specification.
+    """Make sure that a compiled tree's operating points keep all peripherals within their limits.
 
     Args:
         tree: the board's tree.
-        dividers: what start-up makes the CPU clock with; None if that is not known.
-        source: the tree's source, for the message.
-        start_up: where the dividers are from.
+        dividers: dividers of the CPU clock that start-up sets; None if they are unknown.
+        source: the tree's source, for messages.
+        start_up: origin of the dividers, for messages.
 
     Raises:
         UserError: the CPU clock is too low for USB, or an operating point cannot be used.
     """
-    clock = of_dividers(dividers, _crystal_of(tree), known_from=start_up)
+    clock = clock_of_dividers(dividers, _crystal_of(tree), known_from=start_up)
     usb = _usb_of(tree)
-    if clock and (wrong := fault_of_start(clock, usb)):
+    if clock and (wrong := start_up_fault(clock, usb)):
         raise UserError(f"{source}: {wrong} (from {clock.known_from})", hint=_START_REMEDY)
     details = tree_faults(tree, clock)
     if details:
@@ -184,12 +185,12 @@ def check_tree(
 
 
 def tree_faults(tree: DeviceTree, clock: CpuClock | None = None) -> list[str]:
-    """Return what is wrong with the operating points of a compiled tree."""
+    """Return the faults of the operating points of a compiled tree."""
     cells = tree.get("/cpus/cpu@0", {}).get("operating-points", b"")
     points = [int.from_bytes(cells[at : at + 4], "big") for at in range(0, len(cells), 8)]
     if not points:
         return []
-    known = clock or assumed(points)
+    known = clock or assumed_clock(points)
     return [f"{wrong} (from {known.known_from})" for wrong in faults(known, points, _usb_of(tree))]
 
 
@@ -199,6 +200,6 @@ def _crystal_of(tree: DeviceTree) -> int:
 
 
 def _usb_of(tree: DeviceTree) -> list[str]:
-    """Return the USB controllers that are on in a compiled tree."""
+    """Return the labels of the USB controllers that are enabled in a compiled tree."""
     on = {node.rpartition("/")[2] for node, properties in tree.items() if is_enabled(properties)}
     return [label for label, (_, name) in _USB.items() if name in on]

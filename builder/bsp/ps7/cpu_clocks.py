@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""Clocks of the CPU of a Zynq-7000 at its operating points, and what they have to satisfy.
+"""CPU clocks of a Zynq-7000 at its operating points, and the limits that they have to satisfy.
 
-The CPU clock CPU_6x4x is a PLL's frequency, divided. CPU_3x2x, CPU_2x and CPU_1x are fixed fractions
-of it, in one of two ratios, 6:2:1 and 4:2:1 (UG585, chapter 25), so all of them change when the
-kernel goes from one operating point to another:
+The CPU clock CPU_6x4x is a PLL's frequency, divided. CPU_3x2x, CPU_2x and CPU_1x are fixed
+fractions of it, in one of two ratios, 6:2:1 and 4:2:1 (UG585, chapter 25), so all of them change
+when the kernel changes the operating point:
 
 * CPU_1x clocks the USB controllers, which need more than 60 MHz (UG585, chapter 15).
-* CPU_3x2x clocks the global timer, whose driver keeps the timer's rate by its prescaler. It starts
-  with a prescaler of 2 and refuses clocks from which it cannot get the same rate again
+* CPU_3x2x clocks the global timer, whose driver keeps the timer's rate constant by its prescaler.
+  It starts with a prescaler of 2 and rejects clocks from which it cannot derive the same rate
   (drivers/clocksource/arm_global_timer.c of Linux 6.1; CONFIG_ARM_GT_INITIAL_PRESCALER_VAL).
-* CPU_1x clocks the triple timer counters, whose driver refuses every change of the clock but those
+* CPU_1x clocks the triple timer counters, whose driver rejects all changes of the clock other than
   by a power of two (drivers/clocksource/timer-cadence-ttc.c).
 
-The private timers have a prescaler too, but their driver does not use it, and follows all changes
+The private timers have a prescaler, too, but their driver does not use it and follows all changes
 (arch/arm/kernel/smp_twd.c).
 
-An operating point is the most that is asked for: the kernel takes the smallest divider that does not
-give more (drivers/clk/clk-divider.c, without CLK_DIVIDER_ROUND_CLOSEST). A point that is rounded
-down, such as 533333 kHz for 533.333328 MHz, gets the next divider, and so a much lower clock.
+An operating point is an upper limit: the kernel takes the smallest divider that does not exceed it
+(drivers/clk/clk-divider.c, without CLK_DIVIDER_ROUND_CLOSEST). A point that is rounded down, such
+as 533333 kHz for 533.333328 MHz, gets the next divider, and so a much lower clock.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from builder.bsp.ps7.fields import Parameters, Registers
 from builder.bsp.ps7.table import StartupTable
 
 DEFAULT_CRYSTAL: Final = 33_333_333
-"""Hz that the kernel takes without `ps-clk-frequency` (drivers/clk/zynq/clkc.c)."""
+"""Hz; the kernel's default for `ps-clk-frequency` (drivers/clk/zynq/clkc.c)."""
 
 SOC_POINTS: Final = (666_667, 333_334)
-"""Operating points in kHz of zynq-7000.dtsi, of Linux, U-Boot and AMD alike."""
+"""Operating points in kHz of zynq-7000.dtsi, the same in Linux, U-Boot and AMD's kernel."""
 
 _USB_LEAST: Final = 60_000_000
 _TIMER_PRESCALER: Final = 2
 _TIMER_ERROR: Final = 50
-"""Hz by which a timer's rate may be wrong: MAX_F_ERR of both drivers."""
+"""Tolerance in Hz of a timer's rate: MAX_F_ERR of both drivers."""
 _MOST_DIVIDER: Final = 63
 _ROUNDING: Final = 1e-6
 _PARAMETERS: Final = "the PCW_ parameters"
@@ -47,11 +47,12 @@ _PARAMETERS: Final = "the PCW_ parameters"
 
 @dataclass(frozen=True, kw_only=True)
 class CpuClock:
-    """The CPU clock as start-up leaves it.
+    """The CPU clock after start-up.
 
-    pll: frequency in Hz of the PLL that it comes from. divider: between the PLL and CPU_6x4x.
-    ratio: CPU_6x4x to CPU_1x, 6 or 4. known_from: where these are from, as the object of a
-    sentence.
+    pll: frequency of its PLL in Hz.
+    divider: divider between the PLL and CPU_6x4x.
+    ratio: CPU_6x4x to CPU_1x, 6 or 4.
+    known_from: origin of these values, for messages.
     """
 
     pll: int
@@ -74,14 +75,16 @@ class CpuClock:
         return frequency / self.ratio
 
 
-def of_table(table: StartupTable, crystal: int) -> CpuClock | None:
-    """Return the CPU clock that a start-up table sets; None if it does not set all of it."""
+def clock_of_table(table: StartupTable, crystal: int) -> CpuClock | None:
+    """Return the CPU clock that a start-up table sets; None if it does not set all dividers."""
     found = cpu_dividers(Registers(table))
-    return of_dividers(found, crystal, known_from=f"the start-up table {table.origin}")
+    return clock_of_dividers(found, crystal, known_from=f"the start-up table {table.origin}")
 
 
-def of_dividers(found: CpuDividers | None, crystal: int, *, known_from: str) -> CpuClock | None:
-    """Return the CPU clock of a crystal in Hz and the dividers behind it."""
+def clock_of_dividers(
+    found: CpuDividers | None, crystal: int, *, known_from: str
+) -> CpuClock | None:
+    """Return the CPU clock of a crystal in Hz and dividers; None if one of them is unknown."""
     if found is None or not (crystal and found.feedback and found.divider):
         return None
     return CpuClock(
@@ -92,8 +95,8 @@ def of_dividers(found: CpuDividers | None, crystal: int, *, known_from: str) -> 
     )
 
 
-def of_parameters(parameters: Mapping[str, str], crystal: int) -> CpuClock | None:
-    """Return the CPU clock that Vivado's parameters ask for; None if they do not say."""
+def clock_of_parameters(parameters: Mapping[str, str], crystal: int) -> CpuClock | None:
+    """Return the CPU clock in Vivado's parameters; None if they do not contain it."""
     known = Parameters(parameters)
     ratio = 4 if known.text("PCW_APU_CLK_RATIO_ENABLE") == "4:2:1" else 6
     source = known.text("PCW_CPU_PERIPHERAL_CLKSRC") or "ARM PLL"
@@ -101,8 +104,8 @@ def of_parameters(parameters: Mapping[str, str], crystal: int) -> CpuClock | Non
     divider = known.integer("PCW_CPU_PERIPHERAL_DIVISOR0")
     if feedback and divider:
         found = CpuDividers(feedback=feedback, divider=divider, ratio=ratio)
-        return of_dividers(found, crystal, known_from=_PARAMETERS)
-    # A block design's own parameters have the frequency, and dividers only if somebody set them.
+        return clock_of_dividers(found, crystal, known_from=_PARAMETERS)
+    # The parameters of a block design have the frequency, and dividers only if they were set.
     frequency = known.number("PCW_ACT_APU_PERIPHERAL_FREQMHZ")
     pll = round(2e6 * frequency) if frequency else 0
     if not pll:
@@ -110,39 +113,41 @@ def of_parameters(parameters: Mapping[str, str], crystal: int) -> CpuClock | Non
     return CpuClock(pll=pll, divider=2, ratio=ratio, known_from=_PARAMETERS)
 
 
-def assumed(points: Sequence[int]) -> CpuClock:
-    """Return the CPU clock to assume where the start-up code is not known.
+def assumed_clock(points: Sequence[int]) -> CpuClock:
+    """Return the CPU clock to assume if the start-up code is unknown.
 
-    It is the highest operating point, from a PLL of twice that, in the ratio 6:2:1, Vivado's default.
+    It is the highest operating point, from a PLL of twice its frequency, in the ratio 6:2:1,
+    Vivado's default.
     """
     return CpuClock(
         pll=2000 * max(1, *points),
         divider=2,
         ratio=6,
-        known_from="the highest operating point and the ratio 6:2:1, since the start-up code is not known",
+        known_from="the highest operating point and the ratio 6:2:1, because the start-up code is "
+        "unknown",
     )
 
 
 def faults(clock: CpuClock, points: Sequence[int], usb: Sequence[str]) -> Iterator[str]:
-    """Yield what is wrong with operating points.
+    """Yield the faults of operating points.
 
     Args:
-        clock: the CPU clock as start-up leaves it.
+        clock: the CPU clock after start-up.
         points: operating points in kHz.
-        usb: labels of the USB controllers that are on.
+        usb: labels of the enabled USB controllers.
     """
     for point in points:
         found = clock.at(point)
         here = f"at {point} kHz the kernel sets the CPU to {_mhz(found)}"
         if found > clock.frequency * (1 + _ROUNDING):
             yield (
-                f"{here}, and start-up to {_mhz(clock.frequency)}: the CPU would be faster than the "
+                f"{here}, but start-up to {_mhz(clock.frequency)}: the CPU would be faster than the "
                 "design allows"
             )
         elif not _timers_follow(clock, found):
             yield (
                 f"{here}, which is neither the {_mhz(clock.frequency)} of start-up nor half of "
-                "that: the drivers of the kernel's timers refuse the change, and the kernel stops "
+                "that: the drivers of the kernel's timers reject the change, and the kernel stops "
                 "if it has to begin with this point (BUG in cpufreq.c)"
             )
         elif usb and clock.slow(found) <= _USB_LEAST:
@@ -152,8 +157,8 @@ def faults(clock: CpuClock, points: Sequence[int], usb: Sequence[str]) -> Iterat
             )
 
 
-def fault_of_start(clock: CpuClock, usb: Sequence[str]) -> str | None:
-    """Return what is wrong with the CPU clock as start-up leaves it; None if nothing is."""
+def start_up_fault(clock: CpuClock, usb: Sequence[str]) -> str | None:
+    """Return the fault of the CPU clock after start-up; None if there is none."""
     slow = clock.slow(clock.frequency)
     if not usb or slow > _USB_LEAST:
         return None
@@ -163,13 +168,14 @@ def fault_of_start(clock: CpuClock, usb: Sequence[str]) -> str | None:
 
 def _slow(when: str, frequency: float, usb: Sequence[str]) -> str:
     return (
-        f"{when} CPU_1x is {_mhz(frequency)}, and {' and '.join(usb)} {'is' if len(usb) == 1 else 'are'} "
-        "on: a USB controller needs more than 60 MHz of it (UG585, chapter 15)"
+        f"{when} CPU_1x is {_mhz(frequency)}, but {' and '.join(usb)} "
+        f"{'is' if len(usb) == 1 else 'are'} enabled and a USB controller needs more than 60 MHz "
+        "(UG585, chapter 15)"
     )
 
 
 def _timers_follow(clock: CpuClock, frequency: float) -> bool:
-    """Return whether the drivers of the timers accept that the CPU clock becomes a frequency."""
+    """Return whether the drivers of the timers accept a change of the CPU clock to `frequency`."""
     wanted = clock.frequency / 2 / _TIMER_PRESCALER
     prescaler = round(frequency / 2 / wanted)
     if prescaler < 1 or abs(wanted - frequency / 2 / prescaler) > _TIMER_ERROR:

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""The DDR controller: what Vivado's parameters say about its registers.
+"""Check of the DDR controller against Vivado's parameters.
 
-Fields and the meaning of each timing are those of UG585, appendix B.7 (DDRC); times in ns are
-JEDEC's (JESD79-3, DDR3) where no parameter has them. All of it is asserted for DDR3 alone, with
-bursts of 8 and no additive latency, as the exports of tests/data/ps7 have it. `ps7_lanes` has the
-byte lanes and their training.
+Fields and the meaning of each timing are those of UG585, appendix B.7 (DDRC); times in ns that no
+parameter has are JEDEC's (JESD79-3, DDR3). The rules apply to DDR3 only, with bursts of 8 and no
+additive latency, as in the exports of tests/data/ps7. The module `lanes` has the byte lanes and
+their training.
 
-Not covered: DDR2 and LPDDR2 but for the width of the bus, ECC but for its mode, drive strength and
-slew rate of the pads (Vivado's versions have different ones), command queues and priorities of the
-ports, settings of the PHY that are the same in every export.
+Not covered: DDR2 and LPDDR2 except the width of the bus, ECC except its mode, drive strength and
+slew rate of the pads (they differ between Vivado's versions), command queues and priorities of the
+ports, and settings of the PHY that are the same in every export.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ from builder.bsp.ps7.lanes import TYPE, WIDTH, WIDTHS, P, at, expectation, has_e
 
 _DDR3: Final = frozenset({"DDR 3", "DDR 3 (Low Voltage)"})
 
-# Refresh cycle time in ns by the size of a chip (JESD79-3, refresh parameters by density; of 4
+# Refresh cycle time in ns by the size of a chip (JESD79-3, refresh parameters by density; for 4
 # Gbit, JEDEC's first versions and Vivado have 300).
 _T_RFC: Final = {"512 MBits": 90, "1024 MBits": 110, "2048 MBits": 160, "4096 MBits": 300}
-# Average refresh interval, and the time that a row may stay open: 9 intervals.
+# In ns: average refresh interval, and the maximum time that a row may stay open: 9 intervals.
 _T_REFI: Final = 7800.0
 _T_RAS_MAX: Final = 9 * _T_REFI
 _T_WR, _T_WTR, _T_RTP = 15.0, 7.5, 7.5
-# Row-to-row delay of chips with a page of 2 KB (16 bits wide), and exit from power-down.
+# In ns by speed bin: row-to-row delay of chips with a page of 2 KB (16 bits wide), and exit from
+# power-down.
 _T_RRD: Final = {800: 10.0, 1066: 10.0, 1333: 7.5, 1600: 7.5}
 _T_XP: Final = {800: 7.5, 1066: 7.5, 1333: 6.0, 1600: 6.0}
-# Reset and the wait after it (200 and 500 us), reset alone, and the interval of short calibrations.
+# In ns: reset and the wait after it (200 and 500 us), reset alone, and the interval of short
+# calibrations.
 _RESET_AND_WAIT, _RESET, _ZQ_INTERVAL = 700e3, 200e3, 100e6
 # Write recovery in cycles -> bits 11:9 of MR0.
 _WRITE_RECOVERY: Final = {5: 1, 6: 2, 7: 3, 8: 4, 9: 5, 10: 5, 11: 6, 12: 6, 13: 7, 14: 7}
@@ -65,7 +67,7 @@ _FIXED: Final = (
     ("t_zq_short_nop", 0x0A4, 22, 10, 64),
     ("lpddr2", 0x2A8, 0, 1, 0),
 )
-# The same where the clock is near the one of the exports.
+# Further fixed fields for clocks near those of the exports (`MEASURED_CLOCKS`).
 _FIXED_NEAR: Final = (
     ("powerdown_to_x32", 0x018, 5, 5, 6),
     ("t_cke", 0x018, 28, 4, 4),
@@ -94,8 +96,8 @@ _FIXED_NEAR: Final = (
     ("dfi_t_ctrlup_min", 0x0B8, 5, 10, 3),
     ("dfi_t_ctrlup_max", 0x0B8, 15, 10, 64),
 )
-# Times in ns of Vivado's parts, for parameters of a design that leaves them at their defaults. They
-# are what exports with these parts have.
+# Times in ns of Vivado's memory parts, for designs whose parameters leave them at their defaults.
+# They are those of exports with these parts.
 _PARTS: Final[Mapping[str, Mapping[str, str]]] = {
     "MT41J128M16 HA-15E": {"T_RC": "49.5", "T_RAS_MIN": "36.0", "T_FAW": "45.0"},
     "MT41J256M16 RE-125": {"T_RC": "48.91", "T_RAS_MIN": "35.0", "T_FAW": "40.0"},
@@ -113,14 +115,14 @@ _PART_COMMON: Final = {
     "COL_ADDR_COUNT": "10",
 }
 # Vivado's versions round the clock to single precision, up or down: 533.333313, 533.333333 or
-# 533.333374 MHz. A time that is a whole number of cycles then comes out one higher or lower.
+# 533.333374 MHz. A time that is a whole number of cycles may then be one cycle longer or shorter.
 _ROUNDINGS: Final = (1.0, 1 - 1e-6, 1 + 1e-6)
 
 
 def roundings(parameters: Parameters) -> list[list[Expectation]]:
-    """Return what the parameters say, for each way in which Vivado rounds the clock.
+    """Return the expected fields for each way in which Vivado rounds the clock.
 
-    Without a clock there is one way, and without memory none.
+    There is one list if the clock is unknown, and none if the memory is disabled.
     """
     if parameters.off(P + "ENABLE"):
         return []
@@ -130,10 +132,10 @@ def roundings(parameters: Parameters) -> list[list[Expectation]]:
 
 
 def differences(registers: Registers, roundings: Iterable[Iterable[Expectation]]) -> list[Mismatch]:
-    """List in what the DDR controller's registers contradict what `roundings` returned.
+    """Return the contradictions between the DDR controller's registers and `roundings`.
 
-    The rounding is taken that leaves the fewest differences: it is the same for all timings of a
-    table.
+    All timings of a table are rounded in the same way: the rounding with the fewest differences
+    counts.
     """
     best: list[Mismatch] | None = None
     for expectations in roundings:
@@ -146,13 +148,13 @@ def differences(registers: Registers, roundings: Iterable[Iterable[Expectation]]
 
 
 def memory_clock(parameters: Parameters) -> float | None:
-    """Return the memory's clock in MHz, or None if the parameters have none."""
+    """Return the memory's clock in MHz; None if the parameters do not contain it."""
     actual = parameters.number("PCW_UIPARAM_ACT_DDR_FREQ_MHZ")
     return actual or parameters.number(P + "FREQ_MHZ")
 
 
 def expected(parameters: Parameters, mhz: float | None) -> Iterator[Expectation]:
-    """Yield what the parameters say about the DDR controller at a clock of `mhz`."""
+    """Yield the expected fields of the DDR controller at a clock of `mhz`."""
     yield from _bus(parameters)
     if parameters.text(TYPE) not in _DDR3:
         return
@@ -169,12 +171,12 @@ def expected(parameters: Parameters, mhz: float | None) -> Iterator[Expectation]
 
 
 def _of_part(parameters: Parameters) -> dict[str, str]:
-    """Return the parameters of the memory part, if it is a known one: Vivado's defaults."""
+    """Return Vivado's default parameters of the memory part; none if the part is unknown."""
     part = parameters.text(P + "PARTNO") or ""
     if part not in _PARTS:
         return {}
     found = {**_PART_COMMON, **_PARTS[part]}
-    # Micron's name has words x width: MT41J256M16 are 256 M of 16 bits.
+    # Micron's part names contain words x width: MT41J256M16 has 256 M words of 16 bits.
     size = re.match(r"MT41[JK](\d+)M(\d+)", part)
     if size:
         found["DEVICE_CAPACITY"] = f"{int(size[1]) * int(size[2])} MBits"
@@ -183,7 +185,7 @@ def _of_part(parameters: Parameters) -> dict[str, str]:
 
 
 def _bus(parameters: Parameters) -> Iterator[Expectation]:
-    """Yield the width of the bus and ECC, which all kinds of memory have."""
+    """Yield the expected bus width and ECC mode, which all kinds of memory have."""
     width = parameters.text(WIDTH)
     if width in WIDTHS:
         found = expectation("width", WIDTH, parameters, at(0x000, 2, 2), WIDTHS[width])
@@ -196,7 +198,7 @@ def _bus(parameters: Parameters) -> Iterator[Expectation]:
 
 
 def _up(cycles: float) -> int:
-    """Return a time in cycles, rounded up; the errors of binary fractions do not count."""
+    """Return a time in cycles, rounded up; errors of binary fractions are ignored."""
     return math.ceil(cycles - 1e-9)
 
 
@@ -208,7 +210,7 @@ class _Memory:
     mhz: float | None
 
     def expected(self) -> Iterator[Expectation]:
-        """Yield all that is known of the memory."""
+        """Yield the expected fields of the memory."""
         if not self.plain:
             return
         yield from self.fixed()
@@ -220,7 +222,7 @@ class _Memory:
 
     @property
     def plain(self) -> bool:
-        """Whether bursts are of 8 and latencies without an additive part, as in all exports."""
+        """Whether bursts have length 8 and there is no additive latency, as in all exports."""
         return (
             self.parameters.text(P + "BL") in {None, "8"}
             and self.parameters.text(P + "AL") in {None, "0"}
@@ -229,7 +231,7 @@ class _Memory:
 
     @property
     def speed(self) -> int | None:
-        """Data rate of the speed bin, such as 1066 of DDR3_1066F."""
+        """Data rate of the speed bin, such as 1066 for DDR3_1066F."""
         found = re.match(r"DDR3_(\d+)", self.parameters.text(P + "SPEED_BIN") or "")
         return int(found[1]) if found else None
 
@@ -243,11 +245,11 @@ class _Memory:
             yield self._says(what, TYPE, at(offset, low, width), value)
 
     def latencies(self) -> Iterator[Expectation]:
-        """Yield what follows from the CAS latencies, in cycles.
+        """Yield the fields that follow from the CAS latencies, in cycles.
 
         UG585: write_latency is WL - 1, read_latency RL, rd2wr is RL + BL/2 + 2 - WL for DDR3.
-        t_rddata_en is RL - 1. Mode registers by JESD79-3: MR0 bits 6:4 are CL - 4, of 5 to 11; MR2
-        bits 5:3 are CWL - 5.
+        t_rddata_en is RL - 1. Mode registers (JESD79-3): MR0 bits 6:4 are CL - 4, for CL from 5 to
+        11; MR2 bits 5:3 are CWL - 5.
         """
         cas = self.parameters.integer(P + "CL")
         if cas:
@@ -261,14 +263,14 @@ class _Memory:
             yield self._says("CAS write latency in MR2", P + "CWL", at(0x02C, 3, 3), write - 5)
         if cas and write:
             yield self._says("rd2wr", P + "CL", at(0x01C, 5, 5), cas + 4 + 2 - write)
-        # Cycles; of custom parts that have ns there, Vivado takes the whole part.
+        # In cycles; custom parts may have a fraction there, which Vivado drops.
         for what, name, offset, low in (("t_rcd", "T_RCD", 0x01C, 28), ("t_rp", "T_RP", 0x020, 12)):
             cycles = self.parameters.number(P + name)
             if cycles:
                 yield self._says(what, P + name, at(offset, low, 4), int(cycles))
 
     def timing(self, mhz: float) -> Iterator[Expectation]:
-        """Yield times in ns as cycles, rounded up (UG585: ceil(ns / clock period))."""
+        """Yield the timings in cycles, rounded up (UG585: ceil(ns / clock period))."""
         cycles = mhz / 1000
         for what, name, offset, low, width in (
             ("t_rc", "T_RC", 0x014, 0, 6),
@@ -302,7 +304,8 @@ class _Memory:
     def _after_writes(self, cycles: float) -> Iterator[Expectation]:
         """Yield the gaps between commands.
 
-        UG585, for DDR3: rd2pre is AL + max(tRTP, 4), wr2pre WL + BL/2 + tWR, wr2rd WL + BL/2 + tWTR.
+        UG585, for DDR3: rd2pre is AL + max(tRTP, 4), wr2pre WL + BL/2 + tWR, wr2rd WL + BL/2 +
+        tWTR.
         """
         frequency = "PCW_UIPARAM_ACT_DDR_FREQ_MHZ"
         name = frequency if self.parameters.text(frequency) else P + "FREQ_MHZ"
@@ -317,7 +320,7 @@ class _Memory:
             yield self._says("wr2rd", P + "CWL", at(0x01C, 10, 5), write + 4 + turn)
 
     def initialization(self, mhz: float) -> Iterator[Expectation]:
-        """Yield the waits of JEDEC's start of a DDR3 memory, in units of 1024 cycles."""
+        """Yield the waits of JEDEC's initialization of DDR3 memory, in units of 1024 cycles."""
         frequency = "PCW_UIPARAM_ACT_DDR_FREQ_MHZ"
         name = frequency if self.parameters.text(frequency) else P + "FREQ_MHZ"
         units = mhz / 1000 / 1024
@@ -329,10 +332,10 @@ class _Memory:
             yield self._says(what, name, at(offset, low, width), value)
 
     def addresses(self) -> Iterator[Expectation]:
-        """Yield where banks and rows are in an address (UG585, chapter 10, on address mapping).
+        """Yield the positions of banks and rows in an address (UG585, chapter 10, address mapping).
 
-        Known for 10 column and 3 bank bits: bank, then row follow the columns. Row bits that the
-        memory does not have are 0xF.
+        They are known for 10 column and 3 bank bits: the bank bits follow the columns, the row bits
+        follow the bank. Row bits that the memory does not have are 0xF.
         """
         rows = self.parameters.integer(P + "ROW_ADDR_COUNT")
         width = self.parameters.text(WIDTH)

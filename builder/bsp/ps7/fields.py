@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Register fields of a start-up table, and what Vivado's parameters say about them.
+"""Register fields of a start-up table and their expected values.
 
-The rules of `ps7_clocks`, `ps7_mio` and `ps7_ddr` turn parameters (PCW_...) into a list of
-`Expectation`s. An expectation says which values a field may have and which parameter says so.
-`Registers.differences` lists those that a table does not meet.
+The rules of the modules `clocks`, `mio`, `ddr` and `lanes` turn parameters (PCW_...) into
+`Expectation`s. An expectation has the allowed values of a field and the parameter that determines
+them. `Registers.differences` lists those that a table does not meet.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 
 from builder.bsp.ps7.table import Operation, StartupTable
 
-# Values with which Vivado says that a parameter is not in use.
+# Vivado's values of parameters that are not in use.
 _UNUSED: Final = frozenset({"", "<Select>", "NA", "unassigned"})
 _ON: Final = "1"
 _NUMBER: Final = re.compile(
@@ -47,15 +47,16 @@ class Field:
 
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """Value of a register field that a parameter asks for.
+    """Expected value of a register field.
 
-    what: the thing that the field sets, such as "DDR t_rc".
-    parameter: name of the parameter.
+    what: name of the setting, such as "DDR t_rc".
+    parameter: name of the parameter that determines the value.
     says: the parameter's value.
-    values: what the field may hold.
+    field: the register field.
+    values: the allowed values.
     needed: whether the table has to write the field.
-    final: whether it is only the last value that counts, of a field that start-up changes on the way.
-    meanings: what the field's values stand for, as far as they have names.
+    final: whether only the last written value counts, for fields that start-up writes repeatedly.
+    meanings: names of the field's values, for messages.
     """
 
     what: str
@@ -68,7 +69,7 @@ class Expectation:
     meanings: Mapping[int, str] = dataclass_field(default_factory=dict)
 
     def difference(self, found: int | None) -> Mismatch | None:
-        """Return how a field's value contradicts the parameter; None stands for not written."""
+        """Return the mismatch if a field's value, None if not written, is not an expected one."""
         if found in self.values or (found is None and not self.needed):
             return None
         wanted = " or ".join(map(_shown, sorted(self.values)))
@@ -85,10 +86,12 @@ class Expectation:
 
 @dataclass(frozen=True, kw_only=True)
 class Mismatch:
-    """Something in which a table does not do what a parameter says.
+    """Contradiction between a table and a parameter.
 
-    what: the thing that differs. parameter: name of the parameter. parameters: what the parameter
-    says. table: what the table does, as a verb with its object.
+    what: name of the setting.
+    parameter: name of the parameter.
+    parameters: setting according to the parameter.
+    table: what the table does instead, as a verb with its object.
     """
 
     what: str
@@ -97,7 +100,7 @@ class Mismatch:
     table: str
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.parameter} says {self.parameters}, the table {self.table}"
+        return f"{self.what}: {self.parameter} says {self.parameters}, but the table {self.table}"
 
 
 def _shown(value: int) -> str:
@@ -105,7 +108,7 @@ def _shown(value: int) -> str:
 
 
 class Registers:
-    """Registers after a start-up table has run, and the operations that wrote them."""
+    """Register contents after a start-up table has run, and the operations that wrote them."""
 
     def __init__(self, table: StartupTable) -> None:
         self.operations: list[Operation] = list(table.operations())
@@ -119,13 +122,13 @@ class Registers:
                 )
 
     def field(self, field: Field) -> int | None:
-        """Return a field's final value, or None if the table leaves one of its bits alone."""
+        """Return a field's final value; None if the table does not write all of its bits."""
         value, known = self._state.get(field.register, (0, 0))
         wanted = field.mask
         return (value & wanted) >> field.low if known & wanted == wanted else None
 
     def written(self, field: Field) -> list[int | None]:
-        """Return the values of a field in all operations that write the whole of it."""
+        """Return the values of a field in all operations that write the whole field."""
         wanted = field.mask
         return [
             (value & wanted) >> field.low
@@ -143,7 +146,7 @@ class Registers:
 
 
 class Parameters:
-    """Vivado's parameters of one design. Those that are absent or not in use have no value."""
+    """Vivado's parameters of one design. Parameters that are absent or not in use have no value."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
@@ -181,11 +184,11 @@ class Parameters:
         return int(value) if value is not None and value == int(value) else None
 
     def on(self, name: str) -> bool:
-        """Return whether a parameter switches its thing on."""
+        """Return whether a parameter is on."""
         return self.text(name) == _ON
 
     def off(self, name: str) -> bool:
-        """Return whether a parameter is there and does not switch its thing on."""
+        """Return whether a parameter is present and not on."""
         return name in self._values and not self.on(name)
 
     def over(self, defaults: Mapping[str, str]) -> Parameters:
@@ -193,7 +196,7 @@ class Parameters:
         return Parameters({**defaults, **self._values})
 
     def pins(self, name: str) -> list[int]:
-        """Return the MIO pins that a parameter names; EMIO and others have none."""
+        """Return the MIO pins that a parameter names; none for EMIO and other values."""
         return pins(self.text(name) or "")
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Byte lanes of the DDR controller: which are in use, their pads, and where training starts.
+"""Check of the byte lanes of the DDR controller: use, pads, and start values of the training.
 
 Fields are those of UG585, appendices B.7 (DDRC) and B.28 (SLCR, DDRIOB). The formulas of the
-training start values are measured: they hold on all exports of tests/data/ps7, with DDR3 at 525
-and 533 MHz and training on.
+training start values are empirical: they hold for all exports of tests/data/ps7, with DDR3 at 525
+and 533 MHz and training enabled.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ WIDTH: Final = P + "BUS_WIDTH"
 WIDTHS: Final = {"32 Bit": 0, "16 Bit": 1}
 _LANES: Final = range(4)
 MEASURED_CLOCKS: Final = (520.0, 540.0)
-"""From and to, in MHz: what depends on the clock in a way that is not known is known there."""
+"""Range of clocks in MHz for which fields that depend on the clock by an unknown rule are known."""
 
-# Lanes: registers of lane 0 (the others follow, 4 bytes apart).
+# Registers of lane 0; those of the other lanes follow, 4 bytes apart.
 _SLICE, _RATIOS, _READ_DQS, _WRITE_DQS, _FIFO_WE, _WRITE_DATA = (
     0x118,
     0x12C,
@@ -37,7 +37,7 @@ _PAD_CONTROL: Final = 0xF8000B6C
 
 
 def expected(parameters: Parameters, mhz: float | None) -> Iterator[Expectation]:
-    """Yield what the parameters say about the lanes of DDR3 memory at a clock of `mhz`."""
+    """Yield the expected fields of the lanes of DDR3 memory at a clock of `mhz`."""
     yield from _switches(parameters)
     yield from _reference_voltage(parameters)
     if mhz:
@@ -45,12 +45,12 @@ def expected(parameters: Parameters, mhz: float | None) -> Iterator[Expectation]
 
 
 def is_measured(mhz: float | None) -> bool:
-    """Return whether a clock is near those of the exports."""
+    """Return whether a clock in MHz is near those of the exports."""
     return mhz is not None and MEASURED_CLOCKS[0] <= mhz <= MEASURED_CLOCKS[1]
 
 
 def has_ecc(parameters: Parameters) -> bool:
-    """Return whether some lanes hold check bits."""
+    """Return whether lanes are used for check bits."""
     return parameters.text(P + "ECC") not in {None, "Disabled"}
 
 
@@ -62,7 +62,7 @@ def at(offset: int, low: int, width: int) -> Field:
 def expectation(
     what: str, name: str, parameters: Parameters, field: Field, value: int
 ) -> Expectation:
-    """Return that a field has the one value that a parameter says."""
+    """Return the expectation that a field has one value because of a parameter."""
     return Expectation(
         what=f"DDR {what}",
         parameter=name,
@@ -73,7 +73,7 @@ def expectation(
 
 
 def _switches(parameters: Parameters) -> Iterator[Expectation]:
-    """Yield the switches of the three trainings, in reg_2c."""
+    """Yield the expected enable bits of the three trainings, in reg_2c."""
     for what, name, bit in (
         ("dfi_wr_level_en", P + "TRAIN_WRITE_LEVEL", 26),
         ("dfi_rd_dqs_gate_level", P + "TRAIN_READ_GATE", 27),
@@ -85,7 +85,7 @@ def _switches(parameters: Parameters) -> Iterator[Expectation]:
 
 
 def _reference_voltage(parameters: Parameters) -> Iterator[Expectation]:
-    """Yield where VREF comes from: inside, or outside by a pin for each half of the bus."""
+    """Yield the expected source of VREF: internal, or one external pin per half of the bus."""
     name = P + "USE_INTERNAL_VREF"
     width = parameters.text(WIDTH)
     if parameters.text(name) is not None and width in WIDTHS and not has_ecc(parameters):
@@ -100,10 +100,10 @@ def _reference_voltage(parameters: Parameters) -> Iterator[Expectation]:
 
 
 def _lanes(parameters: Parameters, mhz: float) -> Iterator[Expectation]:
-    """Yield what each byte lane has: whether it is in use, and where its training starts.
+    """Yield the expected use and training start values of each byte lane.
 
-    256 units are one clock period. The bits above a slave ratio are 0: they would replace it by a
-    fixed delay.
+    256 units are one clock period. The bits above a slave ratio are 0: otherwise they would select
+    a fixed delay in its place.
     """
     width = parameters.text(WIDTH)
     for lane in _LANES:
@@ -121,7 +121,7 @@ def _lanes(parameters: Parameters, mhz: float) -> Iterator[Expectation]:
         for half, used in enumerate((True, width == "32 Bit")):
             for what, registers in (("data", _PAD_DATA), ("strobe", _PAD_STROBE)):
                 field = Field(register=registers[half], low=9, width=3)
-                # OUTPUT_EN is 3 for pads in use; those that are not have PULLUP_EN instead.
+                # OUTPUT_EN is 3 for pads in use; unused pads have PULLUP_EN instead.
                 name = f"{what} pads of lanes {2 * half} and {2 * half + 1}"
                 yield expectation(name, WIDTH, parameters, field, 3 if used else 4)
 

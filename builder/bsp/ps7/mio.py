@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Pins of the processing system (MIO): what Vivado's parameters say about their registers.
+"""Check of the pins of the processing system (MIO) against Vivado's parameters.
 
 The fields of MIO_PIN_xx (0xF8000700 + 4 x pin) are those of UG585, appendix B.28; the settings of
 the multiplexer are those of chapter 2, "MIO-at-a-Glance". Not covered: NOR flash, trace, interrupt
@@ -30,7 +30,7 @@ _CARD_DETECT: Final = {"SD0": 0xF8000830, "SD1": 0xF8000834}
 _IO_TYPES: Final = {"LVCMOS 1.8V": 1, "LVCMOS 2.5V": 2, "LVCMOS 3.3V": 3, "HSTL 1.8V": 4}
 _DIRECTIONS: Final = {"in": 1, "out": 0, "inout": 0}
 _LINE_DIRECTIONS: Final = {"cd": 1, "wp": 1, "reset": 0}
-# Signals that are inputs, by peripheral.
+# Patterns of the input signals, by peripheral.
 _INPUTS: Final = {
     "ENET": r"rx_clk|rx_ctl|rxd\[\d\]",
     "USB": r"clk|dir|nxt",
@@ -39,12 +39,12 @@ _INPUTS: Final = {
     "QSPI": r"(?!)",
 }
 _SPEEDS: Final = {"slow": 0, "fast": 1}
-# Pins that say at reset how to boot, by resistors of the board (UG585, chapter 6); Vivado gives
-# them no pull-up, and some exports no parameter for it.
+# Pins that select the boot mode at reset, by resistors of the board (UG585, chapter 6). Vivado
+# disables their pull-ups, and some exports have no parameter for them.
 _BOOT_PINS: Final = range(2, 9)
 _DEFAULTS: Final = {"PULLUP": "disabled"}
 _PULL_UPS: Final = {"disabled": 0, "enabled": 1}
-# Electrical settings: the field, the parameter's name behind PCW_MIO_xx_, the values by their names,
+# Electrical settings: the field, the parameter's name after PCW_MIO_xx_, the values by their names,
 # and the names by their values.
 _ELECTRICAL: Final = tuple(
     (what, stem, values, {number: text for text, number in values.items()})
@@ -55,8 +55,8 @@ _ELECTRICAL: Final = tuple(
     )
 )
 
-# Peripheral -> name in PCW_MIO_TREE_PERIPHERALS, and the groups of pins that it may have: the rest of
-# the parameter's name, and the multiplexer's setting (bits 7:1 of MIO_PIN_xx) for these pins.
+# Peripheral -> name in PCW_MIO_TREE_PERIPHERALS, and its possible groups of pins: the rest of the
+# parameter's name, and the multiplexer's setting (bits 7:1 of MIO_PIN_xx) for these pins.
 _PERIPHERALS: Final[Mapping[str, tuple[str, tuple[tuple[str, int], ...]]]] = {
     "QSPI": (
         "Quad SPI Flash",
@@ -82,8 +82,8 @@ _PERIPHERALS: Final[Mapping[str, tuple[str, tuple[tuple[str, int], ...]]]] = {
     "TTC1": ("TTC1", (("TTC1", 0xC0),)),
     "NAND": ("NAND Flash", (("NAND", 0x10),)),
 }
-# Lines that the table itself or the kernel drives as GPIO, with their peripheral. Of those of SD
-# cards the multiplexer does not matter: the controller finds them by number.
+# Lines that the table itself or the kernel drives as GPIO, with their peripheral. The multiplexer
+# does not matter for those of SD cards: the controller selects them by pin number.
 _LINES: Final = (
     ("ENET0", "RESET"),
     ("ENET1", "RESET"),
@@ -105,7 +105,7 @@ _SIGNALS: Final = "PCW_MIO_TREE_SIGNALS"
 
 @dataclass(frozen=True, kw_only=True)
 class _Claim:
-    """A pin that a parameter gives to a peripheral, with the multiplexer's setting for it."""
+    """Assignment of a pin to a peripheral by a parameter, with the multiplexer's setting."""
 
     parameter: str
     peripheral: str
@@ -113,7 +113,7 @@ class _Claim:
 
 
 def expected(parameters: Parameters) -> Iterator[Expectation]:
-    """Yield what the parameters say about pins."""
+    """Yield the expected fields of the pins' registers."""
     signals = _listed(parameters, _SIGNALS)
     peripherals = _listed(parameters, "PCW_MIO_TREE_PERIPHERALS")
     lines = {
@@ -132,7 +132,7 @@ def expected(parameters: Parameters) -> Iterator[Expectation]:
         if pin in lines:
             yield _pin(pin, "multiplexer", lines[pin], parameters, {0}, needed=False)
         elif gpio:
-            # A pin's reset value has 0 there.
+            # 0 is the reset value.
             yield _pin(pin, "multiplexer", _SIGNALS, parameters, {0}, says=signal, needed=False)
         elif mine:
             settings = {claim.setting >> 1 for claim in mine}
@@ -145,16 +145,16 @@ def expected(parameters: Parameters) -> Iterator[Expectation]:
 
 
 def _listed(parameters: Parameters, name: str) -> dict[int, str]:
-    """Return what a parameter says of each pin: all pins, with `#` between them.
+    """Return the value of each pin in a parameter that lists all pins, separated by `#`.
 
-    Of a list that breaks off, as some exports' do, nothing is known.
+    The result is empty if the list is truncated, as in some exports.
     """
     entries = (parameters.text(name) or "").split("#")
     return dict(enumerate(entries)) if len(entries) == len(PINS) else {}
 
 
 def _claims(parameters: Parameters) -> dict[int, list[_Claim]]:
-    """Return which peripherals have a pin. Several can: of SPI's range, some may be left free."""
+    """Return the claims of peripherals by pin; a pin can have several, as SPI may not use all."""
     claims: dict[int, list[_Claim]] = {}
     for peripheral, (_, groups) in _PERIPHERALS.items():
         for group, setting in groups:
@@ -168,9 +168,9 @@ def _claims(parameters: Parameters) -> dict[int, list[_Claim]]:
 
 
 def _decided(claims: list[_Claim], signal: str, owner: str) -> list[_Claim]:
-    """Return those claims on a pin that hold, by Vivado's lists of all pins if there are any.
+    """Return the effective claims on a pin, according to Vivado's lists of all pins if present.
 
-    Of SPI's six pins, those of slave selects that are off go to others, or to GPIO.
+    SPI claims six pins, but those of disabled slave selects belong to other peripherals or GPIO.
     """
     if signal.lower() in _NO_SIGNAL - {""}:
         return []
@@ -209,11 +209,11 @@ def _pin(
 def _direction(
     pin: int, parameters: Parameters, signal: str, claims: list[_Claim]
 ) -> Iterator[Expectation]:
-    """Yield TRI_ENABLE (bit 0), which makes a pin an input.
+    """Yield the expected TRI_ENABLE (bit 0), which makes a pin an input.
 
-    GPIO pins are left to the GPIO controller, whatever their parameter says: there it is 0. Of a
-    peripheral's pins, it is 1 for inputs alone. If the parameter is absent, the signal's name tells
-    for the peripherals that most boards have.
+    It is 0 for GPIO pins, whatever their parameter: the GPIO controller sets the direction. For a
+    peripheral's pins it is 1 for inputs only. If the parameter is absent, the direction follows
+    from the signal's name for the most common peripherals.
     """
     name = f"PCW_MIO_{pin}_DIRECTION"
     direction = parameters.text(name)
@@ -232,10 +232,10 @@ def _direction(
 
 
 def _electrical(pin: int, parameters: Parameters, *, used: bool) -> Iterator[Expectation]:
-    """Yield voltage, slew rate and pull-up. Vivado leaves pins alone that nothing uses.
+    """Yield the expected voltage, slew rate and pull-up. Vivado does not set up unused pins.
 
-    DisableRcvr (bit 13) is only for HSTL, where it switches off the input of a pin that is an
-    output; Vivado's other pins have 0.
+    DisableRcvr (bit 13) is for HSTL only, where it disables the input of an output pin; Vivado sets
+    0 for all other pins.
     """
     voltage = parameters.text(f"PCW_MIO_{pin}_IOTYPE")
     for what, stem, values, meanings in _ELECTRICAL:
@@ -252,7 +252,7 @@ def _electrical(pin: int, parameters: Parameters, *, used: bool) -> Iterator[Exp
 
 
 def _cards(parameters: Parameters) -> Iterator[Expectation]:
-    """Yield the pins of card detect and write protect: SDx_WP_CD_SEL, UG585 appendix B.28."""
+    """Yield the expected card-detect and write-protect pins: SDx_WP_CD_SEL, UG585 appendix B.28."""
     for card, register in _CARD_DETECT.items():
         for group, what, low in (("CD", "card detect", 16), ("WP", "write protect", 0)):
             name = f"PCW_{card}_GRP_{group}_IO"

@@ -2,11 +2,11 @@
 """The start-up table of a Zynq-7000 processing system, as data.
 
 On Zynq-7000 the start-up is a list of register writes, which Vivado generates from the board's
-parameters; SPL runs it as `ps7_init()`. A board can bring the list as a YAML table (`read_table`),
-which `render` turns into the C file that U-Boot compiles (see `start_up` for that, and for hardware
-exports). `read_source` reads the table out of such a C file, Vivado's or one of U-Boot's, so that
-it can be checked and shown like one of a board. See arch/arm/mach-zynq/ps7_spl_init.c of U-Boot
-2023.01 for the interpreter.
+parameters; SPL runs it as `ps7_init()`. A board can have the list as a YAML table (`read_table`),
+which `render` converts to the C file that U-Boot compiles (see `builder.bsp.start_up` for that, and
+for hardware exports). `read_source` reads the table from such a C file, of Vivado or of U-Boot, so
+that it can be checked like a board's own. See arch/arm/mach-zynq/ps7_spl_init.c of U-Boot 2023.01
+for the interpreter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from builder.spec.document import Document, Problem, ProblemsError, read
 Kind: TypeAlias = Literal["write", "maskwrite", "maskpoll", "maskdelay"]
 
 SECTIONS: Final = ("mio", "pll", "clock", "ddr", "peripherals", "post_config")
-"""In the order in which they run; post_config runs last of all, as SPL jumps to U-Boot."""
+"""In the order of execution; post_config runs last, before SPL jumps to U-Boot."""
 
 OPERANDS: Final[Mapping[Kind, tuple[str, ...]]] = {
     "write": ("address", "value"),
@@ -36,8 +36,8 @@ OPERANDS: Final[Mapping[Kind, tuple[str, ...]]] = {
 _WORD = 0xFFFFFFFF
 _GLOBAL_TIMER = 0xF8F00200
 _C_NUMBER = re.compile(r"(0[xX][0-9a-fA-F]{1,16}|0|[1-9][0-9]{0,18})[uUlL]*")
-# Vivado's names of the tables, for the production silicon (version 3); a file also has tables for
-# the two engineering versions, which no board that can be bought carries.
+# Vivado's names of the tables for production silicon (version 3). A file also has tables for the
+# two engineering versions, which no commercial board has.
 _C_NAMES: Final = {
     "mio": "ps7_mio_init_data_3_0",
     "pll": "ps7_pll_init_data_3_0",
@@ -50,12 +50,12 @@ _C_NAMES: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One step of the table.
+    """One operation of the table.
 
-    `operands` stand as in OPERANDS. A maskpoll waits until one of the masked bits is 1. A
-    maskdelay starts the global timer at `address` and waits; its operand is milliseconds (Vivado's
-    documents say ticks, the interpreters of both Vivado and U-Boot multiply it by half the CPU
-    clock / 1000).
+    `operands` are in the order of OPERANDS. A maskpoll waits until one of the masked bits is 1. A
+    maskdelay starts the global timer at `address` and waits; its operand is in milliseconds
+    (Vivado's documents say ticks, but the interpreters of both Vivado and U-Boot multiply it by
+    half the CPU clock / 1000).
     """
 
     kind: Kind
@@ -69,7 +69,7 @@ class Operation:
 
 @dataclass(frozen=True, kw_only=True)
 class StartupTable:
-    """All register operations that bring the processing system up."""
+    """All register operations that initialize the processing system."""
 
     origin: str
     sections: Mapping[str, tuple[Operation, ...]]
@@ -80,9 +80,9 @@ class StartupTable:
             yield from self.sections[section]
 
     def registers(self) -> dict[int, tuple[int, int]]:
-        """Return what the table leaves in each register: address -> (value, bits that it set).
+        """Return the final contents of the registers: address -> (value, mask of written bits).
 
-        Bits that no operation touches keep their reset value, which is not known here.
+        Bits that no operation writes keep their reset value, which is unknown.
         """
         state: dict[int, tuple[int, int]] = {}
         for operation in self.operations():
@@ -102,7 +102,8 @@ def read_table(path: Path) -> StartupTable:
     `{maskwrite: [0xF8000100, 0x0007F000, 0x0001A000]}`.
 
     Raises:
-        UserError: the file is missing, is not YAML, or has wrong entries; names all of them.
+        UserError: the file is missing, is not YAML, or has wrong entries; its details are all of
+            them.
     """
     try:
         document = read(path)
@@ -116,7 +117,7 @@ def read_table(path: Path) -> StartupTable:
     sections: dict[str, tuple[Operation, ...]] = {}
     for section, entries in document.data.items():
         if section not in SECTIONS:
-            what = f"is not a section; there are {', '.join(SECTIONS)}"
+            what = f"is not a section; the sections are {', '.join(SECTIONS)}"
             problems.append(document.problem((section,), what))
         elif not isinstance(entries, list):
             problems.append(document.problem((section,), "must be a list of operations"))
@@ -138,7 +139,7 @@ def _operation(document: Document, section: str, index: int) -> Operation | Prob
     if kind not in OPERANDS:
         return document.problem(where, f"{kind} is not one of {', '.join(OPERANDS)}")
     names = OPERANDS[kind]
-    # bool is an int to Python; `true` in a table is a mistake all the same.
+    # bool is a subclass of int, but `true` in a table is a mistake.
     if (
         not isinstance(operands, list)
         or len(operands) != len(names)
@@ -152,7 +153,7 @@ def _operation(document: Document, section: str, index: int) -> Operation | Prob
 
 
 def _wrong(kind: Kind, operands: list[int]) -> str | None:
-    """Return what is wrong with an operation's numbers."""
+    """Return the fault of an operation's operands; None if there is none."""
     for name, number in zip(OPERANDS[kind], operands, strict=True):
         if not 0 <= number <= _WORD:
             return f"{name} {number:#x} is not a 32-bit number"
@@ -160,11 +161,11 @@ def _wrong(kind: Kind, operands: list[int]) -> str | None:
     if address % 4:
         return f"address {address:#010x} is not a multiple of 4"
     if kind in {"maskwrite", "maskpoll"} and operands[1] == 0:
-        return "the mask is 0: it can have no effect"
+        return "the mask is 0: the operation has no effect"
     if kind == "maskwrite" and operands[2] & ~operands[1]:
         return f"value {operands[2]:#010x} has bits outside its mask {operands[1]:#010x}"
     if kind == "maskdelay" and address != _GLOBAL_TIMER:
-        return f"a delay is measured by the global timer, {_GLOBAL_TIMER:#010x}"
+        return f"the address of a delay must be that of the global timer, {_GLOBAL_TIMER:#010x}"
     return None
 
 
@@ -172,7 +173,7 @@ def _unusable(path: Path, problems: Iterable[Problem]) -> UserError:
     lines = [str(problem) for problem in problems]
     return UserError(
         f"the start-up table {path} cannot be used",
-        hint="boards/Pynq-Z2/ps7 has a table that can be compared with it",
+        hint="see boards/Pynq-Z2/ps7 for a valid table",
         details=lines,
     )
 
@@ -180,7 +181,7 @@ def _unusable(path: Path, problems: Iterable[Problem]) -> UserError:
 def render(table: StartupTable) -> str:
     """Return the C file for CONFIG_XILINX_PS_INIT_FILE of U-Boot 2023.01.
 
-    The text depends on the table alone, so that builds can be repeated.
+    The text depends only on the table, so that builds are reproducible.
     """
     parts = [_C_HEAD.format(origin=table.origin)]
     for section in SECTIONS:
@@ -197,12 +198,13 @@ def render(table: StartupTable) -> str:
 
 
 def read_source(text: str, *, origin: str) -> StartupTable:
-    """Read the start-up table out of a `ps7_init_gpl.c`, Vivado's or one of U-Boot's.
+    """Read the start-up table from a `ps7_init_gpl.c` of Vivado or U-Boot.
 
     Raises:
-        UserError: a table for production silicon is missing, or holds a macro unknown here.
+        UserError: a table for production silicon is missing, or contains an unknown macro.
     """
-    # A comment without an end goes on to the end of the text: looking for one takes no time twice.
+    # `\Z`: an unterminated comment extends to the end of the text, otherwise the search would take
+    # quadratic time.
     bare = re.sub(r"/\*.*?(?:\*/|\Z)|//[^\n]*", "", text, flags=re.DOTALL)
     sections: dict[str, tuple[Operation, ...]] = {}
     for section, name in _C_NAMES.items():
@@ -215,10 +217,13 @@ def read_source(text: str, *, origin: str) -> StartupTable:
             if kind == "exit":
                 break
             if kind not in OPERANDS:
-                raise UserError(f"{origin}: {name}: EMIT_{macro} is not known")
+                raise UserError(f"{origin}: {name}: the macro EMIT_{macro} is unknown")
             words = [_C_NUMBER.fullmatch(each.strip()) for each in arguments.split(",")]
             if len(words) != len(OPERANDS[kind]) or not all(words):
-                raise UserError(f"{origin}: {name}: EMIT_{macro}({arguments[:80]}) is not complete")
+                raise UserError(
+                    f"{origin}: {name}: EMIT_{macro}({arguments[:80]}) does not have "
+                    f"{len(OPERANDS[kind])} numbers"
+                )
             numbers = [int(word[1], 0) & _WORD for word in words if word]
             operations.append(Operation(kind=kind, operands=tuple(numbers)))
         sections[section] = tuple(operations)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Checks of a board's device tree that need no board."""
+"""Checks of a board's device tree that do not need the board."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Check of the peripherals that a design switches on, against the device tree.
+"""Check of the peripherals that a design enables against the device tree.
 
-A peripheral that the first stage starts and that the tree leaves disabled is not there for Linux:
-nothing fails, and nothing works. The same is so where a design that is loaded later has a peripheral
-on other pins (MIO) than the first stage set up. The addresses of the peripherals are those of UG585 (Zynq-7000,
-chapter 4 and appendix B) and UG1085 (Zynq UltraScale+, chapter 10).
+Linux does not use a peripheral that the first stage sets up and the tree disables, without any
+error message. The same holds if a design that is loaded later has a peripheral on other pins (MIO)
+than the first stage set up. The addresses of the peripherals are those of UG585 (Zynq-7000, chapter
+4 and appendix B) and UG1085 (Zynq UltraScale+, chapter 10).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ADDRESSES: Final[Mapping[Soc, Mapping[PeripheralKind, Sequence[int]]]] = {
     },
     Soc.ZYNQMP: {
         PeripheralKind.UART: (0xFF000000, 0xFF010000),
-        # The controller; the wrapper around it, at 0xFF9D0000 and 0xFF9E0000, is the node above.
+        # The controllers; their wrappers at 0xFF9D0000 and 0xFF9E0000 are the parent nodes.
         PeripheralKind.USB: (0xFE200000, 0xFE300000),
         PeripheralKind.I2C: (0xFF020000, 0xFF030000),
         PeripheralKind.SPI: (0xFF040000, 0xFF050000),
@@ -47,32 +47,32 @@ _ADDRESSES: Final[Mapping[Soc, Mapping[PeripheralKind, Sequence[int]]]] = {
         PeripheralKind.QSPI: (0xFF0F0000,),
         PeripheralKind.SD: (0xFF160000, 0xFF170000),
         PeripheralKind.TIMER: (0xFF110000, 0xFF120000, 0xFF130000, 0xFF140000),
-        # SWDT0 is the low-power domain's, SWDT1 the full-power domain's.
+        # SWDT0 is in the low-power domain, SWDT1 in the full-power domain.
         PeripheralKind.WATCHDOG: (0xFF150000, 0xFD4D0000),
     },
 }
 
 _TRANSCEIVER: Final = "ulpi-phy"
-"""`compatible` of nodes with the address of the USB controller through which they are reached."""
+"""`compatible` of the USB transceivers' nodes, which have the address of their USB controller."""
 
-_MEANS: Final[Mapping[PeripheralKind, str]] = {
-    PeripheralKind.UART: "there is no serial port of it",
-    PeripheralKind.USB: "nothing that is plugged in there is seen",
-    PeripheralKind.I2C: "there is no /dev/i2c-N of it, and what hangs on it is not seen",
-    PeripheralKind.SPI: "there is no SPI bus of it, and what hangs on it is not seen",
-    PeripheralKind.CAN: "there is no network interface of it",
+_CONSEQUENCES: Final[Mapping[PeripheralKind, str]] = {
+    PeripheralKind.UART: "the serial port is missing",
+    PeripheralKind.USB: "USB devices on this port are not detected",
+    PeripheralKind.I2C: "/dev/i2c-N and the devices on this bus are missing",
+    PeripheralKind.SPI: "this SPI bus and the devices on it are missing",
+    PeripheralKind.CAN: "the network interface is missing",
     PeripheralKind.GPIO: "programs find no GPIO lines: pynq.GPIO raises",
-    PeripheralKind.ETHERNET: "there is no network interface of it",
-    PeripheralKind.QSPI: "the flash memory is not seen",
-    PeripheralKind.SD: "a card in it is not seen",
-    PeripheralKind.TIMER: "Linux does not use it",
-    PeripheralKind.WATCHDOG: "there is no /dev/watchdog of it",
+    PeripheralKind.ETHERNET: "the network interface is missing",
+    PeripheralKind.QSPI: "the flash memory is not detected",
+    PeripheralKind.SD: "a card in this slot is not detected",
+    PeripheralKind.TIMER: "Linux does not use the timer",
+    PeripheralKind.WATCHDOG: "/dev/watchdog is missing",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """Peripherals that are to be on; `origin` switches them on, as messages call it."""
+class EnabledPeripherals:
+    """Peripherals that must be enabled; `origin` is what enables them, for messages."""
 
     origin: str
     soc: Soc
@@ -80,16 +80,20 @@ class Wanted:
 
 
 def findings(
-    tree: DeviceTree, overlays: Sequence[DeviceTree], wanted: Sequence[Wanted], *, source: str
+    tree: DeviceTree,
+    overlays: Sequence[DeviceTree],
+    wanted: Sequence[EnabledPeripherals],
+    *,
+    source: str,
 ) -> list[Finding]:
-    """Return the peripherals that are wanted and that a board's tree leaves off.
+    """Return a finding for each wanted peripheral that a board's tree disables.
 
     Args:
         tree: the board's compiled tree.
-        overlays: the device tree overlays of the image. A peripheral with its pins in the
-            programmable logic may be switched on by one of these.
-        wanted: what is to be on.
-        source: where the tree is to be changed, as messages name it.
+        overlays: the device-tree overlays of the image. One of them may enable a peripheral whose
+            pins are in the programmable logic.
+        wanted: the peripherals that must be enabled.
+        source: the source of the tree, for messages.
     """
     later = {node for overlay in overlays for node in switched_on(overlay, tree)}
     found: dict[tuple[PeripheralKind, int], list[str]] = {}
@@ -110,18 +114,22 @@ def findings(
 
 
 def pin_findings(
-    tree: DeviceTree, start: Sequence[Wanted], loaded: Sequence[Wanted], *, source: str
+    tree: DeviceTree,
+    start: Sequence[EnabledPeripherals],
+    loaded: Sequence[EnabledPeripherals],
+    *,
+    source: str,
 ) -> list[Finding]:
-    """Return the peripherals of designs whose pins nobody sets up.
+    """Return a finding for each peripheral of a design whose pins are not set up.
 
-    The first stage sets up the pins once. A design that is loaded later changes none of them, even
-    if it was made with others; the kernel does where the tree has `pinctrl-0`.
+    The first stage sets up the pins once. A design that is loaded later does not change them, even
+    if it uses others; the kernel does if the tree has `pinctrl-0`.
 
     Args:
         tree: the board's compiled tree.
-        start: what the first stage was made from; nothing is known of its pins if this is empty.
-        loaded: the designs.
-        source: where the tree is to be changed, as messages name it.
+        start: the peripherals that the first stage sets up; nothing is compared if this is empty.
+        loaded: the peripherals of the designs.
+        source: the source of the tree, for messages.
     """
     if not start:
         return []
@@ -138,15 +146,20 @@ def pin_findings(
 
 
 def _pin_finding(
-    peripheral: Peripheral, node: str, wanted: Wanted, start: Sequence[Wanted], *, source: str
+    peripheral: Peripheral,
+    node: str,
+    wanted: EnabledPeripherals,
+    start: Sequence[EnabledPeripherals],
+    *,
+    source: str,
 ) -> Finding:
     by = " and ".join(each.origin for each in start)
     return Finding(
         check=CHECK,
         subject=f"{node.rpartition('/')[2]} pins",
-        text=f"{wanted.origin}: {peripheral.name} is on {peripheral.pins}, which the first stage "
-        f"(by {by}) does not set up for it, nor does the kernel. On the board "
-        f"{_MEANS[peripheral.kind]}; give {node} these pins by `pinctrl-0` in {source}",
+        text=f"{wanted.origin}: {peripheral.name} is on {peripheral.pins}, which neither the first "
+        f"stage (made from {by}) nor the kernel sets up for it. On the board "
+        f"{_CONSEQUENCES[peripheral.kind]}; assign these pins to {node} by `pinctrl-0` in {source}",
     )
 
 
@@ -156,7 +169,7 @@ def _controllers(tree: DeviceTree, address: int) -> list[str]:
     return [node for node in nodes if _TRANSCEIVER not in compatible(tree, node)]
 
 
-def _described(wanted: Wanted) -> Iterator[tuple[Peripheral, int]]:
+def _described(wanted: EnabledPeripherals) -> Iterator[tuple[Peripheral, int]]:
     """Yield the peripherals that a tree can describe, with their addresses."""
     for each in wanted.peripherals:
         addresses = _ADDRESSES[wanted.soc].get(each.kind, ())
@@ -171,15 +184,15 @@ def _finding(
     if nodes:
         node = nodes[0].rpartition("/")[2]
         state = f"{nodes[0]} is disabled in the device tree"
-        mend = f'give it status = "okay" in {source}'
+        remedy = f'set status = "okay" in {source}'
     else:
         node = f"@{address:x}"
         state = f"the device tree has no node at {address:#x}"
-        mend = f"add one to {source}"
+        remedy = f"add one to {source}"
     pins = f" ({peripheral.pins})" if peripheral.pins else ""
     return Finding(
         check=CHECK,
         subject=node,
-        text=f"{' and '.join(origins)}: {peripheral.name}{pins} is on, but {state}. On the board "
-        f"{_MEANS[peripheral.kind]}; {mend}",
+        text=f"{' and '.join(origins)}: {peripheral.name}{pins} is enabled, but {state}. On the "
+        f"board {_CONSEQUENCES[peripheral.kind]}; {remedy}",
     )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Findings of the checks of a device tree: how they are kept, accepted and told.
+"""Findings of the checks of a device tree: storage, acceptance and messages.
 
-A finding never stops a build: the card starts the board, and some function of it is missing. It is
-told after each build and is in the manifest, until the tree is changed or the board says in
-`accepted-findings` why it is right as it is.
+A finding never stops a build: the card boots the board, but one of its functions is missing. It is
+reported after each build and is in the manifest, until the tree is corrected or the board accepts
+the finding, with the reason, in `accepted-findings`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pathlib import Path
 from builder.spec.models import AcceptedFinding
 
 FINDINGS = "findings.json"
-"""File in the output of a step that checks a device tree."""
+"""File with the findings in the output of a step that checks a device tree."""
 
 NOT_COMPARED = "not compared"
-"""Subject of the only finding of a check that could not be made."""
+"""Subject of the only finding of a check that could not run."""
 
 _SNIPPET = "pynq-pl-zynq.dtsi and pynq-pl-zynqmp.dtsi change it in the tree of every board"
-_BOARD_NAME = "the pynq library and the boot script read the board's name there"
-_NOT_LISTED = "Linux lists the boards of its own trees; no driver asks for a board"
+_BOARD_NAME = "the pynq library and the boot script read the board's name from it"
+_NOT_LISTED = "Linux lists only the boards of its own trees; no driver depends on the board's name"
 _ALWAYS = tuple(
     AcceptedFinding(finding=finding, because=because)
     for finding, because in (
@@ -40,26 +40,27 @@ _ALWAYS = tuple(
         ("schema: /: failed to match any schema with compatible: *", _NOT_LISTED),
         (
             "schema: *: failed to match any schema with compatible: 'ulpi-phy'",
-            "the driver is a module of this tree, which also switches VBUS on",
+            "the builder's own kernel module is the driver, which also enables VBUS",
         ),
         (
             "schema: *: failed to match any schema with compatible: 'generic-uio'",
-            "the UIO driver has no name of its own; it is told this one on the command line",
+            "the UIO driver has no `compatible` of its own; the kernel's command line sets this one",
         ),
     )
 )
 """Findings that are accepted for every board."""
 
-_TOLD = 8
-"""Findings of one check that are told one by one after a build."""
+_SHOWN = 8
+"""Maximum number of findings of one check that are shown after a build."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that a check found.
+    """A finding of a check.
 
-    check: the check's short name. subject: what it is about, the same in each build.
-    text: what is wrong, what that means on the board, and where to mend it.
+    check: the check's short name.
+    subject: the device or property concerned, the same in each build.
+    text: the fault, its effect on the board, and the remedy.
     """
 
     check: str
@@ -68,7 +69,7 @@ class Finding:
 
     @property
     def name(self) -> str:
-        """The name by which a board accepts it."""
+        """The name by which a board accepts the finding."""
         return f"{self.check}: {self.subject}"
 
     def __str__(self) -> str:
@@ -86,21 +87,23 @@ def read_findings(path: Path) -> list[Finding]:
 
 
 def reason(finding: Finding, accepted: Iterable[AcceptedFinding]) -> str | None:
-    """Return why a finding is right, for every board or for one that accepts it; None if it is not."""
+    """Return why a finding is accepted, for all boards or by `accepted`; None if it is not."""
     return next((a.because for a in (*_ALWAYS, *accepted) if _is_for(a, finding)), None)
 
 
-def told(findings: Sequence[Finding], accepted: Sequence[AcceptedFinding]) -> Iterator[str]:
-    """Yield what the user is to know of findings that are not accepted."""
+def describe_findings(
+    findings: Sequence[Finding], accepted: Sequence[AcceptedFinding]
+) -> Iterator[str]:
+    """Yield messages about the findings that are not accepted."""
     left = [each for each in findings if reason(each, accepted) is None]
     counts: Counter[str] = Counter()
     for each in left:
         counts[each.check] += 1
-        if counts[each.check] <= _TOLD:
+        if counts[each.check] <= _SHOWN:
             yield str(each)
     for check, count in counts.items():
-        if count > _TOLD:
-            yield f"[{check}] {count - _TOLD} more: `findings` in manifest.json has all of them"
+        if count > _SHOWN:
+            yield f"[{check}] {count - _SHOWN} more findings; see `findings` in manifest.json"
 
 
 def unused(
@@ -109,17 +112,17 @@ def unused(
     *,
     not_made: Collection[str] = (),
 ) -> Iterator[tuple[int, str]]:
-    """Yield the index of each accepted finding that was not found, and what to do about it.
+    """Yield the index of each accepted finding that was not found, and a message.
 
-    Checks that are `not_made` for a board, or could not be made, say nothing about its entries.
+    Entries for checks that do not exist for a board (`not_made`) or could not run are skipped.
     """
     unknown = {*not_made, *(each.check for each in findings if each.subject == NOT_COMPARED)}
     for index, entry in enumerate(accepted):
-        judged = entry.finding.partition(":")[0] not in unknown
-        if judged and not any(_is_for(entry, each) for each in findings):
+        was_checked = entry.finding.partition(":")[0] not in unknown
+        if was_checked and not any(_is_for(entry, each) for each in findings):
             what = (
-                f"nothing was found that is called {entry.finding!r}; remove the entry, unless the "
-                "board needs it with another distribution"
+                f"no finding matches {entry.finding!r}; remove the entry, unless the board needs it "
+                "with another distribution"
             )
             yield index, what
 

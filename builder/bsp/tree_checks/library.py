@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""The devices that the installed PYNQ library opens, against the device tree.
+"""Check of the devices that the installed PYNQ library opens against the device tree.
 
-A driver of the library belongs to a block of the programmable logic by the block's type (`bindto`
-of its class, as VLNV). What it opens is found by reading its source: names of UIO devices, I2C
-buses by number, and the labels of GPIO controllers. Interrupts of the logic are waited for by the
-UIO device that has them. So the check follows the library, and asks only for what the image's
-designs have.
+A driver of the library is bound to blocks of the programmable logic by their type (`bindto` of its
+class, as VLNV). The devices that it opens are found in its source: names of UIO devices, numbers of
+I2C buses, and labels of GPIO controllers. The library waits for an interrupt of the logic through
+the UIO device that has it. So the check follows the installed library, and covers only blocks of
+the image's designs.
 
-Not seen: what a driver computes, and drivers of hierarchies (`checkhierarchy`), which have no type.
+Not found: names that a driver computes, and drivers of hierarchies (`checkhierarchy`), which have
+no type.
 """
 
 from __future__ import annotations
@@ -37,24 +38,24 @@ _PACKAGE: Final = "pynq"
 _UIO_CALLS: Final = {"get_uio_device", "get_uio_index"}
 """Functions of `pynq.uio` whose first argument is the name of a UIO device."""
 _WAITS: Final = "get_uio_irq"
-"""The function of `pynq.interrupt` that looks for the UIO device with an interrupt."""
+"""Function of `pynq.interrupt` that looks for the UIO device of an interrupt."""
 _I2C_PARAMETERS: Final = {"iic_index", "i2c_index"}
 _I2C_IN_C: Final = b"/dev/i2c-%d"
 _LARGEST: Final = 1 << 28
-"""Bytes of the largest compiled library that is read."""
+"""Maximum size in bytes of a compiled library that is read."""
 _GPIO_LABELS: Final = {
     "zynq_gpio": "xlnx,zynq-gpio-1.0",
     "zynqmp_gpio": "xlnx,zynqmp-gpio-1.0",
 }
-"""The driver's labels by `compatible` (Linux, drivers/gpio/gpio-zynq.c: `zynq_gpio_of_match`)."""
+"""`compatible` by the driver's labels (Linux, drivers/gpio/gpio-zynq.c: `zynq_gpio_of_match`)."""
 _UIO_DEFAULT: Final = "generic-uio"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
-    """A device that a driver opens: a UIO device by name, an I2C bus by number.
+class OpenedDevice:
+    """A device that a driver opens: a UIO device by name (`uio`), an I2C bus by number (`i2c`).
 
-    `place` is the file and line of the library.
+    `place` is the file and line in the library.
     """
 
     kind: str
@@ -67,34 +68,37 @@ class Library:
     """Facts about an installed library.
 
     opened: the devices that the driver of a block opens, by the block's VLNV.
-    gpio_labels: labels of the GPIO controllers of which `pynq.GPIO` takes the first.
-    waits: the file and line that look for the UIO device of an interrupt; empty if none do.
+    gpio_labels: labels of GPIO controllers; `pynq.GPIO` uses the first that exists.
+    waits: file and line of the function that looks for the UIO device of an interrupt; "" if none.
     """
 
-    opened: Mapping[str, Sequence[Opened]]
+    opened: Mapping[str, Sequence[OpenedDevice]]
     gpio_labels: Sequence[str]
     waits: str = ""
 
 
 @dataclass(kw_only=True)
 class _Class:
-    """A class of the library: its bases by name, its blocks, what its own methods open."""
+    """A class of the library: its bases' names, its blocks, and the devices its methods open."""
 
     name: str
     bases: list[str]
     bindto: list[str] = field(default_factory=list)
-    opened: list[Opened] = field(default_factory=list)
+    opened: list[OpenedDevice] = field(default_factory=list)
 
 
 def read_library(package: foreign.ForeignTree) -> Library:
-    """Read what the drivers of an installed library open; `package` is its directory `pynq`.
+    """Read the devices that the drivers of an installed library open.
 
-    Files that are too large or no Python of this version are left out.
+    Files that are too large or not Python of this version are skipped.
+
+    Args:
+        package: the library's directory `pynq`.
     """
     classes: list[_Class] = []
     gpio: list[str] = []
     waits = ""
-    for path in own_files(package, "*.py"):
+    for path in package_files(package, "*.py"):
         place = f"{_PACKAGE}{path}"
         try:
             tree = ast.parse(package.read(path))
@@ -108,7 +112,7 @@ def read_library(package: foreign.ForeignTree) -> Library:
                 gpio += [text for text in _texts(node) if text in _GPIO_LABELS]
             elif isinstance(node, ast.FunctionDef) and node.name == _WAITS:
                 waits = f"{place}:{node.lineno}"
-    opened: dict[str, list[Opened]] = {}
+    opened: dict[str, list[OpenedDevice]] = {}
     by_name = {each.name: each for each in classes}
     for each in classes:
         for vlnv in each.bindto:
@@ -116,10 +120,10 @@ def read_library(package: foreign.ForeignTree) -> Library:
     return Library(opened=opened, gpio_labels=gpio, waits=waits)
 
 
-def own_files(tree: foreign.ForeignTree, pattern: str) -> list[str]:
+def package_files(tree: foreign.ForeignTree, pattern: str) -> list[str]:
     """Return the paths of a tree's plain files that match a pattern (`PurePath.match`), sorted.
 
-    Links are left out, and what lies behind them.
+    Links are not followed.
     """
     return sorted(
         path
@@ -136,15 +140,15 @@ def findings(
     *,
     source: str,
 ) -> list[Finding]:
-    """Return the devices that the library's drivers open for designs and that a tree has not.
+    """Return a finding for each device that the drivers of designs open and that a tree lacks.
 
     Args:
         tree: the board's compiled tree.
-        overlays: the device tree overlays of the image, which come with designs. What one of them
-            adds is there, and an interrupt of its nodes has a driver.
+        overlays: the device-tree overlays of the image, which come with designs. Devices that they
+            add exist, and interrupts of their nodes have a driver.
         library: the installed library.
-        designs: the designs of the image, by the names by which messages call them.
-        source: where the tree is to be changed, as messages name it.
+        designs: the designs of the image, by their names in messages.
+        source: the source of the tree, for messages.
     """
     wanted = _uio_compatible(tree)
     names = {name for each in (tree, *overlays) for name in uio_names(each, wanted)}
@@ -156,7 +160,7 @@ def findings(
         for subject, text in (
             *_devices(tree, names, library, name, design),
             *_gpio(tree, library, name, design),
-            *_waited_for(tree, handled, library, name, design),
+            *_unhandled_interrupts(tree, handled, library, name, design),
         ):
             found[subject] = Finding(check=CHECK, subject=subject, text=f"{text} in {source}")
     return [*found.values()]
@@ -165,16 +169,16 @@ def findings(
 def _devices(
     tree: DeviceTree, uio: Collection[str], library: Library, name: str, design: Design
 ) -> Iterator[tuple[str, str]]:
-    """Yield subject and text of each device that a driver of a block opens in vain."""
+    """Yield subject and text for each device that a driver of a block opens and the tree lacks."""
     for block in design.blocks.values():
         for opened in library.opened.get(block.vlnv, ()):
             missing = _missing(tree, uio, opened)
             if missing:
-                subject, what, mend = missing
+                subject, what, remedy = missing
                 text = (
-                    f"design {name} has the block {block.instance} ({block.vlnv}), whose driver opens "
-                    f"{what} ({opened.place}), and the device tree has none. On the board the driver "
-                    f"fails; {mend}"
+                    f"design {name} has the block {block.instance} ({block.vlnv}), whose driver "
+                    f"opens {what} ({opened.place}), but the device tree does not have it. On the "
+                    f"board the driver fails; {remedy}"
                 )
                 yield subject, text
 
@@ -182,28 +186,28 @@ def _devices(
 def _gpio(
     tree: DeviceTree, library: Library, name: str, design: Design
 ) -> Iterator[tuple[str, str]]:
-    """Yield subject and text if a design has GPIO lines, and the tree no controller for them."""
+    """Yield subject and text if a design has GPIO lines and the tree has no controller for them."""
     labels = library.gpio_labels
     if labels and _uses_gpio(design) and not _has_gpio(tree, labels):
         text = (
-            f"design {name} has GPIO lines of the processing system, for which pynq.GPIO looks for a "
-            f"controller called {' or '.join(labels)}, and the device tree has none that is on. On "
-            "the board pynq.GPIO raises; switch the node gpio@... on"
+            f"design {name} has GPIO lines of the processing system, for which pynq.GPIO looks for "
+            f"a controller {' or '.join(labels)}, but the device tree has no enabled one. On the "
+            "board pynq.GPIO raises; enable the node gpio@..."
         )
         yield "gpio", text
 
 
-def _waited_for(
+def _unhandled_interrupts(
     tree: DeviceTree, handled: AbstractSet[int], library: Library, name: str, design: Design
 ) -> Iterator[tuple[str, str]]:
-    """Yield subject and text of each interrupt of a design that is not handled."""
+    """Yield subject and text for each interrupt of a design that no UIO device has."""
     if not library.waits:
         return
     for number in sorted(_interrupts(design) - handled):
         text = (
-            f"design {name} raises the shared peripheral interrupt {number}, which the library waits "
-            f"for by the UIO device that has it ({library.waits}), and the device tree has none. On "
-            "the board the drivers of the design have no interrupt; add a node with compatible = "
+            f"design {name} raises the shared peripheral interrupt {number}, which the library "
+            f"waits for through a UIO device ({library.waits}), but the device tree has none for "
+            "it. On the board the drivers of the design get no interrupt; add a node with compatible = "
             f'"{_uio_compatible(tree)}" and interrupts = <0 {number} 4>'
         )
         yield f"interrupt {number}", text
@@ -223,8 +227,10 @@ def _interrupts_of(tree: DeviceTree, nodes: Iterable[str]) -> set[int]:
     return found
 
 
-def _missing(tree: DeviceTree, uio: Collection[str], opened: Opened) -> tuple[str, str, str] | None:
-    """Return subject, device and remedy of a device that the tree has not; None if it has."""
+def _missing(
+    tree: DeviceTree, uio: Collection[str], opened: OpenedDevice
+) -> tuple[str, str, str] | None:
+    """Return subject, description and remedy for a missing device; None if the tree has it."""
     if opened.kind == "uio":
         if opened.name in uio:
             return None
@@ -234,14 +240,14 @@ def _missing(tree: DeviceTree, uio: Collection[str], opened: Opened) -> tuple[st
     if alias and alias[0] in tree and is_on(tree, alias[0]):
         return None
     device = f"/dev/i2c-{opened.name}"
-    remedy = f"switch the bus on and call it i2c{opened.name} in /aliases"
+    remedy = f"enable the bus and name it i2c{opened.name} in /aliases"
     return device, device, remedy
 
 
 def uio_names(tree: DeviceTree, wanted: str) -> set[str]:
-    """Return the names of a tree's UIO devices; the UIO driver binds to `wanted`.
+    """Return the names of a tree's UIO devices, whose `compatible` is `wanted`.
 
-    Linux takes `linux,uio-name`, else the node's name without its address
+    Linux uses `linux,uio-name`, or else the node's name without its address
     (drivers/uio/uio_pdrv_genirq.c).
     """
     return {
@@ -255,7 +261,7 @@ def _uio_nodes(tree: DeviceTree, wanted: str) -> list[str]:
 
 
 def _uio_compatible(tree: DeviceTree) -> str:
-    """Return what the UIO driver is told to bind to on the kernel's command line."""
+    """Return the `compatible` to which the kernel's command line binds the UIO driver."""
     for word in strings(tree.get("/chosen", {}).get("bootargs", b"")):
         found = re.search(r"uio_pdrv_genirq\.of_id=(\S+)", word)
         if found:
@@ -268,7 +274,7 @@ def _plain(node: str) -> str:
 
 
 def _uses_gpio(design: Design) -> bool:
-    """Return whether a design leads lines of the processing system's GPIO into the logic."""
+    """Return whether a design connects GPIO lines of the processing system to the logic."""
     names = ("PCW_GPIO_EMIO_GPIO_ENABLE", "PSU__GPIO_EMIO__PERIPHERAL__ENABLE")
     parameters = design.system.parameters
     on = any(each.kind is PeripheralKind.GPIO for each in peripherals(design.soc, parameters))
@@ -293,9 +299,9 @@ def _class(node: ast.ClassDef, *, place: str, i2c: bool) -> _Class:
     return found
 
 
-def _with_bases(driver: _Class, classes: Mapping[str, _Class]) -> list[Opened]:
-    """Return what a driver opens by its own methods and those of the classes it is made from."""
-    found: list[Opened] = []
+def _with_bases(driver: _Class, classes: Mapping[str, _Class]) -> list[OpenedDevice]:
+    """Return the devices that a driver opens in its own methods and in those of its bases."""
+    found: list[OpenedDevice] = []
     todo, seen = [driver], {id(driver)}
     while todo:
         each = todo.pop()
@@ -308,8 +314,8 @@ def _with_bases(driver: _Class, classes: Mapping[str, _Class]) -> list[Opened]:
     return found
 
 
-def _opened(function: ast.FunctionDef, *, place: str, i2c: bool) -> Iterator[Opened]:
-    """Yield what a method opens by names that are written down in it."""
+def _opened(function: ast.FunctionDef, *, place: str, i2c: bool) -> Iterator[OpenedDevice]:
+    """Yield the devices that a method opens by literal names."""
     defaults = _defaults(function)
     for node in ast.walk(function):
         if isinstance(node, ast.Call) and _name(node.func) in _UIO_CALLS and node.args:
@@ -318,26 +324,28 @@ def _opened(function: ast.FunctionDef, *, place: str, i2c: bool) -> Iterator[Ope
             if isinstance(argument, ast.Constant):
                 value = argument.value
             if isinstance(value, str):
-                yield Opened(kind="uio", name=value, place=f"{place}:{node.lineno}")
+                yield OpenedDevice(kind="uio", name=value, place=f"{place}:{node.lineno}")
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             bus = re.fullmatch(r"/dev/i2c-(\d+)", node.value)
             if bus:
-                yield Opened(kind="i2c", name=bus[1], place=f"{place}:{node.lineno}")
+                yield OpenedDevice(kind="i2c", name=bus[1], place=f"{place}:{node.lineno}")
     for name in _I2C_PARAMETERS & defaults.keys():
         if i2c and isinstance(defaults[name], int):
-            yield Opened(kind="i2c", name=str(defaults[name]), place=f"{place}:{function.lineno}")
+            yield OpenedDevice(
+                kind="i2c", name=str(defaults[name]), place=f"{place}:{function.lineno}"
+            )
 
 
 def _opens_i2c(tree: ast.Module, package: foreign.ForeignTree) -> bool:
     """Return whether a module loads a compiled library that opens I2C buses by number."""
     names = {text.rpartition("/")[2] for text in _texts(tree) if text.endswith(".so")}
-    compiled = own_files(package, "*.so") if names else []
+    compiled = package_files(package, "*.so") if names else []
     wanted = [path for path in compiled if path.rpartition("/")[2] in names]
     return any(_I2C_IN_C in _content(package, path) for path in wanted)
 
 
 def _content(package: foreign.ForeignTree, path: str) -> bytes:
-    """Return the content of a compiled library; nothing of one that is too large."""
+    """Return the content of a compiled library; empty if it is too large."""
     try:
         return package.read(path, most=_LARGEST)
     except StepError:
@@ -345,7 +353,7 @@ def _content(package: foreign.ForeignTree, path: str) -> bytes:
 
 
 def _defaults(function: ast.FunctionDef) -> dict[str, object]:
-    """Return the defaults of a function's parameters that are constants."""
+    """Return the constant defaults of a function's parameters."""
     arguments = function.args
     positional = [*arguments.posonlyargs, *arguments.args]
     pairs: list[tuple[ast.arg, ast.expr | None]] = []
@@ -368,7 +376,7 @@ def _texts(node: ast.AST) -> list[str]:
 
 
 def _name(node: ast.expr) -> str:
-    """Return the last part of a name: `get_uio_index` of `pynq.uio.get_uio_index`."""
+    """Return the last part of a name: `get_uio_index` for `pynq.uio.get_uio_index`."""
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""

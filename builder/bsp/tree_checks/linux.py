@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A board's device tree against the one that Linux has for the same board.
+"""Comparison of a board's device tree with Linux's tree for the same board.
 
-Linux's was tried on the board, and this one perhaps not: each difference wants a reason. The trees
-are for the same board if both have the same first `compatible`.
+Linux's tree was tested on the board, and this one may not have been: each difference needs a
+reason. Trees are for the same board if both have the same first `compatible`.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ _REFERENCES: Final[Mapping[str, str]] = {
         "",
     ),
 }
-"""Properties that refer to nodes: the property of these that says how many cells follow."""
+"""Properties that refer to nodes, and the nodes' property with the number of cells that follow."""
 
-_UNSAID = {"/__symbols__"}
+_IGNORED = {"/__symbols__"}
 
 
 def same_board(tree: DeviceTree, others: Mapping[str, DeviceTree]) -> str | None:
-    """Return the name of the tree for the same board; None if there is none among `others`.
+    """Return the name of the tree for the same board among `others`; None if there is none.
 
-    Overlays, which some boards of Linux are made with, are no trees of boards.
+    Device-tree overlays, which Linux has for some boards, are skipped.
     """
     first = compatible(tree, "/")[:1]
     return next(
@@ -67,21 +67,21 @@ def same_board(tree: DeviceTree, others: Mapping[str, DeviceTree]) -> str | None
 
 
 def findings(own: DeviceTree, theirs: DeviceTree, *, name: str, source: str) -> list[Finding]:
-    """Return what differs between a board's tree and Linux's, called `name`, for the same board.
+    """Return the differences between a board's tree and Linux's tree `name` for the same board.
 
-    A node that only one of them has is one difference, with all below it.
+    A node that only one of them has is one difference, including its children.
     """
     before, after = _comparable(theirs), _comparable(own)
     found = []
     for root, there in _alone(before, after):
-        where = "that Linux's has not" if there is after else "which is missing here"
+        missing_in = "Linux's tree" if there is after else "the board's tree"
         found.append(
-            _finding(root, f"the node {root}, {where}", name=name, source=source),
+            _finding(root, f"{missing_in} has no node {root}", name=name, source=source),
         )
     alone = {root for root, _ in _alone(before, after)}
     for change in differences(before, after):
         if not any(_below(change.node, root) for root in alone):
-            values = f"{show(change.after)} here and {show(change.before)} there"
+            values = f"{show(change.after)}, and {show(change.before)} in Linux's tree"
             what = f"{change.property} of {change.node} is {values}"
             subject = f"{change.node} {change.property}"
             found.append(_finding(subject, what, name=name, source=source))
@@ -92,13 +92,13 @@ def _finding(subject: str, what: str, *, name: str, source: str) -> Finding:
     return Finding(
         check=CHECK,
         subject=subject,
-        text=f"the tree differs from Linux's tree of this board, {name}: {what}. Linux's was tried "
-        f"on the board; correct {source}, or accept the difference with its reason",
+        text=f"the tree differs from Linux's tree of this board, {name}: {what}. Linux's tree was "
+        f"tested on the board; correct {source}, or accept the difference with its reason",
     )
 
 
 def _alone(before: DeviceTree, after: DeviceTree) -> Iterator[tuple[str, DeviceTree]]:
-    """Yield the highest nodes that only one of two trees has, and which of the trees that is."""
+    """Yield the topmost nodes that only one of two trees has, with this tree."""
     for one, other in ((before, after), (after, before)):
         for node in one:
             parent = node.rpartition("/")[0] or "/"
@@ -111,7 +111,7 @@ def _below(node: str, root: str) -> bool:
 
 
 def _comparable(tree: DeviceTree) -> DeviceTree:
-    """Return a tree with paths in place of the numbers by which nodes are referred to."""
+    """Return a tree in which references to nodes are paths instead of phandles."""
     handles = {each["phandle"]: node for node, each in tree.items() if "phandle" in each}
     return {
         node: {
@@ -120,12 +120,12 @@ def _comparable(tree: DeviceTree) -> DeviceTree:
             if name not in {"phandle", "linux,phandle"}
         }
         for node, properties in tree.items()
-        if node not in _UNSAID
+        if node not in _IGNORED
     }
 
 
 def _named(name: str, value: bytes, tree: DeviceTree, handles: Mapping[bytes, str]) -> bytes:
-    """Return a property's value, with names if it refers to nodes."""
+    """Return a property's value, with paths if it refers to nodes."""
     count = next(
         (cells for pattern, cells in _REFERENCES.items() if fnmatch.fnmatchcase(name, pattern)),
         None,
@@ -137,7 +137,7 @@ def _named(name: str, value: bytes, tree: DeviceTree, handles: Mapping[bytes, st
     while words:
         node = handles.get(words.pop(0))
         if node is None:
-            return value  # a property of that name with other contents
+            return value  # the property does not refer to a node
         cells = struct.unpack(">I", tree[node].get(count, b"\0\0\0\0")[:4])[0] if count else 0
         parts.append(
             " ".join([node, *(str(int.from_bytes(each, "big")) for each in words[:cells])])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Questions to a compiled device tree that several checks ask."""
+"""Queries of a compiled device tree that several checks share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cells(value: bytes) -> list[int]:
 
 
 def is_on(tree: DeviceTree, node: str) -> bool:
-    """Return whether Linux makes a device of a node: it and all above it are not disabled."""
+    """Return whether Linux makes a device for a node: neither it nor its parents are disabled."""
     while node and node != "/":
         if not is_enabled(tree.get(node, {})):
             return False
@@ -29,7 +29,7 @@ def is_on(tree: DeviceTree, node: str) -> bool:
 
 
 def at_address(tree: DeviceTree, address: int) -> list[str]:
-    """Return the nodes with a unit address (the number behind the @ of their names)."""
+    """Return the nodes with a unit address (the number after the @ in their names)."""
     return [node for node in tree if unit_address(node) == address]
 
 
@@ -46,14 +46,14 @@ def labels(tree: DeviceTree) -> Mapping[str, str]:
 
 
 def compatible(tree: DeviceTree, node: str) -> list[str]:
-    """Return the `compatible` strings of a node, the most special first."""
+    """Return the `compatible` strings of a node, the most specific first."""
     return strings(tree.get(node, {}).get("compatible", b""))
 
 
 def switched_on(overlay: DeviceTree, tree: DeviceTree) -> Iterator[str]:
-    """Yield the nodes of a tree that a device tree overlay switches on.
+    """Yield the nodes of a tree that a device-tree overlay enables.
 
-    Of the two ways to name a target, by path and by label; labels are looked up in the tree's
+    The overlay may name its targets by path or by label; labels are looked up in the tree's
     symbols.
     """
     known = labels(tree)

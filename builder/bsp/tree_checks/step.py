@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from builder.bsp.ps7.check import read_parameters
 from builder.bsp.tree_checks import design, library
-from builder.bsp.tree_checks.design import Wanted
+from builder.bsp.tree_checks.design import EnabledPeripherals
 from builder.bsp.tree_checks.findings import FINDINGS, write_findings
 from builder.errors import StepError, UserError
 from builder.formats.devicetree import DeviceTree, parse_tree, read_tree
@@ -27,7 +27,10 @@ _FIRMWARE = "usr/lib/firmware"
 
 
 class DesignCheck(Step):
-    """`findings.json`: what is on in a design, or opened by the library, and not in the tree."""
+    """Step that finds devices of designs and of the library that the device tree lacks.
+
+    Output: `findings.json`.
+    """
 
     capabilities = ROOT_FILESYSTEM
 
@@ -38,7 +41,7 @@ class DesignCheck(Step):
         self.layers = [step.name for step in layers]
         self.boot_files = boot_files.name
         tree = spec.board.devicetree
-        # Where a tree comes finished, its own source is its maker's.
+        # The source of a prebuilt tree is not available.
         self.source = str(tree) if tree else "the source of the boot files' device tree"
         bsp = spec.board.bsp
         self.export = _present(spec.directory, bsp.hardware.xsa if bsp.hardware else None)
@@ -59,7 +62,7 @@ class DesignCheck(Step):
             package = root.files.below(found_library) if found_library else None
             found_designs = _designs(job, package, self.soc) if package else {}
             start = [*self._wanted(job)]
-            loaded = [*map(_wanted_by, found_designs, found_designs.values())]
+            loaded = [*map(_enabled_by, found_designs, found_designs.values())]
             overlays = _overlays(job, root.files, package)
             found = design.findings(tree, overlays, [*start, *loaded], source=self.source)
             found += design.pin_findings(tree, start, loaded, source=self.source)
@@ -67,43 +70,44 @@ class DesignCheck(Step):
                 known = library.read_library(package)
                 found += library.findings(tree, overlays, known, found_designs, source=self.source)
         job.say(
-            f"{len(start) + len(loaded)} designs and tables of parameters compared: {len(found)} findings"
+            f"compared {len(start) + len(loaded)} designs and parameter files with the device tree: "
+            f"{len(found)} findings"
         )
         for each in found:
             job.say(str(each))
         write_findings(job.output / FINDINGS, found)
 
-    def _wanted(self, job: Job) -> Iterator[Wanted]:
-        """Yield what the board's own export and parameters switch on."""
+    def _wanted(self, job: Job) -> Iterator[EnabledPeripherals]:
+        """Yield the peripherals that the board's own export and parameters enable."""
         if self.export:
             exported = _read(job, self.export, self.export.name)
             if exported:
-                yield _wanted_by(self.export.name, exported)
+                yield _enabled_by(self.export.name, exported)
         if self.parameters:
-            yield Wanted(
+            yield EnabledPeripherals(
                 origin=self.parameters.name,
                 soc=self.soc,
                 peripherals=peripherals(self.soc, read_parameters(self.parameters)),
             )
 
 
-def _wanted_by(name: str, found: Design) -> Wanted:
+def _enabled_by(name: str, found: Design) -> EnabledPeripherals:
     switched_on = peripherals(found.soc, found.system.parameters)
-    return Wanted(origin=f"design {name}", soc=found.soc, peripherals=switched_on)
+    return EnabledPeripherals(origin=f"design {name}", soc=found.soc, peripherals=switched_on)
 
 
 def _designs(job: Job, package: foreign.ForeignTree, soc: Soc) -> dict[str, Design]:
-    """Return the designs that the library finds and that are for the board's family, by name."""
+    """Return the library's designs for the board's SoC family, by name."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for path in map(PurePosixPath, library.own_files(package, "/overlays/*/*.hwh")):
+        for path in map(PurePosixPath, library.package_files(package, "/overlays/*/*.hwh")):
             directory = path.parent.name
             name = directory if path.stem == directory else f"{directory}/{path.stem}"
             copy = Path(folder, path.name)
             try:
                 copy.write_bytes(package.read(path, most=LARGEST))
             except StepError as error:
-                job.say(f"not compared: {name}: {error.message}")
+                job.say(f"skipping design {name}: {error.message}")
                 continue
             read = _read(job, copy, name)
             if read and read.soc is soc:
@@ -112,27 +116,27 @@ def _designs(job: Job, package: foreign.ForeignTree, soc: Soc) -> dict[str, Desi
 
 
 def _read(job: Job, path: Path, name: str) -> Design | None:
-    """Return a design; None if nothing can be compared, as of one without a processing system."""
+    """Return a design; None if it cannot be read or has no processing system."""
     try:
         return read_design(open_export(path))
     except UserError as error:
-        job.say(f"not compared: {name}: {error.message}")
+        job.say(f"skipping design {name}: {error.message}")
         return None
 
 
 def _overlays(
     job: Job, files: foreign.ForeignTree, package: foreign.ForeignTree | None
 ) -> list[DeviceTree]:
-    """Return the device tree overlays that an image has for its programmable logic."""
+    """Return the device-tree overlays of an image for its programmable logic."""
     places = [(files.below(_FIRMWARE), "*.dtbo")] if files.is_directory(_FIRMWARE) else []
     places += [(package, "/overlays/*/*.dtbo")] if package else []
     trees = []
     for place, pattern in places:
-        for path in library.own_files(place, pattern):
+        for path in library.package_files(place, pattern):
             try:
                 trees.append(parse_tree(place.read(path)))
             except (ValueError, OSError, StepError) as error:
-                job.say(f"not read: {PurePosixPath(path).name}: {error}")
+                job.say(f"skipping overlay {PurePosixPath(path).name}: {error}")
     return trees
 
 

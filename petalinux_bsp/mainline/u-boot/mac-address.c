@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR MIT
 /*
- * The MAC address of a board whose environment has none: no environment is
- * stored. U-Boot calls misc_init_r() before it looks for its network, and hands
- * the address to Linux in the device tree (fdt_fixup_ethernet), so both have
- * the same one.
+ * Sets the MAC address of a board: the builder's U-Boot stores no environment
+ * that could contain it. U-Boot calls misc_init_r() before it initializes its
+ * network, and passes the address to Linux in the device tree
+ * (fdt_fixup_ethernet), so both have the same one.
  *
- * It is read from where the device tree has a cell `mac-address`: in an EEPROM on
- * I2C, or in the one-time programmable area (OTP) of the SPI flash:
+ * The address is read from the cells `mac-address` of the device tree: in an
+ * EEPROM on I2C, or in the one-time programmable area (OTP) of the SPI flash:
  *
  *	flash@0 {
  *		otp {
@@ -19,14 +19,14 @@
  *		};
  *	};
  *
- * These are Linux' bindings (nvmem.yaml, mtd.yaml). Linux itself is not told to
- * read the cells: it has no driver for the OTP of these parts, and without an
- * answer from an EEPROM it would wait for one, and have no network. There may be
- * several cells, for boards that are built with parts of several makers.
+ * These are Linux' bindings (nvmem.yaml, mtd.yaml). Linux itself does not read
+ * the cells: it has no driver for the OTP of these parts, and if an EEPROM did not
+ * answer, it would wait for the EEPROM and have no network. A board may have
+ * several cells, if it is built with parts of several manufacturers.
  *
- * Where there is no valid one, and nothing else in the tree that U-Boot or Linux
- * take the address from, one is made up from the identity of the card. Two
- * boards of one image have two cards.
+ * If there is no valid address, and the tree has no other source from which
+ * U-Boot or Linux take one, it is derived from the identity of the card. So two
+ * boards with the same image have different addresses.
  */
 #if __has_include(<common.h>)
 #include <common.h>	/* headers of U-Boot before 2024.07 need it */
@@ -48,17 +48,17 @@
 #define CID_BYTES	16
 /* Ethernet controllers of a Zynq UltraScale+; a Zynq-7000 has two. */
 #define NETWORKS	4
-/* U-Boot's name of the first EEPROM in AMD's format, which has addresses. */
+/* U-Boot's alias of the first EEPROM in AMD's format, which contains addresses. */
 #define AMD_EEPROM	"nvmem0"
 
 /*
  * Flash parts by the first byte of their identity, with the command that reads
- * the OTP and the addresses that it has. All take three bytes of address and one
- * dummy byte on one line: with one dummy byte less, a zero comes first and the
- * last byte of the address is lost.
+ * the OTP and the OTP's range of addresses. All take three address bytes and one
+ * dummy byte on one line: without the dummy byte, a zero would come first and the
+ * last byte of the MAC address would be lost.
  *
- * Winbond's 0x4b is another command, "Read Unique ID", which answers with eight
- * bytes that look like an address to whoever does not ask for the maker.
+ * Winbond's 0x4b is another command, "Read Unique ID", which returns eight bytes
+ * that could be taken for an address. So the manufacturer is checked.
  */
 static const struct part {
 	u8 maker;
@@ -101,7 +101,7 @@ static bool read_otp(struct spi_slave *flash, const struct part *part,
 
 	if (place < part->first || place > part->end - ARP_HLEN)
 		return false;
-	/* A part that nobody wrote to answers with ones, QEMU's with zeros. */
+	/* An unprogrammed part returns ones, QEMU's model returns zeros. */
 	return !spi_mem_exec_op(flash, &op) && is_valid_ethaddr(address);
 }
 
@@ -149,7 +149,7 @@ static bool from_eeprom(u8 *address)
 	return false;
 }
 
-/* Whether U-Boot or Linux find the address of a network by themselves. */
+/* Whether U-Boot or Linux find the address of a network controller themselves. */
 static bool elsewhere(ofnode network)
 {
 	static const char * const properties[] = {
@@ -172,13 +172,13 @@ static bool from_card(u8 number, u8 *address)
 
 	if (!card || mmc_init(card))
 		return false;
-	/* In the order in which Linux shows it (`cid` of the card in sysfs). */
+	/* In the byte order of Linux (`cid` of the card in sysfs). */
 	for (i = 0; i < CID_BYTES; i++)
 		identity[i] = card->cid[i / 4] >> (24 - 8 * (i % 4));
 	identity[CID_BYTES] = number;
 	sha256_csum_wd(identity, sizeof(identity), digest, CHUNKSZ_SHA256);
 	memcpy(address, digest, ARP_HLEN);
-	/* For one host, and administered locally: nobody's own. */
+	/* A unicast and locally administered address. */
 	address[0] = (address[0] & ~1) | 2;
 	return true;
 }
@@ -208,5 +208,5 @@ int misc_init_r(void)
 		eth_env_set_enetaddr_by_index("eth", number, address);
 		printf("MAC:   eth%d %pM, %s\n", number, address, source);
 	}
-	return 0;	/* anything else stops U-Boot */
+	return 0;	/* any other value stops U-Boot */
 }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A bitbake that does little, and says what the real one says.
+"""Test double of bitbake, with the messages of the real one.
 
 Wording: bitbake's sources (cooker.py, monitordisk.py, utils.py, data_smart.py) and public build
-logs. Kept between runs: stamps in TMPDIR, and an "sstate" of one file a fingerprint, in
+logs. Cached between runs: stamps in TMPDIR, and an "sstate" of one file per fingerprint, in
 `build/sstate-cache` or where SSTATE_DIR of petalinuxbsp.conf points.
 """
 
@@ -28,7 +28,7 @@ _PLACES = ("DOUBLE_FAIL", "project-spec/meta-user/DOUBLE_FAIL")
 
 @dataclass(frozen=True)
 class Failed(Exception):
-    """A task failed: which one, what is said of it, and the end of its log."""
+    """Failure of a task, with its message and the end of its log."""
 
     recipe: Recipe
     task: str
@@ -37,7 +37,7 @@ class Failed(Exception):
 
 
 def wanted_failure(project: Project) -> tuple[str, str]:
-    """Return what shall fail, and in which recipe if that was said (`compile@u-boot-xlnx`)."""
+    """Return the task that is to fail, and its recipe if set (`compile@u-boot-xlnx`)."""
     text = os.environ.get("DOUBLE_FAIL", "")
     for place in _PLACES:
         path = project.root / place
@@ -50,14 +50,14 @@ def wanted_failure(project: Project) -> tuple[str, str]:
 
 
 def wanted_delay(project: Project) -> float:
-    """Return how long a compilation shall last, in seconds."""
+    """Return the simulated duration of a compilation in seconds."""
     path = project.meta_user / "conf/DOUBLE_DELAY"
     given = path.read_text(encoding="utf-8") if path.is_file() else "0"
     return float(os.environ.get("DOUBLE_DELAY", given))
 
 
 def check_host(project: Project) -> None:
-    """Do the checks that come before anything is parsed."""
+    """Run the checks before parsing."""
     tool = project.tool
     kind, _ = wanted_failure(project)
     if kind == "locale" or sys.getfilesystemencoding() != "utf-8":
@@ -95,7 +95,7 @@ class Bitbake:
         self.errors = 0
 
     def run(self, names: Sequence[Recipe], *, force: bool = False, task: str = "") -> None:
-        """Build recipes with all that they need, or stop."""
+        """Build recipes with their dependencies, or stop."""
         check_host(self.project)
         self._begin()
         order = self._order(names)
@@ -123,7 +123,7 @@ class Bitbake:
         )
 
     def clean(self, recipe: Recipe, task: str) -> None:
-        """Do cleansstate and its like: the stamp goes, and with it the recipe's images."""
+        """Run cleansstate and similar tasks: remove the stamp and the recipe's images."""
         check_host(self.project)
         (self.stamps / f"{recipe.name}-{recipe.version}").unlink(missing_ok=True)
         if task in ("cleansstate", "cleanall", "distclean", "mrproper"):
@@ -222,7 +222,7 @@ class Bitbake:
         self.talk.raw("NOTE: Executing Tasks")
 
     def _monitor(self) -> None:
-        """Watch the disk as BB_DISKMON_DIRS makes bitbake do."""
+        """Monitor the disk as bitbake does for BB_DISKMON_DIRS."""
         if self.failure == "no-space":
             temporary = self.project.temporary()
             self.talk.raw(
@@ -322,7 +322,7 @@ class Bitbake:
             path.write_text(fingerprint, encoding="utf-8")
 
     def _report(self, failed: Failed, order: Sequence[Recipe], missed: Sequence[Recipe]) -> Stop:
-        """Say what failed as bitbake does."""
+        """Print the failure as bitbake does."""
         recipe, talk = failed.recipe, self.talk
         work = self.project.temporary() / "work" / self.project.machine / recipe.name
         log = work / recipe.version / "temp" / f"log.do_{failed.task}.{os.getpid()}"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""petalinux-config: take in a hardware description, settle the configuration, or both.
+"""petalinux-config: import a hardware description, update the configuration, or both.
 
 Command line: UG1144, "petalinux-config Command Line Options" (2021.1, 2024.1), and
-scripts/petalinux-config. Without --silentconfig it opens a menu, which the double refuses to.
+scripts/petalinux-config. Without --silentconfig it opens a menu, which the double rejects.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def _no_menu(tool: Toolbox, component: str) -> Stop:
 
 
 def settle(found: Project, *, fresh: bool = False) -> None:
-    """Do what every command does before its work: configuration, eSDK, build directory."""
+    """Prepare configuration, eSDK and build directory, as every command does first."""
     tool, talk = found.tool, found.tool.talk
     sdk = tool.yocto_sdk(found.family)
     if tool.python:
@@ -147,7 +147,7 @@ _PACKAGES = frozenset(f"CONFIG_{name}" for name in _PACKAGE_NAMES.split())
 
 
 def _write_conf(found: Project) -> None:
-    """Write build/conf, from which a caller may learn the machine and the layers."""
+    """Write build/conf, from which callers can read the machine and the layers."""
     conf = found.build / "conf"
     conf.mkdir(parents=True, exist_ok=True)
     layers = "".join(f"  {layer} \\\n" for layer in recipes.layers(found))

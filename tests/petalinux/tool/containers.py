@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Small files in the right containers, for what no real payload was given: they do not boot.
+"""Small files in the right formats in place of real payloads; they do not boot.
 
 Formats: Devicetree Specification (flattened trees, also FIT), U-Boot's image.h (legacy images),
 System V ABI (ELF), Documentation/arch/arm64/booting.rst, UG585 and UG1085 (boot header).
@@ -20,7 +20,7 @@ MARK = b"PetaLinux double "
 
 
 def elf(machine: int, tag: str) -> bytes:
-    """Return an ELF executable of nothing."""
+    """Return an empty ELF executable."""
     wide = machine == AARCH64
     ident = b"\x7fELF" + bytes([2 if wide else 1, 1, 1]) + bytes(9)
     layout = "<2HI3QI6H" if wide else "<2HI3II6H"
@@ -31,7 +31,7 @@ def elf(machine: int, tag: str) -> bytes:
 
 
 def tree(model: str, tag: str) -> bytes:
-    """Return a flattened device tree with nothing but a model."""
+    """Return a flattened device tree with only a model."""
     names = (("model", model), ("double,made-from", tag))
     strings = b"".join(name.encode() + b"\0" for name, _ in names)
     body, offset = struct.pack(">I4x", 1), 0
@@ -56,7 +56,7 @@ def legacy(kind: int, name: str, data: bytes, *, architecture: int) -> bytes:
 
 
 def kernel(name: str, tag: str) -> bytes:
-    """Return what looks like zImage, uImage or Image."""
+    """Return a file with the header of zImage, uImage or Image."""
     data = MARK + tag.encode()
     if name == "Image":
         return (bytes(0x38) + b"ARM\x64" + bytes(4) + data).ljust(256, b"\0")
@@ -65,7 +65,7 @@ def kernel(name: str, tag: str) -> bytes:
 
 
 def boot_image(parts: Iterable[bytes]) -> bytes:
-    """Return a boot header with a right checksum, and the parts after it."""
+    """Return a boot header with a valid checksum, followed by the parts."""
     body = b"".join(parts)
     words = (0xAA995566, 0x584C4E58, 0, 0x01010000, 0x8C0, len(body), 0, 0, len(body), 1)
     check = ~sum(words) & 0xFFFFFFFF
@@ -74,7 +74,7 @@ def boot_image(parts: Iterable[bytes]) -> bytes:
 
 
 def tar_gz(files: Mapping[str, bytes], trees: Mapping[str, Path]) -> bytes:
-    """Return a .tar.gz of files, and of directories put at given places, all root's."""
+    """Return a .tar.gz of files, and of directories at given paths, owned by root."""
 
     def rooted(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = 0

@@ -63,7 +63,7 @@ def main(tool: Toolbox, words: Sequence[str]) -> None:
 
 
 def _room(tool: Toolbox, root: Path, *, force: bool) -> Path:
-    """Make the project's directory; with --force an old one is moved aside."""
+    """Make the project's directory; with --force rename an old one."""
     if root.exists():
         if not force:
             raise tool.talk.stop(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Is the user's device tree right? dtc says so if it is there; a marker makes it wrong anyway.
+"""Check of the user's device tree by dtc, if it is installed; a marker makes any tree wrong.
 
-Only syntax is judged: the tree that the device-tree generator would make is not there, so labels
-and nodes cannot be looked up. Files with macros (`#include`, `#define`) are not given to dtc.
+Only the syntax is checked: the generated tree that it extends does not exist, so labels
+and nodes cannot be looked up. Files with macros (`#include`, `#define`) are not checked with dtc.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _INCLUDE = re.compile(r"^[ \t]*/include/.*$", re.MULTILINE)
 
 
 def faults(project: Project, *, forced: bool) -> tuple[str, ...]:
-    """Return the end of dtc's log if the tree is wrong."""
+    """Return the end of dtc's log if the tree has errors."""
     if forced:
         return ("Error: system-user.dtsi:12.3-4 syntax error", _FATAL)
     for path in sorted((project.meta_user / "recipes-bsp/device-tree").rglob("*.dts*")):

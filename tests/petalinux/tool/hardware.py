@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The hardware description: finding the .xsa, reading it, keeping it in the project.
+"""The hardware description: finding the .xsa, reading it, copying it to the project.
 
 An .xsa is a zip with a .hwh, the start-up tables (ps7_init or psu_init) and perhaps a bitstream
 (UG1144, "Importing Hardware Configuration"). Messages: scripts/libs/config_component.py.
@@ -51,7 +51,7 @@ def _only(project: Project, given: Path) -> Path:
 
 
 def read(project: Project) -> None:
-    """Read the project's .xsa as gen-machineconf does; unpack what the later steps need."""
+    """Read the project's .xsa as gen-machineconf does; unpack the files for later steps."""
     tool, talk = project.tool, project.tool.talk
     if not project.xsa.is_file():
         raise talk.stop(f"No XSA/DTS found in {project.hardware}")
@@ -77,7 +77,7 @@ def read(project: Project) -> None:
 
 
 def _unreadable(project: Project, why: str) -> BaseException:
-    """Return the end of an .xsa that the tools below PetaLinux refuse."""
+    """Return the end of an .xsa that PetaLinux's tools reject."""
     tool, talk = project.tool, project.tool.talk
     talk.raw(
         f"ERROR: [Common 17-39] 'hsi::open_hw_design' failed due to earlier errors. "

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a build leaves in `images/linux` and in TMPDIR's deploy directory.
+"""Output of a build in `images/linux` and in TMPDIR's deploy directory.
 
 Names: UG1144, "Build Images" and "petalinux-package --boot"; BootFileNames of
-scripts/libs/plnx_vars.py. A file of the same name among the artifacts is taken as it is.
+scripts/libs/plnx_vars.py. A file of the same name among the artifacts is used unchanged.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def deployed(project: Project, recipe: str) -> bool:
 
 
 def deploy(project: Project, recipe: str, tag: str) -> None:
-    """Write a recipe's files; `tag` is what they were made from."""
+    """Write a recipe's files; `tag` identifies their inputs."""
     project.images.mkdir(parents=True, exist_ok=True)
     deploy_dir = project.temporary() / "deploy"
     machine_dir = deploy_dir / "images" / project.machine
@@ -100,7 +100,7 @@ def _content(project: Project, name: str, tag: str) -> bytes:
 
 
 def kernel_release(project: Project) -> str:
-    """Return the release of the kernel that is given out."""
+    """Return the release in the kernel's file names."""
     found = sorted(project.tool.artifacts().glob("modules/lib/modules/*"))
     return found[0].name if found else project.tool.kernel_release
 
@@ -148,7 +148,7 @@ def _with_modules(project: Project, files: dict[str, bytes]) -> bytes:
 
 
 def tftp(project: Project) -> None:
-    """Copy the images to the TFTP directory if it can be written; a failure is only said."""
+    """Copy the images to the TFTP directory if it is writable; only print a failure."""
     values, talk = kconfig.read(project.config), project.tool.talk
     if "CONFIG_SUBSYSTEM_COPY_TO_TFTPBOOT" not in values:
         if project.tool.python:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""project-spec/configs/config and rootfs_config: what `--silentconfig` makes of them.
+"""Effect of `--silentconfig` on project-spec/configs/config and rootfs_config.
 
 Kconfig semantics: the last assignment of a symbol holds, of a choice the last member set to `y`;
-what the Kconfig files do not know is dropped without a word. The known symbols are those of
+symbols that are unknown to the Kconfig files are silently dropped. The known symbols are those of
 AMD's templates (github.com/Xilinx/PetaLinux, templates/project) and of UG1144, "Configuration".
 """
 
@@ -67,7 +67,7 @@ def known(name: str) -> bool:
 
 
 def silent(path: Path) -> dict[str, str]:
-    """Do what `--silentconfig` does: settle choices, drop the unknown, derive the boot arguments."""
+    """Run `--silentconfig`: resolve choices, drop unknown symbols, derive the boot arguments."""
     values = {name: value for name, value in read(path).items() if known(name)}
     chosen = [name for name in values if name in ROOTFS_TYPES]
     for name in chosen[:-1]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where the installed commands begin."""
+"""Entry point of the installed commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODELLED = {f"petalinux-{name}": name for name in ("build", "config", "create", 
 
 
 def main(root: Path, program: str, words: Sequence[str]) -> int:
-    """Run a command of the installation at `root`, and return its exit code."""
+    """Run a command of the installation at `root`; return its exit code."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     tool = Toolbox.at(root)
     try:

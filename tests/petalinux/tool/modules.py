@@ -30,7 +30,7 @@ _FEW = 3
 
 
 class NotShipped(Exception):
-    """A recipe installs files that are in none of its packages."""
+    """A recipe installs files that belong to none of its packages."""
 
     def __init__(self, files: list[str]) -> None:
         super().__init__(*files)

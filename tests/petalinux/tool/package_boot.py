@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""petalinux-package boot: a BIF out of the images, and bootgen on it.
+"""petalinux-package boot: writes a BIF for the images and runs bootgen.
 
 Options, defaults, order and attributes: UG1144, "petalinux-package --boot Command Options", and
 scripts/libs/package_boot.py, package_common.py and gen_bootbin.py. Only files can be added: --add,
@@ -53,7 +53,7 @@ _ATTRIBUTES = {
 
 
 def arguments(parser: Words) -> None:
-    """Add the options; those with files may stand without one and mean the default then."""
+    """Add the options; options for files use the default if they have no value."""
     python = parser.tool.python
     spellings = {
         "fsbl": ["--fsbl"],
@@ -109,7 +109,7 @@ def package(project: Project, given: argparse.Namespace) -> None:
 
 
 def _parts(project: Project, given: argparse.Namespace) -> list[tuple[str, Path]]:
-    """Return what goes into the image, in its order: names and files."""
+    """Return the parts of the image in their order: names and files."""
     family, talk = project.family, project.tool.talk
     wanted = {name: getattr(given, name) for name in _ORDER[family]}
     defaults = {"fsbl"}
@@ -137,7 +137,7 @@ def _parts(project: Project, given: argparse.Namespace) -> list[tuple[str, Path]
 
 
 def _bitstream(project: Project, value: object) -> Path | None:
-    """Return the bitstream; with FPGA Manager on a given one is left out, as the real ones do."""
+    """Return the bitstream; it is ignored if the FPGA Manager is enabled, as in the real command."""
     if value is None or value in _SKIP:
         return None
     manager = "CONFIG_SUBSYSTEM_FPGA_MANAGER" in kconfig.read(project.config)
@@ -168,9 +168,9 @@ def _write_bif(project: Project, parts: list[tuple[str, Path]]) -> Path:
 
 
 def _bootgen(project: Project, bif: Path, files: list[Path], output: Path) -> None:
-    """Run the real bootgen if it is there and no placeholder is among the files.
+    """Run the real bootgen if it is installed and no file is a placeholder.
 
-    A BOOT.BIN among the artifacts is the result, whatever goes in.
+    A BOOT.BIN among the artifacts is always the result.
     """
     talk, architecture = project.tool.talk, project.family.lower()
     talk.info(f"Generating {architecture} binary package {output.name}...")

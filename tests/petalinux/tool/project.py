@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A project's directory: how it is found, what it keeps about itself, which release made it.
+"""A project's directory: how it is found, its metadata, and the release that made it.
 
 Messages and rules: scripts/libs/plnx_utils.py of github.com/Xilinx/PetaLinux; the bash releases
-say the same (public logs), with `ERROR: ` in front.
+print the same (public logs), with the prefix `ERROR: `.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Project:
 
     @property
     def family(self) -> str:
-        """`zynq` or `zynqMP`, as the configuration says."""
+        """`zynq` or `zynqMP`, according to the configuration."""
         values = kconfig.read(self.config)
         if "CONFIG_SYSTEM_ZYNQMP" in values:
             return "zynqMP"
@@ -87,7 +87,7 @@ class Project:
         (self.root / ".petalinux/metadata").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def check_version(self) -> None:
-        """Ask before a project of another release is touched."""
+        """Ask for confirmation before changing a project of another release."""
         version, talk = self.tool.version, self.tool.talk
         made_by = self.metadata().get("PETALINUX_VER", "")
         if not made_by:
@@ -118,7 +118,7 @@ class Project:
         self.remember(PETALINUX_VER=version)
 
     def check_hardware(self) -> None:
-        """Look for the project's XSA; say so if the one that it came from has changed since."""
+        """Find the project's XSA; print a note if its original has changed since then."""
         talk, data = self.tool.talk, self.metadata()
         if not self.xsa.is_file():
             raise talk.stop(f"No XSA/DTS found in {self.hardware}")
@@ -137,7 +137,7 @@ def checksum(path: Path) -> str:
 
 
 def find(tool: Toolbox, given: str | None) -> Project:
-    """Return the project that was given, or the one around the working directory."""
+    """Return the named project, or the one that contains the working directory."""
     talk = tool.talk
     if given is not None:
         root = Path(given).resolve()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The recipes behind the components: what each is made of, and what is wrong with a layer.
+"""The recipes of the components, their inputs, and the errors of layers.
 
 Names of components: UG1144, "petalinux-build Command Line Options", and MapBuildComp of
-scripts/petalinux-build. What goes into a recipe's hash is the double's own, coarser than bitbake's.
+scripts/petalinux-build. The inputs of a recipe's hash are the double's own, coarser than bitbake's.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from tests.petalinux.tool.project import Project
 class Recipe:
     """A recipe.
 
-    target: what bitbake is told to build. version: as in the names of work directories.
+    target: bitbake target. version: as in the names of work directories.
     inputs: patterns below meta-user. after: recipes whose output this one needs.
-    settings: beginnings of the symbols of configs/config that it depends on.
-    module: whether kernel modules are made. file: of a recipe of the user's, the .bb.
+    settings: prefixes of the symbols of configs/config that it depends on.
+    module: whether it makes kernel modules. file: the .bb of a user's recipe.
     """
 
     name: str
@@ -144,7 +144,7 @@ COMPONENTS = {
 
 
 def whole(family: str) -> list[str]:
-    """Return the recipes of a whole build, in the order in which they are done."""
+    """Return the recipes of a whole build, in the order of execution."""
     names = ["device-tree", "fsbl-firmware"]
     if family == "zynqMP":
         names += ["pmu-firmware", "arm-trusted-firmware"]
@@ -152,7 +152,7 @@ def whole(family: str) -> list[str]:
 
 
 def resolve(project: Project, component: str) -> Recipe | None:
-    """Return a component's recipe; the layers of the user may have more of them."""
+    """Return a component's recipe; the user's layers may have further components."""
     name = COMPONENTS.get(component, component)
     if name in ("pmu-firmware", "arm-trusted-firmware") and project.family != "zynqMP":
         return None
@@ -170,7 +170,7 @@ def resolve(project: Project, component: str) -> Recipe | None:
 
 
 def skipped(project: Project, component: str) -> str | None:
-    """Say why a recipe that is there cannot be built for the machine; None if it can."""
+    """Return why a recipe cannot be built for the machine; None if it can."""
     # COMPATIBLE_MACHINE of recipes-xrt/zocl in meta-xilinx, with XRT of 2024.1 and later
     if component == "zocl" and project.tool.python and project.family != "zynqMP":
         return f"incompatible with machine {project.machine} (not in COMPATIBLE_MACHINE)"
@@ -189,7 +189,7 @@ def layers(project: Project) -> list[Path]:
 
 
 def fingerprint(project: Project, recipe: Recipe) -> str:
-    """Return a hash over all that the recipe's output depends on."""
+    """Return a hash of all inputs of the recipe's output."""
     digest = hashlib.sha256(f"{project.tool.version} {project.machine} {recipe.name}\n".encode())
     values = kconfig.read(project.config)
     for name in sorted(values):
@@ -229,7 +229,7 @@ _FILE_URI = re.compile(r"file://([^\s;\"'\\]+)")
 
 
 def complaints(project: Project) -> Iterator[str]:
-    """Say what keeps bitbake from parsing the layers, in its words."""
+    """Return bitbake's error message for layers that it cannot parse."""
     found = layers(project)
     missing = [layer for layer in found if not (layer / "conf/layer.conf").is_file()]
     if missing:
@@ -258,7 +258,7 @@ def complaints(project: Project) -> Iterator[str]:
 
 
 def absent_files(project: Project, recipe: Recipe) -> list[str]:
-    """Return the `file://` names of a recipe's appends that no file stands behind."""
+    """Return the `file://` names of a recipe's appends whose file does not exist."""
     absent = []
     for layer in layers(project):
         for path in _inputs(layer, recipe):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Packages as rpm makes them: lead, signature and header without an entry, a compressed cpio archive.
+"""Packages in rpm's format: lead, empty signature and header, compressed cpio archive.
 
 Format: "RPM V3 Package file format" of the Linux Standard Base, and cpio(5) ("newc").
 """
@@ -17,7 +17,7 @@ _DIRECTORY, _FILE, _LINK = 0o040755, 0o100644, 0o120777
 
 
 def package(folder: Path, name: str) -> bytes:
-    """Return a package that installs a directory as /`name`, or what is in it into / without one."""
+    """Return a package that installs a directory as /`name`, or its contents as / without a name."""
     top = f"./{name}" if name else "."
     above = reversed([Path(name), *Path(name).parents][:-1])
     entries = [_entry(f"./{each}", _DIRECTORY, b"") for each in above]

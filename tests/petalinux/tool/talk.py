@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the commands say, in the two styles of public build logs.
+"""Messages of the commands, in the two styles of public build logs.
 
 Bash releases (until 2023.2) mix `[INFO] ` for stages with `INFO: ` for details and write errors as
 `ERROR: `; the Python ones (from 2024.1) prefix everything with `[LEVEL] `: logger_setup.py of
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 class Stop(Exception):
-    """The command ends here: its message has been said, this is its exit code."""
+    """End of a command after its message, with its exit code."""
 
     def __init__(self, code: int = 255) -> None:
         super().__init__(code)
@@ -21,7 +21,7 @@ class Stop(Exception):
 
 
 class Talk:
-    """Says lines, and keeps them in the log once there is one."""
+    """Printer of lines, which also writes them to the log once there is one."""
 
     def __init__(self, *, python: bool) -> None:
         self.python = python
@@ -50,13 +50,13 @@ class Talk:
         self.raw(f"[ERROR] {text}" if self.python else f"ERROR: {text}")
 
     def stop(self, *texts: str, code: int = 255) -> Stop:
-        """Say why, and return what is to be raised."""
+        """Print the reason; return the exception to raise."""
         for text in texts:
             self.error(text)
         return Stop(code)
 
     def log_to(self, log: Path) -> None:
-        """Begin a log; the last one is kept as `.old`."""
+        """Begin a log; the previous one is renamed to `.old`."""
         log.parent.mkdir(parents=True, exist_ok=True)
         if log.exists():
             log.replace(log.with_name(f"{log.name}.old"))

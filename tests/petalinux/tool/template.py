@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a project made from a template holds before it knows its hardware.
+"""Files of a project that was created from a template, before its hardware is imported.
 
 Names of files: UG1144, "Project Directory Structure". Their contents are the double's own.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The installed tool: which release it is, what its environment must be, and how words are read."""
+"""The installed tool: its release, its required environment, and its command-line parser."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Toolbox:
 
 
 class Words(argparse.ArgumentParser):
-    """Reads a command line; what it does not know is an error, and no name may be shortened."""
+    """Parser of a command line that rejects unknown options and abbreviations."""
 
     def __init__(self, tool: Toolbox, prog: str) -> None:
         super().__init__(prog=prog, allow_abbrev=False)
@@ -99,10 +99,10 @@ class Words(argparse.ArgumentParser):
 
 
 def renamed(tool: Toolbox, program: str, words: Sequence[str], old: dict[str, str]) -> list[str]:
-    """Put a sub-command in front, from its old spelling if need be.
+    """Insert the sub-command, converted from its old spelling if necessary.
 
     old: old spelling (`--boot`, `-t project`) and the sub-command. Python releases still take the
-    old spellings, with the notes that public logs of 2024.2 show; bash ones know nothing else.
+    old spellings, with the notes that public logs of 2024.2 show; bash ones support only these.
     """
     rest = list(words)
     for spelling, command in old.items():

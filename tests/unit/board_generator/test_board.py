@@ -149,7 +149,7 @@ def test_without_start_up_code_a_table_stands_in_loudly(maker: Maker) -> None:
     assert parameters["PCW_CRYSTAL_PERIPHERAL_FREQMHZ"] == "50"
     assert "<Select>" not in parameters.values()
     (note,) = boot_artifacts(spec, FakeArchive()).notes
-    assert "do NOT expect it to start a board" in note
+    assert "do NOT expect it to boot a board" in note
     assert str(new / "hardware/New.xsa") in note
     # With the export where the note says, the first stage is the board's own.
     (new / "hardware").mkdir()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is read out of device trees: memory, and which of QEMU's devices are the board's."""
+"""Facts in device trees: memory, and QEMU's devices of a board."""
 
 from __future__ import annotations
 
@@ -78,16 +78,16 @@ def test_devices_are_found_by_their_alias(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("alias", "message"),
-    [("ethernet0", "has no alias ethernet0"), ("serial0", "QEMU has mmc@e0100000")],
+    [("ethernet0", "has no alias ethernet0"), ("serial0", "QEMU has only mmc@e0100000")],
 )
-def test_what_qemu_lacks_is_said(tmp_path: Path, alias: str, message: str) -> None:
+def test_devices_that_qemu_lacks_are_named(tmp_path: Path, alias: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         position(tree(tmp_path, 1, 1, "0 1"), alias, ("mmc@e0100000",))
 
 
 @pytest.fixture
 def zcu111(tmp_path: Path) -> DeviceTree:
-    """The board's tree, on top of a made-up one of the kernel's."""
+    """The board's tree, which includes a synthetic one of the kernel."""
     source = ROOT / "boards/ZCU111/devicetree/zynqmp-zcu111.dts"
     (tmp_path / "zynqmp-zcu111-revA.dts").write_text(ZCU111)
     flat, target = tmp_path / "board.dts", tmp_path / "board.dtb"
@@ -98,7 +98,7 @@ def zcu111(tmp_path: Path) -> DeviceTree:
     return read_tree(target)
 
 
-def test_zcu111_has_what_its_specification_says(zcu111: DeviceTree) -> None:
+def test_the_zcu111_agrees_with_its_specification(zcu111: DeviceTree) -> None:
     path = ROOT / "boards/ZCU111/board.yaml"
     board = Board.model_validate(yaml.safe_load(path.read_text()))
     arguments = zcu111["/chosen"]["bootargs"].rstrip(b"\0").decode().split()

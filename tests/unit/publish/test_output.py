@@ -138,11 +138,11 @@ def test_an_unused_accepted_finding_is_a_note_with_its_line(
     board = steps.spec.board.model_copy(update={"accepted_findings": accepted})
     steps = replace(steps, spec=replace(steps.spec, board=board))
     place = f"Pynq-Z2: {steps.spec.directory}/board.yaml:1: accepted-findings"
-    found = [note for note in notes(steps, checked) if "nothing was found" in note]
+    found = [note for note in notes(steps, checked) if "no finding matches" in note]
     assert [note.startswith(f"{place}.{index}: ") for index, note in enumerate(found)] == [True] * 2
     # Of another provider's boot files, nothing was compared with Linux's tree.
     steps = replace(steps, boot=replace(steps.boot, checks=()))
-    assert [note for note in notes(steps, checked) if "nothing was found" in note] == found[:1]
+    assert [note for note in notes(steps, checked) if "no finding matches" in note] == found[:1]
 
 
 def test_a_check_that_ran_later_is_published(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The emulated board's tree: what is changed, and the proof that nothing else is."""
+"""The emulated board's tree: its changes, and the proof that there are no others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from builder.boot_test import card
 from builder.errors import StepError, UserError
 from builder.formats.devicetree import parse_tree, read_tree
 from builder.formats.fit import Fit, FitImage
-from builder.qemu_devicetree.derive import Change, Rule, check, derive, listed, read_rules, told
+from builder.qemu_devicetree.derive import (
+    Change,
+    Rule,
+    changes_to_json,
+    check,
+    derive,
+    describe_changes,
+    read_rules,
+)
 from tests.fixtures.product import ROOT
 
 MACHINES = ROOT / "builder" / "qemu_devicetree"
@@ -126,7 +134,7 @@ def rule(nodes: str, name: str, value: tuple[int, ...] | str | None = None, **mo
     return Rule(nodes=nodes, property=name, value=value, because="a test", via=more.get("via"))
 
 
-def test_reader_sees_what_dtc_wrote(board: Path) -> None:
+def test_the_reader_agrees_with_dtc(board: Path) -> None:
     tree = read_tree(board)
     assert tree["/"]["model"] == b"board\0"
     assert tree["/axi/ethernet@e000b000/some-name@1"]["marvell,reg-init"] == b"\1\2\3"
@@ -147,7 +155,7 @@ def test_changes_of_the_zynq_machine(board: Path, tmp_path: Path) -> None:
         ("/axi/timer@f8f00600", "clocks", b"\0\0\0\2\0\0\0\4", b"\0\0\x10\0"),
         ("/chosen", "emulated-by", None, b"QEMU\0"),
     ]
-    lines = told(listed(changes))
+    lines = describe_changes(changes_to_json(changes))
     assert lines[0].startswith(
         "/axi/ethernet@e000b000/some-name@1 reg: <1> -> <7> (The PHY of QEMU's GEM"
     )
@@ -156,10 +164,10 @@ def test_changes_of_the_zynq_machine(board: Path, tmp_path: Path) -> None:
     check(board, tmp_path / "emulated.dtb", changes)
 
 
-def test_differences_of_a_finished_card_are_told(
+def test_differences_of_a_finished_card_are_described(
     board: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They come out of the trees on it, in the form of those that a build listed; without reasons."""
+    """They are derived from the trees on the card, in the format of a build, without reasons."""
     derive(board, read_rules(MACHINES / "zynq.yaml"), tmp_path / "emulated.dtb")
     trees = {"conf-board": board, "conf-emulated": tmp_path / "emulated.dtb"}
     images = {
@@ -173,7 +181,7 @@ def test_differences_of_a_finished_card_are_told(
     monkeypatch.setattr(card, "read_fit", lambda _: found)
     card.emulated_tree(tmp_path / "card.img", tmp_path / "boot", tmp_path)
     assert (tmp_path / "boot/emulated.dtb").read_bytes() == images["conf-emulated"].data
-    (line,) = told((tmp_path / "boot/changes.json").read_text())
+    (line,) = describe_changes((tmp_path / "boot/changes.json").read_text())
     told_first, *_, told_last = line.split("; ")
     assert told_first == "/axi/ethernet@e000b000/some-name@1 reg: <1> -> <7>"
     assert told_last.startswith("/emulated-timer-clock phandle: none -> ")
@@ -184,7 +192,7 @@ def test_changes_of_the_zynqmp_machine(ultrascale: Path, tmp_path: Path) -> None
     changes = derive(ultrascale, rules, tmp_path / "emulated.dtb")
     serial, mmc = "/axi/serial@ff000000", "/axi/mmc@ff170000"
     ethernet, phy = "/axi/ethernet@ff0e0000", "/axi/ethernet@ff0e0000/mdio/ethernet-phy@c"
-    # Nothing of serial@ff010000, which is off, and of what an emulated boot can do without.
+    # Not serial@ff010000, which is disabled, nor devices that an emulated boot does not need.
     assert [(each.node, each.property) for each in changes] == [
         (serial, "clocks"),
         (mmc, "clocks"),
@@ -216,7 +224,7 @@ def test_changes_of_the_zynqmp_machine(ultrascale: Path, tmp_path: Path) -> None
 def test_a_board_that_could_not_boot_from_its_card(tmp_path: Path, device: str) -> None:
     text = ULTRASCALE.replace(f"{device}@ff", f"other-{device}@ff")
     board = compile_tree(tmp_path / "board.dtb", text)
-    with pytest.raises(UserError, match=rf"nothing matches /axi/{device}@\* clocks"):
+    with pytest.raises(UserError, match=rf"no node or property matches /axi/{device}@\* clocks"):
         derive(board, read_rules(MACHINES / "zynqmp.yaml"), tmp_path / "out.dtb")
 
 
@@ -285,7 +293,7 @@ def test_removes_by_pattern_and_creates(board: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_change_that_finds_nothing(board: Path, tmp_path: Path, missing: Rule) -> None:
-    with pytest.raises(UserError, match="nothing matches"):
+    with pytest.raises(UserError, match="no node or property matches"):
         derive(board, [missing], tmp_path / "out.dtb")
 
 
@@ -326,12 +334,15 @@ def test_damaged_tree(board: Path, tmp_path: Path, size: int) -> None:
     ("text", "complaint"),
     [
         ("changes: 1", "must be a list"),
-        ("changes: [{nodes: /x}]", "has `nodes`, `property` and `because`"),
+        ("changes: [{nodes: /x}]", "must have `nodes`, `property` and `because`"),
         ("changes: [{nodes: /x, property: y, because: z}]", "either `value` or `remove: true`"),
         ("changes: [{nodes: /x, property: y, because: z, value: [-1]}]", "32-bit numbers"),
         ("changes: [{nodes: /x, property: y, because: z, value: []}]", "32-bit numbers"),
-        ("changes: [{nodes: /x, property: y, because: z, value: [clk]}]", "and of paths"),
-        ("changes: [{nodes: /x, property: y, because: z, remove: true, id: 1}]", "id is not known"),
+        ("changes: [{nodes: /x, property: y, because: z, value: [clk]}]", "and paths"),
+        (
+            "changes: [{nodes: /x, property: y, because: z, remove: true, id: 1}]",
+            "unknown keys: id",
+        ),
     ],
 )
 def test_wrong_rules(tmp_path: Path, text: str, complaint: str) -> None:

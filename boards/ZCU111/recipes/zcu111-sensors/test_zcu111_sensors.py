@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The power rails of a ZCU111.
+"""Checks of the power rails of a ZCU111.
 
-The emulated board has no I2C devices. So the configuration is held against the device tree, and its
-values are read on hardware alone.
+The emulated board has no I2C devices. So the configuration is compared with the device tree, and
+the values are read only on hardware.
 """
 
 import json
@@ -15,13 +15,13 @@ CONFIGURATION = "/etc/sensors.d/zcu111.conf"
 
 
 def test_configuration(host: Host) -> None:
-    """The names of the rails can be parsed."""
+    """The configuration of the rails can be parsed."""
     result = host.run("sensors -c %s", CONFIGURATION)
     assert "Error" not in result.stderr
 
 
 def test_every_monitor_has_a_rail(host: Host) -> None:
-    """The configuration names the power monitors of the device tree, each once, and no others."""
+    """The configuration names each power monitor of the device tree once, and no others."""
     text = host.file(CONFIGURATION).content_string
     named = re.findall(r'^chip "(\w+)-\*"', text, re.MULTILINE)
     nodes = host.check_output("ls /proc/device-tree").split()
@@ -32,8 +32,8 @@ def test_every_monitor_has_a_rail(host: Host) -> None:
 
 @pytest.mark.only("hardware", "QEMU has no power monitors")
 def test_rails(host: Host) -> None:
-    """Every rail is measured and the core has its voltage."""
-    # A rail's three entries have one name: pairs keep them all.
+    """Every rail has measurements, and the core has its voltage."""
+    # The three entries of a rail have the same name: a list of pairs preserves them.
     chips = json.loads(host.run("sensors -j").stdout, object_pairs_hook=list)
     rails = {chip: entries for chip, entries in chips if chip.startswith("ina226_")}
     assert len(rails) == 14

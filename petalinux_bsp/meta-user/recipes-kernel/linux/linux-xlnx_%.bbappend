@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Gives AMD's kernel the same configuration fragments that the mainline kernel is built with.
+# Adds the configuration fragments of the mainline kernel to AMD's kernel.
 
 FILESEXTRAPATHS:prepend := "${THISDIR}/${PN}:"
 

@@ -55,7 +55,7 @@ def elf64(address: int, code: bytes) -> bytes:
 
 
 class TestPmuMemory:
-    """What the PMU's memory gets of a program."""
+    """The memory image of PMU programs."""
 
     def test_segments_lie_where_they_are_loaded(self, tmp_path: Path) -> None:
         path = tmp_path / "pmufw.elf"
@@ -76,10 +76,10 @@ class TestPmuMemory:
             (b"", "0 bytes do not fit"),
             (bytes(0x20001), "131073 bytes do not fit"),
             (elf64(PMU_AT, b"x"), "not a 32-bit little-endian program"),
-            (elf32((0, b"x")), "1 bytes at 0x00000000 are not in its memory"),
-            (elf32((PMU_AT + 0x1FFFF, b"xy")), "are not in its memory"),
-            (elf32((PMU_AT, b"xyz"))[:-1], "it is cut off"),
-            (elf32((PMU_AT, b"x"))[:60], "no program for the PMU"),
+            (elf32((0, b"x")), "1 bytes at 0x00000000 are outside the PMU's memory"),
+            (elf32((PMU_AT + 0x1FFFF, b"xy")), "are outside the PMU's memory"),
+            (elf32((PMU_AT, b"xyz"))[:-1], "it is truncated"),
+            (elf32((PMU_AT, b"x"))[:60], "not a program for the PMU"),
         ],
         ids=["empty", "too large", "64 bits", "below", "beyond", "cut off", "no header"],
     )
@@ -92,7 +92,7 @@ class TestPmuMemory:
 
 
 class Files:
-    """Stands in for an entry of the store."""
+    """Fake entry of the store."""
 
     def __init__(self, files: Path) -> None:
         self.files = files
@@ -103,7 +103,7 @@ def source(name: str) -> Step:
 
 
 class Kit:
-    """Inputs of the step, and its run."""
+    """Inputs and run of the step."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -120,7 +120,7 @@ class Kit:
         return path
 
     def spl(self, soc: Soc, **given: Any) -> BootBin:
-        """Return the step for SPL, whose ELF file is that of a small program."""
+        """Return the step for SPL, with the ELF file of a small program."""
         spl(self.inputs["u-boot"], soc, STRICT[soc])
         return self.step(soc, **given)
 
@@ -178,9 +178,7 @@ def test_spl_that_would_not_run(
 @needs_mkimage
 def test_spl_that_does_not_fit(kit: Kit) -> None:
     kit.input("u-boot", "u-boot-spl.bin", bytes(192 * 1024))
-    with pytest.raises(
-        StepError, match=r"not what the BootROM accepts: .* does not fit the 196608"
-    ):
+    with pytest.raises(StepError, match=r"would not accept BOOT.BIN: .* does not fit the 196608"):
         kit.run(kit.spl(Soc.ZYNQ))
 
 
@@ -232,5 +230,5 @@ def test_a_finished_one_is_read_too(kit: Kit) -> None:
 
 def test_what_the_bootrom_does_not_accept(kit: Kit) -> None:
     path = kit.input("x", "BOOT.BIN", bytes(8192))
-    with pytest.raises(StepError, match=r"^BOOT.BIN is not what the BootROM accepts: .*no boot"):
+    with pytest.raises(StepError, match=r"^the BootROM would not accept BOOT.BIN: .*no boot"):
         kit.run(kit.step(finished=path))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whether U-Boot and the kernel look for the card where the BootROM found it."""
+"""Check that U-Boot and the kernel use the card of the BootROM."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_card_comes_first() -> None:
 
 
 def test_the_second_controller_of_zynqmp_may_have_either_number() -> None:
-    """The BootROM reads both; U-Boot asks for the number of the one that it came from."""
+    """The BootROM reads both; U-Boot uses the number of the one from which it booted."""
     only = tree(ZYNQMP[1])
     assert check_boot_order(facts(only), only, Soc.ZYNQMP, SOURCE) == "mmc0"
     both = tree(*ZYNQMP, root="/dev/mmcblk1p2")
@@ -72,7 +72,7 @@ def test_the_kernel_may_number_cards_otherwise() -> None:
             tree(ZYNQ[0]),
             tree(*reversed(ZYNQ)),
             "tries mmc0 first, but .* mmc1: .* slot",
-            "let mmc0",
+            "make mmc0",
         ),
         (tree(ZYNQ[0], off=ZYNQ[0]), tree(ZYNQ[0]), "the kernel finds no card", "okay"),
         (tree(ZYNQ[0]), tree(ZYNQ[0], off=ZYNQ[0]), "U-Boot finds no card", "okay"),
@@ -103,7 +103,10 @@ def test_device_trees_that_mean_another_card(
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [
-        (replace(GOOD, config=CONFIG + "CONFIG_ENV_IS_IN_FAT=y\n"), "ENV_IS_IN_FAT .* old ones"),
+        (
+            replace(GOOD, config=CONFIG + "CONFIG_ENV_IS_IN_FAT=y\n"),
+            "ENV_IS_IN_FAT.* old variables",
+        ),
         (replace(GOOD, config="CONFIG_ENV_IS_NOWHERE=y\n"), "U-Boot tries jtag first"),
         (facts(tree(ZYNQ[0]), bootcmd="bootelf"), "`bootcmd` is 'bootelf': .* prompt"),
         (facts(tree(ZYNQ[0]), config="", boot_targets=""), "U-Boot tries nothing first"),

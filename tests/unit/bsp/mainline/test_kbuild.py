@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A source tree's build directory, with which the next build of the same sources goes on."""
+"""Cached build directory of a source tree, for the next build of the same sources."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("zstd"), reason="needs zstd")
 
 
 class Building:
-    """Unpacks a tree with one Makefile into a workspace of its own, each time."""
+    """Build of a tree with one Makefile, each time in a new workspace."""
 
     def __init__(self, folder: Path, store: Store) -> None:
         self.folder = folder
@@ -63,7 +63,7 @@ def building(tmp_path: Path, store: Store) -> Building:
 
 
 def kept(building: Building, name: str = "first") -> Path:
-    """Keep a build directory; return where."""
+    """Cache a build directory; return its path."""
     tree, _ = building.tree(name)
     (tree.build / "object.o").write_text("x" * 100)
     (tree.build / ".version").write_text("1")
@@ -79,10 +79,10 @@ def test_the_next_build_goes_on_with_times_as_they_were(building: Building) -> N
     tree.restore("identity")
     assert [path.name for path in tree.build.iterdir()] == ["object.o"]
     assert (tree.build / "object.o").stat().st_mtime == 1000
-    assert "make goes on" in log.getvalue()
+    assert "building incrementally" in log.getvalue()
 
 
-def test_other_sources_begin_anew(building: Building) -> None:
+def test_other_sources_use_no_cached_build_directory(building: Building) -> None:
     kept(building)
     tree, _ = building.tree("second")
     tree.restore("another")
@@ -99,7 +99,7 @@ def test_a_damaged_one_is_thrown_away(building: Building) -> None:
     assert not archive.exists()
 
 
-def test_without_a_cache_nothing_is_kept(building: Building) -> None:
+def test_without_a_cache_no_build_directory_is_cached(building: Building) -> None:
     building.tools.compiler_cache = None
     tree, _ = building.tree("first")
     tree.keep("identity")

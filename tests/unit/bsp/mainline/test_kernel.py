@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Options of a kernel that was configured, against those that were wanted."""
+"""Comparison of the options of a configured kernel with the wanted ones."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CONFIG_E=0x10
         (["CONFIG_NEW=m\n"], ["0.cfg:1: CONFIG_NEW=m became n"]),
         (["# CONFIG_A is not set\n"], ["0.cfg:1: CONFIG_A=n became y"]),
         (['CONFIG_D="other"\n'], ['0.cfg:1: CONFIG_D="other" became "text"']),
-        # What a later fragment asks for is what is asked for.
+        # A later fragment overrides.
         (["CONFIG_A=m\n", "CONFIG_A=y\n"], []),
         (["CONFIG_A=y\n", "CONFIG_A=m\n"], ["1.cfg:1: CONFIG_A=m became y"]),
         (

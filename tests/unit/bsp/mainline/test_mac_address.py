@@ -31,7 +31,7 @@ Run = Callable[..., tuple[str, str]]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Start the program on a board; return the addresses that it sets, and where they are from."""
+    """Start the program on a board; return the addresses that it sets, with their sources."""
     folder = tmp_path_factory.mktemp("u-boot")
     for name in re.findall(r"#include <([^>]+)>", SOURCE.read_text()):
         if name not in ("stdio.h", "string.h"):
@@ -57,7 +57,7 @@ def test_it_is_read_from_the_flash(run: Run, flash: str) -> None:
 
 
 def test_it_is_read_from_an_eeprom(run: Run) -> None:
-    """As it is: U-Boot's own code for AMD's EEPROMs takes it for text, and changes such bytes."""
+    """The bytes are unchanged, although U-Boot's code for AMD's EEPROMs treats them as text."""
     upper_case_and_spaces = "000a354120ff"
     found = run("alias=ethernet0", "alias=ethernet1", f"eeprom={upper_case_and_spaces}", CARD)
     assert found[0] == "eth0 00:0a:35:41:20:ff\neth1 fe:01:ff:ee:dd:cc\n"
@@ -85,7 +85,7 @@ def test_without_a_valid_one_it_is_made_up_from_the_card(run: Run, flash: str | 
 
 
 def test_a_place_that_is_not_the_parts_is_not_read(run: Run) -> None:
-    """Winbond's other command would answer with a part of its unique number."""
+    """Winbond's other command would return a part of its unique number."""
     assert run("alias=ethernet0", "cell=20", WINBOND, CARD)[0] == MADE_UP
     assert run("alias=ethernet0", "cell=1000", SPANSION, CARD)[0] == MADE_UP
 
@@ -109,7 +109,7 @@ def test_it_is_the_first_networks(run: Run) -> None:
     "source",
     ["alias=nvmem0", "property=nvmem-cells", "property=local-mac-address", "property=mac-address"],
 )
-def test_what_the_tree_names_is_left_to_u_boot_and_linux(run: Run, source: str) -> None:
+def test_an_address_named_in_the_tree_is_left_to_u_boot_and_linux(run: Run, source: str) -> None:
     assert run(*BOARD, source) == ("", "")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The steps of the provider `mainline`: which there are for a family, and what is said of them."""
+"""The steps of the provider `mainline` for each family, and their notes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PMU = "pmu: {file: pmufw.elf, optional: true}"
 
 
 class Packages:
-    """Stands in for an archive that has every package."""
+    """Fake archive that has every package."""
 
     def __init__(self, distribution: Any) -> None:
         self.distribution = distribution
@@ -73,7 +73,7 @@ def test_trusted_firmware_is_shared_by_a_family(files: Files) -> None:
     found = {step.name: step for step in steps(made(files, ZYNQMP).boot_files)}
     assert found["trusted-firmware"].scope == "zynqmp"
     assert found["boot-bin"].scope == found["u-boot"].scope == "B"
-    # AMD's first stage has it in its own file; SPL finds it beside U-Boot.
+    # With AMD's first stage it is in BOOT.BIN; SPL loads it from U-Boot's file.
     assert "trusted-firmware" in found["u-boot"].parents
     assert "trusted-firmware" not in found["boot-bin"].parents
 
@@ -88,7 +88,7 @@ def test_trusted_firmware_is_shared_by_a_family(files: Files) -> None:
         (ZYNQMP, "{firmware: {fsbl: {file: b.dts}}}", "name it in"),
     ],
 )
-def test_a_card_that_starts_no_board_is_spoken_of(
+def test_a_card_that_boots_no_board_has_a_note(
     files: Files, board: str, bsp: str, remedy: str | None
 ) -> None:
     notes = made(files, board, bsp).notes
@@ -96,7 +96,7 @@ def test_a_card_that_starts_no_board_is_spoken_of(
         assert notes == ()
     else:
         (note,) = notes
-        assert note.startswith("B: this card does NOT start a board")
+        assert note.startswith("B: this card does NOT boot a board")
         assert remedy.format(files.root / "boards/B") in note
 
 
@@ -115,7 +115,7 @@ def test_a_card_that_starts_no_board_is_spoken_of(
         ("{firmware: {fsbl: {file: b.dts}, pmu: {file: b.dts}}}", None),
     ],
 )
-def test_firmware_that_nobody_gives_its_configuration_is_spoken_of(
+def test_firmware_without_its_configuration_has_a_note(
     files: Files, bsp: str, remedy: str | None
 ) -> None:
     notes = made(files, ZYNQMP, bsp).notes
@@ -123,7 +123,7 @@ def test_firmware_that_nobody_gives_its_configuration_is_spoken_of(
         assert notes == ()
     else:
         (note,) = notes
-        assert note.startswith("B: this card may NOT start a board")
+        assert note.startswith("B: this card may NOT boot a board")
         assert remedy.format(files.root / "boards/B") in note
 
 

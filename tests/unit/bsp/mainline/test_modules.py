@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Modules of the tree's own, built against a kernel's headers."""
+"""The builder's own modules, built against a kernel's headers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from builder.store.store import Entry, Store
 
 RELEASE = "6.1.0-zynq"
 
-# Stands in for kbuild: a module is its source with a line in front, installing copies.
+# Fake kbuild: a module is its source after a line; installing copies it.
 MAKEFILE = """
 modules: $(patsubst %.c,%.ko,$(wildcard $(M)/*.c))
 %.ko: %.c
@@ -38,7 +38,7 @@ modules_install:
 
 
 class Kernel(Step):
-    """Stands in for the kernel's step."""
+    """Fake step of the kernel."""
 
     def __init__(self) -> None:
         super().__init__("kernel", scope="zynq")
@@ -68,7 +68,7 @@ def tree(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def job(tmp_path: Path, store: Store, processes: Processes) -> Job:
-    """A job with a kernel's output, whose build system is a stand-in."""
+    """A job with a kernel's output, with a fake build system."""
     layer, given = tmp_path / "layer", tmp_path / "kernel/files"
     headers, modules = layer / f"usr/src/linux-headers-{RELEASE}", f"usr/lib/modules/{RELEASE}"
     for folder in (headers, layer / modules / "kernel", given, tmp_path / "output"):
@@ -106,7 +106,7 @@ def step(tree: Path) -> KernelModules:
 
 
 def listed(job: Job) -> dict[str, str]:
-    """Return what is in the layer: names, and kind, owner and time."""
+    """Return the layer's members: names, with kind, owner and time."""
     options = ["--list", "--verbose", "--numeric-owner", "--full-time"]
     lines = subprocess.run(
         ["tar", *options, "--use-compress-program=zstd -d", "--file", job.output / LAYER],
@@ -119,7 +119,7 @@ def listed(job: Job) -> dict[str, str]:
     return {name: f"{mode} {who} {day} {hour}" for mode, who, _, day, hour, name in fields}
 
 
-def test_the_layer_has_modules_what_belongs_to_them_and_the_indexes(tree: Path, job: Job) -> None:
+def test_the_layer_has_modules_their_files_and_the_indexes(tree: Path, job: Job) -> None:
     step(tree).run(job)
     found = listed(job)
     modules = f"./usr/lib/modules/{RELEASE}"
@@ -134,7 +134,7 @@ def test_the_layer_has_modules_what_belongs_to_them_and_the_indexes(tree: Path, 
     assert {text[10:] for text in found.values()} == {" 0/0 2023-11-14 22:13:20"}
 
 
-def test_without_a_module_it_is_said_which_recipe_has_none(tree: Path, job: Job) -> None:
+def test_a_recipe_without_a_module_is_named(tree: Path, job: Job) -> None:
     (tree / "petalinux_bsp/meta-user/recipes-modules/one/files/one.c").unlink()
     with pytest.raises(StepError, match="one/files made no module"):
         step(tree).run(job)
@@ -150,7 +150,7 @@ def test_a_recipe_that_the_kernels_configuration_leaves_out(tree: Path, job: Job
     }
 
 
-def test_what_is_petalinuxs_alone_is_no_input(tree: Path) -> None:
+def test_files_for_petalinux_only_are_no_inputs(tree: Path) -> None:
     def parts() -> Any:
         return components(step(tree), secret=b"")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The reference clock that the PYNQ library computes with, out of device trees."""
+"""The PYNQ library's reference clock, from device trees."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The first stage: which of the sources that a board names is taken, and tables of U-Boot's."""
+"""The first stage: selection among a board's sources, and U-Boot's tables."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ unsigned long ps7_post_config_3_0[] = { EMIT_EXIT() };
 """
 WIDTH = (
     "DDR width: PCW_UIPARAM_DDR_BUS_WIDTH says 16 Bit, which is 1 in 0xf8006000 bits 3:2, "
-    "the table has 0, which is 32 Bit"
+    "but the table has 0, which is 32 Bit"
 )
 
 
 class Here:
-    """Stands in for a workspace and for U-Boot's tree in it: both are a plain directory."""
+    """Fake workspace with U-Boot's tree: both are a plain directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -54,7 +54,7 @@ class Here:
 
 @pytest.fixture
 def board(tmp_path: Path) -> Path:
-    """A board's directory with all that a first stage can be made from."""
+    """A board's directory with all possible sources of a first stage."""
     folder = tmp_path / "board"
     folder.mkdir()
     for name in ("b.xsa", "b.registers.yaml", "b.parameters.yaml"):
@@ -87,7 +87,7 @@ def u_boot(board: Path, **bsp: Any) -> UBoot:
 
 
 def first_stage(step: UBoot, here: Here) -> tuple[str, str]:
-    """Return what SPL is to compile, and the log."""
+    """Return the source that SPL compiles, and the log."""
     log = io.StringIO()
     job = Job(
         inputs={},
@@ -130,12 +130,12 @@ def test_a_table_comes_from_the_board_or_from_u_boot(table: dict[str, str]) -> N
         ({"boot-bin": "BOOT.BIN"}, "none", []),
     ],
 )
-def test_the_first_that_there_is(
+def test_the_first_available_base_is_chosen(
     board: Path, bsp: dict[str, Any], taken: str, read: list[str]
 ) -> None:
     step = u_boot(board, **bsp)
     assert step.first_stage == step.settings()["first stage"] == taken
-    # What is not read is not part of the fingerprint.
+    # Files that are not read are not part of the key.
     assert [path.name for path in step.files() if path.parent == board and path.suffix] == read
 
 
@@ -149,26 +149,26 @@ def test_u_boots_table_fits_the_boards_parameters(board: Path, here: Here) -> No
     (board / "b.parameters.yaml").write_text("PCW_UIPARAM_DDR_BUS_WIDTH: 32 Bit\n")
     table = {"u-boot": "zynq-zed", "parameters": "b.parameters.yaml"}
     _, log = first_stage(u_boot(board, **{"start-up-table": table}), here)
-    assert "start-up table fits b.parameters.yaml" in log
+    assert "start-up table agrees with b.parameters.yaml" in log
 
 
 def test_u_boots_table_does_not_fit_the_boards_parameters(board: Path, here: Here) -> None:
     (board / "b.parameters.yaml").write_text("PCW_UIPARAM_DDR_BUS_WIDTH: 16 Bit\n")
     table = {"u-boot": "zynq-zed", "parameters": "b.parameters.yaml"}
-    message = r"^the start-up table zynq-zed of U-Boot does not fit .* b\.parameters\.yaml$"
+    message = r"^the start-up table zynq-zed of U-Boot contradicts .* b\.parameters\.yaml$"
     with pytest.raises(UserError, match=message) as caught:
         first_stage(u_boot(board, **{"start-up-table": table}), here)
     (detail,) = caught.value.details
     assert detail.startswith(f"{board / 'b.parameters.yaml'}:1: {WIDTH}")
 
 
-def test_a_stand_in_may_contradict_the_boards_parameters(board: Path, here: Here) -> None:
+def test_a_placeholder_may_contradict_the_boards_parameters(board: Path, here: Here) -> None:
     (board / "b.parameters.yaml").write_text("PCW_UIPARAM_DDR_BUS_WIDTH: 16 Bit\n")
     table = {"u-boot": "zynq-zed", "parameters": "b.parameters.yaml", "stand-in": True}
     step = u_boot(board, **{"start-up-table": table})
-    assert step.stand_in
+    assert step.is_placeholder
     text, log = first_stage(step, here)
     assert text == SOURCE
     assert WIDTH in log
     export = {"hardware": {"xsa": "b.xsa"}, "start-up-table": table}
-    assert not u_boot(board, **export).stand_in, "the board's own is there"
+    assert not u_boot(board, **export).is_placeholder, "the board's own is there"

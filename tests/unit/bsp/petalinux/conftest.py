@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Boards whose boot files PetaLinux's double builds."""
+"""Fixtures: boards whose boot files the PetaLinux double builds."""
 
 from tests.fixtures.petalinux_fixtures import bench, bsp, built, built_once
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is told of a failure: the task, the line that matters, what stands around it, the log."""
+"""Explanations of failures: the task, the relevant line, its context, the log."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def test_colours_and_progress_bars() -> None:
     coloured = "".join(f"\x1b[1;31m{line}\x1b[0m\r\n" for line in plain.splitlines())
     bar = "\rCurrently  2 running tasks (7 of 9)  77% |###   |\x1b[K\r"
     found = explain(error(), bar + coloured)
-    assert found.message == "foo do_compile failed: the compiler refuses the source"
+    assert found.message == "foo do_compile failed: the compiler rejects the source"
     assert found.details[0] == "a/b.c:2:2: error: no"
     assert found.details[-1] == f"log of foo do_compile: {log('foo', 'compile')}"
 
 
-def test_what_was_got_over_is_no_cause() -> None:
-    """A mirror had it, and settings.sh complains before each command."""
+def test_recovered_failures_are_not_the_cause() -> None:
+    """A mirror had the file, and settings.sh complains before each command."""
     output = (
         "ERROR: You are missing the following system tools required by PetaLinux:\n\n - xterm\n"
         f"WARNING: linux-r0 do_fetch: Failed to fetch URL {URL}, attempting MIRRORS if available\n"
@@ -47,23 +47,23 @@ def test_what_was_got_over_is_no_cause() -> None:
         "WARNING: The free space of /p (/dev/sda1) is running low (0.9GB left)\n"
     )
     found = explain(error(), output + failed("foo", "compile", data="a/b.c:2:2: error: no"))
-    assert found.message == "foo do_compile failed: the compiler refuses the source"
+    assert found.message == "foo do_compile failed: the compiler rejects the source"
 
 
 def test_several_tasks() -> None:
-    """The first failure is not the known one; its line is put to the task that it belongs to."""
+    """The first failure is not the known one; the line is assigned to its task."""
     output = failed("m4", "configure", "configure failed", native="virtual:native:") + failed(
         "foo", "compile", "oe_runmake failed", data="a/b.c:2:2: error: no"
     )
     found = explain(error(), output + output)
-    assert found.message == "foo do_compile failed: the compiler refuses the source"
-    assert "failed too: m4-native do_configure" in found.details
+    assert found.message == "foo do_compile failed: the compiler rejects the source"
+    assert "also failed: m4-native do_configure" in found.details
     logs = {log("foo", "compile"): "a/b.c:2:2: error: from the log\n"}
     found = explain(error(), output, read_log=logs.get)
     assert found.details[0] == "a/b.c:2:2: error: from the log"
 
 
-def test_long_lines_and_what_stands_around_them() -> None:
+def test_long_lines_are_shortened_and_context_is_shown() -> None:
     output = failed("linux", "fetch", FETCHED + "ERROR: x: Unable to fetch URL from any source.")
     found = explain(error(), output)
     assert "Unable to fetch URL" in found.details[0]

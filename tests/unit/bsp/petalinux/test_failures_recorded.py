@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What PetaLinux is recorded to have said is explained, and each entry of the table is needed for it."""
+"""PetaLinux's recorded output is explained, and each entry of the table is needed for it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PLACES = [
 def test_each_expression_of_the_table_is_tested(
     monkeypatch: pytest.MonkeyPatch, name: str, number: int
 ) -> None:
-    """Without an expression one of the recorded outputs is explained in another way."""
+    """Without an expression, one of the recorded outputs is explained differently."""
 
     def without(failure: Failure) -> Failure:
         says = failure.says
@@ -48,7 +48,7 @@ def test_each_expression_of_the_table_is_tested(
     assert explained() != before
 
 
-def test_hints_name_groups_that_are_there() -> None:
+def test_hints_name_existing_groups() -> None:
     for failure in known_failures():
         texts = f"{failure.what} {failure.hint}"
         names = {name for _, name, _, _ in string.Formatter().parse(texts) if name}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the provider is given: the installer, the board's specification, the command line."""
+"""Inputs of the provider: the installer, the board's specification, the command line."""
 
 from __future__ import annotations
 
@@ -71,11 +71,13 @@ def test_the_image(bench: Bench) -> None:
 def test_a_base_without_a_distribution(bench: Bench) -> None:
     bench.installer()
     bench.files.write("local.yaml", "{}\n")
-    with pytest.raises(UserError, match="runs in ubuntu-jammy or debian-bookworm, and there is no"):
+    with pytest.raises(
+        UserError, match="runs in ubuntu-jammy or debian-bookworm, which is not defined"
+    ):
         bench.plan()
 
 
-def test_the_bases_of_a_release_are_those_that_there_are(bench: Bench) -> None:
+def test_the_bases_of_a_release_exist(bench: Bench) -> None:
     bench.installer()
     bench.files.write("local.yaml", "{}\n")
     one = (bench.tree / "distributions/one.yaml").read_text()
@@ -110,12 +112,12 @@ def test_petalinux_runs_in_the_first_base_that_can_be_had(tmp_path: Path) -> Non
     chosen = choose(BASES, make)
     assert asked == ["ubuntu-jammy", "debian-bookworm"]
     assert (chosen.distribution, chosen.image) == ("debian-bookworm", "image-of-debian-bookworm")
-    assert chosen.said("2024.1") == (
-        "PetaLinux 2024.1 runs in debian-bookworm: ubuntu-jammy cannot be had: no registry"
+    assert chosen.message("2024.1") == (
+        "PetaLinux 2024.1 runs in debian-bookworm: ubuntu-jammy is not available: no registry"
     )
     chosen.note(tmp_path)
     assert noted(tmp_path) == chosen
-    assert choose(BASES, lambda base: base.name).said("1") == "PetaLinux 1 runs in ubuntu-jammy"
+    assert choose(BASES, lambda base: base.name).message("1") == "PetaLinux 1 runs in ubuntu-jammy"
 
 
 def test_without_any_base_the_error_is_that_of_the_first() -> None:
@@ -128,11 +130,11 @@ def test_without_any_base_the_error_is_that_of_the_first() -> None:
         choose(BASES, make)
     assert caught.value.exit_code == 4
     assert caught.value.hint == "let it be reached"
-    assert caught.value.details == ("no such host", "debian-bookworm cannot be had: no keyring")
+    assert caught.value.details == ("no such host", "debian-bookworm is not available: no keyring")
 
 
-def test_what_is_installed_in_a_base_stays_in_it(built: Bench) -> None:
-    """Also when the one that is better can be had again; and the manifest says which it is."""
+def test_an_installation_stays_in_its_base(built: Bench) -> None:
+    """Even if a better one is available again; and the manifest names it."""
     plan = built.plan()
     tool = next(item.step for item in plan if item.step.name == "petalinux")
     assert isinstance(tool, PetaLinuxTool)
@@ -161,13 +163,13 @@ def test_what_is_installed_in_a_base_stays_in_it(built: Bench) -> None:
 def test_nothing_is_installed_without_accepting_the_licence(bench: Bench) -> None:
     bench.installer()
     bench.use = replace(bench.use, accepted=False)
-    with pytest.raises(UserError, match=r"say --accept-petalinux-license$"):
+    with pytest.raises(UserError, match=r"add --accept-petalinux-license$"):
         bench.build()
     assert not bench.containers.commands
     assert not bench.containers.recipes
 
 
-def test_what_is_installed_needs_no_accepting(built: Bench) -> None:
+def test_an_installed_release_needs_no_accepting(built: Bench) -> None:
     built.use = replace(built.use, accepted=False)
     assert not built.build().made
 
@@ -192,15 +194,15 @@ def _folder(folder: Path) -> Path:
     [
         (lambda folder: folder / NAME, rf"{NAME}: No such file or directory$"),
         (_folder, rf"{NAME}: Is a directory$"),
-        (_write(NAME, b"PK\3\4"), r"is not a PetaLinux installer: it is no shell script$"),
-        (_write(NAME, b""), r"is not a PetaLinux installer: it is no shell script$"),
+        (_write(NAME, b"PK\3\4"), r"is not a PetaLinux installer: it is not a shell script$"),
+        (_write(NAME, b""), r"is not a PetaLinux installer: it is not a shell script$"),
         (
             _write("petalinux.run"),
-            r"^petalinux.run does not have the name of a PetaLinux installer",
+            r"^petalinux.run is not the name of a PetaLinux installer",
         ),
         (
             _write("petalinux-v2019.1-final-installer.run"),
-            r"PetaLinux 2019.1 is not known here, only 2022.1, 2022.2, 2023.1, 2023.2, 2024.1",
+            r"PetaLinux 2019.1 is not supported, only 2022.1, 2022.2, 2023.1, 2023.2, 2024.1",
         ),
     ],
 )
@@ -214,10 +216,10 @@ def test_wrong_installers(
 
 
 def test_no_installer(bench: Bench) -> None:
-    with pytest.raises(UserError, match=r"installer .* is not given$") as caught:
+    with pytest.raises(UserError, match=r"installer .* is not configured$") as caught:
         bench.plan()
     assert caught.value.hint
-    assert "AMD's download page" in caught.value.hint
+    assert "AMD's page" in caught.value.hint
     assert "--petalinux-installer PATH" in caught.value.hint
 
     bench.describe(f"hardware: {{xsa: hw.xsa}}\n  petalinux: {{release: '{BASH}'}}")
@@ -228,10 +230,10 @@ def test_no_installer(bench: Bench) -> None:
 def test_a_release_that_is_asked_for(bench: Bench) -> None:
     bench.describe(f"hardware: {{xsa: hw.xsa}}\n  petalinux: {{release: '{BASH}'}}")
     bench.installer(PYTHON)
-    with pytest.raises(UserError, match=r"is of PetaLinux 2024.1, the board wants 2022.1$"):
+    with pytest.raises(UserError, match=r"installs PetaLinux 2024.1, but the board needs 2022.1$"):
         bench.plan()
     bench.describe("hardware: {xsa: hw.xsa}\n  petalinux: {release: '2031.1'}")
-    with pytest.raises(UserError, match=r"PetaLinux 2031.1 is not known here"):
+    with pytest.raises(UserError, match=r"PetaLinux 2031.1 is not supported"):
         bench.plan()
 
 
@@ -267,7 +269,7 @@ def test_wrong_boards(bench: Bench, bsp: str, problem: str) -> None:
     assert [detail for detail in caught.value.details if problem in detail]
 
 
-def test_a_base_that_is_not_there(bench: Bench) -> None:
+def test_a_missing_base(bench: Bench) -> None:
     bench.files.write("local.yaml", "petalinux: {base: onne}\n")
     with pytest.raises(UserError) as caught:
         bench.spec()
@@ -321,7 +323,7 @@ def test_the_key_of_the_installed_tool(bench: Bench, soc: Soc) -> None:
     assert key() not in (first, second)
 
 
-def test_the_manifest_names_what_was_given(bench: Bench) -> None:
+def test_the_manifest_names_the_inputs(bench: Bench) -> None:
     path = bench.installer()
     bench.describe("petalinux: {bsp: {file: a.bsp}}")
     (bench.board / "a.bsp").write_bytes(b"a")
@@ -332,7 +334,7 @@ def test_the_manifest_names_what_was_given(bench: Bench) -> None:
     assert manifest.sources(bench.plan()) == wanted
 
 
-def test_large_files_are_read_by_who_may_know_them(bench: Bench) -> None:
+def test_hashes_of_large_files_come_from_the_cache(bench: Bench) -> None:
     installer = bench.installer()
     bench.describe("petalinux: {bsp: {file: a.bsp}}")
     (bench.board / "a.bsp").write_bytes(b"a")
@@ -357,7 +359,7 @@ def test_the_provider_is_known_to_plans() -> None:
 def test_without_a_daemon_nothing_is_begun(
     build_py: CommandLine, bench: Bench, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
-    """And nobody is told to use the engine that is in use."""
+    """The hint does not suggest the current engine."""
 
     def steps(spec: ImageSpec, archive: Archive, **_: object) -> BoardSteps:
         boot = bench.steps()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is put into projects: files of user layers, symbols of the configuration."""
+"""Additions to projects: files of user layers, symbols of the configuration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PARTS = ("recipes-bsp/device-tree",)
 
 
 class Layers:
-    """A project, the layers of a board and of the one that it extends, and what is written."""
+    """A project, the layers of a board and of its base, and the written files."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -114,11 +114,11 @@ def test_files_of_one_name_in_two_layers_both_count(layers: Layers) -> None:
     assert len(seen) == 5
 
 
-def test_what_cannot_be_added(layers: Layers, tmp_path: Path) -> None:
+def test_files_that_cannot_be_appended(layers: Layers, tmp_path: Path) -> None:
     name = "recipes-bsp/device-tree/files/picture.png"
     layers.put(f"tree/petalinux_bsp/meta-user/{name}", "png")
     layers.project(name, "another")
-    with pytest.raises(UserError, match=r"picture.png cannot be added to the project's own file"):
+    with pytest.raises(UserError, match=r"picture.png cannot be appended to the project's file"):
         layers.written(tree=tmp_path / "tree")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Directories of a session: the user of the commands writes into them, and nobody else."""
+"""Directories of a session: only the commands' user can write to them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from builder.steps.step import Job, Tools
 
 
 class Caller:
-    """Runs containers for somebody who is not root."""
+    """Container runner for a user other than root."""
 
     user = "12345:12346"
 
@@ -27,7 +27,7 @@ class Shared:
 
 
 @pytest.mark.usefixtures("needs_root")
-def test_what_commands_write_into_is_theirs_alone(job: Job, tmp_path: Path) -> None:
+def test_only_the_commands_user_can_write(job: Job, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     (cache / "below").mkdir(parents=True)
     (cache / "below/file").touch()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Prebuilt boot files: what is said of them, and what is refused."""
+"""Inspection of prebuilt boot files: notes and problems."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.bsp.prebuilt import given
-from builder.bsp.prebuilt.given import listed, top, unpack
-from builder.bsp.prebuilt.inspection import Wanted
+from builder.bsp.prebuilt import supplied
+from builder.bsp.prebuilt.inspection import BoardRequirements
+from builder.bsp.prebuilt.supplied import list_files, top, unpack
 from builder.bsp.provider import NOTES
 from builder.errors import UserError
 from builder.spec.models import Soc
@@ -31,7 +31,7 @@ from tests.fixtures.boot_files import (
 
 pytestmark = needs_programs
 
-# What is said
+# Notes
 
 
 def said(vendor: Vendor) -> str:
@@ -39,13 +39,15 @@ def said(vendor: Vendor) -> str:
     return "; ".join(notes)
 
 
-def test_nothing_is_said_of_good_ones(vendor: Vendor) -> None:
+def test_good_boot_files_have_no_notes(vendor: Vendor) -> None:
     assert said(vendor) == ""
 
 
 def test_without_modules(vendor: Vendor) -> None:
     vendor.remove("modules")
-    assert said(vendor).startswith("no modules: the card can do what is built into the kernel")
+    assert said(vendor).startswith(
+        "no modules: only drivers that are built into the kernel will work"
+    )
     boot = vendor.built()
     assert [*vendor.layer()][-1] == "usr/lib/modules"
     assert "no modules" in (boot / NOTES).read_text()
@@ -53,7 +55,7 @@ def test_without_modules(vendor: Vendor) -> None:
 
 def test_without_a_boot_script(vendor: Vendor) -> None:
     vendor.remove("boot.scr")
-    assert "has to be in U-Boot's own environment" in said(vendor)
+    assert "U-Boot's own environment has to start" in said(vendor)
     vendor.write("uEnv.txt")
     assert said(vendor) == ""
 
@@ -64,9 +66,9 @@ def test_without_a_boot_script(vendor: Vendor) -> None:
         ("", "", "U-Boot's environment has to add `root=/dev/mmcblk0p2 rootwait`"),
         ("", "setenv bootargs root=/dev/mmcblk0p2", ""),
         ("", "setenv bootargs 'root=PARTUUID=${uuid}'", ""),
-        ("root=/dev/mmcblk1p2", "", "at /dev/mmcblk1p2, the card has it at /dev/mmcblk0p2"),
+        ("root=/dev/mmcblk1p2", "", "at /dev/mmcblk1p2, but the card has it at /dev/mmcblk0p2"),
         ("root=/dev/mmcblk1p2", "root=/dev/mmcblk0p2", ""),
-        ("nfsroot=1.2.3.4", "", "nothing in these files names the root filesystem"),
+        ("nfsroot=1.2.3.4", "", "none of these files names the root filesystem"),
     ],
 )
 def test_the_root_filesystem(vendor: Vendor, chosen: str, script: str, note: str) -> None:
@@ -77,9 +79,9 @@ def test_the_root_filesystem(vendor: Vendor, chosen: str, script: str, note: str
 
 
 def test_other_memory_and_another_name(vendor: Vendor) -> None:
-    vendor.wanted = Wanted(**{**vars(vendor.wanted), "memory": 1 << 30, "hardware": "C"})
+    vendor.wanted = BoardRequirements(**{**vars(vendor.wanted), "memory": 1 << 30, "hardware": "C"})
     memory, name = vendor.found().notes
-    assert memory.endswith("have 512 MiB, the board's specification 1024 MiB")
+    assert memory.endswith("have 512 MiB, but board.yaml has 1024 MiB")
     assert "pynq_board of the device tree is 'B'" in name
     vendor.loose(chosen=f'bootargs = "{ARGUMENTS}";')
     assert "pynq_board of the device tree is missing" in said(vendor)
@@ -95,10 +97,10 @@ def test_a_ramdisk(vendor: Vendor) -> None:
         chosen='ramdisk = "ramdisk-1";',
     )
     vendor.write("image.ub", packed)
-    assert said(vendor).startswith("image.ub brings a ramdisk")
+    assert said(vendor).startswith("image.ub contains a ramdisk")
 
 
-# What is refused
+# Problems
 
 
 def test_all_problems_come_at_once(vendor: Vendor) -> None:
@@ -106,19 +108,19 @@ def test_all_problems_come_at_once(vendor: Vendor) -> None:
     vendor.write(f"headers/{RELEASE}/none")
     vendor.write("modules/5.4.0/modules.dep")
     assert vendor.problems() == [
-        "BOOT.BIN is missing: it is what the board's BootROM starts",
-        "there is no kernel: one of image.ub, fitImage, zImage, Image, Image.gz, uImage",
-        "there is no device tree: image.ub, or a file like system.dtb",
-        f"modules/ has the modules of {RELEASE}, 5.4.0, and the kernel does not say its release: keep one of them",
-        "headers/ has no Makefile: they are no kernel's headers",
+        "BOOT.BIN, which the board's BootROM loads, is missing",
+        "there is no kernel; add one of image.ub, fitImage, zImage, Image, Image.gz, uImage",
+        "there is no device tree; add image.ub, or a file like system.dtb",
+        f"modules/ has the modules of {RELEASE}, 5.4.0, but the kernel does not contain its release: remove all but one of them",
+        "headers/ has no Makefile: it has no kernel headers",
     ]
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (boot_bin(Soc.ZYNQMP), "BOOT.BIN is for zynqmp, the board is zynq"),
-        (b"\x7fELF", "BOOT.BIN is not what the BootROM accepts: it is shorter (4 bytes)"),
+        (boot_bin(Soc.ZYNQMP), "BOOT.BIN is for zynqmp, but the board is zynq"),
+        (b"\x7fELF", "the BootROM would not accept BOOT.BIN: it is shorter (4 bytes)"),
     ],
 )
 def test_another_boot_bin(vendor: Vendor, content: bytes, problem: str) -> None:
@@ -130,10 +132,10 @@ def test_another_boot_bin(vendor: Vendor, content: bytes, problem: str) -> None:
 @pytest.mark.parametrize(
     ("releases", "problem"),
     [
-        (["6.1.0"], f"modules/ has the modules of 6.1.0, the kernel is {RELEASE}"),
+        (["6.1.0"], f"modules/ has the modules of 6.1.0, but the kernel is {RELEASE}"),
         (
             ["5.4.0", "6.1.0"],
-            f"modules/ has the modules of 5.4.0, 6.1.0, and the kernel is {RELEASE}: keep one",
+            f"modules/ has the modules of 5.4.0, 6.1.0, but the kernel is {RELEASE}: remove all",
         ),
         (
             [],
@@ -154,15 +156,15 @@ def test_several_releases_and_a_kernel_that_does_not_say(vendor: Vendor) -> None
     vendor.loose(zimage(b""))
     vendor.write("modules/6.1.0/modules.dep")
     (found,) = vendor.problems()
-    assert "5.15.19-vendor, 6.1.0, and the kernel does not say its release" in found
+    assert "5.15.19-vendor, 6.1.0, but the kernel does not contain its release" in found
 
 
 def test_another_family(vendor: Vendor) -> None:
     vendor.loose(compatible="xlnx,zynqmp")
     vendor.write("zImage", image_arm64())
     assert vendor.problems() == [
-        "zImage is a kernel for arm64, the board's processors need arm",
-        "the device tree is for zynqmp, the board is zynq",
+        "zImage is a kernel for arm64, but the board's processors need arm",
+        "the device tree is for zynqmp, but the board is zynq",
     ]
 
 
@@ -185,7 +187,7 @@ def test_a_damaged_tree(vendor: Vendor) -> None:
 def test_a_fit_without_a_kernel(vendor: Vendor) -> None:
     vendor.write("image.ub", compiled("/dts-v1/; / { images { }; };", vendor.scratch))
     (problem,) = vendor.problems()
-    assert problem == "image.ub: its configuration '' has no kernel"
+    assert problem == "image.ub: the configuration '' has no kernel"
 
 
 def test_two_trees_and_two_spellings(vendor: Vendor) -> None:
@@ -195,8 +197,8 @@ def test_two_trees_and_two_spellings(vendor: Vendor) -> None:
     vendor.write("two.dtb")
     vendor.write("Boot.scr")
     spelling, trees = vendor.problems()
-    assert spelling == "Boot.scr and boot.scr are one name on the card's FAT"
-    assert trees.startswith("which device tree is the board's: one.dtb, two.dtb?")
+    assert spelling == "Boot.scr and boot.scr are the same name on the card's FAT"
+    assert trees.startswith("there are several device trees: one.dtb, two.dtb;")
 
 
 @pytest.mark.parametrize("name", ["../out", "/etc/passwd", "a/../../b", "C:/x", "a\\..\\b"])
@@ -205,7 +207,7 @@ def test_a_zip_file_that_leads_out_is_refused(tmp_path: Path, name: str) -> None
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("good", "x")
         archive.writestr(name, "x")
-    with pytest.raises(UserError, match=r"x\.zip is not unpacked") as caught:
+    with pytest.raises(UserError, match=r"x\.zip cannot be unpacked") as caught:
         unpack(path, tmp_path / "target")
     (detail,) = caught.value.details
     assert detail.startswith(f"{name}: ")
@@ -220,7 +222,7 @@ def test_a_zip_file_that_leads_out_is_refused(tmp_path: Path, name: str) -> None
         ([""], "a member of the archive has the invalid file name ''"),
         (["a", "a/b"], "a: is both a file and a directory"),
         (["a/b/c", "a/b"], "a/b: is both a file and a directory"),
-        (["a", "./a"], "a: is in it twice"),
+        (["a", "./a"], "a: occurs twice"),
         (["x" * 300], f"a member of the archive has the invalid file name '{'x' * 80}'"),
         (
             ["x/" * 3000],
@@ -228,7 +230,7 @@ def test_a_zip_file_that_leads_out_is_refused(tmp_path: Path, name: str) -> None
         ),
     ],
 )
-def test_names_in_zip_files_that_are_no_files_are_refused(
+def test_invalid_names_in_zip_files_are_refused(
     tmp_path: Path, names: list[str], problem: str
 ) -> None:
     path = tmp_path / "x.zip"
@@ -264,16 +266,16 @@ def test_boot_files_with_links_to_everything_are_refused(
     (tmp_path / "given").mkdir()
     (tmp_path / "given/modules").symlink_to("../elsewhere")
     os.mkfifo(tmp_path / "given/pipe")
-    assert len([*listed(tmp_path / "given")]) == 5
+    assert len([*list_files(tmp_path / "given")]) == 5
     (tmp_path / "given/proc").symlink_to("/proc")
     with pytest.raises(UserError, match="leads to /proc"):
-        [*listed(tmp_path / "given")]
+        [*list_files(tmp_path / "given")]
     (tmp_path / "given/proc").unlink()
-    for limit, most in (("_MOST_FILES", 4), ("_MOST_GIVEN", 4000)):
+    for limit, most in (("_MOST_FILES", 4), ("_MOST_BYTES", 4000)):
         with monkeypatch.context() as changed:
-            changed.setattr(given, limit, most)
-            with pytest.raises(UserError, match="are links in it that lead elsewhere"):
-                [*listed(tmp_path / "given")]
+            changed.setattr(supplied, limit, most)
+            with pytest.raises(UserError, match="does it contain links to other directories"):
+                [*list_files(tmp_path / "given")]
 
 
 def test_links_in_zip_files_are_refused(tmp_path: Path) -> None:
@@ -290,21 +292,21 @@ def test_links_in_zip_files_are_refused(tmp_path: Path) -> None:
 def test_a_zip_file_that_grows_too_large_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("builder.bsp.prebuilt.given._MOST", 3 << 20)
+    monkeypatch.setattr("builder.bsp.prebuilt.supplied._MOST_UNPACKED_BYTES", 3 << 20)
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros", bytes(4 << 20))
     assert path.stat().st_size < 1 << 14
     with pytest.raises(UserError) as caught:
         unpack(path, tmp_path / "target")
-    assert caught.value.details == ("it unpacks to 4 MiB, more than 3",)
+    assert caught.value.details == ("it unpacks to 4 MiB, more than 3 MiB",)
 
 
 @pytest.mark.parametrize("content", [b"no zip", b"PK\3\4 cut off"])
-def test_what_is_no_zip_file(tmp_path: Path, content: bytes) -> None:
+def test_not_a_zip_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.zip"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="not a zip file that can be read"):
+    with pytest.raises(UserError, match="not a readable zip file"):
         unpack(path, tmp_path / "target")
 
 
@@ -312,11 +314,11 @@ def test_a_damaged_member(vendor: Vendor, tmp_path: Path) -> None:
     path = vendor.zipped()
     data = path.read_bytes()
     path.write_bytes(data.replace(BANNER[:5], b"Lunix").replace(b"bootm", b"bootx", 1))
-    with pytest.raises(UserError, match="not a zip file that can be read: Bad CRC-32"):
+    with pytest.raises(UserError, match="not a readable zip file: Bad CRC-32"):
         unpack(path, tmp_path / "target")
 
 
-def test_what_desktops_leave_is_no_second_directory(tmp_path: Path) -> None:
+def test_desktop_metadata_is_no_second_directory(tmp_path: Path) -> None:
     for name in ("card", "__MACOSX", ".git"):
         (tmp_path / name).mkdir()
     assert top(tmp_path) == tmp_path / "card"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Prebuilt boot files: what is taken out of them, what makes them others, who names them."""
+"""The provider `prebuilt`: files used, keys, and ways to name boot files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pytest
 
 from builder.apt.archive import Archive
 from builder.bsp.prebuilt import modules
-from builder.bsp.prebuilt.given import digest, listed
 from builder.bsp.prebuilt.prebuilt import boot_artifacts
+from builder.bsp.prebuilt.supplied import digest, list_files
 from builder.bsp.provider import NOTES
 from builder.cli.context import typed
 from builder.errors import StepError, UserError
@@ -51,7 +51,7 @@ from tests.fixtures.specs import BOARD, NO_BYTES, Files
 
 pytestmark = needs_programs
 
-# What is taken
+# Files that are used
 
 
 def test_of_a_directory(vendor: Vendor) -> None:
@@ -91,7 +91,7 @@ def test_the_layer_is_modules_that_modprobe_can_use(vendor: Vendor) -> None:
     assert {member.mtime for member in members.values()} == {1_700_000_000}
 
 
-def test_what_depmod_made_is_kept(vendor: Vendor) -> None:
+def test_existing_indexes_of_depmod_are_not_replaced(vendor: Vendor) -> None:
     for name in ("modules.dep", "modules.dep.bin"):
         vendor.write(f"modules/{RELEASE}/{name}", b"the vendor's")
     vendor.built()
@@ -218,8 +218,8 @@ def test_an_archive_with_names_that_lead_out_is_refused(vendor: Vendor, name: st
     assert "the name leads outside of the archive's directory" in problem
 
 
-def test_what_is_behind_a_release_stays_in_its_directory(vendor: Vendor) -> None:
-    """The rest of such a name begins with a slash."""
+def test_paths_after_a_release_stay_in_its_directory(vendor: Vendor) -> None:
+    """The rest of such a name would begin with a slash."""
     vendor.remove("modules")
     place = vendor.scratch / "victim"
     name = f"lib/modules/{RELEASE}/{place}"
@@ -273,7 +273,7 @@ def test_the_only_release_is_the_kernels_if_that_does_not_say(vendor: Vendor) ->
 # The tree for QEMU
 
 
-def test_what_an_emulated_boot_lacks_is_added_and_listed(vendor: Vendor) -> None:
+def test_missing_nodes_for_an_emulated_boot_are_added_and_listed(vendor: Vendor) -> None:
     arguments = "earlycon root=/dev/ram0"
     chosen = f'bootargs = "{arguments}"; pynq_board = "B";'
     vendor.loose(chosen=chosen, aliases="ethernet0 = &gem;", bus="amba", card="sdhci")
@@ -301,11 +301,11 @@ def test_what_an_emulated_boot_lacks_is_added_and_listed(vendor: Vendor) -> None
 
 
 @pytest.mark.parametrize(("usb", "told"), [("", False), ("usb@e0002000 { };", True)])
-def test_operating_points_that_harm_are_told(vendor: Vendor, usb: str, *, told: bool) -> None:
+def test_harmful_operating_points_have_a_note(vendor: Vendor, usb: str, *, told: bool) -> None:
     points = "cpus { cpu@0 { operating-points = <666667 1000000 333334 1000000>; }; };"
     vendor.loose(more=points + usb)
     notes = json.loads((vendor.built() / NOTES).read_text())
-    start = "B: operating-points of its device tree: at 333334 kHz CPU_1x is 55.556 MHz"
+    start = "B: operating-points in its device tree: at 333334 kHz CPU_1x is 55.556 MHz"
     assert any(note.startswith(start) for note in notes) is told
 
 
@@ -320,7 +320,7 @@ def test_a_card_that_qemu_cannot_be_is_made_all_the_same(vendor: Vendor) -> None
     assert (boot / "fat/BOOT.BIN").exists()
 
 
-# What makes them others
+# Keys
 
 
 def test_the_digest_is_of_names_and_content_alone(vendor: Vendor) -> None:
@@ -344,7 +344,7 @@ def test_the_digest_is_of_names_and_content_alone(vendor: Vendor) -> None:
     assert digest(vendor.folder) != before
 
 
-def test_files_are_read_by_who_may_know_them(vendor: Vendor) -> None:
+def test_hashes_of_files_come_from_the_cache(vendor: Vendor) -> None:
     asked: list[Path] = []
 
     def read(path: Path) -> str:
@@ -352,7 +352,7 @@ def test_files_are_read_by_who_may_know_them(vendor: Vendor) -> None:
         return sha256(path)
 
     assert digest(vendor.folder, read) == digest(vendor.folder)
-    assert asked == [path for _, path in listed(vendor.folder)]
+    assert asked == [path for _, path in list_files(vendor.folder)]
 
 
 def test_links_count_as_the_files_they_point_to(vendor: Vendor) -> None:
@@ -388,7 +388,7 @@ PREBUILT = BOARD.replace("devicetree: b.dts\n", "")
 
 
 class Epoch:
-    """Stands in for an archive."""
+    """Fake archive."""
 
     epoch = 0
 
@@ -439,7 +439,7 @@ def test_mistakes_in_a_specification(files: Files, bsp: str, problem: str) -> No
     assert files.problems() == [f"boards/B/board.yaml:{problem}"]
 
 
-def test_what_is_built_needs_a_device_tree(files: Files) -> None:
+def test_built_boot_files_need_a_device_tree(files: Files) -> None:
     files.board(PREBUILT)
     assert files.problems() == ["boards/B/board.yaml:1: devicetree: is missing"]
 
@@ -456,7 +456,7 @@ def test_the_command_line_wins(files: Files, tmp_path: Path) -> None:
     spec = resolve(files.tree, "B", boot_files=tmp_path)
     assert spec.boot_files == tmp_path
     assert spec.board.bsp.provider == "prebuilt"
-    # Recipes may see the board: where the files lie must not make their layers others.
+    # Recipes may depend on the board: the path of the files must not change their layers.
     assert str(tmp_path) not in str(spec.board.model_dump())
 
 
@@ -483,7 +483,7 @@ def test_mistakes_on_the_command_line(
 
 
 class Card(Step):
-    """Stands in for the image."""
+    """Fake image."""
 
     def settings(self) -> dict[str, object]:
         return {}
@@ -540,7 +540,7 @@ def test_a_build_says_what_its_boot_files_are(
     vendor.remove("BOOT.BIN")
     answer = build_py.there("build", *words)
     assert answer.status == 2
-    assert "  BOOT.BIN is missing: it is what the board's BootROM starts" in answer.errors
+    assert "  BOOT.BIN, which the board's BootROM loads, is missing" in answer.errors
 
 
 class Whole(bytes):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Start-up tables against Vivado's parameters: genuine exports, and such with one thing changed."""
+"""Start-up tables and Vivado's parameters: genuine exports, and exports with one change."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def pair(name: str) -> tuple[ps7.StartupTable, dict[str, str]]:
 
 
 def changed(table: ps7.StartupTable, field: Field, difference: int) -> ps7.StartupTable | None:
-    """The table with some bits of a field turned over in the last operation that writes it."""
+    """The table with some bits of a field inverted in the last operation that writes it."""
     for section in reversed(ps7.SECTIONS):
         operations = list(table.sections[section])
         for index in reversed(range(len(operations))):
@@ -161,8 +161,8 @@ def test_one_changed_field_is_refused_with_the_parameter(name: str) -> None:
     table, parameters = pair(name)
     comparison = ps7_check.Comparison(parameters)
     tried = 0
-    # To save time, each pair has another sixth of the pins, whose rules are the same, and every other
-    # change of the rest.
+    # To save time, each pair tests another sixth of the pins, whose rules are the same, and every
+    # other change of the rest.
     index = VARIED.index(name)
     pins = PINS[index :: len(VARIED)]
     fields = [each for each in COVERED if each.register in pins or each.register not in PINS]
@@ -190,7 +190,7 @@ def test_each_rule_names_its_own_parameter(name: str) -> None:
     tried = set()
     for rule in rules:
         value = registers.field(rule.field)
-        # Clock sources have several values with one meaning: their lowest bits make no difference.
+        # Several values of a clock source have the same meaning: the lowest bit does not matter.
         difference = next(each for each in (1, 2, 4) if (value or 0) ^ each not in rule.values)
         other = changed(table, rule.field, difference) if value is not None else None
         if other:
@@ -209,7 +209,7 @@ def test_each_rule_names_its_own_parameter(name: str) -> None:
             1,
             (
                 "DDR t_rc: PCW_UIPARAM_DDR_T_RC says 48.75, which is 27 (0x1b) in 0xf8006014 bits 5:0, "
-                "the table has 26 (0x1a)"
+                "but the table has 26 (0x1a)"
             ),
         ),
         (
@@ -218,7 +218,7 @@ def test_each_rule_names_its_own_parameter(name: str) -> None:
             2,
             (
                 "MIO 16 voltage: PCW_MIO_16_IOTYPE says LVCMOS 1.8V, which is 1 in 0xf8000740 bits "
-                "11:9, the table has 3, which is LVCMOS 3.3V"
+                "11:9, but the table has 3, which is LVCMOS 3.3V"
             ),
         ),
         (
@@ -227,7 +227,7 @@ def test_each_rule_names_its_own_parameter(name: str) -> None:
             1,
             (
                 "UART divider 0: PCW_UART_PERIPHERAL_DIVISOR0 says 10, which is 10 (0xa) in "
-                "0xf8000154 bits 13:8, the table has 11 (0xb)"
+                "0xf8000154 bits 13:8, but the table has 11 (0xb)"
             ),
         ),
         (
@@ -236,14 +236,12 @@ def test_each_rule_names_its_own_parameter(name: str) -> None:
             1,
             (
                 "DDR fifo_we_slave_ratio of lane 0: PCW_UIPARAM_DDR_BOARD_DELAY0 says 0.41, which is "
-                "292 (0x124) in 0xf8006168 bits 20:0, the table has 293 (0x125)"
+                "292 (0x124) in 0xf8006168 bits 20:0, but the table has 293 (0x125)"
             ),
         ),
     ],
 )
-def test_says_what_differs_and_where(
-    name: str, field: Field, difference: int, message: str
-) -> None:
+def test_differences_have_a_place(name: str, field: Field, difference: int, message: str) -> None:
     table, parameters = pair(name)
     other = changed(table, field, difference)
     assert other
@@ -279,7 +277,7 @@ def test_a_value_that_is_wrong_only_at_first_is_refused() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        # Figures of what is switched off, or comes from elsewhere.
+        # Values of disabled peripherals, or of clocks from elsewhere.
         {"PCW_FPGA_FCLK0_ENABLE": "0", "PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ": "10.000000"},
         {"PCW_EN_CLK0_PORT": "0", "PCW_FCLK0_PERIPHERAL_DIVISOR0": "1"},
         {"PCW_SDIO_PERIPHERAL_VALID": "0", "PCW_ACT_SDIO_PERIPHERAL_FREQMHZ": "10.000000"},
@@ -287,7 +285,7 @@ def test_a_value_that_is_wrong_only_at_first_is_refused() -> None:
         {"PCW_ACT_UART_PERIPHERAL_FREQMHZ": "-1"},
         {"PCW_MIO_16_IOTYPE": "<Select>", "PCW_MIO_16_SLEW": "<Select>"},
         {"PCW_PLL_BYPASSMODE_ENABLE": "1", "PCW_ACT_APU_PERIPHERAL_FREQMHZ": "25"},
-        # Memory of which nothing is known but the width of the bus.
+        # Memory of which only the bus width is known.
         {"PCW_UIPARAM_DDR_MEMORY_TYPE": "DDR 2", "PCW_UIPARAM_DDR_T_RC": "60"},
         {"PCW_UIPARAM_DDR_MEMORY_TYPE": "LPDDR 2", "PCW_UIPARAM_DDR_CL": "8"},
         {"PCW_UIPARAM_DDR_ENABLE": "0", "PCW_UIPARAM_DDR_BUS_WIDTH": "32 Bit"},
@@ -296,7 +294,7 @@ def test_a_value_that_is_wrong_only_at_first_is_refused() -> None:
         {"PCW_UIPARAM_DDR_BL": "4", "PCW_UIPARAM_DDR_T_FAW": "60"},
     ],
 )
-def test_what_is_off_or_not_known_is_not_compared(change: dict[str, str]) -> None:
+def test_disabled_or_unknown_settings_are_not_compared(change: dict[str, str]) -> None:
     table, parameters = pair("E-Elements-tw_Pynq-Z2-platform__b2ce8b94")
     assert ps7_check.compare(table, {**parameters, **change}) == []
 
@@ -353,7 +351,7 @@ def test_a_reset_line_whose_output_is_off_is_refused() -> None:
 @pytest.mark.parametrize(("divider", "wrong"), [(29, 0), (31, 2), (66, 2), (13, 2)])
 def test_lock_settings_go_with_the_feedback_divider(divider: int, wrong: int) -> None:
     table, parameters = pair(VARIED[0])
-    # The table's are those of 29 and 30; others have others (UG585, table 25-6).
+    # The table has those of 29 and 30; other dividers have different ones (UG585, table 25-6).
     assert parameters["PCW_IOPLL_CTRL_FBDIV"] == "30"
     found = ps7_check.compare(table, {**parameters, "PCW_IOPLL_CTRL_FBDIV": str(divider)})
     names = {"IO PLL PLL_CP", "IO PLL PLL_RES", "IO PLL LOCK_CNT"}

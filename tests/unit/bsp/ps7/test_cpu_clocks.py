@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""CPU clock and operating points of Zynq-7000 boards: rules, and boards that keep or break them."""
+"""Rules for CPU clock and operating points of Zynq-7000, and boards that satisfy or violate them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from builder.bsp.ps7 import cpu_clocks
 from builder.bsp.ps7 import table as ps7
 from builder.bsp.ps7.clocks import CpuDividers
 from builder.bsp.ps7.cpu_clock_check import check_tree, problems_of, tree_faults
-from builder.bsp.ps7.cpu_clocks import CpuClock, fault_of_start, faults
+from builder.bsp.ps7.cpu_clocks import CpuClock, faults, start_up_fault
 from builder.bsp.soc import FAMILIES
 from builder.errors import UserError
 from builder.formats.devicetree import DeviceTree, read_tree
@@ -67,19 +67,19 @@ CLOCK_667 = clock(33_333_333, 40)
         (CLOCK_650, (650000, 325000), "", []),
         (CLOCK_667, cpu_clocks.SOC_POINTS, "", []),
         (CLOCK_650, (650000,), "usb0", []),
-        # A quicker CPU has a low point that is not.
+        # A faster CPU has a low point that is high enough.
         (clock(33_333_333, 48), (800000, 400000), "usb0", []),
         (clock(50_000_000, 26, ratio=4), (650000, 325000), "usb0", []),
-        # The SoC's table at another clock: both points are rounded down to what there is.
+        # The SoC's table at another clock: both points are rounded down to possible clocks.
         (CLOCK_650, cpu_clocks.SOC_POINTS, "", []),
-        # Timers keep their rate at a half alone.
+        # Timers keep their rate only at a half.
         (CLOCK_667, (666667, 222223), "", ["sets the CPU to 222.222 MHz, which is neither"]),
         (CLOCK_667, (666667, 166667), "", ["sets the CPU to 166.667 MHz, which is neither"]),
-        # Points a little below what they mean get the next divider.
+        # Points slightly below a possible clock get the next divider.
         (CLOCK_667, (666666,), "", ["sets the CPU to 444.444 MHz"]),
         (clock(33_333_333, 32), (533333, 266667), "", ["sets the CPU to 355.556 MHz"]),
         (CLOCK_650, (0,), "", ["sets the CPU to 20.635 MHz, which is neither"]),
-        (CLOCK_650, (1300000, 650000), "", ["sets the CPU to 1300.000 MHz, and start-up to 650"]),
+        (CLOCK_650, (1300000, 650000), "", ["sets the CPU to 1300.000 MHz, but start-up to 650"]),
     ],
 )  # fmt: skip
 def test_operating_points(
@@ -92,12 +92,12 @@ def test_operating_points(
 
 def test_the_clock_of_start_up_is_enough_for_usb() -> None:
     slow = clock(33_333_333, 20)
-    assert fault_of_start(CLOCK_650, ["usb0"]) is None
-    assert fault_of_start(slow, []) is None
-    text = fault_of_start(slow, ["usb0", "usb1"])
+    assert start_up_fault(CLOCK_650, ["usb0"]) is None
+    assert start_up_fault(slow, []) is None
+    text = start_up_fault(slow, ["usb0", "usb1"])
     assert text
     assert "CPU at 333.333 MHz" in text
-    assert "CPU_1x is 55.556 MHz, and usb0 and usb1 are on" in text
+    assert "CPU_1x is 55.556 MHz, but usb0 and usb1 are enabled" in text
 
 
 def test_table_and_parameters_say_the_same(tmp_path: Path) -> None:
@@ -109,21 +109,23 @@ def test_table_and_parameters_say_the_same(tmp_path: Path) -> None:
         "PCW_CPU_PERIPHERAL_DIVISOR0": "2",
         "PCW_APU_CLK_RATIO_ENABLE": "6:2:1",
     }
-    by_table = cpu_clocks.of_table(table, 50_000_000)
-    by_parameters = cpu_clocks.of_parameters(parameters, 50_000_000)
+    by_table = cpu_clocks.clock_of_table(table, 50_000_000)
+    by_parameters = cpu_clocks.clock_of_parameters(parameters, 50_000_000)
     assert by_table
     assert by_parameters
     assert by_parameters == replace(by_table, known_from=by_parameters.known_from)
     assert by_table.frequency == 650e6
     # The parameters of a block design have no dividers.
-    own = cpu_clocks.of_parameters({"PCW_ACT_APU_PERIPHERAL_FREQMHZ": "650.000000"}, 50_000_000)
+    own = cpu_clocks.clock_of_parameters(
+        {"PCW_ACT_APU_PERIPHERAL_FREQMHZ": "650.000000"}, 50_000_000
+    )
     assert own == by_parameters
-    assert cpu_clocks.of_parameters({}, 50_000_000) is None
+    assert cpu_clocks.clock_of_parameters({}, 50_000_000) is None
 
 
 def test_a_table_that_leaves_the_clock_alone_says_nothing() -> None:
     empty = ps7.StartupTable(origin="", sections=dict.fromkeys(ps7.SECTIONS, ()))
-    assert cpu_clocks.of_table(empty, 50_000_000) is None
+    assert cpu_clocks.clock_of_table(empty, 50_000_000) is None
 
 
 def problems(files: Files, source: str, bsp: str | None = None) -> list[str]:
@@ -145,15 +147,15 @@ def files(tmp_path: Path) -> Files:
     ("source", "wrong"),
     [
         (TREE % (USB_ON, ""), None),
-        # In force is what comes last.
+        # The last value is effective.
         (TREE % (USB_ON + HALF, ""), None),
         (TREE % (USB_ON, HALF), "b.dts:5: operating-points: at 325000 kHz CPU_1x is 54.167 MHz"),
         (TREE % (USB_ON, "/* " + HALF + "*/"), None),
         (TREE % ("", HALF), None),
         (TREE % ("", USB_ON + HALF + '&usb0 { status = "disabled"; };'), None),
-        # Without the snippet, the points of the SoC's own tree are in force.
+        # Without the snippet, the points of the SoC's own tree are effective.
         ((TREE % (USB_ON, "")).replace("pynq-pl-", "x-"), "b.dts:2: operating-points: at 333334 kHz"),
-        # An expression is left to the compiler, in the build.
+        # Expressions are checked in the build, after compilation.
         (TREE % (USB_ON, "&cpu0 { operating-points = <(650 * 1000) 0>; };"), None),
     ],
 )  # fmt: skip
@@ -162,7 +164,7 @@ def test_sources_are_judged_with_file_and_line(
 ) -> None:
     found = problems(files, source)
     assert [each.startswith(f"boards/B/{wrong}") for each in found] == [True] * bool(wrong)
-    # What to write instead is said with it.
+    # The message has the remedy.
     assert all("/delete-property/ operating-points;" in each for each in found)
 
 
@@ -179,7 +181,7 @@ def test_the_start_up_table_counts(files: Files) -> None:
     (wrong,) = problems(files, good.replace("50000000", "33333333"), own)
     assert wrong.startswith("boards/B/b.dts:4: ps-clk-frequency: is 33333333, but ")
     assert "write <50000000>" in wrong
-    # A slow start-up is not the tree's fault.
+    # A slow clock of start-up is not a fault of the tree.
     files.write("boards/B/t.yaml", TABLE.replace("0x1A000", "0xD000"))
     (wrong,) = problems(files, good, own)
     assert wrong.startswith("boards/B/board.yaml:8: bsp: with the CPU at 325.000 MHz")
@@ -246,10 +248,10 @@ def test_a_compiled_tree_is_judged(tmp_path: Path) -> None:
     assert [each.partition(",")[0] for each in caught.value.details] == [
         "at 325000 kHz CPU_1x is 54.167 MHz"
     ]
-    # With start-up code that nothing is known of, the highest point stands for it.
+    # If the start-up code is unknown, the highest point is assumed.
     with pytest.raises(UserError) as caught:
         check(tree, None)
-    assert "since the start-up code is not known" in caught.value.details[0]
+    assert "because the start-up code is unknown" in caught.value.details[0]
     with pytest.raises(
         UserError, match=r"CPU at 325\.000 MHz, as start-up sets it, CPU_1x is 54\.167"
     ):

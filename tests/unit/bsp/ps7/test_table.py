@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The start-up table: reading, writing as C, taking out of an export, comparing with parameters."""
+"""The start-up table: reading, writing as C, reading from an export, comparing with parameters."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_reads_every_operation_of_the_board(table: ps7.StartupTable) -> None:
     }
 
 
-def test_registers_are_what_all_writes_together_leave(table: ps7.StartupTable) -> None:
+def test_registers_have_the_result_of_all_writes(table: ps7.StartupTable) -> None:
     registers = table.registers()
     # IO PLL: feedback divider 20, out of reset, not bypassed.
     assert registers[0xF8000108] == (0x14000, 0x7F011)
@@ -78,7 +78,7 @@ def test_registers_are_what_all_writes_together_leave(table: ps7.StartupTable) -
         ("clock: []", "clock: [", "not YAML"),
     ],
 )
-def test_names_what_is_wrong(tmp_path: Path, old: str, new: str, complaint: str) -> None:
+def test_the_message_names_the_fault(tmp_path: Path, old: str, new: str, complaint: str) -> None:
     with pytest.raises(UserError) as caught:
         ps7.read_table(write(tmp_path, SMALL.replace(old, new)))
     assert complaint in "\n".join(caught.value.details)
@@ -109,7 +109,7 @@ def test_c_file_holds_the_table(table: ps7.StartupTable) -> None:
 
 
 def vivado_source(table: ps7.StartupTable) -> str:
-    """Write a table the way Vivado does, with the noise that its file has."""
+    """Write a table in Vivado's format, with the other contents of its file."""
     parts = ['#include "ps7_init_gpl.h"\nint ps7_config(unsigned long *table) { return 0; }\n']
     for section in ps7.SECTIONS:
         name = "ps7_post_config" if section == "post_config" else f"ps7_{section}_init_data"
@@ -168,7 +168,7 @@ def test_a_table_may_leave_the_console_speed_to_u_boot(
         ({"PCW_SD1_PERIPHERAL_ENABLE": "1"}, "SD1 bus clock"),
     ],
 )
-def test_finds_what_does_not_fit(
+def test_differences_are_found(
     table: ps7.StartupTable, parameters: dict[str, str], change: dict[str, str], what: str
 ) -> None:
     assert what in {each.what for each in ps7_check.compare(table, parameters | change)}
@@ -180,7 +180,9 @@ def test_another_crystal_changes_every_clock(
     slower = parameters | {"PCW_CRYSTAL_PERIPHERAL_FREQMHZ": "33.333333"}
     found = [str(each) for each in ps7_check.compare(table, slower)]
     assert (
-        "CPU clock: PCW_ACT_APU_PERIPHERAL_FREQMHZ says 650.000 MHz, the table has 433.333 MHz"
+        "CPU clock: PCW_ACT_APU_PERIPHERAL_FREQMHZ says 650.000 MHz, but the table has 433.333 MHz"
         in found
     )
-    assert "UART0 speed: PCW_UART0_BAUD_RATE says 115200 baud, the table has 76805 baud" in found
+    assert (
+        "UART0 speed: PCW_UART0_BAUD_RATE says 115200 baud, but the table has 76805 baud" in found
+    )

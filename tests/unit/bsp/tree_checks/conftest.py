@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Device trees compiled from source."""
+"""Fixture: device trees compiled from source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Compile = Callable[[str], DeviceTree]
 
 @pytest.fixture
 def compiled(tmp_path: Path) -> Compile:
-    """Compiles the source of a tree or of an overlay, with symbols as the build does."""
+    """Compile the source of a tree or of an overlay, with symbols as in the build."""
 
     def compiled(source: str) -> DeviceTree:
         path = tmp_path / "tree.dts"

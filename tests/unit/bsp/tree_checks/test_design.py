@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A design against the device tree: what is on in the one and off in the other."""
+"""Check of peripherals that are enabled in a design and disabled in the device tree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from builder.bsp.tree_checks.design import Wanted, findings, pin_findings
+from builder.bsp.tree_checks.design import EnabledPeripherals, findings, pin_findings
 from builder.formats.devicetree import DeviceTree
 from builder.spec.models import Soc
 from builder.vivado.system import peripherals
@@ -46,12 +46,14 @@ OVERLAY = """\
 """
 
 
-def wanted(parameters: dict[str, str], soc: Soc = Soc.ZYNQ, origin: str = "design base") -> Wanted:
-    return Wanted(origin=origin, soc=soc, peripherals=peripherals(soc, parameters))
+def wanted(
+    parameters: dict[str, str], soc: Soc = Soc.ZYNQ, origin: str = "design base"
+) -> EnabledPeripherals:
+    return EnabledPeripherals(origin=origin, soc=soc, peripherals=peripherals(soc, parameters))
 
 
 def names(
-    tree: DeviceTree, *designs: Wanted, overlays: list[DeviceTree] | None = None
+    tree: DeviceTree, *designs: EnabledPeripherals, overlays: list[DeviceTree] | None = None
 ) -> list[str]:
     return [each.name for each in findings(tree, overlays or [], designs, source="b.dts")]
 
@@ -68,8 +70,10 @@ def test_a_peripheral_that_is_off_in_the_tree_is_found(
     tree = compiled(ZYNQ_TREE % "disabled")
     (found,) = findings(tree, [], [wanted(ZYNQ)], source="devicetree/b.dts")
     assert found.name == "design: i2c@e0005000"
-    assert found.text.startswith("design base: I2C 1 (EMIO) is on, but /axi/i2c@e0005000 is disa")
-    assert "no /dev/i2c-N" in found.text, "what it means on the board"
+    assert found.text.startswith(
+        "design base: I2C 1 (EMIO) is enabled, but /axi/i2c@e0005000 is disa"
+    )
+    assert "/dev/i2c-N and the devices" in found.text, "what it means on the board"
     assert found.text.endswith("in devicetree/b.dts"), "where to mend it"
 
 
@@ -104,14 +108,14 @@ def test_gpio_is_on_without_a_status(compiled: Callable[[str], DeviceTree]) -> N
 
 
 @pytest.mark.parametrize(("label", "left"), [("i2c1", []), ("i2c0", ["design: i2c@e0005000"])])
-def test_an_overlay_of_the_image_may_switch_on_what_is_in_the_logic(
+def test_an_overlay_may_enable_a_peripheral_in_the_logic(
     compiled: Callable[[str], DeviceTree], label: str, left: list[str]
 ) -> None:
     tree = compiled(ZYNQ_TREE % "disabled")
     assert names(tree, wanted(ZYNQ), overlays=[compiled(OVERLAY % label)]) == left
 
 
-def test_no_overlay_stands_for_what_is_on_pins_of_the_board(
+def test_an_overlay_does_not_enable_peripherals_on_pins(
     compiled: Callable[[str], DeviceTree],
 ) -> None:
     parameters = {**ZYNQ, "PCW_I2C1_I2C1_IO": "MIO 12 .. 13"}
@@ -153,7 +157,7 @@ LEFT = ["design: i2c@e0005000 pins"]
         pytest.param(PINS, "", [], id="set up at the start"),
     ],
 )
-def test_pins_that_nobody_sets_up_for_a_design_are_found(
+def test_pins_that_are_not_set_up_are_found(
     compiled: Callable[[str], DeviceTree], start: dict[str, str], node: str, left: list[str]
 ) -> None:
     source = (ZYNQ_TREE % "okay").replace("i2c1: i2c@e0005000 {", f"i2c1: i2c@e0005000 {{ {node}")
@@ -161,7 +165,9 @@ def test_pins_that_nobody_sets_up_for_a_design_are_found(
     found = pin_findings(compiled(source), [first], [wanted({**ZYNQ, **PINS})], source="b.dts")
     assert [each.name for each in found] == left
     for each in found:
-        assert each.text.startswith("design base: I2C 1 is on MIO 12 .. 13, which the first stage")
+        assert each.text.startswith(
+            "design base: I2C 1 is on MIO 12 .. 13, which neither the first stage"
+        )
         assert each.text.endswith("by `pinctrl-0` in b.dts")
 
 
@@ -172,7 +178,7 @@ def test_pins_are_not_compared_where_nothing_is_known_of_the_start(
     assert pin_findings(tree, [], [wanted({**ZYNQ, **PINS})], source="b.dts") == []
 
 
-def test_pins_of_what_is_off_in_the_tree_are_no_second_finding(
+def test_pins_of_disabled_peripherals_are_no_second_finding(
     compiled: Callable[[str], DeviceTree],
 ) -> None:
     tree = compiled(ZYNQ_TREE % "disabled")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Findings of a device tree's checks: kept, accepted, told."""
+"""Findings of a device tree's checks: storage, acceptance, messages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from builder.bsp.tree_checks.findings import (
     NOT_COMPARED,
     Finding,
+    describe_findings,
     read_findings,
     reason,
-    told,
     unused,
     write_findings,
 )
@@ -30,21 +30,21 @@ def test_findings_are_written_and_read(tmp_path: Path) -> None:
     assert read_findings(tmp_path / "f") == [I2C]
 
 
-def test_a_finding_is_told_with_its_name() -> None:
-    assert [*told([I2C], [])] == ["[design: i2c@e0005000] it is off"]
+def test_a_finding_is_shown_with_its_name() -> None:
+    assert [*describe_findings([I2C], [])] == ["[design: i2c@e0005000] it is off"]
 
 
 @pytest.mark.parametrize("pattern", ["design: i2c@e0005000", "design: i2c@*"])
-def test_an_accepted_finding_is_not_told(pattern: str) -> None:
+def test_an_accepted_finding_is_not_shown(pattern: str) -> None:
     accepted = [accepting(pattern)]
     assert reason(I2C, accepted) == "nothing hangs on it"
-    assert [*told([I2C], accepted)] == []
+    assert [*describe_findings([I2C], accepted)] == []
 
 
 @pytest.mark.parametrize("pattern", ["linux: i2c@e0005000", "design: i2c", "DESIGN: *"])
-def test_what_accepts_nothing_is_told(pattern: str) -> None:
+def test_unused_entries_are_reported(pattern: str) -> None:
     accepted = [accepting(pattern)]
-    assert [*told([I2C], accepted)] == ["[design: i2c@e0005000] it is off"]
+    assert [*describe_findings([I2C], accepted)] == ["[design: i2c@e0005000] it is off"]
     ((index, text),) = unused([I2C], accepted)
     assert index == 0
     assert repr(pattern) in text
@@ -70,7 +70,7 @@ def test_an_entry_for_a_check_that_was_not_made_is_left_alone() -> None:
         ),
     ],
 )
-def test_what_is_right_for_every_board_needs_no_entry(check: str, subject: str) -> None:
+def test_findings_accepted_for_all_boards_need_no_entry(check: str, subject: str) -> None:
     assert reason(Finding(check=check, subject=subject, text=""), [])
 
 
@@ -88,6 +88,6 @@ def test_nothing_else_is_right_by_itself(check: str, subject: str) -> None:
 
 def test_many_findings_of_one_check_are_cut_short() -> None:
     many = [Finding(check="linux", subject=f"/n{number}", text="") for number in range(20)]
-    lines = [*told([*many, I2C], [])]
+    lines = [*describe_findings([*many, I2C], [])]
     assert len(lines) == 10
-    assert lines[-1] == "[linux] 12 more: `findings` in manifest.json has all of them"
+    assert lines[-1] == "[linux] 12 more findings; see `findings` in manifest.json"

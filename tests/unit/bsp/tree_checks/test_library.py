@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The devices that the installed library opens, against the device tree."""
+"""Check of the devices that the installed library opens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.bsp.tree_checks.library import Library, findings, own_files, read_library
+from builder.bsp.tree_checks.library import Library, findings, package_files, read_library
 from builder.formats.devicetree import DeviceTree
 from builder.spec.models import Soc
 from builder.untrusted import tree as foreign
@@ -74,13 +74,13 @@ def package(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def library(package: Path) -> Library:
-    """The facts about it."""
+    """Facts about the installed library."""
     return read_library(foreign.ForeignTree(package))
 
 
 @pytest.fixture
 def designs(tmp_path: Path) -> dict[str, Design]:
-    """A design with the codec's controller, and lines of GPIO in the logic."""
+    """A design with the codec's controller, and GPIO lines in the logic."""
     path = tmp_path / "base.hwh"
     parts = {"codec": Part(kind="audio_codec_ctrl"), "leds": Part(kind="axi_gpio")}
     path.write_text(hwh(Soc.ZYNQ, parameters={"PCW_GPIO_EMIO_GPIO_ENABLE": "1"}, parts=parts))
@@ -93,7 +93,7 @@ def names(
     return [each.name for each in findings(tree, overlays, library, designs, source="b.dts")]
 
 
-def test_what_a_driver_opens_is_read_out_of_its_source(library: Library) -> None:
+def test_opened_devices_are_read_from_the_source(library: Library) -> None:
     opened = library.opened["xilinx.com:ip:audio_codec_ctrl:1.0"]
     assert {(each.kind, each.name) for each in opened} == {
         ("uio", "audio-codec-ctrl"),
@@ -155,9 +155,9 @@ def test_links_are_not_followed(package: Path, library: Library, tmp_path: Path)
     (package / "broken.py").symlink_to("/nowhere")
     (package / "lib/old").mkdir()
     (package / "lib/old/libaudio.so").symlink_to("/nowhere")
-    assert own_files(foreign.ForeignTree(package), "other.py") == []
+    assert package_files(foreign.ForeignTree(package), "other.py") == []
     assert read_library(foreign.ForeignTree(package)) == library
-    # As a root filesystem is seen that is mounted in a namespace of its own.
+    # Like a root filesystem that is mounted in another namespace.
     assert (
         read_library(foreign.ForeignTree(Path("/proc/self/root") / package.relative_to("/")))
         == library
@@ -180,7 +180,7 @@ def test_a_tree_with_all_of_it_is_right(
         ({"i2c": "disabled"}, "library: /dev/i2c-1"),
     ],
 )
-def test_what_is_missing_is_found(
+def test_missing_devices_are_found(
     compiled: Callable[[str], DeviceTree],
     library: Library,
     designs: dict[str, Design],
@@ -217,7 +217,7 @@ def test_a_name_of_its_own_is_the_devices(
     assert names(compiled(TREE % {**WHOLE, "uio": uio}), library, designs) == []
 
 
-def test_the_kernel_may_be_told_another_compatible(
+def test_the_command_line_may_set_another_compatible(
     compiled: Callable[[str], DeviceTree], library: Library, designs: dict[str, Design]
 ) -> None:
     source = (TREE % WHOLE).replace("of_id=generic-uio", "of_id=uio")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A board's device tree against Linux's tree of the same board."""
+"""Comparison of a board's device tree with Linux's tree of the same board."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def names(own: DeviceTree, theirs: DeviceTree) -> list[str]:
 
 
 def test_numbers_of_references_are_no_difference(compiled: Callable[[str], DeviceTree]) -> None:
-    # With a reference more before them, all phandles are others.
+    # Another reference before them changes all phandles.
     other = LINUX.replace("    clkc:", "    x: x { y = <&x>; };\n    clkc:")
     assert names(compiled(other), compiled(LINUX)) == ["linux: /x"]
 
@@ -53,10 +53,10 @@ def test_a_change_is_found(
     assert names(compiled(LINUX.replace(old, new)), compiled(LINUX)) == [f"linux: {subject}"]
 
 
-def test_a_finding_says_what_both_have(compiled: Callable[[str], DeviceTree]) -> None:
+def test_a_finding_has_both_values(compiled: Callable[[str], DeviceTree]) -> None:
     own = compiled(LINUX.replace("<&clkc 28>", "<&clkc 29>"))
     (found,) = findings(own, compiled(LINUX), name="zynq-zed.dts", source="devicetree/b.dts")
-    what = 'clocks of /axi/usb@e0002000 is "/clock 29" here and "/clock 28" there'
+    what = 'clocks of /axi/usb@e0002000 is "/clock 29", and "/clock 28" in'
     assert what in found.text
     assert "correct devicetree/b.dts" in found.text
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A device tree against Linux's bindings: which of the complaints are the board's own."""
+"""Check against Linux's bindings: complaints that only the board's tree causes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_complaints_are_read_each_once_without_their_details() -> None:
         ("etb@f8801000: clocks: [[1, 27]] is too long", 1),
     ],
 )
-def test_what_linux_has_too_does_not_count(usual: str, left: int) -> None:
+def test_complaints_about_linux_trees_do_not_count(usual: str, left: int) -> None:
     node, _, text = usual.partition(": ")
     known = {Complaint(node=node, text=text).general}
     own = complaints(OUTPUT)[2:]
@@ -59,7 +59,7 @@ def test_what_linux_has_too_does_not_count(usual: str, left: int) -> None:
 
 
 @pytest.mark.parametrize(("text", "left"), [('* "generic-uio" or "x".', 0), ("generic", 1)])
-def test_what_is_described_in_plain_text_does_not_count(text: str, left: int) -> None:
+def test_compatibles_described_in_plain_text_do_not_count(text: str, left: int) -> None:
     own = complaints(OUTPUT)[1:2]
     assert len(findings(own, set(), described=words([text]), source="b.dts")) == left
 
@@ -73,7 +73,7 @@ def test_a_finding_says_where_it_is_mended() -> None:
     assert "correct devicetree/b.dts" in first.text
 
 
-def test_bindings_of_a_tree_and_what_they_refer_to(compiled: Callable[[str], DeviceTree]) -> None:
+def test_bindings_of_a_tree_and_their_references(compiled: Callable[[str], DeviceTree]) -> None:
     assert relevant(BINDINGS, [compiled(TREE)]) == [
         "net/common.yaml",
         "net/ethernet-controller.yaml",

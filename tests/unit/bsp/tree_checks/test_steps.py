@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The steps that check a device tree: what they read, and what they write."""
+"""The steps that check a device tree: inputs and outputs."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def root(tmp_path: Path, processes: Processes) -> MountedRoot:
 
 @pytest.fixture
 def spec() -> ImageSpec:
-    """The board whose parameters have nothing on that the tree above has off."""
+    """A board whose parameters enable no peripheral that the tree above disables."""
     return resolve(TREE, "Pynq-Z2", distro="debian-bookworm")
 
 
@@ -112,7 +112,7 @@ def test_without_the_library_the_export_is_compared(
 
 @pytest.fixture
 def files_of(boards_dir: Path) -> Callable[[], ImageSpec]:
-    """Gives a board that has its hardware export."""
+    """Return a board with a hardware export."""
 
     def files_of() -> ImageSpec:
         tree = type(TREE)(root=TREE.root, boards_dirs=(boards_dir,))
@@ -155,7 +155,7 @@ LINUX = {
     "arch/arm/boot/dts/zynq-old.dts": "no device tree",
     "include/dt-bindings/x.h": "",
     "include/uapi/linux/x.h": "",
-    # Two, since dt-mk-schema takes a single file for one that it has made itself.
+    # Two, because dt-mk-schema treats a single file as its own output.
     **{
         f"Documentation/devicetree/bindings/{name}.yaml": BINDING % {"name": name}
         for name in ("thing", "other")
@@ -175,7 +175,7 @@ OWN = """\
 
 @pytest.fixture
 def linux(make_job: MakeJob, tmp_path: Path) -> Callable[[], Path]:
-    """Runs the step `bindings` on kernel sources of a few files; returns its output."""
+    """Run the step `bindings` on kernel sources of a few files; return its output."""
 
     def linux() -> Path:
         top = tmp_path / "source/linux-6.1"
@@ -211,12 +211,12 @@ def test_a_tree_is_compared_with_linux(make_job: MakeJob, linux: Callable[[], Pa
     assert [path.name for path in (made / "files/trees").iterdir()] == ["zynq-zed.dtb"]
     names = [*checked(make_job, made)]
     assert names[0] == "linux: /thing@1000 new"
-    # Of the other node's `old` Linux's tree gives rise to the same complaint.
+    # Linux's tree causes the same complaint about the other node's `old`.
     (complaint,) = [name for name in names if "@1000: " in name or "@2000: " in name]
     assert complaint.startswith("schema: thing@1000: 'new', 'old' do not match")
 
 
-def test_without_dt_validate_the_user_is_told(
+def test_without_dt_validate_there_is_a_finding(
     make_job: MakeJob, linux: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bindings, "installed", lambda: False)
@@ -245,5 +245,5 @@ def test_kernel_sources_are_one_tarball(
     for name in names:
         (package / name).touch()
     job = make_job("made", **{"linux-source": tmp_path / "package"})
-    with pytest.raises(StepError, match=f"one tarball, and are: {', '.join(names) or 'none'}"):
+    with pytest.raises(StepError, match=f"one tarball; found: {', '.join(names) or 'none'}"):
         Bindings(FAMILIES[Soc.ZYNQ], source=PARENT, scope="zynq").run(job)

@@ -5,8 +5,8 @@
  * Adds two attributes to every FPGA manager, /sys/class/fpga_manager/fpgaN/:
  *
  * flags (read, write)
- *	How the next image is loaded, in hexadecimal: the flags of struct
- *	fpga_image_info. 0 is the whole device, 1 a part of it.
+ *	Options for the next load, in hexadecimal: the flags of struct
+ *	fpga_image_info. 0 loads the whole device, 1 a part of it.
  *
  * firmware (write)
  *	The name of a file below the firmware search path. Writing it loads that
@@ -30,7 +30,7 @@
 #include <linux/version.h>
 
 /**
- * struct load_options - what is kept for one manager
+ * struct load_options - options of one manager
  * @flags: flags of the next load
  */
 struct load_options {
@@ -138,7 +138,7 @@ static const struct attribute_group load_group = {
 	.attrs = load_attrs,
 };
 
-/* AMD's kernels have the attributes: leave them alone. */
+/* AMD's kernels already have the attributes: do not replace them. */
 static bool has_attributes(struct device *dev)
 {
 	struct kernfs_node *node;
@@ -179,7 +179,7 @@ static void remove_manager(struct device *dev)
 	if (!load_options_of(dev))
 		return;
 
-	/* Waits for loads that are under way. */
+	/* Waits for loads in progress. */
 	sysfs_remove_group(&dev->kobj, &load_group);
 	devres_release(dev, load_options_release, NULL, NULL);
 }
@@ -206,8 +206,8 @@ static struct class_interface manager_interface = {
 
 /*
  * The class of managers is not exported, but each manager points to it. So the
- * first manager is found through its parent. From then on the class tells of
- * all that come and go, whatever their parents are.
+ * first manager is found through its parent. After that, the class reports all
+ * managers that are added and removed, whatever their parents are.
  */
 static DEFINE_MUTEX(class_lock);
 

@@ -11,8 +11,8 @@
  *
  * dtbo (read, write)
  *	The overlay itself. It is applied when the file is closed after writing.
- *	configfs drops the result of that, so it has to be read from status.
- *	Reads as the blob while that is applied, and empty otherwise.
+ *	configfs discards the result, so it has to be read from status.
+ *	Reading returns the blob while it is applied, and nothing otherwise.
  *
  * status (read)
  *	"applied" or "unapplied".
@@ -39,9 +39,9 @@
 #include <linux/version.h>
 
 /**
- * struct overlay - an overlay that the kernel was given
- * @id: the kernel's number for it; 0 if it holds nothing of it
- * @node: place in the list of those that could not be removed yet
+ * struct overlay - an overlay that was passed to the kernel
+ * @id: the kernel's number of the overlay; 0 if the kernel does not have it
+ * @node: place in the list of overlays that could not be removed yet
  */
 struct overlay {
 	int id;
@@ -64,20 +64,20 @@ struct overlay_slot {
 	struct overlay *overlay;
 };
 
-/* In whose name files are read. */
+/* Device for reading firmware files. */
 static struct device *loader;
 
-/* All slots, the list, and what the notifier saw. */
+/* Protects all slots, the list, and the state of the notifier. */
 static DEFINE_MUTEX(overlays_lock);
 
-/* Overlays without a slot. Others stand on them, so they could not go yet. */
+/* Overlays without a slot, which others on top of them prevent from removal. */
 static LIST_HEAD(leftovers);
 
 /**
- * enum apply_stage - how far the kernel came with the overlay being applied
- * @APPLY_CHECKED: nobody knows of it yet
- * @APPLY_ANNOUNCED: it told others of it, and may have noted down changes
- * @APPLY_DONE: it made the changes
+ * enum apply_stage - progress of the kernel with the overlay being applied
+ * @APPLY_CHECKED: no notifier has been called
+ * @APPLY_ANNOUNCED: notifiers have been called, changes may have been recorded
+ * @APPLY_DONE: the changes have been made
  */
 enum apply_stage {
 	APPLY_CHECKED,
@@ -91,7 +91,7 @@ static struct task_struct *applying_task;
 static int overlay_event(struct notifier_block *nb, unsigned long action,
 			 void *data)
 {
-	/* Called by the task that applies the overlay; others are not ours. */
+	/* Called by the task that applies the overlay; ignore other tasks. */
 	if (READ_ONCE(applying_task) != current)
 		return NOTIFY_OK;
 
@@ -105,11 +105,11 @@ static int overlay_event(struct notifier_block *nb, unsigned long action,
 
 static struct notifier_block overlay_notifier = {
 	.notifier_call = overlay_event,
-	/* Before all that may refuse it, such as FPGA regions. */
+	/* Before all notifiers that may reject it, such as FPGA regions. */
 	.priority = INT_MAX,
 };
 
-/* Returns whether the overlay is gone. If not, it stays in the leftovers. */
+/* Returns whether the overlay was removed. If not, it stays in the leftovers. */
 static bool remove_overlay(struct overlay *overlay)
 {
 	int ret;
@@ -132,7 +132,7 @@ static void remove_leftovers(void)
 	struct overlay *overlay, *next;
 	bool again;
 
-	/* Newest first, as they stand on each other. */
+	/* Newest first, as later overlays may depend on earlier ones. */
 	do {
 		again = false;
 		list_for_each_entry_safe(overlay, next, &leftovers, node)
@@ -157,10 +157,10 @@ static int fdt_apply(const void *blob, size_t size, int *id)
 }
 
 /*
- * The kernel leaves it to us to remove an overlay that failed. But that would
- * revert changes that were noted down and never made, and tell an FPGA region
- * to let go of another overlay, which it holds. So an overlay that failed in
- * between stays in the kernel's books, and its memory with it.
+ * The kernel expects the caller to remove an overlay that failed. But that would
+ * revert changes that were recorded and never made, and make an FPGA region
+ * release another overlay, which it has. So an overlay that failed in between
+ * stays registered in the kernel, and its memory stays allocated.
  */
 static void give_back(struct overlay *overlay)
 {
@@ -279,7 +279,7 @@ static ssize_t slot_status_show(struct config_item *item, char *page)
 			  READ_ONCE(slot->overlay) ? "applied" : "unapplied");
 }
 
-/* Without a buffer, it asks how large that has to be. */
+/* Without a buffer, the caller asks for the required size. */
 static ssize_t slot_dtbo_read(struct config_item *item, void *buf, size_t size)
 {
 	struct overlay_slot *slot = to_slot(item);
@@ -443,7 +443,7 @@ unregister_loader:
 }
 module_init(of_overlay_configfs_init);
 
-/* Not called while there are slots or leftovers: they hold the module. */
+/* Not called while there are slots or leftovers: they have references. */
 static void __exit of_overlay_configfs_exit(void)
 {
 	configfs_unregister_subsystem(&device_tree_subsystem);

@@ -4,8 +4,8 @@
  *
  *	arm-linux-gnueabihf-gcc -O2 -Wall -static -pthread -o pynq-buffer-test pynq-buffer-test.c
  *
- * Nothing else may allocate buffers meanwhile. The limits of the module are
- * changed, and left at their defaults. Ends with 0 if everything held.
+ * No other program may allocate buffers meanwhile. The limits of the module are
+ * changed and finally set to their defaults. Ends with 0 if all checks pass.
  */
 
 #define _GNU_SOURCE
@@ -34,7 +34,7 @@
 /* Of all contiguous memory. Each is a file, of which a process may have 1024. */
 #define PARTS		512
 
-/* Every second process is killed; those that live make 1,000 buffers. */
+/* Every second process is killed; the others make 1,000 buffers. */
 #define PROCESSES	8
 #define ALLOCATIONS	250
 #define LARGEST		MIB
@@ -47,9 +47,9 @@
 /**
  * struct thread - one of the threads that share buffers
  * @id: the thread
- * @seed: where its sequence of operations begins
- * @closed: operations that met a descriptor that had been closed
- * @wrong: operations that failed otherwise
+ * @seed: start of its sequence of operations
+ * @closed: operations on a descriptor that had been closed
+ * @wrong: operations that failed for other reasons
  */
 struct thread {
 	pthread_t id;
@@ -63,7 +63,7 @@ static unsigned int checks, failures;
 
 #define CHECK(condition) check(!!(condition), #condition, __LINE__)
 
-/* The error that a call ended with, 0 if it did not fail. */
+/* The error of a call, 0 if it did not fail. */
 #define ERROR(call) ((call) < 0 ? errno : 0)
 
 static void check(int held, const char *condition, int line)
@@ -124,8 +124,8 @@ static int allocate(struct pynq_buffer_alloc *alloc, __u64 size, __u32 flags)
 }
 
 /*
- * What buffers can have. CmaFree tells less: the kernel lends free contiguous
- * memory to programs and files, and takes it back for buffers.
+ * Memory available for buffers. CmaFree is less: the kernel uses free contiguous
+ * memory for programs and files, and reclaims it for buffers.
  */
 static long free_kb(void)
 {
@@ -165,7 +165,7 @@ static int all_zero(const unsigned char *bytes, size_t size)
 	return 1;
 }
 
-/* Compares with what is in memory at the address that the logic is given. */
+/* Compares with the contents of memory at the address for the logic. */
 static void test_memory(__u32 flags, size_t size)
 {
 	struct pynq_buffer_alloc alloc;
@@ -208,7 +208,7 @@ static void test_memory(__u32 flags, size_t size)
 	munmap(memory, alloc.size);
 	close(mem);
 
-	/* The mapping alone holds the buffer. */
+	/* Only the mapping keeps the buffer alive. */
 	close(alloc.fd);
 	words[0] = 42;
 	CHECK(words[0] == 42);
@@ -232,7 +232,7 @@ static void test_alloc_requests(void)
 		for (i = 0; i < sizeof(huge) / sizeof(*huge); i++)
 			CHECK(ERROR(allocate(&alloc, huge[i], flags)) == ENOMEM);
 
-		/* Past every limit, it is the allocator that has to refuse. */
+		/* Without limits, the allocator has to fail. */
 		set_parameter("total_mib", ~0U);
 		for (i = 0; i < sizeof(huge) / sizeof(*huge); i++)
 			CHECK(ERROR(allocate(&alloc, huge[i], flags)) == ENOMEM);
@@ -247,7 +247,7 @@ static void test_alloc_requests(void)
 	CHECK(ERROR(ioctl(device, PYNQ_BUFFER_ALLOC, page)) == EINVAL);
 	munmap(page, PAGE);
 
-	/* Can be read, cannot be written: the buffer has to go again. */
+	/* Readable but not writable: the buffer has to be freed again. */
 	page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	((struct pynq_buffer_alloc *)page)->size = MIB;
@@ -316,7 +316,7 @@ static void test_buffer_requests(__u32 flags)
 	CHECK(mmap(NULL, PAGE, PROT_READ, shared, fd, size) == MAP_FAILED);
 	CHECK(mmap64(NULL, PAGE, PROT_READ, shared, fd, 1LL << 40) == MAP_FAILED);
 
-	/* A part of it, and no way to make that larger. */
+	/* A part of it, which cannot be enlarged. */
 	mapped = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, shared, fd, 4 * PAGE);
 	CHECK(mapped != MAP_FAILED);
 	CHECK(mremap(mapped, PAGE, 2 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED);
@@ -340,7 +340,7 @@ static void test_limits(void)
 	close(first.fd);
 	set_parameter("total_mib", 0);
 
-	/* Root is not held to a user's limit; a user is, by the user's own sum. */
+	/* The user limit does not apply to root; it applies to each user's sum. */
 	set_parameter("user_mib", 2);
 	CHECK(!allocate(&first, 3 * MIB, 0));
 	if (!fork()) {
@@ -379,7 +379,7 @@ static int send_file(int socket, int fd)
 	return sendmsg(socket, &message, 0) == 1 ? 0 : -1;
 }
 
-/* A buffer outlives its maker: in a child's mapping, and on its way in a socket. */
+/* A buffer outlives its process: in a child's mapping, and in transit in a socket. */
 static void test_owners(void)
 {
 	struct pynq_buffer_alloc alloc;
@@ -396,7 +396,7 @@ static void test_owners(void)
 		bytes = map(&alloc);
 		bytes[0] = 'a';
 		if (!fork()) {
-			/* Goes on after its parent's death. */
+			/* Continues after its parent's death. */
 			close(alloc.fd);
 			while (__atomic_load_n(bytes, __ATOMIC_ACQUIRE) != 'b')
 				usleep(1000);
@@ -446,7 +446,7 @@ static void allocate_and_hold(unsigned char number, int progress)
 			close(held[slot].fd);
 			mapped[slot] = NULL;
 		}
-		/* Another process may have the rest of the memory just now. */
+		/* Another process may currently have the rest of the memory. */
 		while (allocate(&held[slot], 1 + (seed >> 8) % LARGEST, seed >> 31)) {
 			if (errno != ENOMEM)
 				_exit(1);
@@ -463,7 +463,7 @@ static void allocate_and_hold(unsigned char number, int progress)
 	_exit(0);
 }
 
-/* Every second process is killed in the midst of it, with buffers mapped. */
+/* Every second process is killed while it has mapped buffers. */
 static void test_many(void)
 {
 	unsigned int i, total = 0, killed = 0, made[PROCESSES] = { 0 };
@@ -478,7 +478,7 @@ static void test_many(void)
 			allocate_and_hold(i, pipes[1]);
 	}
 	close(pipes[1]);
-	/* One after the other, while the others allocate. */
+	/* One process after the other, while the others allocate. */
 	while (read(pipes[0], &number, 1) == 1) {
 		total++;
 		made[number]++;
@@ -524,7 +524,7 @@ static void *shares(void *argument)
 			error = ERROR(close(alloc.fd));
 			break;
 		case 3:
-			/* Stays in its slot: others go on with it, and close it again. */
+			/* Stays in its slot: others still use it, and close it again. */
 			error = ERROR(close(__atomic_load_n(slot, __ATOMIC_ACQUIRE)));
 			break;
 		case 4:
@@ -553,8 +553,8 @@ static void *shares(void *argument)
 }
 
 /*
- * Threads use and close each other's descriptors. One that was closed may have
- * become the next buffer's; whatever is open is in a slot, so none is lost.
+ * Threads use and close each other's descriptors. A closed descriptor may become
+ * that of the next buffer; all open ones are in a slot, so none is lost.
  */
 static void test_threads(void)
 {
@@ -595,7 +595,7 @@ int main(void)
 		return 2;
 	}
 
-	/* Once without counting: caches of the kernel fill. */
+	/* Once without counting, to fill caches of the kernel. */
 	test_memory(0, MIB);
 	free_before = free_kb();
 	CHECK(free_before > memory_kb("CmaTotal") / 2);
@@ -613,7 +613,7 @@ int main(void)
 	for (i = 0; i < 2; i++)
 		test_many();
 
-	/* The kernel cannot move each page of others just then, and some for long. */
+	/* The kernel cannot always move other pages, and some of them for long. */
 	tolerated = 2 * memory_kb("CmaTotal") / PARTS;
 	for (i = 0; i < 50; i++) {
 		free_after = free_kb();

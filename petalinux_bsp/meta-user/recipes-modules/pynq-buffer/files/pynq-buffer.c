@@ -2,14 +2,14 @@
 /*
  * Buffers that the programmable logic can reach
  *
- * A buffer belongs to its file alone: the file holds it, descriptors and
- * mappings hold the file, and so whatever ends a process ends its buffers.
- * There are no handles, and nothing that could be freed twice.
+ * Only its file owns a buffer: descriptors and mappings have references to the
+ * file, so that the end of a process frees its buffers. There are no handles,
+ * and nothing that could be freed twice.
  *
  * The logic masters of Zynq-7000 have 32 address bits, and their memory ports
- * do not look into the processor's caches. So buffers belong to a device with
- * such a mask that is not coherent. A buffer is either mapped without caches,
- * or cached and synced on request.
+ * do not snoop the processor's caches. So buffers belong to a device with such
+ * a mask that is not coherent. A buffer is either mapped without caches, or
+ * cached and synced on request.
  */
 
 #include <linux/anon_inodes.h>
@@ -35,7 +35,7 @@
 
 #include "pynq-buffer.h"
 
-/* No buffer is larger, whatever the limits. Fits size_t on 32 bits. */
+/* Maximum size of a buffer, whatever the limits. Fits a 32-bit size_t. */
 #define MAX_SIZE	SZ_2G
 
 static unsigned int total_mib;
@@ -47,7 +47,7 @@ module_param(user_mib, uint, 0644);
 MODULE_PARM_DESC(user_mib, "Limit of the buffers of one user without CAP_SYS_RESOURCE, in MiB (default 0: none but the total)");
 
 /**
- * struct account - what the buffers of one user take
+ * struct account - memory of the buffers of one user
  * @node: place in the list of accounts
  * @uid: the user
  * @used: sum of the sizes of the user's buffers in bytes, never 0
@@ -65,7 +65,7 @@ struct account {
  * @cacheable: whether it is mapped through the processor's caches
  * @page: the first page, if cacheable
  * @kernel: the kernel's mapping, if not cacheable
- * @account: whom it is counted to
+ * @account: account of its user
  */
 struct buffer {
 	size_t size;
@@ -112,7 +112,7 @@ static struct account *find_account(kuid_t uid)
 	return NULL;
 }
 
-/* Counts @size to the caller. Limits are checked before memory is asked for. */
+/* Adds @size to the caller's account, after a check of the limits. */
 static struct account *charge(size_t size)
 {
 	u64 total = total_limit(), user = user_limit();
@@ -175,15 +175,15 @@ static int alloc_memory(struct buffer *buffer)
 	}
 
 	/*
-	 * Does not come from highmem. On a Zynq-7000 with 1 GB all of CMA is
-	 * there, unless told otherwise by cma=128M@0-512M or VMSPLIT_3G_OPT.
+	 * This memory is not highmem. On a Zynq-7000 with 1 GB, all of CMA is
+	 * in highmem, except with cma=128M@0-512M or VMSPLIT_3G_OPT.
 	 */
 	buffer->page = dma_alloc_pages(dev, buffer->size, &buffer->address,
 				       DMA_BIDIRECTIONAL, gfp);
 	if (!buffer->page)
 		return -ENOMEM;
 
-	/* The zeros must not leave the caches after the logic has written. */
+	/* Zeros must not be written back after the logic has written. */
 	dma_sync_single_for_device(dev, buffer->address, buffer->size,
 				   DMA_BIDIRECTIONAL);
 
@@ -281,7 +281,7 @@ static long buffer_sync(struct buffer *buffer, void __user *arg)
 		return 0;
 
 	if (!buffer->cacheable) {
-		/* Drains write buffers, those of the outer cache too. */
+		/* Drains write buffers, including those of the outer cache. */
 		mb();
 		return 0;
 	}
@@ -317,7 +317,7 @@ static int buffer_mmap(struct file *file, struct vm_area_struct *vma)
 	struct device *dev = &buffer_device->dev;
 	unsigned long pages = buffer->size >> PAGE_SHIFT;
 
-	/* A private mapping would be a copy, which no device sees. */
+	/* A private mapping would be a copy, which devices do not see. */
 	if (!(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
 	if (vma->vm_pgoff >= pages || vma_pages(vma) > pages - vma->vm_pgoff)
@@ -392,13 +392,13 @@ static long device_alloc(void __user *arg)
 	alloc.address = buffer->address;
 	alloc.fd = fd;
 	if (copy_to_user(arg, &alloc, sizeof(alloc))) {
-		/* The file takes the buffer with it. */
+		/* Releasing the file also frees the buffer. */
 		fput(file);
 		ret = -EFAULT;
 		goto put_fd;
 	}
 
-	/* From here on other threads can use and close it. */
+	/* From now on, other threads can use and close it. */
 	fd_install(fd, file);
 
 	return 0;
@@ -458,7 +458,7 @@ unregister_device:
 }
 module_init(pynq_buffer_init);
 
-/* Not called while there are buffers: their files hold the module. */
+/* Not called while there are buffers: their files have references. */
 static void __exit pynq_buffer_exit(void)
 {
 	misc_deregister(&device_file);

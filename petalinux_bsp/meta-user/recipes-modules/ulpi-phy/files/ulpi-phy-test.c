@@ -2,12 +2,12 @@
 /*
  * Test of ulpi-phy on a board that QEMU emulates
  *
- * Loading the module runs the test, and fails if something did not hold; the
- * kernel's log says what. It is never loaded by itself.
+ * Loading the module runs the test, and fails if a check fails; the kernel's log
+ * has the details. The module is never loaded automatically.
  *
- * QEMU's controller has a viewport register, but no transceiver: what is written
- * there stays. So the registers behind it are this module's, as those of an SMSC
- * USB3320.
+ * QEMU's controller has a viewport register, but no transceiver: the register
+ * keeps its value. So this module provides the transceiver's registers, as those
+ * of an SMSC USB3320.
  */
 
 #include <linux/err.h>
@@ -23,7 +23,7 @@
 #define VBUS \
 	(ULPI_OTG_CTRL_DRVVBUS | ULPI_OTG_CTRL_DRVVBUS_EXT)
 
-/* SMSC's number is 0x0424, that of the USB3320 0x0007. */
+/* SMSC's vendor number is 0x0424, the product number of the USB3320 0x0007. */
 static u8 registers[256] = {
 	[ULPI_VENDOR_ID_LOW] = 0x24,
 	[ULPI_VENDOR_ID_HIGH] = 0x04,
@@ -35,7 +35,7 @@ static int read_register(struct usb_phy *phy, u32 reg)
 	return reg < ARRAY_SIZE(registers) ? registers[reg] : -EINVAL;
 }
 
-/* Each of these has two more addresses, to set and to clear single bits. */
+/* Each register has two more addresses, to set and to clear single bits. */
 static int write_register(struct usb_phy *phy, u32 value, u32 reg)
 {
 	static const u8 writable[] = {
@@ -72,7 +72,7 @@ static bool held(bool condition, const char *what)
 	return condition;
 }
 
-/* A transceiver that does not answer is no reason to do without USB. */
+/* A transceiver that does not answer must not disable USB. */
 static bool goes_on_without_answers(struct usb_phy *phy)
 {
 	bool passed;

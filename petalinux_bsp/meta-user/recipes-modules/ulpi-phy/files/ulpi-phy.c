@@ -2,9 +2,9 @@
 /*
  * ULPI transceivers that switch the power of a USB port
  *
- * The transceiver (PHY) is reached through the viewport register of its
- * controller. The device tree node is that of AMD's kernels, whose driver
- * mainline kernels lack:
+ * The transceiver (PHY) is accessed through the viewport register of its
+ * controller. The device-tree node is that of AMD's kernels; mainline kernels
+ * do not have their driver:
  *
  * compatible
  *	"ulpi-phy"
@@ -13,11 +13,11 @@
  * view-port
  *	The offset of the viewport register in them.
  * drv-vbus, or external-drv-vbus as later kernels of AMD's call it
- *	The port's supply hangs on the transceiver: it is on while the controller
+ *	The transceiver switches the port's supply: it is on while the controller
  *	is a host, by the bits DrvVbus and DrvVbusExternal of ULPI's OTG control.
  * reset-gpios
- *	The transceiver's reset, which is pulsed once. AMD's driver has no such
- *	property and relies on the first stage to do that.
+ *	The transceiver's reset, which is pulsed once. AMD's driver does not have
+ *	this property and relies on the first stage for the reset.
  */
 
 #include <linux/bits.h>
@@ -40,16 +40,16 @@
 
 /**
  * struct ulpi_phy - a transceiver
- * @init: the kernel's own function to set the transceiver's registers
+ * @init: the kernel's function that sets the transceiver's registers
  */
 struct ulpi_phy {
 	int (*init)(struct usb_phy *phy);
 };
 
 /*
- * A controller sends and receives without the registers. So a transceiver whose
- * registers cannot be reached does what it does without a driver: a device with
- * a supply of its own still works.
+ * A controller can send and receive without the registers. So a transceiver whose
+ * registers cannot be accessed works as without a driver: a device with its own
+ * power supply still works.
  */
 static int ulpi_phy_init(struct usb_phy *phy)
 {
@@ -85,7 +85,7 @@ static int ulpi_phy_reset(struct device *dev)
 	if (!reset)
 		return 0;
 
-	/* As long as phy-generic.c; then 5.6 ms for the clock (ULPI 1.1). */
+	/* Same delay as phy-generic.c; then 5.6 ms for the clock (ULPI 1.1). */
 	usleep_range(10000, 20000);
 	gpiod_set_value_cansleep(reset, 0);
 	usleep_range(6000, 10000);
@@ -184,7 +184,7 @@ static struct platform_driver ulpi_phy_driver = {
 	.driver = {
 		.name = "ulpi-phy",
 		.of_match_table = ulpi_phy_of_match,
-		/* A controller holds the module, but not the device. */
+		/* A controller has a reference to the module, not to the device. */
 		.suppress_bind_attrs = true,
 	},
 };

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Boot files as their maker gives them: a directory, or a zip file of one."""
+"""Boot files that the user supplies: a directory, or a zip file of one."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from builder.store.digests import Read
 from builder.untrusted.reading import ZIP_ERRORS, check_place, opened_zip, zip_method
 from builder.untrusted.tree import ForeignTree, member
 
-_MOST = 4 << 30
-"""Bytes that a zip file may unpack to."""
+_MOST_UNPACKED_BYTES = 4 << 30
+"""Maximum unpacked size of a zip file."""
 
 _MOST_FILES = 500_000
-_MOST_GIVEN = 16 << 30
-"""Files of a directory, and bytes in them."""
+_MOST_BYTES = 16 << 30
+"""Maximum number of files of a directory, and of bytes in them."""
 
 _MOST_PROBLEMS = 20
 
 
-def listed(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the files of a directory by their names in it, sorted.
+def list_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files of a directory, each with its relative name, sorted.
 
-    A link to a file counts as the file, one to a directory as the directory if it is on top. Deeper
-    ones are passed over, like those that `make modules_install` leaves: `build` and `source` point
-    to where the sources were.
+    Links to files are followed; links to directories only at the top level. Deeper links to
+    directories are skipped, such as `build` and `source` of `make modules_install`, which point to
+    the sources' former place.
 
     Raises:
-        UserError: there is more than is read.
+        UserError: the directory has too many or too large files.
     """
     found = sorted((path.relative_to(folder).as_posix(), path) for path in _files(folder))
     yield from found
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the plain files of a directory, as far as there are not too many or too large ones."""
+    """Yield the plain files of a directory; raise if there are too many or too large ones."""
     count = size = 0
     for path in _paths(folder):
         if path.is_file():
             count += 1
             size += path.stat().st_size
-            if count > _MOST_FILES or size > _MOST_GIVEN:
+            if count > _MOST_FILES or size > _MOST_BYTES:
                 raise UserError(
-                    f"{folder} has more than {_MOST_FILES} files, or {_MOST_GIVEN >> 30} GiB in "
-                    "them: are links in it that lead elsewhere?"
+                    f"{folder} has more than {_MOST_FILES} files or {_MOST_BYTES >> 30} GiB: does "
+                    "it contain links to other directories?"
                 )
             yield path
 
@@ -68,27 +68,29 @@ def _paths(folder: Path) -> Iterator[Path]:
 
 
 def digest(path: Path, read: Read = sha256) -> str:
-    """Return the SHA-256 of boot files; of a directory, that of what `sha256sum` prints of its files.
+    """Return the SHA-256 of boot files; for a directory, the SHA-256 of the output of `sha256sum`.
 
-    `read` returns the SHA-256 of a file.
+    Args:
+        path: a zip file or a directory.
+        read: function that returns the SHA-256 of a file.
 
     Raises:
-        UserError: they are not there, or cannot be read.
+        UserError: the files do not exist or cannot be read.
     """
     try:
         if not path.is_dir():
             return read(path)
-        lines = (f"{read(file)}  {name}\n" for name, file in listed(top(path)))
+        lines = (f"{read(file)}  {name}\n" for name, file in list_files(top(path)))
         return hashlib.sha256("".join(lines).encode()).hexdigest()
     except OSError as error:
         raise UserError(f"{error.filename or path}: {error.strerror}") from error
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack a zip file into a directory that is not there yet.
+    """Unpack a zip file into a new directory.
 
     Raises:
-        UserError: it is none, is damaged, or has members that belong into no directory.
+        UserError: it is not a zip file, is damaged, or has unsafe members.
     """
     try:
         with opened_zip(archive) as opened:
@@ -96,38 +98,38 @@ def unpack(archive: Path, target: Path) -> None:
             problems = [*_problems(members)]
             if problems:
                 raise UserError(
-                    f"{archive.name} is not unpacked", details=problems[:_MOST_PROBLEMS]
+                    f"{archive.name} cannot be unpacked", details=problems[:_MOST_PROBLEMS]
                 )
             target.mkdir(parents=True, exist_ok=True)
             tree = ForeignTree(target)
             for each in members:
                 path = member(each.filename)
-                # Python reads no more of a member than the size that was summed up above.
+                # zipfile reads no more of a member than the size that `_problems` checked.
                 with opened.open(each) as source, tree.created(path, mode=0o644) as file:
                     shutil.copyfileobj(source, file)
     except ZIP_ERRORS as error:
         raise UserError(
-            f"{archive.name} is not a zip file that can be read: {error}",
-            hint="boot files are given as a directory, or as a zip file of one",
+            f"{archive.name} is not a readable zip file: {error}",
+            hint="supply boot files as a directory, or as a zip file of one",
         ) from error
 
 
 def top(folder: Path) -> Path:
-    """Return where the files lie: in a directory, or in the only one that it holds."""
-    inside = [path for path in folder.iterdir() if not is_litter(path.name)]
+    """Return the directory of the files: `folder`, or its only subdirectory."""
+    inside = [path for path in folder.iterdir() if not is_desktop_metadata(path.name)]
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
 
 
-def is_litter(name: str) -> bool:
-    """Return whether a name is of what desktops leave in directories and zip files."""
+def is_desktop_metadata(name: str) -> bool:
+    """Return whether a name is that of a file that desktops add to directories and zip files."""
     return name.startswith(".") or name == "__MACOSX"
 
 
 def _problems(members: Sequence[zipfile.ZipInfo]) -> Iterator[str]:
-    """Yield why the members of a zip file are refused."""
+    """Yield the reasons to reject the members of a zip file."""
     size = sum(each.file_size for each in members)
-    if size > _MOST:
-        yield f"it unpacks to {size >> 20} MiB, more than {_MOST >> 20}"
+    if size > _MOST_UNPACKED_BYTES:
+        yield f"it unpacks to {size >> 20} MiB, more than {_MOST_UNPACKED_BYTES >> 20} MiB"
     directories: set[PurePosixPath] = set()
     files: set[PurePosixPath] = set()
     for each in members:
@@ -136,21 +138,21 @@ def _problems(members: Sequence[zipfile.ZipInfo]) -> Iterator[str]:
             continue
         path = member(each.filename)
         if path in files:
-            yield f"{path}: is in it twice"
+            yield f"{path}: occurs twice"
         files.add(path)
         directories.update(path.parents)
     yield from (f"{path}: is both a file and a directory" for path in sorted(files & directories))
 
 
 def _problem(info: zipfile.ZipInfo) -> str | None:
-    """Say why a member of a zip file is refused; None if it is not."""
+    """Return the reason to reject a member of a zip file; None if there is none."""
     name = info.filename
     try:
         path = member(name)
     except UserError as error:
         return error.message
     if "\\" in name or ":" in path.parts[0]:
-        return f"{name}: its name leads out of the directory that it is unpacked to"
+        return f"{name}: its name leads out of the target directory"
     if stat.S_ISLNK(info.external_attr >> 16):
         return f"{name}: is a symbolic link; pack the files that links point to"
     if wrong := zip_method(info):
