@@ -59,7 +59,7 @@ class AddedPackages(Step):
         self.archive = archive
         self.wanted = sorted({*packages})
         self.below = [step.name for step in below]
-        self.native = native
+        self.native = native.name if native else None
         self.epoch = epoch
 
     def settings(self) -> Mapping[str, object]:

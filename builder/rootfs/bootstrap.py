@@ -51,7 +51,7 @@ class Bootstrap(Step):
         super().__init__("bootstrap", scope=scope, parents=native_parent(native))
         self.archive = archive
         self.wanted = sorted({*packages})
-        self.native = native
+        self.native = native.name if native else None
 
     def settings(self) -> Mapping[str, object]:
         return {

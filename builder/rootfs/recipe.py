@@ -51,7 +51,11 @@ class RecipeLayer(Step):
     def __init__(self, inputs: RecipeInputs, needs: RecipeParents, *, scope: str) -> None:
         super().__init__(f"recipe:{inputs.recipe.name}", scope=scope, parents=needs.by_name())
         self.inputs = inputs
-        self.needs = needs
+        # Names alone: a worker gets the step as JSON, without the steps below.
+        self.below = [step.name for step in needs.below]
+        self.downloads = [step.name for step in needs.downloads]
+        self.wheels = needs.wheels.name if needs.wheels else None
+        self.native = needs.native.name if needs.native else None
         self.secrets = inputs.secrets
 
     def settings(self) -> Mapping[str, object]:
@@ -85,13 +89,13 @@ class RecipeLayer(Step):
 
     def run_scripts(self, target: Target) -> None:
         """Run the recipe's scripts."""
-        RecipeScripts(self.inputs, [step.name for step in self.needs.downloads]).run(target)
+        RecipeScripts(self.inputs, self.downloads).run(target)
 
     @contextmanager
     def _mounted(self, job: Job) -> Iterator[Target]:
         stack = layer_stack(job)
-        below = [job.entry(step.name) for step in self.needs.below]
-        native = native_tree(self.needs.native, job)
+        below = [job.entry(name) for name in self.below]
+        native = native_tree(self.native, job)
         with stack.mounted(below, native=native, log=job.log) as root:
             inside = stack.inside(root, log=job.log)
             yield Target(job=job, root=root, inside=inside, environment=self.environment())
@@ -105,9 +109,9 @@ class RecipeLayer(Step):
         for user in recipe.model.users:
             accounts.add_user(user)
         install_files(recipe, target.root.files, render)
-        if self.needs.wheels:
+        if self.wheels:
             python = self.inputs.archive.distribution.model.python
-            install_wheels(target, target.job.input(self.needs.wheels.name), python)
+            install_wheels(target, target.job.input(self.wheels), python)
         self.run_scripts(target)
         _set_services(recipe.model.services, target, render)
 

@@ -76,10 +76,10 @@ def native_parent(native: Step | None) -> dict[str, Step]:
     return {native.name: native} if native else {}
 
 
-def native_tree(native: Step | None, job: Job) -> NativeTree | None:
-    """Return the native programs from a job's inputs; None without such a parent."""
+def native_tree(native: str | None, job: Job) -> NativeTree | None:
+    """Return the native programs from a job's input of this name; None without a name."""
     if native is None:
         return None
-    output = job.input(native.name)
+    output = job.input(native)
     architecture = Architecture((output / ARCHITECTURE).read_text())
     return NativeTree(files=output / ROOT, architecture=architecture)

@@ -67,7 +67,7 @@ def test_a_file_is_found_by_its_name(index: Path, job: Job) -> None:
 
 
 def test_another_content_is_refused(index: Path, job: Job) -> None:
-    with pytest.raises(StepError, match="another SHA-256"):
+    with pytest.raises(StepError, match="the SHA-256 of the download differs"):
         source().run(job)
 
 

@@ -105,7 +105,7 @@ def test_a_host_script_finds_the_downloads_of_its_recipe(
     (recipe.directory / "host.sh").write_text('cp "$DOWNLOADS/driver.tar" "$ROOT/driver"\n')
     (_, step) = root_layers([recipe], archive, BoardView(name="B", board=BOARD), native=None)
     assert isinstance(step, RecipeLayer)
-    (name,) = (each.name for each in step.needs.downloads)
+    (name,) = step.downloads
     assert isinstance(step.parents[name], UrlSource)
     tree, scratch, fetched = (tmp_path / each for each in ("tree", "scratch", "fetched"))
     for folder in (tree, scratch, fetched / "files"):

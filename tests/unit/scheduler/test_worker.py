@@ -300,7 +300,7 @@ def ran(request: StepRequest, store: Store) -> list[Any]:
         ({}, "the description of a step is malformed"),
         ({"object": ["os:_wrap_close", {}]}, "os:_wrap_close is not one of the builder's classes"),
         ({"object": ["tests.fixtures.worker_steps:os", {}]}, "is not a class of the expected kind"),
-        ({"object": ["builder.store.store:Entry", {}]}, "describes a Entry"),
+        ({"object": ["builder.store.store:Entry", {}]}, "builder.store.store:Entry is not a class"),
         ({"path": "/"}, "describes a PosixPath"),
     ],
 )

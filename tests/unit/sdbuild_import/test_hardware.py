@@ -78,7 +78,7 @@ def test_a_url_without_checksum_is_for_a_person_unless_it_is_fetched(
 def test_a_url_that_gives_nothing_is_an_error_and_leaves_nothing(imports: Imports) -> None:
     spec = imports.write("RFSoC4x2") / "RFSoC4x2.spec"
     spec.write_text(spec.read_text().replace("https://vendor.invalid", "file:///nowhere"))
-    with pytest.raises(UserError, match="cannot be had"):
+    with pytest.raises(UserError, match="cannot be downloaded"):
         imports("RFSoC4x2", fetch=True)
     assert imports.wrote() == []
 

@@ -180,7 +180,7 @@ def test_data_behind_a_fit(tmp_path: Path) -> None:
     assert found.images["one"].data == b"one"
     assert found.default == "c"
     path.write_bytes(blob)
-    with pytest.raises(StepError, match="cut off"):
+    with pytest.raises(StepError, match="truncated"):
         read_fit(path)
 
 
