@@ -27,11 +27,16 @@ from builder.spec.reader import SpecTree
 from builder.store.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The checkout."""
+"""The checkout, or the tree in the installed package."""
+
+_COMMAND = "zynq-sd-builder"
+"""The command of the installed package; scripts/package.py is its entry point."""
 
 
 def typed(*words: str) -> str:
     """Return a command line of this program that can be pasted in the current directory."""
+    if (ROOT / "__init__.py").exists():
+        return shlex.join([_COMMAND, *words])
     program = os.path.relpath(ROOT / "build.py")
     return shlex.join([program if "/" in program else f"./{program}", *words])
 

@@ -4,16 +4,41 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from builder.errors import HostError
+from builder.errors import HostError, StepError
 from builder.sandbox.disk_space import full_disk_told
 from builder.sandbox.process import Processes, clean_environment, run
+
+_OUTSIDE = re.compile(r"/proc/\d+/root(?=/|$)")
+"""Beginning of the paths by which this process accesses the files of a workspace."""
+
+
+@contextmanager
+def killed_workspace_reported() -> Iterator[None]:
+    """Report an error about a file of a workspace whose namespaces are gone as such.
+
+    Raises:
+        StepError: the first process of the workspace's namespaces was killed.
+    """
+    try:
+        yield
+    except OSError as error:
+        root = _OUTSIDE.match(str(error.filename))
+        if root and not os.path.exists(root[0]):  # noqa: PTH110 - Path.exists raises on some errors
+            raise StepError(
+                "the build environment is gone: its first process was killed",
+                hint="if memory ran out (see `dmesg`), free some, or use fewer --jobs; then run the "
+                "same command again",
+            ) from error
+        raise
 
 
 class Workspace(ABC):

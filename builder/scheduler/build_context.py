@@ -13,7 +13,7 @@ from builder.engine.engine import ContainerEngine, engine_here, processors
 from builder.errors import UserError
 from builder.sandbox.compiler_cache import CompilerCache
 from builder.sandbox.process import Processes
-from builder.sandbox.workspace import Workspace
+from builder.sandbox.workspace import Workspace, killed_workspace_reported
 from builder.scheduler.worker_client import WorkerClient, step_request
 from builder.steps.step import Job, Shared, Step
 from builder.store.store import Store
@@ -107,7 +107,8 @@ class BuildContext:
                 hint="run the build once with the network",
             )
         if not step.capabilities or not isinstance(self._engine, ContainerEngine):
-            step.run(job)
+            with killed_workspace_reported():
+                step.run(job)
             return
         with self._lock:
             if self._worker is None:

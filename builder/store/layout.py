@@ -18,6 +18,7 @@ Layout under its root:
     digests/                     checksums of the user's large files (see builder.store.digests)
     petalinux/<installer>/       bitbake's caches (see builder.bsp.petalinux)
     locks/                       one lock file per entry, scratch directory or archive
+    CACHEDIR.TAG                 keeps backup programs out
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CREATED = ("entries", "drafts", "scratch", "outputs", "last", "archives", "digests")
-_OTHERS = ("ccache", "locks", "petalinux", "secret", "secret.new")
+_TAG = "CACHEDIR.TAG"
+_SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55\n"
+"""Content of the file that keeps backup programs out (https://bford.info/cachedir/)."""
+_OTHERS = ("ccache", "locks", "petalinux", "secret", "secret.new", _TAG)
 _PRIVATE = ("entries", "drafts", "scratch", "archives", "petalinux")
 """Directories with files that not every user may read, such as hashes of passwords."""
 
@@ -90,6 +94,11 @@ class Layout:
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in (*_CREATED, "locks"):
             (self.root / name).mkdir(exist_ok=True)
+        tag = self.root / _TAG
+        if not tag.exists():
+            tag.write_text(
+                f"{_SIGNATURE}# The cache of zynq-sd-builder; everything here can be built again.\n"
+            )
         shared = self.root.stat().st_mode & stat.S_ISGID
         # In a directory with other files, restrict only the store's own directories.
         alone = {path.name for path in self.root.iterdir()} <= {*_CREATED, *_OTHERS}

@@ -134,7 +134,7 @@ def unpack(job: Job, workspace: Workspace, package: Path, source: Path) -> int:
         The time of the newest change, in seconds since 1970.
 
     Raises:
-        StepError: there is no tarball.
+        StepError: there is no tarball, or none that contains one directory with a Makefile.
     """
     job.run(workspace, "mkdir", source)
     extract = ("tar", "--extract", "--no-same-owner", "--directory", source)
@@ -152,6 +152,11 @@ def unpack(job: Job, workspace: Workspace, package: Path, source: Path) -> int:
         raise StepError(f"the sources contain no tarball, only {names}")
     job.run(workspace, *extract, "--strip-components=1", "--file", upstream)
     newest = source / "Makefile"
+    if not workspace.outside(newest).exists():
+        raise StepError(
+            f"{upstream.name} has no Makefile in its top directory",
+            hint="pack the sources as one directory: tar -cf linux-6.1.tar.zst --zstd linux-6.1",
+        )
     if debian:
         job.run(workspace, *extract, "--file", debian)
         series = workspace.outside(source / "debian/patches/series")

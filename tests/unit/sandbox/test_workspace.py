@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from builder.engine.host import HostEngine, available_memory
-from builder.errors import CommandError, HostError
+from builder.errors import CommandError, HostError, StepError
 from builder.sandbox.process import Processes
-from builder.sandbox.workspace import PrivateWorkspace
+from builder.sandbox.workspace import PrivateWorkspace, killed_workspace_reported
 from tests.fixtures.product import ROOT
 
 MIB = 1 << 20
@@ -168,6 +168,17 @@ def test_everything_is_gone_when_its_owner_is_killed(scratch: Path, number: sign
     assert all(ends(pid) for pid in inside)
     assert mounts() == before
     scratch.rmdir()  # nothing is mounted there
+
+
+def test_a_killed_workspace_is_reported_as_such(scratch: Path, processes: Processes) -> None:
+    with PrivateWorkspace(scratch, processes=processes) as workspace:
+        missing = workspace.outside(scratch / "missing")
+        with pytest.raises(FileNotFoundError), killed_workspace_reported():
+            missing.read_text()
+        workspace._holder.kill()  # noqa: SLF001 - as the kernel does when memory runs out
+        workspace._holder.wait()  # noqa: SLF001
+        with pytest.raises(StepError, match="was killed"), killed_workspace_reported():
+            missing.read_text()
 
 
 def test_secrets_are_in_no_log_and_no_error(scratch: Path, processes: Processes) -> None:

@@ -204,7 +204,7 @@ def test_what_a_living_process_works_at_is_attended(store: Store) -> None:
         (store.root / "scratch/left").mkdir()
         with store.unattended() as paths:
             names = {str(path.relative_to(store.root)) for path in paths}
-            made = ("archives", "digests", "entries", "last", "locks", "outputs")
+            made = ("CACHEDIR.TAG", "archives", "digests", "entries", "last", "locks", "outputs")
             assert names == {"scratch/left", *made}
             with try_locked(store.root / "locks/left.lock") as free:
                 assert not free, "nobody begins to work there meanwhile"

@@ -13,6 +13,7 @@ from typing import cast
 import pytest
 
 from builder.bsp.mainline.kbuild import KbuildTree
+from builder.errors import StepError
 from builder.sandbox.compiler_cache import CompilerCache
 from builder.sandbox.process import Processes
 from builder.sandbox.workspace import PlainWorkspace
@@ -105,3 +106,11 @@ def test_without_a_cache_no_build_directory_is_cached(building: Building) -> Non
     tree.keep("identity")
     tree.restore("identity")
     assert not (building.folder / "ccache").exists()
+
+
+def test_sources_in_a_directory_below_the_top_are_refused(building: Building) -> None:
+    archive = building.package / "linux.tar.gz"
+    subprocess.run(["tar", "-C", building.folder, "-czf", archive, "./linux"], check=True)
+    with pytest.raises(StepError, match=r"linux\.tar\.gz has no Makefile in its top") as caught:
+        building.tree("one")
+    assert caught.value.hint
