@@ -187,7 +187,7 @@ def hardware(root: Path) -> Strangers:
     def tree(name: str, text: str, says: str) -> None:
         (boards.board(name, TREE, says) / "b.dts").write_text(text)
 
-    tree("tree-large", "/* */" * 400_000, "larger than 1 MiB")
+    tree("tree-large", "/* */" * 400_000, "larger than the limit of 1 MiB")
     tree("comments", "/*" * 500_000, "")
     tree("quotes", '"\\' + '"\\' * 500_000, "")
     tree("properties", "/ {" + "a;" * 200_000, "more than 20000 properties")
