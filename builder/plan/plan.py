@@ -222,7 +222,7 @@ def lines(plan: Iterable[Planned]) -> Iterator[tuple[str, str]]:
     """Yield the label of each step and what the build does with it."""
     for item in plan:
         if item.reason is None:
-            yield item.label, "kept"
+            yield item.label, "cached"
         elif not item.needed:
             yield item.label, "not needed"
         elif item.depends:

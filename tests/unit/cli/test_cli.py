@@ -418,7 +418,7 @@ def test_lists_are_json_for_programs(
     planned = SimpleNamespace(plan=[step])
     monkeypatch.setattr("builder.cli.plan.plan_images", lambda *_: planned)
     assert listed("plan", "--board", "Pynq-Z2") == [
-        {"step": "kernel", "boards": ["B"], "kept": True, "what": "kept"}
+        {"step": "kernel", "boards": ["B"], "kept": True, "what": "cached"}
     ]
 
 
@@ -452,7 +452,7 @@ def test_the_store_is_not_emptied_while_a_plan_is_made(
 
     monkeypatch.setattr("builder.cli.plan.plan_images", planning)
     answer = build_py.there("plan", "--board", "Pynq-Z2")
-    assert (answer.status, answer.output) == (0, "kernel  kept\nall cached\n")
+    assert (answer.status, answer.output) == (0, "kernel  cached\nall cached\n")
     assert said == ["False\n"]
 
 

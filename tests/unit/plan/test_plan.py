@@ -405,7 +405,7 @@ def test_a_step_that_was_never_built_is_built(store: Store) -> None:
 def test_a_built_step_is_cached(store: Store) -> None:
     *_, top = chain()
     build(store, top)
-    assert said(store, top) == dict.fromkeys(("bottom", "middle", "top"), "kept")
+    assert said(store, top) == dict.fromkeys(("bottom", "middle", "top"), "cached")
     assert all(item.cached for item in make_plan([top], store))
 
 
@@ -425,7 +425,7 @@ def test_an_optional_step_is_built_on_cached_parents(store: Store) -> None:
     _, middle, top = chain()
     build(store, top)
     found = optional_steps(store, FakeStep("check", parents={"middle": middle}), top)
-    assert found == {**dict.fromkeys(("bottom", "middle", "top"), "kept"), "check": NEVER}
+    assert found == {**dict.fromkeys(("bottom", "middle", "top"), "cached"), "check": NEVER}
 
 
 def test_parents_are_not_rebuilt_for_an_optional_step(store: Store) -> None:
@@ -436,7 +436,7 @@ def test_parents_are_not_rebuilt_for_an_optional_step(store: Store) -> None:
     check = FakeStep("check", parents={"data": data, "top": top})
     assert optional_steps(store, check, top) == {
         **dict.fromkeys(("bottom", "middle", "data", "check"), "not needed"),
-        "top": "kept",
+        "top": "cached",
     }
 
 
@@ -459,7 +459,7 @@ def test_an_unchanged_output_does_not_rebuild_children(store: Store) -> None:
     build(store, top)
     bottom.values["x"] = 2
     assert build(store, top) == {"bottom"}
-    assert set(said(store, top).values()) == {"kept"}
+    assert set(said(store, top).values()) == {"cached"}
 
 
 def test_a_changed_output_rebuilds_its_children_only(store: Store) -> None:
@@ -469,7 +469,7 @@ def test_a_changed_output_rebuilds_its_children_only(store: Store) -> None:
     build(store, top)
     bottom.values["x"] = 2
     assert build(store, top) == {"bottom", "middle"}
-    assert set(said(store, top).values()) == {"kept"}
+    assert set(said(store, top).values()) == {"cached"}
 
 
 def test_an_output_of_an_earlier_build_is_recognized(store: Store) -> None:
@@ -516,7 +516,7 @@ def test_a_step_that_is_not_needed_is_not_rebuilt(store: Store) -> None:
     bottom, middle, top = chain()
     build(store, top)
     evict(store, bottom, middle)
-    assert said(store, top) == {"bottom": "not needed", "middle": "not needed", "top": "kept"}
+    assert said(store, top) == {"bottom": "not needed", "middle": "not needed", "top": "cached"}
     assert all(item.cached for item in make_plan([top], store))
 
 
@@ -538,7 +538,7 @@ def test_reverting_a_change_finds_the_cached_output(store: Store) -> None:
     bottom.values["x"] = 2
     build(store, top)
     bottom.values["x"] = 1
-    assert set(said(store, top).values()) == {"kept"}
+    assert set(said(store, top).values()) == {"cached"}
 
 
 def test_a_target_is_needed_even_if_its_children_are_cached(store: Store) -> None:
@@ -573,7 +573,7 @@ def test_a_damaged_target_is_rebuilt_and_removed_from_the_store(store: Store) ->
     *_, top = chain()
     build(store, top)
     spoil(store, top)
-    assert said(store, top) == {"bottom": "kept", "middle": "kept", "top": DAMAGED}
+    assert said(store, top) == {"bottom": "cached", "middle": "cached", "top": DAMAGED}
     assert len(store.keys()) == 2
     assert said(store, top)["top"] == "build: no longer in the store"
 
@@ -582,7 +582,7 @@ def test_only_outputs_that_a_build_reads_are_verified(store: Store) -> None:
     bottom, middle, top = chain()
     build(store, top)
     spoil(store, bottom, middle)
-    assert set(said(store, top).values()) == {"kept"}
+    assert set(said(store, top).values()) == {"cached"}
     top.values["y"] = 1
     assert said(store, top) == {"bottom": DAMAGED, "middle": DAMAGED, "top": "build: y: none -> 1"}
 
@@ -603,7 +603,7 @@ def test_cached_shown_steps_are_verified(store: Store) -> None:
     build(store, top)
     spoil(store, middle)
     plan = make_plan([top], store, shown=[bottom, middle])
-    assert dict(lines(plan)) == {"bottom": "kept", "middle": DAMAGED, "top": "kept"}
+    assert dict(lines(plan)) == {"bottom": "cached", "middle": DAMAGED, "top": "cached"}
     plan = make_plan([top], store, shown=[bottom, middle])
     assert dict(lines(plan))["middle"] == "not needed"
 
@@ -623,10 +623,10 @@ def test_parents_are_not_rebuilt_for_a_damaged_optional_step(store: Store) -> No
     spoil(store, check)
     evict(store, middle)
     assert optional_steps(store, check, top) == {
-        "bottom": "kept",
+        "bottom": "cached",
         "middle": "not needed",
         "check": "not needed",
-        "top": "kept",
+        "top": "cached",
     }
 
 
