@@ -126,7 +126,7 @@ def test_failures_on_demand(
             'SRC_URI:append = " file://a.cfg"\n',
             "linux-xlnx do_fetch failed: no layer has the file a.cfg",
             "^ERROR: linux-xlnx-git-r0 do_fetch: Fetcher failure for URL: 'file://a.cfg'",
-            "put a.cfg where",
+            "put a.cfg into a directory",
         ),
     ],
 )
@@ -169,7 +169,7 @@ def test_no_network(tmp_path: Path, tools: dict[str, Installed], release: str) -
 @pytest.mark.parametrize(
     ("name", "content", "what", "line", "hint"),
     [
-        ("none.xsa", None, "there is no", r'Unable to get ".*/none\.xsa"', "/none.xsa: bsp.hardw"),
+        ("none.xsa", None, "there is no", r'Unable to get ".*/none\.xsa"', "/none.xsa; name the export"),
         (".", None, "there is no", "ERROR.* No XSA or DTS found in", "found at /"),
         ("broken.xsa", b"no zip", "cannot be used", r"\[Common 17-39\].*not a zip", "export it"),
         ("other.xsa", "zynqMP", "cannot be used", "no ps7_init in it", "for the board's own chip"),

@@ -42,7 +42,7 @@ def test_modules_for_another_kernel_are_refused(built: Bench, tmp_path: Path) ->
     built.layer("recipes-modules/my-led/my-led.bb", "inherit module\n")
     built.layer("recipes-modules/my-led/files/Makefile", "obj-m := my-led.o\n")
     built.containers.environment["DOUBLE_ARTIFACTS"] = str(tmp_path / "other")
-    with pytest.raises(StepError, match=rf" is for the kernel 1.2.3, the kernel is {RELEASE}"):
+    with pytest.raises(StepError, match=rf" is for the kernel 1.2.3, but the kernel is {RELEASE}"):
         built.build(modules_alone=True)
 
 
