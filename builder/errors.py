@@ -66,6 +66,11 @@ class CommandError(StepError):
         self.replay = replay
         self.status = status
 
+    @property
+    def killed(self) -> bool:
+        """Whether a signal ended the command (a negative status, or above 128 from a shell)."""
+        return self.status < 0 or self.status > 128
+
 
 class HostError(BuildError):
     """The host lacks something; the hint is the command that installs it."""

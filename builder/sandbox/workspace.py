@@ -21,6 +21,14 @@ _OUTSIDE = re.compile(r"/proc/\d+/root(?=/|$)")
 """Beginning of the paths by which this process accesses the files of a workspace."""
 
 
+def _killed() -> StepError:
+    return StepError(
+        "the build environment is gone: its first process was killed",
+        hint="if memory ran out (see `dmesg`), free some, or use fewer --jobs; then run the same "
+        "command again",
+    )
+
+
 @contextmanager
 def killed_workspace_reported() -> Iterator[None]:
     """Report an error about a file of a workspace whose namespaces are gone as such.
@@ -33,11 +41,7 @@ def killed_workspace_reported() -> Iterator[None]:
     except OSError as error:
         root = _OUTSIDE.match(str(error.filename))
         if root and not os.path.exists(root[0]):  # noqa: PTH110 - Path.exists raises on some errors
-            raise StepError(
-                "the build environment is gone: its first process was killed",
-                hint="if memory ran out (see `dmesg`), free some, or use fewer --jobs; then run the "
-                "same command again",
-            ) from error
+            raise _killed() from error
         raise
 
 
@@ -50,6 +54,20 @@ class Workspace(ABC):
     def __init__(self, directory: Path, *, processes: Processes) -> None:
         self.directory = directory
         self._processes = processes
+
+    @property
+    def alive(self) -> bool:
+        """Whether commands can still run in the workspace."""
+        return True
+
+    def check_alive(self) -> None:
+        """Check that nothing in the workspace was killed with it.
+
+        Raises:
+            StepError: the first process of its namespaces was killed.
+        """
+        if not self.alive:
+            raise _killed()
 
     @abstractmethod
     def outside(self, path: Path) -> Path:
@@ -184,6 +202,11 @@ class PrivateWorkspace(Workspace):
                 f"cannot make a private namespace: {answer or 'no answer'}",
                 hint="run as root, outside of containers that forbid unshare(2) and mount(2)",
             )
+
+    @property
+    def alive(self) -> bool:
+        """Whether the first process of the namespaces runs."""
+        return self._holder.poll() is None
 
     def outside(self, path: Path) -> Path:
         """Return the path in this process of a file in the workspace."""

@@ -70,6 +70,7 @@ class BuildContext:
             self._engine.workspace(directory, need=need, network=network) as workspace,
         ):
             yield workspace
+            workspace.check_alive()  # a step can take the end of its commands for a result
 
     def shared(self, create: Callable[[Workspace], Shared]) -> Shared:
         """Return the object that `create` makes in the workspace that all jobs share."""
@@ -109,6 +110,8 @@ class BuildContext:
         if not step.capabilities or not isinstance(self._engine, ContainerEngine):
             with killed_workspace_reported():
                 step.run(job)
+            if self._shared_workspace:
+                self._shared_workspace.check_alive()
             return
         with self._lock:
             if self._worker is None:

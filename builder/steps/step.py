@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, ClassVar, Protocol, TypeVar
 
 from builder.containers.containers import Containers
+from builder.errors import CommandError, StepError
 from builder.sandbox.compiler_cache import CacheUse, CompilerCache
 from builder.sandbox.process import Processes
 from builder.sandbox.workspace import Workspace
@@ -216,6 +217,19 @@ class Job:
             log=self.log,
             on_line=self.on_line,
         )
+
+    def raise_if_killed(self, workspace: Workspace, error: StepError) -> None:
+        """Raise a command's error again unless the command itself reported a failure.
+
+        A step may treat a failure as its result, but not the end of a command that was killed: the
+        output would be cached.
+
+        Raises:
+            StepError: the build was stopped, or the command or its workspace was killed.
+        """
+        killed = isinstance(error, CommandError) and error.killed
+        if self.tools.processes.stopped or killed or not workspace.alive:
+            raise error
 
     def say(self, text: str) -> None:
         """Write a line to the step's log and the display."""

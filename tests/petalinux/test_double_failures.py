@@ -169,7 +169,13 @@ def test_no_network(tmp_path: Path, tools: dict[str, Installed], release: str) -
 @pytest.mark.parametrize(
     ("name", "content", "what", "line", "hint"),
     [
-        ("none.xsa", None, "there is no", r'Unable to get ".*/none\.xsa"', "/none.xsa; name the export"),
+        (
+            "none.xsa",
+            None,
+            "there is no",
+            r'Unable to get ".*/none\.xsa"',
+            "/none.xsa; name the export",
+        ),
         (".", None, "there is no", "ERROR.* No XSA or DTS found in", "found at /"),
         ("broken.xsa", b"no zip", "cannot be used", r"\[Common 17-39\].*not a zip", "export it"),
         ("other.xsa", "zynqMP", "cannot be used", "no ps7_init in it", "for the board's own chip"),

@@ -95,8 +95,7 @@ class Bindings(Step):
                     *("-o", target, flat),
                 )
             except StepError as error:
-                if job.tools.processes.stopped:
-                    raise
+                job.raise_if_killed(workspace, error)
                 job.say(f"skipping {path.name}, which does not compile: {error.message}")
         return sorted(output.iterdir())
 
@@ -126,8 +125,7 @@ def validate_trees(job: Job, workspace: Workspace, source: Path, trees: Sequence
         schema = _make_schema(job, workspace, source, [read_tree(path) for path in trees])
         return _run_dt_validate(job, workspace, schema, trees)
     except StepError as error:
-        if job.tools.processes.stopped:
-            raise
+        job.raise_if_killed(workspace, error)
         details = [error.message, *error.details][-1]
         raise NotValidatedError(f"dt-validate failed: {details}") from error
 
@@ -151,10 +149,10 @@ def _make_schema(job: Job, workspace: Workspace, source: Path, trees: Sequence[D
 
 
 def _run_dt_validate(job: Job, workspace: Workspace, schema: Path, trees: Sequence[Path]) -> str:
-    # dt-validate's exit status is the same for complaints and for failures.
+    # dt-validate's exit status is the same for complaints and for failures; a signal is an error.
     output = job.run(
         workspace,
-        *("sh", "-c", '"$@" 2>&1 || true', "sh"),
+        *("sh", "-c", '"$@" 2>&1; status=$?; [ $status -lt 128 ] || exit $status', "sh"),
         *("dt-validate", "--show-unmatched", "--schema", schema),
         *trees,
     )

@@ -175,10 +175,13 @@ def test_a_killed_workspace_is_reported_as_such(scratch: Path, processes: Proces
         missing = workspace.outside(scratch / "missing")
         with pytest.raises(FileNotFoundError), killed_workspace_reported():
             missing.read_text()
-        workspace._holder.kill()  # noqa: SLF001 - as the kernel does when memory runs out
-        workspace._holder.wait()  # noqa: SLF001
+        workspace.check_alive()
+        workspace.close()  # kills the first process, as the kernel does when memory runs out
         with pytest.raises(StepError, match="was killed"), killed_workspace_reported():
             missing.read_text()
+        assert not workspace.alive
+        with pytest.raises(StepError, match="was killed"):
+            workspace.check_alive()
 
 
 def test_secrets_are_in_no_log_and_no_error(scratch: Path, processes: Processes) -> None:

@@ -555,7 +555,7 @@ def test_root_filesystems_take_turns_in_parallel_with_other_steps(
     def workspace(_: BuildContext, name: str, *, need: int) -> Iterator[SimpleNamespace]:
         open_stacks.append(name)
         most.append(len(open_stacks))
-        yield SimpleNamespace()
+        yield SimpleNamespace(check_alive=lambda: None)
         open_stacks.remove(name)
 
     def working(root: str) -> Callable[[Job], None]:

@@ -31,6 +31,7 @@ from builder.plan.plan import make_plan
 from builder.report.events import Event, StepProgress
 from builder.rootfs.layers import LayerStack
 from builder.sandbox.process import Processes, run
+from builder.sandbox.workspace import PlainWorkspace, Workspace
 from builder.scheduler.build_context import BuildContext
 from builder.scheduler.ownership import change_owner
 from builder.scheduler.reclaim import main as reclaim
@@ -409,8 +410,8 @@ def test_all_resources_are_closed_even_if_closing_one_fails(
 
     class Engine:
         @contextmanager
-        def workspace(self, directory: Path, **_: object) -> Iterator[Path]:
-            yield directory
+        def workspace(self, directory: Path, **_: object) -> Iterator[Workspace]:
+            yield PlainWorkspace(directory, processes=Processes())
             closed.append("layers")
             raise OSError("busy")
 

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""Ends of commands that a step must not take for a result of its own."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from builder.errors import CommandError, StepError
+from builder.sandbox.process import Processes
+from builder.sandbox.workspace import PlainWorkspace
+from builder.steps.step import Job, Tools
+from builder.store.store import Store
+from tests.fixtures.jobs import PlainTools
+
+
+@pytest.fixture
+def job(tmp_path: Path, store: Store) -> Job:
+    return Job(
+        inputs={},
+        output=tmp_path,
+        log=io.StringIO(),
+        store=store,
+        tools=cast(Tools, PlainTools(store, Processes())),
+        on_line=lambda _: None,
+    )
+
+
+def run(job: Job, workspace: PlainWorkspace, script: str) -> None:
+    """Run a script whose failure is a result."""
+    try:
+        job.run(workspace, "sh", "-c", script)
+    except StepError as error:
+        job.raise_if_killed(workspace, error)
+
+
+@pytest.mark.parametrize("script", ["exit 1", "exit 127"])
+def test_a_failure_may_be_a_result(job: Job, tmp_path: Path, script: str) -> None:
+    run(job, PlainWorkspace(tmp_path, processes=job.tools.processes), script)
+
+
+@pytest.mark.parametrize("script", ["kill -KILL $$", 'sh -c "kill -KILL \\$\\$"; exit $?'])
+def test_the_end_of_a_killed_command_is_none(job: Job, tmp_path: Path, script: str) -> None:
+    workspace = PlainWorkspace(tmp_path, processes=job.tools.processes)
+    with pytest.raises(CommandError) as caught:
+        run(job, workspace, script)
+    assert caught.value.killed
+
+
+def test_nor_is_what_happens_when_the_build_is_stopped(job: Job, tmp_path: Path) -> None:
+    workspace = PlainWorkspace(tmp_path, processes=job.tools.processes)
+    job.tools.processes.stop()
+    with pytest.raises(StepError):
+        job.raise_if_killed(workspace, StepError("failed"))
