@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Entry point of the installed package (`pipx install zynq-sd-builder`), which contains the tree."""
+"""Entry point of the installed package (`pipx install .`), which contains the tree."""
 
 import runpy
 import sys

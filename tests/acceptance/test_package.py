@@ -49,7 +49,7 @@ def test_it_knows_its_version_and_boards(program: Path, tmp_path: Path) -> None:
         r"^version = \"(.*)\"$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE
     )
     assert version in run(program, tmp_path, "--version").stdout
-    boards = json.loads(run(program, tmp_path, "boards", "--json").stdout)
+    boards = json.loads(run(program, tmp_path, "boards", "--progress", "json").stdout)
     assert BOARD in json.dumps(boards)
 
 
@@ -57,7 +57,9 @@ def test_its_images_are_the_checkouts(program: Path, tmp_path: Path) -> None:
     """Everything that the checkout built is cached for the package: the keys are the same."""
     done = build_py("--board", BOARD, "--progress", "plain")
     assert done.returncode == 0, done.stdout[-4000:]
-    planned = run(program, tmp_path, "plan", "--board", BOARD, "--engine", "host", "--json")
+    planned = run(
+        program, tmp_path, "plan", "--board", BOARD, "--engine", "host", "--progress", "json"
+    )
     assert planned.returncode == 0, planned.stderr
     steps = json.loads(planned.stdout)
     steps = steps["steps"] if isinstance(steps, dict) else steps
