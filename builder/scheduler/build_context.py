@@ -70,7 +70,6 @@ class BuildContext:
             self._engine.workspace(directory, need=need, network=network) as workspace,
         ):
             yield workspace
-            workspace.check_alive()  # a step can take the end of its commands for a result
 
     def shared(self, create: Callable[[Workspace], Shared]) -> Shared:
         """Return the object that `create` makes in the workspace that all jobs share."""

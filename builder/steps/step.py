@@ -176,11 +176,16 @@ class Job:
         """Return the store's entry of the parent `name`."""
         return self.inputs[name]
 
-    def workspace(
-        self, name: str, *, need: int, network: bool = False
-    ) -> AbstractContextManager[Workspace]:
-        """Open a workspace for `need` bytes, on tmpfs if memory allows."""
-        return self.tools.workspace(name, need=need, network=network)
+    @contextmanager
+    def workspace(self, name: str, *, need: int, network: bool = False) -> Iterator[Workspace]:
+        """Open a workspace for `need` bytes, on tmpfs if memory allows.
+
+        Raises:
+            StepError: the workspace was killed; the step took that for a result of its commands.
+        """
+        with self.tools.workspace(name, need=need, network=network) as workspace:
+            yield workspace
+            workspace.check_alive()
 
     @contextmanager
     def compiler_workspace(

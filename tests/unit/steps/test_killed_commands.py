@@ -55,3 +55,8 @@ def test_nor_is_what_happens_when_the_build_is_stopped(job: Job, tmp_path: Path)
     job.tools.processes.stop()
     with pytest.raises(StepError):
         job.raise_if_killed(workspace, StepError("failed"))
+
+
+def test_a_killed_workspace_fails_the_step(job: Job) -> None:
+    with pytest.raises(StepError, match="was killed"), job.workspace("one", need=1) as workspace:
+        workspace.close()
