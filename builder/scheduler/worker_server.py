@@ -124,16 +124,15 @@ def run_step(
                 full_disk_told(request.store, request.log.parent),
                 request.log.open("a") as log,
             ):
-                step.run(
-                    Job(
-                        inputs=_inputs(store, request.inputs),
-                        output=request.output,
-                        log=log,
-                        store=store,
-                        tools=context,
-                        on_line=channel.send_lines,
-                    )
+                job = Job(
+                    inputs=_inputs(store, request.inputs),
+                    output=request.output,
+                    log=log,
+                    store=store,
+                    tools=context,
+                    on_line=channel.send_lines,
                 )
+                context.carry_out(step, job)
         finally:
             # The builder is not root: it can keep or remove only what it owns.
             for path in (request.output, store.root / "archives"):

@@ -313,6 +313,17 @@ def test_a_worker_runs_nothing_but_steps(
     assert problem in failure.message
 
 
+def test_a_killed_workspace_is_an_error_of_the_step(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "builder.scheduler.worker_server.caller", lambda: (os.getuid(), os.getgid())
+    )
+    _, failure = ran(request(store, tmp_path, step=encode_step(Capable("homeless"))), store)
+    assert failure.kind == "StepError"
+    assert "was killed" in failure.message
+
+
 def test_an_input_that_has_gone_is_an_error(store: Store, tmp_path: Path) -> None:
     (failure,) = ran(request(store, tmp_path, inputs={"top": "0123"}), store)
     assert failure.message == "the output of top is no longer in the store"
