@@ -12,6 +12,7 @@ from rich.console import Console
 from bench.board import BOARD, qemu_of_tests
 from bench.measure import Row, say, seconds
 from builder.boot_test.board import EmulatedBoard
+from builder.boot_test.card import has_emulated_tree
 from builder.boot_test.jupyter import wait_for_jupyter
 from builder.boot_test.run import emulated_board
 from builder.cli.context import ROOT
@@ -41,6 +42,7 @@ def booted(
     with emulated_board(
         spec,
         output,
+        prebuilt=not has_emulated_tree(output.image),
         forward=ports,
         qemu=qemu,
         work=place,

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 
 class BuildError(Exception):
@@ -25,17 +25,6 @@ class BuildError(Exception):
         self.message = message
         self.hint = hint
         self.details = tuple(details)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Support pickling, since that of Exception does not support keyword arguments."""
-        return restored, (type(self), vars(self))
-
-
-def restored(kind: type[BuildError], facts: Mapping[str, Any]) -> BuildError:
-    """Recreate an error from its class and its `vars`, as sent by another process."""
-    error = kind.__new__(kind, facts["message"])
-    vars(error).update(facts)
-    return error
 
 
 class UserError(BuildError):

@@ -65,11 +65,6 @@ class _BootTest:
     processes: Processes
     work: Path
 
-    @property
-    def kernel_log(self) -> Path:
-        """The file for the kernel's messages."""
-        return _kernel_log(self.output)
-
 
 def run_checks(
     spec: ImageSpec, output: Output, *, qemu: Qemu, console: Console, selection: Selection
@@ -86,7 +81,8 @@ def run_checks(
     _require_ssh(spec.parameters())
     _require_device_tree(spec, output)
     console.print(f"emulated by {qemu}")
-    _print_differences(spec, output, console)
+    prebuilt = not has_emulated_tree(output.image)
+    _print_differences(spec, output, console, prebuilt=prebuilt)
     _remove_old_results(output)
     with ExitStack() as at_end:
         at_end.callback(write_report, output, spec)
@@ -103,6 +99,7 @@ def run_checks(
         board = emulated_board(
             spec,
             output,
+            prebuilt=prebuilt,
             forward=_ports(spec.parameters()),
             qemu=qemu,
             work=work,
@@ -191,7 +188,7 @@ def _check_board(test: _BootTest, board: EmulatedBoard) -> bool:
     passed = _run_pytest(test, board, shell, stages)
     if spec.holds_checks and test.output.test_report.exists():
         passed &= _compare_selftest(test, shell)
-    problems = kernel_problems(shell, test.kernel_log)
+    problems = kernel_problems(shell, _kernel_log(test.output))
     for problem in problems:
         console.print(f"[red]{escape(problem)}[/]")
     passed &= not problems
@@ -203,6 +200,7 @@ def emulated_board(
     spec: ImageSpec,
     output: Output,
     *,
+    prebuilt: bool,
     forward: Sequence[int],
     qemu: Qemu,
     work: Path,
@@ -212,10 +210,10 @@ def emulated_board(
     """Return the emulated board of an image, not started yet.
 
     It boots from the first stage if QEMU can run it; otherwise `console` shows which boot stage is
-    skipped. The other parameters are those of `EmulatedBoard`.
+    skipped. `prebuilt` tells that the card has no device tree for QEMU (`has_emulated_tree`). The other
+    parameters are those of `EmulatedBoard`.
     """
     facts = machine_facts(spec.board.soc)
-    prebuilt = not has_emulated_tree(output.image)
     first_stage = None
     if facts.first_stage_machine and not prebuilt:
         first_stage = _first_stage(output, spec.board.soc, qemu, work, console)
@@ -394,13 +392,15 @@ def _ports(parameters: Mapping[str, Mapping[str, Scalar]]) -> list[int]:
     return sorted({SSH_PORT, *(int(str(port)) for port in ports)})
 
 
-def _print_differences(spec: ImageSpec, output: Output, console: Console) -> None:
+def _print_differences(
+    spec: ImageSpec, output: Output, console: Console, *, prebuilt: bool
+) -> None:
     """Print the differences between the board and the emulated board."""
     facts: MachineFacts = machine_facts(spec.board.soc)
     console.print(f"QEMU machine: {facts.machine}; changes to the board's device tree:")
     for line in describe_changes((output.directory / "boot/changes.json").read_text()):
         console.print(f"  - {escape(line)}")
-    if not has_emulated_tree(output.image):
+    if prebuilt:
         console.print(
             "this boot skips U-Boot: these boot files were not built for QEMU. QEMU starts the "
             "kernel from the card's boot partition with the changed device tree."

@@ -16,7 +16,7 @@ from os import stat_result
 from pathlib import Path
 
 Read = Callable[[Path], str]
-"""Returns the SHA-256 of a file's content. It is pickled with the steps that use it."""
+"""Returns the SHA-256 of a file's content."""
 
 _COARSEST = 2_000_000_000
 """Smallest difference, in nanoseconds, between times on every file system: FAT has 2 s."""

@@ -3,30 +3,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from builder.errors import CommandError, StepError
-from builder.sandbox.process import Processes
 from builder.sandbox.workspace import PlainWorkspace
-from builder.steps.step import Job, Tools
-from builder.store.store import Store
-from tests.fixtures.jobs import PlainTools
-
-
-@pytest.fixture
-def job(tmp_path: Path, store: Store) -> Job:
-    return Job(
-        inputs={},
-        output=tmp_path,
-        log=io.StringIO(),
-        store=store,
-        tools=cast(Tools, PlainTools(store, Processes())),
-        on_line=lambda _: None,
-    )
+from builder.steps.step import Job
 
 
 def run(job: Job, workspace: PlainWorkspace, script: str) -> None:
